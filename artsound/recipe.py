@@ -1,0 +1,243 @@
+"""One typed, validated description of a build: TOML in, a frozen object out, with a digest.
+
+Every section but `run` decides what bytes a build gives; `run` only says how fast.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from artsound.errors import BadUsage
+
+BridgeName = Literal["affect", "concepts", "captions", "learned", "imagebind"]
+RightsPolicy = Literal["any", "redistributable", "commercial"]
+Duplicates = Literal["keep", "drop"]
+
+_PLACES = {"artgraph", "fma"}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Sources(_Section):
+    """Where artworks and music are pulled from."""
+
+    artgraph: str = Field(
+        "", description="folder, zip or URL of ArtGraph, or `sample`; empty: the official server"
+    )
+    fma: str = Field(
+        "", description="folder, zip or URL of the FMA, or `sample`; empty: the official server"
+    )
+    subset: Literal["small", "medium", "large", "full"] = Field(
+        "large", description="FMA subset to read"
+    )
+    limit: int = Field(
+        0, ge=0, description="use at most so many tracks, and four artworks for each; 0: all"
+    )
+
+
+class Images(_Section):
+    """What an artwork's picture must be, and how it is released."""
+
+    min_side: int = Field(128, ge=1, description="smallest side in pixels")
+    max_pixels: int = Field(200_000_000, ge=1, description="refuse larger pictures undecoded")
+    near_duplicates: Duplicates = Field("keep", description="keep in one split, or drop")
+
+
+class Audio(_Section):
+    """What a music clip must be."""
+
+    min_seconds: float = Field(10.0, ge=0, description="shortest measured duration")
+    silence_db: float = Field(-60.0, le=0, description="a clip below this RMS level is silent")
+    near_duplicates: Duplicates = Field("keep", description="keep in one split, or drop")
+
+
+class Rights(_Section):
+    """Which rights an item needs to be used."""
+
+    policy: RightsPolicy = Field("any", description="any, redistributable or commercial")
+    year: int = Field(2026, description="year for which copyright terms are reckoned")
+
+
+class Split(_Section):
+    """Shares of the splits for painters, and for tracks that FMA gives none."""
+
+    train: float = Field(0.8, gt=0, le=1)
+    val: float = Field(0.1, ge=0, le=1)
+    test: float = Field(0.1, ge=0, le=1)
+
+
+class Embed(_Section):
+    """Encoders beyond the measured descriptors, which are always made."""
+
+    clip_model: str = Field("ViT-L-14", description="OpenCLIP architecture")
+    clip_checkpoint: str = Field("", description="OpenCLIP weights: file, or pretrained tag")
+    clap_checkpoint: str = Field("", description="LAION-CLAP weights: file; empty: the hub's")
+    precision: Literal["fp32", "fp16", "bf16"] = Field("fp32", description="forward passes")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    batch: int = Field(64, ge=1, description="items per forward pass, halved when out of memory")
+
+
+class PairSection(_Section):
+    """How artworks and music are matched."""
+
+    bridge: BridgeName = Field("affect", description="vector space in which the two sides meet")
+    candidates: int = Field(64, ge=1, description="best partners kept of each item, both ways")
+    csls: int = Field(10, ge=0, description="neighbours of the hub correction; 0: none")
+    floor: float = Field(-1.0, ge=-1, le=1, description="pairs that score less are not made")
+    artwork_uses: int = Field(1, ge=1, description="tracks that may share one artwork")
+
+
+class Captions(_Section):
+    """Who writes the captions of each side."""
+
+    artworks: str = Field("grounded", description="captioner of the artworks")
+    tracks: str = Field("grounded", description="captioner of the music")
+
+
+class Shards(_Section):
+    """How pairs are packed."""
+
+    pairs_per_shard: int = Field(256, ge=1, description="samples per shard, about")
+    min_shards: int = Field(1, ge=1, description="shards per split at least, samples permitting")
+    max_side: int = Field(1024, ge=16, description="longest side of a released picture")
+    jpeg_quality: int = Field(92, ge=1, le=100, description="of pictures that must be re-encoded")
+
+
+class Run(_Section):
+    """How the work is spread; never changes a byte of the result."""
+
+    part_size: int = Field(256, ge=1, le=100_000, description="items per part")
+    runner: Literal["serial", "threads", "processes", "dask"] = Field(
+        "processes", description="serial runs in this process, without Prefect"
+    )
+    workers: int = Field(0, ge=0, description="parts at work at once; 0: one per processor")
+    dask_address: str = Field("", description="scheduler to use; empty: a local cluster")
+
+
+class Recipe(_Section):
+    """A whole build. Make one with `load_recipe`, or `Recipe()` for the defaults."""
+
+    name: str = Field("artsound", pattern=r"^[a-z0-9][a-z0-9-]*$", description="dataset name")
+    seed: int = Field(0, ge=0, description="seeds every choice that is free")
+    sources: Sources = Sources()
+    images: Images = Images()
+    audio: Audio = Audio()
+    rights: Rights = Rights()
+    split: Split = Split()
+    embed: Embed = Embed()
+    pair: PairSection = PairSection()
+    captions: Captions = Captions()
+    shards: Shards = Shards()
+    run: Run = Run()
+
+    def section_values(self, sections: Iterable[str]) -> dict[str, Any]:
+        """The values of the named sections (or top-level keys), ready to be digested.
+
+        The places of the sources are left out: what is read there is known by its content.
+        """
+        values = self.model_dump(mode="json", exclude={"sources": _PLACES})
+        return {section: values[section] for section in sections}
+
+    def digest(self) -> str:
+        """SHA-256 over all that decides a build's bytes: not `run`, nor where the sources lie."""
+        values = self.model_dump(mode="json", exclude={"run": True, "sources": _PLACES})
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def replaced(self, **changes: Mapping[str, Any]) -> Recipe:
+        """A copy with keys of its sections changed: `recipe.replaced(pair={"bridge": "affect"})`.
+
+        Raises BadUsage for an unknown key or a value of the wrong type.
+        """
+        values = self.model_dump()
+        for section, keys in changes.items():
+            values[section] = {**values[section], **keys}
+        return recipe_from(values, "this recipe")
+
+    def to_toml(self) -> str:
+        """The recipe as TOML that `load_recipe` reads back."""
+        values = self.model_dump(mode="json")
+        plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
+        lines = [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
+        for section, keys in values.items():
+            if isinstance(keys, dict):
+                lines += ["", f"[{section}]"]
+                lines += [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
+        return "\n".join(lines) + "\n"
+
+
+def load_recipe(path: Path) -> Recipe:
+    """The recipe in a TOML file.
+
+    Raises BadUsage, one sentence, when the file is missing, is no TOML, or holds an unknown or
+    wrongly typed key; the sentence names the key, and the nearest right one.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BadUsage(f"There is no recipe {path}: give the path of a TOML file.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadUsage(f"The recipe {path} cannot be read: {error}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadUsage(f"The recipe {path} is not valid TOML: {error}.") from error
+    return recipe_from(values, str(path))
+
+
+def recipe_from(values: Mapping[str, Any], origin: str) -> Recipe:
+    """The recipe that `values` describe; BadUsage naming `origin` and the first wrong key."""
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise BadUsage(_sentence(error, origin)) from error
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The JSON Schema of a recipe, as kept in schemas/recipe.json."""
+    schema = Recipe.model_json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:artsound:schema:recipe",
+        **schema,
+    }
+
+
+def _sentence(error: ValidationError, origin: str) -> str:
+    fault = error.errors(include_url=False)[0]
+    path = [str(step) for step in fault["loc"]]
+    key = ".".join(path)
+    if fault["type"] != "extra_forbidden":
+        found = repr(fault["input"])
+        return f"In {origin}, the key {key} is wrong: {fault['msg'].lower()}, not {found[:60]}."
+    nearest = _nearest_key(path)
+    hint = (
+        f" did you mean {nearest}?" if nearest else " see schemas/recipe.json for the known ones."
+    )
+    return f"In {origin}, there is no key {key}:{hint}"
+
+
+def _nearest_key(path: list[str]) -> str:
+    known = list(_all_keys())
+    wanted = ".".join(path)
+    near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
+    if not near:  # the right key in the wrong section
+        near = [key for key in known if key.rsplit(".", 1)[-1] == path[-1]][:1]
+    return near[0] if near else ""
+
+
+def _all_keys() -> Iterable[str]:
+    for name, field in Recipe.model_fields.items():
+        yield name
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            for key in section.model_fields:
+                yield f"{name}.{key}"

@@ -1,0 +1,287 @@
+"""Files that are either whole or absent: atomic writes, content digests, one layout of a workspace.
+
+Every file we write appears under its final name only when all of its bytes are on disk:
+temporary name in the same folder, flush, fsync, rename, fsync of the folder. What a killed
+process leaves are temporary names, which the next build removes (`Workspace.sweep`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from artsound.errors import BadData, BadUsage
+from artsound.records import arrow_schema, check_table, to_table
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+TEMPORARY_PREFIX = ".tmp-"
+
+# mkstemp's 0600 would hide the files from others. The only way to read the mask is to set it,
+# which is safe here, before any thread of ours runs.
+_UMASK = os.umask(0o022)
+os.umask(_UMASK)
+
+_DISK_FAULTS = {
+    errno.ENOSPC: "the disk is full: free some space and run the same command again",
+    errno.EDQUOT: "the disk quota is used up: free some space and run the same command again",
+    errno.EACCES: "no permission to write there: choose another --out or change the permissions",
+    errno.EPERM: "no permission to write there: choose another --out or change the permissions",
+    errno.EROFS: "the file system is read-only: choose another --out",
+    errno.EFBIG: "the file would be larger than the limit set here: raise it (ulimit -f)",
+    errno.ENOTDIR: "a part of the path is a file, not a folder: choose another --out",
+    errno.ENAMETOOLONG: "the name is too long for this file system: choose a shorter --out",
+}
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One build's folder; every path in it is asked of this object.
+
+    `root` may be relative; it is not created before something is written.
+    """
+
+    root: Path
+
+    @property
+    def catalog(self) -> Path:
+        return self.root / "catalog"
+
+    @property
+    def media(self) -> Path:
+        return self.root / "media"
+
+    @property
+    def embeddings(self) -> Path:
+        return self.root / "embeddings"
+
+    @property
+    def captions(self) -> Path:
+        return self.root / "captions"
+
+    @property
+    def pairs(self) -> Path:
+        return self.root / "pairs"
+
+    @property
+    def shards(self) -> Path:
+        return self.root / "shards"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report"
+
+    @property
+    def training(self) -> Path:
+        return self.root / "training"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def parts(self) -> Path:
+        """Unmerged outputs of every stage, with their markers: what a resumed build starts from."""
+        return self.root / "parts"
+
+    @property
+    def recipe(self) -> Path:
+        return self.root / "recipe.toml"
+
+    def path(self, relative: str) -> Path:
+        """The file that records call `relative` (posix); BadData when it leaves the root."""
+        path = Path(relative)
+        if path.is_absolute() or ".." in path.parts:
+            raise BadData(f"{relative!r} does not lie inside the workspace {self.root}.")
+        return self.root / path
+
+    def relative(self, path: Path) -> str:
+        """`path` below the root, in the posix form that records keep."""
+        return path.relative_to(self.root).as_posix()
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the workspace for one build; BadUsage when another process holds it.
+
+        The lock is the kernel's (flock), so a killed build never leaves it behind.
+        """
+        make_folder(self.root)
+        path = self.root / ".lock"
+        try:
+            handle = path.open("a")
+        except OSError as error:
+            raise _disk_fault(path, error) from error
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BadUsage(
+                    f"Another build is at work in {self.root}: "
+                    "wait for it, or choose another --out."
+                ) from error
+            yield
+
+    def sweep(self) -> None:
+        """Remove the temporary files that a killed build left; call it with the lock held."""
+        for path in sorted(self.root.rglob(f"{TEMPORARY_PREFIX}*")):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def sha256_bytes(data: bytes) -> str:
+    """SHA-256 of `data`, 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of `value` as canonical JSON: sorted keys, no white space, no NaN.
+
+    Equal values give equal digests on every machine and in every process.
+    """
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return sha256_bytes(text.encode())
+
+
+def make_folder(path: Path) -> Path:
+    """`path`, made with its parents where it was missing; BadData when that cannot be done."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _disk_fault(path, error) from error
+    return path
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that becomes `path` when the block ends well, and nothing when it does not.
+
+    Raises BadData, one sentence, when the disk is full or may not be written.
+    """
+    make_folder(path.parent)
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
+    except OSError as error:
+        raise _disk_fault(path, error) from error
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+            os.fchmod(file.fileno(), 0o666 & ~_UMASK)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise _disk_fault(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_folder(path: Path) -> None:
+    """Make a rename inside `path` survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, data: bytes) -> str:
+    """Write `data` to `path`, whole or not at all; the digest of what was written."""
+    with atomic_write(path) as file:
+        file.write(data)
+    return sha256_bytes(data)
+
+
+def write_json(path: Path, value: Any) -> str:
+    """Write `value` as readable JSON with sorted keys, whole or not at all; its digest."""
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return write_bytes(path, text.encode() + b"\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file; BadData when it is missing or broken."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise BadData(f"{path} is missing: run the stage that writes it first.") from error
+    except (OSError, ValueError) as error:
+        raise BadData(f"{path} cannot be read as JSON: {error}.") from error
+
+
+def write_parquet(
+    path: Path, name: str, rows: pa.Table | Iterable[DataclassInstance | Mapping[str, Any]]
+) -> str:
+    """Write rows that fulfil the schema called `name`; the digest of the file.
+
+    Equal rows give equal bytes under one pyarrow version. Raises BadData when a row breaks the
+    schema.
+    """
+    table = rows if isinstance(rows, pa.Table) else to_table(name, rows)
+    check_table(name, table)
+    table = table.cast(arrow_schema(name))
+    with atomic_write(path) as file:
+        pq.write_table(table, file, compression="zstd", write_statistics=True)
+    return sha256_file(path)
+
+
+def read_parquet(path: Path, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of a parquet file of `name` records, checked against its schema.
+
+    With `columns`, only those are read, and only their presence is checked.
+    """
+    try:
+        table = pq.read_table(path, columns=None if columns is None else list(columns))
+    except FileNotFoundError as error:
+        raise BadData(f"{path} is missing: run the stage that writes it first.") from error
+    except (OSError, pa.ArrowException) as error:
+        raise BadData(f"{path} is not a readable parquet file: {error}.") from error
+    if columns is None:
+        check_table(name, table)
+    elif missing := [column for column in columns if column not in table.column_names]:
+        raise BadData(f"{path} lacks the column {missing[0]}: it was written by something else.")
+    return table
+
+
+def store_media(workspace: Workspace, kind: str, data: bytes, suffix: str) -> tuple[str, str]:
+    """Keep original bytes under their digest: media/`kind`/ab/`sha256``suffix`.
+
+    Returns the path relative to the workspace, and the digest. Bytes already there are not
+    written again.
+    """
+    sha256 = sha256_bytes(data)
+    relative = f"media/{kind}/{sha256[:2]}/{sha256}{suffix}"
+    path = workspace.path(relative)
+    try:
+        there = path.stat().st_size == len(data)
+    except OSError:
+        there = False
+    if not there:
+        write_bytes(path, data)
+    return relative, sha256
+
+
+def _disk_fault(path: Path, error: OSError) -> BadData:
+    reason = _DISK_FAULTS.get(error.errno or 0, error.strerror or str(error))
+    return BadData(f"{path} cannot be written: {reason}.")
