@@ -120,7 +120,8 @@ class Stage:
     """One stage, as data. `version` changes whenever the same input would give other bytes.
 
     `sections` names the sections of the recipe that the stage reads; a change in any other
-    leaves its parts valid.
+    leaves its parts valid. `side_by_side` is False where one part already uses every processor:
+    such parts run one after another, in the process that drives the build.
     """
 
     name: str
@@ -129,6 +130,7 @@ class Stage:
     plan: Callable[[Workspace, Recipe], list[Part]]
     work: Callable[[Workspace, Recipe, Part], PartOutput]
     finish: Callable[[Workspace, Recipe, Sequence[PartResult]], Finish]
+    side_by_side: bool = True
 
 
 @dataclass(frozen=True)

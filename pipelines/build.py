@@ -1,0 +1,27 @@
+"""Flow: a whole build, from raw sources to shards and their report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+
+from artsound.recipe import Recipe
+from artsound.stage import StageReport
+from artsound.storage import Workspace
+from pipelines.caption import caption
+from pipelines.embed import embed
+from pipelines.engine import run_flow, session
+from pipelines.ingest import ingest
+from pipelines.pair import pair
+from pipelines.report import report
+from pipelines.shard import shard
+
+FLOWS = {stage.name: stage for stage in (ingest, embed, pair, caption, shard, report)}
+
+
+@flow(name="build", flow_run_name="build {out}")
+def build(out: Path, recipe: Recipe) -> list[StageReport]:
+    """Run every stage on the workspace `out`; what is done already is skipped."""
+    with session(Workspace(out), recipe) as opened:
+        return [run_flow(stage, opened) for stage in FLOWS.values()]

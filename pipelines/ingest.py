@@ -1,0 +1,8 @@
+"""Flow: raw sources to a checked catalogue."""
+
+from __future__ import annotations
+
+from artsound.sources.ingest import STAGE
+from pipelines.engine import stage_flow
+
+ingest = stage_flow(STAGE, "Pull, check and catalogue artworks and tracks.")

@@ -1,0 +1,8 @@
+"""Flow: a finished build to one page."""
+
+from __future__ import annotations
+
+from artsound.reports.report import STAGE
+from pipelines.engine import stage_flow
+
+report = stage_flow(STAGE, "Draw the report of the build.")
