@@ -1,0 +1,1 @@
+"""A caption for each side of a pair, where it came from, and what was checked."""
