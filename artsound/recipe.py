@@ -10,6 +10,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -191,6 +192,16 @@ def load_recipe(path: Path) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise BadUsage(f"The recipe {path} is not valid TOML: {error}.") from error
     return recipe_from(values, str(path))
+
+
+def bundled_recipe(name: str) -> Recipe:
+    """One of the recipes that come with the project: artsound, open or sample."""
+    folder = files("pipelines") / "recipes"
+    path = Path(str(folder / f"{name}.toml"))
+    if not path.is_file():
+        known = ", ".join(sorted(entry.name[:-5] for entry in folder.iterdir()))
+        raise BadUsage(f"There is no recipe {name!r}: give a .toml file, or one of {known}.")
+    return load_recipe(path)
 
 
 def recipe_from(values: Mapping[str, Any], origin: str) -> Recipe:

@@ -3,3 +3,9 @@
 The flows are thin. They say where parts run; what a part is, and when it is done, is the
 library's business (`artsound.stage`), and its markers, not Prefect's cache, are the truth.
 """
+
+from __future__ import annotations
+
+from pipelines import settings
+
+__all__ = ["settings"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from prefect import flow
 
 from artsound.recipe import Recipe
-from artsound.stage import StageReport
+from artsound.stage import QUIET, Progress, StageReport
 from artsound.storage import Workspace
 from pipelines.caption import caption
 from pipelines.embed import embed
@@ -25,3 +25,20 @@ def build(out: Path, recipe: Recipe) -> list[StageReport]:
     """Run every stage on the workspace `out`; what is done already is skipped."""
     with session(Workspace(out), recipe) as opened:
         return [run_flow(stage, opened) for stage in FLOWS.values()]
+
+
+def run_with_prefect(
+    workspace: Workspace,
+    recipe: Recipe,
+    *,
+    only: str | None = None,
+    progress: Progress = QUIET,
+    retry_failed: bool = False,
+) -> list[StageReport]:
+    """Run the build's flow, or that of the stage called `only`; the reports of the stages."""
+    with session(workspace, recipe, progress=progress, retry_failed=retry_failed) as opened:
+        if only is None:
+            build(workspace.root, recipe)
+        else:
+            run_flow(FLOWS[only], opened)
+        return opened.reports

@@ -24,7 +24,6 @@ from prefect.futures import as_completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
-import pipelines.settings  # noqa: F401  (must come before prefect)
 from artsound.errors import ArtSoundError, BadUsage
 from artsound.recipe import Recipe
 from artsound.stage import (

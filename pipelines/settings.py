@@ -1,7 +1,7 @@
 """Prefect's settings for a build on one machine: no server to set up, no noise.
 
-Import this before prefect. Whatever the environment already says is respected, so a build with
-PREFECT_API_URL set reports to that server.
+The package imports this before prefect. Whatever the environment already says is respected, so
+a build with PREFECT_API_URL set reports to that server.
 """
 
 from __future__ import annotations

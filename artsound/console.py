@@ -1,0 +1,117 @@
+"""What a person at a terminal sees: progress, the table of stages, one sentence when it fails.
+
+Progress goes to standard error, results to standard output, so that a pipe gets results alone.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    from artsound.stage import Progress, StageReport
+
+
+def console_progress() -> Progress:
+    """A moving bar on a terminal, plain lines elsewhere."""
+    return _BarProgress() if sys.stderr.isatty() else _LineProgress()
+
+
+class _LineProgress:
+    """One line when a stage begins, one at every quarter, one when it ends."""
+
+    def start(self, stage: str, items: int) -> None:
+        self._stage, self._items, self._done, self._told = stage, items, 0, 0
+        self._began = time.monotonic()
+        self._say(f"{stage}: {items:,} items")
+
+    def advance(self, items: int) -> None:
+        self._done += items
+        quarter = 4 * self._done // max(self._items, 1)
+        if quarter > self._told and self._done < self._items:
+            self._told = quarter
+            self._say(f"{self._stage}: {self._done:,} of {self._items:,}")
+
+    def finish(self) -> None:
+        seconds = time.monotonic() - self._began
+        self._say(f"{self._stage}: {self._done:,} of {self._items:,} in {seconds:.1f} s")
+
+    def _say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+
+class _BarProgress:
+    """A bar with rate and time left."""
+
+    _bars: Bars
+    _task: TaskID
+
+    def start(self, stage: str, items: int) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self._bars = Progress(
+            TextColumn("{task.description:<8}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._task = self._bars.add_task(stage, total=items)
+        self._bars.start()
+
+    def advance(self, items: int) -> None:
+        self._bars.advance(self._task, items)
+
+    def finish(self) -> None:
+        self._bars.stop()
+
+
+def print_stages(reports: Sequence[StageReport]) -> None:
+    """Print the table of stages: what came in, what went out, what was lost, how fast."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("stage")
+    for column in ("in", "out", "filtered", "failed", "seconds", "items/s", "size", "memory"):
+        table.add_column(column, justify="right")
+    for report in reports:
+        fresh = report.parts_skipped < report.parts
+        table.add_row(
+            report.stage,
+            f"{report.items_in:,}",
+            f"{report.items_out:,}",
+            f"{report.filtered:,}",
+            f"{report.failed:,}",
+            f"{report.seconds:.1f}",
+            f"{report.items_per_second:,.0f}" if fresh else "done before",
+            human_bytes(report.bytes),
+            human_bytes(report.peak_memory),
+        )
+    Console(width=100 if not sys.stdout.isatty() else None).print(table)
+
+
+def human_bytes(count: int) -> str:
+    """`count` bytes for people: 512 B, 3.4 MB, 93.4 GB."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

@@ -1,0 +1,35 @@
+"""A build in this one process, without Prefect: for tests, debugging and small machines."""
+
+from __future__ import annotations
+
+from artsound.captions.caption import STAGE as CAPTION
+from artsound.encoders.embed import STAGE as EMBED
+from artsound.pairing.pair import STAGE as PAIR
+from artsound.recipe import Recipe
+from artsound.reports.report import STAGE as REPORT
+from artsound.shards.shard import STAGE as SHARD
+from artsound.sources.ingest import STAGE as INGEST
+from artsound.stage import QUIET, Progress, Stage, StageReport, run_stage
+from artsound.storage import Workspace, write_bytes
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage for stage in (INGEST, EMBED, PAIR, CAPTION, SHARD, REPORT)
+}
+
+
+def run_serially(
+    workspace: Workspace,
+    recipe: Recipe,
+    *,
+    only: str | None = None,
+    progress: Progress = QUIET,
+    retry_failed: bool = False,
+) -> list[StageReport]:
+    """Run all stages, or the one called `only`, part after part; their reports."""
+    with workspace.lock():
+        workspace.sweep()
+        write_bytes(workspace.recipe, recipe.to_toml().encode())
+        return [
+            run_stage(stage, workspace, recipe, progress=progress, retry_failed=retry_failed)
+            for stage in (STAGES.values() if only is None else [STAGES[only]])
+        ]

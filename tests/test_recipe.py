@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from artsound.errors import BadUsage
+from artsound.recipe import Recipe, bundled_recipe, load_recipe, recipe_from, recipe_schema
+
+
+def test_a_recipe_survives_the_way_through_toml(tmp_path: Path) -> None:
+    recipe = Recipe().replaced(sources={"artgraph": 'a "quoted" folder', "limit": 7})
+    path = tmp_path / "recipe.toml"
+    path.write_text(recipe.to_toml(), encoding="utf-8")
+    assert load_recipe(path) == recipe
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"pair": {"brige": "affect"}}, "no key pair.brige: did you mean pair.bridge?"),
+        ({"paer": {}}, "no key paer: did you mean pair?"),
+        ({"candidates": 3}, "no key candidates: did you mean pair.candidates?"),
+        ({"images": {"min_seconds": 3}}, "no key images.min_seconds: did you mean"),
+        ({"pair": {"candidates": "many"}}, "pair.candidates is wrong: input should be a valid int"),
+        ({"audio": {"min_seconds": True}}, "audio.min_seconds is wrong"),
+        (
+            {"pair": {"bridge": "clip"}},
+            "pair.bridge is wrong: input should be 'affect', 'concepts'",
+        ),
+    ],
+)
+def test_a_wrong_key_is_named_with_the_nearest_right_one(
+    values: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(BadUsage) as caught:
+        recipe_from(values, "r.toml")
+    assert sentence in str(caught.value)
+    assert "r.toml" in str(caught.value)
+
+
+def test_a_missing_and_a_broken_file_are_told_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(BadUsage, match="There is no recipe"):
+        load_recipe(tmp_path / "absent.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("pair = [")
+    with pytest.raises(BadUsage, match="is not valid TOML"):
+        load_recipe(broken)
+    broken.write_bytes(b"\xff\xfe")
+    with pytest.raises(BadUsage, match="cannot be read"):
+        load_recipe(broken)
+
+
+def test_the_digest_sees_what_decides_bytes_and_nothing_else() -> None:
+    recipe = Recipe()
+    assert recipe.replaced(run={"workers": 7, "part_size": 3}).digest() == recipe.digest()
+    assert recipe.replaced(sources={"artgraph": "elsewhere"}).digest() == recipe.digest()
+    assert recipe.replaced(sources={"limit": 3}).digest() != recipe.digest()
+    assert recipe.replaced(pair={"csls": 3}).digest() != recipe.digest()
+
+
+def test_the_written_schema_is_the_recipe_that_the_code_reads(project: Path) -> None:
+    written = json.loads((project / "schemas" / "recipe.json").read_text(encoding="utf-8"))
+    assert written == recipe_schema()
+
+
+@pytest.mark.parametrize("name", ["artsound", "open", "sample"])
+def test_every_bundled_recipe_is_valid(name: str, project: Path) -> None:
+    recipe = bundled_recipe(name)
+    path = project / "pipelines" / "recipes" / f"{name}.toml"
+    assert tomllib.loads(path.read_text(encoding="utf-8"))["name"] == recipe.name
+
+
+def test_an_unknown_bundled_recipe_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(BadUsage, match="one of artsound, open, sample"):
+        bundled_recipe("sampel")

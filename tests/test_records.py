@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import jsonschema
+import pyarrow as pa
+import pytest
+
+from artsound.errors import BadData
+from artsound.records import (
+    RECORDS,
+    Pair,
+    arrow_schema,
+    check_table,
+    from_row,
+    json_schema,
+    schema_folder,
+    to_table,
+)
+
+PAIR = Pair(2, "a.jpg", "train", 0.5, "affect", 0.1, 1, 3, "sparse")
+
+
+def test_every_schema_is_valid_json_schema_2020_12() -> None:
+    paths = sorted(schema_folder().glob("*.json"))
+    assert {"artwork", "track", "pair", "caption", "reject", "shard_index", "recipe"} <= {
+        path.stem for path in paths
+    }
+    for path in paths:
+        jsonschema.Draft202012Validator.check_schema(json_schema(path.stem))
+
+
+@pytest.mark.parametrize("name", sorted(RECORDS))
+def test_every_record_has_the_fields_of_its_schema_in_order(name: str) -> None:
+    assert [field.name for field in fields(RECORDS[name])] == arrow_schema(name).names
+
+
+def test_rows_become_a_table_and_come_back() -> None:
+    table = to_table("pair", [PAIR])
+    check_table("pair", table)
+    assert from_row("pair", table.to_pylist()[0]).artwork_id == "a.jpg"
+
+
+def test_an_index_row_is_a_sample_and_its_place() -> None:
+    assert (
+        arrow_schema("index").names[: len(arrow_schema("sample"))] == arrow_schema("sample").names
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"split": "dev"}, "Column split of a pair table holds a value that is none of 'train'"),
+        ({"score": float("nan")}, "Column score of a pair table holds a value that is not finite"),
+        ({"track_rank": 0}, "Column track_rank of a pair table holds a value that is below 1"),
+        ({"artwork_id": ""}, "Column artwork_id of a pair table holds a value that is empty"),
+        ({"track_id": 1_000_000}, "holds a value that is above 999999"),
+    ],
+)
+def test_a_value_outside_the_schema_is_named(change: dict[str, object], sentence: str) -> None:
+    row = {name: getattr(PAIR, name) for name in arrow_schema("pair").names} | change
+    with pytest.raises(BadData) as caught:
+        check_table("pair", to_table("pair", [row]))
+    assert sentence in str(caught.value)
+
+
+def test_wrong_types_and_fields_are_refused() -> None:
+    row = {name: getattr(PAIR, name) for name in arrow_schema("pair").names}
+    with pytest.raises(BadData, match="wrong type"):
+        to_table("pair", [row | {"track_id": "two"}])
+    with pytest.raises(BadData, match="wrong fields: colour"):
+        to_table("pair", [row | {"colour": 1}])
+    with pytest.raises(BadData, match=r"missing split"):
+        check_table("pair", to_table("pair", [PAIR]).drop_columns(["split"]))
+    wrong = to_table("pair", [PAIR])
+    place = wrong.schema.get_field_index("score")
+    wrong = wrong.set_column(place, "score", pa.array([0.5], pa.float64()))
+    with pytest.raises(BadData, match="is double, but should be float"):
+        check_table("pair", wrong)
+
+
+def test_a_null_is_refused_even_inside_a_list(tmp_path: Path) -> None:
+    schema = arrow_schema("artwork_descriptors")
+    row = dict.fromkeys(schema.names, 0.5)
+    row |= {"artwork_id": "a", "palette": ["red", None], "palette_hex": [], "palette_share": []}
+    with pytest.raises(BadData, match="null in a list"):
+        check_table("artwork_descriptors", to_table("artwork_descriptors", [row]))

@@ -1,0 +1,185 @@
+"""The stage contract, on a small real stage: numbers in, their squares out, odd ones refused."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from artsound.errors import BadData
+from artsound.recipe import Recipe
+from artsound.records import Pair, Reject
+from artsound.stage import (
+    Finish,
+    LostItems,
+    Part,
+    PartOutput,
+    PartResult,
+    Stage,
+    part_path,
+    run_part,
+    run_stage,
+    split_into_parts,
+)
+from artsound.storage import Workspace, read_parquet, sha256_file, write_parquet
+
+COUNT = 40
+
+
+def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
+    return [
+        Part(name, stop - start, {"start": start, "stop": stop})
+        for name, start, stop in split_into_parts("numbers", COUNT, recipe.run.part_size)
+    ]
+
+
+def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+    numbers = range(part.inputs["start"], part.inputs["stop"])
+    path = part_path(workspace, "square", part.name)
+    pairs = [
+        Pair(n, str(n * n), "train", 0.0, "affect", 0.0, 1, 1, "given") for n in numbers if n % 5
+    ]
+    time.sleep(0.005)  # long enough to be killed in
+    write_parquet(path, "pair", pairs)
+    kinds = {0: "failed", 1: "filtered"}
+    rejects = tuple(
+        Reject("square", "track", str(n), kinds[n % 2], "fifth", f"{n} is a multiple of five.")
+        for n in numbers
+        if not n % 5
+    )
+    return PartOutput(len(pairs), (path,), rejects, {"sum": sum(numbers)})
+
+
+def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
+    import pyarrow as pa
+
+    paths = [part_path(workspace, "square", result.part.name) for result in results]
+    table = pa.concat_tables([read_parquet(path, "pair") for path in paths])
+    out = workspace.pairs / "pairs.parquet"
+    write_parquet(out, "pair", table)
+    return Finish((out,), {"sum": sum(result.extra["sum"] for result in results)})
+
+
+SQUARE = Stage("square", 1, ("pair",), plan, work, finish)
+RECIPE = Recipe().replaced(run={"part_size": 7})
+
+
+def test_items_in_are_items_out_and_rejects_and_the_report_says_so(tmp_path: Path) -> None:
+    report = run_stage(SQUARE, Workspace(tmp_path), RECIPE)
+    assert (report.items_in, report.items_out, report.filtered, report.failed) == (40, 32, 4, 4)
+    assert report.items_in == report.items_out + report.filtered + report.failed
+    rejects = read_parquet(tmp_path / "catalog" / "rejects.parquet", "reject")
+    assert len(rejects) == 8
+    assert report.extra == {"sum": sum(range(40))}
+    assert report.files == {"pairs/pairs.parquet": sha256_file(tmp_path / "pairs/pairs.parquet")}
+    assert (tmp_path / "runs" / "square.json").is_file()
+
+
+def test_a_second_run_does_nothing_again(tmp_path: Path) -> None:
+    first = run_stage(SQUARE, Workspace(tmp_path), RECIPE)
+    again = run_stage(SQUARE, Workspace(tmp_path), RECIPE)
+    assert again.parts_skipped == again.parts == first.parts == 6
+    assert again.files == first.files
+    assert again.extra == first.extra
+
+
+@pytest.mark.parametrize("damage", ["delete", "cut", "garble", "marker", "half marker"])
+def test_a_damaged_part_is_done_again_and_only_that(damage: str, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    first = run_stage(SQUARE, workspace, RECIPE)
+    path = part_path(workspace, "square", "numbers-00002")
+    marker = path.with_suffix(".json")
+    match damage:
+        case "delete":
+            path.unlink()
+        case "cut":
+            path.write_bytes(path.read_bytes()[:-1])
+        case "garble":
+            path.write_bytes(bytes(len(path.read_bytes())))
+        case "marker":
+            marker.unlink()
+        case "half marker":
+            marker.write_bytes(marker.read_bytes()[:40])
+    again = run_stage(SQUARE, workspace, RECIPE)
+    assert again.parts - again.parts_skipped == 1
+    assert again.files == first.files
+
+
+def test_only_the_sections_a_stage_reads_make_it_run_again(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    run_stage(SQUARE, workspace, RECIPE)
+    other = run_stage(SQUARE, workspace, RECIPE.replaced(audio={"min_seconds": 3.0}))
+    assert other.parts_skipped == other.parts
+    mine = run_stage(SQUARE, workspace, RECIPE.replaced(pair={"csls": 0}))
+    assert mine.parts_skipped == 0
+
+
+def test_another_part_size_gives_the_same_final_bytes(tmp_path: Path) -> None:
+    first = run_stage(SQUARE, Workspace(tmp_path), RECIPE)
+    other = run_stage(SQUARE, Workspace(tmp_path), RECIPE.replaced(run={"part_size": 40}))
+    assert other.files == first.files
+    rejects = read_parquet(tmp_path / "catalog" / "rejects.parquet", "reject")
+    assert len(rejects) == 8  # none left over from the earlier parts
+
+
+def test_retry_failed_tries_only_parts_with_failed_items(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    recipe = RECIPE.replaced(run={"part_size": 5})  # each part has one reject, failed or filtered
+    run_stage(SQUARE, workspace, recipe)
+    again = run_stage(SQUARE, workspace, recipe, retry_failed=True)
+    assert again.parts - again.parts_skipped == 4
+
+
+def test_a_stage_that_loses_items_is_caught(tmp_path: Path) -> None:
+    def forgetful(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+        output = work(workspace, recipe, part)
+        return PartOutput(output.items_out - 1, output.files, output.rejects, output.extra)
+
+    stage = Stage("square", 1, ("pair",), plan, forgetful, finish)
+    with pytest.raises(LostItems, match="took 7 items, gave 4 and rejected 2"):
+        run_stage(stage, Workspace(tmp_path), RECIPE)
+
+
+def test_a_stage_that_fails_keeps_the_parts_that_were_done(tmp_path: Path) -> None:
+    def failing(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+        if part.name == "numbers-00003":
+            raise BadData("the cable was pulled")
+        return work(workspace, recipe, part)
+
+    workspace = Workspace(tmp_path)
+    stage = Stage("square", 1, ("pair",), plan, failing, finish)
+    with pytest.raises(BadData, match="cable"):
+        run_stage(stage, workspace, RECIPE)
+    assert run_stage(SQUARE, workspace, RECIPE).parts_skipped == 3
+
+
+def test_a_stage_killed_at_any_moment_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+    clean = run_stage(SQUARE, Workspace(tmp_path / "clean"), RECIPE)
+    killed = tmp_path / "killed"
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from pathlib import Path; import test_stage as t\n"
+        "print('go', flush=True)\n"
+        f"t.run_stage(t.SQUARE, t.Workspace(Path({str(killed)!r})), t.RECIPE)\n"
+    )
+    moments = random.Random(0)
+    for _ in range(3):
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(moments.uniform(0, 0.08))
+            process.send_signal(signal.SIGKILL)
+    report = run_stage(SQUARE, Workspace(killed), RECIPE)
+    assert report.files == clean.files
+
+
+def test_one_part_can_be_done_alone(tmp_path: Path) -> None:
+    part = plan(Workspace(tmp_path), RECIPE)[0]
+    assert not run_part(SQUARE, Workspace(tmp_path), RECIPE, part).skipped
+    assert run_part(SQUARE, Workspace(tmp_path), RECIPE, part).skipped

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from artsound.errors import BadData, BadUsage
+from artsound.records import Pair
+from artsound.storage import (
+    Workspace,
+    atomic_write,
+    digest,
+    read_json,
+    read_parquet,
+    sha256_bytes,
+    sha256_file,
+    store_media,
+    write_bytes,
+    write_json,
+    write_parquet,
+)
+
+PAIRS = [Pair(n, f"{n}.jpg", "train", 0.5, "affect", 0.1, 1, 1, "sparse") for n in range(50)]
+
+
+def test_a_write_that_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    write_bytes(path, b"old")
+    with pytest.raises(RuntimeError), atomic_write(path) as file:
+        file.write(b"half")
+        raise RuntimeError
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_told_in_one_sentence_and_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    write_bytes(path, b"old")
+    code = (
+        "import resource, signal, sys; from pathlib import Path\n"
+        "from artsound.storage import write_bytes\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        f"write_bytes(Path({str(path)!r}), b'x' * 100_000)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "cannot be written: the file would be larger than the limit" in done.stderr
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_really_full_device_is_told_as_such() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with pytest.raises(OSError) as caught, open("/dev/full", "wb", buffering=0) as file:
+        file.write(b"x")
+    from artsound.storage import _disk_fault
+
+    assert "the disk is full" in str(_disk_fault(Path("out/a.tar"), caught.value))
+
+
+def test_a_path_through_a_file_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(BadData, match="a part of the path is a file"):
+        write_bytes(tmp_path / "file" / "below", b"x")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(BadData, match="no permission"):
+        write_bytes(tmp_path / "a", b"x")
+
+
+@given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=5))
+def test_the_digest_of_a_mapping_ignores_its_order(value: dict[str, object]) -> None:
+    assert digest(value) == digest(dict(reversed(list(value.items()))))
+
+
+def test_parquet_comes_back_as_written_and_twice_the_same_bytes(tmp_path: Path) -> None:
+    first = write_parquet(tmp_path / "a.parquet", "pair", PAIRS)
+    assert write_parquet(tmp_path / "b.parquet", "pair", PAIRS) == first
+    assert sha256_file(tmp_path / "a.parquet") == first
+    table = read_parquet(tmp_path / "a.parquet", "pair")
+    assert table.to_pylist()[7]["artwork_id"] == "7.jpg"
+    assert read_parquet(tmp_path / "a.parquet", "pair", ["split"]).column_names == ["split"]
+
+
+def test_lists_survive_parquet(tmp_path: Path) -> None:
+    row = dict.fromkeys(read_names("artwork_descriptors"), 0.5)
+    row |= {"artwork_id": "a", "palette": ["red"], "palette_hex": ["#f00"], "palette_share": [0.5]}
+    write_parquet(tmp_path / "a.parquet", "artwork_descriptors", [row])
+    assert read_parquet(tmp_path / "a.parquet", "artwork_descriptors").to_pylist() == [row]
+
+
+def read_names(name: str) -> list[str]:
+    from artsound.records import arrow_schema
+
+    return list(arrow_schema(name).names)
+
+
+def test_a_missing_cut_or_foreign_parquet_is_told_in_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.parquet"
+    with pytest.raises(BadData, match="is missing: run the stage"):
+        read_parquet(path, "pair")
+    write_parquet(path, "pair", PAIRS)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(BadData, match="is not a readable parquet file"):
+        read_parquet(path, "pair")
+    write_parquet(path, "reject", [])
+    with pytest.raises(BadData, match="wrong columns"):
+        read_parquet(path, "pair")
+    with pytest.raises(BadData, match="lacks the column score"):
+        read_parquet(path, "pair", ["score"])
+    assert pq.read_schema(path).names[0] == "stage"
+
+
+def test_json_is_canonical_and_a_broken_one_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    assert write_json(path, {"b": 1, "a": 2}) == write_json(path, {"a": 2, "b": 1})
+    path.write_text("{")
+    with pytest.raises(BadData, match="cannot be read as JSON"):
+        read_json(path)
+
+
+def test_media_lie_under_their_digest_and_are_written_once(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    relative, sha256 = store_media(workspace, "tracks", b"music", ".mp3")
+    assert sha256 == sha256_bytes(b"music")
+    assert relative == f"media/tracks/{sha256[:2]}/{sha256}.mp3"
+    inode = workspace.path(relative).stat().st_ino
+    assert store_media(workspace, "tracks", b"music", ".mp3") == (relative, sha256)
+    assert workspace.path(relative).stat().st_ino == inode
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/../../b"])
+def test_a_record_cannot_point_outside_the_workspace(name: str, tmp_path: Path) -> None:
+    with pytest.raises(BadData, match="does not lie inside"):
+        Workspace(tmp_path).path(name)
+
+
+def test_a_second_build_on_a_workspace_is_refused_and_a_dead_one_is_forgotten(
+    tmp_path: Path,
+) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from artsound.storage import Workspace\n"
+        f"with Workspace(Path({str(tmp_path)!r})).lock():\n"
+        "    print('held', flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(BadUsage, match="Another build is at work"), Workspace(tmp_path).lock():
+            pass
+        holder.kill()
+        holder.wait()
+    with Workspace(tmp_path).lock():
+        pass
+
+
+def test_sweeping_removes_temporary_files_only(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / ".tmp-x").write_bytes(b"half")
+    write_bytes(tmp_path / "parts" / "a", b"whole")
+    Workspace(tmp_path).sweep()
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["a"]
+
+
+def test_written_files_follow_the_umask(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "a", b"x")
+    mask = os.umask(0)
+    os.umask(mask)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o666 & ~mask
