@@ -43,6 +43,7 @@ _DISK_FAULTS = {
     errno.EROFS: "the file system is read-only: choose another --out",
     errno.EFBIG: "the file would be larger than the limit set here: raise it (ulimit -f)",
     errno.ENOTDIR: "a part of the path is a file, not a folder: choose another --out",
+    errno.EEXIST: "a part of the path is a file, not a folder: choose another --out",
     errno.ENAMETOOLONG: "the name is too long for this file system: choose a shorter --out",
 }
 
@@ -252,7 +253,8 @@ def read_parquet(path: Path, name: str, columns: Sequence[str] | None = None) ->
     With `columns`, only those are read, and only their presence is checked.
     """
     try:
-        table = pq.read_table(path, columns=None if columns is None else list(columns))
+        with pq.ParquetFile(path) as file:
+            table = file.read(columns=None if columns is None else list(columns))
     except FileNotFoundError as error:
         raise BadData(f"{path} is missing: run the stage that writes it first.") from error
     except (OSError, pa.ArrowException) as error:

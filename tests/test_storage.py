@@ -32,9 +32,14 @@ PAIRS = [Pair(n, f"{n}.jpg", "train", 0.5, "affect", 0.1, 1, 1, "sparse") for n 
 def test_a_write_that_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     write_bytes(path, b"old")
-    with pytest.raises(RuntimeError), atomic_write(path) as file:
-        file.write(b"half")
-        raise RuntimeError
+
+    def write_half() -> None:
+        with atomic_write(path) as file:
+            file.write(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -53,16 +58,6 @@ def test_a_full_disk_is_told_in_one_sentence_and_leaves_the_old_file(tmp_path: P
     assert "cannot be written: the file would be larger than the limit" in done.stderr
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_really_full_device_is_told_as_such() -> None:
-    if not Path("/dev/full").exists():
-        pytest.skip("this system has no /dev/full")
-    with pytest.raises(OSError) as caught, open("/dev/full", "wb", buffering=0) as file:
-        file.write(b"x")
-    from artsound.storage import _disk_fault
-
-    assert "the disk is full" in str(_disk_fault(Path("out/a.tar"), caught.value))
 
 
 def test_a_path_through_a_file_is_refused_in_one_sentence(tmp_path: Path) -> None:
