@@ -1,0 +1,344 @@
+"""What may be done with a track or an artwork: licence text and dates in, flags and a reason out.
+
+Unknown always means restricted: nothing may be done with what no rule here vouches for. The
+flags describe what a licence says, they are no legal advice.
+
+Identifiers are SPDX's (list 3.27) where SPDX has one. A Creative Commons licence that SPDX does
+not list (most national ports, or no version given) keeps SPDX's form: `CC-BY-NC-SA-3.0-US`,
+`CC-BY`. Other known licences are `LicenseRef-…`, as SPDX asks; works out of copyright are
+`public-domain`; the rest is `unknown`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from artsound.errors import BadUsage
+
+UNKNOWN = "unknown"
+PUBLIC_DOMAIN = "public-domain"
+
+# Copyright ends 70 years after the author's death, at the end of that calendar year
+# (directive 2006/116/EC, articles 1 and 8; 17 U.S.C. 302 and 305).
+TERM_YEARS = 70
+# A painter lives at most this long after a work of theirs: made at 10, dead at 110.
+LIFE_AFTER_A_WORK = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What may be done with an item, and why we think so."""
+
+    license_id: str
+    redistribute: bool
+    derivatives: bool
+    commercial: bool
+    share_alike: bool
+    attribution: bool
+    reason: str
+
+
+def allows(policy: str, rights: Rights) -> bool:
+    """Whether `rights` satisfy a recipe's rights policy.
+
+    `any` takes everything, `redistributable` what may be passed on unchanged, `commercial` what
+    may also be used commercially. Raises BadUsage for any other policy.
+    """
+    if policy == "any":
+        return True
+    if policy == "redistributable":
+        return rights.redistribute
+    if policy == "commercial":
+        return rights.redistribute and rights.commercial
+    raise BadUsage(f"Rights policy {policy!r} is none of any, redistributable, commercial.")
+
+
+def _restricted(license_id: str, reason: str) -> Rights:
+    return Rights(license_id, False, False, False, False, False, reason)
+
+
+def _free(license_id: str, reason: str, *, attribution: bool = False) -> Rights:
+    return Rights(license_id, True, True, True, False, attribution, reason)
+
+
+def _copyleft(license_id: str, reason: str) -> Rights:
+    return Rights(license_id, True, True, True, True, True, reason)
+
+
+# ---------------------------------------------------------------------------------- licences
+
+# Creative Commons' national ports, as written in licence titles, and the code in their addresses.
+_PORTS = {
+    "argentina": "AR", "australia": "AU", "austria": "AT", "belgium": "BE", "brazil": "BR",
+    "bulgaria": "BG", "canada": "CA", "chile": "CL", "china": "CN", "china mainland": "CN",
+    "mainland china": "CN", "colombia": "CO", "costa rica": "CR", "croatia": "HR",
+    "czech republic": "CZ", "denmark": "DK", "ecuador": "EC", "egypt": "EG", "estonia": "EE",
+    "finland": "FI", "france": "FR", "germany": "DE", "greece": "GR", "guatemala": "GT",
+    "hong kong": "HK", "hungary": "HU", "igo": "IGO", "india": "IN", "ireland": "IE",
+    "israel": "IL", "italy": "IT", "japan": "JP", "korea": "KR", "luxembourg": "LU",
+    "macedonia": "MK", "malaysia": "MY", "malta": "MT", "mexico": "MX", "netherlands": "NL",
+    "new zealand": "NZ", "norway": "NO", "peru": "PE", "philippines": "PH", "poland": "PL",
+    "portugal": "PT", "puerto rico": "PR", "romania": "RO", "scotland": "SCOTLAND",
+    "serbia": "RS", "singapore": "SG", "slovenia": "SI", "south africa": "ZA",
+    "south korea": "KR", "spain": "ES", "sweden": "SE", "switzerland": "CH", "taiwan": "TW",
+    "thailand": "TH", "uganda": "UG", "uk": "UK", "uk: england": "UK",
+    "uk: england & wales": "UK", "uk: england and wales": "UK", "uk: scotland": "SCOTLAND",
+    "united kingdom": "UK", "united states": "US", "us": "US", "usa": "US", "venezuela": "VE",
+    "vietnam": "VN",
+    # Not ported:
+    "generic": "", "international": "", "universal": "", "unported": "",
+}  # fmt: skip
+_PORT_CODES = frozenset(_PORTS.values()) - {""}
+_VERSIONS = ("1.0", "2.0", "2.1", "2.5", "3.0", "4.0")
+
+_ELEMENT_SPELLINGS = (
+    (re.compile(r"non-?\s?commercial"), "NC"),
+    (re.compile(r"no[- ]?deriv(?:ative(?:s|\sworks?)?|s)?"), "ND"),
+    (re.compile(r"share[- ]?alike"), "SA"),
+)
+_CC_PREFIX = re.compile(r"^(?:creative commons|cc)[\s:-]+")
+_CC_URL = re.compile(
+    r"creativecommons\.org/licenses/(?P<code>[a-z+-]+)(?:/(?P<version>[\d.]+))?(?:/(?P<port>[a-z]+))?"
+)
+_CC_CODE = re.compile(
+    r"^(?P<code>(?:by|nc|sa|nd)(?:-(?:by|nc|sa|nd))*)(?:[\s-]+v?(?P<version>\d\.\d))?"
+    r"(?:[\s-]+(?P<port>[a-z]+))?$"
+)
+_REST = re.compile(r"^(?:\(aka music sharing\)\s*)?(?:v?(?P<version>\d\.\d)\b\s*)?(?P<port>.*)$")
+_GNU = re.compile(
+    r"^(?:gnu\s+)?(?P<name>a?gpl|lgpl|gfdl|(?:lesser |affero )?general public license"
+    r"|free documentation license)[\s,-]*(?:v|version\s)?(?P<version>\d(?:\.\d)?)?(?P<later>.*)$"
+)
+_GNU_NAMES = {
+    "general public license": "GPL",
+    "lesser general public license": "LGPL",
+    "affero general public license": "AGPL",
+    "free documentation license": "GFDL",
+}
+
+_NO_GRANT = "grants no use beyond what FMA itself offers"
+_OTHER = (
+    (r"(?:cc0|cc zero|creative commons zero|publicdomain/zero)",
+     _free("CC0-1.0", "dedicated to the public domain (CC0)")),
+    (r"(?:.*sound recording common law)",
+     _restricted("LicenseRef-FMA-Sound-Recording-Common-Law",
+                 "the composition is free, the recording is protected by common law")),
+    (r"(?:public domain mark|publicdomain/mark)",
+     _free("CC-PDM-1.0", "marked as free of known copyright")),
+    (r"(?:licenses/publicdomain|public domain dedication)",
+     _free("CC-PDDC", "dedicated to the public domain")),
+    (r"(?:public domain)$", _free(PUBLIC_DOMAIN, "stated to be in the public domain")),
+    (r"(?:fma-?\s?limited|.*freemusicarchive\.org/fma_license)",
+     _restricted("LicenseRef-FMA-Limited-Download-Only", f"FMA-Limited {_NO_GRANT}")),
+    (r"(?:licenses/nc-sampling\+|(?:noncommercial |nc-)sampling(?: plus|\+))",
+     Rights("LicenseRef-CC-NC-Sampling-Plus-1.0", True, True, False, False, True,
+            "NonCommercial Sampling Plus 1.0: samples and whole copies, not commercially")),
+    (r"(?:sampling plus|sampling\+|licenses/sampling\+)",
+     Rights("LicenseRef-CC-Sampling-Plus-1.0", True, True, False, False, True,
+            "Sampling Plus 1.0: whole copies may not be used commercially")),
+    (r"(?:free art licen[cs]e|licence art libre)(?: 1\.3)$",
+     _copyleft("LAL-1.3", "Free Art License")),
+    (r"(?:free art licen[cs]e|licence art libre)(?: 1\.2)$",
+     _copyleft("LAL-1.2", "Free Art License")),
+    (r"(?:free art licen[cs]e|licence art libre|.*artlibre\.org)",
+     _copyleft("LicenseRef-Free-Art-License", "Free Art License, version not stated")),
+    (r"(?:eff )?open audio licen[cs]e",
+     _copyleft("LicenseRef-EFF-Open-Audio-License", "EFF Open Audio License")),
+    (r"orphan works?", _restricted("LicenseRef-Orphan-Work", "orphan work: nobody could grant it")),
+    (r"(?:all rights reserved|copyright\b|©|\(c\))",
+     _restricted("LicenseRef-All-Rights-Reserved", "all rights reserved")),
+)  # fmt: skip
+_OTHER_RULES = tuple((re.compile(pattern), rights) for pattern, rights in _OTHER)
+
+
+@lru_cache(maxsize=4096)
+def licence_rights(text: str) -> Rights:
+    """The rights that a licence's name or address grants; restricted when it is not understood.
+
+    Understood are Creative Commons' titles in all spellings that FMA uses (with version and
+    port, "aka Music Sharing", cut short with "..."), their addresses and codes, CC0 and public
+    domain marks, FMA-Limited, Sampling Plus, Free Art, Open Audio and GNU licences.
+    """
+    plain = " ".join(text.split())
+    if not plain:
+        return _restricted(UNKNOWN, "no licence stated")
+    short = plain.casefold()
+    for pattern, rights in _OTHER_RULES:
+        if pattern.match(_CC_PREFIX.sub("", short)) or pattern.match(_after_host(short)):
+            return rights
+    found = _creative_commons(short) or _gnu(short)
+    return found or _restricted(UNKNOWN, f"licence not recognised: {plain[:80]}")
+
+
+def _after_host(text: str) -> str:
+    """An address without its scheme and Creative Commons' host, for the rules that name paths."""
+    return re.sub(r"^https?://(?:www\.)?(?:creativecommons\.org/)?", "", text)
+
+
+def _creative_commons(text: str) -> Rights | None:
+    if match := _CC_URL.search(text):
+        return _from_code(match["code"], match["version"], match["port"])
+    bare = _CC_PREFIX.sub("", text).removesuffix(" license").strip()
+    if match := _CC_CODE.match(bare):
+        return _from_code(match["code"], match["version"], match["port"])
+    if bare == "music sharing":
+        return _cc_rights(("BY", "NC", "ND"), "", "")
+    return _from_title(bare)
+
+
+def _from_code(code: str, version: str | None, port: str | None) -> Rights | None:
+    elements = {element.upper() for element in code.split("-")}
+    if not elements <= {"BY", "NC", "SA", "ND"} or {"SA", "ND"} <= elements:
+        return None
+    where = "" if port in (None, "deed", "legalcode") else str(port).upper()
+    if where and where not in _PORT_CODES:
+        return None
+    if version and version not in _VERSIONS:
+        return None
+    order = [element for element in ("BY", "NC", "ND", "SA") if element in elements]
+    return _cc_rights(tuple(order), version or "", where)
+
+
+def _from_title(text: str) -> Rights | None:
+    """Read "attribution-noncommercial-share alike 3.0 united states", maybe cut short."""
+    cut = text.endswith(("...", "…"))
+    rest = text.removesuffix("...").removesuffix("…")
+    if not rest.startswith("attribution"):
+        return None
+    rest = rest.removeprefix("attribution")
+    elements = ["BY"]
+    while step := _next_element(rest):
+        element, rest = step
+        elements.append(element)
+    rest = rest.strip(" -,/")
+    if cut:
+        # What was cut may have been another element, unless something else follows already.
+        if not rest.startswith(("(", *"1234")):
+            return None
+        if rest.startswith("("):
+            return _known_elements(elements, "", "")
+    match = _REST.match(rest)
+    if match is None:
+        return None
+    port = match["port"].strip(" ,().")
+    version = match["version"] or ""
+    if cut:
+        if not version:
+            return _known_elements(elements, "", "")
+        fits = {code for name, code in _PORTS.items() if name.startswith(port)}
+        return (
+            _known_elements(elements, version, fits.pop())
+            if len(fits) == 1 and port
+            else (_known_elements(elements, version, ""))
+        )
+    if port and port not in _PORTS:
+        return None
+    return _known_elements(elements, version, _PORTS.get(port, ""))
+
+
+def _next_element(text: str) -> tuple[str, str] | None:
+    rest = text.lstrip(" -,/")
+    for pattern, element in _ELEMENT_SPELLINGS:
+        if match := pattern.match(rest):
+            return element, rest[match.end() :]
+    return None
+
+
+def _known_elements(elements: list[str], version: str, port: str) -> Rights | None:
+    if len(set(elements)) < len(elements) or {"SA", "ND"} <= set(elements):
+        return None
+    if version and version not in _VERSIONS:
+        return None
+    order = tuple(element for element in ("BY", "NC", "ND", "SA") if element in elements)
+    return _cc_rights(order, version, port)
+
+
+def _cc_rights(elements: tuple[str, ...], version: str, port: str) -> Rights:
+    name = "-".join(elements)
+    return Rights(
+        license_id="-".join(part for part in ("CC", name, version, port) if part),
+        redistribute=True,
+        derivatives="ND" not in elements,
+        commercial="NC" not in elements,
+        share_alike="SA" in elements,
+        attribution="BY" in elements,
+        reason=" ".join(part for part in ("Creative Commons", name, version, port) if part),
+    )
+
+
+def _gnu(text: str) -> Rights | None:
+    match = _GNU.match(text)
+    if match is None:
+        return None
+    name = _GNU_NAMES.get(match["name"], match["name"].upper())
+    if not match["version"]:
+        return _copyleft(f"LicenseRef-{name}", f"GNU {name}, version not stated")
+    version = match["version"] if "." in match["version"] else f"{match['version']}.0"
+    later = re.search(r"\+|later", match["later"])
+    ending = "or-later" if later else "only"
+    return _copyleft(f"{name}-{version}-{ending}", f"GNU {name} {version}")
+
+
+# ---------------------------------------------------------------------------------- artworks
+
+
+@dataclass(frozen=True, slots=True)
+class PainterDates:
+    """What is known of a painter's life; every year -1 when unknown.
+
+    `earliest`, `second` and `latest` are years of the painter's dated works, `second` that of
+    the second earliest.
+    """
+
+    died: int = -1
+    earliest: int = -1
+    second: int = -1
+    latest: int = -1
+
+
+def painter_dates(died: int, works: Iterable[int]) -> PainterDates:
+    """The dates of a painter from the year of death and the years of all works (-1 unknown)."""
+    years = sorted(year for year in works if year >= 0)
+    if not years:
+        return PainterDates(died)
+    return PainterDates(died, years[0], years[1] if len(years) > 1 else -1, years[-1])
+
+
+def artwork_rights(year: int, painter: PainterDates, this_year: int) -> Rights:
+    """The rights of a reproduction of a flat artwork of `year` (-1 unknown), in `this_year`.
+
+    In the public domain is a work
+    1. whose painter died more than 70 years ago; where that year is known, it decides alone;
+    2. which was made more than 170 years ago: no painter lives more than 100 years after
+       making a work (10 years old then, 110 at death), and 70 years of protection follow;
+    3. of a painter with two works dated so long ago, for the same reason. Two, since years are
+       read from file names, where a title may end in one ("the-great-fire-1666").
+    Rules 2 and 3 are void where the dates contradict each other: works of one painter more than
+    100 years apart. Everything else counts as protected.
+
+    A faithful photograph of a flat work in the public domain gets no protection of its own
+    (directive (EU) 2019/790, article 14; Bridgeman Art Library v. Corel, S.D.N.Y. 1999).
+    """
+    if painter.died >= 0:
+        if this_year - painter.died > TERM_YEARS:
+            return _free(PUBLIC_DOMAIN, f"painter died in {painter.died}")
+        return _restricted(UNKNOWN, f"painter died in {painter.died}, less than 70 years ago")
+    limit = this_year - LIFE_AFTER_A_WORK - TERM_YEARS
+    consistent = painter.latest - painter.earliest <= LIFE_AFTER_A_WORK
+    if not consistent:
+        return _restricted(UNKNOWN, "the dates of the painter's works contradict each other")
+    if 0 <= year < limit:
+        return _free(PUBLIC_DOMAIN, f"made in {year}, more than 170 years ago")
+    if 0 <= painter.second < limit:
+        return _free(
+            PUBLIC_DOMAIN, f"its painter made works in {painter.earliest} and {painter.second}"
+        )
+    return _restricted(UNKNOWN, "year of the painter's death unknown, and no work old enough")
+
+
+def synthetic_rights() -> Rights:
+    """The rights of the pictures of the bundled sample, which are this project's own."""
+    return _free("CC0-1.0", "painted by this project's code, dedicated to the public domain (CC0)")

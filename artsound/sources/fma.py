@@ -1,0 +1,318 @@
+"""The Free Music Archive as published (github mdeff/fma): metadata and audio, one row per track.
+
+Layout: `fma_metadata/tracks.csv` (three header lines: table, column, and `track_id`),
+`fma_metadata/genres.csv`, and `fma_large/000/000002.mp3`, each set as a folder or as the zip of
+its name. Rows without audio here and empty cells are ordinary. Durations in tracks.csv are those
+of whole tracks and often wrong: nothing here reads them.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import polars as pl
+
+from artsound.errors import BadData
+from artsound.sources.files import TABLE_LIMIT, list_files, read_file
+
+METADATA_ZIP = "fma_metadata.zip"
+CLIP_ZIPS = ("fma_large.zip", "fma_medium.zip", "fma_small.zip")
+FULL_ZIPS = ("fma_full.zip",)
+
+_SUBSETS = ("small", "medium", "large")
+_SPLITS = {"training": "train", "validation": "val", "test": "test"}
+_REQUIRED = (
+    "album.title", "artist.name", "set.split", "set.subset",
+    "track.genre_top", "track.genres", "track.license", "track.title",
+)  # fmt: skip
+_OPTIONAL = (
+    "album.date_released", "artist.id", "track.date_recorded", "track.genres_all",
+    "track.language_code", "track.listens", "track.tags",
+)  # fmt: skip
+_EARLIEST_YEAR = 1860  # the first recording of sound
+_ITEM = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^,\[\]'"]+)""")
+
+
+def list_source(root: Path, subset: str) -> pl.DataFrame:
+    """The FMA's files, as `list_files` gives them; of its zips, only those that `subset` needs."""
+    return list_files(root, {METADATA_ZIP, *(FULL_ZIPS if subset == "full" else CLIP_ZIPS)})
+
+
+def read_tracks(root: Path, files: pl.DataFrame, subset: str, this_year: int) -> pl.DataFrame:
+    """One row per track of the FMA's metadata, by id, with its audio file where there is one.
+
+    Columns: track_id, title, artist, artist_id, album, genre (top level), genres (titles, the
+    track's own first, then what lies above), tags, year, listens, language, subset, split
+    ("train", "val", "test" or empty), license (as written), and where the audio lies: box, name,
+    size, stamp as `list_files` gives them, name being empty when there is none here. Unknown is
+    "", -1 or the empty list.
+
+    `subset` is the set asked for: `small`, `medium` and `large` hold 30-second clips and one
+    another, `full` whole tracks. `files` is what `list_source` gave. Raises BadData when `root`
+    is not the FMA or its tables are broken.
+    """
+    table = _read_table(root, files)
+    genres = _read_genres(root, files)
+    tracks = table.select(
+        _number("track_id").alias("track_id"),
+        pl.col("track.title").alias("title"),
+        pl.col("artist.name").alias("artist"),
+        _number("artist.id").alias("artist_id"),
+        pl.col("album.title").alias("album"),
+        pl.col("track.genre_top").alias("genre_top"),
+        _numbers("track.genres").alias("own"),
+        _numbers("track.genres_all").alias("all"),
+        pl.col("track.tags").alias("tags"),
+        pl.coalesce(
+            _year("album.date_released", this_year),
+            _year("track.date_recorded", this_year),
+            pl.lit(-1),
+        )
+        .cast(pl.Int32)
+        .alias("year"),
+        _number("track.listens").alias("listens"),
+        pl.col("track.language_code").alias("language"),
+        pl.col("set.subset").alias("subset"),
+        pl.col("set.split").replace_strict(_SPLITS, default="").alias("split"),
+        pl.col("track.license").alias("license"),
+    ).sort("track_id")
+    _check_ids(root, tracks["track_id"])
+    top, titles = _genre_names(tracks, genres)
+    tracks = tracks.with_columns(
+        pl.col("track_id", "artist_id").cast(pl.Int32),
+        pl.Series("genre", top, dtype=pl.String),
+        pl.Series("genres", titles, dtype=pl.List(pl.String)),
+        pl.Series("tags", [parse_list(text) for text in tracks["tags"]], dtype=pl.List(pl.String)),
+        *(_clean_column(tracks[name]) for name in ("title", "artist", "album", "license")),
+    ).drop("genre_top", "own", "all")
+    return _with_audio(tracks, files, subset)
+
+
+def in_subset(subset: str) -> tuple[str, ...]:
+    """The values of the subset column that belong to an FMA set: each holds the smaller ones."""
+    return _SUBSETS if subset == "full" else _SUBSETS[: _SUBSETS.index(subset) + 1]
+
+
+def parse_list(text: str) -> list[str]:
+    """The items of a list printed by Python or by pandas: `['a', "b"]`, `[a, b]`, `[1, 2]`.
+
+    Nothing is evaluated; text without items gives an empty list.
+    """
+    if text in ("", "[]"):
+        return []
+    found = (match[1] or match[2] or match[3] or "" for match in _ITEM.finditer(text))
+    items = (re.sub(r"\\(.)", r"\1", item).strip() for item in found)
+    return [clean_text(item) for item in items if item]
+
+
+class _TextOnly(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.words: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    def handle_starttag(self, tag: str, _attrs: list[tuple[str, str | None]]) -> None:
+        if tag in ("br", "p", "div", "li", "tr"):
+            self.words.append(" ")
+
+
+def clean_text(text: str) -> str:
+    """`text` without HTML tags and entities, white space collapsed; `a < b` stays as it is."""
+    if "<" in text:
+        parser = _TextOnly()
+        parser.feed(text)
+        parser.close()
+        text = "".join(parser.words)
+    # Some fields were escaped twice ("&amp;amp;").
+    return " ".join(html.unescape(text).split()) if "&" in text else " ".join(text.split())
+
+
+def _read_table(root: Path, files: pl.DataFrame) -> pl.DataFrame:
+    """tracks.csv as text columns called `table.column`, the first one `track_id`; no nulls."""
+    box, name = _find(root, files, "tracks.csv")
+    where = root / box / name
+    data = read_file(root, box, name, TABLE_LIMIT)
+    columns = _read_header(where, data)
+    if missing := [column for column in _REQUIRED if column not in columns]:
+        raise BadData(f"{where} lacks the column {missing[0]}: take it from {METADATA_ZIP}.")
+    kept = [column for column in ("track_id", *_REQUIRED, *_OPTIONAL) if column in columns]
+    try:
+        table = pl.read_csv(
+            data,
+            has_header=False,
+            skip_rows=3,
+            columns=sorted(columns.index(column) for column in kept),
+            infer_schema=False,
+        )
+    except pl.exceptions.NoDataError as error:
+        raise BadData(f"{where} lists no track.") from error
+    except (pl.exceptions.PolarsError, ValueError) as error:
+        raise BadData(f"{where} is broken: {str(error).splitlines()[0]}.") from error
+    if table.width != len(kept):
+        raise BadData(f"{where} is broken: its rows have other columns than its header.")
+    table.columns = sorted(kept, key=columns.index)
+    absent = [pl.lit("").alias(column) for column in _OPTIONAL if column not in columns]
+    return table.with_columns(pl.all().fill_null(""), *absent)
+
+
+def _read_header(where: Path, data: bytes) -> list[str]:
+    """The columns that the three header lines name, as `table.column`."""
+    take = f"take tracks.csv from {METADATA_ZIP}"
+    try:
+        start = b"\n".join(data[: 1 << 16].split(b"\n", 3)[:3]).decode("utf-8-sig")
+        header = list(csv.reader(io.StringIO(start)))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadData(
+            f"{where} does not begin with three header lines in UTF-8: {take}."
+        ) from error
+    if len(header) != 3 or header[2][:1] != ["track_id"] or any(header[2][1:]):
+        raise BadData(
+            f"{where} does not begin with FMA's three header lines "
+            f"(table, column, track_id): {take}."
+        )
+    named = zip(header[0], header[1], strict=False)
+    return ["track_id", *(f"{table}.{column}" for table, column in list(named)[1:])]
+
+
+def _read_genres(root: Path, files: pl.DataFrame) -> dict[int, tuple[str, int, int]]:
+    """Title, parent and top level of each genre id, from genres.csv."""
+    box, name = _find(root, files, "genres.csv")
+    where = root / box / name
+    try:
+        rows = csv.DictReader(
+            io.StringIO(read_file(root, box, name, TABLE_LIMIT).decode("utf-8-sig"))
+        )
+        return {
+            int(row["genre_id"]): (row["title"].strip(), int(row["parent"]), int(row["top_level"]))
+            for row in rows
+        }
+    except (
+        UnicodeDecodeError,
+        csv.Error,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as error:
+        raise BadData(
+            f"{where} is not FMA's table of genres (genre_id, parent, title, top_level): "
+            f"take it from {METADATA_ZIP}."
+        ) from error
+
+
+def _find(root: Path, files: pl.DataFrame, name: str) -> tuple[str, str]:
+    """Box and path of a metadata table, the shortest path first."""
+    found = files.filter((pl.col("name") == name) | pl.col("name").str.ends_with(f"/{name}"))
+    if found.is_empty():
+        raise BadData(
+            f"{root} is not the FMA: it has no {name} (in fma_metadata/ or {METADATA_ZIP})."
+        )
+    best = found.sort(pl.col("name").str.len_chars(), "box", "name").row(0, named=True)
+    return best["box"], best["name"]
+
+
+def _number(column: str) -> pl.Expr:
+    """A column of whole numbers, -1 where there is none; "12.0" counts as 12."""
+    return (
+        pl.col(column)
+        .str.strip_chars()
+        .cast(pl.Float64, strict=False)
+        .fill_nan(-1)
+        .fill_null(-1)
+        .cast(pl.Int64, strict=False)
+        .fill_null(-1)
+    )
+
+
+def _numbers(column: str) -> pl.Expr:
+    return pl.col(column).str.extract_all(r"\d+").cast(pl.List(pl.Int64))
+
+
+def _year(column: str, this_year: int) -> pl.Expr:
+    """The year that a date begins with, null when there is none or no recording is so old."""
+    year = pl.col(column).str.extract(r"^\s*(\d{4})").cast(pl.Int32, strict=False)
+    return pl.when(year.is_between(_EARLIEST_YEAR, this_year)).then(year)
+
+
+def _check_ids(root: Path, ids: pl.Series) -> None:
+    wrong = ids.filter((ids < 0) | (ids > 999_999))
+    if len(wrong):
+        raise BadData(f"{root}: tracks.csv has a row whose track_id is not a number of six digits.")
+    repeated = ids.filter(ids.is_duplicated())
+    if len(repeated):
+        raise BadData(f"{root}: tracks.csv lists track {repeated[0]} twice.")
+
+
+def _genre_names(
+    tracks: pl.DataFrame, genres: dict[int, tuple[str, int, int]]
+) -> tuple[list[str], list[list[str]]]:
+    """Top-level genre and genre titles of each track.
+
+    FMA leaves the top level empty where a track's genres have several; then it is the one of the
+    genre that the artist put first.
+    """
+    tops: list[str] = []
+    titles: list[list[str]] = []
+    for stated, own, every in tracks.select("genre_top", "own", "all").iter_rows():
+        ids = dict.fromkeys(
+            [*own, *(above for one in own for above in _above(one, genres)), *every]
+        )
+        known = [genres[one][0] for one in ids if one in genres]
+        first = genres.get(own[0]) if own else None
+        top = clean_text(stated or (genres.get(first[2], first)[0] if first else ""))
+        tops.append(top)
+        titles.append(known or ([top] if top else []))
+    return tops, titles
+
+
+def _above(genre: int, genres: dict[int, tuple[str, int, int]]) -> list[int]:
+    """The genres above one, nearest first; a circle in the table ends the climb."""
+    found: list[int] = []
+    while genre in genres and (genre := genres[genre][1]) and genre not in found:
+        found.append(genre)
+    return found
+
+
+def _clean_column(column: pl.Series) -> pl.Series:
+    """`clean_text` of every value; the few that need it take the slow way."""
+    plain = column.str.strip_chars()
+    odd = plain.str.contains(r"[<&]|\s\s|[\t\r\n]")
+    if not odd.any():
+        return plain
+    cleaned = [
+        clean_text(text) if is_odd else text for text, is_odd in zip(plain, odd, strict=True)
+    ]
+    return pl.Series(column.name, cleaned, dtype=pl.String)
+
+
+def _with_audio(tracks: pl.DataFrame, files: pl.DataFrame, subset: str) -> pl.DataFrame:
+    """Add where each track's audio lies: in the largest set here, in a folder before a zip."""
+    place = pl.concat_str("box", "name", separator="/")
+    order = ["fma_full"] if subset == "full" else ["fma_large", "fma_medium", "fma_small"]
+    others = ("fma_large", "fma_medium", "fma_small") if subset == "full" else ("fma_full",)
+    rank = pl.lit(len(order))
+    for number, folder in reversed(list(enumerate(order))):
+        rank = pl.when(place.str.contains(folder, literal=True)).then(number).otherwise(rank)
+    audio = (
+        files.with_columns(
+            pl.col("name")
+            .str.extract(r"(?:^|/)\d{3}/(\d{6})\.mp3$")
+            .cast(pl.Int32)
+            .alias("track_id"),
+            rank.alias("rank"),
+        )
+        .filter(pl.col("track_id").is_not_null(), ~place.str.contains_any(list(others)))
+        .sort("rank", "box", "name")
+        .unique("track_id", keep="first", maintain_order=True)
+        .drop("rank")
+    )
+    return tracks.join(audio, on="track_id", how="left", maintain_order="left").with_columns(
+        pl.col("box", "name", "stamp").fill_null(""), pl.col("size").fill_null(0)
+    )
