@@ -1,0 +1,1 @@
+"""Pairs packed in WebDataset shards: writing, indexing, reading, streaming, checking, choosing."""

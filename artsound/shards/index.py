@@ -1,0 +1,164 @@
+"""The index of a shards folder: index.parquet, a row per sample, and index.json, a row per shard.
+
+The two are enough to choose samples, and to find the bytes of any of them, without opening a
+shard. index.parquet of a build holds the columns of schemas/index.json; that of somebody else's
+WebDataset holds at least `key`, `split`, `shard` and the offset and size of every member.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import polars as pl
+
+from artsound.errors import BadData
+from artsound.records import json_schema
+from artsound.shards.store import Store
+from artsound.shards.write import Placed, Shard
+from artsound.storage import sha256_bytes, sha256_file, write_json, write_parquet
+
+INDEX = "index.parquet"
+SHARDS = "index.json"
+FORMAT = "artsound-shards-1"
+SPLITS = ("train", "val", "test")
+
+
+def index_rows(
+    shard: str, samples: Iterable[Mapping[str, Any]], placed: Sequence[Placed]
+) -> list[dict[str, Any]]:
+    """The rows of index.parquet for one shard: each sample's fields, and where its members lie."""
+    return [
+        {**sample, "shard": shard, **pointers(place)}
+        for sample, place in zip(samples, placed, strict=True)
+    ]
+
+
+def pointers(place: Placed) -> dict[str, int]:
+    """The offset and size columns of one sample."""
+    found = {}
+    for extension, (offset, size) in place.members.items():
+        found[f"{extension}_offset"] = offset
+        found[f"{extension}_size"] = size
+    return found
+
+
+def write_index(
+    folder: Path, name: str, recipe_digest: str, shards: Sequence[Shard], rows: Any
+) -> list[Path]:
+    """Write index.parquet, then index.json, which names its digest; their paths.
+
+    `rows` are index rows or a table of them, in the shards' order.
+    """
+    write_parquet(folder / INDEX, "index", rows)
+    return [folder / INDEX, write_shard_index(folder, name, recipe_digest, shards)]
+
+
+def write_shard_index(folder: Path, name: str, recipe_digest: str, shards: Sequence[Shard]) -> Path:
+    """Write index.json for the index.parquet that lies there already."""
+    write_json(
+        folder / SHARDS,
+        {
+            "format": FORMAT,
+            "name": name,
+            "samples": sum(shard.samples for shard in shards),
+            "bytes": sum(shard.bytes for shard in shards),
+            "recipe_digest": recipe_digest,
+            "index_sha256": sha256_file(folder / INDEX),
+            "shards": [asdict(shard) for shard in shards],
+        },
+    )
+    return folder / SHARDS
+
+
+def read_shard_index(store: Store) -> dict[str, Any]:
+    """index.json, checked against its schema; BadData when it is missing or broken."""
+    place = f"{store.location}/{SHARDS}"
+    data = store.read(SHARDS)
+    try:
+        value: dict[str, Any] = json.loads(data)
+        jsonschema.validate(value, json_schema("shard_index"))
+    except ValueError as error:
+        raise BadData(f"{place} cannot be read as JSON: {error}.") from error
+    except jsonschema.ValidationError as error:
+        raise BadData(f"{place} is not a shard index: {error.message[:200]}.") from error
+    return value
+
+
+def shards_of(value: Mapping[str, Any]) -> tuple[Shard, ...]:
+    """The shards that an index.json lists."""
+    return tuple(Shard(**entry) for entry in value["shards"])
+
+
+def read_index(store: Store, value: Mapping[str, Any]) -> pl.DataFrame:
+    """The rows of index.parquet, with their digest and every offset checked.
+
+    Raises BadData when it is not the file index.json speaks of, or points outside a shard.
+    """
+    data = store.read(INDEX)
+    place = f"{store.location}/{INDEX}"
+    if sha256_bytes(data) != value["index_sha256"]:
+        raise BadData(f"{place} is not the file that {SHARDS} names: run `artsound index` again.")
+    frame = read_frame(data, place)
+    check_pointers(frame, shards_of(value), place)
+    return frame
+
+
+def read_frame(data: bytes, place: str) -> pl.DataFrame:
+    """The rows of a parquet file in memory; BadData when it is none."""
+    try:
+        return pl.read_parquet(io.BytesIO(data))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise BadData(f"{place} is not a readable parquet file: {error}.") from error
+
+
+def extensions(frame: pl.DataFrame) -> tuple[str, ...]:
+    """The members that the samples of an index have, in the order of its columns."""
+    columns = set(frame.columns)
+    return tuple(
+        name.removesuffix("_offset")
+        for name in frame.columns
+        if name.endswith("_offset") and name.removesuffix("_offset") + "_size" in columns
+    )
+
+
+def check_pointers(frame: pl.DataFrame, shards: Sequence[Shard], place: str) -> None:
+    """Do nothing when every row points into a listed shard; else raise BadData."""
+    missing = {"key", "shard", "split"} - set(frame.columns)
+    members = extensions(frame)
+    if missing or not members:
+        lacking = ", ".join(sorted(missing)) or "offsets"
+        raise BadData(f"{place} is not an index of shards: it lacks {lacking}.")
+    known = pl.DataFrame(
+        {"shard": [s.name for s in shards], "_bytes": [s.bytes for s in shards]},
+        schema={"shard": pl.String, "_bytes": pl.Int64},
+    )
+    ends = frame.select("shard", *_ends(members)).join(known, on="shard", how="left")
+    outside = ends.filter(
+        pl.col("_bytes").is_null()
+        | pl.any_horizontal(
+            (pl.col(f"_{m}_start") < 0)
+            | (pl.col(f"_{m}_stop") < pl.col(f"_{m}_start"))
+            | (pl.col(f"_{m}_stop") > pl.col("_bytes"))
+            for m in members
+        )
+    )
+    if outside.height:
+        name = outside["shard"][0]
+        raise BadData(f"{place} points outside the shard {name!r}: it is damaged or not its index.")
+
+
+def _ends(members: Iterable[str]) -> list[pl.Expr]:
+    """First and last byte of every member, as columns; a member that is missing has offset −1."""
+    columns = []
+    for m in members:
+        offset, size = pl.col(f"{m}_offset"), pl.col(f"{m}_size")
+        present = offset != -1
+        columns.append(pl.when(present).then(offset).otherwise(0).alias(f"_{m}_start"))
+        columns.append(pl.when(present).then(offset + size).otherwise(0).alias(f"_{m}_stop"))
+    return columns

@@ -1,0 +1,80 @@
+"""What a folder of shards says of itself: whom to thank, and what lies in it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from artsound.shards.index import SPLITS
+from artsound.shards.write import Shard
+from artsound.storage import write_bytes
+
+_COLUMNS = ("side", "id", "title", "author", "licence", "licence_id", "source", "source_url")
+
+
+def write_attribution(folder: Path, rows: pa.Table) -> Path:
+    """Write ATTRIBUTION.csv: title, author, licence and source of every artwork and track."""
+    lines = set()
+    for row in rows.select(
+        [
+            *("artwork_id", "artwork_title", "painter", "artwork_rights_reason"),
+            *("artwork_license_id", "artwork_source", "artwork_source_url"),
+            *("key", "title", "artist", "track_license"),
+            *("track_license_id", "track_source", "track_source_url"),
+        ]
+    ).to_pylist():
+        values = list(row.values())
+        lines.add(("artwork", *values[:7]))
+        lines.add(("track", *values[7:]))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows(sorted(lines))
+    write_bytes(folder / "ATTRIBUTION.csv", text.getvalue().encode())
+    return folder / "ATTRIBUTION.csv"
+
+
+def write_readme(folder: Path, name: str, shards: Sequence[Shard], rows: pa.Table) -> Path:
+    """Write README.md: what the folder holds and how to read it."""
+    lines = [
+        f"# {name}",
+        "",
+        f"{rows.num_rows:,} pairs of an artwork and a music clip, with a caption for each, as "
+        "WebDataset shards.",
+        "",
+        "| split | shards | pairs | bytes |",
+        "|---|---:|---:|---:|",
+    ]
+    for split in SPLITS:
+        some = [shard for shard in shards if shard.split == split]
+        if some:
+            pairs, size = sum(s.samples for s in some), sum(s.bytes for s in some)
+            lines.append(f"| {split} | {len(some):,} | {pairs:,} | {size:,} |")
+    lines += [
+        "",
+        "A sample `000010` has three members: `000010.jpg` (the artwork, longest side at most "
+        "1,024 pixels), `000010.mp3` (the clip's original bytes) and `000010.json` (captions, "
+        "metadata, rights of both sides, score, digests). No painter and no musician occurs in "
+        "two splits.",
+        "",
+        "`index.parquet` has a row per sample with all its fields and the place of its bytes; "
+        "`index.json` has an entry per shard with its SHA-256; `ATTRIBUTION.csv` names title, "
+        "author, licence and source of every work: keep it with the data.",
+        "",
+        "```python",
+        "import artsound",
+        'data = artsound.open(".").filter(split="train", where="track_commercial")',
+        "",
+        "import webdataset  # or any other reader of WebDataset",
+        f'plain = webdataset.WebDataset("{shards[0].name}", shardshuffle=False)',
+        "```",
+        "",
+        "`artsound verify --deep .` checks every byte.",
+        "",
+    ]
+    write_bytes(folder / "README.md", "\n".join(lines).encode())
+    return folder / "README.md"

@@ -1,0 +1,260 @@
+"""Where shards lie: a folder, a plain HTTP server, or anything fsspec knows; read by byte ranges.
+
+A store is a small frozen object that can be pickled into worker processes; connections are made
+in the process that reads.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from artsound.errors import BadData, BadUsage
+
+if TYPE_CHECKING:
+    import requests
+
+Range = tuple[int, int]  # first byte, and the one after the last
+T = TypeVar("T")
+
+_TRIES = 5
+_TIMEOUT = (10, 60)  # seconds to connect, and between two packets
+_CHUNK = 1 << 20
+_LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+
+
+class Store(Protocol):
+    """A place that holds files. Every method raises BadData when the bytes cannot be had."""
+
+    @property
+    def location(self) -> str:
+        """The folder or URL, as a user would write it."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether reading costs no network."""
+
+    def read(self, name: str) -> bytes:
+        """A whole file."""
+
+    def read_ranges(self, name: str, ranges: Sequence[Range]) -> list[bytes]:
+        """Stretches of one file; those next to each other are fetched in one go."""
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """A whole file, piece by piece."""
+
+
+def open_store(location: str | Path, **options: Any) -> Store:
+    """The store at a folder, an http(s) address, or an fsspec address such as s3://bucket/set.
+
+    `options` go to fsspec's file system. Raises BadUsage for a folder that does not exist and an
+    address that fsspec does not know.
+    """
+    text = str(location)
+    if "://" not in text:
+        folder = Path(location)
+        if not folder.is_dir():
+            raise BadUsage(f"There is no folder {folder}: give a folder of shards, or a URL.")
+        return LocalStore(folder)
+    if text.startswith(("http://", "https://")):
+        return HttpStore(text.rstrip("/"))
+    import fsspec
+
+    try:
+        system, path = fsspec.core.url_to_fs(text, **options)
+    except (ValueError, ImportError) as error:
+        raise BadUsage(f"{text} cannot be opened: {error}.") from error
+    return FsspecStore(text.rstrip("/"), system, path.rstrip("/"))
+
+
+@dataclass(frozen=True)
+class LocalStore:
+    """A folder."""
+
+    folder: Path
+
+    @property
+    def location(self) -> str:
+        return str(self.folder)
+
+    @property
+    def is_local(self) -> bool:
+        return True
+
+    def read(self, name: str) -> bytes:
+        try:
+            return (self.folder / name).read_bytes()
+        except OSError as error:
+            raise _fault(self, name, error) from error
+
+    def read_ranges(self, name: str, ranges: Sequence[Range]) -> list[bytes]:
+        return read_file_ranges(self.folder / name, ranges)
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        try:
+            with (self.folder / name).open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    yield chunk
+        except OSError as error:
+            raise _fault(self, name, error) from error
+
+
+def read_file_ranges(path: Path, ranges: Sequence[Range]) -> list[bytes]:
+    """Stretches of a local file; BadData when it is missing or ends before them."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            pieces = [os.pread(descriptor, stop - start, start) for start, stop in ranges]
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise BadData(f"{path} cannot be read: {error.strerror or error}.") from error
+    _check_lengths(str(path), pieces, ranges)
+    return pieces
+
+
+@dataclass(frozen=True)
+class HttpStore:
+    """A folder on a web server. Byte ranges need a server that serves them; nearly all do."""
+
+    location: str
+
+    @property
+    def is_local(self) -> bool:
+        return False
+
+    def read(self, name: str) -> bytes:
+        return _again(self, name, lambda: self._get(name).content)
+
+    def read_ranges(self, name: str, ranges: Sequence[Range]) -> list[bytes]:
+        def fetch(start: int, stop: int) -> bytes:
+            response = self._get(name, {"Range": f"bytes={start}-{stop - 1}"}, stream=True)
+            with response:
+                if response.status_code != 206:
+                    raise BadData(
+                        f"{self.location} does not serve byte ranges: copy the shards to a folder, "
+                        "or serve them with a server that does."
+                    )
+                return response.content
+
+        return _fetch_joined(ranges, lambda span: _again(self, name, lambda: fetch(*span)))
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        with _again(self, name, lambda: self._get(name, stream=True)) as response:
+            try:
+                yield from response.iter_content(_CHUNK)
+            except OSError as error:  # requests' errors are OSErrors
+                raise _fault(self, name, error) from error
+
+    def _get(
+        self, name: str, headers: dict[str, str] | None = None, *, stream: bool = False
+    ) -> requests.Response:
+        session = _session(os.getpid())
+        response = session.get(
+            f"{self.location}/{name}",
+            headers={"Accept-Encoding": "identity", **(headers or {})},
+            timeout=_TIMEOUT,
+            stream=stream,
+        )
+        if response.status_code in (401, 403, 404, 410):
+            raise FileNotFoundError(f"the server answers {response.status_code}")
+        response.raise_for_status()
+        return response
+
+
+@dataclass(frozen=True)
+class FsspecStore:
+    """A folder in any file system that fsspec knows."""
+
+    location: str
+    system: Any
+    path: str
+
+    @property
+    def is_local(self) -> bool:
+        return False
+
+    def read(self, name: str) -> bytes:
+        return _again(self, name, lambda: self.system.cat_file(f"{self.path}/{name}"))
+
+    def read_ranges(self, name: str, ranges: Sequence[Range]) -> list[bytes]:
+        path = f"{self.path}/{name}"
+
+        def fetch(span: Range) -> bytes:
+            read = functools.partial(self.system.cat_file, path, start=span[0], end=span[1])
+            data: bytes = _again(self, name, read)
+            _check_lengths(f"{self.location}/{name}", [data], [span])
+            return data
+
+        return _fetch_joined(ranges, fetch)
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        try:
+            with self.system.open(f"{self.path}/{name}", "rb") as file:
+                while chunk := file.read(_CHUNK):
+                    yield chunk
+        except OSError as error:
+            raise _fault(self, name, error) from error
+
+
+@functools.lru_cache(maxsize=1)
+def _session(_process: int) -> requests.Session:
+    """One pool of connections per process: a forked one must not share its parent's."""
+    import requests
+
+    session = requests.Session()
+    session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=32))
+    session.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=32))
+    return session
+
+
+def _fetch_joined(ranges: Sequence[Range], fetch: Callable[[Range], bytes]) -> list[bytes]:
+    """The ranges' bytes, those less than 8 KiB apart fetched as one."""
+    joined: list[Range] = []
+    for start, stop in sorted(ranges):
+        if joined and start - joined[-1][1] <= 8192:
+            joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
+        else:
+            joined.append((start, stop))
+    fetched = [(span[0], fetch(span)) for span in joined]
+    pieces = []
+    for start, stop in ranges:
+        base, data = next(pair for pair in reversed(fetched) if pair[0] <= start)
+        pieces.append(data[start - base : stop - base])
+    return pieces
+
+
+def _again(store: Store, name: str, read: Callable[[], T]) -> T:
+    """What `read` gives, tried up to five times with growing pauses; BadData in the end."""
+    for attempt in range(_TRIES):
+        try:
+            return read()
+        except _LASTING as error:
+            raise _fault(store, name, error) from error
+        except OSError as error:
+            if attempt == _TRIES - 1:
+                raise _fault(store, name, error) from error
+            # Workers that failed together should not come back together.
+            time.sleep(0.25 * 2**attempt * (1 + random.random()))
+    raise RuntimeError("unreachable")
+
+
+def _check_lengths(place: str, pieces: Sequence[bytes], ranges: Sequence[Range]) -> None:
+    for data, (start, stop) in zip(pieces, ranges, strict=True):
+        if len(data) != stop - start:
+            raise BadData(
+                f"{place} ends before byte {stop}: it is cut short, or its index is of another "
+                "build; `artsound verify` tells more."
+            )
+
+
+def _fault(store: Store, name: str, error: OSError) -> BadData:
+    if isinstance(error, FileNotFoundError):
+        return BadData(f"{store.location} has no {name} ({error.strerror or error}).")
+    return BadData(f"{store.location}/{name} cannot be read: {error.strerror or error}.")

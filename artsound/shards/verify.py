@@ -1,0 +1,278 @@
+"""Whether a folder of shards is what its index says: every problem as one line.
+
+Nothing is extracted, and no name in a shard is ever used as a path.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import os
+import tarfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import jsonschema
+import polars as pl
+
+from artsound.errors import ArtSoundError
+from artsound.media import MediaError
+from artsound.media.audio import check_audio
+from artsound.media.images import check_image
+from artsound.records import json_schema
+from artsound.shards import tar
+from artsound.shards.index import extensions, read_index, read_shard_index, shards_of
+from artsound.shards.store import LocalStore
+from artsound.shards.write import Shard
+from artsound.storage import sha256_bytes, sha256_file
+
+_MAX_READ = 1 << 20  # a tar header needs no more
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One fault: the shard or file it lies in, the sample's key or nothing, and a sentence."""
+
+    shard: str
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.shard} {self.key}".strip()
+        return f"{place}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A regular file in a shard: its data are `size` bytes from `offset` on."""
+
+    name: str
+    offset: int
+    size: int
+
+
+def verify(folder: Path | str, *, deep: bool = False, workers: int = 0) -> list[Problem]:
+    """Every problem found in a folder of shards, in order; none means that it is sound.
+
+    Checked are sizes, digests, tar structure, every .json against its schema and the index, keys
+    (unique, ascending), offsets, and that splits share no painter, musician or near-duplicate.
+    `deep` also decodes every picture and clip and checks their digests. `workers` shards at once
+    (0: one per processor). Raises BadUsage when there is no such folder.
+    """
+    store = LocalStore(Path(folder))
+    try:
+        value = read_shard_index(store)
+        frame = read_index(store, value)
+    except ArtSoundError as error:
+        return [Problem("index", "", str(error))]
+    shards = shards_of(value)
+    problems = [*_check_lists(store.folder, value, shards, frame), *_check_splits(frame)]
+    groups = {name[0]: part for name, part in frame.group_by("shard")}
+    jobs = [
+        (store.folder / shard.name, shard, groups.get(shard.name, frame.clear()), deep)
+        for shard in shards
+    ]
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        for found in pool.map(lambda job: list(check_shard(*job)), jobs):
+            problems += found
+    return sorted(problems)
+
+
+def scan(file: IO[bytes], size: int) -> Iterator[Member]:
+    """The files in a tar, in order; tarfile.TarError for anything a shard must not hold.
+
+    Refused: links, devices, sparse files, names with a folder or a control character in them, a
+    name that occurs twice, sizes beyond the end, compression, a missing end.
+    """
+    seen: set[str] = set()
+    end = 0
+    with tarfile.open(fileobj=_Bounded(file), mode="r:", errorlevel=2) as archive:
+        for member in archive:
+            if not member.isreg() or member.issparse():
+                raise tarfile.TarError(f"{member.name!r} is not a plain file")
+            name = member.name
+            if "/" in name or "\\" in name or not name.isprintable() or name.startswith("."):
+                raise tarfile.TarError(f"the name {name!r} is not a plain file name")
+            if name in seen:
+                raise tarfile.TarError(f"the name {name!r} occurs twice")
+            seen.add(name)
+            end = member.offset_data + member.size
+            if end > size:
+                raise tarfile.TarError(f"{name!r} claims {member.size} bytes, more than there are")
+            yield Member(name, member.offset_data, member.size)
+    end += -end % tar.BLOCK
+    file.seek(end)
+    if file.read(len(tar.END)) != tar.END:
+        raise tarfile.TarError(f"no end of archive follows byte {end}: the file is cut or damaged")
+
+
+def check_shard(path: Path, shard: Shard, rows: pl.DataFrame, deep: bool) -> Iterator[Problem]:
+    """The problems of one shard, given its entry in index.json and its rows of the index."""
+    try:
+        size = path.stat().st_size
+        if size != shard.bytes:
+            yield Problem(path.name, "", f"it has {size} bytes, not {shard.bytes}")
+        if sha256_file(path) != shard.sha256:
+            yield Problem(path.name, "", "its SHA-256 is not the one in index.json")
+        with path.open("rb") as file:
+            try:
+                members = list(scan(file, size))
+            except (tarfile.TarError, ValueError, OverflowError) as error:
+                yield Problem(path.name, "", f"it is not a sound tar: {error}")
+                return
+            yield from _check_members(path.name, shard, rows, members)
+            for row in rows.iter_rows(named=True):
+                yield from _check_sample(path.name, file, row, extensions(rows), deep)
+    except OSError as error:
+        yield Problem(path.name, "", f"it cannot be read: {error.strerror or error}")
+
+
+def _check_members(
+    name: str, shard: Shard, rows: pl.DataFrame, members: Sequence[Member]
+) -> Iterator[Problem]:
+    """Do the files in the shard, and their places, agree with the index?"""
+    found = {(m.name, m.offset, m.size) for m in members}
+    expected = [
+        (f"{row['key']}.{extension}", row[f"{extension}_offset"], row[f"{extension}_size"])
+        for row in rows.iter_rows(named=True)
+        for extension in extensions(rows)
+        if row[f"{extension}_offset"] >= 0
+    ]
+    for member, offset, _ in sorted(set(expected) - found):
+        yield Problem(
+            name, member.split(".")[0], f"{member} is not at offset {offset}, where the index says"
+        )
+    for member, offset, _ in sorted(found - set(expected)):
+        key = member.split(".")[0]
+        yield Problem(name, key, f"{member} at offset {offset} is not in the index")
+    keys = list(dict.fromkeys(member.name.split(".")[0] for member in members))
+    if keys != sorted(keys):
+        before, key = next(pair for pair in itertools.pairwise(keys) if pair[0] > pair[1])
+        yield Problem(name, key, f"it comes after {before}: keys are not in order")
+    grouped = [member.name.split(".")[0] for member in members]
+    if sum(a != b for a, b in itertools.pairwise(grouped)) + 1 > len(keys) > 0:
+        yield Problem(name, "", "the members of a sample are not next to each other")
+    if len(keys) != shard.samples:
+        yield Problem(name, "", f"it holds {len(keys)} samples, not {shard.samples}")
+    if keys and (keys[0], keys[-1]) != (shard.first_key, shard.last_key):
+        yield Problem(name, "", "its first or last key is not the one in index.json")
+
+
+def _check_sample(
+    name: str, file: IO[bytes], row: dict[str, Any], members: Sequence[str], deep: bool
+) -> Iterator[Problem]:
+    key = row["key"]
+
+    def data(member: str) -> bytes:
+        return os.pread(file.fileno(), row[f"{member}_size"], row[f"{member}_offset"])
+
+    if "json" in members and "image_sha256" in row:
+        yield from _check_json(name, key, data("json"), row)
+    if not deep:
+        return
+    for member, digest in (("jpg", "image_sha256"), ("mp3", "audio_sha256")):
+        if member in members and digest in row and sha256_bytes(data(member)) != row[digest]:
+            yield Problem(name, key, f"the SHA-256 of its .{member} is not the one in its .json")
+    try:
+        if "jpg" in members:
+            check_image(data("jpg"), min_side=1, max_pixels=200_000_000)
+        if "mp3" in members:
+            check_audio(data("mp3"), min_seconds=0.0, silence_db=float("-inf"))
+    except MediaError as error:
+        yield Problem(name, key, str(error))
+
+
+def _check_json(name: str, key: str, data: bytes, row: dict[str, Any]) -> Iterator[Problem]:
+    try:
+        fields = json.loads(data)
+        _validator().validate(fields)
+    except ValueError as error:
+        yield Problem(name, key, f"its .json cannot be read: {error}")
+        return
+    except jsonschema.ValidationError as error:
+        at = ".".join(str(step) for step in error.absolute_path)
+        yield Problem(name, key, f"its .json breaks the schema: {at} {error.message[:200]}".strip())
+        return
+    for field, value in fields.items():
+        if not _same(value, row[field]):
+            message = f"{field} is {value!r} in its .json, but {row[field]!r} in the index"
+            yield Problem(name, key, message)
+
+
+def _same(value: Any, indexed: Any) -> bool:
+    """Equal, where the index may hold a number in 32 bits only."""
+    if isinstance(value, float) and isinstance(indexed, float):
+        return abs(value - indexed) <= 1e-6 * max(1.0, abs(value))
+    return bool(value == indexed)
+
+
+def _validator() -> Any:
+    return jsonschema.Draft202012Validator(json_schema("sample"))
+
+
+def _check_lists(
+    folder: Path, value: dict[str, Any], shards: Sequence[Shard], frame: pl.DataFrame
+) -> Iterator[Problem]:
+    """The index as a whole: totals, names, keys."""
+    names = [shard.name for shard in shards]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield Problem(name, "", "it is listed twice in index.json")
+    for path in sorted(folder.glob("*.tar")):
+        if path.name not in names:
+            yield Problem(path.name, "", "no entry of index.json names it")
+    if value["samples"] != frame.height or value["bytes"] != sum(shard.bytes for shard in shards):
+        yield Problem("index.json", "", "its totals do not add up")
+    for (key,), rows in frame.group_by(["key"]):
+        if rows.height > 1:
+            places = ", ".join(sorted(rows["shard"]))
+            yield Problem(rows["shard"].sort()[0], str(key), f"the key occurs twice: {places}")
+    splits = {shard.name: shard.split for shard in shards}
+    for name, key, split in frame.select("shard", "key", "split").iter_rows():
+        if splits[name] != split:
+            yield Problem(name, key, f"a {split} sample lies in a {splits[name]} shard")
+
+
+def _check_splits(frame: pl.DataFrame) -> Iterator[Problem]:
+    """Nothing that could tell one split about another may lie in both."""
+    known = pl.col("artist_id") != -1 if "artist_id" in frame.columns else pl.lit(True)
+    for column, what, condition in (
+        ("painter_id", "the painter", pl.lit(True)),
+        ("artist_id", "the musician", known),
+        ("artwork_cluster", "the artwork, or a near-duplicate of it,", pl.lit(True)),
+        ("track_cluster", "the clip, or a near-duplicate of it,", pl.lit(True)),
+        ("audio_sha256", "the clip", pl.lit(True)),
+        ("image_original_sha256", "the image", pl.lit(True)),
+    ):
+        if column not in frame.columns:
+            continue
+        shared = (
+            frame.filter(condition)
+            .group_by(column)
+            .agg(pl.col("split").unique().sort(), pl.col("key").min(), pl.col("shard").first())
+            .filter(pl.col("split").list.len() > 1)
+            .sort("key")
+        )
+        for value, splits, key, _ in shared.iter_rows():
+            yield Problem("index", key, f"{what} {value} is in the splits {' and '.join(splits)}")
+
+
+class _Bounded(io.RawIOBase):
+    """A file that will not be read in large pieces: a header that asks for one is hostile."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _MAX_READ:
+            raise tarfile.TarError(f"a header of {size} bytes")
+        return self.file.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()

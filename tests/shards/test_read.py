@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import artsound
+from artsound.errors import BadData, BadUsage
+
+
+def test_a_dataset_has_as_many_samples_as_its_index_and_reads_each_as_written(shards: Path) -> None:
+    data = artsound.open(shards)
+    assert len(data) == data.frame.height == 45
+    for position, row in enumerate(data.frame.iter_rows(named=True)):
+        sample = data.read(position)
+        assert sample["key"] == sample["json"]["key"] == row["key"]
+        assert sample["jpg"][:2] == b"\xff\xd8"
+        assert len(sample["mp3"]) == row["mp3_size"]
+        assert sample["json"]["score"] == pytest.approx(row["score"])
+    assert data.read(-1)["key"] == data.frame["key"][-1]
+
+
+def test_indexing_gives_picture_and_sound_as_arrays_beside_the_fields(shards: Path) -> None:
+    sample = artsound.open(shards)[3]
+    assert sample["image"].shape == (64, 96, 3)
+    assert sample["image"].dtype == np.uint8
+    assert sample["audio"].dtype == np.float32
+    assert len(sample["audio"]) / sample["sample_rate"] == pytest.approx(1.0, abs=0.1)
+    assert sample["style"] == artsound.open(shards).frame["style"][3]
+
+
+def test_splits_part_the_dataset(shards: Path) -> None:
+    data = artsound.open(shards)
+    parts = [data.split(name) for name in ("train", "val", "test")]
+    assert [len(part) for part in parts] == [37, 4, 4]
+    assert set(parts[1].frame["split"]) == {"val"}
+
+
+def test_filters_combine_and_ignore_case(shards: Path) -> None:
+    data = artsound.open(shards)
+    chosen = data.filter(style="impressionism", music_genre=["Jazz", "ROCK"], where="score > 0.3")
+    expected = [
+        row["key"]
+        for row in data.frame.iter_rows(named=True)
+        if row["style"] == "Impressionism"
+        and row["music_genre"] in ("Jazz", "Rock")
+        and row["score"] > 0.3
+    ]
+    assert chosen.frame["key"].to_list() == expected
+    assert 0 < len(expected) < 45
+    assert chosen.asked == (
+        "style='impressionism'",
+        "music_genre=['Jazz', 'ROCK']",
+        "score > 0.3",
+    )
+    assert [chosen.read(i)["key"] for i in range(len(chosen))] == expected
+
+
+def test_a_column_of_lists_is_asked_for_one_of_its_values(shards: Path) -> None:
+    chosen = artsound.open(shards).filter(tags="Boat")
+    assert all("boat" in tags for tags in chosen.frame["tags"])
+    assert len(chosen) == 15
+
+
+@pytest.mark.parametrize(
+    ("where", "word"),
+    [
+        ("yaer < 1900", "year"),
+        ("year <", "columns are"),
+        ("year", "true or false"),
+        ("style < 3", "columns are"),
+        ("true; drop table samples", "';'"),
+        ("year IN (SELECT x FROM read_csv('/etc/passwd'))", "SELECT"),
+        ("'/* ' = style /* ' */ or year in (select 1)", "/*"),
+        ("year in (1) -- '", "--"),
+        ("random() < 0.5", "columns are"),
+    ],
+)
+def test_a_bad_condition_is_one_sentence_with_the_column_names(
+    shards: Path, where: str, word: str
+) -> None:
+    with pytest.raises(BadUsage) as caught:
+        artsound.open(shards).filter(where)
+    assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_condition_may_quote_words_that_are_sql(shards: Path) -> None:
+    data = artsound.open(shards)
+    assert len(data.filter("title != 'select it from the table'")) == 45
+
+
+@pytest.mark.parametrize(
+    ("equals", "hint"),
+    [
+        ({"style": "Impresionism"}, "did you mean 'Impressionism'"),
+        ({"styel": "Cubism"}, "did you mean style"),
+        ({"year": "1801"}, "holds no text"),
+        ({"school": "Paris"}, "nothing is known there"),
+    ],
+)
+def test_a_value_that_does_not_occur_is_named_with_the_nearest_that_does(
+    shards: Path, equals: dict[str, str], hint: str
+) -> None:
+    with pytest.raises(BadUsage, match=hint):
+        artsound.open(shards).filter(**equals)
+
+
+def test_a_place_without_shards_is_told_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(BadUsage, match="no folder"):
+        artsound.open(tmp_path / "nowhere")
+    with pytest.raises(BadData, match=r"index\.json"):
+        artsound.open(tmp_path)
+    with pytest.raises(BadUsage, match="nosuch"):
+        artsound.open("nosuch://bucket/shards")
+
+
+def test_an_index_that_was_touched_is_refused(make: Callable[..., Path]) -> None:
+    folder = make({"train": [3]})
+    index = folder / "index.parquet"
+    index.write_bytes(index.read_bytes() + b" ")
+    with pytest.raises(BadData, match=r"not the file that index\.json names"):
+        artsound.open(folder)
+
+
+def test_an_index_that_points_outside_a_shard_is_refused(make: Callable[..., Path]) -> None:
+    folder = make({"train": [3]})
+    index = json.loads((folder / "index.json").read_text())
+    index["shards"][0]["bytes"] = 2048
+    (folder / "index.json").write_text(json.dumps(index))
+    with pytest.raises(BadData, match="points outside the shard"):
+        artsound.open(folder)
+
+
+def test_a_shard_that_was_cut_or_swapped_is_noticed_when_read(make: Callable[..., Path]) -> None:
+    folder = make({"train": [3, 3]})
+    data = artsound.open(folder)
+    first, second = (folder / f"artsound-train-00000{n}.tar" for n in (0, 1))
+    other = second.read_bytes()
+    second.write_bytes(other[:4096])
+    with pytest.raises(BadData, match="ends before byte"):
+        data.read(5)
+    second.write_bytes(first.read_bytes())
+    with pytest.raises(BadData, match=r"another sample|is damaged"):
+        data.read(3)
+
+
+def test_a_position_outside_is_an_index_error(shards: Path) -> None:
+    data = artsound.open(shards)
+    for position in (45, -46):
+        with pytest.raises(IndexError, match="of 45"):
+            data.read(position)

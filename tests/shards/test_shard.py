@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import artsound
+from artsound.errors import BadData
+from artsound.recipe import Recipe
+from artsound.records import arrow_schema
+from artsound.shards.shard import STAGE, plan_shards
+from artsound.shards.verify import verify
+from artsound.stage import run_stage
+from artsound.storage import Workspace, sha256_file, store_media, write_parquet
+
+
+@given(
+    st.sets(st.integers(0, 999_999), max_size=400),
+    st.integers(1, 100),
+    st.integers(1, 30),
+    st.integers(0, 9),
+)
+def test_a_plan_holds_each_track_once_in_ascending_shards_of_equal_size(
+    tracks: set[int], size: int, least: int, seed: int
+) -> None:
+    plan = plan_shards(list(tracks), pairs_per_shard=size, min_shards=least, seed=seed)
+    assert sorted(itertools.chain(*plan)) == sorted(tracks)
+    assert plan == plan_shards(
+        sorted(tracks, reverse=True), pairs_per_shard=size, min_shards=least, seed=seed
+    )
+    assert all(shard == sorted(shard) for shard in plan)
+    if tracks:
+        sizes = [len(shard) for shard in plan]
+        assert max(sizes) - min(sizes) <= 1
+        assert len(plan) >= min(least, len(tracks))
+        assert len(plan) == max(min(least, len(tracks)), round(len(tracks) / size), 1)
+
+
+def record(name: str, **values: Any) -> dict[str, Any]:
+    """A row of a schema with a plain value in every field that is not given."""
+    row: dict[str, Any] = {}
+    for field in arrow_schema(name):
+        kind = str(field.type)
+        row[field.name] = (
+            []
+            if kind.startswith("list")
+            else {"string": "x", "bool": True}.get(kind, 0.5 if kind in ("float", "double") else 1)
+        )
+    return row | values
+
+
+def make_workspace(root: Path, pictures: list[bytes], clips: list[bytes], pairs: int) -> Workspace:
+    """What the stages before `shard` leave, for so many pairs."""
+    workspace = Workspace(root)
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("art", "track", "pair")}
+    looks, sounds, captions = [], [], {"artwork": [], "track": []}
+    for n in range(pairs):
+        split = "train" if n % 4 else "test"
+        one = 2 + n % 4 if n % 4 else n // 4 % 2  # no picture or clip in both splits
+        image = pictures[one]
+        image_path, image_sha = store_media(workspace, "artworks", image, ".jpg")
+        audio_path, audio_sha = store_media(workspace, "tracks", clips[one], ".mp3")
+        art = f"painter-{split}_{n}.jpg"
+        rows["art"].append(
+            record(
+                "artwork",
+                artwork_id=art,
+                painter_id=f"painter-{split}",
+                source="sample",
+                image_path=image_path,
+                image_sha256=image_sha,
+                image_phash="0" * 16,
+                cluster=art,
+            )
+        )
+        rows["track"].append(
+            record(
+                "track",
+                track_id=n,
+                split=split,
+                source="sample",
+                audio_path=audio_path,
+                audio_sha256=audio_sha,
+                audio_format="MP3",
+                cluster=f"{n:06d}",
+                fingerprint="00",
+                subset="large",
+                artist_id=n % 4,
+            )
+        )
+        rows["pair"].append(
+            record(
+                "pair",
+                track_id=n,
+                artwork_id=art,
+                split=split,
+                bridge="affect",
+                score=n / 100,
+                method="sparse",
+            )
+        )
+        looks.append(record("artwork_descriptors", artwork_id=art, palette=["red"]))
+        sounds.append(record("track_descriptors", track_id=n, key="A", mode="minor", tempo=120.0))
+        for side, item in (("artwork", art), ("track", f"{n:06d}")):
+            captions[side].append(
+                record("caption", side=side, item_id=item, caption=f"About {item}.")
+            )
+    write_parquet(workspace.catalog / "artworks.parquet", "artwork", rows["art"])
+    write_parquet(workspace.catalog / "tracks.parquet", "track", rows["track"])
+    write_parquet(workspace.pairs / "pairs.parquet", "pair", rows["pair"])
+    affect = workspace.embeddings / "affect"
+    write_parquet(affect / "artworks.parquet", "artwork_descriptors", looks)
+    write_parquet(affect / "tracks.parquet", "track_descriptors", sounds)
+    write_parquet(workspace.captions / "artworks.parquet", "caption", captions["artwork"])
+    write_parquet(workspace.captions / "tracks.parquet", "caption", captions["track"])
+    return workspace
+
+
+RECIPE = Recipe().replaced(shards={"pairs_per_shard": 5})
+
+
+def digests(workspace: Workspace) -> dict[str, str]:
+    return {path.name: sha256_file(path) for path in sorted(workspace.shards.iterdir())}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, pictures: list[bytes], clips: list[bytes]) -> Workspace:
+    return make_workspace(tmp_path / "out", pictures, clips, 24)
+
+
+def test_pairs_become_shards_that_verify_and_name_whom_to_thank(workspace: Workspace) -> None:
+    report = run_stage(STAGE, workspace, RECIPE)
+    assert (report.items_in, report.items_out) == (24, 24)
+    assert verify(workspace.shards) == []
+    data = artsound.open(str(workspace.shards))
+    assert sorted(data.frame["track_id"]) == list(range(24))
+    names = sorted(path.name for path in workspace.shards.glob("*.tar"))
+    assert names == [f"artsound-test-{n:06d}.tar" for n in range(1)] + [
+        f"artsound-train-{n:06d}.tar" for n in range(4)
+    ]
+    sample = data.read(0)["json"]
+    assert list(sample) == arrow_schema("sample").names
+    assert sample["key_signature"] == "A minor"
+    assert sample["music_caption"] == f"About {sample['key']}."
+    assert str(sample["score"]) == str(int(sample["key"]) / 100)
+    with (workspace.shards / "ATTRIBUTION.csv").open() as file:
+        thanked = list(csv.DictReader(file))
+    assert len(thanked) == 48
+    assert {row["side"] for row in thanked} == {"artwork", "track"}
+    assert "| train | 4 | 18 |" in (workspace.shards / "README.md").read_text()
+
+
+def test_a_second_run_does_nothing_and_a_rebuild_gives_the_same_bytes(
+    workspace: Workspace, tmp_path: Path, pictures: list[bytes], clips: list[bytes]
+) -> None:
+    run_stage(STAGE, workspace, RECIPE)
+    before = digests(workspace)
+    again = run_stage(STAGE, workspace, RECIPE)
+    assert again.parts_skipped == again.parts == 5
+    other = make_workspace(tmp_path / "other", pictures, clips, 24)
+    run_stage(STAGE, other, RECIPE)
+    assert digests(workspace) == digests(other) == before
+
+
+def test_shards_of_an_earlier_plan_go_when_the_new_index_is_there(workspace: Workspace) -> None:
+    run_stage(STAGE, workspace, RECIPE)
+    run_stage(STAGE, workspace, RECIPE.replaced(shards={"pairs_per_shard": 100}))
+    assert len(list(workspace.shards.glob("*.tar"))) == 2
+    assert len(list((workspace.parts / "shard").glob("*.tar"))) == 2
+    assert verify(workspace.shards) == []
+
+
+def test_media_that_vanished_or_changed_are_rejected_with_a_reason(workspace: Workspace) -> None:
+    images = sorted((workspace.media / "artworks").rglob("*.jpg"))
+    images[0].unlink()
+    images[1].write_bytes(b"something else")
+    report = run_stage(STAGE, workspace, RECIPE)
+    assert report.failed > 0
+    assert report.items_in == report.items_out + report.failed
+    rejects = sorted((workspace.parts / "shard").glob("*.rejects.parquet"))
+    assert rejects
+    assert len(artsound.open(str(workspace.shards))) == report.items_out
+    assert verify(workspace.shards) == []
+
+
+def test_no_pair_at_all_is_a_sentence_and_leaves_the_old_shards(workspace: Workspace) -> None:
+    run_stage(STAGE, workspace, RECIPE)
+    before = digests(workspace)
+    write_parquet(workspace.pairs / "pairs.parquet", "pair", [])
+    with pytest.raises(BadData, match="holds no pair"):
+        run_stage(STAGE, workspace, RECIPE)
+    assert digests(workspace) == before
+
+
+def test_a_pair_whose_caption_is_missing_names_the_track(workspace: Workspace) -> None:
+    write_parquet(workspace.captions / "tracks.parquet", "caption", [])
+    with pytest.raises(BadData, match="track 000000 has no music_caption"):
+        run_stage(STAGE, workspace, RECIPE)
+
+
+def test_index_json_lists_every_shard_with_its_digest(workspace: Workspace) -> None:
+    run_stage(STAGE, workspace, RECIPE)
+    index = json.loads((workspace.shards / "index.json").read_text())
+    assert index["samples"] == 24
+    for entry in index["shards"]:
+        path = workspace.shards / entry["name"]
+        assert entry["sha256"] == sha256_file(path)
+        assert entry["bytes"] == path.stat().st_size
