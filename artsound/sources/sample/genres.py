@@ -1,0 +1,352 @@
+"""The rules of thirteen genres: chords, rhythms, instruments, tempo, room.
+
+Genre ids and titles are FMA's own. Patterns hold one bar in sixteenth notes (16 steps in 4/4, 12 in
+3/4, 14 in 7/8; spaces are for the eye), each for calm, middling and wild music:
+  comping  C c    whole chord, loud or soft     1..6  one voice of it, from the lowest
+           .      let ring                      _     stop
+  bass     R      root     3 5 6 7 8  that interval above it     a  lead to the next root
+  drums    X x o  accent, normal, soft
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Levels = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Comp:
+    """An accompanying part: `register` in semitones from the middle, `gate` the share of a step
+    that sounds, `strum` the seconds between the strings of a chord."""
+
+    voice: str
+    patterns: Levels
+    level: float
+    register: int = 0
+    gate: float = 0.95
+    strum: float = 0.0
+    reverb: float = 0.25
+    drive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Genre:
+    """How a genre is composed. `home` is the (valence, arousal) that suits it best; `tempo` the
+    quarter notes a minute of its calmest and wildest music; `subgenres` FMA's ids and titles for
+    both; `swing` the share of a cell of `swing_steps` that its first half takes (0.5 = straight).
+    """
+
+    title: str
+    genre_id: int
+    subgenres: tuple[tuple[int, str], tuple[int, str]]
+    home: tuple[float, float]
+    tempo: tuple[float, float]
+    major: tuple[str, ...]
+    minor: tuple[str, ...]
+    comps: tuple[Comp, ...]
+    bass: tuple[str, Levels, float]
+    lead: str
+    drums: tuple[dict[str, str], dict[str, str], dict[str, str]]
+    lead_level: float = 0.8
+    lead_density: float = 1.0
+    lead_scales: tuple[str, str] = ("major", "minor")
+    lead_octave: int = 0
+    lead_drive: bool = False
+    leaps: float = 0.2
+    swing: float = 0.5
+    swing_steps: int = 4
+    looseness: float = 1.0
+    drum_level: float = 0.8
+    room: tuple[float, float] = (1.2, 0.5)
+    """Reverberation time (s) and how much of it."""
+    drive: float = 0.0
+    dissonance: float = 0.0
+
+
+# fmt: off
+GENRES: tuple[Genre, ...] = (
+    Genre(
+        "Electronic", 15, ((42, "Ambient Electronic"), (181, "Techno")), (0.25, 0.65), (84, 144),
+        major=("I vi IV V", "I IV vi V", "IV V vi I"),
+        minor=("i bVI bIII bVII", "i i bVI bVII", "i iv bVI v"),
+        comps=(
+            Comp("pad", ("C... .... .... ....",) * 3, 0.42, 0, 1.0, reverb=0.5),
+            Comp("saw", ("1... 3... 2... 4...", "1.3. 2.4. 3.2. 4.3.", "1324 1342 1324 5342"),
+                 0.42, 7, 0.6, reverb=0.3),
+        ),
+        bass=("synth bass", ("R... .... .... ....", "R.._ ..R. R.._ ..R.", "__R. __R. __R. __R8"),
+              0.75),
+        lead="square", lead_level=0.42, lead_density=0.8, leaps=0.35, looseness=0.15,
+        drums=(
+            {"shaker": ".... o... .... o..."},
+            {"deep kick": "X... X... X... X...", "hat": "..x. ..x. ..x. ..x.",
+             "clap": ".... x... .... x..."},
+            {"hard kick": "X... X... X... X...", "hat": "x.ox x.ox x.ox x.ox",
+             "open hat": "..X. ..X. ..X. ..X.", "clap": ".... X... .... X..x"},
+        ),
+        room=(1.8, 0.5),
+    ),
+    Genre(
+        "Rock", 12, ((26, "Post-Rock"), (31, "Metal")), (-0.3, 0.8), (82, 172),
+        major=("I5 IV5 I5 V5", "I5 bVII5 IV5 I5", "I5 V5 bVII5 IV5"),
+        minor=("i5 bVI5 bVII5 i5", "i5 bIII5 bVII5 iv5", "i5 bII5 i5 bVII5"),
+        comps=(
+            Comp("electric guitar", ("1... 2... 3... 2...", "C.C. C.C. C.C. C.C.",
+                                     "CccC ccCc cCcc CcCc"), 0.75, -7, 0.85, 0.006, 0.15, True),
+            Comp("electric guitar", ("C... .... .... ....", "C... .... C... ..C.",
+                                     "C... ..C. .... C..."), 0.5, -2, 1.0, 0.01, 0.2, True),
+        ),
+        bass=("electric bass", ("R... .... R... ....", "R.R. R.R. R.R. R.5a",
+                                "RRRR RRRR RRRR 8R5a"), 0.8),
+        lead="electric guitar", lead_level=0.7, lead_octave=0, lead_drive=True,
+        lead_scales=("major pentatonic", "minor pentatonic"), leaps=0.25,
+        drums=(
+            {"kick": "x... .... x... ....", "ride": "o... o... o... o..."},
+            {"kick": "X... ..x. X.x. ....", "snare": ".... X... .... X...",
+             "hat": "x.x. x.x. x.x. x.x."},
+            {"kick": "X.xx X.xx X.xx X.xx", "snare": ".... X... .... X..X",
+             "crash": "X... .... .... ....", "ride": "x.x. x.x. x.x. x.x."},
+        ),
+        drum_level=0.95, room=(0.9, 0.3), drive=2.2,
+    ),
+    Genre(
+        "Jazz", 4, ((906, "Modern Jazz"), (178, "Be-Bop")), (0.4, 0.0), (74, 196),
+        major=("ii9 V13 Imaj9 VI7b9", "Imaj9 vi9 ii9 V13", "iii9 VI7b9 ii9 V13"),
+        minor=("i9 iv9 iiø7 V7b9", "i9 bVImaj7 iiø7 V7b9", "iiø7 V7b9 i9 i6"),
+        comps=(
+            Comp("piano", ("C... .... ..C. ....", "C... ..C. .... ..C.",
+                           "..C. .C.. C._. ..C."), 0.5, -1, 0.7, 0.004),
+        ),
+        bass=("upright bass", ("R... .... 5... ....", "R... 3... 5... a...",
+                               "R..5 3..5 5..3 7..a"), 0.95),
+        lead="saxophone", lead_level=0.62, lead_density=1.25, leaps=0.3,
+        lead_scales=("major", "dorian"), swing=0.64, looseness=1.3,
+        drums=(
+            {"brush": "o... x... o... x..."},
+            {"ride": "x... x..x x... x..x", "hat": ".... x... .... x...",
+             "brush": "o... .... .... ..o."},
+            {"ride": "X... X..x X... X..x", "hat": ".... X... .... X...",
+             "kick": "x... ..o. .... .x..", "snare": "..o. ...o .x.. ..o."},
+        ),
+        drum_level=0.5, room=(0.7, 0.4),
+    ),
+    Genre(
+        "Classical", 5, ((442, "Chamber Music"), (444, "Symphony")), (0.1, -0.25), (58, 150),
+        major=("I IV V I", "I vi ii V", "I V vi IV", "I ii V7 I"),
+        minor=("i iv V i", "i bVI iv V", "i iio V7 i", "i bVII bVI V"),
+        comps=(
+            Comp("strings", ("C... .... .... ....", "C... .... C... ....",
+                             "C... C... C.C. C.C."), 0.5, -5, 1.0, reverb=0.5),
+            Comp("cello", ("1... .... 3... ....", "1.3. 2.3. 1.3. 2.3.",
+                           "1323 1323 1323 1323"), 0.4, -7, 0.9, reverb=0.4),
+        ),
+        bass=("cello", ("R... .... .... ....", "R... .... 5... ....", "R.R. R.R. R.R. R.a."), 0.55),
+        lead="violin", lead_level=0.72, lead_density=0.9, leaps=0.25,
+        lead_scales=("major", "harmonic"), looseness=1.6,
+        drums=(
+            {},
+            {},
+            {"timpani": "X... ..o. x... oxox", "crash": "o... .... .... ...."},
+        ),
+        drum_level=0.55, room=(2.4, 0.8),
+    ),
+    Genre(
+        "Folk", 17, ((103, "Singer-Songwriter"), (180, "British Folk")), (0.35, -0.4), (72, 156),
+        major=("I IV I V", "I V vi IV", "I iii IV V"),
+        minor=("i bVII i v", "i bVI bVII i", "i bIII bVII i"),
+        comps=(
+            Comp("nylon guitar", ("1... 3... 4...", "1.3. 2.4. 3.4.", "C.c. C.cc C.cc"),
+                 0.75, -3, 1.0, 0.012, 0.2),
+        ),
+        bass=("nylon guitar", ("R... .... ....", "R... .... 5...", "R... 5... 8.a."), 0.8),
+        lead="flute", lead_level=0.6, lead_density=0.85, leaps=0.15,
+        lead_scales=("major", "dorian"), looseness=1.6,
+        drums=({}, {"shaker": "o... x... x..."},
+               {"stomp": "X... .... x...", "tambourine": "..x. X.x. X.x."}),
+        drum_level=0.45, room=(0.9, 0.4),
+    ),
+    Genre(
+        "Hip-Hop", 21, ((580, "Abstract Hip-Hop"), (811, "Hip-Hop Beats")), (-0.2, 0.25), (66, 112),
+        major=("Imaj7 vi7 ii7 V7", "IVmaj7 iii7 ii7 Imaj7"),
+        minor=("i7 bVImaj7 i7 bVII", "i7 iv7 i7 v7", "i9 i9 bVImaj7 v7"),
+        comps=(
+            Comp("electric piano", ("C... .... .... ....", "C... ..c. .... ....",
+                                    "C.._ ..C. .._. C..."), 0.6, 0, 0.9, 0.01),
+            Comp("vibraphone", ("..4. .... .... ....", "..4. ..3. .... ....",
+                                "4..3 ..4. 5..4 ..3."), 0.3, 12, 1.0, reverb=0.5),
+        ),
+        bass=("sub bass", ("R... .... ..R. ....", "R..R .... ..R. .5..",
+                           "R..R ..R. .R8. ..5a"), 1.15),
+        lead="square", lead_level=0.25, lead_density=0.6, leaps=0.4,
+        lead_scales=("major pentatonic", "minor pentatonic"), swing=0.58, swing_steps=2,
+        drums=(
+            {"deep kick": "x... .... ..x. ....", "rim": ".... x... .... x...",
+             "crackle": "o.o. .o.. ..o. o..o"},
+            {"deep kick": "X..x .... ..X. ....", "fat snare": ".... X... .... X...",
+             "hat": "x.x. x.x. x.x. x.xx", "crackle": ".o.. o..o .o.. ..o."},
+            {"deep kick": "X..X ..x. .xX. ..x.", "fat snare": ".... X..o .o.. X..x",
+             "hat": "xxxx x.xx xxxx xxxx", "open hat": ".... ..x. .... ..x."},
+        ),
+        drum_level=1.0, room=(0.6, 0.25),
+    ),
+    Genre(
+        "Blues", 3, ((3, "Blues"), (3, "Blues")), (-0.5, -0.1), (60, 148),
+        major=("I7 IV7 I7 V7", "I7 I7 IV7 I7", "V7 IV7 I7 V7"),
+        minor=("i7 iv7 i7 V7", "i7 i7 iv7 i7", "bVI7 V7 i7 V7"),
+        comps=(
+            Comp("organ", ("C... .... .... ....", "C... .... C.._ ..C.",
+                           "_.C. _.C. _.C. _.C."), 0.3, 0, 0.9),
+            Comp("steel guitar", ("1... 2... 3... 4...", "C.c. C.c. C.c. C.c.",
+                                  "C.cC .cC. cC.c C.cc"), 0.45, -7, 0.7, 0.008),
+        ),
+        bass=("electric bass", ("R... .... 5... ....", "R... 3... 5... 6...",
+                                "R.R. 3.3. 5.5. 6.7."), 0.9),
+        lead="harmonica", lead_level=0.55, lead_density=0.9, lead_scales=("blues", "blues"),
+        leaps=0.3, swing=0.66, looseness=1.5,
+        drums=(
+            {"brush": "o... x... o... x...", "kick": "o... .... o... ...."},
+            {"kick": "X... .... x... ....", "snare": ".... x... .... x...",
+             "ride": "x.x. x.x. x.x. x.x."},
+            {"kick": "X... X... X.x. X...", "snare": ".... X..o .... X.xx",
+             "ride": "X.x. X.x. X.x. X.x."},
+        ),
+        drum_level=0.65, room=(0.8, 0.35), drive=1.1,
+    ),
+    Genre(
+        "International", 2, ((102, "Middle East"), (118, "Balkan")), (0.0, 0.5), (92, 188),
+        major=("I bVII IV I", "I IV bVII I"),
+        minor=("i bII i bVII", "i iv bII i", "I bII bvii I"),
+        comps=(
+            Comp("oud", ("1... 3. .. 4. ....", "1.3. 4. 3. 1.34 .3", "C.cc C. c. C.cc Cc"),
+                 0.62, -5, 0.8, 0.006, 0.2),
+            Comp("drone", ("1... .... .... ..",) * 3, 0.22, -12, 1.0, reverb=0.4),
+        ),
+        bass=("oud", ("R... .... .... ..", "R... .... 5. R...", "R.R. R. 5. R.R. a."), 0.7),
+        lead="zurna", lead_level=0.36, lead_density=1.3, leaps=0.1,
+        lead_scales=("mixolydian", "phrygian"), looseness=1.0,
+        drums=(
+            {"dum": "x... .... .... ..", "ka": ".... o... o... .."},
+            {"dum": "X... .... x... ..", "tek": ".... X... .... x.", "ka": "..oo ..o. ..oo .o"},
+            {"dum": "X..x .... X.x. ..", "tek": "..x. X.xx ...x X.", "ka": "oooo oooo oooo oo",
+             "tambourine": "x... x... x... x."},
+        ),
+        drum_level=0.85, room=(1.1, 0.4),
+    ),
+    Genre(
+        "Experimental", 38, ((47, "Drone"), (32, "Noise")), (-0.65, -0.2), (50, 132),
+        major=("Isus2 Isus2 IVsus2 Isus2", "Iadd9 bVIIadd9 Iadd9 Vsus4"),
+        minor=("ib2 ib2 bII+ ib2", "io io #ivo io", "ib2 #ivo ib2 bii"),
+        comps=(
+            Comp("drone", ("C... .... .... ....",) * 3, 0.6, -7, 1.05, reverb=0.6),
+            Comp("bell", ("4... .... .... ....", "4... ..2. .... 5...",
+                          "4..2 ..5. 3..6 .1.."), 0.4, 12, 1.0, reverb=0.8),
+            Comp("scrape", (".... .... .... 1...", "..1. .... .3.. ....",
+                            "1.12 ..31 .2.1 3.21"), 0.4, -12, 0.6, reverb=0.5),
+        ),
+        bass=("drone", ("R... .... .... ....", "R... .... .... ....", "R... .... R... ...."), 0.6),
+        lead="clarinet", lead_level=0.4, lead_density=0.5, leaps=0.6, looseness=4.0,
+        lead_scales=("major", "phrygian"),
+        drums=(
+            {"gong": "o... .... .... ...."},
+            {"gong": "x... .... .... ....", "block": "...o .... ..o. ...x"},
+            {"gong": "X... .... .... ....", "burst": "..x. ...X .x.. x.x.",
+             "hard kick": "X..x .x.. X... .xx.", "block": "x.xx .x.x xx.x .xxx"},
+        ),
+        drum_level=0.7, room=(3.2, 1.0), drive=0.8, dissonance=0.5,
+    ),
+    Genre(
+        "Instrumental", 1235, ((107, "Ambient"), (18, "Soundtrack")), (-0.05, -0.7), (54, 138),
+        major=("Iadd9 vi IVadd9 V", "I iii IV Iadd9", "IV I V vi"),
+        minor=("i bVI bIII bVII", "iadd9 bVI iv v", "i v bVI iv"),
+        comps=(
+            Comp("piano", ("1... 3... 4... 3...", "1.3. 4.5. 4.3. 5.4.", "1343 1343 1543 1543"),
+                 0.6, -3, 1.0, reverb=0.5),
+            Comp("strings", ("C... .... .... ....", "C... .... .... ....",
+                             "CcCc CcCc CcCc CcCc"), 0.45, 0, 1.0, reverb=0.6),
+        ),
+        bass=("strings", ("R... .... .... ....", "R... .... .... ....",
+                          "R... ..R. R... ..R."), 0.6),
+        lead="horn", lead_level=0.5, lead_density=0.45, leaps=0.3, looseness=1.8,
+        drums=(
+            {},
+            {"timpani": "o... .... .... ...."},
+            {"low tom": "X..x ..x. X.x. x.xx", "timpani": "X... .... X... ....",
+             "crash": "x... .... .... ...."},
+        ),
+        drum_level=0.8, room=(2.8, 0.9),
+    ),
+    Genre(
+        "Soul-RnB", 14, ((14, "Soul-RnB"), (19, "Funk")), (0.6, 0.3), (62, 124),
+        major=("Imaj9 vi9 ii9 V13", "IVmaj9 iii7 ii9 V13", "Imaj7 ii7 iii7 IVmaj7"),
+        minor=("i9 iv9 i9 bVII13", "i9 bVImaj7 bVII13 i9", "iv9 v7 i9 i9"),
+        comps=(
+            Comp("electric piano", ("C... .... ..c. ....", "C..c ...C ..c. ....",
+                                    "C._C ._c. _C.c _.C."), 0.6, 0, 0.9, 0.008),
+            Comp("brass", (".... .... .... ....", ".... .... ..C. __..",
+                           "_..C ._.. ..C_ C._."), 0.32, 7, 0.6, reverb=0.3),
+            Comp("organ", ("C... .... .... ....",) * 3, 0.13, 5, 1.0, reverb=0.3),
+        ),
+        bass=("electric bass", ("R... ..5. .... 8...", "R..R ..8. .5.. R..a",
+                                "R.R8 .R.7 R..8 5.Ra"), 1.0),
+        lead="voice", lead_level=0.55, lead_density=0.9, leaps=0.25,
+        lead_scales=("major pentatonic", "minor pentatonic"), swing=0.55, swing_steps=2,
+        drums=(
+            {"kick": "x... .... x... ....", "rim": ".... x... .... x...",
+             "shaker": "o.o. o.o. o.o. o.o."},
+            {"kick": "X..x .... ..X. ....", "snare": ".... X..o .o.. X...",
+             "hat": "x.x. x.x. x.x. x.x."},
+            {"kick": "X..x ..x. ..Xx ...x", "snare": ".... X..o .o.o X..o",
+             "hat": "xxxx xxxx xxxx xxxx", "tambourine": "..x. ..x. ..x. ..x."},
+        ),
+        drum_level=0.8, room=(0.9, 0.35),
+    ),
+    Genre(
+        "Country", 9, ((137, "Americana"), (63, "Bluegrass")), (0.6, 0.05), (78, 152),
+        major=("I IV I V", "I I IV V", "I vi IV V"),
+        minor=("i bVII i bVII", "i iv i v", "i bVI bVII i"),
+        comps=(
+            Comp("steel guitar", ("C... .... c... ....", ".... C.c. .... C.c.",
+                                  "..C. ..Cc ..C. ..Cc"), 0.55, 0, 0.6, 0.01, 0.15),
+            Comp("banjo", (".... .... .... ....", "1.3. 4.2. 3.4. 1.4.",
+                           "1342 1431 4231 3412"), 0.45, 7, 0.9, reverb=0.15),
+        ),
+        bass=("upright bass", ("R... .... 5... ....", "R... .... 5... ...a",
+                               "R... 5... R... 5.a."), 0.95),
+        lead="fiddle", lead_level=0.5, lead_density=1.1, leaps=0.2,
+        lead_scales=("major pentatonic", "minor pentatonic"), looseness=1.2,
+        drums=(
+            {"brush": ".... x... .... x..."},
+            {"kick": "x... .... x... ....", "brush": "o.o. x.o. o.o. x.oo"},
+            {"kick": "X... X... X... X...", "brush": "xoxX xoxX xoxX xoxX",
+             "snare": "..X. ..X. ..X. ..Xo"},
+        ),
+        drum_level=0.6, room=(0.7, 0.3),
+    ),
+    Genre(
+        "Pop", 10, ((10, "Pop"), (362, "Synth Pop")), (0.75, 0.6), (76, 138),
+        major=("I V vi IV", "I vi IV V", "vi IV I V"),
+        minor=("i bVI bIII bVII", "i bIII bVII iv", "i v bVI bVII"),
+        comps=(
+            Comp("piano", ("C... .... C... ....", "C... C... C... C...", "C.C. C.C. C.C. C.C."),
+                 0.55, 0, 0.85, 0.004),
+            Comp("square", (".... .... .... ....", "..1. ..2. ..3. ..2.", "1.2. 3.4. 1.2. 3.4."),
+                 0.22, 12, 0.5, reverb=0.4),
+            Comp("pad", ("C... .... .... ....",) * 3, 0.25, 0, 1.0, reverb=0.4),
+        ),
+        bass=("synth bass", ("R... .... R... ....", "R... ..R. R... ..R.",
+                             "R.8. R.8. R.8. R.8."), 0.75),
+        lead="voice", lead_level=0.65, lead_density=0.95, leaps=0.2, looseness=0.5,
+        drums=(
+            {"rim": ".... x... .... x...", "kick": "x... .... x... ...."},
+            {"kick": "X... ..x. X... ....", "clap": ".... X... .... X...",
+             "hat": "x.x. x.x. x.x. x.x."},
+            {"deep kick": "X... X... X... X...", "clap": ".... X... .... X...",
+             "open hat": "..x. ..x. ..x. ..x.", "shaker": "x.xx x.xx x.xx x.xx"},
+        ),
+        drum_level=0.85, room=(1.2, 0.35),
+    ),
+)
+# fmt: on
+
+BY_TITLE: dict[str, Genre] = {genre.title: genre for genre in GENRES}
