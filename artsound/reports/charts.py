@@ -1,0 +1,158 @@
+"""Charts as SVG text that takes its colours from the page, so that one file suits light and dark.
+
+Matplotlib draws with placeholder colours; each is replaced by a CSS variable of the page. Equal
+data give equal bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Placeholder drawn by matplotlib -> CSS variable of the page.
+_INK, _LINE, _MAIN, _SECOND = "#010203", "#040506", "#070809", "#0a0b0c"
+_VARIABLES = {
+    _INK: "var(--ink)",
+    _LINE: "var(--line)",
+    _MAIN: "var(--main)",
+    _SECOND: "var(--second)",
+}
+_SETTINGS = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "artsound",
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _LINE,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+}
+
+
+def bars(counts: Mapping[str, float], *, alt: str, most: int = 15) -> str:
+    """Horizontal bars, the `most` largest first, the rest summed up as `others`."""
+    items = list(counts.items())
+    if len(items) > most:
+        items = [*items[: most - 1], ("others", sum(value for _, value in items[most - 1 :]))]
+    with _axes(6.4, 0.5 + 0.3 * max(len(items), 1), alt) as (axes, svg):
+        places = np.arange(len(items))
+        values = [value for _, value in items]
+        axes.barh(places, values, height=0.7, color=_MAIN)
+        axes.set_yticks(places, [shorten(name) for name, _ in items])
+        axes.invert_yaxis()
+        axes.set_xticks([])
+        axes.spines["bottom"].set_visible(False)
+        axes.margins(x=0.12)
+        for place, value in zip(places, values, strict=True):
+            axes.annotate(
+                f"{value:,.0f}", (value, place), xytext=(4, 0), textcoords="offset points",
+                va="center",
+            )  # fmt: skip
+    return svg.getvalue()
+
+
+def histogram(values: Sequence[float], *, label: str, alt: str, bins: int = 30) -> str:
+    """How often values occur."""
+    with _axes(6.4, 2.6, alt) as (axes, svg):
+        axes.hist(values, bins=bins, color=_MAIN)
+        _quiet(axes, label)
+    return svg.getvalue()
+
+
+def two_histograms(
+    edges: Sequence[float],
+    main: Sequence[float],
+    second: Sequence[float],
+    *,
+    names: tuple[str, str],
+    label: str,
+    alt: str,
+) -> str:
+    """Two distributions over the same bins, as shares of their own totals."""
+    with _axes(6.4, 3.0, alt) as (axes, svg):
+        for counts, colour, name, filled in (
+            (second, _SECOND, names[1], False),
+            (main, _MAIN, names[0], True),
+        ):
+            shares = np.asarray(counts, dtype=float) / max(float(np.sum(counts)), 1.0)
+            axes.stairs(shares, edges, fill=filled, color=colour, label=name, linewidth=2)
+        axes.legend(frameon=False, loc="upper left")
+        _quiet(axes, label)
+    return svg.getvalue()
+
+
+def heat_map(rows: Sequence[str], columns: Sequence[str], counts: np.ndarray, *, alt: str) -> str:
+    """Counts [rows, columns] as tinted cells, each with its number."""
+    width = 2.2 + 0.62 * len(columns)
+    with _axes(width, 1.3 + 0.32 * len(rows), alt) as (axes, svg):
+        peak = max(float(counts.max(initial=0)), 1.0)
+        for row in range(len(rows)):
+            for column in range(len(columns)):
+                count = int(counts[row, column])
+                # Tint by opacity, so that the cell suits whatever ground the page has.
+                opacity = 0.05 + 0.75 * (count / peak) ** 0.6 if count else 0.0
+                axes.add_patch(_cell(column, row, opacity))
+                if count:
+                    axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=9)
+        axes.set_xlim(-0.5, len(columns) - 0.5)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xticks(range(len(columns)), [shorten(c) for c in columns], rotation=40, ha="left")
+        axes.xaxis.tick_top()
+        axes.set_yticks(range(len(rows)), [shorten(row) for row in rows])
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+    return svg.getvalue()
+
+
+def shorten(text: str, length: int = 28) -> str:
+    """`text`, cut with an ellipsis when it is longer than `length`."""
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def _cell(column: int, row: int, opacity: float) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, color=_MAIN, alpha=opacity, lw=0)
+
+
+def _quiet(axes: Axes, label: str) -> None:
+    axes.set_xlabel(label)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+
+
+@contextmanager
+def _axes(width: float, height: float, alt: str) -> Iterator[tuple[Axes, io.StringIO]]:
+    """Axes to draw on; when the block ends, the SVG is in the buffer. Sizes in inches."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    buffer = io.StringIO()
+    with mpl.rc_context(_SETTINGS):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure.add_subplot(), buffer
+        raw = io.StringIO()
+        figure.savefig(raw, format="svg", transparent=True, metadata={"Date": None})
+    svg = raw.getvalue()
+    svg = svg[svg.index("<svg") :]
+    for placeholder, variable in _VARIABLES.items():
+        svg = svg.replace(placeholder, variable)
+    # The page scales it; the view box keeps its proportions.
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) width="([\d.]+)pt"', rf'\1 style="max-width:{width:.2f}in"', svg, 1)
+    label = f'<svg role="img" aria-label="{escape(alt, quote=True)}" '
+    buffer.write(svg.replace("<svg ", label, 1))

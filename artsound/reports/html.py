@@ -1,0 +1,22 @@
+"""The report's page: one self-contained HTML file, filled from plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+
+def render_report(values: Mapping[str, Any]) -> str:
+    """The page for `values`, whose names are those of report.html.j2.
+
+    Every text is escaped; values that are SVG charts come as `markupsafe.Markup`. A missing
+    value is an error, never a blank.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = files("artsound.reports") / "report.html.j2"
+    return environment.from_string(template.read_text(encoding="utf-8")).render(**values)

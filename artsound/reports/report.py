@@ -1,0 +1,309 @@
+"""The report stage: report/index.html, drawn from what the other stages left on disk.
+
+The page holds no times and no dates, so the same build gives the same page; how long things
+took is in runs/*.json.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from artsound import __version__
+from artsound.errors import BadData
+from artsound.media.audio import load_mono
+from artsound.media.images import load_rgb
+from artsound.recipe import Recipe
+from artsound.reports.charts import bars, heat_map, histogram, two_histograms
+from artsound.reports.html import render_report
+from artsound.reports.stats import frame_stats
+from artsound.shards.read import Dataset, open_shards
+from artsound.stage import Finish, Part, PartOutput, PartResult, Stage
+from artsound.storage import Workspace, digest, read_json, read_parquet, sha256_file, write_bytes
+
+GALLERY = 24  # pairs shown
+PICTURE_SIDE = 420  # pixels
+SOUND_SECONDS = 12.0
+SOUND_RATE = 24_000  # hertz
+_TOLD = ("ingest", "embed", "pair", "caption", "shard")
+
+
+def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
+    """One part: the page. It depends on the index, the losses and the stages' numbers."""
+    index = workspace.shards / "index.parquet"
+    if not index.is_file():
+        raise BadData(f"{index} is missing: run the shard stage first.")
+    inputs = {
+        "index": sha256_file(index),
+        "rejects": sha256_file(workspace.catalog / "rejects.parquet"),
+        "unmatched": sha256_file(workspace.pairs / "unmatched.parquet"),
+        "told": digest(_told(workspace)),
+        "recipe": recipe.digest(),
+    }
+    samples = pl.scan_parquet(index).select(pl.len()).collect().item()
+    return [Part("page", int(samples), inputs)]
+
+
+def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+    """Draw the page."""
+    data = open_shards(workspace.shards)
+    page = render_report(_values(workspace, recipe, data))
+    path = workspace.report / "index.html"
+    write_bytes(path, page.encode())
+    return PartOutput(part.items, (path,))
+
+
+def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
+    """The page is the stage's one file."""
+    return Finish((workspace.report / "index.html",))
+
+
+STAGE = Stage("report", 1, ("name",), plan, work, finish, side_by_side=False)
+
+
+def _told(workspace: Workspace) -> dict[str, Any]:
+    """What the stages reported, without what differs from run to run."""
+    told = {}
+    for stage in _TOLD:
+        report = read_json(workspace.runs / f"{stage}.json")
+        told[stage] = {
+            key: report[key] for key in ("items_in", "items_out", "filtered", "failed", "extra")
+        }
+    return told
+
+
+def _values(workspace: Workspace, recipe: Recipe, data: Dataset) -> dict[str, Any]:
+    frame = data.frame
+    told = _told(workspace)
+    stats = frame_stats(frame)
+    synthetic = bool(frame["synthetic"].all())
+    bridges = ", ".join(stats["counts"]["bridge"])
+    return {
+        "version": __version__,
+        "name": recipe.name,
+        "synthetic": synthetic,
+        "summary": (
+            f"{stats['pairs']:,} artwork–music pairs, matched through the {bridges} bridge, "
+            f"in {len(data.shards):,} WebDataset shards."
+        ),
+        "numbers": [
+            ("pairs", f"{stats['pairs']:,}"),
+            ("painters", f"{frame['painter_id'].n_unique():,}"),
+            ("musicians", f"{frame['artist'].n_unique():,}"),
+            ("styles", f"{frame['style'].n_unique():,}"),
+            ("music genres", f"{frame['music_genre'].n_unique():,}"),
+            ("hours of music", f"{stats['hours']:.1f}"),
+        ],
+        "funnel": _funnel(workspace, frame),
+        **_scores(told["pair"]["extra"]),
+        "heat_map": _markup(_style_genre(frame)),
+        "gallery": [_shown(data, position) for position in _gallery_positions(frame)],
+        "gallery_text": (
+            f"{min(GALLERY, frame.height)} pairs, spread evenly from the best score to the worst; "
+            f"the sound is an excerpt of up to {SOUND_SECONDS:.0f} seconds."
+        ),
+        "charts": [(title, _markup(chart)) for title, chart in _charts(frame, stats)],
+        "facts": _facts(recipe, data, told),
+    }
+
+
+def _funnel(workspace: Workspace, frame: pl.DataFrame) -> list[dict[str, Any]]:
+    rejects = read_parquet(workspace.catalog / "rejects.parquet", "reject").to_pylist()
+    unmatched = read_parquet(workspace.pairs / "unmatched.parquet", "unmatched").to_pylist()
+    sides = []
+    for side, title, column in (
+        ("track", "Music", "track_id"),
+        ("artwork", "Artworks", "artwork_id"),
+    ):
+        lost = [row for row in rejects if row["side"] == side]
+        spare = Counter(row["reason"] for row in unmatched if row["side"] == side)
+        at_ingest = sum(row["stage"] == "ingest" for row in lost)
+        at_embed = sum(row["stage"] == "embed" for row in lost)
+        matched = frame[column].n_unique() + sum(row["stage"] in _AFTER_PAIR for row in lost)
+        usable = matched + spare.total()
+        steps = [
+            ("pulled", usable + at_ingest + at_embed),
+            ("usable", usable),
+            ("matched", matched),
+            ("sharded", frame[column].n_unique()),
+        ]
+        losses = Counter((row["reason"], row["stage"], row["kind"]) for row in lost)
+        examples = {row["reason"]: row["message"] for row in reversed(lost)}
+        rows = [
+            (_words(reason), stage, kind, count, examples[reason])
+            for (reason, stage, kind), count in losses.most_common()
+        ]
+        rows += [
+            (_words(reason), "pair", "unmatched", count, "")
+            for reason, count in spare.most_common()
+        ]
+        most = max(count for _, count in steps) or 1
+        sides.append(
+            {
+                "title": title,
+                "steps": [(name, count, round(100 * count / most, 2)) for name, count in steps],
+                "losses": rows,
+            }
+        )
+    return sides
+
+
+_AFTER_PAIR = ("caption", "shard")
+
+
+def _scores(told: Mapping[str, Any]) -> dict[str, Any]:
+    scores = told["scores"]
+    overall = told["overall"]
+    chart = two_histograms(
+        scores["edges"],
+        scores["matched"],
+        scores["random"],
+        names=("matched", "random"),
+        label="score (cosine in the bridge's space)",
+        alt="Distribution of the scores of matched pairs and of random pairs",
+    )
+    names = {
+        "matched": "matched", "mean": "mean score", "random": "random", "greedy": "greedy",
+        "bound": "upper bound",
+    }  # fmt: skip
+    rows = [
+        [split, *(_number(values[key]) for key in names)]
+        for split, values in [*told["splits"].items(), ("all", overall)]
+    ]
+    return {
+        "scores": _markup(chart),
+        "score_text": (
+            f"Mean score {overall['mean']:.3f}; random pairs of the same splits reach "
+            f"{overall['random']:.3f}, and no matching could exceed {overall['bound']:.3f}. "
+            f"Scores of different bridges cannot be compared."
+        ),
+        "match_head": ["split", *names.values()],
+        "match_rows": rows,
+    }
+
+
+def _style_genre(frame: pl.DataFrame, most: int = 14) -> str:
+    frame = frame.select(pl.col("style", "music_genre").replace("", "unknown"))
+    styles = _frequent(frame, "style", most)
+    genres = _frequent(frame, "music_genre", most)
+    counts = np.zeros((len(styles), len(genres)), dtype=np.int64)
+    for style, genre, count in frame.group_by("style", "music_genre").len().iter_rows():
+        if style in styles and genre in genres:
+            counts[styles.index(style), genres.index(genre)] = count
+    alt = f"Pairs by style and music genre; the largest cell holds {counts.max(initial=0)} pairs"
+    return heat_map(styles, genres, counts, alt=alt)
+
+
+def _frequent(frame: pl.DataFrame, column: str, most: int) -> list[str]:
+    counts = frame.group_by(column).len().sort(["len", column], descending=[True, False])
+    return counts[column].head(most).to_list()
+
+
+def _gallery_positions(frame: pl.DataFrame) -> list[int]:
+    """Positions spread evenly over the ranking by score, best first."""
+    order = frame.with_row_index("row").sort(["score", "key"], descending=[True, False])["row"]
+    places = np.linspace(0, frame.height - 1, min(GALLERY, frame.height)).round().astype(int)
+    return [int(order[int(place)]) for place in places]
+
+
+def _shown(data: Dataset, position: int) -> dict[str, Any]:
+    sample = data.read(position)
+    row = sample["json"]
+    year = f", {row['year']}" if row["year"] >= 0 else ""
+    return {
+        "key": sample["key"],
+        "picture": base64.b64encode(_thumbnail(sample["jpg"])).decode(),
+        "sound": base64.b64encode(_excerpt(sample["mp3"])).decode(),
+        "artwork_caption": row["artwork_caption"],
+        "music_caption": row["music_caption"],
+        "artwork_credit": f"{row['painter']}, {row['artwork_title'] or 'untitled'}{year}",
+        "track_credit": f"{row['artist']}, {row['title']} ({row['track_license_id']})",
+        "tags": [
+            text
+            for text in (
+                row["style"],
+                row["music_genre"],
+                f"score {row['score']:.2f}",
+                row["split"],
+            )
+            if text
+        ],
+    }
+
+
+def _thumbnail(jpeg: bytes) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    picture = Image.fromarray(load_rgb(jpeg, max_side=PICTURE_SIDE))
+    picture.save(buffer, format="JPEG", quality=82)
+    return buffer.getvalue()
+
+
+def _excerpt(clip: bytes) -> bytes:
+    import soundfile
+
+    mono = load_mono(clip, sample_rate=SOUND_RATE, seconds=SOUND_SECONDS)
+    fade = min(len(mono), SOUND_RATE // 2)
+    if fade:
+        mono[-fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
+    buffer = io.BytesIO()
+    soundfile.write(buffer, mono, SOUND_RATE, format="MP3", compression_level=0.8)
+    return buffer.getvalue()
+
+
+def _charts(frame: pl.DataFrame, stats: Mapping[str, Any]) -> list[tuple[str, str]]:
+    counts = stats["counts"]
+    years = frame.filter(pl.col("year") >= 0)["year"].to_list()
+    drawn = [
+        ("Styles", bars(counts["style"], alt="Pairs by style")),
+        ("Music genres", bars(counts["music_genre"], alt="Pairs by music genre")),
+        ("Artwork genres", bars(counts["genre"], alt="Pairs by artwork genre")),
+        ("Painters", bars(counts["painter"], alt="Pairs by painter")),
+        ("Licences of the music", bars(counts["track_license_id"], alt="Pairs by track licence")),
+        (
+            "Rights of the pictures",
+            bars(counts["artwork_license_id"], alt="Pairs by picture rights"),
+        ),
+        ("Tempo", histogram(frame["tempo"].to_list(), label="beats per minute", alt="Tempo")),
+        ("Duration", histogram(frame["duration"].to_list(), label="seconds", alt="Duration")),
+    ]
+    if years:
+        drawn.append(
+            ("Year of the artwork", histogram(years, label="year", alt="Year of the work"))
+        )
+    return drawn
+
+
+def _facts(recipe: Recipe, data: Dataset, told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    captions = told["caption"]["extra"]
+    return [
+        ("Recipe", recipe.digest()),
+        ("Index", sha256_file(Path(data.store.location) / "index.parquet")),
+        ("Bridge", recipe.pair.bridge),
+        ("Artwork captions", captions["artworks"]["captioner"]),
+        ("Music captions", captions["tracks"]["captioner"]),
+        ("Rights policy", recipe.rights.policy),
+        ("Seed", str(recipe.seed)),
+    ]
+
+
+def _words(code: str) -> str:
+    return code.replace("-", " ")
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+
+
+def _markup(svg: str) -> Any:
+    from markupsafe import Markup
+
+    return Markup(svg)

@@ -1,0 +1,95 @@
+"""Numbers of a shards folder, from its index alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from artsound.console import human_bytes
+from artsound.shards.read import open_shards
+
+# Column and heading of everything that is counted by value.
+COUNTED = {
+    "split": "splits",
+    "style": "styles",
+    "genre": "artwork genres",
+    "music_genre": "music genres",
+    "painter": "painters",
+    "artist": "musicians",
+    "track_license_id": "track licences",
+    "artwork_license_id": "artwork licences",
+    "bridge": "bridges",
+    "artwork_captioner": "artwork captioners",
+    "music_captioner": "music captioners",
+}
+MEASURED = ("score", "margin", "duration", "tempo", "loudness", "lightness", "saturation")
+
+
+def shard_stats(location: str) -> dict[str, Any]:
+    """What a shards folder holds: sizes, counts by value, spread of the measures (JSON values)."""
+    data = open_shards(location)
+    return {
+        "name": data.name,
+        "shards": len(data.shards),
+        "bytes": sum(shard.bytes for shard in data.shards),
+        **frame_stats(data.frame),
+    }
+
+
+def frame_stats(frame: pl.DataFrame) -> dict[str, Any]:
+    """The same for some rows of an index: `pairs`, `hours`, `counts` and `measures`.
+
+    Counts are sorted by count, then by value. Measures give minimum, the quartiles and maximum.
+    """
+    return {
+        "pairs": frame.height,
+        "hours": float(frame["duration"].sum()) / 3600,
+        "redistributable": frame.filter("artwork_redistribute", "track_redistribute").height,
+        "counts": {column: value_counts(frame, column) for column in COUNTED},
+        "measures": {
+            column: [
+                float(frame[column].quantile(q, "linear") or 0.0) for q in (0, 0.25, 0.5, 0.75, 1)
+            ]
+            for column in MEASURED
+            if frame.height
+        },
+    }
+
+
+def value_counts(frame: pl.DataFrame, column: str) -> dict[str, int]:
+    """How often each value of a text column occurs, most frequent first; empty is `unknown`."""
+    counts = (
+        frame.select(pl.col(column).replace("", "unknown").alias("value"))
+        .group_by("value")
+        .len()
+        .sort(["len", "value"], descending=[True, False])
+    )
+    return dict(counts.iter_rows())
+
+
+def print_stats(stats: Mapping[str, Any], most: int = 12) -> None:
+    """Print statistics for people: totals, measures, the `most` frequent values of each kind."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.print(
+        f"{stats['name']}: {stats['pairs']:,} pairs in {stats['shards']:,} shards, "
+        f"{human_bytes(stats['bytes'])}, {stats['hours']:.1f} hours of music, "
+        f"{stats['redistributable']:,} redistributable on both sides",
+        highlight=False,
+    )
+    table = Table("measure", box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("min", "25 %", "median", "75 %", "max"):
+        table.add_column(column, justify="right")
+    for name, values in stats["measures"].items():
+        table.add_row(name, *(f"{value:,.3g}" for value in values))
+    console.print(table)
+    for column, heading in COUNTED.items():
+        counts = stats["counts"][column]
+        shown = ", ".join(f"{value} {count:,}" for value, count in list(counts.items())[:most])
+        more = f", and {len(counts) - most:,} more" if len(counts) > most else ""
+        console.print(f"{heading} ({len(counts):,}): {shown}{more}", highlight=False)
