@@ -1,0 +1,256 @@
+"""Pictures: decoded in full, checked, turned upright and brought to sRGB."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+from artsound.media import MediaError
+from artsound.media.fingerprint import phash_grey
+
+# Only formats whose decoders are plain pixel readers: no EPS (runs Ghostscript), PDF, WMF, FITS.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+# What may not follow the end of a picture: the beginning of another one.
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
+# In JPEG scan data 0xFF is followed by 0x00 (stuffing), RSTn, or a real marker.
+_MARKER = re.compile(b"\xff[^\x00\xd0-\xd7\xff]")
+_PNG_END = b"IEND\xaeB`\x82"
+_ORIENTATION = 0x0112
+_HASH_SAMPLES = 192
+
+# Pillow warns from 89 million pixels on; the limits here are the caller's, checked before decoding.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What a full decode found: sizes are in pixels, after EXIF orientation."""
+
+    format: str
+    width: int
+    height: int
+    mode: str
+    phash: str
+
+
+def check_image(data: bytes, *, min_side: int, max_pixels: int) -> ImageInfo:
+    """Format, upright size, mode and perceptual hash of a picture, after decoding all of it.
+
+    Raises MediaError: image-empty, image-not-an-image, image-truncated, image-corrupt,
+    image-concatenated, image-too-small, image-too-large (before anything is decoded; Pillow
+    itself refuses more than 178,956,970 pixels).
+    """
+    image = _open(data)
+    width, height = image.size
+    if width * height > max_pixels:
+        raise MediaError(
+            "image-too-large", f"the picture has {width}×{height} pixels, over {max_pixels:,}"
+        )
+    if min(width, height) < min_side:
+        raise MediaError(
+            "image-too-small", f"the picture is {width}×{height}, under {min_side} pixels"
+        )
+    _load(image)
+    _check_end(data, image.format or "")
+    orientation = _orientation(image)
+    if orientation >= 5:
+        width, height = height, width
+    grey = _grey_samples(image, orientation)
+    return ImageInfo(image.format or "", width, height, image.mode, phash_grey(grey))
+
+
+def load_rgb(data: bytes, *, max_side: int | None = None) -> np.ndarray:
+    """The picture as uint8 [H, W, 3]: upright, sRGB, transparency on white, first frame.
+
+    ``max_side`` shrinks the longer side to at most that many pixels (never enlarges).
+    Raises MediaError as check_image does.
+    """
+    return np.asarray(_upright_rgb(data, max_side))
+
+
+def release_jpeg(data: bytes, *, max_side: int, quality: int) -> bytes:
+    """JPEG bytes fit for release, longest side ≤ ``max_side``.
+
+    The original bytes when they are already a plain RGB or grey JPEG within ``max_side``, upright
+    and in sRGB; else one re-encoding, the same bytes each time. Raises MediaError.
+    """
+    image = _open(data)
+    plain = (
+        image.format == "JPEG"
+        and image.mode in ("RGB", "L")
+        and max(image.size) <= max_side
+        and _orientation(image) == 1
+        and _is_srgb(image)
+    )
+    if plain:
+        return data
+    out = io.BytesIO()
+    _upright_rgb(data, max_side).save(out, "JPEG", quality=quality, optimize=True)
+    return out.getvalue()
+
+
+def _open(data: bytes) -> Image.Image:
+    if not data:
+        raise MediaError("image-empty", "the file is empty")
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise MediaError("image-too-large", f"the picture is too large ({error})") from None
+    except Exception as error:  # noqa: BLE001  decoders raise anything on hostile bytes
+        start = data[:256].lstrip().lower()
+        what = "is a web page" if start.startswith((b"<!doctype", b"<html")) else "cannot be read"
+        raise MediaError(
+            "image-not-an-image", f"the file {what}, not a picture ({_brief(error)})"
+        ) from None
+
+
+def _load(image: Image.Image) -> None:
+    try:
+        image.load()
+    except Exception as error:  # noqa: BLE001  decoders raise anything on hostile bytes
+        cut = "truncated" in str(error) or isinstance(error, EOFError)
+        raise MediaError(
+            "image-truncated" if cut else "image-corrupt",
+            f"the picture {'is cut short' if cut else 'does not decode'} ({_brief(error)})",
+        ) from None
+
+
+def _brief(error: Exception) -> str:
+    text = re.sub(r"<_io\.BytesIO object at 0x[0-9a-f]+>", "the data", str(error))
+    return (text.splitlines() or [type(error).__name__])[0][:120] or type(error).__name__
+
+
+def _check_end(data: bytes, kind: str) -> None:
+    """Refuse a JPEG without its end marker, and a second picture glued on behind the first."""
+    if kind == "JPEG":
+        end = _jpeg_end(data)
+        if end < 0:
+            raise MediaError("image-truncated", "the JPEG stops before its end marker")
+    elif kind == "PNG":
+        end = data.find(_PNG_END) + len(_PNG_END)
+        if end < len(_PNG_END):
+            raise MediaError("image-truncated", "the PNG stops before its end chunk")
+    else:
+        return
+    if data[end : end + 64].lstrip(b"\0\r\n ").startswith(_SIGNATURES):
+        raise MediaError("image-concatenated", "another picture follows in the same file")
+
+
+def _jpeg_end(data: bytes) -> int:
+    """Offset just behind the end-of-image marker, or -1."""
+    at = 2
+    while True:
+        found = _MARKER.search(data, at)
+        if found is None:
+            return -1
+        at = found.end()
+        marker = data[at - 1]
+        if marker == 0xD9:
+            return at
+        if marker not in (0x01, 0xD8):  # all others carry a length; scan data is then searched
+            at += int.from_bytes(data[at : at + 2], "big")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # noqa: BLE001  a broken EXIF block does not spoil the picture
+        return 1
+    return value if 1 <= value <= 8 else 1
+
+
+def _is_srgb(image: Image.Image) -> bool:
+    """True without a profile, or with one that says sRGB."""
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return True
+    try:
+        described = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile)))
+        return "srgb" in described.lower()
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+        return True  # an unreadable profile says nothing
+
+
+def _upright_rgb(data: bytes, max_side: int | None) -> Image.Image:
+    image = _open(data)
+    scale = 1.0 if max_side is None else max_side / max(image.size)
+    if scale < 1.0:
+        # JPEGs decode at 1/2, 1/4, 1/8 size for much less time, with the right low-pass.
+        image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
+    _load(image)
+    image = _to_rgb(image)
+    if max_side is not None and max(image.size) > max_side:
+        scale = max_side / max(image.size)
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    orientation = _orientation(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _eight_bits(image)
+    elif not _is_srgb(image):
+        image = _apply_profile(image)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return _turn(image.convert("RGB"), orientation)
+
+
+def _turn(image: Image.Image, orientation: int) -> Image.Image:
+    if orientation == 1:
+        return image
+    image.getexif()[_ORIENTATION] = orientation
+    return ImageOps.exif_transpose(image)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey with 8 bits from 16-bit, 32-bit or floating-point grey."""
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    top = float(values.max(initial=0.0))
+    # Full scale is the smallest of the customary ones that holds the values.
+    full = next((scale for scale in (1.0, 255.0, 65535.0) if top <= scale), top)
+    if image.mode != "F" and top <= 65535.0:
+        full = 65535.0
+    return Image.fromarray(np.clip(values / full * 255.0 + 0.5, 0, 255).astype(np.uint8))
+
+
+def _apply_profile(image: Image.Image) -> Image.Image:
+    """The picture through its embedded ICC profile to sRGB; unchanged if the profile is unfit."""
+    alpha = image.getchannel("A") if image.mode in ("RGBA", "LA") else None
+    base = image
+    if image.mode not in ("RGB", "CMYK", "L", "LAB"):
+        base = image.convert("L" if image.mode == "LA" else "RGB")
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        converted = ImageCms.profileToProfile(
+            base, profile, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+        return image
+    if converted is None:
+        return image
+    if alpha is not None:
+        converted.putalpha(alpha)
+    return converted
+
+
+def _grey_samples(image: Image.Image, orientation: int) -> Image.Image:
+    """A small grey copy of a loaded picture for hashing.
+
+    Plain pictures are sampled rather than averaged: the hash looks at 8×8 frequencies only, to
+    which some 37,000 samples are plenty, and the time no longer grows with the picture.
+    """
+    side = (_HASH_SAMPLES, _HASH_SAMPLES)
+    if image.mode in ("RGB", "L") and "transparency" not in image.info:
+        if min(image.size) > _HASH_SAMPLES:
+            image = image.resize(side, Image.Resampling.NEAREST)
+        return _turn(image.convert("L"), orientation)
+    return _to_rgb(image).convert("L")

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+
+from artsound.media import MediaError
+from artsound.media.audio import check_audio, load_mono
+from artsound.media.fingerprint import audio_fingerprint
+
+LIMITS = {"min_seconds": 2.0, "silence_db": -60.0}
+RATE = 44_100
+
+
+def melody(seconds: float = 3.0, rate: int = RATE, seed: int = 0) -> np.ndarray:
+    """Sixteenth notes at random pitches with some noise, float32 [n]."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(int(0.15 * rate)) / rate
+    notes = [
+        np.sin(2 * np.pi * f * t) * np.exp(-4 * t)
+        for f in 110 * 2 ** (rng.integers(0, 36, int(seconds / 0.15) + 1) / 12)
+    ]
+    sound = np.concatenate(notes)[: int(seconds * rate)]
+    return (0.4 * sound + 0.01 * rng.standard_normal(len(sound))).astype(np.float32)
+
+
+def encode(samples: np.ndarray, kind: str = "MP3", rate: int = RATE, **options: object) -> bytes:
+    out = io.BytesIO()
+    soundfile.write(out, samples, rate, format=kind, **options)
+    return out.getvalue()
+
+
+def reason(data: bytes, **limits: float) -> str:
+    with pytest.raises(MediaError) as caught:
+        check_audio(data, **{**LIMITS, **limits})
+    assert str(caught.value)
+    return caught.value.reason
+
+
+def test_a_sound_mp3_is_measured():
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(3 * RATE) / RATE)
+    info = check_audio(encode(np.stack([tone, tone], axis=1)), **LIMITS)
+    assert (info.format, info.sample_rate, info.channels) == ("MP3", RATE, 2)
+    assert info.duration == pytest.approx(3.0, abs=0.06)
+    assert info.loudness == pytest.approx(-9.03, abs=0.2)
+    assert info.peak == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "audio-empty"),
+        (b"<html>not found</html>" * 50, "audio-not-audio"),
+        (encode(melody())[:10_000], "audio-truncated"),
+        (encode(melody()) * 2, "audio-concatenated"),
+        (encode(melody(1.0)), "audio-too-short"),
+        (encode(np.zeros(3 * RATE, np.float32)), "audio-silent"),
+        (encode(np.full(3 * RATE, np.nan, np.float32), "WAV", subtype="FLOAT"), "audio-non-finite"),
+        (encode(np.zeros((3 * RATE, 9), np.float32), "WAV"), "audio-unsupported"),
+        (encode(melody(), "WAV", rate=1000), "audio-unsupported"),
+    ],
+)
+def test_an_unusable_clip_is_refused_with_its_reason(data: bytes, code: str):
+    assert reason(data) == code
+
+
+def test_a_cut_mp3_is_rejected_with_a_reason():
+    data = encode(melody(12.0))
+    with pytest.raises(MediaError, match="cut short") as caught:
+        check_audio(data[: len(data) // 2], **LIMITS)
+    assert caught.value.reason == "audio-truncated"
+
+
+def test_a_header_that_lies_about_its_length_costs_no_memory():
+    data = bytearray(encode(melody(), "WAV"))
+    data[40:44] = struct.pack("<I", 0xFFFFFF00)  # four gigabytes, says the data chunk
+    assert check_audio(bytes(data), **LIMITS).duration == pytest.approx(3.0, abs=0.01)
+
+
+def test_garbage_inside_an_mp3_says_nothing_on_the_terminal(capfd: pytest.CaptureFixture[str]):
+    data = bytearray(encode(melody(12.0)))
+    data[40_000:90_000] = bytes(50_000)
+    assert reason(bytes(data)) == "audio-corrupt"
+    assert capfd.readouterr().err == ""
+
+
+def test_load_mono_mixes_seeks_and_resamples():
+    left, right = melody(seed=1), melody(seed=2)
+    data = encode(np.stack([left, right], axis=1), "WAV", subtype="FLOAT")
+    mono = load_mono(data, sample_rate=RATE)
+    assert np.allclose(mono, (left + right) / 2, atol=1e-6)
+    window = load_mono(data, sample_rate=RATE, start=1.0, seconds=0.5)
+    assert np.array_equal(window, mono[RATE : RATE + RATE // 2])
+    half = load_mono(data, sample_rate=22_050)
+    assert half.dtype == np.float32
+    assert len(half) == pytest.approx(len(mono) / 2, abs=2)
+    assert len(load_mono(data, sample_rate=RATE, start=99.0)) == 0
+
+
+def test_load_mono_refuses_what_is_not_sound():
+    with pytest.raises(MediaError):
+        load_mono(b"<html>", sample_rate=RATE)
+
+
+def test_the_check_gives_the_fingerprint_of_the_decoded_sound():
+    sound = melody(8.0)
+    data = encode(sound, "WAV", subtype="FLOAT")
+    assert check_audio(data, **LIMITS).fingerprint == audio_fingerprint(sound, RATE)

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageFilter
+
+from artsound.media.fingerprint import (
+    audio_fingerprint,
+    clusters,
+    near_audio,
+    near_images,
+    phash,
+)
+
+RATE = 22_050
+
+
+def painting(seed: int, size: tuple[int, int] = (400, 300)) -> Image.Image:
+    """Random ellipses, softened."""
+    rng = np.random.default_rng(seed)
+    image = Image.new("RGB", size, tuple(int(c) for c in rng.integers(0, 256, 3)))
+    draw = ImageDraw.Draw(image)
+    for _ in range(40):
+        x, y = rng.integers(0, size[0]), rng.integers(0, size[1])
+        w, h = rng.integers(10, 150, 2)
+        draw.ellipse((x, y, x + w, y + h), fill=tuple(int(c) for c in rng.integers(0, 256, 3)))
+    return image.filter(ImageFilter.GaussianBlur(2))
+
+
+def distance(a: str, b: str) -> int:
+    return (int(a, 16) ^ int(b, 16)).bit_count()
+
+
+def of(image: Image.Image) -> str:
+    return phash(np.asarray(image))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_hash_survives_scaling_re_encoding_and_mild_cropping(seed: int):
+    image = painting(seed)
+    out = io.BytesIO()
+    image.resize((220, 165)).save(out, "JPEG", quality=60)
+    assert distance(of(image), of(Image.open(out))) <= 6
+    assert distance(of(image), of(image.crop((2, 2, 398, 298)))) <= 6
+    assert distance(of(image), of(image.point(lambda v: v * 0.9))) <= 6
+
+
+def test_different_pictures_lie_far_apart():
+    hashes = [of(painting(seed)) for seed in range(12)]
+    assert min(distance(a, b) for i, a in enumerate(hashes) for b in hashes[:i]) > 12
+    assert len(near_images(hashes)) == 0
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), max_size=30), st.data())
+@settings(max_examples=60, deadline=None)
+def test_near_images_spans_what_comparing_all_pairs_finds(values: list[int], data: st.DataObject):
+    flips = st.tuples(st.integers(0, 63), st.integers(0, 63))
+    near = [v ^ (1 << a) ^ (1 << b) for v in values for a, b in [data.draw(flips)]]
+    hashes = [f"{v:016x}" for v in values + near]
+    n = len(hashes)
+    brute = [(i, j) for j in range(n) for i in range(j) if distance(hashes[i], hashes[j]) <= 6]
+    ids, digests = [f"{i:03d}" for i in range(n)], [str(i) for i in range(n)]
+    expected = clusters(ids, digests, np.array(brute, dtype=np.int64).reshape(-1, 2))
+    assert clusters(ids, digests, near_images(hashes)) == expected
+
+
+def test_a_hundred_thousand_hashes_take_seconds():
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 2**63, 100_000, dtype=np.uint64)
+    values[1] = values[99_999] ^ np.uint64(0b10100)
+    hashes = [f"{v:016x}" for v in values]
+    assert [1, 99_999] in near_images(hashes).tolist()
+
+
+def tune(seed: int, seconds: float = 14.0) -> np.ndarray:
+    """Chords and a melody over noise."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(int(0.25 * RATE)) / RATE
+    beats = []
+    for _ in range(int(seconds * 4)):
+        pitches = 130 * 2 ** (rng.integers(0, 30, 3) / 12)
+        tones = [np.sin(2 * np.pi * f * h * t) / h for f in pitches for h in (1, 2, 3)]
+        beats.append(np.sum(tones, axis=0) * np.exp(-3 * t))
+    sound = np.concatenate(beats)
+    return (0.1 * sound + 0.005 * rng.standard_normal(len(sound))).astype(np.float32)
+
+
+def test_prints_survive_re_encoding_a_small_offset_and_a_change_of_level():
+    tunes = [tune(seed) for seed in range(6)]
+    copies = []
+    for sound in tunes:
+        out = io.BytesIO()
+        soundfile.write(out, 0.5 * sound[int(0.83 * RATE) :], RATE, format="MP3")
+        out.seek(0)
+        again, rate = soundfile.read(out, dtype="float32")
+        copies.append(audio_fingerprint(again, rate))
+    prints = [audio_fingerprint(sound, RATE) for sound in tunes]
+    assert near_audio(prints + copies).tolist() == [[i, i + 6] for i in range(6)]
+
+
+def test_clips_too_short_for_a_print_have_nothing_in_common():
+    assert audio_fingerprint(np.zeros(100, np.float32), RATE) == ""
+    assert near_audio(["", "", ""]).shape == (0, 2)
+    assert near_audio([]).shape == (0, 2)
+    assert near_images([]).shape == (0, 2)
+
+
+def test_clusters_join_equal_bytes_and_chains_of_near_pairs():
+    ids = ["d", "c", "b", "a", "e"]
+    digests = ["1", "2", "3", "3", "4"]
+    near = np.array([[0, 1], [1, 2]])
+    assert clusters(ids, digests, near) == ["a", "a", "a", "a", "e"]
+    assert clusters([], [], np.zeros((0, 2), np.int64)) == []
+
+
+@given(st.lists(st.sampled_from("abcdef"), max_size=20))
+def test_every_cluster_is_named_after_its_smallest_member(digests: list[str]):
+    ids = [f"{i:02d}" for i in range(len(digests))]
+    named = clusters(ids, digests, np.zeros((0, 2), np.int64))
+    assert named == [ids[digests.index(d)] for d in digests]

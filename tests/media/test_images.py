@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, ImageDraw
+
+from artsound.media import MediaError
+from artsound.media.images import check_image, load_rgb, release_jpeg
+
+LIMITS = {"min_side": 32, "max_pixels": 1_000_000}
+
+
+def picture(width: int = 160, height: int = 120, mode: str = "RGB") -> Image.Image:
+    """A sky, a field and a red sun in the upper left."""
+    image = Image.new("RGB", (width, height), (120, 170, 220))
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, height // 2, width, height), fill=(70, 120, 40))
+    draw.ellipse((width // 16, height // 16, width // 3, height // 3), fill=(220, 40, 30))
+    return image.convert(mode)
+
+
+def encode(image: Image.Image, kind: str = "JPEG", **options: object) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def reason(data: bytes, **limits: int) -> str:
+    with pytest.raises(MediaError) as caught:
+        check_image(data, **{**LIMITS, **limits})
+    assert str(caught.value)
+    return caught.value.reason
+
+
+def test_a_sound_jpeg_is_described():
+    info = check_image(encode(picture()), **LIMITS)
+    assert (info.format, info.width, info.height, info.mode) == ("JPEG", 160, 120, "RGB")
+    assert len(info.phash) == 16
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "image-empty"),
+        (b"<!DOCTYPE html><html><body>404</body></html>", "image-not-an-image"),
+        (b"\xff\xd8\xff\xe0", "image-not-an-image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n", "image-not-an-image"),
+        (encode(picture())[:-700], "image-truncated"),
+        (encode(picture())[:-2], "image-truncated"),
+        (encode(picture(), "PNG")[:-60], "image-truncated"),
+        (encode(picture(40, 20)), "image-too-small"),
+        (encode(picture()) + encode(picture()), "image-concatenated"),
+        (encode(picture(), "PNG") + encode(picture()), "image-concatenated"),
+    ],
+)
+def test_an_unusable_file_is_refused_with_its_reason(data: bytes, code: str):
+    assert reason(data) == code
+
+
+def test_a_pixel_bomb_is_refused_before_decoding():
+    bomb = encode(Image.new("1", (20_000, 20_000)), "PNG")
+    assert len(bomb) < 100_000
+    assert reason(bomb) == "image-too-large"
+    assert reason(encode(picture()), max_pixels=1000) == "image-too-large"
+
+
+def test_the_error_survives_pickling_between_processes():
+    error = pickle.loads(pickle.dumps(MediaError("image-empty", "the file is empty")))
+    assert (error.reason, str(error)) == ("image-empty", "the file is empty")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation: int):
+    upright = picture(96, 64)
+    back = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # inverse transposes, PIL's numbering
+    stored = upright
+    if orientation > 1:
+        stored = upright.transpose(Image.Transpose(back[orientation]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(stored, "PNG", exif=exif)
+    assert np.array_equal(load_rgb(data), np.asarray(upright))
+    info = check_image(data, **LIMITS)
+    assert (info.width, info.height) == upright.size
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "CMYK", "YCbCr", "LAB", "1"])
+def test_every_mode_loads_as_rgb(mode: str):
+    data = encode(picture(mode=mode), "TIFF")
+    rgb = load_rgb(data)
+    assert rgb.shape == (120, 160, 3)
+    assert rgb.dtype == np.uint8
+    assert check_image(data, **LIMITS).mode == mode
+
+
+def test_sixteen_bit_grey_keeps_its_tones():
+    ramp = np.linspace(0, 65535, 160).astype(np.uint16)[None].repeat(120, axis=0)
+    rgb = load_rgb(encode(Image.fromarray(ramp), "PNG"))
+    assert rgb[0, 0, 0] == 0
+    assert rgb[0, -1, 0] == 255
+    assert abs(int(rgb[0, 80, 0]) - 128) <= 1
+
+
+def test_floating_point_grey_in_unit_range_is_scaled():
+    ramp = np.linspace(0, 1, 160, dtype=np.float32)[None].repeat(120, axis=0)
+    assert load_rgb(encode(Image.fromarray(ramp), "TIFF"))[0, -1, 0] == 255
+
+
+def test_transparency_lies_on_white():
+    image = picture(mode="RGBA")
+    image.putalpha(0)
+    assert (load_rgb(encode(image, "PNG")) == 255).all()
+
+
+def test_an_animation_shows_its_first_frame():
+    frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
+    data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert tuple(load_rgb(data)[0, 0]) == (255, 0, 0)
+
+
+def test_an_embedded_profile_is_brought_to_srgb():
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    plain = picture()
+    as_lab = ImageCms.profileToProfile(
+        plain, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+    )
+    data = encode(as_lab, "TIFF", icc_profile=lab)
+    error = load_rgb(data).astype(int) - np.asarray(plain)
+    assert np.abs(error).mean() < 3
+    assert np.array_equal(load_rgb(encode(plain, "PNG", icc_profile=srgb)), np.asarray(plain))
+    assert np.array_equal(load_rgb(encode(plain, "PNG", icc_profile=b"junk")), np.asarray(plain))
+
+
+def test_max_side_shrinks_but_never_enlarges():
+    data = encode(picture(1000, 500))
+    assert load_rgb(data, max_side=256).shape == (128, 256, 3)
+    assert load_rgb(data, max_side=4000).shape == (500, 1000, 3)
+
+
+def test_a_plain_jpeg_is_released_untouched():
+    data = encode(picture())
+    assert release_jpeg(data, max_side=1024, quality=92) is data
+    grey = encode(picture(mode="L"))
+    assert release_jpeg(grey, max_side=1024, quality=92) is grey
+
+
+@pytest.mark.parametrize("case", ["png", "large", "cmyk", "turned"])
+def test_anything_else_is_re_encoded_the_same_way_each_time(case: str):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = {
+        "png": encode(picture(), "PNG"),
+        "large": encode(picture(600, 300)),
+        "cmyk": encode(picture(mode="CMYK")),
+        "turned": encode(picture(), exif=exif),
+    }[case]
+    out = release_jpeg(data, max_side=400, quality=92)
+    assert out == release_jpeg(data, max_side=400, quality=92)
+    image = Image.open(io.BytesIO(out))
+    assert (image.format, image.mode) == ("JPEG", "RGB")
+    assert max(image.size) <= 400
+    assert not image.getexif()
+    assert release_jpeg(out, max_side=400, quality=92) is out
