@@ -1,0 +1,196 @@
+"""Checkpoints: folders that are whole or absent, readable without running anything they hold.
+
+    checkpoints/step-00000300/
+      config.json  state.json           settings; step, release, encoder, losses
+      weights.safetensors               averaged weights, codec, picture statistics: for generate
+      training.safetensors  optimiser.pt    raw weights and AdamW's state: for resume
+
+A checkpoint is written under a temporary name, synced and renamed, so the one before it stays
+good whatever happens. `best.json` names the one with the lowest validation loss.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from artsound.errors import BadData, BadUsage
+from artsound.storage import TEMPORARY_PREFIX, make_folder, read_json, sync_folder, write_json
+from artsound.training.config import Config, read_config
+
+if TYPE_CHECKING:
+    import torch
+
+Tensors = dict[str, "torch.Tensor"]
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a run stands: steps done, the release and encoder it was fed, the loss so far.
+
+    `curve` holds the mean training loss of every CURVE steps.
+    """
+
+    step: int
+    release: str
+    encoder: str
+    condition_dim: int
+    pairs: int
+    validation: float | None = None
+    best: float | None = None
+    curve: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What `generate` and `evaluate` need: settings, state, averaged weights, fixed arrays."""
+
+    path: Path
+    config: Config
+    state: State
+    weights: Tensors
+    arrays: dict[str, np.ndarray]
+
+
+def save_checkpoint(
+    folder: Path,
+    config: Config,
+    state: State,
+    *,
+    averaged: Tensors,
+    raw: Tensors,
+    arrays: dict[str, np.ndarray],
+    optimiser: dict[str, Any],
+    keep: int = 2,
+) -> Path:
+    """Write checkpoints/step-N in `folder`, drop all but the newest `keep` and the best.
+
+    BadData when the disk cannot take it; earlier checkpoints are untouched then.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    home = make_folder(folder / "checkpoints")
+    final = home / f"step-{state.step:08d}"
+    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=home))
+    try:
+        write_json(temporary / "config.json", config.model_dump(mode="json"))
+        fixed = {f"fixed.{name}": torch.from_numpy(array) for name, array in arrays.items()}
+        save_file({**_whole(averaged), **fixed}, temporary / "weights.safetensors")
+        save_file(_whole(raw), temporary / "training.safetensors")
+        torch.save(optimiser, temporary / "optimiser.pt")
+        # Last, so that a folder with a state is a folder with everything.
+        write_json(temporary / "state.json", asdict(state))
+        for path in temporary.iterdir():
+            _sync(path)
+        temporary.chmod(0o755)
+        if final.exists():
+            shutil.rmtree(final)
+        temporary.replace(final)
+        sync_folder(home)
+    except (OSError, RuntimeError) as error:
+        # safetensors and torch report a full disk as RuntimeError or their own OSError kinds.
+        raise BadData(
+            f"The checkpoint {final} cannot be written ({error}): free some space and run the "
+            "same command with --resume; earlier checkpoints are good."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    if state.validation is not None and state.validation == state.best:
+        write_json(home / "best.json", {"step": state.step, "validation": state.validation})
+    _prune(home, keep)
+    return final
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The checkpoint folder meant by `path`: itself, or the newest one of a training folder."""
+    if (path / "state.json").is_file():
+        return path
+    whole = sorted((path / "checkpoints").glob("step-*/state.json"))
+    if whole:
+        return whole[-1].parent
+    raise BadUsage(f"{path} holds no checkpoint: give the --out folder of `artsound train`.")
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint meant by `path`; BadData when a file is missing, cut short or misshapen."""
+    folder = find_checkpoint(path)
+    config = read_config(folder / "config.json")
+    try:
+        state = State(**read_json(folder / "state.json"))
+    except TypeError as error:
+        raise BadData(f"{folder}/state.json is not a training state: train again.") from error
+    tensors = read_tensors(folder / "weights.safetensors")
+    weights = {name: t for name, t in tensors.items() if not name.startswith("fixed.")}
+    arrays = {
+        name.removeprefix("fixed."): tensor.numpy()
+        for name, tensor in tensors.items()
+        if name.startswith("fixed.")
+    }
+    return Checkpoint(folder, config, state, weights, arrays)
+
+
+def read_tensors(path: Path) -> Tensors:
+    """The tensors of a safetensors file; BadData when it is missing or cut short."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise BadData(
+            f"{path} is missing or damaged ({error}): use an earlier checkpoint or train again."
+        ) from error
+
+
+def read_optimiser(folder: Path) -> dict[str, Any]:
+    """AdamW's state as saved; tensors and plain values only, nothing in the file is run."""
+    import pickle
+
+    import torch
+
+    path = folder / "optimiser.pt"
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise BadData(
+            f"{path} is missing or damaged ({error}): remove that checkpoint and resume from the "
+            "one before it."
+        ) from error
+
+
+def load_weights(model: Any, weights: Tensors, path: Path) -> None:
+    """Put `weights` into `model`; BadData when names or shapes differ."""
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise BadData(f"{path} holds weights of another network: train again.") from error
+
+
+def _whole(tensors: Tensors) -> Tensors:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _prune(home: Path, keep: int) -> None:
+    folders = sorted(home.glob("step-*"))
+    best = home / "best.json"
+    kept = {path.name for path in folders[-keep:]}
+    if best.is_file():
+        kept.add(f"step-{read_json(best)['step']:08d}")
+    for folder in folders:
+        if folder.name not in kept:
+            shutil.rmtree(folder, ignore_errors=True)

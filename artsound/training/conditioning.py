@@ -1,0 +1,88 @@
+"""Pictures to what the UNet attends to: measured descriptors, standardised, then projected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from artsound.errors import BadData
+
+if TYPE_CHECKING:
+    import torch
+
+# The scalar fields of an artwork's descriptors, in the order of a condition's columns.
+IMAGE_FIELDS = (
+    "lightness", "lightness_spread", "contrast", "brightness", "saturation", "chroma", "redness",
+    "yellowness", "warmth", "colourfulness", "hue_entropy", "edge_density", "horizontal",
+    "vertical", "diagonal", "fineness", "complexity", "symmetry", "upper_light", "centre_light",
+)  # fmt: skip
+# Pictures are measured at this size at most: the descriptors are shares and means, and a larger
+# picture only takes longer.
+MAX_SIDE = 256
+
+
+def describe_picture(data: bytes) -> np.ndarray:
+    """Descriptors float32 [20] of an encoded picture; MediaError when it cannot be decoded."""
+    from artsound.encoders.affect import describe_image
+    from artsound.media.images import load_rgb
+
+    values = describe_image(load_rgb(data, max_side=MAX_SIDE))
+    return np.array([values[name] for name in IMAGE_FIELDS], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Standardiser:
+    """Column means and spreads over the training pictures, float32 [D] each."""
+
+    mean: np.ndarray
+    spread: np.ndarray
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """`values` [..., D] in units of the training spread, cut at ±4 (a picture unlike all)."""
+        return np.clip((values - self.mean) / self.spread, -4, 4).astype(np.float32)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """What a checkpoint keeps."""
+        return {"condition.mean": self.mean, "condition.spread": self.spread}
+
+    @staticmethod
+    def from_tensors(tensors: dict[str, np.ndarray]) -> Standardiser:
+        """The standardiser kept by a checkpoint; BadData when it is missing or misshapen."""
+        mean, spread = tensors.get("condition.mean"), tensors.get("condition.spread")
+        if mean is None or spread is None or mean.shape != spread.shape or mean.ndim != 1:
+            raise BadData("The checkpoint lacks the picture statistics: train again.")
+        return Standardiser(mean, spread)
+
+
+def fit_standardiser(values: np.ndarray) -> Standardiser:
+    """Means and spreads of `values` [n, D]; a column that never varies gets spread 1."""
+    spread = values.std(axis=0)
+    spread = np.where(spread < 1e-6, 1.0, spread)
+    return Standardiser(values.mean(axis=0).astype(np.float32), spread.astype(np.float32))
+
+
+def projector(dim: int, *, hidden: int, tokens: int, width: int) -> Any:
+    """A module from embeddings [B, dim] to conditioning tokens [B, tokens, width].
+
+    Dropped rows (`keep` False) get a learnt token sequence of their own instead: the condition
+    of classifier-free guidance (Ho & Salimans 2022).
+    """
+    import torch
+    from torch import nn
+
+    class Projector(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(
+                nn.Linear(dim, hidden), nn.SiLU(), nn.Linear(hidden, tokens * width)
+            )
+            self.norm = nn.LayerNorm(width)
+            self.empty = nn.Parameter(torch.zeros(tokens, width))
+
+        def forward(self, embedding: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+            projected = self.norm(self.net(embedding).unflatten(1, (tokens, width)))
+            return torch.where(keep[:, None, None], projected, self.empty)
+
+    return Projector()

@@ -1,0 +1,141 @@
+"""One run's settings: a frozen object, saved as JSON with every checkpoint, and the presets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from artsound.errors import BadData, BadUsage
+from artsound.storage import read_json
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Mel(_Section):
+    """Log-mel front end: mono at `sample_rate` Hz, `n_fft`/`hop` in samples, `bins` mel bands."""
+
+    sample_rate: int = Field(16_000, ge=8_000, le=48_000)
+    n_fft: int = Field(1024, ge=256, le=4096)
+    hop: int = Field(256, ge=64, le=1024)
+    bins: int = Field(64, ge=16, le=256)
+    low_hz: float = Field(30.0, ge=0)
+    high_hz: float = Field(8_000.0, gt=0)
+    floor_db: float = Field(
+        -80.0, lt=0, description="quieter than this is silence (dB, full scale)"
+    )
+    seconds: float = Field(8.192, gt=0.5, le=60, description="length of a training window")
+
+
+class Codec(_Section):
+    """Mel to latent and back.
+
+    `patch` is a fixed linear map fitted once to the training mels: each cell of `cell_frames`
+    frames by bins / `bands` mel bins becomes `channels` numbers.
+    """
+
+    kind: Literal["patch", "vae"] = "patch"
+    cell_frames: int = Field(8, ge=1, le=64)
+    bands: int = Field(2, ge=1, le=16)
+    channels: int = Field(24, ge=1, le=256)
+    whiten: float = Field(0.5, ge=0, le=1, description="0 keeps the channels' spread, 1 equals it")
+    vocoder_iterations: int = Field(48, ge=1, le=1000)
+
+
+class Condition(_Section):
+    """Picture to cross-attention tokens."""
+
+    encoder: Literal["affect"] = "affect"
+    tokens: int = Field(4, ge=1, le=16)
+    width: int = Field(64, ge=4, description="width of a token, as the model's first stream wants")
+    hidden: int = Field(64, ge=4)
+    noise: float = Field(
+        0.2,
+        ge=0,
+        description="spread of the noise added to embeddings (units of "
+        "their own spread over the training pictures)",
+    )
+    drop: float = Field(0.1, ge=0, lt=1, description="share of conditions dropped, for guidance")
+
+
+class Diffusion(_Section):
+    """Noise schedule and objective (diffusers' names)."""
+
+    steps: int = Field(1000, ge=10)
+    beta_start: float = 0.0015
+    beta_end: float = 0.0195
+    schedule: Literal["scaled_linear", "linear", "squaredcos_cap_v2"] = "scaled_linear"
+    prediction: Literal["epsilon", "v_prediction"] = "v_prediction"
+    zero_terminal_snr: bool = True
+    min_snr_gamma: float = Field(5.0, gt=0)
+
+
+class Network(_Section):
+    """Shape of the UNet (AudioLDM2UNet2DConditionModel)."""
+
+    blocks: tuple[int, ...] = (32, 64)
+    attention: tuple[bool, ...] = (False, True)
+    layers: int = Field(1, ge=1)
+    heads: int = Field(4, ge=1)
+    groups: int = Field(8, ge=1)
+
+
+class Optimisation(_Section):
+    """AdamW and what surrounds it."""
+
+    steps: int = Field(1200, ge=1, description="default length of a run")
+    batch: int = Field(16, ge=1)
+    accumulate: int = Field(1, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    betas: tuple[float, float] = (0.9, 0.99)
+    warmup: int = Field(50, ge=0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    clip: float = Field(1.0, gt=0)
+    ema: float = Field(0.995, ge=0, lt=1)
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    cpu_threads: int = Field(
+        1,
+        ge=0,
+        description="threads on a CPU, 0 for torch's choice; with one, a run's bytes do not depend "
+        "on the number of cores, and a small network is hardly slower",
+    )
+
+
+class Config(_Section):
+    """Everything that shapes a run's weights, apart from the data."""
+
+    preset: str
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    mel: Mel = Mel()
+    codec: Codec = Codec()
+    condition: Condition = Condition()
+    diffusion: Diffusion = Diffusion()
+    network: Network = Network()
+    optimisation: Optimisation = Optimisation()
+
+
+PRESETS: dict[str, Config] = {"tiny": Config(preset="tiny")}
+
+
+def preset(name: str) -> Config:
+    """The configuration called `name`; BadUsage when there is none."""
+    if name not in PRESETS:
+        raise BadUsage(f"There is no preset {name!r}: choose one of {', '.join(PRESETS)}.")
+    return PRESETS[name]
+
+
+def read_config(path: Path) -> Config:
+    """The configuration saved in a checkpoint; BadData when it is missing or broken."""
+    try:
+        return Config.model_validate(read_json(path))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise BadData(
+            f"{path} is not a configuration of this version ({where}: {fault['msg']}): "
+            "train again, or use the version that wrote it."
+        ) from error

@@ -1,0 +1,159 @@
+"""Pictures to sound, with nothing but a checkpoint folder."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from artsound.errors import BadUsage
+from artsound.stage import QUIET, Progress
+from artsound.storage import sha256_bytes, write_bytes
+from artsound.training.checkpoint import Checkpoint, load_checkpoint, load_weights
+from artsound.training.codec import PatchCodec
+from artsound.training.conditioning import Standardiser, describe_picture
+from artsound.training.mel import sound
+from artsound.training.model import build_model, sample_latents
+
+BATCH = 16
+STEPS = 25
+GUIDANCE = 2.0
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One piece of music: where it is, how long (s), how loud (dBFS RMS), its largest sample."""
+
+    image: str
+    file: str
+    seconds: float
+    sample_rate: int
+    loudness: float
+    peak: float
+    sha256: str
+
+
+class Generator:
+    """A loaded checkpoint: embeddings to waveforms."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.checkpoint: Checkpoint = load_checkpoint(checkpoint)
+        self.config = self.checkpoint.config
+        arrays = self.checkpoint.arrays
+        self.codec = PatchCodec.from_tensors(self.config.mel, self.config.codec, arrays)
+        self.standardise = Standardiser.from_tensors(arrays)
+        self.model = build_model(
+            self.config,
+            condition_dim=self.checkpoint.state.condition_dim,
+            channels=self.config.codec.channels,
+        )
+        load_weights(self.model, self.checkpoint.weights, self.checkpoint.path)
+
+    def waves(
+        self,
+        pictures: np.ndarray,
+        *,
+        seconds: float | None = None,
+        seeds: Sequence[int],
+        guidance: float = GUIDANCE,
+        steps: int = STEPS,
+    ) -> list[np.ndarray]:
+        """Waveforms float32 [seconds * sample_rate] for descriptors [n, D], one seed each."""
+        mel = self.config.mel
+        length = round((seconds or mel.seconds) * mel.sample_rate)
+        shape = (
+            self.config.codec.channels,
+            self.codec.cells(length / mel.sample_rate),
+            self.config.codec.bands,
+        )
+        waves = []
+        for first in range(0, len(pictures), BATCH):
+            rows = slice(first, first + BATCH)
+            latents = sample_latents(
+                self.model,
+                self.config,
+                self.standardise(pictures[rows]),
+                shape=shape,
+                seeds=list(seeds[rows]),
+                steps=steps,
+                guidance=guidance,
+            )
+            for latent, seed in zip(latents, seeds[rows], strict=True):
+                wave = sound(
+                    self.codec.decode(latent),
+                    mel,
+                    iterations=self.config.codec.vocoder_iterations,
+                    seed=seed,
+                )
+                waves.append(wave[:length])
+        return waves
+
+
+def generate(
+    checkpoint: Path,
+    images: Sequence[Path],
+    out: Path,
+    *,
+    seconds: float | None = None,
+    seed: int = 0,
+    guidance: float = GUIDANCE,
+    steps: int = STEPS,
+    progress: Progress = QUIET,
+) -> list[Generated]:
+    """Music for each picture: `out` itself when it ends in .wav, else `out`/<picture's name>.wav.
+
+    Deterministic on one device: the same picture, seed and settings give the same bytes. Raises
+    BadUsage for a missing picture, or several pictures and a single .wav; BadData for one that
+    cannot be decoded.
+    """
+    if not 0.5 <= (seconds or 1) <= 60:
+        raise BadUsage(f"--seconds {seconds} is out of range: choose between 0.5 and 60.")
+    single = out.suffix.lower() == ".wav"
+    if single and len(images) != 1:
+        raise BadUsage(f"{out} is one file for {len(images)} pictures: give a folder as --out.")
+    pictures = []
+    for image in images:
+        if not image.is_file():
+            raise BadUsage(f"{image} is not a file: give a picture.")
+        pictures.append(describe_picture(image.read_bytes()))
+    generator = Generator(checkpoint)
+    progress.start("generate", len(images))
+    done = []
+    try:
+        for image, picture in zip(images, pictures, strict=True):
+            [wave] = generator.waves(
+                picture[None], seconds=seconds, seeds=[seed], guidance=guidance, steps=steps
+            )
+            path = out if single else out / f"{image.stem}.wav"
+            done.append(_write(path, wave, generator.config.mel.sample_rate, image))
+            progress.advance(1)
+    finally:
+        progress.finish()
+    return done
+
+
+def wav_bytes(wave: np.ndarray, sample_rate: int) -> bytes:
+    """A 16-bit PCM WAV file of a waveform in −1..1."""
+    import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, wave, sample_rate, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def _write(path: Path, wave: np.ndarray, sample_rate: int, image: Path) -> Generated:
+    data = wav_bytes(wave, sample_rate)
+    write_bytes(path, data)
+    level = 10 * np.log10(max(float(np.mean(np.square(wave, dtype=np.float64))), 1e-12))
+    return Generated(
+        image=str(image),
+        file=str(path),
+        seconds=round(len(wave) / sample_rate, 3),
+        sample_rate=sample_rate,
+        loudness=round(level, 2),
+        peak=round(float(np.abs(wave).max()), 4),
+        sha256=sha256_bytes(data),
+    )
