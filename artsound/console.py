@@ -25,21 +25,30 @@ def console_progress() -> Progress:
 class _LineProgress:
     """One line when a stage begins, one at every quarter, one when it ends."""
 
-    def start(self, stage: str, items: int) -> None:
-        self._stage, self._items, self._done, self._told = stage, items, 0, 0
+    def start(self, stage: str, items: int, unit: str = "items") -> None:
+        self._stage, self._items, self._unit, self._done, self._told = stage, items, unit, 0, 0
         self._began = time.monotonic()
-        self._say(f"{stage}: {items:,} items")
+        self._say(f"{stage}: {self._count(items)}" if items else stage)
+
+    def total(self, items: int) -> None:
+        self._items = items
 
     def advance(self, items: int) -> None:
         self._done += items
         quarter = 4 * self._done // max(self._items, 1)
         if quarter > self._told and self._done < self._items:
             self._told = quarter
-            self._say(f"{self._stage}: {self._done:,} of {self._items:,}")
+            self._say(f"{self._stage}: {self._of()}")
 
     def finish(self) -> None:
-        seconds = time.monotonic() - self._began
-        self._say(f"{self._stage}: {self._done:,} of {self._items:,} in {seconds:.1f} s")
+        self._say(f"{self._stage}: {self._of()} in {time.monotonic() - self._began:.1f} s")
+
+    def _of(self) -> str:
+        of = f" of {self._count(self._items)}" if self._items else ""
+        return f"{self._count(self._done)}{of}"
+
+    def _count(self, count: int) -> str:
+        return human_bytes(count) if self._unit == "bytes" else f"{count:,}"
 
     def _say(self, line: str) -> None:
         print(line, file=sys.stderr, flush=True)
@@ -51,28 +60,26 @@ class _BarProgress:
     _bars: Bars
     _task: TaskID
 
-    def start(self, stage: str, items: int) -> None:
+    def start(self, stage: str, items: int, unit: str = "items") -> None:
+        from rich import progress
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
 
-        self._bars = Progress(
-            TextColumn("{task.description:<8}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+        in_bytes = unit == "bytes"
+        self._bars = progress.Progress(
+            progress.TextColumn("{task.description:<8}"),
+            progress.BarColumn(),
+            progress.DownloadColumn() if in_bytes else progress.MofNCompleteColumn(),
+            *([progress.TransferSpeedColumn()] if in_bytes else []),
+            progress.TimeElapsedColumn(),
+            progress.TextColumn("left"),
+            progress.TimeRemainingColumn(),
             console=Console(stderr=True),
         )
-        self._task = self._bars.add_task(stage, total=items)
+        self._task = self._bars.add_task(stage, total=items or None)
         self._bars.start()
+
+    def total(self, items: int) -> None:
+        self._bars.update(self._task, total=items if items > 0 else None)
 
     def advance(self, items: int) -> None:
         self._bars.advance(self._task, items)

@@ -37,6 +37,8 @@ from artsound.storage import (
     write_parquet,
 )
 
+_FINISH = "finish"  # stands for a part's name where rejects come from a stage's finish
+
 
 class LostItems(ArtSoundError):
     """A stage's counts do not add up: a bug in the stage, never the user's fault."""
@@ -45,8 +47,11 @@ class LostItems(ArtSoundError):
 class Progress(Protocol):
     """Where a stage tells how far it is; every call must be cheap."""
 
-    def start(self, stage: str, items: int) -> None:
-        """The stage begins, with so many items ahead of it."""
+    def start(self, stage: str, items: int, unit: str = "items") -> None:
+        """A stage (or a download) begins, with so many items (or bytes) ahead; 0: unknown."""
+
+    def total(self, items: int) -> None:
+        """It has turned out how many there are."""
 
     def advance(self, items: int) -> None:
         """So many more items are done."""
@@ -56,7 +61,9 @@ class Progress(Protocol):
 
 
 class _Quiet:
-    def start(self, stage: str, items: int) -> None: ...
+    def start(self, stage: str, items: int, unit: str = "items") -> None: ...
+
+    def total(self, items: int) -> None: ...
 
     def advance(self, items: int) -> None: ...
 
@@ -109,10 +116,15 @@ class PartResult:
 
 @dataclass(frozen=True)
 class Finish:
-    """What `finish` gives back: the stage's final files, and numbers for the report (JSON)."""
+    """What `finish` gives back: the stage's final files, and numbers for the report (JSON).
+
+    `rejects` are items that a part let pass and that only the whole shows to be unusable, such
+    as near-duplicates; they are taken off the parts' `items_out`.
+    """
 
     files: tuple[Path, ...]
     extra: Mapping[str, Any] = field(default_factory=dict)
+    rejects: tuple[Reject, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -260,6 +272,11 @@ def run_stage(
         progress.finish()
     ordered = [results[part.name] for part in parts]
     final = stage.finish(workspace, recipe, ordered)
+    late = _late_rejects(workspace, stage.name)
+    if final.rejects:
+        write_parquet(late, "reject", final.rejects)
+    else:
+        late.unlink(missing_ok=True)
     _forget_other_parts(workspace, stage.name, parts)
     _gather_rejects(workspace)
     report = _report(workspace, stage.name, ordered, final, time.perf_counter() - started)
@@ -281,12 +298,13 @@ def _report(
     seconds: float,
 ) -> StageReport:
     fresh = [result for result in results if not result.skipped]
+    late_failed = sum(reject.kind == "failed" for reject in final.rejects)
     return StageReport(
         stage=name,
         items_in=sum(result.part.items for result in results),
-        items_out=sum(result.items_out for result in results),
-        filtered=sum(result.filtered for result in results),
-        failed=sum(result.failed for result in results),
+        items_out=sum(result.items_out for result in results) - len(final.rejects),
+        filtered=sum(result.filtered for result in results) + len(final.rejects) - late_failed,
+        failed=sum(result.failed for result in results) + late_failed,
         parts=len(results),
         parts_skipped=len(results) - len(fresh),
         seconds=seconds,
@@ -366,7 +384,7 @@ def _is_intact(path: Path, kept: Mapping[str, Any]) -> bool:
 
 def _forget_other_parts(workspace: Workspace, stage: str, parts: Sequence[Part]) -> None:
     """Remove markers and rejects of parts that an earlier, different plan had."""
-    names = {part.name for part in parts}
+    names = {_FINISH, *(part.name for part in parts)}
     folder = workspace.parts / stage
     for path in sorted(folder.glob("*")) if folder.is_dir() else []:
         name = path.name.split(".", 1)[0]
@@ -375,9 +393,14 @@ def _forget_other_parts(workspace: Workspace, stage: str, parts: Sequence[Part])
             os.unlink(path)
 
 
+def _late_rejects(workspace: Workspace, stage: str) -> Path:
+    return part_path(workspace, stage, _FINISH, ".rejects.parquet")
+
+
 def _gather_rejects(workspace: Workspace) -> None:
     """Write catalog/rejects.parquet from the rejects of every stage's parts."""
-    tables = []
+    late = workspace.parts.glob(f"*/{_FINISH}.rejects.parquet")
+    tables = [read_parquet(path, "reject") for path in sorted(late)]
     for marker in sorted(workspace.parts.glob("*/*.json")):
         rejects = marker.with_suffix(".rejects.parquet")
         if workspace.relative(rejects) in read_json(marker).get("files", {}):
