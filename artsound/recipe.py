@@ -101,8 +101,20 @@ class PairSection(_Section):
 class Captions(_Section):
     """Who writes the captions of each side."""
 
-    artworks: str = Field("grounded", description="captioner of the artworks")
-    tracks: str = Field("grounded", description="captioner of the music")
+    artworks: str = Field(
+        "grounded",
+        description="captioner of the artworks: grounded, transformers:NAME-OR-FOLDER "
+        "or endpoint:URL#MODEL",
+    )
+    tracks: str = Field("grounded", description="captioner of the music, as for artworks")
+    artwork_prompt: str = Field("", description="prompt for artworks; empty: the usual one")
+    track_prompt: str = Field("", description="prompt for music; empty: the usual one")
+    max_new_tokens: int = Field(96, ge=1, description="longest text of a model, in tokens")
+    min_words: int = Field(5, ge=1, description="fewest words of a model's caption")
+    max_words: int = Field(80, ge=1, description="most words of a model's caption")
+    batch: int = Field(8, ge=1, description="items per forward pass of a model")
+    device: str = Field("auto", description="of a model: auto, cpu, cuda or cuda:N")
+    requests_at_once: int = Field(8, ge=1, le=256, description="requests to a server at once")
 
 
 class Shards(_Section):

@@ -1,22 +1,37 @@
-"""The caption stage: one caption for every artwork and every track that a pair uses."""
+"""The caption stage: one caption for every artwork and every track that a pair uses.
+
+Each side has the captioner that the recipe names. What a model writes is tidied and checked; a
+caption that fails is replaced by the grounded one, and the reason stays beside it. Near-duplicates
+can only be seen across the whole side, so they are looked for, and replaced, at the end.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from artsound.captions.grounded_artwork import describe_artwork
-from artsound.captions.grounded_track import describe_track
+from artsound.captions.base import Captioner, Item, open_captioner
+from artsound.captions.checks import Limits, failure, tidy
+from artsound.captions.duplicates import near_duplicates
+from artsound.captions.grounded import Grounded, describe
+from artsound.captions.items import (
+    SIDES,
+    Side,
+    catalogue_names,
+    paired_rows,
+    read_items,
+    rows_digest,
+)
 from artsound.captions.phrasing import word_count
-from artsound.errors import BadData, BadUsage
-from artsound.recipe import Recipe
+from artsound.errors import BadData
+from artsound.recipe import Captions, Recipe
 from artsound.records import Caption, from_row
 from artsound.stage import (
     Finish,
@@ -27,40 +42,30 @@ from artsound.stage import (
     part_path,
     split_into_parts,
 )
-from artsound.storage import Workspace, digest, read_parquet, sha256_bytes, write_parquet
-
-GROUNDED_VERSION = "1"
-
-
-@dataclass(frozen=True)
-class Side:
-    """One side of the pairs: where its records lie and what describes one of them."""
-
-    name: str
-    files: str
-    key: str
-    describe: Callable[[Any, Any], str]
-
-    def item_id(self, key: Any) -> str:
-        return f"{key:06d}" if self.key == "track_id" else str(key)
-
-
-SIDES: Mapping[str, Side] = {
-    "artworks": Side("artwork", "artworks", "artwork_id", describe_artwork),
-    "tracks": Side("track", "tracks", "track_id", describe_track),
-}
+from artsound.storage import Workspace, digest, read_parquet, write_parquet
 
 
 def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
-    """Parts of each side's paired items, by id; each names the digest of its records."""
+    """Parts of each side's paired items by ascending id, with the digest of what they depend on:
+    the items' records and measurements and, where a model writes, its version and the names it
+    must not use.
+    """
     parts = []
     for side in SIDES.values():
-        records, descriptors = _paired_rows(workspace, side)
+        records, measured = paired_rows(workspace, side)
+        captioner = _captioner(workspace, side, recipe)
+        writer: list[Any] = [captioner.name, captioner.version]
+        if not isinstance(captioner, Grounded):
+            writer.append(sorted(catalogue_names(workspace, side)))
         for name, start, stop in split_into_parts(side.files, len(records), recipe.run.part_size):
-            rows = digest(
-                [_rows_digest(table.slice(start, stop - start)) for table in (records, descriptors)]
-            )
-            inputs = {"side": side.files, "start": start, "stop": stop, "rows": rows}
+            tables = [table.slice(start, stop - start) for table in (records, measured)]
+            inputs = {
+                "side": side.files,
+                "start": start,
+                "stop": stop,
+                "rows": digest([rows_digest(table) for table in tables]),
+                "captioner": digest(writer),
+            }
             parts.append(Part(name, stop - start, inputs))
     return parts
 
@@ -68,27 +73,20 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
 def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     """Caption the items of one part."""
     side = SIDES[part.inputs["side"]]
-    if (captioner := getattr(recipe.captions, side.files)) != "grounded":
-        raise BadUsage(
-            f'There is no captioner {captioner!r}: write captions.{side.files} = "grounded".'
-        )
-    start, stop = part.inputs["start"], part.inputs["stop"]
-    records, descriptors = _paired_rows(workspace, side)
-    captions = [
-        _grounded(side, record, measured)
-        for record, measured in zip(
-            records.slice(start, stop - start).to_pylist(),
-            descriptors.slice(start, stop - start).to_pylist(),
-            strict=True,
-        )
-    ]
+    items = read_items(workspace, side, part.inputs["start"], part.inputs["stop"])
+    captioner = _captioner(workspace, side, recipe)
+    captions = _write(captioner, items, recipe, catalogue_names(workspace, side))
     path = part_path(workspace, STAGE.name, part.name)
     write_parquet(path, "caption", captions)
     return PartOutput(len(captions), (path,))
 
 
 def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
-    """Merge the parts into captions/artworks.parquet and captions/tracks.parquet."""
+    """Merge the parts into captions/artworks.parquet and captions/tracks.parquet.
+
+    `extra` tells for each side: the captioner, captions, distinct share, words (mean, least,
+    most), fallbacks by reason and the share of captions that fell back.
+    """
     files: list[Path] = []
     extra: dict[str, Any] = {}
     for side in SIDES.values():
@@ -99,12 +97,14 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
             for name in result.files
         ]
         if not tables:
-            raise BadData("There are no pairs to caption: run the stages before this one.")
-        table = pa.concat_tables(tables).sort_by("item_id")
+            raise BadData(f"{workspace.pairs / 'pairs.parquet'} holds no pairs to caption.")
+        rows = [from_row("caption", row) for row in pa.concat_tables(tables).to_pylist()]
+        captions = _without_near_duplicates(rows, workspace, side)
         path = workspace.captions / f"{side.files}.parquet"
-        write_parquet(path, "caption", table)
+        write_parquet(path, "caption", captions)
         files.append(path)
-        extra[side.files] = {"captioner": getattr(recipe.captions, side.files), **_summary(table)}
+        chosen = _captioner(workspace, side, recipe).name
+        extra[side.files] = {"captioner": chosen, **_summary(captions)}
     return Finish(tuple(files), extra)
 
 
@@ -113,75 +113,74 @@ STAGE = Stage(
 )
 
 
-def _grounded(side: Side, record: Mapping[str, Any], measured: Mapping[str, Any]) -> Caption:
-    text = side.describe(
-        from_row(side.name, record), from_row(f"{side.name}_descriptors", measured)
-    )
+def _write(
+    captioner: Captioner, items: Sequence[Item], recipe: Recipe, names: frozenset[str]
+) -> list[Caption]:
+    """One caption for each item: the captioner's where it holds, else the grounded one."""
+    texts = captioner.captions(items)
+    if isinstance(captioner, Grounded):
+        return [_caption(captioner, item, text) for item, text in zip(items, texts, strict=True)]
+    limits = Limits(recipe.captions.min_words, recipe.captions.max_words)
+    captions = []
+    for item, raw in zip(items, texts, strict=True):
+        text = tidy(raw)
+        reason = failure(text, item, limits, names)
+        captions.append(_grounded(item, reason) if reason else _caption(captioner, item, text))
+    return captions
+
+
+def _caption(captioner: Captioner, item: Item, text: str) -> Caption:
     return Caption(
-        side=side.name,
-        item_id=side.item_id(record[side.key]),
+        side=item.side,
+        item_id=item.item_id,
         caption=text,
-        captioner="grounded",
-        captioner_version=GROUNDED_VERSION,
-        prompt="",
-        settings=json.dumps({}),
+        captioner=captioner.name,
+        captioner_version=captioner.version,
+        prompt=captioner.prompt,
+        settings=json.dumps(dict(captioner.settings), sort_keys=True),
         words=word_count(text),
         fallback_reason="",
     )
 
 
-def _summary(table: pa.Table) -> dict[str, Any]:
-    words = table.column("words").to_numpy()
+def _grounded(item: Item, reason: str) -> Caption:
+    return replace(_caption(Grounded(), item, describe(item)), fallback_reason=reason)
+
+
+def _without_near_duplicates(
+    captions: list[Caption], workspace: Workspace, side: Side
+) -> list[Caption]:
+    """Captions of models that nearly repeat an earlier one of a model fall back, too."""
+    written = [
+        index for index, caption in enumerate(captions) if caption.captioner != Grounded.name
+    ]
+    repeats = near_duplicates([captions[index].caption for index in written])
+    for index, repeated in zip(written, repeats, strict=True):
+        if repeated >= 0:
+            [item] = read_items(workspace, side, index, index + 1)
+            captions[index] = _grounded(item, "near-duplicate")
+    return captions
+
+
+def _summary(captions: Sequence[Caption]) -> dict[str, Any]:
+    words = [caption.words for caption in captions]
+    fallbacks = Counter(caption.fallback_reason for caption in captions if caption.fallback_reason)
     return {
-        "captions": len(table),
-        "distinct_share": round(pc.count_distinct(table.column("caption")).as_py() / len(table), 6),
-        "mean_words": round(float(words.mean()), 3),
-        "min_words": int(words.min()),
-        "max_words": int(words.max()),
+        "captions": len(captions),
+        "distinct_share": len({caption.caption for caption in captions}) / len(captions),
+        "mean_words": sum(words) / len(words),
+        "min_words": min(words),
+        "max_words": max(words),
+        "fallbacks": dict(sorted(fallbacks.items())),
+        "fallback_share": fallbacks.total() / len(captions),
     }
 
 
-def _paired_rows(workspace: Workspace, side: Side) -> tuple[pa.Table, pa.Table]:
-    """Records and descriptors of the side's paired items, row for row, by ascending id."""
-    pairs = workspace.pairs / "pairs.parquet"
-    catalog = workspace.catalog / f"{side.files}.parquet"
-    measured = workspace.embeddings / "affect" / f"{side.files}.parquet"
-    for path in (pairs, catalog, measured):
-        if not path.is_file():
-            raise BadData(f"{path} is missing: run the stage that writes it first.")
-    return _select(
-        side.files, *((path, path.stat().st_mtime_ns) for path in (pairs, catalog, measured))
-    )
+def _captioner(workspace: Workspace, side: Side, recipe: Recipe) -> Captioner:
+    return _open(side.name, recipe.captions.model_dump_json(), workspace.captions / "responses")
 
 
 @lru_cache(maxsize=2)
-def _select(
-    files: str, pairs: tuple[Path, int], catalog: tuple[Path, int], measured: tuple[Path, int]
-) -> tuple[pa.Table, pa.Table]:
-    # The times of change are part of the cache's key: a worker may outlive a file.
-    side = SIDES[files]
-    used = pc.unique(read_parquet(pairs[0], "pair", [side.key]).column(side.key))
-    used = used.take(pc.array_sort_indices(used))
-    tables = []
-    for path, name in (
-        (catalog[0], side.name),
-        (measured[0], f"{side.name}_descriptors"),
-    ):
-        table = read_parquet(path, name)
-        where = pc.index_in(used, value_set=table.column(side.key))
-        if where.null_count:
-            lost = side.item_id(used.filter(pc.is_null(where))[0].as_py())
-            raise BadData(
-                f"{path} lacks {side.name} {lost}, which a pair uses: run the stage anew."
-            )
-        tables.append(table.take(where).combine_chunks())
-    return tables[0], tables[1]
-
-
-def _rows_digest(table: pa.Table) -> str:
-    """A digest of a table's rows, whatever larger table they are a slice of."""
-    sink = pa.BufferOutputStream()
-    rows = table.take(pa.array(range(len(table)), pa.int64())).combine_chunks()
-    with pa.ipc.new_stream(sink, rows.schema) as writer:
-        writer.write_table(rows)
-    return sha256_bytes(sink.getvalue().to_pybytes())
+def _open(side: str, section: str, responses: Path) -> Captioner:
+    # One per side and process: a model is loaded once, not once a part.
+    return open_captioner(side, Captions.model_validate_json(section), responses)

@@ -98,6 +98,8 @@ def clean_name(text: str, *, max_words: int, max_chars: int = 64) -> str:
         return ""
     if not all(_fits_a_name(char) for char in text) or text.count("(") != text.count(")"):
         return ""
+    if re.search(r"[.,;:&()/°-]\s?[.,;:&/°]|- ?-|\(\s*\)", text):
+        return ""
     if _CODE_WORDS & set(re.findall(r"\w+", text)):
         return ""
     if all(word.strip("().,").lower() in _PLACEHOLDERS for word in words):

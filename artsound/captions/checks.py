@@ -1,0 +1,267 @@
+"""What is wrong with a caption that a model wrote: one reason code, or none.
+
+The checks are few, fast and explainable; each looks for one fault and prefers to turn down a
+doubtful text, since a grounded caption stands ready to take its place. They are honest about what
+they can see: "not-english" counts function words and scripts, it identifies no language, and
+"name-not-in-record" finds names in quotation marks, after "by" or "titled", and names of other
+people in the catalogue, not every proper noun.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from artsound.captions import measures, music_terms
+from artsound.captions.base import Item
+from artsound.captions.phrasing import slug, word_count
+from artsound.records import Artwork, ArtworkDescriptors, TrackDescriptors
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Fewest and most words of a caption."""
+
+    min_words: int
+    max_words: int
+
+
+def failure(text: str, item: Item, limits: Limits, names: Collection[str] = ()) -> str:
+    """The reason code of the first check that `text` fails as a caption of `item`, or "".
+
+    `names` are the painters and musicians of the whole catalogue, as written: naming one of them
+    who is not in the item's own record fails. Reasons: empty, refusal, non-text, too-short,
+    too-long, repetitive, not-english, name-not-in-record, contradicts-tempo, contradicts-key,
+    contradicts-loudness, contradicts-light, contradicts-colour.
+    """
+    if not text.strip():
+        return "empty"
+    checks: tuple[tuple[str, Callable[[], bool]], ...] = (
+        ("refusal", lambda: _REFUSAL.search(text) is not None),
+        ("non-text", lambda: _is_non_text(text)),
+        ("too-short", lambda: word_count(text) < limits.min_words),
+        ("too-long", lambda: word_count(text) > limits.max_words),
+        ("repetitive", lambda: _is_repetitive(text)),
+        ("not-english", lambda: not _is_english(text)),
+        ("name-not-in-record", lambda: _has_strange_name(text, item, names)),
+    )
+    for reason, fails in checks:
+        if fails():
+            return reason
+    if isinstance(item.measured, TrackDescriptors):
+        return _sound_contradiction(text, item.measured)
+    return _picture_contradiction(text, item.measured)
+
+
+def tidy(text: str) -> str:
+    """A model's raw text as a caption: one line, no quotation marks or labels around it, whole
+    sentences only (a last one cut off by the token limit goes, if others stand), a capital first
+    and a full stop last.
+    """
+    text = " ".join(text.split())
+    text = re.sub(r"^(?:caption|description|answer|assistant)\s*:\s*", "", text, flags=re.I)
+    if len(text) > 1 and text[0] in "\"“'" and text[-1] in "\"”'":
+        text = text[1:-1].strip()
+    if text and text[-1] not in ".!?":
+        end = max(text.rfind(". "), text.rfind("! "), text.rfind("? "))
+        text = text[: end + 1] if end > 0 else text.rstrip(",;:- ") + "."
+    return text[:1].upper() + text[1:] if text.strip(".") else ""
+
+
+# --- text ---------------------------------------------------------------------------------------
+
+_REFUSAL = re.compile(
+    r"\b(?:i'?m sorry|i am sorry|i apologi[sz]e|i can(?:no|')t\b|i can not|i am unable|"
+    r"i'?m unable|i'?m not able|as an ai\b|language model|unable to (?:see|hear|view|listen|"
+    r"process|determine|provide|identify)|cannot (?:see|hear|view|listen|assist|help)|"
+    r"no (?:image|audio|picture|sound) (?:was|is|has been) (?:provided|attached|given)|"
+    r"(?:please|could you) (?:provide|upload|attach)|don't have access)",
+    re.IGNORECASE,
+)
+_MARKS = re.compile(
+    r"<[^<>\s]*>|</|\[/?[A-Z_]{2,}\]|https?:|www\.|```|\{|\}|\\n|\\u|&\w+;|\bnull\b|\bNaN\b"
+)
+
+
+def _is_non_text(text: str) -> bool:
+    if _MARKS.search(text):
+        return True
+    if any(unicodedata.category(char) in ("Cc", "Cf", "Cn", "Co", "Cs") for char in text):
+        return True
+    if "\N{REPLACEMENT CHARACTER}" in text:
+        return True
+    dense = [char for char in text if not char.isspace()]
+    if sum(char.isalpha() for char in dense) < 0.75 * len(dense):
+        return True
+    return any(len(word) > 30 for word in text.split())
+
+
+def _is_repetitive(text: str) -> bool:
+    """A word twice running, a phrase of three words three times, or one of five words twice."""
+    words = _words(text)
+    if any(a == b and a not in _MAY_DOUBLE for a, b in pairwise(words)):
+        return True
+    if len(words) >= 12 and len(set(words)) < 0.45 * len(words):
+        return True
+    return any(_most_often(words, size) > most for size, most in ((3, 2), (5, 1)))
+
+
+_MAY_DOUBLE = frozenset({"very", "that", "had"})
+
+
+def _most_often(words: list[str], size: int) -> int:
+    grams = Counter(tuple(words[i : i + size]) for i in range(len(words) - size + 1))
+    return max(grams.values(), default=0)
+
+
+def _word_set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_ENGLISH = _word_set(
+    "a an and are as at be both but by for from has have here in into is it its of on one or over "
+    "other some that the their there these this through to two up which while who with"
+)
+_OTHERS = _word_set(
+    "der die das und ein eine einer mit ist von auf zu le la les des du un une et est avec dans "
+    "sur au aux el los las una y con es por que del il lo gli che di per sono um uma com não para "
+    "het een van met op zijn och ett på med av en de"
+)
+
+
+def _is_english(text: str) -> bool:
+    letters = [char for char in text if char.isalpha()]
+    latin = sum("LATIN" in unicodedata.name(char, "") for char in letters)
+    if latin < 0.95 * len(letters):
+        return False
+    words = _words(text)
+    english = sum(word in _ENGLISH for word in words)
+    others = sum(word in _OTHERS for word in words)
+    return english >= 0.12 * len(words) and english > others
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", text.lower())
+
+
+# --- names --------------------------------------------------------------------------------------
+
+_NAME = (
+    r"[A-Z][\w'’.-]*(?:\s+(?:(?:van|von|de|der|den|da|di|du|del|la|le|the|of|and|&|el|y|ten)\s+)*"
+    r"[A-Z][\w'’.-]*)*"
+)
+_QUOTED = re.compile(r"“([^”]{2,80})”|\"([^\"]{2,80})\"|«([^»]{2,80})»|(?<!\w)‘([^’]{2,80})’(?!\w)")
+_CLAIMED = re.compile(rf"\b(?:by|titled|entitled|called|named)\s+(?:the\s+)?({_NAME})")
+_MAKER = re.compile(
+    r"\b(?:by|from)\s+(?:the\s+)?(?:\w+\s+){0,3}?(?:artist|painter|band|singer|composer|musician|"
+    rf"rapper|duo|group|producer)\s+({_NAME})"
+)
+_CAPITALISED = re.compile(_NAME)
+_LONGEST_NAME = 6
+
+
+def _has_strange_name(text: str, item: Item, names: Collection[str]) -> bool:
+    record = item.record
+    if isinstance(record, Artwork):
+        own = [record.title, record.painter, record.style, record.school, record.period]
+    else:
+        own = [record.title, record.artist, record.album, record.genre, *record.genres]
+    known = set(slug(" ".join(own)).split())
+    claims = [next(group for group in match.groups() if group) for match in _QUOTED.finditer(text)]
+    for pattern in (_CLAIMED, _MAKER):
+        claims += [match[1] for match in pattern.finditer(text)]
+    for claim in claims:
+        if not set(slug(claim).split()) <= known | _SMALL_WORDS:
+            return True
+    return any(
+        name in names and not set(slug(name).split()) <= known for name in _name_candidates(text)
+    )
+
+
+_SMALL_WORDS = _word_set("the a an of and in on at by to s")
+
+
+def _name_candidates(text: str) -> Iterable[str]:
+    """Runs of two words or more with capitals, and every such run inside a longer one."""
+    for match in _CAPITALISED.finditer(text):
+        words = [
+            word.removesuffix("'s").removesuffix("’s").strip(".,") for word in match[0].split()
+        ]
+        for start in range(len(words)):
+            for stop in range(start + 2, min(start + _LONGEST_NAME, len(words)) + 1):
+                yield " ".join(words[start:stop])
+
+
+# --- measured facts -----------------------------------------------------------------------------
+
+_FAST = re.compile(r"\b(?:fast|up-?tempo|high-tempo|rapid tempo|allegro|presto)\b", re.I)
+_SLOW = re.compile(
+    r"\b(?:slow(?!\s+(?:build|fade|rise|burn|swell|crescendo))|slow-paced|low-tempo|down-?tempo|"
+    r"adagio|largo)\b",
+    re.I,
+)
+_BEATS = re.compile(r"\b(\d{2,3})(?:\.\d+)?\s*-?(?:bpm|beats per minute)\b", re.I)
+_KEY = re.compile(
+    r"\b(?:in|key of|key is|key:)\s+(?:the key of\s+)?([A-G])(?:[- ]?(sharp|flat)|([#♯b♭]))?"
+    r"[- ]?(major|minor|maj|min)\b"
+)
+_MODE = re.compile(r"\b(major|minor)[- ](?:key|mode|scale|tonality)\b", re.I)
+_LOUD = re.compile(
+    r"(?<!soft and )(?<!quiet and )\b(?:loud|deafening|blaring)\b(?! and (?:soft|quiet))", re.I
+)
+_QUIET = re.compile(r"(?<!loud and )\b(?:quiet|hushed|whispered|silent)\b(?! and loud)", re.I)
+_BEATS_TOLERANCE = 0.08
+_PITCHES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+_WHOLE_PICTURE = (
+    r"(?:\w+,?\s+){0,2}(?:painting|picture|image|scene|work|artwork|composition|portrait|landscape|"
+    r"tonality|tones|palette|colou?rs)\b"
+)
+_DARK = re.compile(rf"\b(?:dark|gloomy|shadowy|dim|dimly lit)\s+{_WHOLE_PICTURE}", re.I)
+_LIGHT = re.compile(
+    rf"\b(?:bright|pale|luminous|sunlit|light-filled|brightly lit)\s+{_WHOLE_PICTURE}", re.I
+)
+_NO_COLOUR = re.compile(
+    r"\b(?:black[- ]and[- ]white|monochrom\w*|gr[ea]y-?scale|colou?rless|sepia)\b", re.I
+)
+_COLOURFUL = re.compile(
+    r"\b(?:colou?rful|vivid|vibrant|brightly colou?red|richly colou?red|saturated)\b", re.I
+)
+
+
+def _sound_contradiction(text: str, d: TrackDescriptors) -> str:
+    if d.pulse_clarity >= measures.TEMPO_MIN_PULSE:
+        level = measures.TEMPO.level(d.tempo)
+        if (level < 0 and _FAST.search(text)) or (level > 0 and _SLOW.search(text)):
+            return "contradicts-tempo"
+        for match in _BEATS.finditer(text):
+            if abs(float(match[1]) - d.tempo) > _BEATS_TOLERANCE * d.tempo:
+                return "contradicts-tempo"
+    if d.key_clarity >= measures.KEY_MIN_CLARITY and _names_another_key(text, d):
+        return "contradicts-key"
+    level = measures.LOUDNESS.level(d.loudness)
+    if (level < 0 and _LOUD.search(text)) or (level > 0 and _QUIET.search(text)):
+        return "contradicts-loudness"
+    return ""
+
+
+def _names_another_key(text: str, d: TrackDescriptors) -> bool:
+    pitch = list(music_terms.MAJOR_KEYS).index(d.key)
+    for letter, word, sign, mode in _KEY.findall(text):
+        step = {"sharp": 1, "#": 1, "♯": 1, "flat": -1, "b": -1, "♭": -1}.get(word or sign, 0)
+        if (_PITCHES[letter] + step) % 12 != pitch or mode[:3] != d.mode[:3]:
+            return True
+    return any(mode.lower() != d.mode for mode in _MODE.findall(text))
+
+
+def _picture_contradiction(text: str, d: ArtworkDescriptors) -> str:
+    level = measures.LIGHTNESS.level(d.lightness)
+    if (level > 0 and _DARK.search(text)) or (level < 0 and _LIGHT.search(text)):
+        return "contradicts-light"
+    level = measures.SATURATION.level(d.saturation)
+    if (level >= 0 and _NO_COLOUR.search(text)) or (level <= -2 and _COLOURFUL.search(text)):
+        return "contradicts-colour"
+    return ""

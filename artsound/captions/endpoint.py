@@ -1,0 +1,160 @@
+"""Captions from a server with the OpenAI chat interface (vLLM, llama.cpp, a hosted one).
+
+Every answer is kept in a file named by the digest of its whole request (URL, model, prompt,
+settings, and the picture's or sound's digest), so that a request is sent once, however often a
+build is resumed or repeated. A key, where the server wants one, is read from the environment
+variable ARTSOUND_ENDPOINT_KEY and written nowhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from artsound.captions.base import CHAT_PROMPTS, Item
+from artsound.errors import ArtSoundError, BadData
+from artsound.media.images import release_jpeg
+from artsound.records import Artwork
+from artsound.storage import digest, read_json, write_json
+
+KEY_VARIABLE = "ARTSOUND_ENDPOINT_KEY"
+TIMEOUT = (10.0, 300.0)  # seconds to connect, seconds without a byte
+MAX_SIDE = 768
+LARGEST_ANSWER = 1 << 20
+_RETRY = Retry(
+    total=5,
+    backoff_factor=0.5,
+    status_forcelist=(408, 429, 500, 502, 503, 504),
+    allowed_methods=None,  # POST too: asking again for a caption does no harm
+    respect_retry_after_header=True,
+    raise_on_status=False,
+)
+
+
+class EndpointCaptioner:
+    """Asks `url` (ending in /v1, say) to describe each item, several at once.
+
+    Answers that the server gives for one item alone (HTTP 400, 413, 415, 422: it will not take
+    this picture) leave that item without a text; any other failure raises BadData, and what was
+    answered until then is kept.
+    """
+
+    def __init__(
+        self,
+        side: str,
+        url: str,
+        model: str,
+        *,
+        prompt: str,
+        max_new_tokens: int,
+        requests_at_once: int,
+        responses: Path,
+        retry: Retry = _RETRY,
+    ) -> None:
+        self.url = url.rstrip("/") + "/chat/completions"
+        self.name = f"endpoint:{url}"
+        self.version = model
+        self.prompt = prompt or CHAT_PROMPTS[side]
+        self.settings: Mapping[str, Any] = {
+            "max_tokens": max_new_tokens,
+            "temperature": 0,
+            "seed": 0,
+        }
+        self._requests_at_once = requests_at_once
+        self._responses = responses
+        self._retry = retry
+
+    def captions(self, items: Sequence[Item]) -> list[str]:
+        """The server's text for each item, from the kept answers where there are any."""
+        with requests.Session() as session:
+            adapter = HTTPAdapter(max_retries=self._retry, pool_maxsize=self._requests_at_once)
+            session.mount("http://", adapter)
+            session.mount("https://", adapter)
+            if key := os.environ.get(KEY_VARIABLE):
+                session.headers["Authorization"] = f"Bearer {key}"
+            with ThreadPoolExecutor(self._requests_at_once) as pool:
+                answers = [pool.submit(self._caption, session, item) for item in items]
+                try:
+                    return [answer.result() for answer in answers]
+                except ArtSoundError:
+                    pool.shutdown(cancel_futures=True)
+                    raise
+
+    def _caption(self, session: requests.Session, item: Item) -> str:
+        record = item.record
+        media = record.image_sha256 if isinstance(record, Artwork) else record.audio_sha256
+        request = digest(
+            {
+                "url": self.url,
+                "model": self.version,
+                "prompt": self.prompt,
+                "settings": dict(self.settings),
+                "media": media,
+            }
+        )
+        kept = self._responses / request[:2] / f"{request}.json"
+        if kept.is_file():
+            return str(read_json(kept)["text"])
+        text = self._ask(session, item)
+        write_json(kept, {"text": text, "model": self.version, "media": media})
+        return text
+
+    def _ask(self, session: requests.Session, item: Item) -> str:
+        body = {
+            "model": self.version,
+            "messages": [{"role": "user", "content": [_media_part(item), _text_part(self.prompt)]}],
+            **self.settings,
+        }
+        try:
+            with session.post(self.url, json=body, timeout=TIMEOUT, stream=True) as response:
+                if response.status_code in (400, 413, 415, 422):
+                    return ""
+                if response.status_code != 200:
+                    raise BadData(
+                        f"{self.url} answered {response.status_code} for {item.item_id}: "
+                        f"check the address, the model and {KEY_VARIABLE}, and run it again."
+                    )
+                content = response.raw.read(LARGEST_ANSWER + 1, decode_content=True)
+        except requests.RequestException as error:
+            raise BadData(
+                f"{self.url} cannot be reached ({type(error).__name__}): "
+                "start the server, or correct the recipe, and run it again."
+            ) from error
+        return _text(content, self.url)
+
+
+def _text_part(prompt: str) -> dict[str, Any]:
+    return {"type": "text", "text": prompt}
+
+
+def _media_part(item: Item) -> dict[str, Any]:
+    data = item.media.read_bytes()
+    if item.side == "artwork":
+        jpeg = release_jpeg(data, max_side=MAX_SIDE, quality=90)
+        url = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+        return {"type": "image_url", "image_url": {"url": url}}
+    sound = {"data": base64.b64encode(data).decode(), "format": item.media.suffix.lstrip(".")}
+    return {"type": "input_audio", "input_audio": sound}
+
+
+def _text(content: bytes, url: str) -> str:
+    if len(content) > LARGEST_ANSWER:
+        raise BadData(
+            f"{url} sent an answer of more than {LARGEST_ANSWER} bytes: is it a chat server?"
+        )
+    try:
+        text = json.loads(content)["choices"][0]["message"]["content"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise BadData(
+            f"{url} sent no chat completion: is it an OpenAI-compatible server?"
+        ) from error
+    return text if isinstance(text, str) else ""
