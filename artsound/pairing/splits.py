@@ -1,0 +1,190 @@
+"""Which split each track and each artwork belongs to, decided before anything is matched.
+
+Tracks keep the official split, which no artist crosses. Painters are then dealt to the splits,
+whole. Near-duplicates hold together on both sides. As matching happens inside a split, no
+painter, no artist and no near-duplicate is ever on both sides of a split's border.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class TrackSplits:
+    """The split of every track, and how many tracks left their official one for it."""
+
+    splits: list[str]
+    moved: int
+
+
+def split_tracks(
+    official: Sequence[str],
+    artists: Sequence[int],
+    clusters: Sequence[str],
+    *,
+    shares: Sequence[float],
+    seed: int,
+) -> TrackSplits:
+    """The split of each track: one of SPLITS, the same for an artist's and a cluster's tracks.
+
+    `official` holds each track's official split, "" for none; `artists` its artist, negative for
+    unknown; `clusters` the name of its near-duplicate cluster; `shares` the wanted share of each
+    split for the artists that have no official split.
+
+    Artists that share a near-duplicate (a song on a compilation, say) form one group, and a group
+    whose official splits disagree goes to the split that most of its tracks are in, the earlier
+    of SPLITS when two are level. Leaving the few tracks in place would leak a recording, and
+    moving only them would leak an artist. A group without any official split goes by a hash of
+    its smallest member, so that adding tracks elsewhere never moves it.
+    """
+    named = [
+        ("artist", artist) if artist >= 0 else ("track", n) for n, artist in enumerate(artists)
+    ]
+    group = _groups(named, clusters)
+    votes = np.zeros((_count(group), len(SPLITS)), dtype=np.int64)
+    known = np.array([SPLITS.index(split) if split else -1 for split in official], dtype=np.int64)
+    np.add.at(votes, (group[known >= 0], known[known >= 0]), 1)
+    choice = votes.argmax(axis=1)
+    edges = np.cumsum(np.asarray(shares, dtype=float) / sum(shares))
+    names = _names(group, named)
+    for number in np.flatnonzero(votes.sum(axis=1) == 0).tolist():
+        place = np.searchsorted(edges, _fraction(seed, names[number]), side="right")
+        choice[number] = min(place, len(SPLITS) - 1)
+    final = choice[group]
+    return TrackSplits(
+        splits=[SPLITS[n] for n in final],
+        moved=int(((known >= 0) & (known != final)).sum()),
+    )
+
+
+def split_artworks(
+    painters: Sequence[str],
+    styles: Sequence[str],
+    clusters: Sequence[str],
+    *,
+    needs: Sequence[int],
+    shares: Sequence[float],
+    seed: int,
+) -> list[str]:
+    """The split of each artwork: one of SPLITS, the same for a painter's and a cluster's works.
+
+    `painters` holds each artwork's painter, "" for unknown; `styles` its style; `clusters` the
+    name of its near-duplicate cluster; `needs` the least number of artworks wanted in each split;
+    what is beyond them is shared out by `shares`. Painters whose works are near-duplicates of
+    each other (copies, workshop versions) stay together.
+
+    Painters are dealt largest first, each to the split that lacks most of the painter's styles
+    (iterative stratification: Sechidis, Tsoumakas & Vlahavas, ECML 2011), then moved or swapped
+    until no split is short of its need. That last step is a heuristic: with very few painters a
+    split can stay short, which the matching then reports.
+    """
+    count = len(painters)
+    if not count:
+        return []
+    named = [
+        ("painter", painter) if painter else ("artwork", str(n))
+        for n, painter in enumerate(painters)
+    ]
+    group = _groups(named, clusters)
+    style = np.unique(np.asarray(styles, dtype=object).astype(str), return_inverse=True)[1]
+    works = np.zeros((_count(group), _count(style)), dtype=np.int64)
+    np.add.at(works, (group, style), 1)
+    sizes = works.sum(axis=1)
+
+    need = np.asarray(needs, dtype=float)
+    spare = count - need.sum()
+    weight = np.asarray(shares, dtype=float) / sum(shares)
+    target = need + spare * weight if spare >= 0 else need * count / need.sum()
+    lacking = np.outer(target / count, works.sum(axis=0))
+
+    names = _names(group, named)
+    order = sorted(names, key=lambda number: (-sizes[number], _fraction(seed, names[number])))
+    choice = np.zeros(len(order), dtype=np.int64)
+    for number in order:
+        # Among the splits with room for all of a painter, the one that lacks these styles most.
+        room = lacking.sum(axis=1)
+        fits = room >= sizes[number]
+        pull = lacking @ works[number] / np.maximum(target, 1.0)
+        best = np.where(fits, pull, -np.inf).argmax() if fits.any() else room.argmax()
+        choice[number] = best
+        lacking[best] -= works[number]
+    _relieve(choice, sizes, need)
+    return [SPLITS[n] for n in choice[group]]
+
+
+def _relieve(choice: np.ndarray, sizes: np.ndarray, need: np.ndarray) -> None:
+    """Move or swap groups, in place, from splits with enough to splits that are short."""
+    while True:
+        have = np.bincount(choice, weights=sizes, minlength=len(need))
+        surplus = have - need
+        short = int(surplus.argmin())
+        lack = -surplus[short]
+        if lack <= 0:
+            return
+        best: tuple[float, float, int, int] | None = None
+        ours = np.append(np.flatnonzero(choice == short), -1)  # -1: give nothing back
+        returned = np.append(sizes[ours[:-1]], 0)
+        for taken in np.flatnonzero(choice != short):
+            gain = sizes[taken] - returned
+            allowed = (gain > 0) & (gain <= surplus[choice[taken]])
+            if allowed.any():
+                # The least that ends the shortage, else the most that lessens it.
+                cost = np.where(allowed, np.where(gain >= lack, gain, 1e12 - gain), np.inf)
+                pick = int(cost.argmin())
+                found = (float(cost[pick]), float(returned[pick]), int(taken), int(ours[pick]))
+                best = found if best is None else min(best, found)
+        if best is None:
+            return
+        taken, given = best[2], best[3]
+        giver = choice[taken]
+        choice[taken] = short
+        if given >= 0:
+            choice[given] = giver
+
+
+def _groups(first: Sequence[Hashable], second: Sequence[Hashable]) -> np.ndarray:
+    """The number of each item's group: items alike in `first` or in `second`, and so on, joined.
+
+    Groups are numbered by their first item.
+    """
+    count = len(first)
+    if not count:
+        return np.zeros(0, dtype=np.int64)
+    a, b = _codes(first), _codes(second)
+    nodes = _count(a) + _count(b)
+    links = coo_array((np.ones(count, dtype=bool), (a, b + _count(a))), shape=(nodes, nodes))
+    labels = connected_components(links, directed=False)[1][a]
+    return _codes(labels.tolist())
+
+
+def _names(group: np.ndarray, named: Sequence[Hashable]) -> dict[int, str]:
+    """For each group its smallest member's name, which no reordering of the items changes."""
+    names: dict[int, str] = {}
+    for number, member in zip(group.tolist(), named, strict=True):
+        name = str(member)
+        names[number] = min(names.get(number, name), name)
+    return names
+
+
+def _codes(values: Sequence[Hashable]) -> np.ndarray:
+    seen: dict[Hashable, int] = {}
+    return np.array([seen.setdefault(value, len(seen)) for value in values], dtype=np.int64)
+
+
+def _count(codes: np.ndarray) -> int:
+    return int(codes.max()) + 1 if len(codes) else 0
+
+
+def _fraction(seed: int, name: str) -> float:
+    """A number in [0, 1) that depends on nothing but the seed and the name."""
+    found = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    return int.from_bytes(found[:8], "big") / 2**64

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from artsound.pairing.splits import SPLITS, split_artworks, split_tracks
+
+SHARES = (0.8, 0.1, 0.1)
+
+
+@st.composite
+def catalogues(draw: st.DrawFn) -> tuple[list[str], list[int], list[str]]:
+    """Official splits, artists (some unknown) and near-duplicate clusters of up to 60 tracks."""
+    count = draw(st.integers(0, 60))
+    return (
+        draw(st.lists(st.sampled_from(["", *SPLITS]), min_size=count, max_size=count)),
+        draw(st.lists(st.integers(-1, 25), min_size=count, max_size=count)),
+        draw(st.lists(st.integers(0, 90).map(str), min_size=count, max_size=count)),
+    )
+
+
+@given(catalogues(), st.integers(0, 5))
+def test_no_artist_and_no_near_duplicate_crosses_a_split(catalogue, seed):
+    official, artists, clusters = catalogue
+    found = split_tracks(official, artists, clusters, shares=SHARES, seed=seed)
+    assert len(found.splits) == len(official)
+    assert set(found.splits) <= set(SPLITS)
+    for names in (clusters, [n if n >= 0 else f"unknown {i}" for i, n in enumerate(artists)]):
+        assert len(set(zip(names, found.splits, strict=True))) == len(set(names))
+    changed = sum(o not in ("", s) for o, s in zip(official, found.splits, strict=True))
+    assert found.moved == changed
+    assert found == split_tracks(official, artists, clusters, shares=SHARES, seed=seed)
+
+
+def test_an_official_split_without_shared_duplicates_is_kept():
+    official = ["train", "val", "test", "train"]
+    found = split_tracks(official, [1, 2, 3, 1], list("abcd"), shares=SHARES, seed=0)
+    assert (found.splits, found.moved) == (official, 0)
+
+
+def test_artists_who_share_a_recording_go_where_most_of_their_tracks_are():
+    official = ["train", "train", "val", "val", "val"]
+    found = split_tracks(official, [1, 1, 2, 2, 3], list("axxyz"), shares=SHARES, seed=0)
+    assert found.splits == ["train", "train", "train", "train", "val"]
+    assert found.moved == 2
+
+
+def test_tracks_without_official_split_are_shared_out_by_artist():
+    artists = list(range(5000))
+    found = split_tracks([""] * 5000, artists, [str(n) for n in artists], shares=SHARES, seed=1)
+    shares = np.array([found.splits.count(split) for split in SPLITS]) / 5000
+    assert shares == pytest.approx(SHARES, abs=0.02)
+    fewer = split_tracks([""] * 100, artists[:100], clusters_of(100), shares=SHARES, seed=1)
+    assert fewer.splits == found.splits[:100]  # more tracks never move the others
+
+
+def clusters_of(count: int) -> list[str]:
+    return [str(n) for n in range(count)]
+
+
+@st.composite
+def galleries(draw: st.DrawFn) -> tuple[list[str], list[str], list[str], list[int]]:
+    """Painters (some unknown), styles, clusters of up to 80 artworks, and what splits need."""
+    count = draw(st.integers(1, 80))
+    painters = draw(
+        st.lists(st.sampled_from(["", *"abcdefghijklmnop"]), min_size=count, max_size=count)
+    )
+    styles = draw(st.lists(st.sampled_from(["", *"xyz"]), min_size=count, max_size=count))
+    clusters = draw(st.lists(st.integers(0, 200).map(str), min_size=count, max_size=count))
+    needs = draw(st.lists(st.integers(0, 20), min_size=3, max_size=3).filter(any))
+    return painters, styles, clusters, needs
+
+
+@given(galleries(), st.integers(0, 5))
+def test_no_painter_and_no_near_duplicate_artwork_crosses_a_split(gallery, seed):
+    painters, styles, clusters, needs = gallery
+    found = split_artworks(painters, styles, clusters, needs=needs, shares=SHARES, seed=seed)
+    assert set(found) <= set(SPLITS)
+    for names in (clusters, [name or f"unknown {n}" for n, name in enumerate(painters)]):
+        assert len(set(zip(names, found, strict=True))) == len(set(names))
+    again = split_artworks(painters, styles, clusters, needs=needs, shares=SHARES, seed=seed)
+    assert found == again
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.integers(1, 12), min_size=12, max_size=60),
+    st.lists(st.integers(1, 30), min_size=3, max_size=3),
+    st.integers(0, 3),
+)
+def test_every_split_gets_the_artworks_it_needs_where_there_are_enough(sizes, weights, seed):
+    painters = [str(n) for n, size in enumerate(sizes) for _ in range(size)]
+    # A painter cannot be cut, so leave room for the largest.
+    usable = max(len(painters) - 3 * max(sizes), 0)
+    needs = [usable * weight // sum(weights) for weight in weights]
+    styles = [str(int(painter) % 3) for painter in painters]
+    found = Counter(
+        split_artworks(
+            painters, styles, clusters_of(len(painters)), needs=needs, shares=SHARES, seed=seed
+        )
+    )
+    assert all(found[split] >= need for split, need in zip(SPLITS, needs, strict=True))
+
+
+def test_styles_are_spread_over_the_splits_in_proportion():
+    generator = np.random.default_rng(0)
+    painters, styles = [], []
+    for painter in range(600):
+        style = f"style {generator.integers(8)}"
+        for _ in range(int(generator.integers(1, 60))):
+            painters.append(str(painter))
+            styles.append(style)
+    count = len(painters)
+    needs = [int(count * 0.7), int(count * 0.09), int(count * 0.09)]
+    found = split_artworks(painters, styles, clusters_of(count), needs=needs, shares=SHARES, seed=0)
+    whole, whole_style = Counter(found), Counter(styles)
+    for split in SPLITS:
+        mine = Counter(s for s, f in zip(styles, found, strict=True) if f == split)
+        for style, total in whole_style.items():
+            share, wanted = mine[style] / whole[split], total / count
+            assert share == pytest.approx(wanted, rel=0.15), (split, style)
