@@ -99,9 +99,10 @@ def read_artworks(root: Path, files: pl.DataFrame, this_year: int) -> pl.DataFra
         read_name(name, painter, this_year)
         for name, painter in zip(table["artwork_id"], table["painter_id"], strict=True)
     ]
+    shown = {slug: display_name(slug) for slug in {row[0] for row in named}}
     table = table.with_columns(
         pl.Series("painter_id", [row[0] for row in named], dtype=pl.String),
-        pl.Series("painter", [display_name(row[0]) for row in named], dtype=pl.String),
+        pl.Series("painter", [shown[row[0]] for row in named], dtype=pl.String),
         pl.Series("title", [row[1] for row in named], dtype=pl.String),
         pl.Series("year", [row[2] for row in named], dtype=pl.Int32),
         pl.col("artwork_index").cast(pl.Int32),
@@ -116,7 +117,7 @@ def read_name(file_name: str, painter: str = "", this_year: int = 2026) -> tuple
     the first underscore counts. The title is in sentence case, empty when the name holds none
     (`not_detected_229434`); the year is -1 when there is none between 1000 and `this_year`.
     """
-    stem = Path(file_name).name
+    stem = file_name.rpartition("/")[2]
     for suffix in IMAGE_SUFFIXES:
         if stem.lower().endswith(suffix):
             stem = stem[: -len(suffix)]

@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterator
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import polars as pl
 
@@ -39,8 +39,13 @@ class UnreadableFile(BadData):
     """
 
     def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
+        # Both go to the base class so that the error survives pickling between processes.
+        super().__init__(reason, message)
         self.reason = reason
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
 
 
 def list_files(root: Path, zips: Collection[str] | None = None) -> pl.DataFrame:
@@ -175,9 +180,8 @@ def _opened_zip(path: Path, *_key: int) -> zipfile.ZipFile:
 
 def _is_safe(name: str) -> bool:
     """Whether a member's name stays inside the zip, on any system."""
-    path = PurePosixPath(name.replace("\\", "/"))
-    drive = name[1:2] == ":"
-    return bool(name) and not path.is_absolute() and not drive and ".." not in path.parts
+    steps = name.replace("\\", "/").split("/")
+    return bool(steps[0]) and steps[0][1:] != ":" and ".." not in steps and "\0" not in name
 
 
 def _is_text(name: str) -> bool:

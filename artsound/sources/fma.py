@@ -12,8 +12,10 @@ import csv
 import html
 import io
 import re
+from collections.abc import Callable, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -34,6 +36,13 @@ _OPTIONAL = (
     "album.date_released", "artist.id", "track.date_recorded", "track.genres_all",
     "track.language_code", "track.listens", "track.tags",
 )  # fmt: skip
+_TEXTS = {
+    "title": "track.title",
+    "artist": "artist.name",
+    "album": "album.title",
+    "license": "track.license",
+}
+_WHOLE = re.compile(r"\d{1,9}")
 _EARLIEST_YEAR = 1860  # the first recording of sound
 _ITEM = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^,\[\]'"]+)""")
 
@@ -57,39 +66,23 @@ def read_tracks(root: Path, files: pl.DataFrame, subset: str, this_year: int) ->
     is not the FMA or its tables are broken.
     """
     table = _read_table(root, files)
-    genres = _read_genres(root, files)
+    date = pl.coalesce(
+        _year("album.date_released", this_year), _year("track.date_recorded", this_year), pl.lit(-1)
+    )
     tracks = table.select(
         _number("track_id").alias("track_id"),
-        pl.col("track.title").alias("title"),
-        pl.col("artist.name").alias("artist"),
-        _number("artist.id").alias("artist_id"),
-        pl.col("album.title").alias("album"),
-        pl.col("track.genre_top").alias("genre_top"),
-        _numbers("track.genres").alias("own"),
-        _numbers("track.genres_all").alias("all"),
-        pl.col("track.tags").alias("tags"),
-        pl.coalesce(
-            _year("album.date_released", this_year),
-            _year("track.date_recorded", this_year),
-            pl.lit(-1),
-        )
-        .cast(pl.Int32)
-        .alias("year"),
+        *(_cleaned(table[column]).alias(field) for field, column in _TEXTS.items()),
+        _number("artist.id").cast(pl.Int32, strict=False).fill_null(-1).alias("artist_id"),
+        _mapped(table["track.tags"], parse_list, pl.List(pl.String)).alias("tags"),
+        date.cast(pl.Int32).alias("year"),
         _number("track.listens").alias("listens"),
         pl.col("track.language_code").alias("language"),
         pl.col("set.subset").alias("subset"),
         pl.col("set.split").replace_strict(_SPLITS, default="").alias("split"),
-        pl.col("track.license").alias("license"),
-    ).sort("track_id")
+        *_genre_columns(table, _read_genres(root, files)),
+    )
     _check_ids(root, tracks["track_id"])
-    top, titles = _genre_names(tracks, genres)
-    tracks = tracks.with_columns(
-        pl.col("track_id", "artist_id").cast(pl.Int32),
-        pl.Series("genre", top, dtype=pl.String),
-        pl.Series("genres", titles, dtype=pl.List(pl.String)),
-        pl.Series("tags", [parse_list(text) for text in tracks["tags"]], dtype=pl.List(pl.String)),
-        *(_clean_column(tracks[name]) for name in ("title", "artist", "album", "license")),
-    ).drop("genre_top", "own", "all")
+    tracks = tracks.with_columns(pl.col("track_id").cast(pl.Int32)).sort("track_id")
     return _with_audio(tracks, files, subset)
 
 
@@ -231,10 +224,6 @@ def _number(column: str) -> pl.Expr:
     )
 
 
-def _numbers(column: str) -> pl.Expr:
-    return pl.col(column).str.extract_all(r"\d+").cast(pl.List(pl.Int64))
-
-
 def _year(column: str, this_year: int) -> pl.Expr:
     """The year that a date begins with, null when there is none or no recording is so old."""
     year = pl.col(column).str.extract(r"^\s*(\d{4})").cast(pl.Int32, strict=False)
@@ -250,29 +239,35 @@ def _check_ids(root: Path, ids: pl.Series) -> None:
         raise BadData(f"{root}: tracks.csv lists track {repeated[0]} twice.")
 
 
-def _genre_names(
-    tracks: pl.DataFrame, genres: dict[int, tuple[str, int, int]]
-) -> tuple[list[str], list[list[str]]]:
-    """Top-level genre and genre titles of each track.
+def _genre_columns(
+    table: pl.DataFrame, genres: Mapping[int, tuple[str, int, int]]
+) -> tuple[pl.Series, pl.Series]:
+    """Top-level genre, and genre titles, of each track.
 
     FMA leaves the top level empty where a track's genres have several; then it is the one of the
     genre that the artist put first.
     """
-    tops: list[str] = []
-    titles: list[list[str]] = []
-    for stated, own, every in tracks.select("genre_top", "own", "all").iter_rows():
-        ids = dict.fromkeys(
-            [*own, *(above for one in own for above in _above(one, genres)), *every]
-        )
-        known = [genres[one][0] for one in ids if one in genres]
-        first = genres.get(own[0]) if own else None
-        top = clean_text(stated or (genres.get(first[2], first)[0] if first else ""))
-        tops.append(top)
-        titles.append(known or ([top] if top else []))
-    return tops, titles
+    sources = pl.concat_str("track.genre_top", "track.genres", "track.genres_all", separator="\n")
+    keys = table.select(sources).to_series()
+    named = {key: _name_genres(key, genres) for key in keys.unique()}
+    return (
+        _mapped(keys, lambda key: named[key][0], pl.String()).alias("genre"),
+        _mapped(keys, lambda key: named[key][1], pl.List(pl.String)).alias("genres"),
+    )
 
 
-def _above(genre: int, genres: dict[int, tuple[str, int, int]]) -> list[int]:
+def _name_genres(key: str, genres: Mapping[int, tuple[str, int, int]]) -> tuple[str, list[str]]:
+    stated, own, every = key.split("\n", 2)
+    ids = [int(one) for one in _WHOLE.findall(own)]
+    above = [higher for one in ids for higher in _above(one, genres)]
+    listed = dict.fromkeys([*ids, *above, *(int(one) for one in _WHOLE.findall(every))])
+    titles = [genres[one][0] for one in listed if one in genres]
+    first = genres.get(ids[0]) if ids else None
+    top = clean_text(stated or (genres.get(first[2], first)[0] if first else ""))
+    return top, titles or ([top] if top else [])
+
+
+def _above(genre: int, genres: Mapping[int, tuple[str, int, int]]) -> list[int]:
     """The genres above one, nearest first; a circle in the table ends the climb."""
     found: list[int] = []
     while genre in genres and (genre := genres[genre][1]) and genre not in found:
@@ -280,16 +275,20 @@ def _above(genre: int, genres: dict[int, tuple[str, int, int]]) -> list[int]:
     return found
 
 
-def _clean_column(column: pl.Series) -> pl.Series:
-    """`clean_text` of every value; the few that need it take the slow way."""
-    plain = column.str.strip_chars()
-    odd = plain.str.contains(r"[<&]|\s\s|[\t\r\n]")
-    if not odd.any():
-        return plain
-    cleaned = [
-        clean_text(text) if is_odd else text for text, is_odd in zip(plain, odd, strict=True)
-    ]
-    return pl.Series(column.name, cleaned, dtype=pl.String)
+def _cleaned(column: pl.Series) -> pl.Series:
+    """`clean_text` of every value; only those with a sign of HTML or odd spaces take it."""
+    odd = column.str.contains(r"[<&]|\s\s|^\s|\s$|[\t\r\n]")
+    cleaned = _mapped(column.filter(odd), clean_text, pl.String())
+    return column.scatter(odd.arg_true(), cleaned) if odd.any() else column
+
+
+def _mapped(column: pl.Series, function: Callable[[str], Any], dtype: pl.DataType) -> pl.Series:
+    """`function` of every value of a text column, called once for each distinct one."""
+    keys = column.unique(maintain_order=True)
+    values = pl.DataFrame(
+        {"key": keys, "value": pl.Series([function(key) for key in keys], dtype=dtype)}
+    )
+    return column.to_frame("key").join(values, on="key", how="left", maintain_order="left")["value"]
 
 
 def _with_audio(tracks: pl.DataFrame, files: pl.DataFrame, subset: str) -> pl.DataFrame:

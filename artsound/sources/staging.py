@@ -1,0 +1,286 @@
+"""What to ingest, decided from metadata alone: the rows with media to check, and the rest.
+
+Both sources are read once; what came of it is kept under the workspace's parts/ingest/staged, so
+that a resumed build starts at once. A source that changed (a file's size, or its CRC-32 in a zip
+or time of change in a folder) is read again, and the parts whose rows changed are done anew.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from artsound.errors import BadData, BadUsage
+from artsound.recipe import Recipe
+from artsound.rights import (
+    Rights,
+    allows,
+    artwork_rights,
+    licence_rights,
+    painter_dates,
+    synthetic_rights,
+)
+from artsound.sources import artgraph, fma
+from artsound.stage import Part, split_into_parts
+from artsound.storage import (
+    Workspace,
+    atomic_write,
+    digest,
+    read_json,
+    sha256_bytes,
+    sha256_file,
+    write_json,
+)
+
+SAMPLE = "sample"
+
+_STAGE = "ingest"
+_ARTWORKS_PER_TRACK = 4
+_FEWEST_ARTWORKS = 64
+_FAULTS = ("image-absent",)
+
+
+def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
+    """The parts of the ingest stage: rows with media to check, then rows that fall out before.
+
+    A part's inputs name its side, its staged rows and their digest. With a limit of N, tracks are
+    read in the order of their ids up to the N-th that has audio and rights, and 4 N artworks, at
+    least 64, are taken evenly over the list; rows beyond are not pulled at all.
+
+    Raises BadUsage for a source that does not exist, BadData for one that cannot be used.
+    """
+    if SAMPLE in (recipe.sources.artgraph, recipe.sources.fma):
+        _make_sample(workspace, recipe.seed)
+    artgraph_root, fma_root = (
+        source_root(workspace, recipe, "artwork"),
+        source_root(workspace, recipe, "track"),
+    )
+    art_files = artgraph.list_source(artgraph_root)
+    fma_files = fma.list_source(fma_root, recipe.sources.subset)
+    key = digest(
+        {
+            "made_by": _code_digest(Path(__file__).parent, Path(__file__).parents[1] / "rights.py"),
+            "subset": recipe.sources.subset,
+            "limit": recipe.sources.limit,
+            "sample": [recipe.sources.artgraph == SAMPLE, recipe.sources.fma == SAMPLE],
+            "rights": recipe.rights.model_dump(),
+            "part_size": recipe.run.part_size,
+            "files": [_frame_digest(art_files), _frame_digest(fma_files)],
+        }
+    )
+    folder = _folder(workspace)
+    kept = _kept_plan(folder, key)
+    if kept is not None:
+        return kept
+    artworks = artgraph.read_artworks(artgraph_root, art_files, recipe.rights.year)
+    tracks = fma.read_tracks(fma_root, fma_files, recipe.sources.subset, recipe.rights.year)
+    parts: list[Part] = []
+    asides: list[Part] = []
+    for side, root, (chosen, aside) in (
+        ("artwork", artgraph_root, _choose_artworks(artworks, recipe)),
+        ("track", fma_root, _choose_tracks(tracks, recipe)),
+    ):
+        if chosen.is_empty():
+            raise BadData(f"{root} has no usable {side}: {count_reasons(aside['reason'])}.")
+        parts += _stage_rows(folder, side, f"{side}s", chosen, recipe.run.part_size)
+        asides += _stage_rows(folder, side, f"{side}s-aside", aside, max(1, aside.height))
+    files = {path.name: sha256_file(path) for path in sorted(folder.glob("*.parquet"))}
+    parts += asides
+    listed = [{"name": p.name, "items": p.items, "inputs": dict(p.inputs)} for p in parts]
+    write_json(folder / "plan.json", {"key": key, "files": files, "parts": listed})
+    return parts
+
+
+def is_aside(part: Part) -> bool:
+    """Whether a part holds rows that were set aside: rejects, ready-made."""
+    return str(part.inputs["rows"]).endswith("-aside")
+
+
+def staged_rows(workspace: Workspace, part: Part) -> list[dict[str, Any]]:
+    """The rows of one part: metadata and where the media lies, or rejects for one set aside."""
+    path = _folder(workspace) / f"{part.inputs['rows']}.parquet"
+    rows: list[dict[str, Any]] = (
+        pq.ParquetFile(path).read_row_group(part.inputs["group"]).to_pylist()
+    )
+    return rows
+
+
+def source_root(workspace: Workspace, recipe: Recipe, side: str) -> Path:
+    """Where the source of one side lies; BadUsage when this build cannot reach it."""
+    option = "artgraph" if side == "artwork" else "fma"
+    place = getattr(recipe.sources, option)
+    if place == SAMPLE:
+        return workspace.root / SAMPLE / option
+    if not place or "://" in place:
+        raise BadUsage(
+            f"--{option} needs a folder or zip on this disk, or `sample`: "
+            f"{place or 'the official server'} cannot be read yet."
+        )
+    return Path(place)
+
+
+def count_reasons(codes: Iterable[str]) -> str:
+    """The commonest reason codes with their counts, for a sentence."""
+    return ", ".join(f"{count} × {code}" for code, count in Counter(codes).most_common(5)) or "none"
+
+
+def _make_sample(workspace: Workspace, seed: int) -> None:
+    """Write the bundled sample, unless the same code has written the same one here before."""
+    from artsound.sources.sample import write_sample
+
+    folder = workspace.root / SAMPLE
+    made = {"seed": seed, "made_by": _code_digest(Path(__file__).parent / "sample")}
+    try:
+        if read_json(folder / "made.json") == made:
+            return
+    except BadData:
+        pass
+    write_sample(folder, seed)
+    write_json(folder / "made.json", made)
+
+
+def _code_digest(*places: Path) -> str:
+    """A digest of Python files, so that what other code has made is made anew."""
+    files = [file for place in places for file in (sorted(place.glob("*.py")) or [place])]
+    return digest([sha256_file(file) for file in files])
+
+
+def _folder(workspace: Workspace) -> Path:
+    return workspace.parts / _STAGE / "staged"
+
+
+def _choose_artworks(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The artworks to work on, by id, and those set aside with their reasons."""
+    sample = recipe.sources.artgraph == SAMPLE
+    dated = table.select("painter_id", "year").rows()
+    works: dict[str, list[int]] = {}
+    for painter, year in dated:
+        works.setdefault(painter, []).append(year)
+    dates = {painter: painter_dates(-1, years) for painter, years in works.items()}
+    rights = [
+        synthetic_rights() if sample else artwork_rights(year, dates[painter], recipe.rights.year)
+        for painter, year in dated
+    ]
+    table = _with_rights(table, rights, recipe).with_columns(
+        pl.lit(-1, pl.Int32).alias("painter_died"),
+        pl.lit(SAMPLE if sample else "artgraph").alias("source"),
+        pl.lit("").alias("source_url"),
+        pl.col("artwork_id").alias("item_id"),
+        _first_true({"image-absent": pl.col("name") == "", "rights-policy": ~pl.col("allowed")}),
+    )
+    chosen, aside = _set_aside(table.sort("artwork_id"), recipe)
+    most = max(_ARTWORKS_PER_TRACK * recipe.sources.limit, _FEWEST_ARTWORKS)
+    if recipe.sources.limit and chosen.height > most:
+        chosen = chosen[[number * chosen.height // most for number in range(most)]]
+        aside = aside.clear()
+    return chosen, aside
+
+
+def _choose_tracks(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The tracks to work on, by id, and those set aside with their reasons."""
+    rights = [licence_rights(text) for text in table["license"]]
+    inside = pl.col("subset").is_in(fma.in_subset(recipe.sources.subset))
+    table = _with_rights(table, rights, recipe).with_columns(
+        pl.lit(SAMPLE if recipe.sources.fma == SAMPLE else "fma").alias("source"),
+        pl.lit("").alias("source_url"),
+        pl.col("track_id").cast(pl.String).str.zfill(6).alias("item_id"),
+        _first_true(
+            {
+                "outside-subset": ~inside,
+                "no-audio-here": pl.col("name") == "",
+                "rights-policy": ~pl.col("allowed"),
+            }
+        ),
+    )
+    table = table.sort("track_id")
+    if recipe.sources.limit:
+        taken_before = (table["reason"] == "").cum_sum().shift(1, fill_value=0)
+        table = table.filter(taken_before < recipe.sources.limit)
+    return _set_aside(table, recipe)
+
+
+def _first_true(tests: Mapping[str, pl.Expr]) -> pl.Expr:
+    """The name of the first test that holds, as a column `reason`; empty when none does."""
+    reason = pl.lit("")
+    for code, test in reversed(tests.items()):
+        reason = pl.when(test).then(pl.lit(code)).otherwise(reason)
+    return reason.alias("reason")
+
+
+def _with_rights(table: pl.DataFrame, rights: Sequence[Rights], recipe: Recipe) -> pl.DataFrame:
+    fields = {
+        "license_id": pl.String,
+        "redistribute": pl.Boolean,
+        "derivatives": pl.Boolean,
+        "commercial": pl.Boolean,
+        "share_alike": pl.Boolean,
+        "attribution": pl.Boolean,
+    }
+    return table.with_columns(
+        *(
+            pl.Series(field, [getattr(one, field) for one in rights], dtype=dtype)
+            for field, dtype in fields.items()
+        ),
+        pl.Series("rights_reason", [one.reason for one in rights], dtype=pl.String),
+        pl.Series("allowed", [allows(recipe.rights.policy, one) for one in rights]),
+    )
+
+
+def _set_aside(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows without a reason to fall out, and rejects for the others."""
+    sentences = {
+        "image-absent": "the mapping names this image, but this copy does not hold it",
+        "no-audio-here": "this copy holds no audio for the track",
+        "outside-subset": f"the track does not belong to fma_{recipe.sources.subset}",
+        "rights-policy": f"the rights fall short of the policy `{recipe.rights.policy}`",
+    }
+    out = table.filter(pl.col("reason") != "").select(
+        "item_id",
+        pl.when(pl.col("reason").is_in(_FAULTS))
+        .then(pl.lit("failed"))
+        .otherwise(pl.lit("filtered"))
+        .alias("kind"),
+        "reason",
+        pl.col("reason").replace_strict(sentences, return_dtype=pl.String).alias("message")
+        + pl.when(pl.col("reason") == "rights-policy")
+        .then(pl.concat_str(pl.lit(": "), "rights_reason"))
+        .otherwise(pl.lit("")),
+    )
+    kept = table.filter(pl.col("reason") == "")
+    return kept.drop("reason", "allowed", "item_id"), out
+
+
+def _stage_rows(folder: Path, side: str, name: str, rows: pl.DataFrame, size: int) -> list[Part]:
+    """Write rows to staged/`name`.parquet, a row group of `size` rows for each part."""
+    with atomic_write(folder / f"{name}.parquet") as file:
+        pq.write_table(rows.to_arrow(), file, compression="zstd", row_group_size=size)
+    return [
+        Part(
+            part,
+            stop - start,
+            {"side": side, "rows": name, "group": group, "digest": _frame_digest(rows[start:stop])},
+        )
+        for group, (part, start, stop) in enumerate(split_into_parts(name, rows.height, size))
+    ]
+
+
+def _kept_plan(folder: Path, key: str) -> list[Part] | None:
+    """The parts of the plan on disk when it is whole and made from the same inputs."""
+    try:
+        kept: Mapping[str, Any] = read_json(folder / "plan.json")
+        if kept["key"] != key:
+            return None
+        if any(sha256_file(folder / name) != sha256 for name, sha256 in kept["files"].items()):
+            return None
+        return [Part(**part) for part in kept["parts"]]
+    except (BadData, OSError, KeyError, TypeError):
+        return None
+
+
+def _frame_digest(frame: pl.DataFrame) -> str:
+    return sha256_bytes(frame.write_ndjson().encode())
