@@ -1,1 +1,59 @@
-"""The bundled synthetic sample: a miniature ArtGraph and FMA, painted and composed by code."""
+"""The bundled synthetic sample: a miniature ArtGraph and FMA, painted and composed by code.
+
+About a hundred pictures in thirteen manners and the clips of `fma_layout`, both spread over the
+same affect plane (`plane.spread`), in exactly the layouts that the real readers read. Everything
+in it is invented and says so; a few files are broken on purpose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from artsound.errors import BadData, BadUsage
+from artsound.storage import digest, read_json, sha256_file, write_json
+
+MARKER = "sample.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SamplePaths:
+    """Where the two halves of the sample lie."""
+
+    artgraph: Path
+    fma: Path
+
+
+def write_sample(folder: Path, seed: int = 0) -> SamplePaths:
+    """The sample under ``folder``: artgraph/ and fma/, as if downloaded.
+
+    The same seed gives the same bytes. A sample that this very code has finished writing there
+    before is left as it is; one half-written, of another seed or by other code is written anew,
+    file by file. Takes about half a minute on one core. Raises BadUsage when ``folder`` holds an
+    artgraph/ or fma/ that is not ours, BadData when the disk will not take it.
+    """
+    paths = SamplePaths(folder / "artgraph", folder / "fma")
+    marker = folder / MARKER
+    code = digest([sha256_file(file) for file in sorted(Path(__file__).parent.glob("*.py"))])
+    made = {"seed": seed, "code": code, "complete": True}
+    found = _read(marker)
+    if found == made:
+        return paths
+    if not found and (paths.artgraph.exists() or paths.fma.exists()):
+        raise BadUsage(f"{folder} holds data that is not ArtSound's sample: choose another folder.")
+    # The heavy half of the package is loaded only when there is something to make.
+    from artsound.sources.sample.artgraph_layout import write_artgraph
+    from artsound.sources.sample.fma_layout import write_fma
+
+    write_json(marker, made | {"complete": False})
+    write_artgraph(folder, seed=seed)
+    write_fma(folder, seed=seed)
+    write_json(marker, made)
+    return paths
+
+
+def _read(marker: Path) -> object:
+    try:
+        return read_json(marker)
+    except BadData:
+        return {}
