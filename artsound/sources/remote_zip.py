@@ -1,0 +1,268 @@
+"""Members of a zip on a server, by byte range: of 93 GiB, only the wanted clips travel.
+
+    archive = open_remote_zip(url, cache=folder, client=client)
+    for name, data in archive.read(names): ...
+
+The central directory (ZIP64 too) is read once and kept in `cache`; later opens ask the server
+only whether the file is still the same. Neighbouring members travel in one request, several
+requests at a time, and each member's CRC-32 is checked.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from artsound.errors import BadData
+from artsound.sources.http import Client, Tries
+from artsound.storage import digest, read_json, write_bytes, write_json
+
+_LOCAL_HEADER = struct.Struct("<4s5H3L2H")
+_GAP = 64 << 10  # a smaller hole is cheaper to read over than to ask anew
+_LARGEST = 8 << 20  # bytes per request, so that several connections share the work
+_TAIL = 4 << 20  # first guess of how much the central directory needs
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file in the zip. `offset` is that of its local header, `end` that of what follows."""
+
+    name: str
+    offset: int
+    end: int
+    packed: int
+    size: int
+    crc: int
+    method: int
+
+
+@dataclass(frozen=True)
+class RemoteZip:
+    """A zip on a server, its directory read. Make one with `open_remote_zip`."""
+
+    url: str
+    validator: str
+    members: dict[str, Member]
+    client: Client
+
+    def read(
+        self, names: Collection[str], *, connections: int = 6
+    ) -> Iterator[tuple[str, bytes | BadData]]:
+        """The bytes of the named members, in the zip's order; or why one cannot be had.
+
+        At most `connections` requests of 8 MiB are under way, so memory stays bounded. Raises
+        BadData when the server fails or the zip changes meanwhile, KeyError for a name that is
+        not in it.
+        """
+        wanted = sorted((self.members[name] for name in set(names)), key=lambda m: m.offset)
+        groups = _merge(wanted)
+        with ThreadPoolExecutor(connections) as pool:
+            waiting: list[tuple[list[Member], Future[bytes]]] = []
+            for group in groups:
+                waiting.append((group, pool.submit(self._range, group[0].offset, group[-1].end)))
+                if len(waiting) == connections:
+                    yield from _unpacked(*waiting.pop(0))
+            for ahead in waiting:
+                yield from _unpacked(*ahead)
+
+    def _range(self, start: int, end: int) -> bytes:
+        return _get_range(self.client, self.url, start, end, self.validator)
+
+
+def open_remote_zip(url: str, *, cache: Path, client: Client) -> RemoteZip:
+    """The zip at `url`, its directory from `cache` where it is there and still true.
+
+    Raises BadData when the server cannot be reached, has no such file, serves no byte ranges
+    (the sentence says what to do then), or the file is no zip.
+    """
+    size, validator = _ask(client, url)
+    note = cache / f"{digest([url])[:16]}.directory.json"
+    tail_path = note.with_suffix(".bin")
+    version = {"url": url, "size": size, "validator": validator}
+    if note.exists() and tail_path.exists() and read_json(note) == version:
+        tail = tail_path.read_bytes()
+    else:
+        tail = _directory_bytes(client, url, size, validator)
+        write_bytes(tail_path, tail)
+        write_json(note, version)
+    return RemoteZip(url, validator, _members(url, size, tail), client)
+
+
+def _ask(client: Client, url: str) -> tuple[int, str]:
+    """Size and validator (ETag or date) of the file, by asking for its first byte."""
+    with client.get(url, {"Range": "bytes=0-0"}) as response:
+        if response.status_code == 200:
+            raise BadData(
+                f"{url} is on a server that does not serve byte ranges: download the whole file "
+                "with --limit 0, or give a copy on disk."
+            )
+        if response.status_code != 206:
+            raise BadData(
+                f"{url} answered {response.status_code} {response.reason}: check the address."
+            )
+        total = response.headers.get("Content-Range", "").rpartition("/")[2]
+        if not total.isdecimal():
+            raise BadData(f"{url} does not tell its size: download it, and give the copy on disk.")
+        etag = response.headers.get("ETag", "")
+        strong = "" if etag.startswith("W/") else etag
+        return int(total), strong or response.headers.get("Last-Modified", "")
+
+
+def _directory_bytes(client: Client, url: str, size: int, validator: str) -> bytes:
+    """The end of the file, from the central directory on."""
+    length = min(size, _TAIL)
+    tail = _get_range(client, url, size - length, size, validator)
+    start = _directory_start(url, size, tail)
+    if start < size - length:
+        tail = _get_range(client, url, start, size - length, validator) + tail
+    return tail
+
+
+def _directory_start(url: str, size: int, tail: bytes) -> int:
+    """Offset of the central directory, as the end records at the tail tell it."""
+    end = tail.rfind(b"PK\x05\x06")
+    if end < 0 or len(tail) - end < 22:
+        raise BadData(f"{url} is not a zip file, or is cut short.")
+    start = int.from_bytes(tail[end + 16 : end + 20], "little")
+    locator = tail.rfind(b"PK\x06\x07", 0, end)
+    if start == 0xFFFFFFFF and locator >= 0:
+        record = int.from_bytes(tail[locator + 8 : locator + 16], "little") - (size - len(tail))
+        if not 0 <= record <= len(tail) - 56:
+            raise BadData(f"{url} is a zip whose ZIP64 record cannot be found.")
+        start = int.from_bytes(tail[record + 48 : record + 56], "little")
+    if not 0 <= start <= size:
+        raise BadData(f"{url} is a zip whose directory lies outside it.")
+    return start
+
+
+class _Tail(io.RawIOBase):
+    """A file of `size` bytes of which only the last ones are known; enough for zipfile."""
+
+    def __init__(self, size: int, tail: bytes) -> None:
+        self._size, self._tail, self._place = size, tail, 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        self._place = base + offset
+        return self._place
+
+    def read(self, count: int = -1) -> bytes:
+        start = self._place - (self._size - len(self._tail))
+        if start < 0:
+            raise zipfile.BadZipFile("the directory points outside itself")
+        data = self._tail[start:] if count < 0 else self._tail[start : start + count]
+        self._place += len(data)
+        return data
+
+
+def _members(url: str, size: int, tail: bytes) -> dict[str, Member]:
+    try:
+        with zipfile.ZipFile(_Tail(size, tail)) as archive:  # type: ignore[arg-type]
+            infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
+            directory = archive.start_dir
+    except (zipfile.BadZipFile, struct.error, ValueError, OverflowError) as error:
+        raise BadData(f"{url} is not a zip file that can be read: {error}.") from error
+    ends = [info.header_offset for info in infos[1:]] + [directory]
+    return {
+        info.filename: Member(
+            info.filename, info.header_offset, end, info.compress_size, info.file_size, info.CRC,
+            info.compress_type,
+        )
+        for info, end in zip(infos, ends, strict=True)
+        if not info.is_dir()
+    }  # fmt: skip
+
+
+def _merge(members: list[Member]) -> list[list[Member]]:
+    """Runs of members (sorted by offset) that one request each should bring."""
+    groups: list[list[Member]] = []
+    for member in members:
+        if groups:
+            first, last = groups[-1][0], groups[-1][-1]
+            if member.offset - last.end <= _GAP and member.end - first.offset <= _LARGEST:
+                groups[-1].append(member)
+                continue
+        groups.append([member])
+    return groups
+
+
+def _unpacked(group: list[Member], data: Future[bytes]) -> Iterator[tuple[str, bytes | BadData]]:
+    start = group[0].offset
+    whole = memoryview(data.result())
+    for member in group:
+        try:
+            yield member.name, _unpack(member, whole[member.offset - start : member.end - start])
+        except BadData as error:
+            yield member.name, error
+
+
+def _unpack(member: Member, data: memoryview) -> bytes:
+    """The member's bytes out of its local header and packed data; BadData when they are wrong."""
+    if len(data) < _LOCAL_HEADER.size or bytes(data[:4]) != b"PK\x03\x04":
+        raise BadData(f"{member.name} has no local header where the directory says.")
+    *_, name_length, extra_length = _LOCAL_HEADER.unpack_from(data)
+    start = _LOCAL_HEADER.size + name_length + extra_length
+    packed = data[start : start + member.packed]
+    if member.method == zipfile.ZIP_STORED:
+        plain = bytes(packed)
+    elif member.method == zipfile.ZIP_DEFLATED:
+        try:
+            # One byte more than declared shows a bomb without unpacking it.
+            plain = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, member.size + 1)
+        except zlib.error as error:
+            raise BadData(f"{member.name} is damaged: {error}.") from error
+    else:
+        raise BadData(f"{member.name} is packed by method {member.method}, not stored or deflated.")
+    if len(plain) != member.size or zlib.crc32(plain) != member.crc:
+        raise BadData(f"{member.name} does not have the size and CRC-32 that its zip declares.")
+    return plain
+
+
+def _get_range(client: Client, url: str, start: int, end: int, validator: str) -> bytes:
+    """Bytes [start, end) of the file at `url`, gone on with after every break."""
+    if end <= start:
+        return b""
+    found = bytearray()
+    tries = Tries(client.patience, url)
+    while len(found) < end - start:
+        headers = {"Range": f"bytes={start + len(found)}-{end - 1}"}
+        if validator:
+            headers["If-Range"] = validator
+        before = len(found)
+        try:
+            with client.get(url, headers) as response:
+                expected = f"bytes {start + before}-{end - 1}/"
+                if response.status_code != 206:
+                    raise BadData(f"{url} changed while it was read: run the same command again.")
+                if not response.headers.get("Content-Range", "").startswith(expected):
+                    raise BadData(f"{url} answers with other bytes than were asked for.")
+                for chunk in response.iter_content(1 << 18):
+                    found += chunk
+        except (requests.exceptions.RequestException, HTTPError) as error:
+            if len(found) > before:
+                tries.progressed()
+            tries.failed(error)
+        else:
+            if len(found) == before:
+                tries.failed(OSError("an empty answer"))
+    if len(found) > end - start:
+        raise BadData(f"{url} sent more bytes than were asked for.")
+    return bytes(found)
