@@ -23,7 +23,7 @@ from artsound.sources.http import Client, Tries
 from artsound.stage import QUIET, Progress
 from artsound.storage import make_folder, read_json, sync_folder, write_json
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 17  # what a broken connection may cost at most
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)$")
 
 
@@ -51,6 +51,8 @@ class _Hashed:
         if self.count == size:
             return
         self.restart()
+        if not size:
+            return
         with part.open("rb") as file:
             while data := file.read(min(_CHUNK, size - self.count)):
                 self.add(data)

@@ -79,7 +79,7 @@ def _genres(points: list[tuple[float, float]], rng: np.random.Generator) -> list
     """A genre for each point: the same number of each, near where it is at home, with chance."""
     homes = np.repeat([genre.home for genre in GENRES], CLIPS_PER_GENRE, axis=0)
     distance = np.sum((np.array(points)[:, None] - homes[None]) ** 2, axis=2)
-    _, slots = linear_sum_assignment(distance + rng.uniform(0, 1.5, distance.shape))
+    _, slots = linear_sum_assignment(distance + rng.uniform(0, 6.0, distance.shape))
     return [GENRES[slot // CLIPS_PER_GENRE] for slot in slots]
 
 

@@ -65,7 +65,7 @@ def compose(
         mode="major" if major else "minor",
         brightness=float(np.clip(0.85 * arousal + 0.15 * valence, -1, 1)),
         cutoff=float(2600.0 * 2.0 ** (1.15 * (arousal + 1) + 0.25 * valence)),
-        loudness=float(np.clip(-20 + 9.5 * arousal + rng.normal(0, 0.5), -30, -10)),
+        loudness=float(np.clip(-20 + 9.5 * arousal + rng.normal(0, 0.8), -30, -10)),
         reverb_seconds=genre.room[0],
         drive=float(genre.drive * (0.35 + 0.65 * (arousal + 1) / 2)) if arousal > -0.5 else 0.0,
     )
@@ -154,7 +154,8 @@ def _comp_part(plan: _Plan, comp: Comp) -> Part:
     voiced: Chord = ()
     notes: list[Note] = []
     for bar, notes_above in enumerate([*plan.chords, plan.home]):
-        voiced = voicing(tuple(n + plan.tonic for n in notes_above), centre, voiced)
+        wanted = _power(notes_above) if comp.power else notes_above
+        voiced = voicing(tuple(n + plan.tonic for n in wanted), centre, voiced)
         if bar == plan.bars:
             notes += _last_chord(plan, voiced, comp.strum)
             break
@@ -176,6 +177,11 @@ def _comp_part(plan: _Plan, comp: Comp) -> Part:
         comp.reverb * plan.genre.room[1] * 2,
         comp.drive,
     )
+
+
+def _power(notes: Chord) -> Chord:
+    """Root and fifth: what a distorted guitar can play without turning to mud."""
+    return (notes[0], *(n for n in notes if n - notes[0] in (6, 7)))
 
 
 def _last_chord(plan: _Plan, pitches: Chord, strum: float) -> list[Note]:

@@ -18,7 +18,7 @@ Levels = tuple[str, str, str]
 @dataclass(frozen=True, slots=True)
 class Comp:
     """An accompanying part: `register` in semitones from the middle, `gate` the share of a step
-    that sounds, `strum` the seconds between the strings of a chord."""
+    that sounds, `strum` the seconds between the strings of a chord, `power` for root and fifth alone."""
 
     voice: str
     patterns: Levels
@@ -28,6 +28,7 @@ class Comp:
     strum: float = 0.0
     reverb: float = 0.25
     drive: bool = False
+    power: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +90,16 @@ GENRES: tuple[Genre, ...] = (
     ),
     Genre(
         "Rock", 12, ((26, "Post-Rock"), (31, "Metal")), (-0.3, 0.8), (82, 172),
-        major=("I5 IV5 I5 V5", "I5 bVII5 IV5 I5", "I5 V5 bVII5 IV5"),
-        minor=("i5 bVI5 bVII5 i5", "i5 bIII5 bVII5 iv5", "i5 bII5 i5 bVII5"),
+        major=("I IV I V", "I bVII IV I", "I V IV I"),
+        minor=("i bVI bVII i", "i i iv bVI", "i bII i bVII"),
         comps=(
             Comp("electric guitar", ("1... 2... 3... 2...", "C.C. C.C. C.C. C.C.",
-                                     "CccC ccCc cCcc CcCc"), 0.75, -7, 0.85, 0.006, 0.15, True),
+                                     "CccC ccCc cCcc CcCc"), 0.75, -7, 0.85, 0.006, 0.15, True, power=True),
             Comp("electric guitar", ("C... .... .... ....", "C... .... C... ..C.",
                                      "C... ..C. .... C..."), 0.5, -2, 1.0, 0.01, 0.2, True),
         ),
         bass=("electric bass", ("R... .... R... ....", "R.R. R.R. R.R. R.5a",
-                                "RRRR RRRR RRRR 8R5a"), 0.8),
+                                "RRRR RRRR RRRR 8R5a"), 0.65),
         lead="electric guitar", lead_level=0.7, lead_octave=0, lead_drive=True,
         lead_scales=("major pentatonic", "minor pentatonic"), leaps=0.25,
         drums=(
@@ -112,7 +113,7 @@ GENRES: tuple[Genre, ...] = (
     ),
     Genre(
         "Jazz", 4, ((906, "Modern Jazz"), (178, "Be-Bop")), (0.4, 0.0), (74, 196),
-        major=("ii9 V13 Imaj9 VI7b9", "Imaj9 vi9 ii9 V13", "iii9 VI7b9 ii9 V13"),
+        major=("ii9 V13 Imaj9 I6", "Imaj9 vi9 ii9 V13", "I6 VI7b9 ii9 V13"),
         minor=("i9 iv9 iiø7 V7b9", "i9 bVImaj7 iiø7 V7b9", "iiø7 V7b9 i9 i6"),
         comps=(
             Comp("piano", ("C... .... ..C. ....", "C... ..C. .... ..C.",
@@ -153,7 +154,7 @@ GENRES: tuple[Genre, ...] = (
     ),
     Genre(
         "Folk", 17, ((103, "Singer-Songwriter"), (180, "British Folk")), (0.35, -0.4), (72, 156),
-        major=("I IV I V", "I V vi IV", "I iii IV V"),
+        major=("I IV I V", "I V vi IV", "I V IV I"),
         minor=("i bVII i v", "i bVI bVII i", "i bIII bVII i"),
         comps=(
             Comp("nylon guitar", ("1... 3... 4...", "1.3. 2.4. 3.4.", "C.c. C.cc C.cc"),
@@ -177,7 +178,7 @@ GENRES: tuple[Genre, ...] = (
                                 "4..3 ..4. 5..4 ..3."), 0.3, 12, 1.0, reverb=0.5),
         ),
         bass=("sub bass", ("R... .... ..R. ....", "R..R .... ..R. .5..",
-                           "R..R ..R. .R8. ..5a"), 1.15),
+                           "R..R ..R. .R8. ..5a"), 0.85),
         lead="square", lead_level=0.25, lead_density=0.6, leaps=0.4,
         lead_scales=("major pentatonic", "minor pentatonic"), swing=0.58, swing_steps=2,
         drums=(
@@ -222,7 +223,7 @@ GENRES: tuple[Genre, ...] = (
                  0.62, -5, 0.8, 0.006, 0.2),
             Comp("drone", ("1... .... .... ..",) * 3, 0.22, -12, 1.0, reverb=0.4),
         ),
-        bass=("oud", ("R... .... .... ..", "R... .... 5. R...", "R.R. R. 5. R.R. a."), 0.7),
+        bass=("oud", ("R... .... .... ..", "R... .... 5. R...", "R.R. R. 5. R.R. a."), 0.5),
         lead="zurna", lead_level=0.36, lead_density=1.3, leaps=0.1,
         lead_scales=("mixolydian", "phrygian"), looseness=1.0,
         drums=(
@@ -257,7 +258,7 @@ GENRES: tuple[Genre, ...] = (
     ),
     Genre(
         "Instrumental", 1235, ((107, "Ambient"), (18, "Soundtrack")), (-0.05, -0.7), (54, 138),
-        major=("Iadd9 vi IVadd9 V", "I iii IV Iadd9", "IV I V vi"),
+        major=("Iadd9 vi IVadd9 V", "I IV I V", "IV I V vi"),
         minor=("i bVI bIII bVII", "iadd9 bVI iv v", "i v bVI iv"),
         comps=(
             Comp("piano", ("1... 3... 4... 3...", "1.3. 4.5. 4.3. 5.4.", "1343 1343 1543 1543"),

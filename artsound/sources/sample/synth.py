@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, signal
+from scipy import fft, ndimage, signal
 
 from artsound.sources.sample.score import Note, Score
 from artsound.sources.sample.voices import HITS, VOICES, Hit, Voice
@@ -25,6 +25,8 @@ SAMPLE_RATE = 32_000
 _TABLE = 4096  # points in one period: the nearest one is off by −68 dB at most
 _MOMENTS = 14  # waveforms along a note whose harmonics decay
 _CEILING = 0.78  # peak after mastering: leaves 2 dB for what MP3 adds
+_BLOCK = 128  # samples: the limiter's grain, 4 ms
+_REACH = 4  # blocks that the limiter looks ahead and back
 
 
 def render(score: Score) -> Samples:
@@ -258,7 +260,7 @@ def _room(dry: Samples, send: Samples, seconds: float, cutoff: float) -> Samples
 
 
 def _master(mixed: Samples, loudness: float) -> Samples:
-    """The mix at `loudness` (dBFS RMS), levelled and softly limited below the ceiling."""
+    """The mix at `loudness` (dBFS RMS), limited below the ceiling."""
     mixed = mixed - np.float32(mixed.mean())
     mixed[-SAMPLE_RATE // 2 :] *= _half_cosine(SAMPLE_RATE // 2)[::-1]
     mixed[:160] *= _half_cosine(160)
@@ -274,8 +276,18 @@ def _master(mixed: Samples, loudness: float) -> Samples:
 
 
 def _limit(samples: Samples) -> Samples:
-    """Peaks above half the ceiling bent towards it; what lies below passes unchanged."""
-    knee = np.float32(0.5 * _CEILING)
-    over = np.maximum(np.abs(samples) - knee, 0)
-    bent = knee + knee * np.tanh(over / knee)
-    return np.where(over > 0, np.copysign(bent, samples), samples)
+    """The samples with loud moments turned down, so that no peak passes the ceiling.
+
+    The gain is the least needed within some 16 ms, then averaged over as long: it is never higher
+    than any sample in it allows, and it moves too slowly to distort.
+    """
+    count = -(-len(samples) // _BLOCK)
+    padded = np.zeros(count * _BLOCK, np.float32)
+    padded[: len(samples)] = np.abs(samples)
+    peaks = padded.reshape(count, _BLOCK).max(axis=1)
+    needed = np.minimum(1.0, _CEILING / np.maximum(peaks, 1e-9))
+    # One block more than is averaged, for the slope between the middles of blocks.
+    least = ndimage.minimum_filter1d(needed, 2 * _REACH + 3, mode="nearest")
+    gain = ndimage.uniform_filter1d(least, 2 * _REACH + 1, mode="nearest")
+    middles = (np.arange(count) + 0.5) * _BLOCK
+    return samples * np.interp(np.arange(len(samples)), middles, gain).astype(np.float32)

@@ -1,0 +1,219 @@
+"""Licence spellings to normal forms and flags, and when an artwork is free."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from artsound.errors import BadUsage
+from artsound.rights import (
+    PUBLIC_DOMAIN,
+    UNKNOWN,
+    PainterDates,
+    allows,
+    artwork_rights,
+    licence_rights,
+    painter_dates,
+    synthetic_rights,
+)
+
+# (redistribute, derivatives, commercial, share alike, attribution) as one string.
+BY, SA, NC, NC_SA, ND, NC_ND = "rdc.a", "rdcsa", "rd..a", "rd.sa", "r.c.a", "r...a"
+FREE, NOTHING = "rdc..", "....."
+
+SPELLINGS = [
+    ("Attribution", "CC-BY", BY),
+    ("Creative Commons Attribution", "CC-BY", BY),
+    ("Attribution 3.0 International", "CC-BY-3.0", BY),
+    ("Attribution 3.0 Unported", "CC-BY-3.0", BY),
+    ("Attribution 2.5 Generic", "CC-BY-2.5", BY),
+    ("Attribution 3.0 United States", "CC-BY-3.0-US", BY),
+    ("Attribution 3.0 Netherlands", "CC-BY-3.0-NL", BY),
+    ("Attribution 1.0 Finland", "CC-BY-1.0-FI", BY),
+    ("Attribution 2.0 UK: England", "CC-BY-2.0-UK", BY),
+    ("Attribution 2.0 UK: England & Wales", "CC-BY-2.0-UK", BY),
+    ("Attribution-ShareAlike", "CC-BY-SA", SA),
+    ("Attribution-ShareAlike 3.0 International", "CC-BY-SA-3.0", SA),
+    ("Attribution-Share Alike 3.0 Netherlands", "CC-BY-SA-3.0-NL", SA),
+    ("Attribution-NonCommercial", "CC-BY-NC", NC),
+    ("Attribution-NonCommercial 3.0 International", "CC-BY-NC-3.0", NC),
+    ("Attribution-Noncommercial 2.5 Switzerland", "CC-BY-NC-2.5-CH", NC),
+    ("Attribution-Noncommercial 3.0 New Zealand", "CC-BY-NC-3.0-NZ", NC),
+    ("Attribution-NonCommercial-ShareAlike", "CC-BY-NC-SA", NC_SA),
+    ("Attribution-NonCommercial-ShareAlike 3.0 International", "CC-BY-NC-SA-3.0", NC_SA),
+    ("Attribution-NonCommercial-ShareAlike 3.0 United States", "CC-BY-NC-SA-3.0-US", NC_SA),
+    ("Attribution-Noncommercial-Share Alike 3.0 United States", "CC-BY-NC-SA-3.0-US", NC_SA),
+    ("Attribution-Noncommercial-Share Alike 2.5 UK: Scotland", "CC-BY-NC-SA-2.5-SCOTLAND", NC_SA),
+    ("Attribution-NonCommercial-ShareAlike 3.0 Inter...", "CC-BY-NC-SA-3.0", NC_SA),
+    ("Attribution-Noncommercial-Share Alike 3.0 Unite...", "CC-BY-NC-SA-3.0", NC_SA),
+    ("Attribution-NoDerivatives 4.0 International", "CC-BY-ND-4.0", ND),
+    ("Attribution-NoDerivs 2.5 Canada", "CC-BY-ND-2.5-CA", ND),
+    ("Attribution-No Derivative Works 2.5 Italy", "CC-BY-ND-2.5-IT", ND),
+    ("Attribution-Noncommercial-No Derivative Works 3.0 Germany", "CC-BY-NC-ND-3.0-DE", NC_ND),
+    ("Attribution-Noncommercial-NoDerivatives 2.0 France", "CC-BY-NC-ND-2.0-FR", NC_ND),
+    ("Attribution-NonCommercial-NoDerivs 3.0 Poland", "CC-BY-NC-ND-3.0-PL", NC_ND),
+    (
+        "Attribution-NonCommercial-NoDerivatives (aka Music Sharing) 3.0 International",
+        "CC-BY-NC-ND-3.0",
+        NC_ND,
+    ),
+    ("Attribution-NonCommercial-NoDerivatives (aka M...", "CC-BY-NC-ND", NC_ND),
+    ("Creative Commons Attribution-NonCommercial-NoDerivatives 4.0", "CC-BY-NC-ND-4.0", NC_ND),
+    ("Music Sharing", "CC-BY-NC-ND", NC_ND),
+    ("CC BY-NC-ND 4.0", "CC-BY-NC-ND-4.0", NC_ND),
+    ("CC-BY-SA-4.0", "CC-BY-SA-4.0", SA),
+    ("http://creativecommons.org/licenses/by-nc-sa/3.0/us/", "CC-BY-NC-SA-3.0-US", NC_SA),
+    ("https://creativecommons.org/licenses/by/4.0/legalcode", "CC-BY-4.0", BY),
+    ("https://creativecommons.org/publicdomain/zero/1.0/", "CC0-1.0", FREE),
+    ("CC0 1.0 Universal", "CC0-1.0", FREE),
+    ("Creative Commons Zero (CC0)", "CC0-1.0", FREE),
+    ("Public Domain Mark 1.0", "CC-PDM-1.0", FREE),
+    ("http://creativecommons.org/publicdomain/mark/1.0/", "CC-PDM-1.0", FREE),
+    ("Public Domain", PUBLIC_DOMAIN, FREE),
+    ("http://creativecommons.org/licenses/publicdomain/", "CC-PDDC", FREE),
+    (
+        "Public Domain / Sound Recording Common Law Protection",
+        "LicenseRef-FMA-Sound-Recording-Common-Law",
+        NOTHING,
+    ),
+    ("FMA-Limited: Download Only", "LicenseRef-FMA-Limited-Download-Only", NOTHING),
+    ("http://freemusicarchive.org/FMA_License", "LicenseRef-FMA-Limited-Download-Only", NOTHING),
+    ("Sampling Plus 1.0", "LicenseRef-CC-Sampling-Plus-1.0", NC),
+    ("NonCommercial Sampling Plus 1.0", "LicenseRef-CC-NC-Sampling-Plus-1.0", NC),
+    (
+        "http://creativecommons.org/licenses/nc-sampling+/1.0/",
+        "LicenseRef-CC-NC-Sampling-Plus-1.0",
+        NC,
+    ),
+    ("Free Art License", "LicenseRef-Free-Art-License", SA),
+    ("Free Art License 1.3", "LAL-1.3", SA),
+    ("GPL-2.0-or-later", "GPL-2.0-or-later", SA),
+    ("GPL-2+", "GPL-2.0-or-later", SA),
+    ("GNU General Public License v3", "GPL-3.0-only", SA),
+    ("Orphan Work", "LicenseRef-Orphan-Work", NOTHING),
+    ("All Rights Reserved", "LicenseRef-All-Rights-Reserved", NOTHING),
+    ("", UNKNOWN, NOTHING),
+    ("  ", UNKNOWN, NOTHING),
+    ("PennSound", UNKNOWN, NOTHING),
+    ("Free Music Philosophy (FMP)", UNKNOWN, NOTHING),
+    ("CopyrightPlus", UNKNOWN, NOTHING),
+    ("ideology.de", UNKNOWN, NOTHING),
+    ("Attribution 3.0 Atlantis", UNKNOWN, NOTHING),
+    ("Attribution 9.9 International", UNKNOWN, NOTHING),
+    ("Attribution-Non...", UNKNOWN, NOTHING),
+    ("Attribution-ShareAlike-NoDerivatives 3.0", UNKNOWN, NOTHING),
+    ("Attribution with all rights reserved", UNKNOWN, NOTHING),
+]
+
+
+def _flags(text: str) -> str:
+    rights = licence_rights(text)
+    held = (
+        rights.redistribute,
+        rights.derivatives,
+        rights.commercial,
+        rights.share_alike,
+        rights.attribution,
+    )
+    return "".join(letter if flag else "." for letter, flag in zip("rdcsa", held, strict=True))
+
+
+@pytest.mark.parametrize(("text", "license_id", "flags"), SPELLINGS)
+def test_every_spelling_has_its_normal_form_and_flags(
+    text: str, license_id: str, flags: str
+) -> None:
+    assert licence_rights(text).license_id == license_id
+    assert _flags(text) == flags
+
+
+@pytest.mark.parametrize("text", [text for text, *_ in SPELLINGS])
+def test_case_and_white_space_change_nothing_but_the_quotation(text: str) -> None:
+    other = f"  {text.upper().replace(' ', '  ')} "
+    assert licence_rights(other).license_id == licence_rights(text).license_id
+
+
+def test_every_licence_in_the_real_metadata_is_understood(shared_data: Path) -> None:
+    with (shared_data / "fma/fma_metadata/tracks.csv").open(encoding="utf-8") as file:
+        rows = csv.reader(file)
+        column = [f"{a}.{b}" for a, b in zip(next(rows), next(rows), strict=True)]
+        place = column.index("track.license")
+        texts = {row[place] for row in rows} - {""}
+    assert len(texts) >= 8
+    assert {text for text in texts if licence_rights(text).license_id == UNKNOWN} == set()
+
+
+@given(st.text())
+def test_what_is_not_understood_grants_nothing(text: str) -> None:
+    rights = licence_rights(text)
+    assert rights.reason
+    if rights.license_id == UNKNOWN:
+        assert _flags(text) == NOTHING
+
+
+@given(
+    st.sampled_from(["", "-NonCommercial", "-Noncommercial"]),
+    st.sampled_from(["", "-ShareAlike", "-Share Alike", "-NoDerivatives", "-NoDerivs"]),
+    st.sampled_from(["1.0", "2.0", "2.5", "3.0", "4.0"]),
+    st.sampled_from(["International", "Generic", "Spain", "United States", "Sweden"]),
+)
+def test_a_title_means_what_its_words_say(nc: str, rest: str, version: str, port: str) -> None:
+    rights = licence_rights(f"Attribution{nc}{rest} {version} {port}")
+    assert rights.commercial == (not nc)
+    assert rights.share_alike == ("hare" in rest)
+    assert rights.derivatives == ("No" not in rest)
+    assert version in rights.license_id
+
+
+def test_policies_take_what_they_say() -> None:
+    by, nc, none = map(licence_rights, ("Attribution", "Attribution-NonCommercial", ""))
+    assert [allows("any", one) for one in (by, nc, none)] == [True, True, True]
+    assert [allows("redistributable", one) for one in (by, nc, none)] == [True, True, False]
+    assert [allows("commercial", one) for one in (by, nc, none)] == [True, False, False]
+    with pytest.raises(BadUsage, match="'most' is none of"):
+        allows("most", by)
+
+
+def test_an_artwork_is_free_once_its_painter_is_dead_for_more_than_70_years() -> None:
+    assert artwork_rights(1940, PainterDates(died=1955), 2026).license_id == PUBLIC_DOMAIN
+    late = artwork_rights(1800, PainterDates(died=1956), 2026)
+    assert (late.license_id, late.redistribute) == (UNKNOWN, False)
+    assert "1956" in late.reason
+
+
+def test_a_work_of_more_than_170_years_is_free_whoever_made_it() -> None:
+    assert artwork_rights(1855, painter_dates(-1, [1855]), 2026).commercial
+    assert not artwork_rights(1856, painter_dates(-1, [1856]), 2026).redistribute
+
+
+def test_two_old_works_free_the_undated_ones_of_their_painter() -> None:
+    assert artwork_rights(-1, painter_dates(-1, [-1, 1850, 1851, 1870]), 2026).redistribute
+    assert not artwork_rights(-1, painter_dates(-1, [-1, 1850, 1870]), 2026).redistribute
+
+
+def test_an_old_year_in_the_title_of_a_modern_work_frees_nothing() -> None:
+    painter = painter_dates(-1, [1666, 1812, 1950])
+    for year in (1666, 1812, 1950, -1):
+        rights = artwork_rights(year, painter, 2026)
+        assert not rights.redistribute
+        assert "contradict" in rights.reason
+
+
+def test_nothing_known_means_protected() -> None:
+    rights = artwork_rights(-1, painter_dates(-1, []), 2026)
+    assert (rights.license_id, rights.redistribute, rights.commercial) == (UNKNOWN, False, False)
+
+
+@given(st.integers(-1, 2026), st.lists(st.integers(-1, 2026), max_size=5), st.integers(2026, 2200))
+def test_what_is_free_stays_free_as_years_pass(year: int, works: list[int], later: int) -> None:
+    painter = painter_dates(-1, [year, *works])
+    if artwork_rights(year, painter, 2026).redistribute:
+        assert artwork_rights(year, painter, later).redistribute
+
+
+def test_the_sample_is_given_away() -> None:
+    assert synthetic_rights().license_id == "CC0-1.0"
+    assert allows("commercial", synthetic_rights())
