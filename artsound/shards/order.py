@@ -101,7 +101,7 @@ def advance(place: Place, total: int, ranks: int, batch: int, taken: int) -> Pla
         return Place(place.epoch, place.position + taken * batch * ranks)
     whole = units(total, 0, ranks, batch)
     if not whole:
-        return Place(place.epoch + 1, 0)
+        return place  # fewer samples than ranks: there is nowhere to go
     epochs, rest = divmod(taken - first, whole)
     return Place(place.epoch + 1 + epochs, rest * batch * ranks)
 

@@ -24,26 +24,43 @@ def mask_of(
 ) -> npt.NDArray[np.bool_]:
     """Which rows fulfil all the conditions, one truth value per row.
 
-    `equals` maps columns to a value or several: text is compared without regard to case, and a
-    column of lists must hold at least one of the values. `where` is one SQL condition over the
-    columns, as polars understands it. Raises BadUsage, one sentence, for an unknown column, a
-    value that no row has, and a condition that cannot be understood.
+    `equals` maps columns to a value or several, of which a row must have one: text is compared
+    without regard to case; a column of lists must hold one of them; a `genre` may be the
+    artwork's or the music's, and with some of both, both must hold. `where` is one SQL condition
+    over the columns, as polars understands it. Raises BadUsage, one sentence, for an unknown
+    column, a value that no row has, and a condition that cannot be understood.
     """
     mask = np.ones(frame.height, dtype=bool)
     for column, wanted in (equals or {}).items():
-        mask &= _equal(frame, column, wanted)
+        for name, values in _by_column(frame, column, _several(wanted)).items():
+            mask &= _equal(frame, name, values)
     if where:
         mask &= _where(frame, where)
     return mask
 
 
-def _equal(frame: pl.DataFrame, column: str, wanted: Any) -> npt.NDArray[np.bool_]:
+def _several(wanted: Any) -> list[Any]:
+    several = isinstance(wanted, Collection) and not isinstance(wanted, str)
+    return list(wanted) if several else [wanted]
+
+
+def _by_column(frame: pl.DataFrame, column: str, values: list[Any]) -> dict[str, list[Any]]:
+    """The values wanted of each column: a `genre` that only the music has is asked of the music."""
+    if column != "genre" or not {"genre", "music_genre"} <= set(frame.columns):
+        return {column: values}
+    own, musical = (
+        set(frame[name].str.to_lowercase().unique()) for name in ("genre", "music_genre")
+    )
+    of_music = [v for v in values if _folded(v) in musical and _folded(v) not in own]
+    found = {"genre": [v for v in values if v not in of_music], "music_genre": of_music}
+    return {name: some for name, some in found.items() if some}
+
+
+def _equal(frame: pl.DataFrame, column: str, values: list[Any]) -> npt.NDArray[np.bool_]:
     if column not in frame.columns:
         near = difflib.get_close_matches(column, frame.columns, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(frame.columns)}."
         raise BadUsage(f"The index has no column {column!r}: {hint}")
-    several = isinstance(wanted, Collection) and not isinstance(wanted, (str, bytes))
-    values = list(wanted) if several else [wanted]
     series = frame[column]
     if isinstance(series.dtype, pl.List):
         inner = pl.element().str.to_lowercase() if series.dtype.inner == pl.String else pl.element()
@@ -74,7 +91,8 @@ def _known_values(series: pl.Series, value: Any) -> str:
     known = [str(item) for item in flat.drop_nulls().unique().sort() if item != ""]
     if not known:
         return "nothing is known there."
-    near = difflib.get_close_matches(str(value), known, n=1)
+    within = [item for item in known if str(value).lower() in item.lower()]
+    near = within or difflib.get_close_matches(str(value), known, n=1)
     if near:
         return f"did you mean {near[0]!r}?"
     more = ", …" if len(known) > 12 else ""

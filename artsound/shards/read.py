@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from artsound.errors import BadData, BadUsage
-from artsound.shards.index import extensions, read_index, read_shard_index, shards_of
+from artsound.errors import BadUsage
+from artsound.shards.index import SPLITS, read_index, read_shard_index, shards_of
+from artsound.shards.pointers import Pointers, pointers_of
 from artsound.shards.query import mask_of
 from artsound.shards.store import Store, open_store
 from artsound.shards.write import Shard
@@ -65,8 +65,11 @@ class Dataset:
         return self.index if len(self) == self.index.height else self.index[self.rows]
 
     def split(self, name: str) -> Dataset:
-        """The samples of one split: train, val or test."""
-        return self.filter(split=name)
+        """The samples of one split, none when it is empty; BadUsage when there is no such split."""
+        mask = self.frame["split"] == name
+        if name not in SPLITS and not mask.any():
+            raise BadUsage(f"There is no split {name!r}: choose one of {', '.join(SPLITS)}.")
+        return self.pick(np.flatnonzero(mask.to_numpy()), f"split={name!r}")
 
     def filter(self, where: str = "", **equals: Any) -> Dataset:
         """The samples that fulfil all conditions.
@@ -93,13 +96,10 @@ class Dataset:
         Members other than .json are the bytes in the shard. Raises IndexError, or BadData when
         the bytes cannot be had or belong to another sample.
         """
-        row = self.index.row(self.rows[_checked(position, len(self))], named=True)
-        names = [name for name in self.members if row[f"{name}_offset"] >= 0]
-        ranges = [
-            (row[f"{name}_offset"], row[f"{name}_offset"] + row[f"{name}_size"]) for name in names
-        ]
-        data = self.store.read_ranges(row["shard"], ranges)
-        return raw_sample(row["key"], dict(zip(names, data, strict=True)), row["shard"])
+        number = _checked(position, len(self))
+        pointers = self.pointers
+        shard = pointers.shards[pointers.shard[number]].name
+        return pointers.sample(number, self.store.read_ranges(shard, pointers.ranges(number)))
 
     def __getitem__(self, position: int) -> dict[str, Any]:
         """The decoded sample at `position`: its fields, and `image` and `audio` as arrays.
@@ -114,33 +114,15 @@ class Dataset:
         return (self[position] for position in range(len(self)))
 
     @cached_property
-    def members(self) -> tuple[str, ...]:
-        """The members that a sample has: jpg, mp3 and json in a build's own shards."""
-        return extensions(self.index)
+    def pointers(self) -> Pointers:
+        """Where the bytes of these samples lie."""
+        return pointers_of(self.frame, self.shards)
 
     def stream(self, **options: Any) -> Stream:
         """A torch IterableDataset of these samples: see `artsound.shards.stream.Stream`."""
         from artsound.shards.stream import open_stream
 
         return open_stream(self, **options)
-
-
-def raw_sample(key: str, members: Mapping[str, bytes], shard: str) -> dict[str, Any]:
-    """One sample as read, its .json parsed; BadData when that belongs to another key."""
-    sample: dict[str, Any] = {"key": key, **members}
-    if "json" in members:
-        try:
-            sample["json"] = json.loads(members["json"])
-        except ValueError as error:
-            raise BadData(f"{shard}: the .json of {key} is damaged: {error}.") from error
-        if isinstance(sample["json"], dict) and sample["json"].get("key", key) != key:
-            raise BadData(f"{shard}: another sample lies where {key} should: the index is stale.")
-    return sample
-
-
-def keys_of(values: Collection[Any]) -> set[str]:
-    """Sample keys as text: track ids given as numbers become six digits."""
-    return {value if isinstance(value, str) else f"{int(value):06d}" for value in values}
 
 
 def _checked(position: int, length: int) -> int:

@@ -1,0 +1,344 @@
+"""Samples for training: one global order, walked by any number of ranks and workers.
+
+    stream = artsound.open("out/shards").split("train").stream(batch_size=16, seed=0)
+    for batch in stream.loader(workers=4): ...
+
+The order is that of `artsound.shards.order`. All state is two integers, the epoch and the position
+in it that all ranks have reached; they are enough to go on anywhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from artsound.errors import BadData, BadUsage
+from artsound.shards import order
+from artsound.shards.decode import Decode, decode
+from artsound.shards.pointers import Pointers
+from artsound.shards.store import Store
+
+if TYPE_CHECKING:
+    from artsound.shards.read import Dataset
+
+log = logging.getLogger(__name__)
+
+Sample = dict[str, Any]
+_SUBSTITUTES = 64  # samples tried in the place of a damaged one before giving up
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a stream does; see `Stream`."""
+
+    batch_size: int = 0
+    shuffle: bool = True
+    seed: int = 0
+    repeat: bool = False
+    rank: int = 0
+    ranks: int = 1
+    decode: Decode | None = None
+    transform: Callable[[Sample], Sample] | None = None
+    collate: Callable[[list[Sample]], Any] | None = None
+    on_error: Literal["raise", "skip"] = "raise"
+    lanes: int = 16
+    window: int = 256
+    ahead: int = 16
+    threads: int = 8
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rank < self.ranks:
+            raise BadUsage(f"rank {self.rank} of {self.ranks} ranks does not exist.")
+        if self.batch_size < 0 or min(self.lanes, self.window, self.ahead, self.threads) < 1:
+            raise BadUsage("batch_size, lanes, window, ahead and threads must be positive.")
+        if self.on_error not in ("raise", "skip"):
+            raise BadUsage(f"on_error is {self.on_error!r}: choose 'raise' or 'skip'.")
+
+
+def open_stream(dataset: Dataset, **options: Any) -> Stream:
+    """The stream of a dataset; rank and ranks are those of torch.distributed unless given."""
+    rank, ranks = _world()
+    known = Options.__dataclass_fields__
+    if unknown := [name for name in options if name not in known]:
+        raise BadUsage(f"stream has no option {unknown[0]!r}: there are {', '.join(known)}.")
+    chosen = Options(**{"rank": rank, "ranks": ranks, **options})
+    return Stream(dataset.store, dataset.pointers, chosen)
+
+
+class Stream(IterableDataset):  # type: ignore[type-arg]
+    """Batches, or single samples, of one rank, made in this process or in a DataLoader's workers.
+
+    Without `decode` a sample is {"key", "jpg": bytes, "mp3": bytes, "json": dict}; with one, see
+    `artsound.shards.decode`. `transform` is applied to each. `batch_size` samples make a batch by
+    `collate` (default: `collate` of this file); 0 gives the samples one by one. The last batch of
+    an epoch may be smaller.
+
+    The order is fixed by `seed`, the epoch and the samples, whatever the number of ranks and
+    workers; every rank gets equally many, and the (fewer than `ranks`) samples left at the end of
+    an epoch fall to nobody. `shuffle=False` keeps the shards' order. `lanes` and `window` (in
+    samples) are part of the order. An iteration goes on where the last one stopped, to the end of
+    the epoch; the next begins the next epoch. With `repeat` it goes on for ever.
+
+    A damaged sample raises BadData, or with on_error="skip" is logged and its place taken by the
+    next good one, so that no rank ever falls behind. `ahead` samples are fetched in advance, over
+    a network by so many `threads`.
+    """
+
+    def __init__(self, store: Store, pointers: Pointers, options: Options) -> None:
+        super().__init__()
+        self.store = store
+        self.pointers = pointers
+        self.options = options
+        self.start = order.Place(0, 0)
+        self.taken = 0
+
+    def __len__(self) -> int:
+        """Batches (or samples) that an iteration from `start` on gives this rank."""
+        if self.options.repeat:
+            raise TypeError("a stream that repeats has no length")
+        return order.units(len(self.pointers), self.start.position, self.options.ranks, self._batch)
+
+    def __iter__(self) -> Iterator[Any]:
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        self.start, self.taken = self._place(self.taken), 0
+        for batch in self._batches(worker, workers):
+            self.taken += 1
+            yield self._finished(batch)
+
+    def state_dict(self, taken: int | None = None) -> dict[str, Any]:
+        """Where this and all other ranks stand: plain numbers and text, for a checkpoint.
+
+        `taken` is how many batches each rank has taken since the iteration began; by default, as
+        many as this object has given. With a DataLoader of your own count them, since its workers
+        run ahead; `loader()` does it for you.
+        """
+        place = self._place(self.taken if taken is None else taken)
+        return {"epoch": place.epoch, "position": place.position, **self._identity()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state, on any number of ranks and workers and with any batch size.
+
+        Takes the same time wherever that is. Raises BadUsage when the state belongs to other
+        samples, or to another order of them.
+        """
+        for name, value in self._identity().items():
+            if state.get(name) != value:
+                raise BadUsage(
+                    f"The state is of a stream with {name} {state.get(name)!r}, this one has "
+                    f"{value!r}: open it with the same samples, seed and order."
+                )
+        epoch, position = state.get("epoch"), state.get("position")
+        if not (isinstance(epoch, int) and isinstance(position, int)) or not (
+            epoch >= 0 and 0 <= position <= len(self.pointers)
+        ):
+            raise BadUsage(f"The state has no such place: epoch {epoch!r}, position {position!r}.")
+        self.start, self.taken = order.Place(epoch, position), 0
+
+    def loader(self, *, workers: int = 0, **options: Any) -> Loader:
+        """A DataLoader over this stream that knows how far it has been consumed.
+
+        `options` go to torch's DataLoader (prefetch_factor, pin_memory, …).
+        """
+        return Loader(self, workers, options)
+
+    @property
+    def _batch(self) -> int:
+        return self.options.batch_size or 1
+
+    def _place(self, taken: int) -> order.Place:
+        return order.advance(self.start, len(self.pointers), self.options.ranks, self._batch, taken)
+
+    def _identity(self) -> dict[str, Any]:
+        """All that fixes the order."""
+        options = self.options
+        identity = {"seed": options.seed, "lanes": options.lanes, "window": options.window}
+        return {
+            "samples": len(self.pointers),
+            "keys": self.pointers.digest,
+            "shuffle": options.shuffle,
+            **(identity if options.shuffle else {}),
+        }
+
+    def _order(self, epoch: int) -> order.Integers:
+        options = self.options
+        if not options.shuffle:
+            return np.arange(len(self.pointers))
+        return order.epoch_order(
+            self.pointers.shard_counts.tolist(),
+            seed=options.seed,
+            epoch=epoch,
+            lanes=options.lanes,
+            window=options.window,
+        )
+
+    def _batches(self, worker: int, workers: int) -> Iterator[list[Sample]]:
+        """The batches that this worker makes, as lists of finished samples."""
+        options, first = self.options, self.start.epoch
+        orders = lru_cache(maxsize=2)(self._order)
+
+        def turns() -> Iterator[tuple[int, int, bool]]:
+            """(epoch, position, whether it ends a batch) of every sample to come."""
+            for epoch, positions in order.walk(
+                self.start, len(self.pointers), rank=options.rank, ranks=options.ranks,
+                worker=worker, workers=workers, batch=self._batch,
+            ):  # fmt: skip
+                if epoch > first and not options.repeat:
+                    return
+                for position in positions.tolist():
+                    yield epoch, position, position == positions[-1]
+
+        def fetch(turn: tuple[int, int, bool]) -> Sample | BadData:
+            try:
+                return self._read(int(orders(turn[0])[turn[1]]))
+            except BadData as error:
+                return error
+
+        batch: list[Sample] = []
+        for (epoch, position, last), raw in self._fetched(turns(), fetch):
+            batch.append(self._good(raw, orders(epoch), epoch, position))
+            if last:
+                yield batch
+                batch = []
+
+    def _fetched(
+        self,
+        turns: Iterable[tuple[int, int, bool]],
+        fetch: Callable[[tuple[int, int, bool]], Sample | BadData],
+    ) -> Iterator[tuple[tuple[int, int, bool], Sample | BadData]]:
+        """Each turn with its sample as read; over a network, `ahead` turns in advance."""
+        if self.store.is_local:
+            for turn in turns:
+                yield turn, fetch(turn)
+            return
+        waiting: deque[tuple[tuple[int, int, bool], Future[Sample | BadData]]] = deque()
+        with ThreadPoolExecutor(self.options.threads) as pool:
+            try:
+                for turn in turns:
+                    waiting.append((turn, pool.submit(fetch, turn)))
+                    if len(waiting) > self.options.ahead:
+                        done, future = waiting.popleft()
+                        yield done, future.result()
+                while waiting:
+                    done, future = waiting.popleft()
+                    yield done, future.result()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _read(self, number: int) -> Sample:
+        shard = self.pointers.shards[self.pointers.shard[number]].name
+        pieces = self.store.read_ranges(shard, self.pointers.ranges(number))
+        return self.pointers.sample(number, pieces)
+
+    def _good(
+        self, raw: Sample | BadData, numbers: order.Integers, epoch: int, position: int
+    ) -> Sample:
+        """The finished sample of a position, or of the next one that is not damaged."""
+        for step in range(_SUBSTITUTES):
+            place = (position + step) % len(numbers)
+            try:
+                if isinstance(raw, BadData):
+                    raise raw
+                return self._decoded(raw, epoch)
+            except BadData as error:
+                if self.options.on_error == "raise":
+                    raise
+                log.warning("Skipped a damaged sample: %s", error)
+            try:
+                raw = self._read(int(numbers[(place + 1) % len(numbers)]))
+            except BadData as error:
+                raw = error
+        raise BadData(
+            f"{_SUBSTITUTES} samples in a row of {self.store.location} are damaged: "
+            "`artsound verify --deep` tells more."
+        )
+
+    def _decoded(self, raw: Sample, epoch: int) -> Sample:
+        options, sample = self.options, raw
+        if options.decode is not None:
+            number = zlib.crc32(raw["key"].encode())
+            draw = int(order.hashed([number], options.seed, epoch, 2)[0]) / 2**64
+            sample = decode(raw, options.decode, draw=draw)
+        return options.transform(sample) if options.transform else sample
+
+    def _finished(self, batch: list[Sample]) -> Any:
+        if not self.options.batch_size:
+            return batch[0]
+        return (self.options.collate or collate)(batch)
+
+
+class Loader:
+    """A DataLoader over a stream, and how many of its batches have been handed out.
+
+    It iterates as the stream does, and has the same state.
+    """
+
+    def __init__(self, stream: Stream, workers: int, options: Mapping[str, Any]) -> None:
+        if options.get("persistent_workers"):
+            raise BadUsage(
+                "Workers start anew each epoch; to keep them, use a stream that repeats."
+            )
+        self.stream = stream
+        self._taken = 0
+        self._loader = DataLoader(stream, batch_size=None, num_workers=workers, **options)
+
+    def __len__(self) -> int:
+        return len(self.stream)
+
+    def __iter__(self) -> Iterator[Any]:
+        self._go(self._place())
+        for batch in self._loader:
+            self._taken += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where all ranks stand after the batches handed out so far."""
+        return self.stream.state_dict(self._taken)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next iteration go on from a state; see `Stream.load_state_dict`."""
+        self.stream.load_state_dict(state)
+        self._taken = 0
+
+    def _place(self) -> order.Place:
+        return self.stream._place(self._taken)
+
+    def _go(self, place: order.Place) -> None:
+        self.stream.start, self.stream.taken, self._taken = place, 0, 0
+
+
+def collate(samples: list[Sample]) -> dict[str, Any]:
+    """A batch as one dict. `image` becomes uint8 [B, 3, H, W]; arrays of one shape are stacked,
+    numbers become tensors, and all else stays a list of B values."""
+    batch: dict[str, Any] = {}
+    for name in samples[0]:
+        values = [sample[name] for sample in samples]
+        first = values[0]
+        if isinstance(first, np.ndarray) and len({value.shape for value in values}) == 1:
+            stacked = torch.from_numpy(np.stack(values))
+            batch[name] = stacked.permute(0, 3, 1, 2).contiguous() if name == "image" else stacked
+        elif isinstance(first, torch.Tensor) and len({value.shape for value in values}) == 1:
+            batch[name] = torch.stack(values)
+        elif isinstance(first, (bool, int, float)):
+            batch[name] = torch.tensor(values)
+        else:
+            batch[name] = values
+    return batch
+
+
+def _world() -> tuple[int, int]:
+    """This process's rank and the number of ranks: torch.distributed's, else the launcher's."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
