@@ -33,6 +33,7 @@ from artsound.storage import (
     read_json,
     read_parquet,
     sha256_file,
+    sync_file_system,
     write_json,
     write_parquet,
 )
@@ -229,6 +230,7 @@ def run_part(
         peak_memory=peak_memory(),
         skipped=False,
     )
+    sync_file_system(workspace.root)  # a marker may not outlive what it vouches for
     _write_marker(workspace, marker, key, result)
     return result
 

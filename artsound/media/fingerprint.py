@@ -88,7 +88,8 @@ class Decimator:
     def add(self, block: np.ndarray) -> None:
         """Take float32 [n, channels]; n must be a multiple of ``factor`` in all but the last."""
         rows = len(block) // self.factor
-        self._parts.append(block[: rows * self.factor].reshape(rows, -1) @ self._taps)
+        if rows:  # the last block may be shorter than one step
+            self._parts.append(block[: rows * self.factor].reshape(rows, -1) @ self._taps)
 
     def fingerprint(self) -> str:
         """The print of all that was added; see audio_fingerprint."""

@@ -153,6 +153,8 @@ def _axes(width: float, height: float, alt: str) -> Iterator[tuple[Axes, io.Stri
         svg = svg.replace(placeholder, variable)
     # The page scales it; the view box keeps its proportions.
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) width="([\d.]+)pt"', rf'\1 style="max-width:{width:.2f}in"', svg, 1)
+    svg = re.sub(
+        r'(<svg[^>]*?) width="([\d.]+)pt"', rf'\1 style="max-width:{width:.2f}in"', svg, count=1
+    )
     label = f'<svg role="img" aria-label="{escape(alt, quote=True)}" '
     buffer.write(svg.replace("<svg ", label, 1))
