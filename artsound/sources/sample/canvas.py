@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFilter
 
-from artsound.sources.sample.colour import RGB, Floats, lab_to_rgb, rgb_to_lab
+from artsound.sources.sample.colour import RGB, Floats, Mood, lab_to_rgb, rgb_to_lab
 
 Size = tuple[int, int]
 Points = list[tuple[float, float]]
@@ -89,6 +90,32 @@ def large(size: Size, colour: RGB, scale: int = 2) -> tuple[Image.Image, ImageDr
 def small(image: Image.Image, scale: int = 2) -> Image.Image:
     """The sheet of `large` at its final size, antialiased."""
     return image.reduce(scale)
+
+
+@dataclass(frozen=True, slots=True)
+class Easel:
+    """A sheet twice the picture's size to draw on, the mood to draw in, and the hand's chance.
+
+    ``w`` and ``h`` are the sheet's own pixels; `picture` brings it to size, edges smoothed.
+    """
+
+    mood: Mood
+    rng: Generator
+    sheet: Image.Image
+    draw: ImageDraw.ImageDraw
+    w: int
+    h: int
+
+    def picture(self) -> Image.Image:
+        """The drawing at the picture's size."""
+        return small(self.sheet)
+
+
+def easel(mood: Mood, rng: Generator, ground: Image.Image) -> Easel:
+    """An easel with a copy of ``ground``, a picture of the final size, already painted on it."""
+    w, h = ground.width * 2, ground.height * 2
+    sheet = ground.resize((w, h))
+    return Easel(mood, rng, sheet, ImageDraw.Draw(sheet), w, h)
 
 
 def curve(points: Points, steps: int = 12) -> Points:

@@ -14,7 +14,9 @@ from artsound.sources.sample import (
     painters_brush,
     painters_cubism,
     painters_fauvism,
-    painters_print,
+    painters_ink,
+    painters_romantic,
+    painters_woodblock,
 )
 from artsound.sources.sample.canvas import Size
 from artsound.sources.sample.colour import Mood
@@ -149,7 +151,7 @@ MANNERS = (
     ),
     Manner(
         "romanticism",
-        painters_print.romanticism,
+        painters_romantic.romanticism,
         (
             Motif("lake", "landscape", ("mountains", "lake", "sky"), ("The Lake", "Far Shore")),
             Motif(
@@ -163,7 +165,7 @@ MANNERS = (
     ),
     Manner(
         "ukiyo-e",
-        painters_print.ukiyo_e,
+        painters_woodblock.ukiyo_e,
         (
             Motif(
                 "wave",
@@ -184,7 +186,7 @@ MANNERS = (
     ),
     Manner(
         "ink and wash painting",
-        painters_print.ink_wash,
+        painters_ink.ink_wash,
         (
             Motif("peaks", "landscape", ("mountains", "fog", "birds"), ("Peaks", "Cloud Range")),
             Motif(

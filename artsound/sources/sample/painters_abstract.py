@@ -118,7 +118,7 @@ def _pour(draw: ImageDraw.ImageDraw, rng: Generator, path: Points, ink: RGB, thi
         if w > 3:
             draw.ellipse([x1 - w / 2, y1 - w / 2, x1 + w / 2, y1 + w / 2], fill=ink)
     for _ in range(int(len(p) * 0.12)):
-        x, y = p[int(rng.integers(len(p)))] + rng.normal(size=2) * thick * 4
+        x, y = (p[int(rng.integers(len(p)))] + rng.normal(size=2) * thick * 4).tolist()
         r = thick * rng.exponential(0.35) + 0.8
         draw.ellipse([x - r, y - r, x + r, y + r], fill=ink)
 
@@ -148,23 +148,23 @@ def action_painting(subject: str, mood: Mood, rng: Generator, size: Size) -> Ima
     for skein in range(9 + int(30 * mood.unrest)):
         ink = inks[skein % len(inks)]
         bends = int(rng.integers(6, 14))
-        x, y = rng.random() * 2 * width, rng.random() * 2 * height
+        px, py = rng.random() * 2 * width, rng.random() * 2 * height
         heading = rng.random() * 2 * math.pi
         turn = rng.choice([-1, 1]) * rng.uniform(0.4, 1.2)
         path: Points = []
         for _ in range(bends):
-            path.append((x, y))
+            path.append((px, py))
             heading += turn * rng.uniform(0.2, 1.2) + rng.normal() * (0.2 + 1.3 * mood.unrest)
             stride = min(width, height) * rng.uniform(0.12, 0.42)
-            x, y = x + stride * math.cos(heading), y + stride * math.sin(heading)
-            if not -0.1 * width < x < 2.1 * width or not -0.1 * height < y < 2.1 * height:
+            px, py = px + stride * math.cos(heading), py + stride * math.sin(heading)
+            if not -0.1 * width < px < 2.1 * width or not -0.1 * height < py < 2.1 * height:
                 heading += math.pi * 0.7
         _pour(draw, rng, path, ink, rng.choice([2.0, 3.5, 6.0, 10.0]))
     for _ in range(int(20 + 260 * mood.unrest)):
-        x, y = rng.random() * 2 * width, rng.random() * 2 * height
+        px, py = rng.random() * 2 * width, rng.random() * 2 * height
         r = 0.8 + rng.exponential(1.6 + 2.2 * mood.unrest)
         ink = inks[int(rng.integers(len(inks)))]
-        draw.ellipse([x - r, y - r, x + r, y + r], fill=ink)
+        draw.ellipse([px - r, py - r, px + r, py + r], fill=ink)
     return grade(relief(small(image), 0.3), mood, strength=0.75)
 
 
