@@ -124,7 +124,7 @@ def read_name(file_name: str, painter: str = "", this_year: int = 2026) -> tuple
             break
     slug = slugify(painter)
     before, mark, after = stem.partition("_")
-    if slug and stem.startswith(f"{slug}_"):
+    if slug and slugify(stem[: len(slug)]) == slug and stem[len(slug) :][:1] == "_":
         after = stem[len(slug) + 1 :]
     elif not mark:
         before, after = "", stem
@@ -263,12 +263,16 @@ class _Graph:
         if rows and not rows[0][0].strip().isdecimal():
             rows = rows[1:]
         try:
-            return pl.DataFrame(
+            nodes = pl.DataFrame(
                 {"index": [int(row[0]) for row in rows], "name": [row[1] for row in rows]},
                 schema={"index": pl.Int64, "name": pl.String},
             )
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise BadData(f"{where} is not a table of index,name: {error}.") from error
+        repeated = nodes.filter(nodes["index"].is_duplicated())
+        if not repeated.is_empty():
+            raise BadData(f"{where} gives index {repeated['index'][0]} twice.")
+        return nodes
 
     def _numbers(self, path: str, columns: list[str]) -> pl.DataFrame:
         data = read_file(self.root, self.box, self.prefix + path, TABLE_LIMIT)

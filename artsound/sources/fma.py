@@ -123,8 +123,9 @@ def clean_text(text: str) -> str:
         parser.feed(text)
         parser.close()
         text = "".join(parser.words)
-    # Some fields were escaped twice ("&amp;amp;").
-    return " ".join(html.unescape(text).split()) if "&" in text else " ".join(text.split())
+    for _ in range(2):  # some fields were escaped twice ("&amp;amp;")
+        text = html.unescape(text) if "&" in text else text
+    return " ".join(text.split())
 
 
 def _read_table(root: Path, files: pl.DataFrame) -> pl.DataFrame:

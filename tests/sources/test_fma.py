@@ -1,0 +1,221 @@
+"""The FMA's tables read into tracks: genres, lists, dates, HTML, audio files, broken tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_sources import COLUMNS, GENRES, fma_files, table, tracks_csv, write_files, write_zip
+
+from artsound.errors import ArtSoundError, BadData
+from artsound.sources.fma import clean_text, list_source, parse_list, read_tracks
+
+ROWS = [
+    {
+        "track_id": 2,
+        "track.title": "Rock &amp; <i>Roll</i>",
+        "artist.name": "AWOL",
+        "artist.id": "1",
+        "album.title": "A Way\nOf Life",
+        "album.date_released": "2009-01-05 00:00:00",
+        "track.date_recorded": "2001-01-01",
+        "track.genre_top": "",
+        "track.genres": "[58, 4]",
+        "track.genres_all": "[58, 4, 45, 12]",
+        "track.tags": "['lo-fi', \"drum'n'bass\"]",
+        "track.listens": "1293.0",
+        "track.language_code": "en",
+        "track.license": "Attribution",
+    },
+    {"track_id": 140, "set.split": "validation", "set.subset": "large", "track.genres": "[]"},
+    {
+        "track_id": 99_999,
+        "set.split": "",
+        "track.genre_top": "Jazz",
+        "track.genres": "[999]",
+        "track.date_recorded": "1959-03-02",
+        "album.date_released": "NaT",
+    },
+]
+
+
+def _read(root: Path, subset: str = "large") -> pl.DataFrame:
+    return read_tracks(root, list_source(root, subset), subset, 2026)
+
+
+def test_rows_are_read_joined_and_cleaned(tmp_path: Path) -> None:
+    write_files(tmp_path, fma_files(ROWS, {2: b"sound", 99_999: b"sound"}))
+    first, bare, last = _read(tmp_path).rows(named=True)
+    assert first["title"] == "Rock & Roll"
+    assert (first["artist"], first["artist_id"]) == ("AWOL", 1)
+    assert first["album"] == "A Way Of Life"
+    assert first["year"] == 2009
+    assert first["genre"] == "Rock"
+    assert first["genres"] == ["Thrash", "Jazz", "Loud-Rock", "Rock"]
+    assert first["tags"] == ["lo-fi", "drum'n'bass"]
+    assert (first["listens"], first["language"]) == (1293, "en")
+    assert (first["split"], first["license"]) == ("train", "Attribution")
+    assert first["name"] == "fma_large/000/000002.mp3"
+    assert (bare["split"], bare["subset"], bare["name"]) == ("val", "large", "")
+    assert (bare["artist_id"], bare["year"], bare["listens"]) == (-1, -1, -1)
+    assert (bare["title"], bare["genre"], bare["genres"], bare["tags"]) == ("", "", [], [])
+    assert (last["split"], last["genre"], last["genres"]) == ("", "Jazz", ["Jazz"])
+    assert last["year"] == 1959
+    assert last["name"] == "fma_large/099/099999.mp3"
+
+
+def test_folders_zips_and_one_zip_of_all_read_the_same(tmp_path: Path) -> None:
+    files = fma_files(ROWS, {2: b"sound"})
+    folder = write_files(tmp_path / "folder", files)
+    zips = tmp_path / "zips"
+    for kind in ("fma_metadata", "fma_large"):
+        inside = {name: data for name, data in files.items() if name.startswith(kind)}
+        write_zip(zips / f"{kind}.zip", inside)
+    archive = write_zip(tmp_path / "all.zip", {f"fma/{name}": data for name, data in files.items()})
+    facts = pl.exclude("box", "name", "stamp")
+    assert _read(folder).select(facts).equals(_read(zips).select(facts))
+    assert _read(folder).select(facts).equals(_read(archive).select(facts))
+    assert _read(zips)["box"].to_list() == ["fma_large.zip", "", ""]
+
+
+def test_clips_come_from_the_largest_set_and_whole_tracks_only_when_asked_for(
+    tmp_path: Path,
+) -> None:
+    files = fma_files(ROWS, {})
+    for kind in ("small", "large", "full"):
+        files[f"fma_{kind}/000/000002.mp3"] = kind.encode()
+    files["fma_full/000/000140.mp3"] = b"whole"
+    write_files(tmp_path, files)
+    assert _read(tmp_path)["name"].to_list() == ["fma_large/000/000002.mp3", "", ""]
+    assert _read(tmp_path, "full")["name"].to_list() == [
+        "fma_full/000/000002.mp3",
+        "fma_full/000/000140.mp3",
+        "",
+    ]
+
+
+def test_an_unneeded_broken_zip_does_no_harm(tmp_path: Path) -> None:
+    write_files(tmp_path, {**fma_files(ROWS, {2: b"x"}), "fma_full.zip": b"PK\x03\x04 half"})
+    assert _read(tmp_path)["name"][0] != ""
+
+
+@pytest.mark.parametrize(
+    ("text", "items"),
+    [
+        ("", []),
+        ("[]", []),
+        ("['a', 'b c']", ["a", "b c"]),
+        ("[philly, kurt vile]", ["philly", "kurt vile"]),
+        ("[\"it's\", 'say \"x\"', 'a\\'b']", ["it's", 'say "x"', "a'b"]),
+        ("['rock &amp; roll']", ["rock & roll"]),
+        ("__import__('os').system('true')", ["__import__(", "os", ").system(", "true", ")"]),
+    ],
+)
+def test_lists_are_parsed_without_evaluating_them(text: str, items: list[str]) -> None:
+    assert parse_list(text) == items
+
+
+@given(st.lists(st.text(st.characters(categories=["L", "N"]), min_size=1)))
+def test_lists_printed_by_python_come_back(items: list[str]) -> None:
+    assert parse_list(repr(items)) == items
+
+
+@given(st.text())
+def test_cleaning_leaves_one_line_and_never_fails(text: str) -> None:
+    assert "\n" not in clean_text(text)
+    assert parse_list(text) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("<p>One<br>two</p>", "One two"),
+        ("a < b & c > d", "a < b & c > d"),
+        ("I <3 you", "I <3 you"),
+        ("Tom &amp;amp; Jerry", "Tom & Jerry"),
+        ("<a href='x'>link</a>", "link"),
+        ("  odd \t spaces ", "odd spaces"),
+    ],
+)
+def test_html_is_reduced_to_its_text(text: str, plain: str) -> None:
+    assert clean_text(text) == plain
+
+
+def _without(column: str) -> bytes:
+    return tracks_csv(ROWS, [name for name in COLUMNS if name != column])
+
+
+def test_optional_columns_may_be_missing(tmp_path: Path) -> None:
+    files = fma_files(ROWS, {2: b"x"})
+    columns = [name for name in COLUMNS if name not in ("artist.id", "track.tags")]
+    write_files(tmp_path, {**files, "fma_metadata/tracks.csv": tracks_csv(ROWS, columns)})
+    assert _read(tmp_path)["artist_id"].to_list() == [-1, -1, -1]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "sentence"),
+    [
+        ("tracks.csv", _without("track.license"), "lacks the column track.license"),
+        ("tracks.csv", b"track_id,title\n2,Food\n", "three header lines"),
+        ("tracks.csv", b"", "three header lines"),
+        ("tracks.csv", b"\xff\xfe\x00", "three header lines"),
+        ("tracks.csv", tracks_csv([]), "lists no track"),
+        ("tracks.csv", tracks_csv([{"track_id": "two"}]), "not a number of six digits"),
+        ("tracks.csv", tracks_csv([{"track_id": 1_000_000}]), "not a number of six digits"),
+        ("tracks.csv", tracks_csv([{"track_id": 2}, {"track_id": 2}]), "lists track 2 twice"),
+        ("tracks.csv", tracks_csv(ROWS) + b"3,caf\xe9" + b"," * 15 + b"\n", "is broken"),
+        ("tracks.csv", tracks_csv(ROWS) + b'3,"never closed', "is broken"),
+        ("genres.csv", b"id,name\n1,Rock\n", "not FMA's table of genres"),
+        ("genres.csv", table([*GENRES, ("x", 1, 0, "Odd", 1)]), "not FMA's table of genres"),
+    ],
+)
+def test_a_broken_table_is_told_in_one_sentence(
+    tmp_path: Path, name: str, data: bytes, sentence: str
+) -> None:
+    write_files(tmp_path, {**fma_files(ROWS, {2: b"x"}), f"fma_metadata/{name}": data})
+    with pytest.raises(BadData, match=sentence) as caught:
+        _read(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_metadata_is_told(tmp_path: Path) -> None:
+    write_files(tmp_path, {"fma_large/000/000002.mp3": b"x"})
+    with pytest.raises(BadData, match=r"not the FMA: it has no tracks\.csv"):
+        _read(tmp_path)
+
+
+@given(st.data())
+def test_a_damaged_table_is_read_or_told(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    root = tmp_path_factory.mktemp("fuzz")
+    damaged = bytearray(tracks_csv(ROWS))
+    for _ in range(data.draw(st.integers(1, 5))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    write_files(root, {**fma_files(ROWS, {}), "fma_metadata/tracks.csv": bytes(damaged)})
+    try:
+        found = _read(root)
+    except ArtSoundError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+    else:
+        assert not any(found.null_count().row(0))
+
+
+def test_a_circle_among_the_genres_ends(tmp_path: Path) -> None:
+    circle = table([GENRES[0], (1, 0, 2, "A", 1), (2, 0, 1, "B", 1)])
+    rows = [{"track_id": 5, "track.genres": "[1]"}]
+    write_files(tmp_path, {**fma_files(rows, {}), "fma_metadata/genres.csv": circle})
+    assert _read(tmp_path)["genres"].to_list() == [["A", "B"]]
+
+
+def test_the_real_metadata_is_read_whole(shared_data: Path) -> None:
+    found = _read(shared_data / "fma")
+    assert found.height == 25_014
+    assert found.filter(pl.col("name") != "").height == 38
+    assert not any(found.null_count().row(0))
+    assert found.filter(pl.col("genre") == "").is_empty()
+    splits = dict(found["split"].value_counts().iter_rows())
+    assert splits == {"train": 19_928, "val": 2_505, "test": 2_575, "": 6}
