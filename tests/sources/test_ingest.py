@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tiny_sources import (
+    artgraph_files,
+    clip,
+    fma_files,
+    picture,
+    tracks_csv,
+    write_files,
+    write_zip,
+)
 
-from artsound.recipe import Recipe, Sources
+from artsound.errors import BadData, BadUsage
+from artsound.recipe import Audio, Images, Recipe, Rights, Run, Sources
 from artsound.sources import ingest
 from artsound.stage import StageReport, run_stage
-from artsound.storage import Workspace, read_parquet
+from artsound.storage import Workspace, read_parquet, sha256_bytes
+
+BY, NC = "Attribution 3.0 International", "Attribution-NonCommercial 3.0 International"
+OLD, NEW = "old-master_castle-1800.jpg", "new-master_tower-1960.jpg"
 
 
 @pytest.fixture(scope="module")
@@ -36,3 +52,238 @@ def test_the_real_files_give_every_painting_and_clip_and_account_for_the_rest(
     assert report.items_in == report.items_out + rejects.num_rows
     assert set(rejects["reason"].to_pylist()) == {"no-audio-here"}
     assert set(rejects["kind"].to_pylist()) == {"filtered"}
+
+
+def test_the_real_files_carry_their_rights(
+    real: tuple[Workspace, Recipe, StageReport],
+) -> None:
+    workspace = real[0]
+    tracks = read_parquet(workspace.catalog / "tracks.parquet", "track").to_pylist()
+    by_id = {track["track_id"]: track for track in tracks}
+    assert by_id[2]["license_id"] == "CC-BY-NC-SA-3.0-US"
+    assert by_id[900_008]["license_id"] == "GPL-2.0-or-later"
+    assert by_id[368]["license_id"] == "unknown"
+    assert not by_id[368]["redistribute"]
+    artworks = read_parquet(workspace.catalog / "artworks.parquet", "artwork").to_pylist()
+    free = {artwork["painter"] for artwork in artworks if artwork["redistribute"]}
+    held = {artwork["painter"] for artwork in artworks if not artwork["redistribute"]}
+    assert {"Anthony van Dyck", "Katsushika Hokusai"} <= free
+    assert {"Paul Klee", "Wassily Kandinsky"} <= held
+    assert all(artwork["rights_reason"] for artwork in artworks)
+
+
+def test_kept_media_are_the_original_bytes(
+    real: tuple[Workspace, Recipe, StageReport], shared_data: Path
+) -> None:
+    workspace = real[0]
+    for row in read_parquet(workspace.catalog / "tracks.parquet", "track").to_pylist():
+        number = f"{row['track_id']:06d}"
+        original = shared_data / f"fma/fma_large/{number[:3]}/{number}.mp3"
+        assert workspace.path(row["audio_path"]).read_bytes() == original.read_bytes()
+
+
+def _sources(root: Path, **changes: bytes | None) -> dict[str, Any]:
+    """A small source of each kind below `root`: what the recipe's `sources` needs."""
+    images = {OLD: picture(1), NEW: picture(2)}
+    rows = [
+        {"track_id": 2, "track.license": BY},
+        {"track_id": 5, "track.license": NC},
+        {"track_id": 7, "track.license": ""},
+        {"track_id": 9, "track.license": BY},
+    ]
+    clips = {number: clip(number) for number in (2, 5, 7)}
+    files = {
+        **{f"artgraph/{name}": data for name, data in artgraph_files([OLD, NEW], images).items()},
+        **{f"fma/{name}": data for name, data in fma_files(rows, clips).items()},
+    }
+    for name, data in changes.items():
+        if data is None:
+            del files[name]
+        else:
+            files[name] = data
+    write_files(root, files)
+    return {"artgraph": str(root / "artgraph"), "fma": str(root / "fma")}
+
+
+def _ingest(root: Path, sources: dict[str, Any], **sections: Any) -> tuple[Any, Any, Any, Any]:
+    """Artworks, tracks, rejects by item, and the report of a run into `root`/out."""
+    workspace = Workspace(root / "out")
+    recipe = Recipe(sources=Sources(**sources), **sections)
+    report = run_stage(ingest.STAGE, workspace, recipe)
+    rejects = read_parquet(workspace.catalog / "rejects.parquet", "reject").to_pylist()
+    assert report.items_in == report.items_out + len(rejects)
+    assert report.filtered == sum(reject["kind"] == "filtered" for reject in rejects)
+    return (
+        read_parquet(workspace.catalog / "artworks.parquet", "artwork").to_pylist(),
+        read_parquet(workspace.catalog / "tracks.parquet", "track").to_pylist(),
+        {reject["item_id"]: (reject["kind"], reject["reason"]) for reject in rejects},
+        report,
+    )
+
+
+def test_every_row_comes_out_or_is_accounted_for(tmp_path: Path) -> None:
+    broken = {
+        "fma/fma_large/000/000005.mp3": b"<html>404</html>",
+        "artgraph/imagesf2/" + NEW: picture(2)[:900],
+    }
+    artworks, tracks, rejects, report = _ingest(tmp_path, _sources(tmp_path, **broken))
+    assert [artwork["artwork_id"] for artwork in artworks] == [OLD]
+    assert [track["track_id"] for track in tracks] == [2, 7]
+    assert rejects["000009"] == ("filtered", "no-audio-here")
+    assert rejects["000005"][0] == rejects[NEW][0] == "failed"
+    assert rejects["000005"][1].startswith("audio-")
+    assert rejects[NEW][1].startswith("image-")
+    assert report.extra["tracks_in"] == 4
+    assert tracks[0]["audio_sha256"] == sha256_bytes(clip(2))
+    assert tracks[0]["source"] == "fma"
+
+
+def test_an_image_that_the_mapping_names_but_is_absent_is_a_fault(tmp_path: Path) -> None:
+    sources = _sources(tmp_path, **{"artgraph/imagesf2/" + NEW: None})
+    _, _, rejects, report = _ingest(tmp_path, sources)
+    assert rejects[NEW] == ("failed", "image-absent")
+    assert report.failed == 1
+
+
+def test_a_clip_of_an_unreadable_zip_member_is_a_fault_and_the_rest_goes_on(tmp_path: Path) -> None:
+    sources = _sources(tmp_path, **{"fma/fma_large/000/000005.mp3": None})
+    path = write_zip(tmp_path / "fma/fma_small.zip", {"fma_small/000/000005.mp3": clip(5)})
+    data = bytearray(path.read_bytes())
+    data[2000:2100] = bytes(100)
+    path.write_bytes(data)
+    _, tracks, rejects, _ = _ingest(tmp_path, sources)
+    assert rejects["000005"] == ("failed", "file-damaged")
+    assert [track["track_id"] for track in tracks] == [2, 7]
+
+
+@pytest.mark.parametrize(
+    ("policy", "artworks", "tracks"),
+    [
+        ("any", [NEW, OLD], [2, 5, 7]),
+        ("redistributable", [OLD], [2, 5]),
+        ("commercial", [OLD], [2]),
+    ],
+)
+def test_a_rights_policy_takes_only_what_it_may(
+    tmp_path: Path, policy: Any, artworks: list[str], tracks: list[int]
+) -> None:
+    found = _ingest(tmp_path, _sources(tmp_path), rights=Rights(policy=policy))
+    assert [artwork["artwork_id"] for artwork in found[0]] == artworks
+    assert [track["track_id"] for track in found[1]] == tracks
+    for item in {"000005", "000007", NEW} & found[2].keys():
+        assert found[2][item] == ("filtered", "rights-policy")
+
+
+def test_a_limit_reads_ids_up_to_the_last_track_it_takes(tmp_path: Path) -> None:
+    sources = _sources(tmp_path, **{"fma/fma_large/000/000002.mp3": None})
+    _, tracks, rejects, report = _ingest(tmp_path, {**sources, "limit": 1})
+    assert [track["track_id"] for track in tracks] == [5]
+    assert rejects == {"000002": ("filtered", "no-audio-here")}
+    assert report.extra["tracks_in"] == 2
+
+
+def test_a_limit_spreads_the_artworks_over_the_list(
+    real: tuple[Workspace, Recipe, StageReport], tmp_path: Path
+) -> None:
+    from artsound.sources.staging import plan
+
+    sources = real[1].sources.model_copy(update={"limit": 20})
+    recipe = real[1].model_copy(update={"sources": sources})
+    parts = plan(Workspace(tmp_path), recipe)
+    counts = Counter()
+    for part in parts:
+        counts[part.inputs["rows"]] += part.items
+    assert counts["artworks"] == 80
+    assert counts["tracks"] == 20
+
+
+def test_duplicates_share_a_cluster_and_go_when_the_recipe_says_so(tmp_path: Path) -> None:
+    twins = {
+        "artgraph/imagesf2/" + NEW: picture(1, (320, 280), "PNG"),
+        "fma/fma_large/000/000007.mp3": clip(5),
+    }
+    sources = _sources(tmp_path, **twins)
+    artworks, tracks, _, report = _ingest(tmp_path / "kept", sources)
+    assert [artwork["cluster"] for artwork in artworks] == [NEW, NEW]
+    assert [track["cluster"] for track in tracks] == ["000002", "000005", "000005"]
+    assert report.extra["tracks_near_duplicate"] == 1
+    artworks, tracks, rejects, _ = _ingest(
+        tmp_path / "dropped",
+        sources,
+        images=Images(near_duplicates="drop"),
+        audio=Audio(near_duplicates="drop"),
+    )
+    assert [artwork["artwork_id"] for artwork in artworks] == [NEW]
+    assert [track["track_id"] for track in tracks] == [2, 5]
+    assert rejects["000007"] == rejects[OLD] == ("filtered", "near-duplicate")
+
+
+def test_a_second_run_does_nothing_and_a_changed_file_only_its_part(tmp_path: Path) -> None:
+    sources, run = _sources(tmp_path), Run(part_size=1)
+    first = _ingest(tmp_path, sources, run=run)[3]
+    again = _ingest(tmp_path, sources, run=run)[3]
+    assert again.parts_skipped == again.parts == first.parts
+    assert again.files == first.files
+    changed = tmp_path / "fma/fma_large/000/000005.mp3"
+    changed.write_bytes(clip(55))
+    os.utime(changed, (1, 1))
+    third = _ingest(tmp_path, sources, run=run)[3]
+    assert third.parts_skipped == third.parts - 1
+    assert third.files != first.files
+
+
+def test_the_size_of_parts_and_the_kind_of_source_change_no_byte(tmp_path: Path) -> None:
+    sources = _sources(tmp_path)
+    whole = _ingest(tmp_path / "whole", sources)[3]
+    parted = _ingest(tmp_path / "parted", sources, run=Run(part_size=1))[3]
+    packed = {}
+    for kind in ("artgraph", "fma"):
+        folder = tmp_path / kind
+        files = {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
+        packed[kind] = str(write_zip(tmp_path / f"{kind}.zip", files))
+    zipped = _ingest(tmp_path / "zipped", packed)[3]
+    assert whole.files == parted.files == zipped.files
+
+
+def test_no_usable_track_is_told_with_the_reasons(tmp_path: Path) -> None:
+    sources = _sources(tmp_path)
+    with pytest.raises(BadData, match="has no usable track: 3 × rights-policy"):
+        _ingest(
+            tmp_path,
+            {**sources, "fma": str(write_files(tmp_path / "nc", _only(NC)))},
+            rights=Rights(policy="commercial"),
+        )
+    silent = write_files(
+        tmp_path / "none", {"fma_metadata/tracks.csv": tracks_csv([{"track_id": 3}])}
+    )
+    write_files(silent, {"fma_metadata/genres.csv": fma_files([], {})["fma_metadata/genres.csv"]})
+    with pytest.raises(BadData, match="has no usable track: 1 × no-audio-here"):
+        _ingest(tmp_path, {**sources, "fma": str(silent)})
+    noise = write_files(tmp_path / "noise", fma_files([{"track_id": 3}], {3: b"noise"}))
+    with pytest.raises(BadData, match="No track could be used: 1 × audio-"):
+        _ingest(tmp_path, {**sources, "fma": str(noise)})
+
+
+def _only(licence: str) -> dict[str, bytes]:
+    rows = [{"track_id": number, "track.license": licence} for number in (2, 5, 7)]
+    return fma_files(rows, dict.fromkeys((2, 5, 7), b"x"))
+
+
+def test_sources_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    sources = _sources(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("notes")
+    for changes, kind, sentence in (
+        ({"artgraph": str(tmp_path / "nowhere")}, BadUsage, "does not exist"),
+        ({"fma": str(tmp_path / "empty")}, BadData, "is empty"),
+        ({"fma": str(tmp_path / "notes.txt")}, BadData, "is not a zip"),
+        ({"artgraph": sources["fma"]}, BadData, "is not ArtGraph"),
+        ({"fma": sources["artgraph"]}, BadData, "is not the FMA"),
+    ):
+        with pytest.raises(kind, match=sentence):
+            _ingest(tmp_path, {**sources, **changes})
+    assert not (tmp_path / "out/catalog").exists()
