@@ -1,14 +1,17 @@
 """From a genre and a point of the affect plane to a score.
 
-What the point decides follows the findings listed in the project's notes on music and emotion:
-arousal sets tempo, density of onsets, loudness, brightness, percussion, drive and articulation;
-valence sets the mode, the consonance and the height of the pitches. The genre decides the rest.
+Arousal sets tempo, density of onsets, loudness, brightness, percussion, overdrive and articulation;
+valence sets the mode, the consonance and the height of the pitches: the cues by which listeners
+match music to colours (Palmer, Schloss, Xu & Prado-León, PNAS 2013, 10.1073/pnas.1212562110;
+Whiteford, Schloss, Helwig & Palmer, i-Perception 2018, 10.1177/2041669518808535). The genre decides
+the rest.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -71,29 +74,32 @@ def compose(
     )
 
 
+@dataclass(frozen=True, slots=True)
 class _Plan:
-    """What all parts of one clip share."""
+    """What all parts of one clip share. `level` 0 calm, 1 middling, 2 wild; `clock` gives the
+    seconds at a step counted from the start; `home` is the last chord."""
 
-    def __init__(
-        self,
-        genre: Genre,
-        level: int,
-        bars: int,
-        steps: int,
-        clock: Callable[[float], float],
-        tonic: int,
-        chords: list[Chord],
-        home: Chord,
-        valence: float,
-        arousal: float,
-        rng: np.random.Generator,
-    ) -> None:
-        self.genre, self.level, self.bars, self.steps, self.clock = genre, level, bars, steps, clock
-        self.tonic, self.chords, self.home = tonic, chords, home
-        self.valence, self.arousal, self.rng = valence, arousal, rng
-        # Low and dark to high and light, an octave and a half in all.
-        self.lift = 9.0 * valence + 1.5 * arousal
-        self.gate = 1.0 - 0.15 * (arousal + 1)
+    genre: Genre
+    level: int
+    bars: int
+    steps: int
+    clock: Callable[[float], float]
+    tonic: int
+    chords: list[Chord]
+    home: Chord
+    valence: float
+    arousal: float
+    rng: np.random.Generator
+
+    @property
+    def lift(self) -> float:
+        """Semitones from dark and low to light and high: an octave and a half in all."""
+        return 9.0 * self.valence + 1.5 * self.arousal
+
+    @property
+    def gate(self) -> float:
+        """Share of its time that a note sounds: from legato to detached."""
+        return 1.0 - 0.15 * (self.arousal + 1)
 
     def note(self, at: float, steps: float, pitch: float, force: float, gate: float = 1.0) -> Note:
         """A note `steps` long at step `at`, placed and struck as a player would."""
@@ -148,7 +154,7 @@ def _comp_part(plan: _Plan, comp: Comp) -> Part:
     events = _events(pattern)
     if not events:
         return Part(comp.voice, comp.voice, (), comp.level)
-    sustained = not any(symbol not in "Cc.1" for symbol in pattern) and pattern.count(".") > 12
+    sustained = len(events) == 1  # one chord a bar: joined to the next, however wild
     gate = comp.gate if sustained else comp.gate * plan.gate
     centre = 60 + comp.register + plan.lift * 0.8
     voiced: Chord = ()
@@ -243,6 +249,10 @@ def _contour(plan: _Plan, count: int) -> list[int]:
     return [int(s) for s in size * plan.rng.choice([-1, 1], count)]
 
 
+def _nearest(pitches: list[int], to: int) -> int:
+    return min(pitches, key=lambda pitch: (abs(pitch - to), pitch))
+
+
 def _lead_part(plan: _Plan, scale: Chord, key_scale: Chord) -> Part:
     """A melody in phrases of four bars, A A' B A', on chord notes where the beat is strong."""
     beats = plan.steps / 4
@@ -268,19 +278,19 @@ def _lead_part(plan: _Plan, scale: Chord, key_scale: Chord) -> Part:
             onsets = onsets[: max(2, len(onsets) * 2 // 3)]  # phrases breathe at their ends
         ends = [*onsets[1:], plan.steps]
         for i, (at, end) in enumerate(zip(onsets, ends, strict=True)):
-            rung = int(np.argmin([abs(p - pitch) for p in ladder])) + contour[i]
+            rung = ladder.index(_nearest(ladder, pitch)) + contour[i]
             if not 0 <= rung < len(ladder):
                 rung -= 2 * contour[i]
-            pitch = ladder[int(np.clip(rung, 0, len(ladder) - 1))]
+            aim = ladder[int(np.clip(rung, 0, len(ladder) - 1))]
             if at % 4 == 0 or end - at >= 4:
-                pitch = min(anchors, key=lambda p: (abs(p - pitch), p))
+                moving = [p for p in anchors if p != pitch or contour[i] == 0]
+                aim = _nearest(moving or anchors, aim)
+            pitch = aim
             length = min(end - at, 8 if plan.arousal < 0 else 6)
             arch = 0.85 + 0.15 * np.sin(np.pi * at / plan.steps)
             force = arch * (1.1 if at % 4 == 0 else 0.95)
             notes.append(plan.note(bar * plan.steps + at, length, pitch, force, plan.gate))
-    ending = min(
-        (p for p in range(low, high + 1) if p % 12 == plan.tonic), key=lambda p: (abs(p - pitch), p)
-    )
+    ending = _nearest([p for p in range(low, high + 1) if p % 12 == plan.tonic], pitch)
     start = plan.clock(plan.bars * plan.steps)
     notes.append(plan.human(start, _ENDING - 0.6, ending, 0.9))
     genre = plan.genre

@@ -17,8 +17,9 @@ Levels = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Comp:
-    """An accompanying part: `register` in semitones from the middle, `gate` the share of a step
-    that sounds, `strum` the seconds between the strings of a chord, `power` for root and fifth alone."""
+    """An accompanying part: `register` in semitones from the middle, `gate` the share of a note's
+    time that sounds, `strum` the seconds between the strings of a chord, `power` for root and fifth
+    alone."""
 
     voice: str
     patterns: Levels
@@ -94,7 +95,8 @@ GENRES: tuple[Genre, ...] = (
         minor=("i bVI bVII i", "i i iv bVI", "i bII i bVII"),
         comps=(
             Comp("electric guitar", ("1... 2... 3... 2...", "C.C. C.C. C.C. C.C.",
-                                     "CccC ccCc cCcc CcCc"), 0.75, -7, 0.85, 0.006, 0.15, True, power=True),
+                                     "CccC ccCc cCcc CcCc"),
+                 0.75, -7, 0.85, 0.006, 0.15, True, power=True),
             Comp("electric guitar", ("C... .... .... ....", "C... .... C... ..C.",
                                      "C... ..C. .... C..."), 0.5, -2, 1.0, 0.01, 0.2, True),
         ),
