@@ -34,8 +34,7 @@ def write_sample(folder: Path, seed: int = 0) -> SamplePaths:
     """
     paths = SamplePaths(folder / "artgraph", folder / "fma")
     marker = folder / MARKER
-    code = digest([sha256_file(file) for file in sorted(Path(__file__).parent.glob("*.py"))])
-    made = {"seed": seed, "code": code, "complete": True}
+    made = sample_marker(seed)
     found = _read(marker)
     if found == made:
         return paths
@@ -50,6 +49,12 @@ def write_sample(folder: Path, seed: int = 0) -> SamplePaths:
     write_fma(folder, seed=seed)
     write_json(marker, made)
     return paths
+
+
+def sample_marker(seed: int) -> dict[str, object]:
+    """What the marker of a finished sample says: its seed, and a digest of the code behind it."""
+    code = digest([sha256_file(file) for file in sorted(Path(__file__).parent.glob("*.py"))])
+    return {"seed": seed, "code": code, "complete": True}
 
 
 def _read(marker: Path) -> object:

@@ -77,10 +77,10 @@ FAULTS = {17: "html", 31: "cut", 45: "cmyk", 59: "thumbnail", 73: "absent", 87: 
 COPIED = 87 - 2 * len(MANNERS)
 
 # ArtGraph's emotions are those of ArtEmis; each is given to the corner where its viewers put it.
-EMOTIONS: dict[str, tuple[str, str]] = {
+EMOTIONS: dict[str, tuple[str, ...]] = {
     "bright wild": ("excitement", "amusement"),
     "dark wild": ("anger", "fear"),
-    "dark calm": ("sadness", "fear"),
+    "dark calm": ("sadness",),
     "bright calm": ("contentment", "awe"),
 }
 
@@ -119,8 +119,8 @@ def emotions(valence: float, arousal: float) -> tuple[str, ...]:
     reach = max(abs(valence), abs(arousal))
     if reach < 0.2:
         return ("something else",)
-    first, second = EMOTIONS[corner(valence, arousal)]
-    return (first, second) if reach > 0.75 else (first,)
+    felt = EMOTIONS[corner(valence, arousal)]
+    return felt if reach > 0.75 else felt[:1]
 
 
 def _title(motif: Motif, mood: str, rng: random.Random) -> str:
