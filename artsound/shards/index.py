@@ -8,7 +8,6 @@ WebDataset holds at least `key`, `split`, `shard` and the offset and size of eve
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,12 +15,20 @@ from typing import Any
 
 import jsonschema
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from artsound.errors import BadData
-from artsound.records import json_schema
+from artsound.records import arrow_schema, json_schema
 from artsound.shards.store import Store
-from artsound.shards.write import Placed, Shard
-from artsound.storage import sha256_bytes, sha256_file, write_json, write_parquet
+from artsound.shards.write import Placed, Shard, parse_json
+from artsound.storage import (
+    atomic_write,
+    sha256_bytes,
+    sha256_file,
+    write_json,
+    write_parquet,
+)
 
 INDEX = "index.parquet"
 SHARDS = "index.json"
@@ -49,14 +56,28 @@ def pointers(place: Placed) -> dict[str, int]:
 
 
 def write_index(
-    folder: Path, name: str, recipe_digest: str, shards: Sequence[Shard], rows: Any
+    folder: Path, name: str, recipe_digest: str, shards: Sequence[Shard], table: pa.Table
 ) -> list[Path]:
     """Write index.parquet, then index.json, which names its digest; their paths.
 
-    `rows` are index rows or a table of them, in the shards' order.
+    The rows of `table` are in the shards' order. They are held to schemas/index.json when they
+    have its columns; the rows of somebody else's samples are written as they are.
     """
-    write_parquet(folder / INDEX, "index", rows)
+    if set(table.column_names) == set(arrow_schema("index").names):
+        write_parquet(folder / INDEX, "index", to_index_table(table))
+    else:
+        with atomic_write(folder / INDEX) as file:
+            pq.write_table(table, file, compression="zstd")
     return [folder / INDEX, write_shard_index(folder, name, recipe_digest, shards)]
+
+
+def to_index_table(table: pa.Table) -> pa.Table:
+    """The rows under the Arrow schema of an index; BadData when a value does not fit."""
+    schema = arrow_schema("index")
+    try:
+        return table.select(schema.names).cast(schema)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+        raise BadData(f"These rows are no index of samples: {error}.") from error
 
 
 def write_shard_index(folder: Path, name: str, recipe_digest: str, shards: Sequence[Shard]) -> Path:
@@ -81,7 +102,7 @@ def read_shard_index(store: Store) -> dict[str, Any]:
     place = f"{store.location}/{SHARDS}"
     data = store.read(SHARDS)
     try:
-        value: dict[str, Any] = json.loads(data)
+        value: dict[str, Any] = parse_json(data)
         jsonschema.validate(value, json_schema("shard_index"))
     except ValueError as error:
         raise BadData(f"{place} cannot be read as JSON: {error}.") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,7 @@ import polars as pl
 from artsound.errors import BadData
 from artsound.shards.index import extensions
 from artsound.shards.store import Range
-from artsound.shards.write import Shard
+from artsound.shards.write import Shard, parse_json
 from artsound.storage import sha256_bytes
 
 Integers = npt.NDArray[np.int64]
@@ -44,18 +43,18 @@ class Pointers:
         offsets, sizes = self.offsets[number].tolist(), self.sizes[number].tolist()
         return [(at, at + size) for at, size in zip(offsets, sizes, strict=True) if at >= 0]
 
+    def present(self, number: int) -> list[str]:
+        """The members that a sample has, in the order of `ranges`."""
+        offsets = self.offsets[number].tolist()
+        return [member for member, at in zip(self.members, offsets, strict=True) if at >= 0]
+
     def sample(self, number: int, pieces: Sequence[bytes]) -> dict[str, Any]:
         """The sample whose members' bytes are `pieces`: {"key": str, "jpg": bytes, …}.
 
         Its .json is parsed. Raises BadData when that is damaged or belongs to another key.
         """
-        present = [
-            member
-            for member, at in zip(self.members, self.offsets[number].tolist(), strict=True)
-            if at >= 0
-        ]
         key = str(self.keys[number])
-        members = dict(zip(present, pieces, strict=True))
+        members = dict(zip(self.present(number), pieces, strict=True))
         return _parsed(key, members, self.shards[self.shard[number]].name)
 
     @cached_property
@@ -98,7 +97,7 @@ def _parsed(key: str, members: Mapping[str, bytes], shard: str) -> dict[str, Any
     sample: dict[str, Any] = {"key": key, **members}
     if "json" in members:
         try:
-            sample["json"] = json.loads(members["json"])
+            sample["json"] = parse_json(members["json"])
         except ValueError as error:
             raise BadData(f"{shard}: the .json of {key} is damaged: {error}.") from error
         if isinstance(sample["json"], dict) and sample["json"].get("key", key) != key:

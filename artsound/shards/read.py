@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import os
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from artsound.errors import BadUsage
-from artsound.shards.index import SPLITS, read_index, read_shard_index, shards_of
+from artsound.errors import ArtSoundError, BadData, BadUsage
+from artsound.shards import choose
+from artsound.shards.index import (
+    SPLITS,
+    check_pointers,
+    read_frame,
+    read_index,
+    read_shard_index,
+    shards_of,
+)
 from artsound.shards.pointers import Pointers, pointers_of
 from artsound.shards.query import mask_of
 from artsound.shards.store import Store, open_store
@@ -23,21 +35,64 @@ if TYPE_CHECKING:
     from artsound.shards.stream import Stream
 
 
-def open_shards(location: str | Path, **options: Any) -> Dataset:
+VIEW = b"artsound_view"  # the parquet metadata key under which a view tells where its shards are
+
+
+def open_shards(location: str | Path, *, source: str | Path = "", **options: Any) -> Dataset:
     """The dataset of a shards folder, an http(s) address, or an fsspec address (s3://…).
 
-    Only its index is read. `options` go to fsspec. Raises BadUsage when the folder does not
-    exist, BadData when it has no index or a broken one.
+    Only its index is read. A .parquet file is a view made by `artsound subset`: its samples are
+    read from the shards it was made of, or from `source` when those have moved. `options` go to
+    fsspec. Raises BadUsage when the folder does not exist, BadData when it has no index or a
+    broken one.
     """
+    if str(location).endswith(".parquet"):
+        return _open_view(Path(location), source, options)
     store = open_store(location, **options)
     value = read_shard_index(store)
-    index = read_index(store, value)
+    return _dataset(store, value, read_index(store, value))
+
+
+def _open_view(path: Path, source: str | Path, options: dict[str, Any]) -> Dataset:
+    if not path.is_file():
+        raise BadUsage(f"There is no view {path}: `artsound subset … --out {path}` makes one.")
+    about = _about_view(path)
+    place = str(source or about["source"])
+    if not source and "://" not in place:
+        place = os.path.normpath(path.absolute().parent / place)
+    try:
+        store = open_store(place, **options)
+        value = read_shard_index(store)
+    except ArtSoundError as error:
+        raise BadData(
+            f"The shards of the view {path} cannot be opened ({error}); "
+            "if they moved, give their place as source."
+        ) from error
+    if value["index_sha256"] != about["index_sha256"]:
+        raise BadData(
+            f"The shards at {place} changed since the view {path} was made: make it anew."
+        )
+    frame = read_frame(path.read_bytes(), str(path))
+    check_pointers(frame, shards_of(value), str(path))
+    return replace(_dataset(store, value, frame), asked=tuple(map(str, about["query"])))
+
+
+def _about_view(path: Path) -> dict[str, Any]:
+    try:
+        about = json.loads((pq.read_schema(path).metadata or {})[VIEW])
+        return {name: about[name] for name in ("source", "index_sha256", "query")}
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        raise BadData(f"{path} is not a view made by `artsound subset`.") from error
+
+
+def _dataset(store: Store, value: dict[str, Any], frame: pl.DataFrame) -> Dataset:
     return Dataset(
         store=store,
         name=value["name"],
+        index_sha256=value["index_sha256"],
         shards=shards_of(value),
-        index=index,
-        rows=np.arange(index.height),
+        index=frame,
+        rows=np.arange(frame.height),
     )
 
 
@@ -51,6 +106,7 @@ class Dataset:
 
     store: Store
     name: str
+    index_sha256: str
     shards: tuple[Shard, ...]
     index: pl.DataFrame
     rows: npt.NDArray[np.int64]
@@ -83,8 +139,32 @@ class Dataset:
         asked = [f"{name}={value!r}" for name, value in equals.items()] + [where] * bool(where)
         return self.pick(np.flatnonzero(mask), *asked)
 
+    def rights(self, policy: str) -> Dataset:
+        """The samples both sides of which a policy allows: any, redistributable or commercial."""
+        return self if policy == "any" else self.filter(choose.rights_condition(policy))
+
+    def top(self, count: int) -> Dataset:
+        """The `count` samples of highest score."""
+        return self.pick(choose.best(self.frame, count), f"top {count} by score")
+
+    def sample(self, count: int, *, seed: int = 0, by: str = "") -> Dataset:
+        """`count` samples drawn by chance; with `by`, each value of that column keeps its share."""
+        told = f"sample {count} with seed {seed}" + (f", by {by}" if by else "")
+        return self.pick(choose.drawn(self.frame, count, seed=seed, by=by), told)
+
+    def cap(self, column: str, most: int) -> Dataset:
+        """At most `most` samples for each value of a column, those of highest score."""
+        return self.pick(choose.capped(self.frame, column, most), f"at most {most} per {column}")
+
+    def without(self, keys: Collection[Any]) -> Dataset:
+        """The samples whose keys, or track ids, are not in `keys`."""
+        return self.pick(choose.without(self.frame, keys), f"without {len(keys)} listed samples")
+
     def pick(self, positions: npt.ArrayLike, *asked: str) -> Dataset:
-        """The samples at these positions, each once, in the order of the shards."""
+        """The samples at these positions, each once, in the order of the shards.
+
+        `asked` is kept as the reason.
+        """
         chosen = np.unique(np.asarray(positions, dtype=np.int64))
         if chosen.size and not 0 <= chosen[0] <= chosen[-1] < len(self):
             raise BadUsage(f"A position lies outside 0..{len(self) - 1}.")

@@ -38,14 +38,18 @@ def write_attribution(folder: Path, rows: pa.Table) -> Path:
     return folder / "ATTRIBUTION.csv"
 
 
-def write_readme(folder: Path, name: str, shards: Sequence[Shard], rows: pa.Table) -> Path:
-    """Write README.md: what the folder holds and how to read it."""
+def write_readme(
+    folder: Path, name: str, shards: Sequence[Shard], samples: int, asked: Sequence[str] = ()
+) -> Path:
+    """Write README.md: what the folder holds, what was `asked` to choose it, how to read it."""
     lines = [
         f"# {name}",
         "",
-        f"{rows.num_rows:,} pairs of an artwork and a music clip, with a caption for each, as "
+        f"{samples:,} pairs of an artwork and a music clip, with a caption for each, as "
         "WebDataset shards.",
         "",
+        *(f"Chosen by `{condition}`." for condition in asked),
+        *([""] if asked else []),
         "| split | shards | pairs | bytes |",
         "|---|---:|---:|---:|",
     ]

@@ -137,7 +137,7 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
     files = write_index(workspace.shards, recipe.name, recipe.digest(), shards, table)
     files += [
         write_attribution(workspace.shards, table),
-        write_readme(workspace.shards, recipe.name, shards, table),
+        write_readme(workspace.shards, recipe.name, shards, table.num_rows),
     ]
     _remove_stale(workspace, {shard.name for shard in shards}, {r.part.name for r in results})
     tars = [workspace.shards / shard.name for shard in shards]

@@ -5,9 +5,7 @@ Nothing is extracted, and no name in a shard is ever used as a path.
 
 from __future__ import annotations
 
-import io
 import itertools
-import json
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -19,18 +17,16 @@ from typing import IO, Any
 import jsonschema
 import polars as pl
 
-from artsound.errors import ArtSoundError
+from artsound.errors import ArtSoundError, BadUsage
 from artsound.media import MediaError
 from artsound.media.audio import check_audio
 from artsound.media.images import check_image
 from artsound.records import json_schema
-from artsound.shards import tar
 from artsound.shards.index import extensions, read_index, read_shard_index, shards_of
+from artsound.shards.scan import Member, key_of, scan
 from artsound.shards.store import LocalStore
-from artsound.shards.write import Shard
+from artsound.shards.write import Shard, parse_json
 from artsound.storage import sha256_bytes, sha256_file
-
-_MAX_READ = 1 << 20  # a tar header needs no more
 
 
 @dataclass(frozen=True, order=True)
@@ -46,15 +42,6 @@ class Problem:
         return f"{place}: {self.message}"
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A regular file in a shard: its data are `size` bytes from `offset` on."""
-
-    name: str
-    offset: int
-    size: int
-
-
 def verify(folder: Path | str, *, deep: bool = False, workers: int = 0) -> list[Problem]:
     """Every problem found in a folder of shards, in order; none means that it is sound.
 
@@ -64,6 +51,8 @@ def verify(folder: Path | str, *, deep: bool = False, workers: int = 0) -> list[
     (0: one per processor). Raises BadUsage when there is no such folder.
     """
     store = LocalStore(Path(folder))
+    if not store.folder.is_dir():
+        raise BadUsage(f"There is no folder {folder}: verify checks shards on this machine.")
     try:
         value = read_shard_index(store)
         frame = read_index(store, value)
@@ -80,34 +69,6 @@ def verify(folder: Path | str, *, deep: bool = False, workers: int = 0) -> list[
         for found in pool.map(lambda job: list(check_shard(*job)), jobs):
             problems += found
     return sorted(problems)
-
-
-def scan(file: IO[bytes], size: int) -> Iterator[Member]:
-    """The files in a tar, in order; tarfile.TarError for anything a shard must not hold.
-
-    Refused: links, devices, sparse files, names with a folder or a control character in them, a
-    name that occurs twice, sizes beyond the end, compression, a missing end.
-    """
-    seen: set[str] = set()
-    end = 0
-    with tarfile.open(fileobj=_Bounded(file), mode="r:", errorlevel=2) as archive:
-        for member in archive:
-            if not member.isreg() or member.issparse():
-                raise tarfile.TarError(f"{member.name!r} is not a plain file")
-            name = member.name
-            if "/" in name or "\\" in name or not name.isprintable() or name.startswith("."):
-                raise tarfile.TarError(f"the name {name!r} is not a plain file name")
-            if name in seen:
-                raise tarfile.TarError(f"the name {name!r} occurs twice")
-            seen.add(name)
-            end = member.offset_data + member.size
-            if end > size:
-                raise tarfile.TarError(f"{name!r} claims {member.size} bytes, more than there are")
-            yield Member(name, member.offset_data, member.size)
-    end += -end % tar.BLOCK
-    file.seek(end)
-    if file.read(len(tar.END)) != tar.END:
-        raise tarfile.TarError(f"no end of archive follows byte {end}: the file is cut or damaged")
 
 
 def check_shard(path: Path, shard: Shard, rows: pl.DataFrame, deep: bool) -> Iterator[Problem]:
@@ -144,16 +105,16 @@ def _check_members(
     ]
     for member, offset, _ in sorted(set(expected) - found):
         yield Problem(
-            name, member.split(".")[0], f"{member} is not at offset {offset}, where the index says"
+            name, key_of(member)[0], f"{member} is not at offset {offset}, where the index says"
         )
     for member, offset, _ in sorted(found - set(expected)):
-        key = member.split(".")[0]
+        key = key_of(member)[0]
         yield Problem(name, key, f"{member} at offset {offset} is not in the index")
-    keys = list(dict.fromkeys(member.name.split(".")[0] for member in members))
+    keys = list(dict.fromkeys(key_of(member.name)[0] for member in members))
     if keys != sorted(keys):
         before, key = next(pair for pair in itertools.pairwise(keys) if pair[0] > pair[1])
         yield Problem(name, key, f"it comes after {before}: keys are not in order")
-    grouped = [member.name.split(".")[0] for member in members]
+    grouped = [key_of(member.name)[0] for member in members]
     if sum(a != b for a, b in itertools.pairwise(grouped)) + 1 > len(keys) > 0:
         yield Problem(name, "", "the members of a sample are not next to each other")
     if len(keys) != shard.samples:
@@ -188,7 +149,7 @@ def _check_sample(
 
 def _check_json(name: str, key: str, data: bytes, row: dict[str, Any]) -> Iterator[Problem]:
     try:
-        fields = json.loads(data)
+        fields = parse_json(data)
         _validator().validate(fields)
     except ValueError as error:
         yield Problem(name, key, f"its .json cannot be read: {error}")
@@ -258,21 +219,3 @@ def _check_splits(frame: pl.DataFrame) -> Iterator[Problem]:
         )
         for value, splits, key, _ in shared.iter_rows():
             yield Problem("index", key, f"{what} {value} is in the splits {' and '.join(splits)}")
-
-
-class _Bounded(io.RawIOBase):
-    """A file that will not be read in large pieces: a header that asks for one is hostile."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file = file
-
-    def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= _MAX_READ:
-            raise tarfile.TarError(f"a header of {size} bytes")
-        return self.file.read(size)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self.file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self.file.tell()

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from artsound.records import arrow_schema
+from artsound.records import arrow_schema, to_table
 from artsound.shards.index import SPLITS, index_rows, write_index
 from artsound.shards.write import sample_json, write_shard
 from artsound.storage import sha256_bytes
@@ -102,7 +102,7 @@ def make_shards(
             shard, placed = write_shard(path, split, ((f["key"], m) for f, m in some))
             shards.append(shard)
             rows += index_rows(shard.name, [fields for fields, _ in some], placed)
-    write_index(folder, "stripes", "", shards, rows)
+    write_index(folder, "stripes", "", shards, to_table("index", rows))
     return folder
 
 

@@ -1,0 +1,191 @@
+"""A chosen part of a dataset, kept: as ids, as a view of the original shards, or as new shards."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from artsound.errors import BadData, BadUsage
+from artsound.shards.index import SPLITS, pointers, write_index
+from artsound.shards.read import VIEW, Dataset, open_shards
+from artsound.shards.release import write_attribution, write_readme
+from artsound.shards.write import Placed, Shard, write_shard
+from artsound.storage import (
+    TEMPORARY_PREFIX,
+    atomic_write,
+    make_folder,
+    sync_folder,
+    write_bytes,
+    write_json,
+)
+
+
+def write_subset(
+    shards: str | Path,
+    out: Path,
+    *,
+    rights: str = "any",
+    where: str = "",
+    exclude: Path | None = None,
+    per_painter: int = 0,
+    per_genre: int = 0,
+    sample: int = 0,
+    sample_by: str = "",
+    seed: int = 0,
+    top: int | None = None,
+    pairs_per_shard: int = 256,
+    **equals: Any,
+) -> dict[str, Any]:
+    """Choose samples of `shards` and write them to `out`; what was chosen, as JSON values.
+
+    In this order: `equals` (columns and the values wanted, none: all) and `where`, as in
+    `Dataset.filter`; the `rights` policy; without the ids in the file `exclude`; at most
+    `per_painter` and `per_genre` (of music) samples; a random `sample`, with the shares of the
+    column `sample_by` kept; the `top` scores. 0 means no limit.
+
+    `out` ends in .npy (ascending track ids, or keys; the query beside it in .json), in .parquet (a
+    view that `artsound.open` reads from the original place), or is a new folder for shards.
+    Raises BadUsage when nothing is left, or `out` is a folder in use.
+    """
+    data = open_shards(shards)
+    chosen = {name: values for name, values in equals.items() if values}
+    data = data.filter(where, **chosen).rights(rights)
+    if exclude is not None:
+        data = data.without(read_ids(exclude))
+    if per_painter:
+        data = data.cap("painter", per_painter)
+    if per_genre:
+        data = data.cap("music_genre", per_genre)
+    if sample:
+        data = data.sample(sample, seed=seed, by=sample_by)
+    if top:
+        data = data.top(top)
+    if not len(data):
+        raise BadUsage(f"No sample is left of {shards}: loosen the conditions.")
+    if out.suffix == ".npy":
+        _write_ids(data, out)
+    elif out.suffix == ".parquet":
+        write_view(data, out)
+    else:
+        write_shards(data, out, pairs_per_shard=pairs_per_shard)
+    return {**_query(data), "out": str(out)}
+
+
+def read_ids(path: Path) -> list[Any]:
+    """Ids from a .npy file, the `key` column of a .parquet file, or the lines of a text file."""
+    try:
+        if path.suffix == ".npy":
+            return list(np.load(path, allow_pickle=False).ravel().tolist())
+        if path.suffix == ".parquet":
+            return pq.read_table(path, columns=["key"])["key"].to_pylist()
+        lines = path.read_text(encoding="utf-8").split()
+        return [line.zfill(6) if line.isdecimal() else line for line in lines]
+    except FileNotFoundError as error:
+        raise BadUsage(f"There is no file {path}: give a list of ids.") from error
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise BadData(f"{path} holds no list of ids: {error}.") from error
+
+
+def write_view(data: Dataset, path: Path) -> None:
+    """Write the samples' index rows, and where their shards lie, as one parquet file."""
+    source = data.store.location
+    if data.store.is_local:  # so that view and shards may move together
+        source = Path(os.path.relpath(source, path.absolute().parent)).as_posix()
+    about = {"source": source, "index_sha256": data.index_sha256, **_query(data)}
+    table = data.frame.to_arrow()
+    table = table.replace_schema_metadata({VIEW: json.dumps(about, sort_keys=True)})
+    with atomic_write(path) as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+def write_shards(data: Dataset, folder: Path, *, pairs_per_shard: int = 256) -> list[Shard]:
+    """Pack the samples anew, members byte for byte, into a folder that is complete or absent.
+
+    Shards hold about `pairs_per_shard` samples of one split, in the order of their keys.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BadUsage(f"{folder} is in use: give --out a new folder.")
+    make_folder(folder.parent)
+    place = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder.parent))
+    try:
+        place.chmod(0o755)
+        _write_all(data, place, pairs_per_shard)
+        os.replace(place, folder)  # an empty folder may be there
+        sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    return list(open_shards(folder).shards)
+
+
+def _write_all(data: Dataset, folder: Path, pairs_per_shard: int) -> None:
+    shards: list[Shard] = []
+    frames: list[pl.DataFrame] = []
+    splits = data.frame["split"].to_numpy()
+    for split in [*SPLITS, *sorted(set(splits) - set(SPLITS))]:
+        positions = np.flatnonzero(splits == split)
+        wanted = max(1, round(len(positions) / pairs_per_shard))
+        for number, some in enumerate(np.array_split(positions, wanted)):
+            if not some.size:
+                continue
+            rows = data.frame[some].sort("key")
+            order = some[np.argsort(data.pointers.keys[some], kind="stable")]
+            path = folder / f"artsound-{split}-{number:06d}.tar"
+            shard, placed = write_shard(path, split, _members(data, order.tolist()))
+            shards.append(shard)
+            frames.append(_moved(rows, shard.name, placed))
+    rows = pl.concat(frames)
+    name = data.name if data.name.endswith("-subset") else f"{data.name}-subset"
+    write_index(folder, name, "", shards, rows.to_arrow())
+    write_json(folder / "query.json", _query(data))
+    if {"artwork_title", "track_license"} <= set(rows.columns):
+        write_attribution(folder, rows.to_arrow())
+    write_readme(folder, name, shards, rows.height, asked=data.asked)
+
+
+def _members(data: Dataset, order: Iterable[int]) -> Iterator[tuple[str, Mapping[str, bytes]]]:
+    pointers_ = data.pointers
+    for number in order:
+        shard = pointers_.shards[pointers_.shard[number]].name
+        pieces = data.store.read_ranges(shard, pointers_.ranges(number))
+        yield str(pointers_.keys[number]), dict(zip(pointers_.present(number), pieces, strict=True))
+
+
+def _moved(rows: pl.DataFrame, shard: str, placed: Sequence[Placed]) -> pl.DataFrame:
+    """Index rows with the places their samples have in a new shard."""
+    places = pl.DataFrame([pointers(place) for place in placed])
+    changed = [
+        places[name].cast(pl.Int64).fill_null(-1 if name.endswith("_offset") else 0)
+        for name in places.columns
+    ]
+    return rows.with_columns(pl.lit(shard).alias("shard"), *changed)
+
+
+def _write_ids(data: Dataset, path: Path) -> None:
+    column = "track_id" if "track_id" in data.frame.columns else "key"
+    buffer = io.BytesIO()
+    np.save(buffer, np.sort(data.frame[column].to_numpy()), allow_pickle=False)
+    write_bytes(path, buffer.getvalue())
+    write_json(path.with_suffix(".json"), {"source": data.store.location, **_query(data)})
+
+
+def _query(data: Dataset) -> dict[str, Any]:
+    frame = data.frame
+    return {
+        "name": data.name,
+        "samples": len(data),
+        "query": list(data.asked),
+        "splits": {
+            split: (frame["split"] == split).sum() for split in frame["split"].unique().sort()
+        },
+    }

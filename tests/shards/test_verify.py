@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from artsound.errors import BadUsage
+from artsound.shards.index import read_shard_index, shards_of, write_index
+from artsound.shards.scan import scan
+from artsound.shards.store import LocalStore
+from artsound.shards.verify import verify
+from artsound.storage import sha256_file
+
+Make = Callable[..., Path]
+SHARD = "artsound-train-000000.tar"
+
+
+def told(folder: Path, **options: Any) -> str:
+    return "\n".join(str(problem) for problem in verify(folder, **options))
+
+
+def test_sound_shards_have_no_problem(shards: Path) -> None:
+    assert verify(shards) == []
+    assert verify(shards, deep=True, workers=2) == []
+
+
+def test_a_folder_that_does_not_exist_is_wrong_usage(tmp_path: Path) -> None:
+    with pytest.raises(BadUsage, match="no folder"):
+        verify(tmp_path / "nowhere")
+    assert "index.json" in told(tmp_path)
+
+
+def test_any_flipped_byte_is_found_and_placed(shards: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(shards, tmp_path / "copy")
+    path = folder / SHARD
+    data = path.read_bytes()
+
+    @settings(max_examples=40, deadline=None)
+    @given(st.integers(0, len(data) - 1), st.integers(1, 255))
+    def flip(at: int, bits: int) -> None:
+        path.write_bytes(data[:at] + bytes([data[at] ^ bits]) + data[at + 1 :])
+        assert f"{SHARD}: its SHA-256 is not the one in index.json" in told(folder)
+
+    flip()
+
+
+@pytest.mark.parametrize("cut", [1, 600, 1024, 5000])
+def test_a_cut_shard_is_told(make: Make, cut: int) -> None:
+    folder = make({"train": [3, 3]})
+    path = folder / SHARD
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert f"{SHARD}: it has " in told(folder)
+    assert "artsound-train-000001.tar" not in told(folder)
+
+
+def test_a_missing_shard_and_a_stray_one_are_told(make: Make) -> None:
+    folder = make({"train": [3, 3]})
+    (folder / SHARD).rename(folder / "artsound-train-000007.tar")
+    assert f"{SHARD}: it cannot be read: No such file" in told(folder)
+    assert "artsound-train-000007.tar: no entry of index.json names it" in told(folder)
+
+
+def respoilt(folder: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Path:
+    """The folder with its index changed, and all digests made to agree again."""
+    value = read_shard_index(LocalStore(folder))
+    frame = change(pl.read_parquet(folder / "index.parquet"))
+    shards = []
+    for shard in shards_of(value):
+        path = folder / shard.name
+        fields = {"sha256": sha256_file(path), "bytes": path.stat().st_size}
+        shards.append(type(shard)(**{**{n: getattr(shard, n) for n in shard.__slots__}, **fields}))
+    write_index(folder, value["name"], "", shards, frame.to_arrow())
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("column", "word"),
+    [
+        ("painter_id", "the painter"),
+        ("artist_id", "the musician"),
+        ("artwork_cluster", "near-duplicate"),
+        ("track_cluster", "near-duplicate"),
+    ],
+)
+def test_what_crosses_splits_is_told(make: Make, column: str, word: str) -> None:
+    folder = make({"train": [3], "test": [3]})
+
+    def cross(frame: pl.DataFrame) -> pl.DataFrame:
+        values = frame[column].to_list()
+        return frame.with_columns(pl.Series(column, [*values[:-1], values[0]], frame[column].dtype))
+
+    problems = told(respoilt(folder, cross))
+    assert f"{word}" in problems
+    assert "is in the splits test and train" in problems
+
+
+def test_an_index_that_disagrees_with_a_json_names_the_field(make: Make) -> None:
+    folder = respoilt(make({"train": [3]}), lambda f: f.with_columns(pl.col("year") + 1))
+    assert f"{SHARD} 000010: year is 1810 in its .json, but 1811 in the index" in told(folder)
+
+
+def test_offsets_that_are_off_are_told(make: Make) -> None:
+    folder = respoilt(make({"train": [3]}), lambda f: f.with_columns(pl.col("mp3_offset") + 512))
+    assert "000010.mp3 is not at offset" in told(folder)
+
+
+def test_a_key_that_occurs_twice_is_told(make: Make) -> None:
+    folder = make({"train": [3, 3]})
+    second = folder / "artsound-train-000001.tar"
+    shutil.copy(folder / SHARD, second)
+
+    def doubled(frame: pl.DataFrame) -> pl.DataFrame:
+        head = frame.head(3)
+        return pl.concat([head, head.with_columns(pl.lit(second.name).alias("shard"))])
+
+    assert "000010: the key occurs twice" in told(respoilt(folder, doubled))
+
+
+def spoil_member(folder: Path, key: str, member: str, data: bytes) -> None:
+    """Overwrite the start of a member, and make every digest of the shard agree again."""
+    row = pl.read_parquet(folder / "index.parquet").filter(pl.col("key") == key).row(0, named=True)
+    with (folder / row["shard"]).open("r+b") as file:
+        file.seek(row[f"{member}_offset"])
+        file.write(data)
+    respoilt(folder, lambda frame: frame)
+
+
+def test_a_json_that_breaks_the_schema_is_told_with_shard_and_key(make: Make) -> None:
+    folder = make({"train": [3]})
+    spoil_member(folder, "000011", "json", b'{"key"; ')
+    assert f"{SHARD} 000011: its .json cannot be read" in told(folder)
+    spoil_member(folder, "000012", "json", b'{"kez": ')
+    assert f"{SHARD} 000012: its .json breaks the schema" in told(folder)
+
+
+@pytest.mark.parametrize("member", ["jpg", "mp3"])
+def test_only_a_deep_check_finds_media_that_do_not_decode(make: Make, member: str) -> None:
+    folder = make({"train": [3]})
+    spoil_member(folder, "000011", member, b"<html>" * 40)
+    assert verify(folder) == []
+    problems = told(folder, deep=True)
+    assert f"{SHARD} 000011: the SHA-256 of its .{member}" in problems
+    assert len(problems.splitlines()) == 2
+
+
+def hostile(**fields: Any) -> tarfile.TarInfo:
+    info = tarfile.TarInfo("000010.jpg")
+    for name, value in fields.items():
+        setattr(info, name, value)
+    return info
+
+
+def tar_of(*members: tarfile.TarInfo, end: bytes = bytes(1024)) -> bytes:
+    blocks = [info.tobuf(tarfile.GNU_FORMAT) + bytes(-(-info.size // 512) * 512
+              if info.size < 10_000 else 0) for info in members]  # fmt: skip
+    return b"".join(blocks) + end
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        (tar_of(hostile(name="../../etc/passwd")), "leads out"),
+        (tar_of(hostile(name="/etc/passwd")), "not allowed"),
+        (tar_of(hostile(name="a\\b.jpg")), "not allowed"),
+        (tar_of(hostile(name="a\x1b[2J.jpg")), "not allowed"),
+        (tar_of(hostile(type=tarfile.SYMTYPE, linkname="/etc/passwd")), "not a plain file"),
+        (tar_of(hostile(type=tarfile.LNKTYPE, linkname="x")), "not a plain file"),
+        (tar_of(hostile(type=tarfile.CHRTYPE)), "not a plain file"),
+        (tar_of(hostile(type=tarfile.FIFOTYPE)), "not a plain file"),
+        (tar_of(hostile(type=tarfile.DIRTYPE)), "not a plain file"),
+        (tar_of(hostile(size=10), hostile(size=10)), "twice"),
+        (tar_of(hostile(size=2**40)), "unexpected end|more than there are"),
+        (tar_of(hostile(size=5), end=b""), "no end"),
+        (tar_of(hostile(type=tarfile.XHDTYPE, size=2**33)), "asks for|unexpected end|bad"),
+        (tar_of(hostile(type=tarfile.GNUTYPE_LONGNAME, size=2**33)), "asks for"),
+        (b"\x1f\x8b" + bytes(2000), "invalid|bad|not"),
+        (b"", "empty"),
+    ],
+)
+def test_a_hostile_tar_is_refused_without_extracting(data: bytes, word: str) -> None:
+    with pytest.raises((tarfile.TarError, ValueError), match=word):
+        list(scan(io.BytesIO(data), len(data)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=3000))
+def test_no_bytes_make_the_scan_fail_in_any_other_way(data: bytes) -> None:
+    with pytest.raises((tarfile.TarError, ValueError, OverflowError)):
+        assert list(scan(io.BytesIO(data + b"x"), len(data) + 1))
+
+
+def test_a_hostile_shard_index_is_a_problem_not_a_crash(make: Make) -> None:
+    folder = make({"train": [3]})
+    value = json.loads((folder / "index.json").read_text())
+    value["shards"][0]["name"] = "../../etc/passwd.tar"
+    (folder / "index.json").write_text(json.dumps(value))
+    assert "is not a shard index" in told(folder)
+    (folder / "index.json").write_text("[" * 100_000)
+    assert "index" in told(folder)
