@@ -12,38 +12,22 @@ from __future__ import annotations
 import csv
 import io
 import re
-import unicodedata
 from pathlib import Path
 
 import polars as pl
 
 from artsound.errors import BadData
+from artsound.sources.artgraph_export import ARTWORKS, read_deaths, read_export
+from artsound.sources.artwork_names import complete
 from artsound.sources.files import TABLE_LIMIT, list_files, read_file
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff")
 
 # Field of a row, and the node types that fill it: the first is version 2's name.
 _SINGLE = {"style": ("style",), "genre": ("genre",), "period": ("period",)}
 _LISTS = {"tags": ("tag",), "media": ("media",), "emotions": ("emotion",)}
 _SCHOOL = ("training", "school")
 
-# fmt: off
-_PARTICLES = frozenset({
-    "af", "da", "das", "de", "del", "della", "dei", "den", "der", "di", "dos", "du", "el", "la",
-    "le", "of", "ten", "ter", "the", "und", "van", "von", "y", "zu",
-})
-_NUMERALS = frozenset({
-    "ii", "iii", "iv", "vi", "vii", "viii", "ix", "xi", "xii", "xiii", "xiv", "xv", "xvi", "xvii",
-    "xviii", "xix",
-})
-# fmt: on
 _MARKER = "mapping/artwork_entidx2name.csv"
 _RELATION = re.compile(r"raw/relations/([^/]+?)___([^/]+)___([^/]+)/edge\.csv$")
-_YEAR = re.compile(r"(?:^|-)(?:c-|ca-|circa-)?(1[0-9]{3}|20[0-2][0-9])(?:-(\d{1,4}))?$")
-_COPY = re.compile(r"\(\d+\)$")
-_POSSESSIVE = re.compile(r"\b(?!(?:de|des|la|le|the) )(\w{2,}) s\b")
-_ELISION = re.compile(r"\b([dl]) (?=[aeiouh])")
-_UNNAMED = re.compile(r"^not[_-]detected(?:[_-]\d+)?$")
 
 
 def list_source(root: Path) -> pl.DataFrame:
@@ -52,134 +36,59 @@ def list_source(root: Path) -> pl.DataFrame:
 
 
 def read_artworks(root: Path, files: pl.DataFrame, this_year: int) -> pl.DataFrame:
-    """One row per artwork of an ArtGraph folder or zip, in the order of its mapping.
+    """One row per artwork of an ArtGraph folder or zip, OGB layout or export or both.
 
     Columns: artwork_id (image file name), artwork_index, title, painter, painter_id (slug),
-    year (-1 unknown, never after `this_year`), style, genre, school, period (empty when unknown),
-    tags, media, emotions (lists), and where the image lies: box, name, size, stamp as
-    `list_files` gives them, name being empty when the image is absent. `files` is what
-    `list_source` gave. Raises BadData when `root` is not ArtGraph or a table in it is broken.
+    painter_died and year (-1 unknown, never after `this_year`), style, genre, school, period
+    (empty when unknown), tags, media, emotions (lists), source_url, and where the image lies:
+    box, name, size, stamp as `list_files` gives them, name being empty when the image is absent.
+    `files` is what `list_source` gave. Raises BadData when `root` is not ArtGraph or a table in
+    it is broken.
     """
+    export = read_export(root, files, this_year)
+    marked = files["name"].str.ends_with(_MARKER).any()
+    if export is not None and not marked:
+        table = export
+    else:
+        table = _read_graph(root, files)
+        if export is not None:
+            known = export.select("artwork_id", "title", "year", "source_url")
+            table = table.join(known, on="artwork_id", how="left").with_columns(
+                pl.col("title", "source_url").fill_null(""), pl.col("year").fill_null(-1)
+            )
+    deaths = read_deaths(root, files, this_year)
+    table = complete(table, files, this_year)
+    died = [deaths.get(slug, -1) for slug in table["painter_id"]]
+    return table.with_columns(pl.Series("painter_died", died, dtype=pl.Int32)).sort("artwork_index")
+
+
+def _read_graph(root: Path, files: pl.DataFrame) -> pl.DataFrame:
+    """The OGB layout's tables, joined into one row per artwork."""
     graph = _Graph(root, files)
     artworks = graph.nodes(("artwork",))
     if artworks is None or artworks.is_empty():
         raise BadData(f"{root}: {_MARKER} lists no artwork.")
-    table = artworks.rename({"index": "artwork_index", "name": "artwork_id"})
-    repeated = table.filter(table["artwork_id"].is_duplicated())
+    repeated = artworks.filter(artworks["name"].is_duplicated())
     if not repeated.is_empty():
-        raise BadData(f"{root}: {_MARKER} lists {repeated['artwork_id'][0]!r} twice.")
-    table = table.join(
-        _first(graph.edges("artwork", ("artist",)), "painter_id"),
-        left_on="artwork_index",
-        right_on="source",
-        how="left",
-    )
+        raise BadData(f"{root}: {_MARKER} lists {repeated['name'][0]!r} twice.")
+    columns = {"painter_id": _first(graph.edges("artwork", ("artist",)))}
     for field, types in _SINGLE.items():
         linked = graph.edges("artwork", types)
-        if linked.is_empty():
-            linked = graph.labels(types)
-        table = table.join(
-            _first(linked, field), left_on="artwork_index", right_on="source", how="left"
-        )
-    table = table.join(
-        _first(_schools(graph), "school"), left_on="artwork_index", right_on="source", how="left"
-    )
+        columns[field] = _first(graph.labels(types) if linked.is_empty() else linked)
+    columns["school"] = _first(_schools(graph))
     for field, types in _LISTS.items():
-        listed = (
-            graph.edges("artwork", types)
-            .group_by("source", maintain_order=True)
-            .agg(pl.col("target").unique(maintain_order=True).alias(field))
-        )
-        table = table.join(listed, left_on="artwork_index", right_on="source", how="left")
-    table = table.with_columns(
+        columns[field] = _all(graph.edges("artwork", types))
+    table = artworks.select(
+        pl.col("index").alias("source"),
+        pl.col("index").cast(pl.Int32).alias("artwork_index"),
+        pl.col("name").alias("artwork_id"),
+    )
+    for field, column in columns.items():
+        table = table.join(column.rename({"target": field}), on="source", how="left")
+    return table.drop("source").with_columns(
         pl.col("painter_id", "school", *_SINGLE).fill_null(""),
         *(pl.col(field).fill_null(pl.lit([], dtype=pl.List(pl.String))) for field in _LISTS),
     )
-    named = [
-        read_name(name, painter, this_year)
-        for name, painter in zip(table["artwork_id"], table["painter_id"], strict=True)
-    ]
-    shown = {slug: display_name(slug) for slug in {row[0] for row in named}}
-    table = table.with_columns(
-        pl.Series("painter_id", [row[0] for row in named], dtype=pl.String),
-        pl.Series("painter", [shown[row[0]] for row in named], dtype=pl.String),
-        pl.Series("title", [row[1] for row in named], dtype=pl.String),
-        pl.Series("year", [row[2] for row in named], dtype=pl.Int32),
-        pl.col("artwork_index").cast(pl.Int32),
-    )
-    return _with_images(table, files)
-
-
-def read_name(file_name: str, painter: str = "", this_year: int = 2026) -> tuple[str, str, int]:
-    """(painter's slug, title, year) from a name like `claude-monet_haystacks-1891.jpg`.
-
-    `painter` is the name that the graph gives, which goes first; without it, what stands before
-    the first underscore counts. The title is in sentence case, empty when the name holds none
-    (`not_detected_229434`); the year is -1 when there is none between 1000 and `this_year`.
-    """
-    stem = file_name.rpartition("/")[2]
-    for suffix in IMAGE_SUFFIXES:
-        if stem.lower().endswith(suffix):
-            stem = stem[: -len(suffix)]
-            break
-    slug = slugify(painter)
-    before, mark, after = stem.partition("_")
-    if slug and slugify(stem[: len(slug)]) == slug and stem[len(slug) :][:1] == "_":
-        after = stem[len(slug) + 1 :]
-    elif not mark:
-        before, after = "", stem
-    words = _COPY.sub("", after).strip("-_ ").lower()
-    year = -1
-    if match := _YEAR.search(words):
-        year = _end_of_span(int(match[1]), match[2] or "")
-        year = year if year <= this_year else int(match[1])
-        words = words[: match.start()] if year <= this_year else words
-        year = year if year <= this_year else -1
-    title = "" if _UNNAMED.match(words) else _title(words)
-    return slug or slugify(before) or "unknown", title, year
-
-
-def _end_of_span(year: int, last: str) -> int:
-    """1890 and "95", or "1895", give 1895; the 1 of `1895-1` only counts copies."""
-    end = int(str(year)[: 4 - len(last)] + last) if len(last) in (2, 4) else year
-    return max(year, end)
-
-
-def _title(words: str) -> str:
-    title = " ".join(re.split(r"[-_\s]+", words)).strip()
-    title = _POSSESSIVE.sub(r"\1's", title)
-    title = _ELISION.sub(r"\1'", title)
-    title = " ".join(word.upper() if word in _NUMERALS else word for word in title.split(" "))
-    return title[:1].upper() + title[1:]
-
-
-def slugify(name: str) -> str:
-    """A painter's name as ArtGraph and WikiArt write it in file names: `claude-monet`."""
-    return re.sub(r"[\s_]+", "-", name.strip().lower())
-
-
-def display_name(slug: str) -> str:
-    """A painter's name as printed: `vincent-van-gogh` gives Vincent van Gogh."""
-    if slug == "unknown":
-        return ""
-    words = [word for word in slug.split("-") if word]
-    shown: list[str] = []
-    for number, word in enumerate(words):
-        if number and shown[-1] in ("d'", "O'"):
-            shown[-1] += word.capitalize()
-        elif number and word in _PARTICLES:
-            shown.append(word)
-        elif word in _NUMERALS:
-            shown.append(word.upper())
-        elif number and number < len(words) - 1 and word in ("d", "o"):
-            shown.append({"d": "d'", "o": "O'"}[word])
-        elif len(word) == 1:
-            shown.append(f"{word.upper()}.")
-        elif number and word in ("jr", "sr"):
-            shown.append(f"{word.capitalize()}.")
-        else:
-            shown.append(word.capitalize())
-    return " ".join(shown)
 
 
 class _Graph:
@@ -191,7 +100,7 @@ class _Graph:
         )
         if found.is_empty():
             raise BadData(
-                f"{root} is not ArtGraph: it has no {_MARKER} (OGB layout: mapping/, raw/, images)."
+                f"{root} is not ArtGraph: it has neither {_MARKER} (OGB layout) nor {ARTWORKS}."
             )
         self.root = root
         self.box = found["box"][0]
@@ -290,15 +199,21 @@ class _Graph:
         return frame
 
 
-def _first(edges: pl.DataFrame, field: str) -> pl.DataFrame:
-    """The first target of each source, as a column called `field`."""
-    return edges.unique("source", keep="first", maintain_order=True).rename({"target": field})
+def _first(edges: pl.DataFrame) -> pl.DataFrame:
+    """The first target of each source."""
+    return edges.unique("source", keep="first", maintain_order=True)
+
+
+def _all(edges: pl.DataFrame) -> pl.DataFrame:
+    """The list of each source's targets, each named once, in the order of the edges."""
+    listed = pl.col("target").unique(maintain_order=True)
+    return edges.group_by("source", maintain_order=True).agg(listed)
 
 
 def _schools(graph: _Graph) -> pl.DataFrame:
     """Schools hang on artists: carry each to the artist's artworks."""
     direct = graph.edges("artwork", _SCHOOL)
-    by_artist = _first(graph.edges("artist", _SCHOOL), "school")
+    by_artist = _first(graph.edges("artist", _SCHOOL)).rename({"target": "school"})
     artists = graph.nodes(("artist",))
     if artists is None or by_artist.is_empty():
         return direct
@@ -307,31 +222,3 @@ def _schools(graph: _Graph) -> pl.DataFrame:
         named, left_on="target", right_on="name", maintain_order="left"
     )
     return pl.concat([direct, through.select("source", pl.col("school").alias("target"))])
-
-
-def _with_images(table: pl.DataFrame, files: pl.DataFrame) -> pl.DataFrame:
-    """Add where each artwork's image lies; the folder `imagesf2` goes before any other."""
-    images = (
-        files.filter(
-            pl.col("name").str.to_lowercase().str.contains(r"\.(jpe?g|png|gif|webp|bmp|tiff?)$")
-        )
-        .with_columns(
-            pl.col("name").str.extract(r"([^/]+)$").str.normalize("NFC").alias("key"),
-            (~pl.concat_str("box", "name", separator="/").str.contains("imagesf2")).alias("rank"),
-        )
-        .sort("rank", "box", "name")
-        .unique("key", keep="first", maintain_order=True)
-        .drop("rank")
-    )
-    keys = (
-        table["artwork_id"]
-        .str.extract(r"([^/]+)$")
-        .fill_null("")
-        .map_elements(lambda name: unicodedata.normalize("NFC", name), return_dtype=pl.String)
-    )
-    return (
-        table.with_columns(keys.alias("key"))
-        .join(images, on="key", how="left", maintain_order="left")
-        .drop("key")
-        .with_columns(pl.col("box", "name", "stamp").fill_null(""), pl.col("size").fill_null(0))
-    )

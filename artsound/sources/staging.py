@@ -55,7 +55,9 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     Raises BadUsage for a source that does not exist, BadData for one that cannot be used.
     """
     if SAMPLE in (recipe.sources.artgraph, recipe.sources.fma):
-        _make_sample(workspace, recipe.seed)
+        from artsound.sources.sample import write_sample
+
+        write_sample(workspace.root / SAMPLE, recipe.seed)
     artgraph_root, fma_root = (
         source_root(workspace, recipe, "artwork"),
         source_root(workspace, recipe, "track"),
@@ -129,21 +131,6 @@ def count_reasons(codes: Iterable[str]) -> str:
     return ", ".join(f"{count} × {code}" for code, count in Counter(codes).most_common(5)) or "none"
 
 
-def _make_sample(workspace: Workspace, seed: int) -> None:
-    """Write the bundled sample, unless the same code has written the same one here before."""
-    from artsound.sources.sample import write_sample
-
-    folder = workspace.root / SAMPLE
-    made = {"seed": seed, "made_by": _code_digest(Path(__file__).parent / "sample")}
-    try:
-        if read_json(folder / "made.json") == made:
-            return
-    except BadData:
-        pass
-    write_sample(folder, seed)
-    write_json(folder / "made.json", made)
-
-
 def _code_digest(*places: Path) -> str:
     """A digest of Python files, so that what other code has made is made anew."""
     files = [file for place in places for file in (sorted(place.glob("*.py")) or [place])]
@@ -161,15 +148,14 @@ def _choose_artworks(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame,
     works: dict[str, list[int]] = {}
     for painter, year in dated:
         works.setdefault(painter, []).append(year)
-    dates = {painter: painter_dates(-1, years) for painter, years in works.items()}
+    died = dict(table.select("painter_id", "painter_died").iter_rows())
+    dates = {painter: painter_dates(died[painter], years) for painter, years in works.items()}
     rights = [
         synthetic_rights() if sample else artwork_rights(year, dates[painter], recipe.rights.year)
         for painter, year in dated
     ]
     table = _with_rights(table, rights, recipe).with_columns(
-        pl.lit(-1, pl.Int32).alias("painter_died"),
         pl.lit(SAMPLE if sample else "artgraph").alias("source"),
-        pl.lit("").alias("source_url"),
         pl.col("artwork_id").alias("item_id"),
         _first_true({"image-absent": pl.col("name") == "", "rights-policy": ~pl.col("allowed")}),
     )

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tiny_sources import artgraph_files, table, write_files, write_zip
 
 from artsound.errors import ArtSoundError, BadData
-from artsound.sources.artgraph import display_name, list_source, read_artworks, read_name
+from artsound.sources.artgraph import list_source, read_artworks
+from artsound.sources.artwork_names import display_name, read_name
 
 NAMES = [
     "claude-monet_haystacks-1891.jpg",

@@ -1,0 +1,169 @@
+"""What an artwork's file name and its painter's name tell, and where its image lies.
+
+ArtGraph took its images from WikiArt, whose names run `painter-slug_title-words-year.jpg`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import polars as pl
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff")
+
+# fmt: off
+_PARTICLES = frozenset({
+    "af", "da", "das", "de", "del", "della", "dei", "den", "der", "di", "dos", "du", "el", "la",
+    "le", "of", "ten", "ter", "the", "und", "van", "von", "y", "zu",
+})
+_NUMERALS = frozenset({
+    "ii", "iii", "iv", "vi", "vii", "viii", "ix", "xi", "xii", "xiii", "xiv", "xv", "xvi", "xvii",
+    "xviii", "xix",
+})
+# fmt: on
+_YEAR = re.compile(r"(?:^|-)(?:c-|ca-|circa-)?(1[0-9]{3}|20[0-2][0-9])(?:-(\d{1,4}))?$")
+_COPY = re.compile(r"\(\d+\)$")
+_POSSESSIVE = re.compile(r"\b(?!(?:de|des|la|le|the) )(\w{2,}) s\b")
+_ELISION = re.compile(r"\b([dl]) (?=[aeiouh])")
+_UNNAMED = re.compile(r"^not[_-]detected(?:[_-]\d+)?$")
+
+
+def complete(table: pl.DataFrame, files: pl.DataFrame, this_year: int) -> pl.DataFrame:
+    """`table` with what its names tell, and the place of each image.
+
+    It needs artwork_id and painter_id (any form of the painter's name, or empty). painter_id
+    becomes a slug; painter, title, year and source_url are there afterwards, those that were there
+    already going first; box, name, size and stamp are those of the image in `files`, name being
+    empty when there is none.
+    """
+    given = table.with_columns(
+        *(
+            pl.lit(unknown).alias(column)
+            for column, unknown in (("title", ""), ("year", -1), ("source_url", ""))
+            if column not in table.columns
+        )
+    )
+    read, shown = [], {}
+    for file_name, painter in given.select("artwork_id", "painter_id").iter_rows():
+        read.append(read_name(file_name, painter, this_year))
+        slug = read[-1][0]
+        shown.setdefault(slug, painter if _is_printed(painter) else display_name(slug))
+    named = given.with_columns(
+        pl.Series("painter_id", [slug for slug, _, _ in read], dtype=pl.String),
+        pl.Series("painter", [shown[slug] for slug, _, _ in read], dtype=pl.String),
+        pl.Series("read_title", [title for _, title, _ in read], dtype=pl.String),
+        pl.Series("read_year", [year for _, _, year in read], dtype=pl.Int32),
+    ).with_columns(
+        pl.when(pl.col("title") == "").then("read_title").otherwise("title").alias("title"),
+        pl.when(pl.col("year") < 0)
+        .then("read_year")
+        .otherwise("year")
+        .cast(pl.Int32)
+        .alias("year"),
+    )
+    return _with_images(named.drop("read_title", "read_year"), files)
+
+
+def read_name(file_name: str, painter: str = "", this_year: int = 2026) -> tuple[str, str, int]:
+    """(painter's slug, title, year) from a name like `claude-monet_haystacks-1891.jpg`.
+
+    `painter` is the name that the graph gives, which goes first; without it, what stands before
+    the first underscore counts. The title is in sentence case, empty when the name holds none
+    (`not_detected_229434`); the year is -1 when there is none between 1000 and `this_year`.
+    """
+    stem = file_name.rpartition("/")[2]
+    for suffix in IMAGE_SUFFIXES:
+        if stem.lower().endswith(suffix):
+            stem = stem[: -len(suffix)]
+            break
+    slug = slugify(painter)
+    before, mark, after = stem.partition("_")
+    if slug and slugify(stem[: len(slug)]) == slug and stem[len(slug) :][:1] == "_":
+        after = stem[len(slug) + 1 :]
+    elif not mark:
+        before, after = "", stem
+    words = _COPY.sub("", after).strip("-_ ").lower()
+    year = -1
+    if match := _YEAR.search(words):
+        year = _end_of_span(int(match[1]), match[2] or "")
+        year = year if year <= this_year else int(match[1])
+        words = words[: match.start()] if year <= this_year else words
+        year = year if year <= this_year else -1
+    title = "" if _UNNAMED.match(words) else _title(words)
+    return slug or slugify(before) or "unknown", title, year
+
+
+def _end_of_span(year: int, last: str) -> int:
+    """1890 and "95", or "1895", give 1895; the 1 of `1895-1` only counts copies."""
+    end = int(str(year)[: 4 - len(last)] + last) if len(last) in (2, 4) else year
+    return max(year, end)
+
+
+def _title(words: str) -> str:
+    title = " ".join(re.split(r"[-_\s]+", words)).strip()
+    title = _POSSESSIVE.sub(r"\1's", title)
+    title = _ELISION.sub(r"\1'", title)
+    title = " ".join(word.upper() if word in _NUMERALS else word for word in title.split(" "))
+    return title[:1].upper() + title[1:]
+
+
+def slugify(name: str) -> str:
+    """A painter's name as ArtGraph and WikiArt write it in file names: `claude-monet`."""
+    return re.sub(r"[\s_]+", "-", name.strip().lower())
+
+
+def display_name(slug: str) -> str:
+    """A painter's name as printed: `vincent-van-gogh` gives Vincent van Gogh."""
+    if slug == "unknown":
+        return ""
+    words = [word for word in slug.split("-") if word]
+    shown: list[str] = []
+    for number, word in enumerate(words):
+        if number and shown[-1] in ("d'", "O'"):
+            shown[-1] += word.capitalize()
+        elif number and word in _PARTICLES:
+            shown.append(word)
+        elif word in _NUMERALS:
+            shown.append(word.upper())
+        elif number and number < len(words) - 1 and word in ("d", "o"):
+            shown.append({"d": "d'", "o": "O'"}[word])
+        elif len(word) == 1:
+            shown.append(f"{word.upper()}.")
+        elif number and word in ("jr", "sr"):
+            shown.append(f"{word.capitalize()}.")
+        else:
+            shown.append(word.capitalize())
+    return " ".join(shown)
+
+
+def _is_printed(name: str) -> bool:
+    return name.strip() != name.strip().lower()
+
+
+def _with_images(table: pl.DataFrame, files: pl.DataFrame) -> pl.DataFrame:
+    """Add where each artwork's image lies; the folder `imagesf2` goes before any other."""
+    images = (
+        files.filter(
+            pl.col("name").str.to_lowercase().str.contains(r"\.(jpe?g|png|gif|webp|bmp|tiff?)$")
+        )
+        .with_columns(
+            pl.col("name").str.extract(r"([^/]+)$").str.normalize("NFC").alias("key"),
+            (~pl.concat_str("box", "name", separator="/").str.contains("imagesf2")).alias("rank"),
+        )
+        .sort("rank", "box", "name")
+        .unique("key", keep="first", maintain_order=True)
+        .drop("rank")
+    )
+    keys = (
+        table["artwork_id"]
+        .str.extract(r"([^/]+)$")
+        .fill_null("")
+        .map_elements(lambda name: unicodedata.normalize("NFC", name), return_dtype=pl.String)
+    )
+    return (
+        table.with_columns(keys.alias("key"))
+        .join(images, on="key", how="left", maintain_order="left")
+        .drop("key")
+        .with_columns(pl.col("box", "name", "stamp").fill_null(""), pl.col("size").fill_null(0))
+    )
