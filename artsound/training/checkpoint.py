@@ -74,6 +74,7 @@ def save_checkpoint(
     BadData when the disk cannot take it; earlier checkpoints are untouched then.
     """
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     home = make_folder(folder / "checkpoints")
@@ -94,8 +95,7 @@ def save_checkpoint(
             shutil.rmtree(final)
         temporary.replace(final)
         sync_folder(home)
-    except (OSError, RuntimeError) as error:
-        # safetensors and torch report a full disk as RuntimeError or their own OSError kinds.
+    except (OSError, RuntimeError, SafetensorError, BadData) as error:  # each its own full disk
         raise BadData(
             f"The checkpoint {final} cannot be written ({error}): free some space and run the "
             "same command with --resume; earlier checkpoints are good."
@@ -134,6 +134,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if name.startswith("fixed.")
     }
     return Checkpoint(folder, config, state, weights, arrays)
+
+
+def check_release(path: Path, state: State, digest: str) -> None:
+    """BadUsage when a checkpoint was trained on another release."""
+    if state.release != digest:
+        raise BadUsage(
+            f"{path} was trained on another release ({state.release[:12]}, not "
+            f"{digest[:12]}): give the shards it was trained on."
+        )
 
 
 def read_tensors(path: Path) -> Tensors:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from artsound.errors import BadUsage
+from artsound.errors import BadData, BadUsage
 from artsound.stage import QUIET, Progress
 from artsound.storage import sha256_bytes, write_bytes
 from artsound.training.checkpoint import Checkpoint, load_checkpoint, load_weights
@@ -109,7 +109,7 @@ def generate(
     BadUsage for a missing picture, or several pictures and a single .wav; BadData for one that
     cannot be decoded.
     """
-    if not 0.5 <= (seconds or 1) <= 60:
+    if seconds is not None and not 0.5 <= seconds <= 60:
         raise BadUsage(f"--seconds {seconds} is out of range: choose between 0.5 and 60.")
     single = out.suffix.lower() == ".wav"
     if single and len(images) != 1:
@@ -118,7 +118,10 @@ def generate(
     for image in images:
         if not image.is_file():
             raise BadUsage(f"{image} is not a file: give a picture.")
-        pictures.append(describe_picture(image.read_bytes()))
+        try:
+            pictures.append(describe_picture(image.read_bytes()))
+        except BadData as error:
+            raise BadData(f"{image} cannot be used: {error}") from error
     generator = Generator(checkpoint)
     progress.start("generate", len(images))
     done = []

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,10 @@ import numpy as np
 
 from artsound.errors import BadData, BadUsage
 from artsound.stage import QUIET, Progress
+from artsound.training.batches import Batch, Prepared, make_batch, prepare, shares
 from artsound.training.checkpoint import (
     State,
+    check_release,
     find_checkpoint,
     load_checkpoint,
     load_weights,
@@ -28,8 +30,8 @@ from artsound.training.checkpoint import (
 from artsound.training.codec import PatchCodec, fit_codec
 from artsound.training.conditioning import Standardiser, fit_standardiser
 from artsound.training.config import Config, preset
-from artsound.training.data import Examples, Release, load_examples, open_release
-from artsound.training.draw import Draw, draw
+from artsound.training.data import Release, load_examples, open_release
+from artsound.training.draw import draw
 from artsound.training.log import Log
 from artsound.training.model import build_model, diffusion_loss, noise_schedule
 
@@ -58,27 +60,6 @@ class TrainReport:
     data_wait_share: float
     resumed_from: int
     interrupted: bool
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """The training set as arrays: keys, standardised conditions [n, D], latents of whole clips."""
-
-    keys: tuple[str, ...]
-    conditions: np.ndarray
-    latents: tuple[np.ndarray, ...]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Tensors of one step, on the device."""
-
-    keys: tuple[str, ...]
-    latents: torch.Tensor
-    embedding: torch.Tensor
-    keep: torch.Tensor
-    noise: torch.Tensor
-    timestep: torch.Tensor
 
 
 def train(
@@ -148,39 +129,6 @@ def train(
         run.restore(start)
     with Log(out / "log") as log, _interruptible() as stop:
         return run.go(total, log, stop, progress, checkpoint_every=checkpoint_every, keep=keep)
-
-
-def prepare(examples: Examples, codec: PatchCodec, standardise: Standardiser) -> Prepared:
-    """Examples as the loop wants them; latents are computed once, here."""
-    latents = tuple(codec.encode(clip.astype(np.float32)) for clip in examples.clips)
-    return Prepared(examples.keys, standardise(examples.pictures), latents)
-
-
-def make_batch(
-    prepared: Prepared, choice: Draw, config: Config, window: int, device: Any, rows: slice
-) -> Batch:
-    """The tensors of `rows` of a draw; `window` is the number of cells."""
-    import torch
-
-    pairs = choice.pairs[rows]
-    cuts = []
-    for pair, start in zip(pairs, choice.starts[rows], strict=True):
-        latent = prepared.latents[pair]
-        first = int(start * (latent.shape[1] - window + 1))
-        cuts.append(latent[:, first : first + window])
-    embedding = prepared.conditions[pairs] + config.condition.noise * choice.jitter[rows]
-
-    def tensor(array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(array).to(device)
-
-    return Batch(
-        tuple(prepared.keys[pair] for pair in pairs),
-        tensor(np.stack(cuts)),
-        tensor(embedding),
-        tensor(choice.keep[rows]),
-        tensor(choice.noise[rows]),
-        tensor(choice.timestep[rows]),
-    )
 
 
 class _Run:
@@ -300,7 +248,7 @@ class _Run:
                 self.accelerator.device,
                 rows,
             )
-            for rows in _shares(settings.batch, settings.accumulate, self.accelerator)
+            for rows in shares(settings.batch, settings.accumulate, self.accelerator)
         ]
         waited = time.perf_counter() - began
         for group in self.optimiser.param_groups:
@@ -311,7 +259,7 @@ class _Run:
         losses = []
         for index, batch in enumerate(batches):
             last = index == len(batches) - 1
-            with self.accelerator.no_sync(self.model) if not last else _nothing():
+            with self.accelerator.no_sync(self.model) if not last else nullcontext():
                 with self.accelerator.autocast():
                     each = self._loss(batch)
                 loss = each.mean() / len(batches)
@@ -444,40 +392,12 @@ def _resume_point(out: Path, config: Config, release: Release) -> Path | None:
     if not list((out / "checkpoints").glob("step-*/state.json")):
         return None
     kept = load_checkpoint(out)
-    check_release(kept.path, kept.state, release)
+    check_release(kept.path, kept.state, release.digest)
     if kept.config != config:
         raise BadUsage(
             f"{out} was begun with other settings: resume with those, or choose another --out."
         )
     return kept.path
-
-
-def check_release(path: Path, state: State, release: Release) -> None:
-    """BadUsage when a checkpoint was trained on another release."""
-    if state.release != release.digest:
-        raise BadUsage(
-            f"{path} was trained on another release ({state.release[:12]}, not "
-            f"{release.digest[:12]}): give the shards it was trained on."
-        )
-
-
-def _shares(batch: int, accumulate: int, accelerator: Any) -> Iterator[slice]:
-    """This process's rows of a step's batch, one slice for each backward pass."""
-    pieces = accumulate * accelerator.num_processes
-    if batch % pieces:
-        raise BadUsage(
-            f"A batch of {batch} cannot be split into {accumulate} passes on "
-            f"{accelerator.num_processes} processes: choose a multiple of {pieces}."
-        )
-    size = batch // pieces
-    first = accelerator.process_index * accumulate
-    for piece in range(first, first + accumulate):
-        yield slice(piece * size, (piece + 1) * size)
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 @contextmanager

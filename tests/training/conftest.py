@@ -1,0 +1,40 @@
+"""One small trained run that the tests of this room share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from toy_pairs import toy_release
+
+from artsound.training.config import Codec, Condition, Config, Mel, Network, Optimisation
+from artsound.training.data import Release
+from artsound.training.loop import TrainReport, train
+
+SMALL = Config(
+    preset="tiny",
+    mel=Mel(seconds=1.024),
+    codec=Codec(channels=8, vocoder_iterations=8),
+    condition=Condition(width=16, hidden=16),
+    network=Network(blocks=(8, 16), heads=2),
+    optimisation=Optimisation(batch=4, warmup=5, learning_rate=3e-3, ema=0.9),
+)
+
+
+@pytest.fixture(scope="session")
+def small() -> Config:
+    """Settings that train in seconds."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def release() -> Release:
+    """Toy pairs with clips of two seconds."""
+    return toy_release(train=12, val=4, test=4, seconds=2.0)
+
+
+@pytest.fixture(scope="session")
+def trained(release: Release, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainReport]:
+    """A run of 100 steps: its folder and report."""
+    out = tmp_path_factory.mktemp("trained")
+    return out, train(release, out, config=SMALL, steps=100, checkpoint_every=50)

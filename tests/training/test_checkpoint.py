@@ -1,0 +1,74 @@
+"""Checkpoints are whole or absent, and a damaged one is told in a sentence."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+from pathlib import Path
+
+import pytest
+
+from artsound.errors import BadData, BadUsage
+from artsound.training.checkpoint import find_checkpoint, load_checkpoint
+from artsound.training.config import Config
+from artsound.training.data import Release
+from artsound.training.loop import TrainReport, train
+
+
+@pytest.fixture
+def copied(trained: tuple[Path, TrainReport], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained[0], tmp_path / "copy", symlinks=True))
+
+
+def test_a_training_folder_means_its_newest_checkpoint(
+    trained: tuple[Path, TrainReport], small: Config
+) -> None:
+    kept = load_checkpoint(trained[0])
+    assert kept.path.name == "step-00000100"
+    assert kept.config == small
+    assert kept.state.step == 100
+    assert find_checkpoint(kept.path) == kept.path
+
+
+def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadUsage, match="holds no checkpoint"):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "config.json", "state.json"])
+def test_a_file_cut_short_is_told(copied: Path, name: str) -> None:
+    path = find_checkpoint(copied) / name
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(BadData, match=name.replace(".", r"\.")):
+        load_checkpoint(copied)
+
+
+def test_settings_of_another_version_are_told(copied: Path) -> None:
+    path = find_checkpoint(copied) / "config.json"
+    path.write_text(path.read_text().replace('"preset"', '"presets"'))
+    with pytest.raises(BadData, match="not a configuration of this version"):
+        load_checkpoint(copied)
+
+
+def test_a_pickle_is_not_run(copied: Path, release: Release, small: Config) -> None:
+    evil = b"cos\nsystem\n(S'touch /tmp/artsound-was-here'\ntR."
+    (find_checkpoint(copied) / "optimiser.pt").write_bytes(evil)
+    with pytest.raises(BadData, match=r"optimiser\.pt is missing or damaged"):
+        train(release, copied, config=small, steps=101, resume=True)
+    assert not Path("/tmp/artsound-was-here").exists()
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_it(
+    copied: Path, release: Release, small: Config
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(BadData, match="cannot be written"):
+            train(release, copied, config=small, steps=101, resume=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert load_checkpoint(copied).state.step == 100
+    assert [path.name for path in (copied / "checkpoints").glob(".tmp-*")] == []
+    again = train(release, copied, config=small, steps=101, resume=True)
+    assert again.steps == 101

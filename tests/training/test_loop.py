@@ -1,0 +1,131 @@
+"""Training: the loss falls, and nothing can make a run end differently than it would have."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from toy_pairs import ToyPairs
+
+from artsound.errors import BadData, BadUsage
+from artsound.training.config import Config
+from artsound.training.data import Release
+from artsound.training.loop import TrainReport, learning_rate_factor, train
+
+
+class StopAfter:
+    """A progress that sends this process SIGTERM after so many training steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.left, self.stage = steps, ""
+
+    def start(self, stage: str, items: int) -> None:
+        self.stage = stage
+
+    def advance(self, items: int) -> None:
+        if self.stage == "train":
+            self.left -= items
+            if self.left == 0:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def finish(self) -> None: ...
+
+
+def files(out: Path, step: int) -> dict[str, bytes]:
+    folder = out / "checkpoints" / f"step-{step:08d}"
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.safetensors"))}
+
+
+def test_the_loss_falls(trained: tuple[Path, TrainReport]) -> None:
+    _, report = trained
+    assert report.last_loss < 0.9 * report.first_loss
+    assert report.steps == 100
+    assert not report.interrupted
+    assert report.data_wait_share < 0.5
+
+
+def test_a_run_stopped_by_sigterm_and_resumed_gives_the_same_bytes(
+    release: Release, small: Config, tmp_path: Path
+) -> None:
+    train(release, tmp_path / "whole", config=small, steps=6)
+    stopped = train(release, tmp_path / "halves", config=small, steps=6, progress=StopAfter(3))
+    assert stopped.interrupted
+    assert stopped.steps == 3
+    resumed = train(release, tmp_path / "halves", config=small, steps=6, resume=True)
+    assert resumed.resumed_from == 3
+    whole, halves = files(tmp_path / "whole", 6), files(tmp_path / "halves", 6)
+    assert set(whole) == {"training.safetensors", "weights.safetensors"}
+    assert whole == halves
+
+
+def test_only_the_newest_and_the_best_checkpoints_are_kept(
+    release: Release, small: Config, tmp_path: Path
+) -> None:
+    train(release, tmp_path, config=small, steps=5, checkpoint_every=1, keep=2)
+    steps = sorted(path.name for path in (tmp_path / "checkpoints").glob("step-*"))
+    assert {"step-00000004", "step-00000005"} <= set(steps)
+    assert len(steps) <= 3
+
+
+def test_a_folder_with_a_run_is_not_overwritten(
+    release: Release, small: Config, trained: tuple[Path, TrainReport]
+) -> None:
+    with pytest.raises(BadUsage, match="already holds a run"):
+        train(release, trained[0], config=small, steps=1)
+
+
+def test_other_data_and_other_settings_are_refused_on_resume(
+    release: Release, small: Config, trained: tuple[Path, TrainReport]
+) -> None:
+    with pytest.raises(BadUsage, match="another release"):
+        train(replace(release, digest="8" * 64), trained[0], config=small, resume=True)
+    with pytest.raises(BadUsage, match="other settings"):
+        train(release, trained[0], config=small, seed=5, resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_pairs(
+    release: Release, small: Config, tmp_path: Path
+) -> None:
+    wild = small.optimisation.model_copy(update={"learning_rate": 1e25, "warmup": 0})
+    with pytest.raises(BadData, match=r"step \d+ is not finite, on the pairs 0010"):
+        train(release, tmp_path, config=small.model_copy(update={"optimisation": wild}), steps=8)
+
+
+def test_too_few_pairs_and_a_broken_clip_are_told(
+    release: Release, small: Config, tmp_path: Path
+) -> None:
+    few = Release("1" * 64, {**release.splits, "train": ToyPairs(3, 4, seconds=2.0)})
+    with pytest.raises(BadData, match="3 pairs, fewer than the 8"):
+        train(few, tmp_path, config=small, steps=1)
+    broken = ToyPairs(1, 5, seconds=2.0)
+    broken.samples[0]["mp3"] = b"not an MP3"
+    with pytest.raises(BadData, match="Pair 005000 cannot be decoded"):
+        train(Release("2" * 64, {**release.splits, "train": broken}), tmp_path / "b", config=small)
+
+
+def test_what_was_decoded_is_read_again_from_the_cache(
+    release: Release, small: Config, trained: tuple[Path, TrainReport], tmp_path: Path
+) -> None:
+    (tmp_path / "cache").symlink_to(trained[0] / "cache")
+    unread = Release(release.digest, {name: _Unreadable(12) for name in release.splits})
+    assert train(unread, tmp_path, config=small, steps=1).pairs == 12
+
+
+class _Unreadable:
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, position: int, /) -> dict[str, object]:
+        raise AssertionError("the cache was not used")
+
+
+def test_the_learning_rate_warms_up_and_then_follows_its_schedule() -> None:
+    assert [learning_rate_factor(s, 4, 100, "constant") for s in (0, 3, 50)] == [0.25, 1, 1]
+    cosine = [learning_rate_factor(s, 4, 100, "cosine") for s in (4, 52, 100)]
+    assert cosine == pytest.approx([1, 0.5, 0])
