@@ -17,12 +17,19 @@ from typing import IO, Any
 import jsonschema
 import polars as pl
 
-from artsound.errors import ArtSoundError, BadUsage
+from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.media import MediaError
 from artsound.media.audio import check_audio
 from artsound.media.images import check_image
-from artsound.records import json_schema
-from artsound.shards.index import extensions, read_index, read_shard_index, shards_of
+from artsound.records import check_table, json_schema
+from artsound.shards.index import (
+    INDEX,
+    extensions,
+    read_index,
+    read_shard_index,
+    shards_of,
+    to_index_table,
+)
 from artsound.shards.scan import Member, key_of, scan
 from artsound.shards.store import LocalStore
 from artsound.shards.write import Shard, parse_json
@@ -59,7 +66,11 @@ def verify(folder: Path | str, *, deep: bool = False, workers: int = 0) -> list[
     except ArtSoundError as error:
         return [Problem("index", "", str(error))]
     shards = shards_of(value)
-    problems = [*_check_lists(store.folder, value, shards, frame), *_check_splits(frame)]
+    problems = [
+        *_check_rows(frame),
+        *_check_lists(store.folder, value, shards, frame),
+        *_check_splits(frame),
+    ]
     groups = {name[0]: part for name, part in frame.group_by("shard")}
     jobs = [
         (store.folder / shard.name, shard, groups.get(shard.name, frame.clear()), deep)
@@ -148,31 +159,47 @@ def _check_sample(
 
 
 def _check_json(name: str, key: str, data: bytes, row: dict[str, Any]) -> Iterator[Problem]:
+    """Is the .json what its row says? The rows fulfil the schema, so then it does, too."""
     try:
         fields = parse_json(data)
-        _validator().validate(fields)
     except ValueError as error:
         yield Problem(name, key, f"its .json cannot be read: {error}")
         return
-    except jsonschema.ValidationError as error:
-        at = ".".join(str(step) for step in error.absolute_path)
-        yield Problem(name, key, f"its .json breaks the schema: {at} {error.message[:200]}".strip())
+    names = json_schema("sample")["properties"].keys()
+    if isinstance(fields, dict) and fields.keys() == names:
+        wrong = [field for field in names if not _same(fields[field], row[field])]
+        if not wrong:
+            return
+    fault = jsonschema.exceptions.best_match(_validator().iter_errors(fields))
+    if fault is not None:
+        at = ".".join(str(step) for step in fault.absolute_path)
+        yield Problem(name, key, f"its .json breaks the schema: {at} {fault.message[:200]}".strip())
         return
-    for field, value in fields.items():
-        if not _same(value, row[field]):
-            message = f"{field} is {value!r} in its .json, but {row[field]!r} in the index"
-            yield Problem(name, key, message)
+    for field in wrong:
+        message = f"{field} is {fields[field]!r} in its .json, but {row[field]!r} in the index"
+        yield Problem(name, key, message)
 
 
 def _same(value: Any, indexed: Any) -> bool:
-    """Equal, where the index may hold a number in 32 bits only."""
-    if isinstance(value, float) and isinstance(indexed, float):
+    """Equal and of one type, where the index may hold a number in 32 bits only."""
+    if isinstance(value, bool) != isinstance(indexed, bool):
+        return False
+    if isinstance(value, (int, float)) and isinstance(indexed, float):
         return abs(value - indexed) <= 1e-6 * max(1.0, abs(value))
     return bool(value == indexed)
 
 
-def _validator() -> Any:
+def _validator() -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(json_schema("sample"))
+
+
+def _check_rows(frame: pl.DataFrame) -> Iterator[Problem]:
+    """Do the rows of our own index fulfil its schema?"""
+    if "image_sha256" in frame.columns:
+        try:
+            check_table("index", to_index_table(frame.to_arrow()))
+        except BadData as error:
+            yield Problem(INDEX, "", str(error))
 
 
 def _check_lists(
