@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from artsound.errors import BadUsage
@@ -171,6 +171,28 @@ def licence_rights(text: str) -> Rights:
             return rights
     found = _creative_commons(short) or _gnu(short)
     return found or _restricted(UNKNOWN, f"licence not recognised: {plain[:80]}")
+
+
+def track_rights(title: str, address: str) -> Rights:
+    """The rights that a licence's title and its address (either may be empty) grant together.
+
+    Where both are understood and agree, the one that says more of version and port names the
+    licence; where they disagree, the one that grants less holds.
+    """
+    named, linked = licence_rights(title), licence_rights(address)
+    if linked.license_id == UNKNOWN:
+        return named
+    if named.license_id == UNKNOWN:
+        return linked
+    if _grants(named) == _grants(linked):
+        return max(named, linked, key=lambda rights: len(rights.license_id))
+    least = min(named, linked, key=lambda rights: sum(_grants(rights)))
+    reason = f"{least.reason} (title and address of the licence disagree: {title} / {address})"
+    return replace(least, reason=reason)
+
+
+def _grants(rights: Rights) -> tuple[bool, bool, bool, bool]:
+    return rights.redistribute, rights.derivatives, rights.commercial, not rights.share_alike
 
 
 def _after_host(text: str) -> str:

@@ -19,6 +19,7 @@ from artsound.rights import (
     licence_rights,
     painter_dates,
     synthetic_rights,
+    track_rights,
 )
 
 # (redistribute, derivatives, commercial, share alike, attribution) as one string.
@@ -166,6 +167,27 @@ def test_a_title_means_what_its_words_say(nc: str, rest: str, version: str, port
     assert rights.share_alike == ("hare" in rest)
     assert rights.derivatives == ("No" not in rest)
     assert version in rights.license_id
+
+
+@pytest.mark.parametrize(
+    ("title", "code", "license_id"),
+    [
+        ("Attribution-NonCommercial", "by-nc/4.0/", "CC-BY-NC-4.0"),
+        ("Attribution 3.0 United States", "by/3.0/", "CC-BY-3.0-US"),
+        ("", "by-sa/3.0/", "CC-BY-SA-3.0"),
+        ("PennSound", "", UNKNOWN),
+        ("Attribution", "by-nc-nd/3.0/", "CC-BY-NC-ND-3.0"),
+        ("Orphan Work", "by/3.0/", "LicenseRef-Orphan-Work"),
+        ("Attribution-NonCommercial-ShareAlike 3.0", "by/3.0/", "CC-BY-NC-SA-3.0"),
+    ],
+)
+def test_title_and_address_are_read_together_and_the_stricter_holds(
+    title: str, code: str, license_id: str
+) -> None:
+    address = f"http://creativecommons.org/licenses/{code}" if code else ""
+    rights = track_rights(title, address)
+    assert rights.license_id == license_id
+    assert rights.reason
 
 
 def test_policies_take_what_they_say() -> None:

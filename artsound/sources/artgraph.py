@@ -19,7 +19,7 @@ import polars as pl
 from artsound.errors import BadData
 from artsound.sources.artgraph_export import ARTWORKS, read_deaths, read_export
 from artsound.sources.artwork_names import complete
-from artsound.sources.files import TABLE_LIMIT, list_files, read_file
+from artsound.sources.files import TABLE_LIMIT, find_file, list_files, read_file
 
 # Field of a row, and the node types that fill it: the first is version 2's name.
 _SINGLE = {"style": ("style",), "genre": ("genre",), "period": ("period",)}
@@ -46,8 +46,7 @@ def read_artworks(root: Path, files: pl.DataFrame, this_year: int) -> pl.DataFra
     it is broken.
     """
     export = read_export(root, files, this_year)
-    marked = files["name"].str.ends_with(_MARKER).any()
-    if export is not None and not marked:
+    if export is not None and find_file(files, _MARKER) is None:
         table = export
     else:
         table = _read_graph(root, files)
@@ -95,16 +94,13 @@ class _Graph:
     """The tables of one ArtGraph release, found wherever they lie below `root`."""
 
     def __init__(self, root: Path, files: pl.DataFrame) -> None:
-        found = files.filter(
-            (pl.col("name") == _MARKER) | pl.col("name").str.ends_with(f"/{_MARKER}")
-        )
-        if found.is_empty():
+        found = find_file(files, _MARKER)
+        if found is None:
             raise BadData(
                 f"{root} is not ArtGraph: it has neither {_MARKER} (OGB layout) nor {ARTWORKS}."
             )
-        self.root = root
-        self.box = found["box"][0]
-        self.prefix = found["name"][0].removesuffix(_MARKER)
+        self.root, self.box = root, found[0]
+        self.prefix = found[1].removesuffix(_MARKER)
         inside = files.filter(
             (pl.col("box") == self.box) & pl.col("name").str.starts_with(self.prefix)
         )

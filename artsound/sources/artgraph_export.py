@@ -35,7 +35,7 @@ import polars as pl
 
 from artsound.errors import BadData
 from artsound.sources.artwork_names import slugify
-from artsound.sources.files import TABLE_LIMIT, read_file
+from artsound.sources.files import TABLE_LIMIT, find_file, read_file
 
 ARTWORKS = "artgraph_artworks.csv"
 ARTISTS = "artgraph_artists.csv"
@@ -100,13 +100,12 @@ def read_deaths(root: Path, files: pl.DataFrame, this_year: int) -> dict[str, in
 
 
 def _rows(root: Path, files: pl.DataFrame, name: str) -> tuple[Path, list[dict[str, str]]] | None:
-    found = files.filter((pl.col("name") == name) | pl.col("name").str.ends_with(f"/{name}"))
-    if found.is_empty():
+    found = find_file(files, name)
+    if found is None:
         return None
-    box, path = found["box"][0], found["name"][0]
-    where = root / box / path
+    where = root.joinpath(*found)
     try:
-        text = read_file(root, box, path, TABLE_LIMIT).decode("utf-8-sig")
+        text = read_file(root, *found, TABLE_LIMIT).decode("utf-8-sig")
         reader = csv.DictReader(io.StringIO(text), restval="", strict=True)
         rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:

@@ -72,6 +72,15 @@ def list_files(root: Path, zips: Collection[str] | None = None) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row").sort("box", "name")
 
 
+def find_file(files: pl.DataFrame, name: str) -> tuple[str, str] | None:
+    """Box and path of the listed file called `name`, the one least deep; None without any."""
+    found = files.filter((pl.col("name") == name) | pl.col("name").str.ends_with(f"/{name}"))
+    if found.is_empty():
+        return None
+    best = found.sort(pl.col("name").str.len_chars(), "box", "name").row(0, named=True)
+    return best["box"], best["name"]
+
+
 def read_file(root: Path, box: str, name: str, limit: int = MEDIA_LIMIT) -> bytes:
     """The bytes of one file that `list_files` listed.
 

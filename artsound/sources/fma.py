@@ -2,8 +2,9 @@
 
 Layout: `fma_metadata/tracks.csv` (three header lines: table, column, and `track_id`),
 `fma_metadata/genres.csv`, and `fma_large/000/000002.mp3`, each set as a folder or as the zip of
-its name. Rows without audio here and empty cells are ordinary. Durations in tracks.csv are those
-of whole tracks and often wrong: nothing here reads them.
+its name. `fma_metadata/raw_tracks.csv`, where it is there, adds the addresses of tracks and of
+their licences. Rows without audio here and empty cells are ordinary. Durations in tracks.csv are
+those of whole tracks and often wrong: nothing here reads them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 import polars as pl
 
 from artsound.errors import BadData
-from artsound.sources.files import TABLE_LIMIT, list_files, read_file
+from artsound.sources.files import TABLE_LIMIT, find_file, list_files, read_file
 
 METADATA_ZIP = "fma_metadata.zip"
 CLIP_ZIPS = ("fma_large.zip", "fma_medium.zip", "fma_small.zip")
@@ -42,6 +43,7 @@ _TEXTS = {
     "album": "album.title",
     "license": "track.license",
 }
+_RAW = {"track_url": "source_url", "license_url": "license_url", "license_title": "raw_license"}
 _WHOLE = re.compile(r"\d{1,9}")
 _EARLIEST_YEAR = 1860  # the first recording of sound
 _ITEM = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^,\[\]'"]+)""")
@@ -57,9 +59,9 @@ def read_tracks(root: Path, files: pl.DataFrame, subset: str, this_year: int) ->
 
     Columns: track_id, title, artist, artist_id, album, genre (top level), genres (titles, the
     track's own first, then what lies above), tags, year, listens, language, subset, split
-    ("train", "val", "test" or empty), license (as written), and where the audio lies: box, name,
-    size, stamp as `list_files` gives them, name being empty when there is none here. Unknown is
-    "", -1 or the empty list.
+    ("train", "val", "test" or empty), license (as written), license_url, source_url (the track's
+    page), and where the audio lies: box, name, size, stamp as `list_files` gives them, name being
+    empty when there is none here. Unknown is "", -1 or the empty list.
 
     `subset` is the set asked for: `small`, `medium` and `large` hold 30-second clips and one
     another, `full` whole tracks. `files` is what `list_source` gave. Raises BadData when `root`
@@ -82,8 +84,8 @@ def read_tracks(root: Path, files: pl.DataFrame, subset: str, this_year: int) ->
         *_genre_columns(table, _read_genres(root, files)),
     )
     _check_ids(root, tracks["track_id"])
-    tracks = tracks.with_columns(pl.col("track_id").cast(pl.Int32)).sort("track_id")
-    return _with_audio(tracks, files, subset)
+    tracks = tracks.with_columns(pl.col("track_id").cast(pl.Int32))
+    return _with_audio(_with_addresses(tracks, root, files), files, subset).sort("track_id")
 
 
 def in_subset(subset: str) -> tuple[str, ...]:
@@ -202,14 +204,44 @@ def _read_genres(root: Path, files: pl.DataFrame) -> dict[int, tuple[str, int, i
 
 
 def _find(root: Path, files: pl.DataFrame, name: str) -> tuple[str, str]:
-    """Box and path of a metadata table, the shortest path first."""
-    found = files.filter((pl.col("name") == name) | pl.col("name").str.ends_with(f"/{name}"))
-    if found.is_empty():
+    found = find_file(files, name)
+    if found is None:
         raise BadData(
             f"{root} is not the FMA: it has no {name} (in fma_metadata/ or {METADATA_ZIP})."
         )
-    best = found.sort(pl.col("name").str.len_chars(), "box", "name").row(0, named=True)
-    return best["box"], best["name"]
+    return found
+
+
+def _with_addresses(tracks: pl.DataFrame, root: Path, files: pl.DataFrame) -> pl.DataFrame:
+    """Add source_url and license_url, and licences that only raw_tracks.csv states."""
+    raw = _read_raw(root, files).rename(_RAW)
+    joined = tracks.join(raw, on="track_id", how="left").with_columns(
+        pl.col(*_RAW.values()).fill_null("")
+    )
+    stated = pl.when(pl.col("license") == "").then("raw_license").otherwise("license")
+    addresses = ("license_url", "source_url")
+    return joined.with_columns(
+        stated.alias("license"),
+        *(
+            pl.when(pl.col(one).str.starts_with("http")).then(one).otherwise(pl.lit("")).alias(one)
+            for one in addresses
+        ),
+    ).drop("raw_license")
+
+
+def _read_raw(root: Path, files: pl.DataFrame) -> pl.DataFrame:
+    found = find_file(files, "raw_tracks.csv")
+    if found is None:
+        return pl.DataFrame(schema={"track_id": pl.Int32, **dict.fromkeys(_RAW, pl.String)})
+    data = read_file(root, *found, TABLE_LIMIT)
+    try:
+        raw = pl.read_csv(data, columns=["track_id", *_RAW], infer_schema=False)
+    except (pl.exceptions.PolarsError, ValueError) as error:
+        where = root.joinpath(*found)
+        reason = str(error).splitlines()[0]
+        raise BadData(f"{where} is not FMA's raw_tracks.csv: {reason}.") from error
+    ids = _number("track_id").cast(pl.Int32, strict=False)
+    return raw.with_columns(ids).unique("track_id", keep="first", maintain_order=True)
 
 
 def _number(column: str) -> pl.Expr:

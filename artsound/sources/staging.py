@@ -21,9 +21,9 @@ from artsound.rights import (
     Rights,
     allows,
     artwork_rights,
-    licence_rights,
     painter_dates,
     synthetic_rights,
+    track_rights,
 )
 from artsound.sources import artgraph, fma
 from artsound.stage import Part, split_into_parts
@@ -169,11 +169,10 @@ def _choose_artworks(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame,
 
 def _choose_tracks(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The tracks to work on, by id, and those set aside with their reasons."""
-    rights = [licence_rights(text) for text in table["license"]]
+    rights = [track_rights(*terms) for terms in table.select("license", "license_url").iter_rows()]
     inside = pl.col("subset").is_in(fma.in_subset(recipe.sources.subset))
     table = _with_rights(table, rights, recipe).with_columns(
         pl.lit(SAMPLE if recipe.sources.fma == SAMPLE else "fma").alias("source"),
-        pl.lit("").alias("source_url"),
         pl.col("track_id").cast(pl.String).str.zfill(6).alias("item_id"),
         _first_true(
             {

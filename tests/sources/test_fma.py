@@ -97,6 +97,23 @@ def test_clips_come_from_the_largest_set_and_whole_tracks_only_when_asked_for(
     ]
 
 
+def test_raw_tracks_add_addresses_and_missing_licences(tmp_path: Path) -> None:
+    raw = table(
+        [
+            ("license_title", "license_url", "track_id", "track_url", "other"),
+            ("Attribution", "http://creativecommons.org/licenses/by/4.0/", 2, "http://x.org/2", ""),
+            ("Music Sharing", "", 140, "nowhere", "two\nlines"),
+            ("", "", "", "", ""),
+        ]
+    )
+    write_files(tmp_path, {**fma_files(ROWS, {2: b"x"}), "fma_metadata/raw_tracks.csv": raw})
+    first, second, third = _read(tmp_path).rows(named=True)
+    assert first["source_url"] == "http://x.org/2"
+    assert first["license_url"] == "http://creativecommons.org/licenses/by/4.0/"
+    assert (second["license"], second["source_url"]) == ("Music Sharing", "")
+    assert (third["license"], third["license_url"], third["source_url"]) == ("", "", "")
+
+
 def test_an_unneeded_broken_zip_does_no_harm(tmp_path: Path) -> None:
     write_files(tmp_path, {**fma_files(ROWS, {2: b"x"}), "fma_full.zip": b"PK\x03\x04 half"})
     assert _read(tmp_path)["name"][0] != ""
@@ -168,6 +185,7 @@ def test_optional_columns_may_be_missing(tmp_path: Path) -> None:
         ("tracks.csv", tracks_csv([{"track_id": 2}, {"track_id": 2}]), "lists track 2 twice"),
         ("tracks.csv", tracks_csv(ROWS) + b"3,caf\xe9" + b"," * 15 + b"\n", "is broken"),
         ("tracks.csv", tracks_csv(ROWS) + b'3,"never closed', "is broken"),
+        ("raw_tracks.csv", b"id,url\n1,x\n", "not FMA's raw_tracks.csv"),
         ("genres.csv", b"id,name\n1,Rock\n", "not FMA's table of genres"),
         ("genres.csv", table([*GENRES, ("x", 1, 0, "Odd", 1)]), "not FMA's table of genres"),
     ],
