@@ -1,0 +1,1 @@
+"""Media and text turned into vectors: measured descriptors, and learned encoders."""
