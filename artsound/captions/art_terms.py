@@ -112,8 +112,8 @@ STYLES: Mapping[str, str] = {
 
 # Genre label -> the noun it makes ("landscape"); the choices mean the same.
 GENRES: Mapping[str, tuple[str, ...]] = {
-    "abstract": ("abstract composition", "abstract"),
-    "abstract painting": ("abstract composition", "abstract"),
+    "abstract": ("abstract composition",),
+    "abstract painting": ("abstract composition",),
     "advertisement": ("advertisement",),
     "allegorical painting": ("allegory", "allegorical scene"),
     "animal painting": ("animal picture", "animal study"),
@@ -219,9 +219,13 @@ EMOTIONS: Mapping[str, str] = {
     "sadness": "sadness",
 }
 
+# Last words of palette names without a colour to speak of.
+GREYS: frozenset[str] = frozenset(
+    {"black", "charcoal", "cream", "grey", "ivory", "slate", "taupe", "white"}
+)
+
 # Tag -> words for what the record says is shown. Equal words are used once.
 SUBJECTS: Mapping[str, str] = {
-    "allegories and symbols": "allegory",
     "angels and archangels": "angels",
     "animals": "animals",
     "actors and performances": "performers",
@@ -229,12 +233,10 @@ SUBJECTS: Mapping[str, str] = {
     "ballet dancer": "ballet",
     "battles and wars": "battle",
     "bathing and swimming": "bathing",
-    "beard": "a beard",
     "beasts and dragons": "beasts",
     "birch": "birches",
     "bird": "birds",
     "birds": "birds",
-    "birth and death": "birth and death",
     "boat": "boats",
     "boats and ships": "boats",
     "books": "books",
@@ -298,7 +300,6 @@ SUBJECTS: Mapping[str, str] = {
     "harvesting": "harvest",
     "hebrew bible": "the Hebrew Bible",
     "hill": "hills",
-    "history": "history",
     "horse": "horses",
     "horsemen": "riders",
     "horses": "horses",

@@ -14,11 +14,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 
 from artsound.captions import measures, music_terms
 from artsound.captions.base import Item
-from artsound.captions.phrasing import slug, word_count
+from artsound.captions.phrasing import slug, word_count, word_set
 from artsound.records import Artwork, ArtworkDescriptors, TrackDescriptors
 
 
@@ -43,10 +42,11 @@ def failure(text: str, item: Item, limits: Limits, names: Collection[str] = ()) 
     checks: tuple[tuple[str, Callable[[], bool]], ...] = (
         ("refusal", lambda: _REFUSAL.search(text) is not None),
         ("non-text", lambda: _is_non_text(text)),
+        ("not-english", lambda: not _is_latin(text)),
         ("too-short", lambda: word_count(text) < limits.min_words),
         ("too-long", lambda: word_count(text) > limits.max_words),
         ("repetitive", lambda: _is_repetitive(text)),
-        ("not-english", lambda: not _is_english(text)),
+        ("not-english", lambda: not _has_english_words(text)),
         ("name-not-in-record", lambda: _has_strange_name(text, item, names)),
     )
     for reason, fails in checks:
@@ -102,14 +102,15 @@ def _is_non_text(text: str) -> bool:
 
 def _is_repetitive(text: str) -> bool:
     """A word twice running, a phrase of three words three times, or one of five words twice."""
-    words = _words(text)
-    if any(a == b and a not in _MAY_DOUBLE for a, b in pairwise(words)):
+    if any(match[1].lower() not in _MAY_DOUBLE for match in _DOUBLED.finditer(text)):
         return True
+    words = _words(text)
     if len(words) >= 12 and len(set(words)) < 0.45 * len(words):
         return True
     return any(_most_often(words, size) > most for size, most in ((3, 2), (5, 1)))
 
 
+_DOUBLED = re.compile(r"\b(\w+)\s+\1\b", re.IGNORECASE)
 _MAY_DOUBLE = frozenset({"very", "that", "had"})
 
 
@@ -118,26 +119,23 @@ def _most_often(words: list[str], size: int) -> int:
     return max(grams.values(), default=0)
 
 
-def _word_set(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-_ENGLISH = _word_set(
+_ENGLISH = word_set(
     "a an and are as at be both but by for from has have here in into is it its of on one or over "
     "other some that the their there these this through to two up which while who with"
 )
-_OTHERS = _word_set(
+_OTHERS = word_set(
     "der die das und ein eine einer mit ist von auf zu le la les des du un une et est avec dans "
     "sur au aux el los las una y con es por que del il lo gli che di per sono um uma com não para "
     "het een van met op zijn och ett på med av en de"
 )
 
 
-def _is_english(text: str) -> bool:
+def _is_latin(text: str) -> bool:
     letters = [char for char in text if char.isalpha()]
-    latin = sum("LATIN" in unicodedata.name(char, "") for char in letters)
-    if latin < 0.95 * len(letters):
-        return False
+    return sum("LATIN" in unicodedata.name(char, "") for char in letters) >= 0.95 * len(letters)
+
+
+def _has_english_words(text: str) -> bool:
     words = _words(text)
     english = sum(word in _ENGLISH for word in words)
     others = sum(word in _OTHERS for word in words)
@@ -150,9 +148,10 @@ def _words(text: str) -> list[str]:
 
 # --- names --------------------------------------------------------------------------------------
 
+_NAME_WORD = r"(?:[A-Z]\.|[A-Z][\w'’-]*)"  # a full stop only after an initial
 _NAME = (
-    r"[A-Z][\w'’.-]*(?:\s+(?:(?:van|von|de|der|den|da|di|du|del|la|le|the|of|and|&|el|y|ten)\s+)*"
-    r"[A-Z][\w'’.-]*)*"
+    rf"{_NAME_WORD}(?:\s+(?:(?:van|von|de|der|den|da|di|du|del|la|le|the|of|and|&|el|y|ten)\s+)*"
+    rf"{_NAME_WORD})*"
 )
 _QUOTED = re.compile(r"“([^”]{2,80})”|\"([^\"]{2,80})\"|«([^»]{2,80})»|(?<!\w)‘([^’]{2,80})’(?!\w)")
 _CLAIMED = re.compile(rf"\b(?:by|titled|entitled|called|named)\s+(?:the\s+)?({_NAME})")
@@ -182,7 +181,7 @@ def _has_strange_name(text: str, item: Item, names: Collection[str]) -> bool:
     )
 
 
-_SMALL_WORDS = _word_set("the a an of and in on at by to s")
+_SMALL_WORDS = word_set("the a an of and in on at by to s")
 
 
 def _name_candidates(text: str) -> Iterable[str]:
@@ -217,7 +216,7 @@ _QUIET = re.compile(r"(?<!loud and )\b(?:quiet|hushed|whispered|silent)\b(?! and
 _BEATS_TOLERANCE = 0.08
 _PITCHES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _WHOLE_PICTURE = (
-    r"(?:\w+,?\s+){0,2}(?:painting|picture|image|scene|work|artwork|composition|portrait|landscape|"
+    r"(?:(?!(?:and|or|a|an|the|of|in|with|to)\b)\w+,?\s+){0,2}(?:painting|picture|image|scene|work|artwork|composition|portrait|landscape|"
     r"tonality|tones|palette|colou?rs)\b"
 )
 _DARK = re.compile(rf"\b(?:dark|gloomy|shadowy|dim|dimly lit)\s+{_WHOLE_PICTURE}", re.I)
@@ -261,7 +260,7 @@ def _picture_contradiction(text: str, d: ArtworkDescriptors) -> str:
     level = measures.LIGHTNESS.level(d.lightness)
     if (level > 0 and _DARK.search(text)) or (level < 0 and _LIGHT.search(text)):
         return "contradicts-light"
-    level = measures.SATURATION.level(d.saturation)
+    level = measures.CHROMA.level(d.chroma)
     if (level >= 0 and _NO_COLOUR.search(text)) or (level <= -2 and _COLOURFUL.search(text)):
         return "contradicts-colour"
     return ""

@@ -12,7 +12,6 @@ SHINGLE = 3
 THRESHOLD = 0.8
 _HASHES = 64
 _ROWS = 4  # 16 bands of 4: a pair of Jaccard index 0.8 shares a band with probability 0.9998
-_PRIME = np.uint64((1 << 61) - 1)
 
 
 def near_duplicates(captions: Sequence[str], threshold: float = THRESHOLD) -> list[int]:
@@ -48,7 +47,7 @@ def _shingles(caption: str) -> frozenset[int]:
     size = min(SHINGLE, len(words))
     return frozenset(
         int.from_bytes(
-            hashlib.blake2b(" ".join(words[i : i + size]).encode(), digest_size=4).digest(), "big"
+            hashlib.blake2b(" ".join(words[i : i + size]).encode(), digest_size=8).digest(), "big"
         )
         for i in range(len(words) - size + 1)
     )
@@ -59,13 +58,13 @@ def _jaccard(a: frozenset[int], b: frozenset[int]) -> float:
 
 
 _RANDOM = np.random.Generator(np.random.PCG64(20260101))
-_FACTORS = _RANDOM.integers(1, 1 << 29, _HASHES, dtype=np.uint64)
-_SHIFTS = _RANDOM.integers(0, 1 << 60, _HASHES, dtype=np.uint64)
+_FACTORS = _RANDOM.integers(0, 1 << 63, _HASHES, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+_SHIFTS = _RANDOM.integers(0, 1 << 63, _HASHES, dtype=np.uint64)
 
 
 def _signature(shingles: frozenset[int]) -> np.ndarray:
-    """The smallest of each of 64 hashes (a·x + b mod 2⁶¹−1; a·x stays below 2⁶¹) over the set."""
+    """The smallest value of each of 64 hashes over the set: a·x + b modulo 2⁶⁴, a odd."""
     if not shingles:
         return np.zeros(_HASHES, np.uint64)
     values = np.fromiter(shingles, np.uint64, len(shingles))[:, None]
-    return np.min((values * _FACTORS + _SHIFTS) % _PRIME, axis=0)
+    return np.asarray(np.min(values * _FACTORS + _SHIFTS, axis=0))

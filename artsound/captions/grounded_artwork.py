@@ -1,8 +1,10 @@
 """A caption for an artwork, made of nothing but its record and what was measured on its picture.
 
-Names: the painter is named in one caption of three and the title in one of two (in more of them
-where nothing else tells the subject), the year or period in one of two. So captions can be
-searched by name, while a model trained on them learns from what is to be seen.
+Names: the title, which often is all that tells the subject, is given in five captions of eight
+(seven of eight where neither genre nor tags say what is shown), the painter in one of three, the
+year, century or period in three of four. So captions can be searched by name, while a model
+trained on them cannot lean on names. Titles are set in headline capitals: ArtGraph's come from
+file names and have lost theirs.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from artsound.captions.phrasing import (
     clean_name,
     compose,
     draw,
+    headline,
     indefinite,
     listing,
     pick,
@@ -24,45 +27,54 @@ from artsound.records import Artwork, ArtworkDescriptors
 # Facts: `work` "Impressionist landscape"; `a_work` with its article; `by` "by …"; `titled`
 # "titled “…”"; `when` "from 1877"; `medium` "in oil on canvas"; `subjects` "trees and boats";
 # `several` the same, when they are two or more; `palette` "ochre and slate blue"; `dominate` and
-# `fill` agree with it; `a_palette` "a muted palette of …";
-# `main` and `others` split the palette; `emotion` "awe"; f1…f4 measured noun phrases.
+# `fill` agree with it; `a_palette` "a muted palette of …"; `main` and `others` split it; `emotion`
+# "awe"; `traits`, f1, f2, f3 and `spare` as `measures.ranked` gives them.
 PLANS: tuple[str, ...] = (
-    "{A_work}[ {by}][ {when}] in {palette}, with {f1} and {f2}[, showing {subjects}].",
-    "{A_work}[ {titled}][ {by}]. {Palette} {dominate}, with {f1} and {f2}.",
-    "In {palette}, this {work}[ {by}] has {f1}[, {f3}] and {f2}[; among its subjects: {subjects}].",
-    "This {work}[ {when}] keeps to {a_palette} and shows {f1} together with {f2}[, {f3} as well].",
-    "With {f1} and {f2}, this {work}[ {titled}] is built on {a_palette}[ and takes in {subjects}].",
-    "{Main} leads, followed by {others}, in this {work}[ {by}], which has {f1} and {f2}.",
-    "{A_work} of {subjects}[ {by}][ {when}]: {a_palette}, {f1} and {f2}.",
-    "{A_work}[ {when}] set mostly in {main}, with {others} beside it; it has {f1} and {f2}.",
-    "{A_palette} gives this {work}[ {by}] its character, along with {f1} and {f2}[, and {f3}].",
-    "Seen here is {a_work}[ {titled}][ {when}], with {f1}, {f2} and {a_palette}.",
-    "{Several} appear in this {work}[ {by}], handled in {palette} with {f1} and {f2}.",
-    "{A_work}[ {medium}][ {when}]. Its colours run to {palette}; it shows {f1} and {f2}.",
-    "The palette of this {work}[ {titled}] is {palette}, joined by {f1}, {f2}[ and {f3}].",
-    "{A_work}[ {by}] with {f1} and {f2}, coloured in {palette}[; {subjects} can be found in it].",
-    "{A_work}[ {titled}][, {when}], marked by {f1}, {f2} and {a_palette}.",
-    "{Palette} {fill} this {work}[ {when}][ {by}], in which one finds {f1} and {f2}.",
-    "{F1} and {f2} set the tone of {a_work}[ {by}][ {titled}], coloured in {palette}.",
-    "Working with {a_palette}, this {work}[ {by}] offers {f1}, {f2}[ and, in its lines, {f3}].",
-    "{A_work}[ {titled}][ {medium}], its surface holding {palette}, with {f1} and {f2}.",
-    "From {main} to {others}, the colours of this {work}[ {when}] come with {f1} and {f2}.",
-    "{A_work}[ {by}][ {when}] that viewers met with {emotion}: {palette}, {f1} and {f2}.",
-    "Viewers felt {emotion} before this {work}[ {titled}], which has {f1}, {f2} and {a_palette}.",
-    "Here {a_work}[ {by}] relies on {f1} and {f2}[, on {f3}] and on {a_palette}.",
-    "{A_work}[ {titled}][ {by}], showing {f1} and {f2}[ with {f3}].",
-    "This {work}[ {by}][ {when}] is notable for {f1} and {f2}[, and also for {f3}].",
+    "{A_work}[ {when}][ {titled}][ {by}], in {palette}, with {traits}.",
+    "{A_work}[ {titled}][ {by}][, showing {subjects}]. {Palette} {dominate}, with {traits}.",
+    "In {palette}, this {work}[ {when}][ {titled}][ {by}] combines {f1} with {f2}[ and {f3}].",
+    "This {work}[ {when}][ {by}] keeps to {a_palette}, with {traits}[; it shows {subjects}].",
+    "With {traits}, this {work}[ {titled}][ {by}] is built on {a_palette}.",
+    "{Main} leads, followed by {others}, in this {work}[ {when}][ {titled}], which has {traits}.",
+    "{A_work} of {subjects}[ {when}][ {by}]: {a_palette} and {traits}.",
+    "{A_work}[ {when}][ {titled}], set mostly in {main} next to {others}, with {traits}.",
+    "{A_palette} gives this {work}[ {titled}][ {by}] its character, along with {traits}.",
+    "Seen here is {a_work}[ {when}][ {titled}][ {by}], with {a_palette}, {f1} and {f2}.",
+    "{Several} appear in this {work}[ {when}][ {by}], handled in {palette} with {traits}.",
+    "{A_work}[ {when}][ {medium}][ {titled}]. Its colours run to {palette}, and it has {traits}.",
+    "The palette of this {work}[ {titled}][ {by}] is {palette}; it has {traits}.",
+    "{A_work}[ {when}][ {by}] with {traits}, coloured in {palette}[; it shows {subjects}].",
+    "{A_work}[ {when}][ {titled}], marked by {f1}, {f2} and {a_palette}.",
+    "{Palette} {fill} this {work}[ {when}][ {titled}][ {by}], which shows {traits}.",
+    "{F1} and {f2} set the tone of {a_work}[ {when}][ {titled}][ {by}], coloured in {palette}.",
+    "This {work}[ {titled}][ {by}] draws on {a_palette}; it pairs {f1} with {f2}[ and {f3}].",
+    "{A_work}[ {medium}][ {titled}][ {by}], its colours {palette}, with {traits}.",
+    "From {main} to {others}, the colours of this {work}[ {when}][ {titled}] go with {traits}.",
+    "{A_work}[ {when}][ {by}] that viewers met with {emotion}: {palette}, with {traits}.",
+    "Viewers felt {emotion} before this {work}[ {titled}], which has {traits} and {a_palette}.",
+    "Here {a_work}[ {titled}][ {by}] is rendered in {palette}, with {traits}.",
+    "{Titled}, this {work}[ {when}][ {by}] shows {traits} in {palette}.",
+    "{By}, {a_work}[ {when}] in {palette}, with {traits}[; it shows {subjects}].",
+    "{A_work}[ {when}][ {titled}] whose main colours are {palette}; to these it adds {traits}.",
+)
+# For pictures whose palette the record does not name.
+BARE_PLANS: tuple[str, ...] = (
+    "{A_work}[ {titled}][ {by}], showing {f1} and {f2}[, and also {f3}].",
+    "This {work}[ {when}][ {titled}][ {by}] is notable for {f1} and {f2}[, and for {f3}].",
+    "{A_work}[ {when}][ {titled}][ {by}] with {traits}.",
+    "{Titled}, this {work}[ {when}][ {by}] shows {traits}.",
 )
 TAILS: tuple[str, ...] = (
-    "The picture also has {f3}.",
     "Its main colours are {palette}.",
-    "There is {f4} too.",
+    "The picture also has {spare}.",
 )
 
 
 def describe_artwork(artwork: Artwork, d: ArtworkDescriptors) -> str:
     """A caption of 12–45 words for `artwork`, the same for the same record and measurements."""
-    return compose(artwork.artwork_id, PLANS, TAILS, artwork_facts(artwork, d))
+    facts = artwork_facts(artwork, d)
+    plans = PLANS if facts["palette"] else BARE_PLANS
+    return compose(artwork.artwork_id, plans, TAILS, facts)
 
 
 def artwork_facts(artwork: Artwork, d: ArtworkDescriptors) -> dict[str, str]:
@@ -71,7 +83,7 @@ def artwork_facts(artwork: Artwork, d: ArtworkDescriptors) -> dict[str, str]:
     work = _work(artwork, seed)
     subjects = _subjects(artwork, seed)
     palette = _palette(d)
-    tone = _tone(d, seed)
+    tone = _tone(d, palette, seed)
     facts = {
         "work": work,
         "a_work": indefinite(work),
@@ -97,11 +109,9 @@ def artwork_facts(artwork: Artwork, d: ArtworkDescriptors) -> dict[str, str]:
         facts["by"] = f"by {painter}"
     title = clean_name(artwork.title, max_words=9)
     tells_subject = bool(subjects) or slug(artwork.genre) in art_terms.GENRES
-    if title and draw(seed, "name title", 4) < (2 if tells_subject else 3):
-        facts["titled"] = f"titled “{title}”"
-    for number, feature in enumerate(_features(d, seed), start=1):
-        facts[f"f{number}"] = feature
-    return facts
+    if title and draw(seed, "name title", 8) < (5 if tells_subject else 7):
+        facts["titled"] = f"titled “{headline(title)}”"
+    return facts | measures.ranked(_features(d, seed), seed)
 
 
 def _work(artwork: Artwork, seed: str) -> str:
@@ -172,21 +182,23 @@ def _palette(d: ArtworkDescriptors) -> list[str]:
     return [name for name in names if name][:3]
 
 
-def _tone(d: ArtworkDescriptors, seed: str) -> str:
-    words = [measures.SATURATION.say(seed, "saturation", d.saturation).phrase]
-    if d.saturation >= measures.WARMTH_MIN_SATURATION:
+def _tone(d: ArtworkDescriptors, palette: list[str], seed: str) -> str:
+    words = []
+    greys = sum(name.split()[-1] in art_terms.GREYS for name in palette)
+    if measures.CHROMA.level(d.chroma) < 0 or greys < 2:  # "a vivid palette of greys" is none
+        words.append(measures.CHROMA.say(seed, "chroma", d.chroma).phrase)
+    if d.chroma >= measures.COLOURED:
         words.append(measures.WARMTH.say(seed, "warmth", d.warmth).phrase)
     return ", ".join(word for word in words if word)
 
 
-def _features(d: ArtworkDescriptors, seed: str) -> list[str]:
-    """Four measured phrases or fewer, the remarkable ones first, then in a drawn order."""
+def _features(d: ArtworkDescriptors, seed: str) -> list[measures.Feature]:
     features = [
         measures.LIGHTNESS.say(seed, "lightness", d.lightness),
         measures.CONTRAST.say(seed, "contrast", d.contrast),
-        measures.FINENESS.say(seed, "fineness", d.fineness),
-        *measures.layout(d, seed)[:2],
+        measures.DETAIL.say(seed, "detail", d.complexity),
+        *measures.layout(d, seed),
     ]
-    drawn = shuffled(seed, "features", features)
-    best = sorted(drawn, key=lambda feature: -feature.strength)[:4]
-    return [feature.phrase for feature in best]
+    if d.chroma >= measures.COLOURED:
+        features.append(measures.HUES.say(seed, "hues", d.hue_entropy))
+    return [feature for feature in features if feature.phrase]

@@ -22,36 +22,39 @@ from artsound.captions.phrasing import (
 )
 from artsound.records import Track, TrackDescriptors
 
-# Facts: `track` "hip-hop track"; `a_track` with its article; `mood` "tense"; `a_moody` "a tense
-# hip-hop track"; `a_pace` "a slow"; `tempo` "a slow tempo" or "a slow tempo of about 72 BPM"; `key`
-# "A minor"; `also` further genres; `instruments` of the tags; f1…f5 measured noun phrases.
+# Facts: `track` "hip-hop track"; `a_track` with its article; `mood` "tense"; `a_mood` "a tense";
+# `a_moody` "a tense hip-hop track"; `pace` "slow"; `tempo` "a slow tempo" or "a slow tempo of
+# about 72 BPM"; `key` "A minor"; `also` further genres; `instruments` of the tags; `traits`, f1,
+# f2, f3 and `spare` as `measures.ranked` gives them.
 PLANS: tuple[str, ...] = (
-    "{A_track}[ at {tempo}][ in {key}], with {f1} and {f2}[; the mood is {mood}].",
+    "{A_track}[ in {key}][ at {tempo}], with {traits}; the mood is {mood}.",
     "{A_moody}[ in {key}] with {f1}, {f2} and {f3}.",
-    "{A_moody}[ at {tempo}]. It has {f1} and {f2}[, and is centred on {key}].",
-    "This {track} has {f1} and {f2}[ at {tempo}]; it sounds {mood}[ and stays close to {key}].",
-    "With {f1} and {f2}, this {track} comes across as {mood}[; it moves at {tempo}].",
-    "{A_pace} tempo and {f1} carry this {track}[ in {key}], which also has {f2}.",
-    "{Mood} in mood, this {track} brings together {f1}, {f2}[, {tempo}] and {f3}.",
-    "{A_track}[ leaning towards {also}], marked by {f1}, {f2} and {f3}[, with {tempo}].",
-    "{F1} and {f2} define this {mood} {track}[, set in {key}][ at {tempo}].",
-    "{A_moody}: {f1}, {f2} and {f3}[, all at {tempo}][ in {key}].",
-    "In {key}, this {track} pairs {f1} with {f2}[ at {tempo}]; the mood is {mood}.",
-    "The music is {a_moody}, played out with {f1}, {f2} and {f3}[ in {key}].",
-    "{A_track} with {tempo}, {f1} and {f2}[; its key is {key} and its mood {mood}].",
-    "Here is {a_track} whose mood is {mood}, with {f1}, {f2}[, {tempo}] and {f3}.",
-    "{A_track}[ tagged for {instruments}] that joins {f1} to {f2}; the mood is {mood}.",
-    "{A_moody}[ with touches of {also}], {f1} and {f2} at its core[, moving at {tempo}].",
-    "{A_mood} mood runs through this {track}, heard with {f1} and {f2}[ in {key}][ at {tempo}].",
-    "This {mood} {track}[ in {key}] rests on {f1} and {f2}[, with {f3} besides].",
+    "{A_moody}[ at {tempo}]. It has {traits}[, and is centred on {key}].",
+    "This {track}[ at {tempo}] has {traits}; it sounds {mood}[ and stays close to {key}].",
+    "With {traits}, this {track}[ in {key}] comes across as {mood}[; it moves at {tempo}].",
+    "{Tempo} carries this {track}[ in {key}], which has {traits} and sounds {mood}.",
+    "{Mood} in mood, this {track}[ in {key}][ at {tempo}] brings together {f1} and {f2}.",
+    "{A_track} leaning towards {also}[, at {tempo}], with {traits}; it sounds {mood}.",
+    "{F1} and {f2} mark this {mood} {track}[, set in {key}][ at {tempo}].",
+    "{A_moody}[ in {key}][ at {tempo}]: {f1} and {f2}[, with {f3}].",
+    "In {key}, this {track}[ at {tempo}] pairs {f1} with {f2}; the mood is {mood}.",
+    "The music is {a_moody}[ in {key}][ at {tempo}], with {traits}.",
+    "{A_track} with {tempo} and {traits}[; its key is {key}], {mood} in mood.",
+    "Here is {a_track}[ in {key}] whose mood is {mood}[ and whose pace is {pace}], with {traits}.",
+    "{A_track} tagged for {instruments}[, in {key}], with {traits}; the mood is {mood}.",
+    "{A_moody}[ with touches of {also}], marked by {traits}[; it moves at {tempo}].",
+    "{A_mood} mood runs through this {track}[ in {key}][ at {tempo}], which has {traits}.",
+    "This {mood} {track}[ in {key}][ at {tempo}] shows {f1} and {f2}[, with {f3} besides].",
     "{Tempo}, {f1} and {f2} shape this {track}[ in {key}]; overall it feels {mood}.",
-    "One hears {a_track}[ in {key}] with {f1}, {f2} and {mood} character[ at {tempo}].",
-    "{A_track} of {mood} character, built from {f1} and {f2}[, with {tempo}][ and {f3}].",
-    "Built on {f1} and {f2}, this {track}[ in {key}] keeps {a_mood} mood[ at {tempo}].",
-    "{A_moody}[, tagged for {instruments}], with {f1}, {f2}[, {f3}] and {tempo}.",
-    "There is {f1} here, and {f2}; the {track}[ in {key}] sounds {mood}[ at {tempo}].",
+    "One hears {a_track}[ in {key}][ at {tempo}], {mood} in character, with {traits}.",
+    "{A_track} of {mood} character[, in {key}][, at {tempo}], joining {f1} and {f2}.",
+    "Marked by {f1} and {f2}, this {track}[ in {key}][ at {tempo}] keeps {a_mood} mood.",
+    "{A_moody} tagged for {instruments}[, at {tempo}], with {traits}[; the key is {key}].",
+    "In this {mood} {track}[ at {tempo}], {f1} and {f2} stand out[, as does the key of {key}].",
+    "The mood of this {track} is {mood}[ and its pace {pace}]; it has {traits}.",
+    "{F1} and {f2} give this {track}[ in {key}][ at {tempo}] its character, which is {mood}.",
 )
-TAILS: tuple[str, ...] = ("It also has {f3}.", "The mood is {mood}.", "There is {f4} too.")
+TAILS: tuple[str, ...] = ("The mood is {mood}.", "It also has {spare}.")
 
 
 def describe_track(track: Track, d: TrackDescriptors) -> str:
@@ -72,15 +75,13 @@ def track_facts(track: Track, d: TrackDescriptors) -> dict[str, str]:
         "mood": mood.phrase,
         "a_mood": indefinite(mood.phrase),
         "a_moody": indefinite(f"{mood.phrase} {spoken}"),
-        "a_pace": indefinite(pace) if pace else "",
+        "pace": "moderate" if pace == "mid-tempo" else pace,
         "tempo": _tempo(d, pace, seed),
         "key": _key(d),
         "also": listing(others),
         "instruments": _instruments(track, seed),
     }
-    for number, feature in enumerate(_features(d, seed), start=1):
-        facts[f"f{number}"] = feature
-    return facts
+    return facts | measures.ranked(_features(d, seed), seed)
 
 
 def _genres(track: Track, seed: str) -> tuple[str, str, list[str]]:
@@ -138,8 +139,7 @@ def _instruments(track: Track, seed: str) -> str:
     return listing(shuffled(seed, "instruments", known)[:3])
 
 
-def _features(d: TrackDescriptors, seed: str) -> list[str]:
-    """Five measured phrases, the remarkable ones first, equals in a drawn order."""
+def _features(d: TrackDescriptors, seed: str) -> list[measures.Feature]:
     features = [
         measures.PULSE.say(seed, "pulse", d.pulse_clarity),
         measures.LOUDNESS.say(seed, "loudness", d.loudness),
@@ -151,7 +151,6 @@ def _features(d: TrackDescriptors, seed: str) -> list[str]:
         measures.ONSETS.say(seed, "onsets", d.onset_rate),
         measures.NOISINESS.say(seed, "noisiness", d.flatness),
         measures.ROUGHNESS.say(seed, "roughness", d.roughness),
+        measures.HEIGHT.say(seed, "height", d.pitch_height),
     ]
-    drawn = shuffled(seed, "features", features)
-    best = sorted(drawn, key=lambda feature: -feature.strength)[:5]
-    return [feature.phrase for feature in best]
+    return [feature for feature in features if feature.phrase]

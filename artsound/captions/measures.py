@@ -8,15 +8,19 @@ a caption prefers to say it. The checks of other captioners' texts use the same 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from artsound.captions.phrasing import pick
+from artsound.captions.phrasing import listing, pick, shuffled
 from artsound.records import ArtworkDescriptors, TrackDescriptors
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Levels of one descriptor: `phrases[i]` holds from `edges[i-1]` to below `edges[i]`."""
+    """Levels of one descriptor: `phrases[i]` holds from `edges[i-1]` to below `edges[i]`.
+
+    An empty phrase stands for a level not worth a word.
+    """
 
     edges: tuple[float, ...]
     phrases: tuple[tuple[str, ...], ...]
@@ -40,23 +44,41 @@ class Feature:
     phrase: str
 
 
+def ranked(features: Sequence[Feature], seed: str) -> dict[str, str]:
+    """The facts `traits`, f1, f2, f3 and `spare` of a plan, from three or more features.
+
+    The most remarkable come first, equals in a drawn order. f1 and f2 are always there, f3 only
+    when it is remarkable itself; `traits` joins two or three of them; `spare` is one that is not
+    among them, if there is any.
+    """
+    drawn = sorted(shuffled(seed, "features", features), key=lambda feature: -feature.strength)
+    said = [feature.phrase for feature in drawn[: 3 if drawn[2].strength > 0 else 2]]
+    return {
+        "traits": listing(said[: pick(seed, "traits", (2, 3))]),
+        "f1": said[0],
+        "f2": said[1],
+        "f3": said[2] if len(said) > 2 else "",
+        "spare": drawn[len(said)].phrase if len(said) < len(drawn) else "",
+    }
+
+
 # --- pictures -----------------------------------------------------------------------------------
 
 # Mean CIE L*/100.
 LIGHTNESS = Scale(
-    (0.22, 0.36, 0.62, 0.76),
+    (0.23, 0.36, 0.54, 0.69),
     (
         ("a very dark tonality", "deep shadow over most of the surface"),
-        ("a dark tonality", "a low, shadowy light"),
-        ("a middle range of light", "an even middle tone"),
-        ("a light tonality", "a light, open tonality"),
+        ("a dark tonality", "a low, shadowy light", "predominantly dark tones"),
+        ("a middle range of light", "mostly middle tones", "a mid-toned tonality"),
+        ("a light tonality", "a light, open tonality", "predominantly light tones"),
         ("a very pale tonality", "a pale, high-keyed tonality"),
     ),
     2,
 )
 # 95th minus 5th percentile of L*/100.
 CONTRAST = Scale(
-    (0.4, 0.72, 0.85),
+    (0.47, 0.68, 0.8),
     (
         ("soft contrasts", "closely matched tones", "little contrast of light and dark"),
         ("moderate contrasts", "measured contrasts of light and dark"),
@@ -65,28 +87,38 @@ CONTRAST = Scale(
     ),
     1,
 )
-# Mean HSV saturation, used as an adjective of the palette.
-SATURATION = Scale(
-    (0.12, 0.27, 0.5, 0.66),
-    (("near-monochrome",), ("muted", "subdued"), ("",), ("rich",), ("vivid", "intense")),
+# Mean C*/100, used as an adjective of the palette. (HSV saturation would call dark browns vivid.)
+CHROMA = Scale(
+    (0.045, 0.1, 0.19, 0.26),
+    (("near-monochrome",), ("muted", "subdued"), ("",), ("rich",), ("vivid", "strong")),
     2,
 )
-# Chroma-weighted warm minus cool area, −1..1; said only where there is chroma to speak of.
-WARMTH = Scale((-0.25, 0.6), (("cool",), ("",), ("warm",)), 1)
-WARMTH_MIN_SATURATION = 0.15
-# Share of high spatial frequency.
-FINENESS = Scale(
-    (0.2, 0.55),
+COLOURED = 0.06  # mean C*/100 from which hue, warm or cool, is worth a word
+# Chroma-weighted warm minus cool, −1..1; paintings are warm as a rule.
+WARMTH = Scale((0.0, 0.75), (("cool",), ("",), ("warm",)), 1)
+# Entropy of the hues, 0..1.
+HUES = Scale(
+    (0.33, 0.63),
     (
-        ("broad, smooth passages", "large, soft-edged shapes"),
-        ("a moderate amount of detail", "detail of middling scale"),
-        ("fine, dense detail", "a finely worked surface"),
+        ("a narrow range of hues", "few hues"),
+        ("",),
+        ("a wide range of hues", "many different hues"),
+    ),
+    1,
+)
+# Bits per pixel as a JPEG, over 3.
+DETAIL = Scale(
+    (0.33, 0.57),
+    (
+        ("broad, smooth passages", "large, simple shapes", "little fine detail"),
+        ("a moderate amount of detail", "detail of middling density"),
+        ("fine, dense detail", "a surface full of small detail"),
     ),
     1,
 )
 # Lightness of the top half minus the bottom half.
 UPPER_LIGHT = Scale(
-    (-0.12, 0.12),
+    (-0.1, 0.12),
     (
         ("a lower half lighter than the upper", "light gathered in the lower half"),
         ("light spread evenly from top to bottom",),
@@ -96,7 +128,7 @@ UPPER_LIGHT = Scale(
 )
 # Lightness of the centre minus the border.
 CENTRE_LIGHT = Scale(
-    (-0.12, 0.12),
+    (-0.09, 0.11),
     (
         ("a centre darker than its surroundings", "a dark centre against lighter edges"),
         ("centre and edges of like lightness",),
@@ -105,9 +137,13 @@ CENTRE_LIGHT = Scale(
     1,
 )
 # Correlation of the picture with its mirror image, −1..1.
-SYMMETRY = Scale((0.75,), (("an asymmetrical layout",), ("a nearly symmetrical layout",)), 0)
-# Shares of gradient energy; a third each when no direction prevails.
-DIRECTION_SHARE = 0.48
+SYMMETRY = Scale((0.62,), (("an asymmetrical layout",), ("a nearly symmetrical layout",)), 0)
+# Shares of gradient energy: ¼, ¼ and ½ when no direction prevails.
+LINES: tuple[tuple[str, float, str], ...] = (
+    ("horizontal", 0.46, "marked horizontals"),
+    ("vertical", 0.46, "marked verticals"),
+    ("diagonal", 0.56, "marked diagonals"),
+)
 
 
 def layout(d: ArtworkDescriptors, seed: str) -> list[Feature]:
@@ -117,12 +153,8 @@ def layout(d: ArtworkDescriptors, seed: str) -> list[Feature]:
         CENTRE_LIGHT.say(seed, "centre", d.centre_light),
         SYMMETRY.say(seed, "symmetry", d.symmetry),
     ]
-    for share, phrase in (
-        (d.horizontal, "mainly horizontal lines"),
-        (d.vertical, "mainly vertical lines"),
-        (d.diagonal, "mainly diagonal lines"),
-    ):
-        if share >= DIRECTION_SHARE:
+    for field, share, phrase in LINES:
+        if getattr(d, field) >= share:
             found.append(Feature(1, phrase))
     return [feature for feature in found if feature.strength > 0]
 
@@ -136,12 +168,12 @@ TEMPO = Scale(
     2,
 )
 TEMPO_MIN_PULSE = 0.3
-KEY_MIN_CLARITY = 0.6
+KEY_MIN_CLARITY = 0.82
 # 0..1.
 PULSE = Scale(
-    (0.2, 0.55),
+    (0.18, 0.5),
     (
-        ("a loose, faint pulse", "little sense of a steady beat"),
+        ("a loose, faint pulse", "a barely marked pulse"),
         ("a discernible beat", "a light but steady pulse"),
         ("a strong, regular beat", "a clear, steady pulse"),
     ),
@@ -149,21 +181,21 @@ PULSE = Scale(
 )
 # RMS level in dB below full scale.
 LOUDNESS = Scale(
-    (-30.0, -22.0, -13.0, -9.0),
+    (-26.0, -21.0, -13.5, -9.5),
     (
-        ("a very quiet level", "a hushed level"),
+        ("a very quiet level", "a hushed sound"),
         ("a quiet level", "a soft overall level"),
-        ("a moderate level", "an ordinary listening level"),
-        ("a loud level", "a full, loud sound"),
-        ("a very loud level", "a dense, very loud sound"),
+        ("a moderate volume", "a medium volume"),
+        ("a loud overall level", "a full, loud sound"),
+        ("a very loud sound", "a dense, very loud sound"),
     ),
     2,
 )
 # dB between loud and soft moments.
 DYNAMICS = Scale(
-    (6.0, 16.0, 25.0),
+    (4.0, 10.0, 16.0),
     (
-        ("hardly any change in volume", "a level, compressed dynamic"),
+        ("hardly any change in volume", "even, compressed dynamics"),
         ("modest swings in volume", "a moderate dynamic range"),
         ("wide swings in volume", "a wide dynamic range"),
         ("dramatic swings between soft and loud", "a very wide dynamic range"),
@@ -172,17 +204,17 @@ DYNAMICS = Scale(
 )
 # dB over the clip.
 SLOPE = Scale(
-    (-6.0, 6.0),
+    (-5.0, 5.0),
     (
         ("a gradual fade in volume", "a gradual decline in volume"),
-        ("a volume that holds steady",),
+        ("",),
         ("a gradual rise in volume", "a slow build in volume"),
     ),
     1,
 )
 # Spectral centroid in Hz.
 BRIGHTNESS = Scale(
-    (900.0, 1500.0, 2600.0, 3600.0),
+    (900.0, 1150.0, 2000.0, 2500.0),
     (
         ("a dark, muffled tone", "a very mellow tone"),
         ("a mellow tone", "a warm, rounded tone"),
@@ -194,10 +226,10 @@ BRIGHTNESS = Scale(
 )
 # Share of energy below 150 Hz.
 BASS = Scale(
-    (0.06, 0.4, 0.65),
+    (0.12, 0.55, 0.75),
     (
         ("very little bass", "a light low end"),
-        ("a moderate low end",),
+        ("a moderate low end", "bass of ordinary weight"),
         ("a strong bass", "a weighty low end"),
         ("a dominant bass", "energy concentrated in the bass"),
     ),
@@ -205,70 +237,93 @@ BASS = Scale(
 )
 # Share of percussive energy.
 PERCUSSION = Scale(
-    (0.12, 0.4),
+    (0.24, 0.45),
     (
         ("sustained, smooth-edged sounds", "long tones rather than sharp attacks"),
-        ("a mix of sustained and struck sounds",),
+        ("",),
         ("sharp, percussive attacks", "a percussive edge"),
     ),
     1,
 )
 # Onsets per second.
 ONSETS = Scale(
-    (1.6, 4.5),
+    (2.0, 4.5),
     (
-        ("few note onsets", "a sparse texture"),
-        ("a steady flow of notes",),
+        ("few note onsets", "a sparse texture", "widely spaced notes"),
+        ("",),
         ("rapid successions of notes", "a busy texture"),
     ),
     1,
 )
 # Spectral flatness, 0 (pure tones) to 1 (white noise).
 NOISINESS = Scale(
-    (0.0002, 0.06),
+    (0.001, 0.03),
     (
         ("clearly pitched sounds", "a purely tonal sound"),
-        ("a blend of tone and noise",),
+        ("",),
         ("a noisy grain", "a noise-like texture"),
     ),
     1,
 )
 ROUGHNESS = Scale(
-    (0.1, 0.5),
+    (0.12, 0.28),
     (
-        ("a smooth sonority",),
-        ("a slight roughness",),
+        ("a smooth sonority", "a smooth, consonant sound"),
+        ("",),
         ("a rough, gritty edge", "a harsh, grating edge"),
     ),
     1,
 )
 
-AROUSAL_LEVELS = (-0.5, 0.5)
-VALENCE_LEVELS = (-0.35, 0.35)
+# Octaves above C1 of the energy-weighted log frequency.
+HEIGHT = Scale(
+    (2.8, 4.3),
+    (
+        ("a low register", "a sound that lies low"),
+        ("",),
+        ("a high register", "a sound that lies high"),
+    ),
+    1,
+)
+
+AROUSAL_LEVELS = (-0.3, 0.3)
+VALENCE_LEVELS = (-0.4, 0.4)
 MOODS: tuple[tuple[tuple[str, ...], ...], ...] = (  # by arousal, then by valence
-    (("melancholy", "subdued, wistful"), ("calm", "subdued"), ("gentle", "peaceful")),
-    (("sombre", "pensive"), ("even-tempered", "poised"), ("light-hearted", "sunny")),
-    (("tense", "restless, dark"), ("energetic", "driving"), ("lively", "upbeat")),
+    (
+        ("melancholy", "subdued and wistful"),
+        ("calm", "subdued", "restrained"),
+        ("gentle", "peaceful"),
+    ),
+    (
+        ("sombre", "pensive", "brooding"),
+        ("even-tempered", "poised"),
+        ("light-hearted", "sunny", "good-humoured"),
+    ),
+    (
+        ("tense", "restless and dark"),
+        ("energetic", "spirited", "animated"),
+        ("lively", "upbeat", "exuberant"),
+    ),
 )
 
 
 def music_affect(d: TrackDescriptors) -> tuple[float, float]:
     """(valence, arousal) of a clip, each about −1..1, on a fixed scale for choosing mood words.
 
-    Arousal rises with energy, event density, tempo and brightness of timbre; valence with the
-    major mode as far as a key is heard at all (the directions that the literature behind the
-    affect bridge agrees on). Each term is a deviation from an ordinary clip in units of a usual
-    spread, cut at ±1.5; only the sign and rough size are used.
+    Arousal rises with loudness, event density, tempo, brightness of timbre and percussiveness,
+    valence with majorness and a little with arousal: the directions that the literature behind the
+    affect bridge agrees on. Each term is the deviation from an ordinary clip in units of the usual
+    spread (medians and spreads of 38 clips of many genres, rounded), cut at ±1.5. Only the sign
+    and rough size are used.
     """
     arousal = (
-        _deviation(d.loudness, -17.0, 6.0)
-        + _deviation(d.onset_rate, 3.0, 1.5)
-        + _deviation(d.tempo, 110.0, 30.0) * min(1.0, d.pulse_clarity / 0.5)
-        + _deviation(d.centroid, 2000.0, 900.0)
-    ) / 4
-    mode = 1.0 if d.mode == "major" else -1.0
-    valence = 0.7 * mode * min(1.0, d.key_clarity) + 0.3 * arousal
-    return valence, arousal
+        _deviation(d.loudness, -17.0, 4.5)
+        + _deviation(d.onset_rate, 3.4, 1.1)
+        + _deviation(d.tempo, 112.0, 33.0) * min(1.0, d.pulse_clarity / 0.4)
+        + _deviation(d.centroid, 1550.0, 550.0)
+        + _deviation(d.percussiveness, 0.35, 0.1)
+    ) / 5
+    return 0.75 * _deviation(d.majorness, 0.03, 0.17) + 0.25 * arousal, arousal
 
 
 def mood(d: TrackDescriptors, seed: str) -> Feature:

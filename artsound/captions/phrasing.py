@@ -79,6 +79,41 @@ def capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def word_set(words: str) -> frozenset[str]:
+    """The words of a text, as a set to look them up in."""
+    return frozenset(words.split())
+
+
+_SMALL_WORDS = word_set(
+    """
+    a after aka al am an and as at au aux by da das de del della den der des di du e el en et for
+    from i il im in into la las le les lo los near of on or over par the to und under van von with
+    y zum zur
+    """
+)
+
+
+def headline(title: str) -> str:
+    """`title` in headline capitals, if it has none but the first; else as it is."""
+    words = title.split()
+    if any(word != word.lower() for word in words[1:]):
+        return title
+    last = len(words) - 1
+    return " ".join(
+        word if 0 < index < last and word in _SMALL_WORDS else _raised(word)
+        for index, word in enumerate(words)
+    )
+
+
+def _raised(word: str) -> str:
+    """The first letter of a word, and of what follows a hyphen or a French elision, in capitals."""
+    return re.sub(
+        r"^(?:[dl]['’])?[^\W\d_]|(?<=-)[^\W\d_](?=[^\W_]{3})",
+        lambda match: match[0][:-1] + match[0][-1].upper(),
+        word,
+    )
+
+
 def clean_name(text: str, *, max_words: int, max_chars: int = 64) -> str:
     """A name or title fit to stand in a sentence, or "" when it is not.
 

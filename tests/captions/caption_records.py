@@ -126,7 +126,7 @@ def track_descriptors(**changes: Any) -> TrackDescriptors:
         "onset_rate": 3.0,
         "key": "A",
         "mode": "minor",
-        "key_clarity": 0.7,
+        "key_clarity": 0.9,
         "majorness": -0.2,
         "loudness": -15.0,
         "dynamic_range": 12.0,

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from caption_records import artwork, artwork_descriptors, track, track_descriptors
+from chat_server import Server, completion
+from PIL import Image
+from tiny_models import make_blip
 
 from artsound.captions.caption import STAGE
 from artsound.errors import BadData
@@ -95,3 +100,65 @@ def test_a_pair_of_an_item_that_the_catalogue_lacks_is_bad_data(tmp_path: Path) 
     write_parquet(workspace.catalog / "tracks.parquet", "track", [track(track_id=1)])
     with pytest.raises(BadData, match="lacks track 000000"):
         run_stage(STAGE, workspace, Recipe())
+
+
+def _with_pictures(workspace: Workspace, count: int = 13) -> Workspace:
+    rows = []
+    for number in range(count):
+        relative = f"media/artworks/{number:02d}.jpg"
+        path = workspace.path(relative)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((40, 40, 3), 15 * number, np.uint8)).save(path)
+        name = f"painter_work-{number}.jpg"
+        rows.append(artwork(artwork_id=name, image_path=relative, image_sha256=f"{number:064x}"))
+    write_parquet(workspace.catalog / "artworks.parquet", "artwork", rows)
+    return workspace
+
+
+def test_a_models_faulty_captions_fall_back_to_grounded_ones_with_the_reason_kept(
+    tmp_path: Path,
+) -> None:
+    workspace = _with_pictures(_workspace(tmp_path / "out"))
+    checkpoint = make_blip(tmp_path / "blip")
+    recipe = Recipe().replaced(
+        captions={"artworks": f"transformers:{checkpoint}", "max_new_tokens": 12, "device": "cpu"}
+    )
+    report = run_stage(STAGE, workspace, recipe)
+    rows = read_parquet(workspace.captions / "artworks.parquet", "caption").to_pylist()
+    assert len(rows) == 10
+    # A random model babbles: what it wrote is refused, and said to be.
+    assert all(row["fallback_reason"] and row["captioner"] == "grounded" for row in rows)
+    assert all(12 <= row["words"] <= 45 for row in rows)
+    assert report.extra["artworks"]["captioner"] == "transformers:blip"
+    assert report.extra["artworks"]["fallback_share"] == 1.0
+    assert sum(report.extra["artworks"]["fallbacks"].values()) == 10
+    assert report.extra["tracks"]["fallbacks"] == {}
+
+
+def test_a_servers_captions_are_kept_and_near_duplicates_fall_back(tmp_path: Path) -> None:
+    server = Server()
+    texts = [
+        "A grey field without any figure, calm and even from side to side.",
+        "A painting by Claude Monet of the sea.",
+        "Some other picture, flat and quiet, with a tone that is neither warm nor cold.",
+    ]
+    server.answer = lambda number, _body: (200, completion(texts[number % 3]))
+    workspace = _with_pictures(_workspace(tmp_path))
+    recipe = Recipe().replaced(
+        captions={"artworks": f"endpoint:{server.url}#model-7", "requests_at_once": 1}
+    )
+    try:
+        report = run_stage(STAGE, workspace, recipe)
+        again = run_stage(STAGE, workspace, recipe.replaced(run={"part_size": 3}))
+    finally:
+        server.close()
+    rows = read_parquet(workspace.captions / "artworks.parquet", "caption").to_pylist()
+    kept = [row for row in rows if not row["fallback_reason"]]
+    assert sorted(row["caption"] for row in kept) == [texts[0], texts[2]]
+    assert {row["captioner_version"] for row in kept} == {"model-7"}
+    assert json.loads(kept[0]["settings"])["temperature"] == 0
+    assert "Describe this artwork" in kept[0]["prompt"]
+    assert report.extra["artworks"]["fallbacks"] == {"name-not-in-record": 4, "near-duplicate": 4}
+    # Other parts, the same requests: every answer was kept, and the same bytes come out.
+    assert len(server.requests) == 10
+    assert again.files == report.files

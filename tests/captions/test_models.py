@@ -1,0 +1,149 @@
+"""Captioners of the transformers library, run on tiny random checkpoints."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from caption_records import artwork, artwork_descriptors, track, track_descriptors
+from PIL import Image
+from tiny_models import make_blip, make_qwen2_audio
+
+from artsound.captions.base import CHAT_PROMPTS, Item, open_captioner
+from artsound.captions.models import TransformersCaptioner, checkpoint_version
+from artsound.errors import BadData, BadUsage
+from artsound.recipe import Captions
+
+pytest.importorskip("transformers")
+
+
+@pytest.fixture(scope="module")
+def blip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_blip(tmp_path_factory.mktemp("blip"))
+
+
+@pytest.fixture(scope="module")
+def qwen2_audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_qwen2_audio(tmp_path_factory.mktemp("qwen2-audio"))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Item]:
+    folder = tmp_path_factory.mktemp("pictures")
+    items = []
+    for number in range(5):
+        path = folder / f"{number}.jpg"
+        pixels = np.random.default_rng(number).integers(0, 255, (40, 50, 3), np.uint8)
+        Image.fromarray(pixels).save(path)
+        items.append(Item("artwork", path.name, artwork(), artwork_descriptors(), path))
+    return items
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Item]:
+    folder = tmp_path_factory.mktemp("clips")
+    items = []
+    for number, seconds in enumerate((1.0, 2.5, 1.5)):
+        path = folder / f"{number}.mp3"
+        wave = 0.3 * np.sin(np.arange(int(22050 * seconds)) * (0.05 + 0.02 * number))
+        data = io.BytesIO()
+        soundfile.write(data, wave.astype(np.float32), 22050, format="MP3")
+        path.write_bytes(data.getvalue())
+        items.append(Item("track", f"{number:06d}", track(), track_descriptors(), path))
+    return items
+
+
+def _captioner(side: str, place: Path, **changes: object) -> TransformersCaptioner:
+    settings = {"prompt": "", "max_new_tokens": 12, "batch": 2, "device": "cpu"}
+    return TransformersCaptioner(side, str(place), **(settings | changes))  # type: ignore[arg-type]
+
+
+def test_an_image_to_text_model_writes_a_text_for_each_picture(
+    blip: Path, pictures: list[Item]
+) -> None:
+    captioner = _captioner("artwork", blip)
+    texts = captioner.captions(pictures)
+    assert len(texts) == len(pictures)
+    assert all(isinstance(text, str) and text for text in texts)
+    assert captioner.captions(pictures) == texts
+    assert captioner.prompt == ""
+    assert captioner.settings["do_sample"] is False
+
+
+def test_the_batch_size_changes_no_text(blip: Path, pictures: list[Item]) -> None:
+    assert _captioner("artwork", blip, batch=1).captions(pictures) == _captioner(
+        "artwork", blip, batch=5
+    ).captions(pictures)
+
+
+def test_a_plain_model_goes_on_from_the_prompt_and_keeps_it_in_the_text(
+    blip: Path, pictures: list[Item]
+) -> None:
+    texts = _captioner("artwork", blip, prompt="a painting of").captions(pictures[:2])
+    assert all("a painting of" in text for text in texts)
+
+
+def test_an_audio_chat_model_is_asked_in_its_own_form_and_only_its_answer_is_kept(
+    qwen2_audio: Path, clips: list[Item]
+) -> None:
+    captioner = _captioner("track", qwen2_audio)
+    texts = captioner.captions(clips)
+    assert len(texts) == 3
+    assert captioner.prompt == CHAT_PROMPTS["track"]
+    assert not any("Describe this music" in text or "assistant" in text for text in texts)
+
+
+def test_a_model_of_the_other_side_is_refused_in_one_sentence(
+    blip: Path, qwen2_audio: Path, pictures: list[Item]
+) -> None:
+    with pytest.raises(BadData, match="qwen2_audio model, which cannot describe pictures"):
+        _captioner("artwork", qwen2_audio).captions(pictures)
+
+
+def test_the_version_follows_the_configuration_and_the_weights(
+    blip: Path, qwen2_audio: Path
+) -> None:
+    assert checkpoint_version(blip) != checkpoint_version(qwen2_audio)
+    assert _captioner("artwork", blip).version == checkpoint_version(blip)
+
+
+def test_a_checkpoint_without_its_vocabulary_is_refused(
+    tmp_path: Path, pictures: list[Item]
+) -> None:
+    folder = make_blip(tmp_path)
+    for name in ("tokenizer.json", "vocab.txt"):
+        (folder / name).unlink(missing_ok=True)
+    with pytest.raises(BadData):
+        _captioner("artwork", folder).captions(pictures)
+
+
+def test_weights_that_are_not_safetensors_are_refused(tmp_path: Path, pictures: list[Item]) -> None:
+    folder = make_blip(tmp_path)
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(BadData, match="cannot be loaded as a captioner"):
+        _captioner("artwork", folder).captions(pictures)
+
+
+def test_a_missing_checkpoint_says_what_to_fetch_and_what_to_write(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(BadUsage, match=r"hf download some/captioner --local-dir FOLDER.*tracks"):
+        _captioner("track", Path("some/captioner"))
+
+
+def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadUsage, match=r"holds no config\.json"):
+        _captioner("artwork", tmp_path)
+
+
+def test_an_unknown_captioner_is_named_with_the_known_ones(tmp_path: Path) -> None:
+    for choice in ("blip", "transformers:", "endpoint:ftp://x", "grounded:x"):
+        with pytest.raises(BadUsage, match="grounded, transformers:NAME-OR-FOLDER or endpoint:"):
+            open_captioner("track", Captions(tracks=choice), tmp_path)
