@@ -1,10 +1,38 @@
-"""The sample's music: sound, science, and the miniature FMA it is written as."""
+"""The sample's music: clean sound, genres and moods that can be told apart, FMA's layout."""
 
 from __future__ import annotations
 
-import numpy as np
+import csv
+import hashlib
+import io
+import zipfile
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import signal, stats
+
+from artsound.media.audio import MediaError, check_audio
+from artsound.sources.fma import list_source, read_tracks
+from artsound.sources.sample.clips import FAULTS, HELD_OUT, Clip, plan_clips
+from artsound.sources.sample.fma_layout import fma_files
+from artsound.sources.sample.genres import GENRES, Genre
+from artsound.sources.sample.harmony import SCALES, chord, scale_over, voicing
 from artsound.sources.sample.music import compose_clip, encode_mp3
+from artsound.sources.sample.plane import spread
+from artsound.sources.sample.synth import SAMPLE_RATE, drum, tone
+from artsound.sources.sample.voices import HITS, VOICES
+
+GENRE_TITLES = [genre.title for genre in GENRES]
+
+
+# --- sound -----------------------------------------------------------------------------
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_piece() -> None:
@@ -15,10 +43,294 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_piece() -> 
     assert first != other
 
 
-def test_every_clip_is_clean_sound() -> None:
-    for genre, valence, arousal in (("Rock", -0.9, 0.95), ("Instrumental", 0.2, -1.0)):
-        samples = compose_clip(genre, valence, arousal, seconds=12, seed=1)
-        assert samples.dtype == np.float32
-        assert np.isfinite(samples).all()
-        assert np.abs(samples).max() < 0.85
-        assert abs(samples.mean()) < 1e-3
+@pytest.mark.parametrize(
+    ("genre", "valence", "arousal"),
+    [("Rock", -0.9, 1.0), ("Pop", 1.0, 1.0), ("Instrumental", 0.2, -1.0), ("Experimental", -1, -1)],
+)
+def test_a_clip_decodes_to_its_length_without_clipping(
+    genre: str, valence: float, arousal: float
+) -> None:
+    samples = compose_clip(genre, valence, arousal, seconds=13, seed=1)
+    decoded, rate = soundfile.read(io.BytesIO(encode_mp3(samples)), dtype="float32")
+    assert rate == SAMPLE_RATE
+    assert 12.0 <= len(samples) / rate <= 17.0
+    assert len(decoded) == pytest.approx(len(samples), abs=0.1 * rate)
+    assert np.abs(decoded).max() < 1.0
+    assert abs(decoded.mean()) < 1e-3
+
+
+@pytest.mark.parametrize("name", VOICES)
+def test_a_note_begins_and_ends_in_silence_and_has_its_pitch(name: str) -> None:
+    sound = tone(VOICES[name], 69, 0.8)
+    assert np.isfinite(sound).all()
+    assert np.abs(sound[:2]).max() < 0.02
+    assert np.abs(sound[-2:]).max() < 1e-3
+    spectrum = np.abs(np.fft.rfft(sound[: SAMPLE_RATE // 2] * np.hanning(SAMPLE_RATE // 2)))
+    frequency = np.fft.rfftfreq(SAMPLE_RATE // 2, 1 / SAMPLE_RATE)
+    near = (frequency > 425) & (frequency < 455)
+    elsewhere = (frequency > 455) & (frequency < 840)
+    assert spectrum[near].max() > 3 * spectrum[elsewhere].max() or name in ("bell", "scrape")
+    assert abs(frequency[near][spectrum[near].argmax()] - 440) < 4
+
+
+@pytest.mark.parametrize("name", HITS)
+def test_a_drum_is_struck_at_once_and_dies_away(name: str) -> None:
+    sound = drum(name)
+    assert np.abs(sound).max() == pytest.approx(0.9, abs=0.01)
+    assert np.sum(sound[: len(sound) // 2] ** 2) > 3 * np.sum(sound[len(sound) // 2 :] ** 2)
+    assert abs(sound[-1]) < 1e-3
+
+
+# --- genres and moods, measured ------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def measured() -> pd.DataFrame:
+    """Four clips of each genre over the plane, with a few plain measures of their sound."""
+    rows = []
+    for i, (valence, arousal) in enumerate(spread(4 * len(GENRES), 3)):
+        genre = GENRE_TITLES[i % len(GENRES)]
+        samples = compose_clip(genre, valence, arousal, seconds=12, seed=i)
+        rows.append({"genre": genre, "valence": valence, "arousal": arousal} | _measure(samples))
+    return pd.DataFrame(rows)
+
+
+def _measure(samples: np.ndarray) -> dict[str, float]:
+    frequency, _, power = signal.spectrogram(
+        samples, SAMPLE_RATE, nperseg=4096, noverlap=2048, scaling="spectrum"
+    )
+    mean = power.mean(axis=1)
+    edges = np.geomspace(40, 14_000, 13)
+    rows = [power[(frequency >= a) & (frequency < b)] for a, b in pairwise(edges)]
+    bands = np.array([row.sum(axis=0) for row in rows])
+    level = 10 * np.log10(bands + 1e-9 * bands.max())
+    shape = level - level.mean()
+    heard = (frequency > 60) & (frequency < 2000)
+    pitch = 12 * np.log2(frequency[heard] / 440) + 69
+    chroma = np.bincount(np.round(pitch).astype(int) % 12, np.sqrt(mean[heard]), 12)
+    return {
+        "loudness": 20 * np.log10(samples.std()),
+        "centroid": float((np.sqrt(mean) * frequency).sum() / np.sqrt(mean).sum()),
+        "onsets": _onset_rate(samples),
+        "majorness": _majorness(chroma),
+        "height": float((pitch * np.sqrt(mean[heard])).sum() / np.sqrt(mean[heard]).sum()),
+        **{f"level{i}": float(v) for i, v in enumerate(shape.mean(axis=1))},
+        **{f"moves{i}": float(v) for i, v in enumerate(level.std(axis=1))},
+    }
+
+
+def _onset_rate(samples: np.ndarray) -> float:
+    """Onsets a second: peaks of the rise in level, summed over the spectrum."""
+    _, time, power = signal.spectrogram(samples, SAMPLE_RATE, nperseg=1024, noverlap=704)
+    level = 10 * np.log10(power[2:200:4] + 1e-6 * power.max())
+    rise = np.maximum(level[:, 2:] - level[:, :-2], 0).mean(axis=0)
+    onsets, _ = signal.find_peaks(rise, height=1.0, prominence=1.0, distance=5)
+    return len(onsets) / float(time[-1])
+
+
+def _majorness(chroma: np.ndarray) -> float:
+    """How much better the best major key fits than the best minor one (Krumhansl and Kessler)."""
+    profiles = (
+        (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
+        (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
+    )
+    major, minor = (max(np.corrcoef(np.roll(profile, key), chroma)[0, 1] for key in range(12))
+                    for profile in profiles)  # fmt: skip
+    return float(major - minor)
+
+
+@pytest.mark.parametrize(
+    ("measure", "least"), [("loudness", 0.9), ("centroid", 0.7), ("onsets", 0.5)]
+)
+def test_arousal_is_heard(measured: pd.DataFrame, measure: str, least: float) -> None:
+    assert stats.spearmanr(measured.arousal, measured[measure]).statistic > least
+
+
+@pytest.mark.parametrize(("measure", "least"), [("majorness", 0.5), ("height", 0.2)])
+def test_valence_is_heard(measured: pd.DataFrame, measure: str, least: float) -> None:
+    assert stats.spearmanr(measured.valence, measured[measure]).statistic > least
+
+
+def test_loudness_spans_from_soft_to_loud(measured: pd.DataFrame) -> None:
+    assert measured.loudness.min() < -26
+    assert measured.loudness.max() > -14
+    assert measured.loudness.between(-31, -9).all()
+
+
+def test_a_genre_is_told_from_the_others_by_its_spectrum_alone(measured: pd.DataFrame) -> None:
+    features = measured.filter(regex="^(level|moves)").to_numpy()
+    affect = np.c_[np.ones(len(measured)), measured.valence, measured.arousal]
+    features = features - affect @ np.linalg.lstsq(affect, features, rcond=None)[0]
+    features /= features.std(axis=0)
+    genre = measured.genre.to_numpy()
+    right = 0
+    for i in range(len(genre)):
+        others = np.arange(len(genre)) != i
+        centres = {g: features[others & (genre == g)].mean(axis=0) for g in GENRE_TITLES}
+        nearest = min(centres, key=lambda g: float(np.sum((centres[g] - features[i]) ** 2)))
+        right += nearest == genre[i]
+    assert right / len(genre) > 5 / len(GENRES)
+
+
+# --- rules ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("genre", GENRES, ids=GENRE_TITLES)
+def test_the_patterns_of_a_genre_agree_and_name_what_exists(genre: Genre) -> None:
+    bars = [*genre.bass[1], *(p for comp in genre.comps for p in comp.patterns)]
+    bars += [pattern for kit in genre.drums for pattern in kit.values()]
+    assert {len(bar.replace(" ", "")) for bar in bars} in ({12}, {14}, {16})
+    assert {genre.lead, genre.bass[0], *(comp.voice for comp in genre.comps)} <= VOICES.keys()
+    assert {name for kit in genre.drums for name in kit} <= HITS.keys()
+    assert all(set(p) <= set("Cc123456._ ") for comp in genre.comps for p in comp.patterns)
+    assert all(set(p) <= set("R35678a._ ") for p in genre.bass[1])
+    for progression in (*genre.major, *genre.minor):
+        assert all(chord(symbol) for symbol in progression.split())
+
+
+@given(
+    st.sampled_from(sorted({s for g in GENRES for p in (*g.major, *g.minor) for s in p.split()})),
+    st.sampled_from(sorted(SCALES)),
+    st.floats(40, 80),
+)
+def test_a_chord_keeps_its_notes_when_voiced_and_a_scale_gives_way_to_it(
+    symbol: str, scale: str, centre: float
+) -> None:
+    classes = {note % 12 for note in chord(symbol)}
+    voiced = voicing(chord(symbol), centre)
+    assert {note % 12 for note in voiced} <= classes
+    assert len(voiced) == min(len(classes), len(classes) - (len(classes) > 4))
+    assert max(voiced) - min(voiced) < 12
+    assert classes <= set(scale_over(SCALES[scale], chord(symbol)))
+
+
+def test_voices_move_little_from_chord_to_chord() -> None:
+    tonic, dominant = voicing(chord("I"), 60), ()
+    assert tonic == (55, 60, 64)
+    dominant = voicing(chord("V"), 60, tonic)
+    assert sum(abs(a - b) for a, b in zip(tonic, dominant, strict=True)) <= 4
+
+
+@pytest.mark.parametrize("symbol", ["", "H", "I?", "iiii", "b"])
+def test_a_chord_that_is_none_is_refused(symbol: str) -> None:
+    with pytest.raises(ValueError, match="chord"):
+        chord(symbol)
+
+
+# --- the miniature FMA ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_split_covers_the_plane_and_no_artist_is_in_two(seed: int) -> None:
+    clips = plan_clips(seed)
+    good = [clip for clip in clips if not clip.fault]
+    assert len(good) == 78
+    assert len({clip.genre.title for clip in good}) == 13
+    assert sorted(clip.fault for clip in clips if clip.fault) == sorted(FAULTS)
+    assert len({clip.track_id for clip in clips}) == len(clips)
+    assert len({clip.title for clip in good}) == len(good)
+    splits = defaultdict(set)
+    for clip in clips:
+        splits[clip.artist_id].add(clip.split)
+        assert clip.artist.endswith("(synthetic)")
+    assert all(len(found) == 1 for found in splits.values())
+    for split in ("training", "validation", "test"):
+        points = [(c.valence > 0, c.arousal > 0) for c in good if c.split == split]
+        assert len(points) >= HELD_OUT
+        assert len(set(points)) == 4
+
+
+@pytest.fixture(scope="module")
+def few() -> list[Clip]:
+    """Each fault, what the duplicate copies, and some good clips."""
+    clips = plan_clips(0)
+    broken = [clip for clip in clips if clip.fault]
+    copied = next(clip.seed for clip in broken if clip.fault == "duplicate")
+    good = [clip for clip in clips if not clip.fault]
+    chosen = {clip.track_id for clip in [*broken, *good[:4]]}
+    return [clip for clip in clips
+            if clip.track_id in chosen or (clip.seed == copied and not clip.fault)]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def root(few: list[Clip], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fma")
+    for name, data in fma_files(few).items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def test_tracks_csv_has_the_header_and_columns_of_fma(root: Path, few: list[Clip]) -> None:
+    with zipfile.ZipFile(root / "fma_metadata.zip") as archive:
+        data = archive.read("fma_metadata/tracks.csv")
+    table = pd.read_csv(io.BytesIO(data), header=[0, 1], index_col=0)
+    assert table.shape == (len(few), 52)
+    assert list(table.index) == [clip.track_id for clip in few]
+    assert (table["album", "title"] == "ArtSound Synthetic Sample").all()
+    assert table["track", "title"].str.endswith("(synthetic)").all()
+    assert table["track", "tags"].str.contains("synthetic").all()
+    assert table["track", "license"].isna().sum() == 1
+
+
+def test_headers_and_genres_are_those_of_the_real_files(root: Path, shared_data: Path) -> None:
+    real = shared_data / "fma" / "fma_metadata"
+    with zipfile.ZipFile(root / "fma_metadata.zip") as archive:
+        tracks = archive.read("fma_metadata/tracks.csv").decode()
+        genres = archive.read("fma_metadata/genres.csv").decode()
+    with (real / "tracks.csv").open() as file:
+        assert tracks.splitlines()[:3] == [next(file).rstrip("\n") for _ in range(3)]
+    known = {row["genre_id"]: row for row in csv.DictReader((real / "genres.csv").open())}
+    for row in csv.DictReader(io.StringIO(genres)):
+        for column in ("title", "parent", "top_level"):
+            assert known[row["genre_id"]][column] == row[column]
+
+
+def test_the_reader_of_the_fma_reads_it(root: Path, few: list[Clip]) -> None:
+    tracks = read_tracks(root, list_source(root, "large"), "large", 2026)
+    assert tracks["track_id"].to_list() == [clip.track_id for clip in few]
+    assert tracks["genre"].to_list() == [clip.genre.title for clip in few]
+    assert "synthetic" in tracks["tags"][0]
+    absent = tracks.filter(name="")["track_id"].to_list()
+    assert absent == [clip.track_id for clip in few if clip.fault == "absent"]
+
+
+def test_faults_are_found_and_good_clips_pass(root: Path, few: list[Clip]) -> None:
+    found = {}
+    with zipfile.ZipFile(root / "fma_large.zip") as archive:
+        for clip in few:
+            if clip.fault == "absent":
+                continue
+            data = archive.read(f"fma_large/990/{clip.track_id}.mp3")
+            try:
+                check_audio(data, min_seconds=10.0, silence_db=-60.0)
+            except MediaError as error:
+                found[clip.fault] = error.reason
+    assert found == {
+        "cut": "audio-truncated",
+        "one second": "audio-too-short",
+        "empty": "audio-empty",
+        "silent": "audio-silent",
+    }
+
+
+def test_the_duplicate_is_another_clip_byte_for_byte_and_the_sums_are_right(root: Path) -> None:
+    with zipfile.ZipFile(root / "fma_large.zip") as archive:
+        sums = archive.read("fma_large/checksums").decode().split()
+        digests = dict(zip(sums[1::2], sums[::2], strict=True))
+        for name, digest in digests.items():
+            data = archive.read(f"fma_large/{name}")
+            assert hashlib.sha1(data, usedforsecurity=False).hexdigest() == digest
+    assert len(set(digests.values())) == len(digests) - 1
+
+
+def test_the_archives_are_the_same_bytes_each_time(few: list[Clip]) -> None:
+    two = [clip for clip in few if not clip.fault][:2]
+    assert fma_files(two) == fma_files(two)
+
+
+def test_the_truth_lists_what_can_be_used(root: Path, few: list[Clip]) -> None:
+    truth = pd.read_csv(root / "truth.csv", index_col=0)
+    usable = [clip for clip in few if clip.fault in ("", "duplicate")]
+    assert list(truth.index) == [clip.track_id for clip in usable]
+    assert ((truth.valence >= 0) == (truth["mode"] == "major")).all()
+    assert truth.tempo.between(45, 200).all()

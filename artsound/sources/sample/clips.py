@@ -37,7 +37,6 @@ class Clip:
     artist: str
     title: str
     fault: str = ""
-    copy_of: int = -1
 
 
 def plan_clips(seed: int) -> list[Clip]:
@@ -69,8 +68,7 @@ def plan_clips(seed: int) -> list[Clip]:
         name = "again" if fault == "duplicate" else f"broken: {fault}"
         clips.append(
             Clip(track_id, model.genre, model.valence, model.arousal, model.seconds, model.seed,
-                 model.split, model.artist_id, model.artist, f"{model.title} ({name})", fault,
-                 model.track_id)
+                 model.split, model.artist_id, model.artist, f"{model.title} ({name})", fault)
         )  # fmt: skip
     return sorted(clips, key=lambda clip: clip.track_id)
 

@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from artsound.sources.sample.clips import Clip, plan_clips
+from artsound.sources.sample.compose import compose
 from artsound.sources.sample.genres import GENRES
-from artsound.sources.sample.music import compose_clip, encode_mp3
-from artsound.sources.sample.synth import SAMPLE_RATE
+from artsound.sources.sample.music import encode_mp3
+from artsound.sources.sample.score import Score
+from artsound.sources.sample.synth import SAMPLE_RATE, render
 from artsound.storage import write_bytes
 
 ALBUM = "ArtSound Synthetic Sample"
@@ -67,52 +69,64 @@ def write_fma(folder: Path, *, seed: int) -> Path:
     """The sample's music under `folder`/fma; that path.
 
     Writes fma_metadata.zip and fma_large.zip as FMA lays them out, and beside them truth.csv
-    (track_id, genre, valence, arousal), which no reader opens: the point of the affect plane that
-    each good clip was composed for. The same seed gives the same bytes.
+    (track_id, genre, valence, arousal, tempo, tonic, mode), which no reader opens: what each usable
+    clip was composed for. The same seed gives the same bytes.
     """
     root = folder / "fma"
-    clips = plan_clips(seed)
-    # Encoding leaves the interpreter's lock, so threads help; each clip depends on its seed alone.
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        media = dict(zip((c.track_id for c in clips), pool.map(_media, clips), strict=True))
-    for clip in clips:
-        if clip.fault == "duplicate":
-            media[clip.track_id] = media[clip.copy_of]
-    audio = {
-        f"{track_id // 1000:03d}/{track_id:06d}.mp3": data
-        for track_id, data in media.items() if data is not None
-    }  # fmt: skip
-    tables = {"tracks.csv": _tracks(clips, media, seed), "genres.csv": _genres(clips)}
-    write_bytes(root / "fma_metadata.zip", _zip("fma_metadata", tables))
-    write_bytes(root / "fma_large.zip", _zip("fma_large", audio))
-    write_bytes(root / "truth.csv", _truth(clips))
+    for name, data in fma_files(plan_clips(seed)).items():
+        write_bytes(root / name, data)
     return root
 
 
-def _media(clip: Clip) -> bytes | None:
-    """The clip's file, with its fault; None for one that is absent or another's copy."""
-    if clip.fault in ("absent", "duplicate"):
-        return None
-    if clip.fault == "empty":
+def fma_files(clips: list[Clip]) -> dict[str, bytes]:
+    """The files of the miniature FMA by name: composes, synthesises and encodes every clip."""
+    scores = [_score(clip) for clip in clips]
+    faults = [clip.fault for clip in clips]
+    # Encoding leaves the interpreter's lock, so threads help; no clip depends on another.
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        media = list(pool.map(_media, scores, faults))
+    audio = {
+        f"{clip.track_id // 1000:03d}/{clip.track_id:06d}.mp3": data
+        for clip, data in zip(clips, media, strict=True)
+        if clip.fault != "absent"
+    }
+    sizes = [len(data) for data in media]
+    tables = {"tracks.csv": _tracks(clips, scores, sizes), "genres.csv": _genres(clips)}
+    return {
+        "fma_metadata.zip": _zip("fma_metadata", tables),
+        "fma_large.zip": _zip("fma_large", audio),
+        "truth.csv": _truth(clips, scores),
+    }
+
+
+def _score(clip: Clip) -> Score:
+    rng = np.random.default_rng(clip.seed)
+    return compose(clip.genre, clip.valence, clip.arousal, clip.seconds, rng)
+
+
+def _media(score: Score, fault: str) -> bytes:
+    """The clip's file, with its fault."""
+    if fault in ("empty", "absent"):
         return b""
-    if clip.fault == "silent":
+    if fault == "silent":
         return encode_mp3(np.zeros(_SILENCE_SECONDS * SAMPLE_RATE, np.float32))
-    samples = compose_clip(
-        clip.genre.title, clip.valence, clip.arousal, seconds=clip.seconds, seed=clip.seed
-    )
-    if clip.fault == "one second":
-        samples = samples[:SAMPLE_RATE]
-    data = encode_mp3(samples)
-    return data[: len(data) // 3] if clip.fault == "cut" else data
+    samples = render(score)
+    data = encode_mp3(samples[:SAMPLE_RATE] if fault == "one second" else samples)
+    return data[: len(data) // 3] if fault == "cut" else data
 
 
-def _truth(clips: list[Clip]) -> bytes:
-    rows = [
-        (clip.track_id, clip.genre.title, f"{clip.valence:.4f}", f"{clip.arousal:.4f}")
-        for clip in clips
-        if clip.fault in ("", "duplicate")
+_NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+
+
+def _truth(clips: list[Clip], scores: list[Score]) -> bytes:
+    rows: list[tuple[object, ...]] = [
+        ("track_id", "genre", "valence", "arousal", "tempo", "tonic", "mode")
     ]
-    return _csv([("track_id", "genre", "valence", "arousal"), *rows])
+    for clip, score in zip(clips, scores, strict=True):
+        if clip.fault in ("", "duplicate"):
+            affect = (f"{clip.valence:.4f}", f"{clip.arousal:.4f}", f"{score.tempo:.1f}")
+            rows.append((clip.track_id, clip.genre.title, *affect, _NOTES[score.tonic], score.mode))
+    return _csv(rows)
 
 
 # --- tables ----------------------------------------------------------------------------
@@ -124,7 +138,7 @@ def _csv(rows: list[tuple[object, ...]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _tracks(clips: list[Clip], media: dict[int, bytes | None], seed: int) -> bytes:
+def _tracks(clips: list[Clip], scores: list[Score], sizes: list[int]) -> bytes:
     pairs = [(table, column) for table, columns in COLUMNS.items() for column in columns]
     header: list[tuple[object, ...]] = [
         ("", *(table for table, _ in pairs)),
@@ -132,12 +146,14 @@ def _tracks(clips: list[Clip], media: dict[int, bytes | None], seed: int) -> byt
         ("track_id", *("" for _ in pairs)),
     ]
     per_artist = Counter(clip.artist_id for clip in clips)
-    unlicensed = next(clip.track_id for clip in clips[5:] if not clip.fault)
+    unlicensed = next((clip.track_id for clip in clips[5:] if not clip.fault), -1)
     rows: list[tuple[object, ...]] = []
     for number, clip in enumerate(clips):
-        rng = np.random.default_rng([seed, 2, clip.track_id])
-        cells = _album(clip, rng, per_artist[clip.artist_id]) | _artist(clip)
-        cells |= _track(clip, rng, number, len(media[clip.track_id] or b""))
+        rng = np.random.default_rng([*clip.seed, clip.track_id])
+        seconds = scores[number].seconds
+        cells = _album(clip, per_artist[clip.artist_id]) | _artist(clip)
+        cells |= _track(clip, rng, number, seconds)
+        cells["track", "bit_rate"] = round(sizes[number] * 8 / seconds)
         if clip.track_id == unlicensed:
             cells["track", "license"] = ""
         rows.append((clip.track_id, *(cells.get(pair, "") for pair in pairs)))
@@ -147,7 +163,8 @@ def _tracks(clips: list[Clip], media: dict[int, bytes | None], seed: int) -> byt
 Cells = dict[tuple[str, str], object]
 
 
-def _album(clip: Clip, rng: np.random.Generator, tracks: int) -> Cells:
+def _album(clip: Clip, tracks: int) -> Cells:
+    rng = np.random.default_rng([clip.seed[0], clip.artist_id])
     year = 2009 + clip.artist_id % 9  # one album for each artist, so one date
     return {
         ("album", "comments"): 0,
@@ -184,7 +201,7 @@ def _artist(clip: Clip) -> Cells:
     }
 
 
-def _track(clip: Clip, rng: np.random.Generator, number: int, size: int) -> Cells:
+def _track(clip: Clip, rng: np.random.Generator, number: int, seconds: float) -> Cells:
     genre = clip.genre
     own = _own_genre(clip)
     moods = ["wild" if clip.arousal > 0 else "calm", "bright" if clip.valence > 0 else "dark"]
@@ -193,12 +210,11 @@ def _track(clip: Clip, rng: np.random.Generator, number: int, size: int) -> Cell
     return {
         ("set", "split"): clip.split,
         ("set", "subset"): ("small", "medium", "large")[number % 3],
-        ("track", "bit_rate"): round(size * 8 / clip.seconds, -3),
         ("track", "comments"): 0,
         ("track", "composer"): "ArtSound (a computer program)",
         ("track", "date_created"): f"{year}-06-02 12:00:00",
         ("track", "date_recorded"): f"{year}-04-01 00:00:00",
-        ("track", "duration"): round(clip.seconds),
+        ("track", "duration"): round(seconds),
         ("track", "favorites"): int(rng.integers(0, 40)),
         ("track", "genre_top"): genre.title,
         ("track", "genres"): f"[{own}]",

@@ -13,7 +13,7 @@ from artsound.sources.sample.synth import SAMPLE_RATE, Samples, render
 
 
 def compose_clip(
-    genre: str, valence: float, arousal: float, *, seconds: float, seed: int | tuple[int, ...]
+    genre: str, valence: float, arousal: float, *, seconds: float, seed: int
 ) -> Samples:
     """Music in a genre at a point of the affect plane: mono float32 at SAMPLE_RATE, |x| < 1.
 
