@@ -51,7 +51,10 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
             rejects.append(Reject(NAME, side, item, "failed", error.reason, str(error)))
     path = part_path(workspace, NAME, part.name)
     write_parquet(path, side, records)
-    return PartOutput(len(records), (path,), tuple(rejects))
+    # The marker vouches for the media too: one that is lost or damaged is taken again.
+    column = "image_path" if side == "artwork" else "audio_path"
+    media = [workspace.path(record[column]) for record in records]
+    return PartOutput(len(records), (path, *media), tuple(rejects))
 
 
 def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:

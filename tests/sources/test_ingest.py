@@ -232,6 +232,19 @@ def test_a_second_run_does_nothing_and_a_changed_file_only_its_part(tmp_path: Pa
     assert third.files != first.files
 
 
+def test_kept_media_that_are_lost_or_damaged_are_taken_again(tmp_path: Path) -> None:
+    sources = _sources(tmp_path)
+    artworks, tracks, _, first = _ingest(tmp_path, sources)
+    image = tmp_path / "out" / artworks[0]["image_path"]
+    sound = tmp_path / "out" / tracks[0]["audio_path"]
+    image.unlink()
+    sound.write_bytes(sound.read_bytes()[:-1] + b"?")
+    again = _ingest(tmp_path, sources)[3]
+    assert again.files == first.files
+    assert sha256_bytes(image.read_bytes()) == artworks[0]["image_sha256"]
+    assert sha256_bytes(sound.read_bytes()) == tracks[0]["audio_sha256"]
+
+
 def test_the_size_of_parts_and_the_kind_of_source_change_no_byte(tmp_path: Path) -> None:
     sources = _sources(tmp_path)
     whole = _ingest(tmp_path / "whole", sources)[3]
