@@ -121,7 +121,7 @@ class Config(_Section):
 PRESETS: dict[str, Config] = {"tiny": Config(preset="tiny")}
 
 
-def preset(name: str) -> Config:
+def find_preset(name: str) -> Config:
     """The configuration called `name`; BadUsage when there is none."""
     if name not in PRESETS:
         raise BadUsage(f"There is no preset {name!r}: choose one of {', '.join(PRESETS)}.")

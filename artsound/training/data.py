@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from artsound.errors import ArtSoundError, BadData, BadUsage
-from artsound.storage import atomic_write, digest, sha256_file
+from artsound.storage import atomic_write, digest
 from artsound.training.conditioning import IMAGE_FIELDS, describe_picture
 from artsound.training.config import Config, Mel
 from artsound.training.mel import log_mel
@@ -44,13 +44,14 @@ class Release:
         return self.splits[split]
 
 
-def open_release(folder: Path) -> Release:
-    """The release in `folder`; BadUsage or BadData when it holds no shards."""
+def open_release(location: str | Path) -> Release:
+    """The release in a folder or at an address; BadUsage or BadData when it holds no shards."""
+    from artsound.shards.index import read_shard_index
     from artsound.shards.read import open_shards
 
-    shards = open_shards(folder)
+    shards = open_shards(location)
     splits = {name: shards.split(name) for name in ("train", "val", "test")}
-    return Release(sha256_file(folder / "index.json"), splits)
+    return Release(digest(read_shard_index(shards.store)), splits)
 
 
 @dataclass(frozen=True)

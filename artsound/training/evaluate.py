@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from artsound.errors import BadData
+from artsound.errors import BadData, BadUsage
 from artsound.stage import QUIET, Progress
 from artsound.storage import write_bytes, write_json
 from artsound.training.checkpoint import check_release
@@ -18,6 +18,7 @@ from artsound.training.generate import GUIDANCE, STEPS, Generator, wav_bytes
 from artsound.training.metrics import (
     class_divergence,
     condition_effect,
+    condition_effects,
     distances,
     frechet_by_size,
     frechet_distance,
@@ -25,9 +26,16 @@ from artsound.training.metrics import (
     paired_mean,
     retrieval,
 )
+from artsound.training.plots import effect_png, frechet_png
 
-# Held out from training, and not used to choose the checkpoint (the newest is taken).
-HELD_OUT = ("val", "test")
+# Both are held out: no weight was fitted to val, and evaluation takes the newest checkpoint rather
+# than the one that is best on val.
+SPLITS = {
+    "train": ("train",),
+    "val": ("val",),
+    "test": ("test",),
+    "held-out": ("val", "test"),
+}
 LEAST_PAIRS = 4
 # The scalar fields of a track's descriptors; frequencies and tempo on a logarithmic scale, as the
 # ear has them.
@@ -51,10 +59,10 @@ class Side:
 
 def evaluate(
     checkpoint: Path,
-    data: Path | Release,
+    data: str | Path | Release,
     out: Path,
     *,
-    splits: tuple[str, ...] = HELD_OUT,
+    split: str = "held-out",
     takes: int = 2,
     seed: int = 0,
     guidance: float = GUIDANCE,
@@ -62,21 +70,26 @@ def evaluate(
     limit: int = 512,
     progress: Progress = QUIET,
 ) -> dict[str, Any]:
-    """Measures of the music generated for the pictures of `splits`; also written to `out`.
+    """Measures of the music generated for the pictures of `split`; also written to `out`.
+
+    `split` is train, val, test, or held-out (val and test together).
 
     Every picture gets `takes` pieces from the same seeds as every other, so that pictures alone
     make the difference. Compared are: the model, the model without picture (unconditional), and
     the train track whose picture is nearest. At most `limit` pairs of each side are measured.
-    `out` gets metrics.json, table.md, effect.png, wavs/. Raises BadUsage when the checkpoint is
-    of another release, BadData when the splits hold fewer than four pairs.
+    `out` gets metrics.json, table.md, plots and wavs/. Raises BadUsage when the checkpoint is of
+    another release, BadData when the split holds fewer than four pairs.
     """
+    if split not in SPLITS:
+        raise BadUsage(f"There is no split {split!r}: choose one of {', '.join(SPLITS)}.")
+    splits = SPLITS[split]
     release = data if isinstance(data, Release) else open_release(data)
     generator = Generator(checkpoint)
     check_release(generator.checkpoint.path, generator.checkpoint.state, release.digest)
     held = sum(len(release.pairs(split)) for split in splits)
     if held < LEAST_PAIRS:
         raise BadData(
-            f"The splits {', '.join(splits)} hold {held} pairs, fewer than the {LEAST_PAIRS} that "
+            f"The split {split} holds {held} pairs, fewer than the {LEAST_PAIRS} that "
             "an evaluation needs: build a larger release."
         )
     seconds = generator.config.mel.seconds
@@ -106,12 +119,15 @@ def evaluate(
     near = nearest(known.pictures, asked.pictures, generator.standardise)
     made["nearest track"] = [scale(known.sounds[near])]
 
-    systems = {name: _measures(real, sets, seed) for name, sets in made.items()}
+    apart = {
+        name: np.mean([distances(real, one) for one in sets], axis=0) for name, sets in made.items()
+    }
+    systems = {name: _measures(real, sets, apart[name], seed) for name, sets in made.items()}
     summary: dict[str, Any] = {
         "checkpoint": str(generator.checkpoint.path),
         "release": release.digest,
         "step": generator.checkpoint.state.step,
-        "splits": list(splits),
+        "split": split,
         "pairs": len(asked.keys),
         "takes": takes,
         "seconds": seconds,
@@ -123,6 +139,9 @@ def evaluate(
     }
     write_json(out / "metrics.json", summary)
     write_bytes(out / "table.md", table(summary).encode())
+    effects = {name: condition_effects(distance) for name, distance in apart.items()}
+    write_bytes(out / "effect.png", effect_png(summary, effects))
+    write_bytes(out / "frechet.png", frechet_png(summary))
     return summary
 
 
@@ -172,8 +191,7 @@ def nearest(known: np.ndarray, asked: np.ndarray, standardise: Standardiser) -> 
 def table(summary: dict[str, Any]) -> str:
     """The summary as a Markdown table, a row for each system."""
     rows = [
-        f"# Evaluation of step {summary['step']} on {summary['pairs']} pairs "
-        f"({', '.join(summary['splits'])})",
+        f"# Evaluation of step {summary['step']} on {summary['pairs']} pairs ({summary['split']})",
         "",
         "| system | Fréchet ↓ | kernel ↓ | classes KL ↓ | distance to own track ↓ "
         "| condition effect ↑ (95%) | R@1 (chance) | R@5 (chance) |",
@@ -191,9 +209,10 @@ def table(summary: dict[str, Any]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _measures(real: np.ndarray, takes: list[np.ndarray], seed: int) -> dict[str, Any]:
-    """All measures of one system; distances are averaged over its takes."""
-    distance = np.mean([distances(real, made) for made in takes], axis=0)
+def _measures(
+    real: np.ndarray, takes: list[np.ndarray], distance: np.ndarray, seed: int
+) -> dict[str, Any]:
+    """All measures of one system; `distance` [tracks, pictures] is the mean over its takes."""
     together = np.concatenate(takes)
     return {
         "frechet": frechet_distance(real, together),

@@ -15,12 +15,15 @@ from artsound.storage import sha256_bytes, write_bytes
 from artsound.training.checkpoint import Checkpoint, load_checkpoint, load_weights
 from artsound.training.codec import PatchCodec
 from artsound.training.conditioning import Standardiser, describe_picture
-from artsound.training.mel import sound
+from artsound.training.config import Mel
+from artsound.training.mel import log_mel, sound
 from artsound.training.model import build_model, sample_latents
+from artsound.training.plots import spectrogram_png
 
 BATCH = 16
 STEPS = 25
 GUIDANCE = 2.0
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 
 
 @dataclass(frozen=True)
@@ -101,9 +104,13 @@ def generate(
     seed: int = 0,
     guidance: float = GUIDANCE,
     steps: int = STEPS,
+    spectrogram: bool = False,
     progress: Progress = QUIET,
 ) -> list[Generated]:
     """Music for each picture: `out` itself when it ends in .wav, else `out`/<picture's name>.wav.
+
+    `images` are files, or folders whose pictures are taken in the order of their names. With
+    `spectrogram` a PNG is written beside each WAV.
 
     Deterministic on one device: the same picture, seed and settings give the same bytes. Raises
     BadUsage for a missing picture, or several pictures and a single .wav; BadData for one that
@@ -111,13 +118,14 @@ def generate(
     """
     if seconds is not None and not 0.5 <= seconds <= 60:
         raise BadUsage(f"--seconds {seconds} is out of range: choose between 0.5 and 60.")
+    images = [file for image in images for file in _files(image)]
     single = out.suffix.lower() == ".wav"
     if single and len(images) != 1:
         raise BadUsage(f"{out} is one file for {len(images)} pictures: give a folder as --out.")
+    if not single and len({image.stem for image in images}) < len(images):
+        raise BadUsage("Two of the pictures have the same name: generate them into two folders.")
     pictures = []
     for image in images:
-        if not image.is_file():
-            raise BadUsage(f"{image} is not a file: give a picture.")
         try:
             pictures.append(describe_picture(image.read_bytes()))
         except BadData as error:
@@ -131,11 +139,24 @@ def generate(
                 picture[None], seconds=seconds, seeds=[seed], guidance=guidance, steps=steps
             )
             path = out if single else out / f"{image.stem}.wav"
-            done.append(_write(path, wave, generator.config.mel.sample_rate, image))
+            done.append(
+                _write(path, wave, generator.config.mel, image, with_spectrogram=spectrogram)
+            )
             progress.advance(1)
     finally:
         progress.finish()
     return done
+
+
+def _files(image: Path) -> list[Path]:
+    if image.is_dir():
+        files = sorted(p for p in image.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+        if not files:
+            raise BadUsage(f"{image} holds no pictures ({', '.join(PICTURE_SUFFIXES)}).")
+        return files
+    if not image.is_file():
+        raise BadUsage(f"{image} is not a file: give a picture or a folder of pictures.")
+    return [image]
 
 
 def wav_bytes(wave: np.ndarray, sample_rate: int) -> bytes:
@@ -147,15 +168,19 @@ def wav_bytes(wave: np.ndarray, sample_rate: int) -> bytes:
     return buffer.getvalue()
 
 
-def _write(path: Path, wave: np.ndarray, sample_rate: int, image: Path) -> Generated:
-    data = wav_bytes(wave, sample_rate)
+def _write(
+    path: Path, wave: np.ndarray, mel: Mel, image: Path, *, with_spectrogram: bool
+) -> Generated:
+    data = wav_bytes(wave, mel.sample_rate)
     write_bytes(path, data)
+    if with_spectrogram:
+        write_bytes(path.with_suffix(".png"), spectrogram_png(log_mel(wave, mel), mel))
     level = 10 * np.log10(max(float(np.mean(np.square(wave, dtype=np.float64))), 1e-12))
     return Generated(
         image=str(image),
         file=str(path),
-        seconds=round(len(wave) / sample_rate, 3),
-        sample_rate=sample_rate,
+        seconds=round(len(wave) / mel.sample_rate, 3),
+        sample_rate=mel.sample_rate,
         loudness=round(level, 2),
         peak=round(float(np.abs(wave).max()), 4),
         sha256=sha256_bytes(data),

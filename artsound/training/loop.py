@@ -29,7 +29,7 @@ from artsound.training.checkpoint import (
 )
 from artsound.training.codec import PatchCodec, fit_codec
 from artsound.training.conditioning import Standardiser, fit_standardiser
-from artsound.training.config import Config, preset
+from artsound.training.config import Config, find_preset
 from artsound.training.data import Release, load_examples, open_release
 from artsound.training.draw import draw
 from artsound.training.log import Log
@@ -63,10 +63,10 @@ class TrainReport:
 
 
 def train(
-    data: Path | Release,
+    data: str | Path | Release,
+    preset: str | Config,
     out: Path,
     *,
-    config: Config | str = "tiny",
     steps: int | None = None,
     resume: bool = False,
     seed: int | None = None,
@@ -76,7 +76,7 @@ def train(
 ) -> TrainReport:
     """Train on a release's train split and leave checkpoints, a log and a cache in `out`.
 
-    `config` is a preset's name or a whole configuration; `steps` (default: the preset's) is the
+    `preset` is a name or a whole configuration; `steps` (default: the preset's) is the
     step to stop at, counted from the beginning of the run, resumed or not. SIGTERM and Ctrl-C
     save a checkpoint first. Raises BadUsage when `out` holds another run and `resume` is not
     asked, or when its checkpoint belongs to other data; BadData when the split is too small or
@@ -86,7 +86,7 @@ def train(
     from accelerate import Accelerator
     from accelerate.utils import set_seed
 
-    chosen = preset(config) if isinstance(config, str) else config
+    chosen = find_preset(preset) if isinstance(preset, str) else preset
     if seed is not None:
         chosen = chosen.model_copy(update={"seed": seed})
     total = steps or chosen.optimisation.steps

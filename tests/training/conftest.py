@@ -37,4 +37,4 @@ def release() -> Release:
 def trained(release: Release, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainReport]:
     """A run of 100 steps: its folder and report."""
     out = tmp_path_factory.mktemp("trained")
-    return out, train(release, out, config=SMALL, steps=100, checkpoint_every=50)
+    return out, train(release, SMALL, out, steps=100, checkpoint_every=50)

@@ -54,7 +54,7 @@ def test_a_pickle_is_not_run(copied: Path, release: Release, small: Config) -> N
     evil = b"cos\nsystem\n(S'touch /tmp/artsound-was-here'\ntR."
     (find_checkpoint(copied) / "optimiser.pt").write_bytes(evil)
     with pytest.raises(BadData, match=r"optimiser\.pt is missing or damaged"):
-        train(release, copied, config=small, steps=101, resume=True)
+        train(release, small, copied, steps=101, resume=True)
     assert not Path("/tmp/artsound-was-here").exists()
 
 
@@ -65,10 +65,10 @@ def test_a_full_disk_leaves_the_checkpoint_before_it(
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
         with pytest.raises(BadData, match="cannot be written"):
-            train(release, copied, config=small, steps=101, resume=True)
+            train(release, small, copied, steps=101, resume=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert load_checkpoint(copied).state.step == 100
     assert [path.name for path in (copied / "checkpoints").glob(".tmp-*")] == []
-    again = train(release, copied, config=small, steps=101, resume=True)
+    again = train(release, small, copied, steps=101, resume=True)
     assert again.steps == 101

@@ -22,7 +22,7 @@ class StopAfter:
     def __init__(self, steps: int) -> None:
         self.left, self.stage = steps, ""
 
-    def start(self, stage: str, items: int) -> None:
+    def start(self, stage: str, items: int) -> None:  # noqa: ARG002 (the protocol)
         self.stage = stage
 
     def advance(self, items: int) -> None:
@@ -50,11 +50,11 @@ def test_the_loss_falls(trained: tuple[Path, TrainReport]) -> None:
 def test_a_run_stopped_by_sigterm_and_resumed_gives_the_same_bytes(
     release: Release, small: Config, tmp_path: Path
 ) -> None:
-    train(release, tmp_path / "whole", config=small, steps=6)
-    stopped = train(release, tmp_path / "halves", config=small, steps=6, progress=StopAfter(3))
+    train(release, small, tmp_path / "whole", steps=6)
+    stopped = train(release, small, tmp_path / "halves", steps=6, progress=StopAfter(3))
     assert stopped.interrupted
     assert stopped.steps == 3
-    resumed = train(release, tmp_path / "halves", config=small, steps=6, resume=True)
+    resumed = train(release, small, tmp_path / "halves", steps=6, resume=True)
     assert resumed.resumed_from == 3
     whole, halves = files(tmp_path / "whole", 6), files(tmp_path / "halves", 6)
     assert set(whole) == {"training.safetensors", "weights.safetensors"}
@@ -64,7 +64,7 @@ def test_a_run_stopped_by_sigterm_and_resumed_gives_the_same_bytes(
 def test_only_the_newest_and_the_best_checkpoints_are_kept(
     release: Release, small: Config, tmp_path: Path
 ) -> None:
-    train(release, tmp_path, config=small, steps=5, checkpoint_every=1, keep=2)
+    train(release, small, tmp_path, steps=5, checkpoint_every=1, keep=2)
     steps = sorted(path.name for path in (tmp_path / "checkpoints").glob("step-*"))
     assert {"step-00000004", "step-00000005"} <= set(steps)
     assert len(steps) <= 3
@@ -74,16 +74,16 @@ def test_a_folder_with_a_run_is_not_overwritten(
     release: Release, small: Config, trained: tuple[Path, TrainReport]
 ) -> None:
     with pytest.raises(BadUsage, match="already holds a run"):
-        train(release, trained[0], config=small, steps=1)
+        train(release, small, trained[0], steps=1)
 
 
 def test_other_data_and_other_settings_are_refused_on_resume(
     release: Release, small: Config, trained: tuple[Path, TrainReport]
 ) -> None:
     with pytest.raises(BadUsage, match="another release"):
-        train(replace(release, digest="8" * 64), trained[0], config=small, resume=True)
+        train(replace(release, digest="8" * 64), small, trained[0], resume=True)
     with pytest.raises(BadUsage, match="other settings"):
-        train(release, trained[0], config=small, seed=5, resume=True)
+        train(release, small, trained[0], seed=5, resume=True)
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_pairs(
@@ -91,7 +91,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_pairs(
 ) -> None:
     wild = small.optimisation.model_copy(update={"learning_rate": 1e25, "warmup": 0})
     with pytest.raises(BadData, match=r"step \d+ is not finite, on the pairs 0010"):
-        train(release, tmp_path, config=small.model_copy(update={"optimisation": wild}), steps=8)
+        train(release, small.model_copy(update={"optimisation": wild}), tmp_path, steps=8)
 
 
 def test_too_few_pairs_and_a_broken_clip_are_told(
@@ -99,11 +99,11 @@ def test_too_few_pairs_and_a_broken_clip_are_told(
 ) -> None:
     few = Release("1" * 64, {**release.splits, "train": ToyPairs(3, 4, seconds=2.0)})
     with pytest.raises(BadData, match="3 pairs, fewer than the 8"):
-        train(few, tmp_path, config=small, steps=1)
+        train(few, small, tmp_path, steps=1)
     broken = ToyPairs(1, 5, seconds=2.0)
     broken.samples[0]["mp3"] = b"not an MP3"
     with pytest.raises(BadData, match="Pair 005000 cannot be decoded"):
-        train(Release("2" * 64, {**release.splits, "train": broken}), tmp_path / "b", config=small)
+        train(Release("2" * 64, {**release.splits, "train": broken}), small, tmp_path / "b")
 
 
 def test_what_was_decoded_is_read_again_from_the_cache(
@@ -111,7 +111,7 @@ def test_what_was_decoded_is_read_again_from_the_cache(
 ) -> None:
     (tmp_path / "cache").symlink_to(trained[0] / "cache")
     unread = Release(release.digest, {name: _Unreadable(12) for name in release.splits})
-    assert train(unread, tmp_path, config=small, steps=1).pairs == 12
+    assert train(unread, small, tmp_path, steps=1).pairs == 12
 
 
 class _Unreadable:
@@ -122,7 +122,7 @@ class _Unreadable:
         return self.count
 
     def read(self, position: int, /) -> dict[str, object]:
-        raise AssertionError("the cache was not used")
+        raise AssertionError(f"pair {position} was decoded though it is in the cache")
 
 
 def test_the_learning_rate_warms_up_and_then_follows_its_schedule() -> None:

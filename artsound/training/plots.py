@@ -1,0 +1,80 @@
+"""Pictures of sound and of measures, as PNG bytes; the same input gives the same bytes."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from artsound.training.config import Mel
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_INK, _ACCENT, _PALE = "#22303c", "#b5482a", "#9fb0bd"
+
+
+def spectrogram(levels: np.ndarray, mel: Mel) -> np.ndarray:
+    """An image uint8 [bins * 3, frames, 3] of a log-mel [frames, bins]: low notes at the bottom."""
+    from matplotlib import colormaps
+
+    shares = (levels.T[::-1] - mel.floor_db) / -mel.floor_db
+    rgb = colormaps["magma"](np.clip(shares, 0, 1))[..., :3]
+    return np.repeat((rgb * 255).astype(np.uint8), 3, axis=0)
+
+
+def spectrogram_png(levels: np.ndarray, mel: Mel) -> bytes:
+    """`spectrogram` as a PNG file."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(spectrogram(levels, mel)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def effect_png(summary: dict[str, Any], effects: dict[str, np.ndarray]) -> bytes:
+    """The condition's effect: a dot for every pair, mean and interval for every system."""
+    figure, axis = _figure(7.0, 0.9 + 0.7 * len(effects))
+    for row, (name, values) in enumerate(effects.items()):
+        interval = summary["systems"][name]["condition_effect"]
+        axis.scatter(values, np.full(len(values), row), s=14, color=_PALE, zorder=2)
+        axis.plot([interval["low"], interval["high"]], [row, row], color=_ACCENT, lw=3, zorder=3)
+        axis.scatter([interval["mean"]], [row], s=46, color=_ACCENT, zorder=4)
+    axis.axvline(0, color=_INK, lw=1)
+    axis.set_yticks(range(len(effects)), list(effects))
+    axis.set_ylim(len(effects) - 0.5, -0.5)
+    axis.set_xlabel("closer to its own track than shuffled pictures' music is (spreads, 95%)")
+    return _png(figure)
+
+
+def frechet_png(summary: dict[str, Any]) -> bytes:
+    """Fréchet distance by number of clips measured: how much of it is the bias of a small set."""
+    figure, axis = _figure(7.0, 3.2)
+    for (name, measures), colour in zip(
+        summary["systems"].items(), (_ACCENT, _PALE, _INK), strict=False
+    ):
+        sizes = measures["frechet_by_size"]
+        axis.plot(
+            [int(n) for n in sizes], list(sizes.values()), marker="o", label=name, color=colour
+        )
+    axis.set_xlabel("generated clips")
+    axis.set_ylabel("Fréchet distance")
+    axis.legend(frameon=False)
+    return _png(figure)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Any]:
+    from matplotlib.figure import Figure
+
+    # Not pyplot: no global state, no display.
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    axis = figure.add_subplot()
+    axis.spines[["top", "right"]].set_visible(False)
+    return figure, axis
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()

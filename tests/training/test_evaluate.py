@@ -1,0 +1,77 @@
+"""Evaluation on held-out toy pairs: complete, repeatable, and strict about what it is given."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from toy_pairs import ToyPairs
+
+from artsound.errors import BadData, BadUsage
+from artsound.training.conditioning import fit_standardiser
+from artsound.training.data import Release
+from artsound.training.evaluate import evaluate, nearest
+from artsound.training.loop import TrainReport
+
+
+@pytest.fixture(scope="module")
+def evaluated(
+    trained: tuple[Path, TrainReport], release: Release, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    out = tmp_path_factory.mktemp("evaluation")
+    return out, evaluate(trained[0], release, out, takes=1, steps=4)
+
+
+def test_the_summary_holds_every_measure_of_every_system(
+    evaluated: tuple[Path, dict[str, Any]],
+) -> None:
+    out, summary = evaluated
+    assert summary["pairs"] == 8
+    assert set(summary["systems"]) == {"model", "unconditional", "nearest track"}
+    for measures in summary["systems"].values():
+        assert set(measures["condition_effect"]) == {"mean", "low", "high"}
+        assert measures["frechet"] >= 0
+        assert measures["class_divergence"] >= 0
+    assert summary["condition_effect"] == summary["systems"]["model"]["condition_effect"]
+    assert json.loads((out / "metrics.json").read_text()) == summary
+
+
+def test_music_made_without_the_picture_shows_no_effect_of_it(
+    evaluated: tuple[Path, dict[str, Any]],
+) -> None:
+    effect = evaluated[1]["systems"]["unconditional"]["condition_effect"]
+    assert effect["mean"] == pytest.approx(0, abs=1e-3)
+
+
+def test_a_table_plots_and_the_sounds_are_written(evaluated: tuple[Path, dict[str, Any]]) -> None:
+    out, _ = evaluated
+    rows = (out / "table.md").read_text().splitlines()
+    assert [row.split("|")[1].strip() for row in rows[4:]] == [
+        "model", "unconditional", "nearest track",
+    ]  # fmt: skip
+    for name in ("effect.png", "frechet.png"):
+        assert Image.open(out / name).size[0] > 400
+    assert len(list((out / "wavs").glob("*.wav"))) == 8
+
+
+def test_another_release_a_thin_split_and_an_unknown_one_are_refused(
+    trained: tuple[Path, TrainReport], release: Release, tmp_path: Path
+) -> None:
+    with pytest.raises(BadUsage, match="another release"):
+        evaluate(trained[0], replace(release, digest="8" * 64), tmp_path)
+    thin = Release(release.digest, {**release.splits, "test": ToyPairs(2, 6, seconds=2.0)})
+    with pytest.raises(BadData, match="holds 2 pairs, fewer than the 4"):
+        evaluate(trained[0], thin, tmp_path, split="test")
+    with pytest.raises(BadUsage, match="no split 'tset'"):
+        evaluate(trained[0], release, tmp_path, split="tset")
+
+
+def test_the_nearest_picture_is_found_in_units_of_spread() -> None:
+    known = np.array([[0.0, 0.0], [1.0, 100.0], [0.0, 100.0]])
+    near = nearest(known, np.array([[0.1, 90.0]]), fit_standardiser(known))
+    assert near.tolist() == [2]
