@@ -122,7 +122,7 @@ GENRES: tuple[Genre, ...] = (
                            "..C. .C.. C._. ..C."), 0.5, -1, 0.7, 0.004),
         ),
         bass=("upright bass", ("R... .... 5... ....", "R... 3... 5... a...",
-                               "R..5 3..5 5..3 7..a"), 0.95),
+                               "R..5 3..5 5..3 7..a"), 0.8),
         lead="saxophone", lead_level=0.62, lead_density=1.25, leaps=0.3,
         lead_scales=("major", "dorian"), swing=0.64, looseness=1.3,
         drums=(
@@ -162,7 +162,7 @@ GENRES: tuple[Genre, ...] = (
             Comp("nylon guitar", ("1... 3... 4...", "1.3. 2.4. 3.4.", "C.c. C.cc C.cc"),
                  0.75, -3, 1.0, 0.012, 0.2),
         ),
-        bass=("nylon guitar", ("R... .... ....", "R... .... 5...", "R... 5... 8.a."), 0.8),
+        bass=("nylon guitar", ("R... .... ....", "R... .... 5...", "R... 5... 8.a."), 0.65),
         lead="flute", lead_level=0.6, lead_density=0.85, leaps=0.15,
         lead_scales=("major", "dorian"), looseness=1.6,
         drums=({}, {"shaker": "o... x... x..."},
@@ -204,7 +204,7 @@ GENRES: tuple[Genre, ...] = (
                                   "C.cC .cC. cC.c C.cc"), 0.45, -7, 0.7, 0.008),
         ),
         bass=("electric bass", ("R... .... 5... ....", "R... 3... 5... 6...",
-                                "R.R. 3.3. 5.5. 6.7."), 0.9),
+                                "R.R. 3.3. 5.5. 6.7."), 0.75),
         lead="harmonica", lead_level=0.55, lead_density=0.9, lead_scales=("blues", "blues"),
         leaps=0.3, swing=0.66, looseness=1.5,
         drums=(
@@ -291,7 +291,7 @@ GENRES: tuple[Genre, ...] = (
             Comp("organ", ("C... .... .... ....",) * 3, 0.13, 5, 1.0, reverb=0.3),
         ),
         bass=("electric bass", ("R... ..5. .... 8...", "R..R ..8. .5.. R..a",
-                                "R.R8 .R.7 R..8 5.Ra"), 1.0),
+                                "R.R8 .R.7 R..8 5.Ra"), 0.85),
         lead="voice", lead_level=0.55, lead_density=0.9, leaps=0.25,
         lead_scales=("major pentatonic", "minor pentatonic"), swing=0.55, swing_steps=2,
         drums=(
@@ -315,7 +315,7 @@ GENRES: tuple[Genre, ...] = (
                            "1342 1431 4231 3412"), 0.45, 7, 0.9, reverb=0.15),
         ),
         bass=("upright bass", ("R... .... 5... ....", "R... .... 5... ...a",
-                               "R... 5... R... 5.a."), 0.95),
+                               "R... 5... R... 5.a."), 0.8),
         lead="fiddle", lead_level=0.5, lead_density=1.1, leaps=0.2,
         lead_scales=("major pentatonic", "minor pentatonic"), looseness=1.2,
         drums=(
