@@ -203,7 +203,8 @@ def _after_host(text: str) -> str:
 def _creative_commons(text: str) -> Rights | None:
     if match := _CC_URL.search(text):
         return _from_code(match["code"], match["version"], match["port"])
-    bare = _CC_PREFIX.sub("", text).removesuffix(" license").strip()
+    bare = _CC_PREFIX.sub("", re.sub(r"\s*\(cc[ -][^)]*\)$", "", text))
+    bare = bare.removesuffix(" license").strip()
     if match := _CC_CODE.match(bare):
         return _from_code(match["code"], match["version"], match["port"])
     if bare == "music sharing":

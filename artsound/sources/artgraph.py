@@ -105,6 +105,8 @@ class _Graph:
             (pl.col("box") == self.box) & pl.col("name").str.starts_with(self.prefix)
         )
         self.names = frozenset(inside["name"].str.strip_prefix(self.prefix))
+        found_relations = (_RELATION.match(name) for name in sorted(self.names))
+        self.relations = [match for match in found_relations if match]
 
     def nodes(self, types: tuple[str, ...]) -> pl.DataFrame | None:
         """Index and name of every node of the first of `types` there is, else None."""
@@ -117,13 +119,13 @@ class _Graph:
     def edges(self, source: str, targets: tuple[str, ...]) -> pl.DataFrame:
         """Source index and target name of every edge between two types, in file order."""
         frames = [pl.DataFrame(schema={"source": pl.Int64, "target": pl.String})]
-        for path in sorted(self.names):
-            match = _RELATION.search(path)
-            if match and match[1] == source and match[3] in targets:
-                nodes = self.nodes((match[3],))
+        for relation in self.relations:
+            if relation[1] == source and relation[3] in targets:
+                path, nodes = relation[0], self.nodes((relation[3],))
                 if nodes is None:
                     raise BadData(
-                        f"{self.root}: {path} is there, mapping/{match[3]}_entidx2name.csv is not."
+                        f"{self.root}: {path} is there, "
+                        f"but mapping/{relation[3]}_entidx2name.csv is not."
                     )
                 pairs = self._numbers(path, ["source", "index"])
                 frames.append(self._named(path, pairs, nodes))

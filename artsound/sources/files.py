@@ -55,7 +55,8 @@ def list_files(root: Path, zips: Collection[str] | None = None) -> pl.DataFrame:
     `root` is itself a zip. `name` is the path inside the box, with `/`. `stamp` changes when the
     content does: the CRC-32 of a zip member, the time of change of a plain file.
 
-    Zips directly in a folder are opened; with `zips`, only those of these names. Raises BadUsage
+    Zips directly in a folder are opened, but for those beside a folder of the same name, which
+    are taken to be unpacked there; with `zips`, only those of these names. Raises BadUsage
     when `root` does not exist, BadData when it is empty, not a zip, damaged or unsafe.
     """
     if not root.exists():
@@ -63,7 +64,8 @@ def list_files(root: Path, zips: Collection[str] | None = None) -> pl.DataFrame:
     if root.is_dir():
         rows = list(_folder_files(root))
         for name in sorted(row[1] for row in rows if "/" not in row[1]):
-            if name.lower().endswith(".zip") and (zips is None or name in zips):
+            unpacked = (root / name[:-4]).is_dir()
+            if name.lower().endswith(".zip") and not unpacked and (zips is None or name in zips):
                 rows.extend(_zip_files(root / name, name))
     else:
         rows = list(_zip_files(root, ""))

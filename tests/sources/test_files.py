@@ -43,6 +43,12 @@ def test_zips_in_a_folder_are_opened_and_only_those_asked_for(tmp_path: Path) ->
         list_files(tmp_path)
 
 
+def test_a_zip_beside_its_unpacked_folder_is_left_alone(tmp_path: Path) -> None:
+    write_files(tmp_path / "inner", FILES)
+    (tmp_path / "inner.zip").write_bytes(b"PK\x03\x04 cut short")
+    assert set(list_files(tmp_path)["box"]) == {""}
+
+
 def test_a_changed_file_changes_its_stamp(tmp_path: Path) -> None:
     archive = write_zip(tmp_path / "all.zip", FILES)
     before = list_files(archive)
