@@ -9,6 +9,8 @@ file names and have lost theirs.
 
 from __future__ import annotations
 
+import re
+
 from artsound.captions import art_terms, measures
 from artsound.captions.phrasing import (
     clean_label,
@@ -53,7 +55,7 @@ PLANS: tuple[str, ...] = (
     "{A_work}[ {when}][ {by}] that viewers met with {emotion}: {palette}, with {traits}.",
     "Viewers felt {emotion} before this {work}[ {titled}], which has {traits} and {a_palette}.",
     "Here {a_work}[ {titled}][ {by}] is rendered in {palette}, with {traits}.",
-    "{Titled}, this {work}[ {when}][ {by}] shows {traits} in {palette}.",
+    "{Titled}, this {work}[ {when}][ {by}] in {palette} shows {traits}.",
     "{By}, {a_work}[ {when}] in {palette}, with {traits}[; it shows {subjects}].",
     "{A_work}[ {when}][ {titled}] whose main colours are {palette}; to these it adds {traits}.",
 )
@@ -107,7 +109,8 @@ def artwork_facts(artwork: Artwork, d: ArtworkDescriptors) -> dict[str, str]:
     painter = clean_name(artwork.painter, max_words=5)
     if painter and draw(seed, "name painter", 3) == 0:
         facts["by"] = f"by {painter}"
-    title = clean_name(artwork.title, max_words=9)
+    # WikiArt numbers pictures of one title in their file names; the number is no part of it.
+    title = clean_name(re.sub(r"(?<!\bno)(?<!\bNo)\s\d{1,2}$", "", artwork.title), max_words=9)
     tells_subject = bool(subjects) or slug(artwork.genre) in art_terms.GENRES
     if title and draw(seed, "name title", 8) < (5 if tells_subject else 7):
         facts["titled"] = f"titled “{headline(title)}”"

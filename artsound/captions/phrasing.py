@@ -23,7 +23,7 @@ Option = TypeVar("Option")
 _SLOT = re.compile(r"\{([A-Za-z]\w*)\}")
 _OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
 _TAG = re.compile(r"<[^<>]*>")
-_PLACEHOLDERS = frozenset({"none", "nan", "null", "n/a", "unknown", "untitled", "not", "detected"})
+_PLACEHOLDER = re.compile(r"(?i)untitled\b.*|(not detected|unknown|none|nan|null|n/a)( \d+)?")
 _CODE_WORDS = frozenset({"None", "nan", "NaN", "null", "NULL", "undefined"})
 _NAME_PUNCTUATION = frozenset(" '’-.,:;!?&()/°")
 _AN_LETTERS = frozenset("AEFHILMNORSX")
@@ -87,7 +87,7 @@ def word_set(words: str) -> frozenset[str]:
 _SMALL_WORDS = word_set(
     """
     a after aka al am an and as at au aux by da das de del della den der des di du e el en et for
-    from i il im in into la las le les lo los near of on or over par the to und under van von with
+    from il im in into la las le les lo los near of on or over par the to und under van von with
     y zum zur
     """
 )
@@ -105,8 +105,13 @@ def headline(title: str) -> str:
     )
 
 
+_NUMERAL = re.compile(r"(?=[ivx])x{0,2}(ix|iv|v?i{0,3})")
+
+
 def _raised(word: str) -> str:
-    """The first letter of a word, and of what follows a hyphen or a French elision, in capitals."""
+    """A word with a capital, also after a hyphen or a French elision; a numeral all in capitals."""
+    if _NUMERAL.fullmatch(word):
+        return word.upper()
     return re.sub(
         r"^(?:[dl]['’])?[^\W\d_]|(?<=-)[^\W\d_](?=[^\W_]{3})",
         lambda match: match[0][:-1] + match[0][-1].upper(),
@@ -137,7 +142,7 @@ def clean_name(text: str, *, max_words: int, max_chars: int = 64) -> str:
         return ""
     if _CODE_WORDS & set(re.findall(r"\w+", text)):
         return ""
-    if all(word.strip("().,").lower() in _PLACEHOLDERS for word in words):
+    if _PLACEHOLDER.fullmatch(text):
         return ""
     return "" if re.search(r"(?i)https?:|www\.|\.(jpe?g|png|mp3|com|org|net)\b", text) else text
 
