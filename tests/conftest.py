@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
+
+from artsound.recipe import Recipe, bundled_recipe
+from artsound.sources.sample import SamplePaths, write_sample
+from artsound.storage import Workspace
+from pipelines.serial import run_serially
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -22,3 +29,30 @@ def shared_data() -> Path:
     if not (folder / "artgraph" / "mapping").is_dir():
         pytest.skip("the real files (../shared/data) are not on this machine")
     return folder
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> SamplePaths:
+    """The bundled synthetic sample, written once for all test processes; do not change it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "sample"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / "sample.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the other process waits for the first to finish
+        return write_sample(folder, 0)
+
+
+@pytest.fixture(scope="session")
+def built(sample: SamplePaths, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A whole build of 24 tracks of the sample, made in this process; do not change it."""
+    workspace = Workspace(tmp_path_factory.mktemp("built") / "out")
+    run_serially(workspace, small_recipe(sample))
+    return workspace
+
+
+def small_recipe(sample: SamplePaths, limit: int = 24) -> Recipe:
+    """The sample's recipe on sources already written, with at most `limit` tracks."""
+    sources = {"artgraph": str(sample.artgraph), "fma": str(sample.fma), "limit": limit}
+    return bundled_recipe("sample").replaced(
+        sources=sources, shards={"pairs_per_shard": 6}, run={"runner": "serial", "part_size": 16}
+    )

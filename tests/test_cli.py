@@ -1,0 +1,184 @@
+"""The command line as a user meets it: a process, its two streams and its exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from artsound.sources.sample import SamplePaths
+from artsound.storage import Workspace
+
+
+def artsound(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "artsound", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def build(artgraph: object, fma: object, out: Path, *more: object) -> tuple[int, str]:
+    done = artsound(
+        "build", "--artgraph", artgraph, "--fma", fma, "--out", out, "--runner", "serial", *more
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr.strip().splitlines()[-1]
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, artsound.cli; "
+        "print([m for m in ('torch', 'prefect', 'librosa', 'polars', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    began = time.perf_counter()
+    assert "subset" in artsound("--help").stdout
+    assert time.perf_counter() - began < 5  # half a second alone; this machine is shared
+
+
+COMMANDS = (
+    "build ingest embed pair caption shard report verify stats subset browse "
+    "train generate evaluate"
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS.split())
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    done = artsound(command, "--help")
+    assert done.returncode == 0
+    assert f"Example: artsound {command}" in done.stdout
+
+
+def test_wrong_usage_leaves_with_two() -> None:
+    assert artsound("build").returncode == 2
+    assert artsound("nonsense").returncode == 2
+
+
+def test_a_missing_folder_is_told_and_leaves_with_two(sample: SamplePaths, tmp_path: Path) -> None:
+    code, sentence = build(tmp_path / "absent", sample.fma, tmp_path / "out")
+    assert (code, "does not exist" in sentence) == (2, True)
+
+
+def test_an_empty_folder_is_told(sample: SamplePaths, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    code, sentence = build(sample.artgraph, tmp_path / "empty", tmp_path / "out")
+    assert (code, "is empty" in sentence) == (1, True)
+
+
+def test_a_file_that_is_no_zip_and_a_truncated_zip_are_told(
+    sample: SamplePaths, tmp_path: Path
+) -> None:
+    (tmp_path / "no.zip").write_text("not a zip")
+    code, sentence = build(tmp_path / "no.zip", sample.fma, tmp_path / "out")
+    assert (code, "no.zip" in sentence) == (1, True)
+    whole = (sample.artgraph / "imagesf2.zip").read_bytes()
+    (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
+    code, sentence = build(tmp_path / "cut.zip", sample.fma, tmp_path / "out")
+    assert (code, "cut.zip" in sentence) == (1, True)
+
+
+def test_a_zip_that_climbs_out_is_refused(sample: SamplePaths, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
+        archive.writestr("mapping/../../evil.csv", "0,x")
+    code, sentence = build(tmp_path / "bad.zip", sample.fma, tmp_path / "out")
+    assert (code, "bad.zip" in sentence) == (1, True)
+    assert not list(tmp_path.rglob("evil*"))
+
+
+def test_tracks_csv_with_a_wrong_header_is_told(sample: SamplePaths, tmp_path: Path) -> None:
+    folder = tmp_path / "fma" / "fma_metadata"
+    folder.mkdir(parents=True)
+    (folder / "tracks.csv").write_text("id,title\n1,x\n")
+    code, sentence = build(sample.artgraph, tmp_path / "fma", tmp_path / "out")
+    assert (code, "tracks.csv" in sentence) == (1, True)
+
+
+def test_more_tracks_than_artworks_is_told_with_the_ways_out(
+    sample: SamplePaths, tmp_path: Path
+) -> None:
+    """Eight pictures cannot serve some eighty clips."""
+    import shutil
+
+    folder = tmp_path / "artgraph"
+    shutil.copytree(sample.artgraph, folder)
+    with (
+        zipfile.ZipFile(sample.artgraph / "imagesf2.zip") as whole,
+        zipfile.ZipFile(folder / "imagesf2.zip", "w") as few,
+    ):
+        names = [info.filename for info in whole.infolist() if not info.is_dir()]
+        for name in names[20:40]:
+            few.writestr(name, whole.read(name))
+    code, sentence = build(folder, sample.fma, tmp_path / "out")
+    assert code == 1
+    assert "artworks" in sentence
+    assert "pair.artwork_uses" in sentence
+
+
+def test_out_that_is_a_file_or_cannot_be_written_is_told(
+    sample: SamplePaths, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("precious")
+    code, sentence = build(sample.artgraph, sample.fma, tmp_path / "file")
+    assert (code, "is a file" in sentence) == (2, True)
+    assert (tmp_path / "file").read_text() == "precious"
+    code, sentence = build(sample.artgraph, sample.fma, "/proc/nowhere/out")
+    assert (code, "cannot be written" in sentence) == (1, True)
+
+
+def test_a_wrong_recipe_key_is_told_with_the_nearest_right_one(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text("[pair]\nbrige = 'affect'\n")
+    code, sentence = build("sample", "sample", tmp_path / "out", "--recipe", tmp_path / "r.toml")
+    assert (code, "did you mean pair.bridge?" in sentence) == (2, True)
+
+
+def test_a_stage_before_its_time_is_told(tmp_path: Path) -> None:
+    done = artsound("pair", "--out", tmp_path / "out", "--runner", "serial")
+    assert done.returncode == 1
+    assert "run the stage that writes it first" in done.stderr
+
+
+def test_the_last_line_of_a_json_build_is_its_summary(sample: SamplePaths, tmp_path: Path) -> None:
+    done = artsound(
+        "build", "--artgraph", sample.artgraph, "--fma", sample.fma, "--out", tmp_path / "out",
+        "--limit", 12, "--runner", "serial", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout.splitlines()[-1])
+    stages = {stage["stage"]: stage for stage in summary["stages"]}
+    assert list(stages) == ["ingest", "embed", "pair", "caption", "shard", "report"]
+    for stage in stages.values():
+        assert stage["items_in"] == stage["items_out"] + stage["filtered"] + stage["failed"]
+    assert "artsound-train-000000.tar" in {
+        path.name for path in (tmp_path / "out/shards").iterdir()
+    }
+    assert "warning" not in done.stderr.lower()
+
+
+def test_verify_stats_and_subset_on_a_finished_build(built: Workspace, tmp_path: Path) -> None:
+    done = artsound("verify", built.shards, "--deep", "--json")
+    assert (done.returncode, json.loads(done.stdout.splitlines()[-1])["problems"]) == (0, [])
+    done = artsound("stats", built.shards, "--json")
+    assert json.loads(done.stdout.splitlines()[-1])["pairs"] > 0
+    done = artsound("subset", built.shards, "--top", 3, "--out", tmp_path / "ids.npy", "--json")
+    assert json.loads(done.stdout.splitlines()[-1])["samples"] == 3
+
+
+def test_verify_finds_a_flipped_byte_and_leaves_with_one(built: Workspace, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(built.shards, tmp_path / "shards")
+    tar = tmp_path / "shards" / "artsound-train-000000.tar"
+    data = bytearray(tar.read_bytes())
+    data[2000] ^= 1
+    tar.write_bytes(data)
+    done = artsound("verify", tmp_path / "shards")
+    assert done.returncode == 1
+    assert "artsound-train-000000.tar" in done.stdout
