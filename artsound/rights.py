@@ -26,6 +26,8 @@ PUBLIC_DOMAIN = "public-domain"
 TERM_YEARS = 70
 # A painter lives at most this long after a work of theirs: made at 10, dead at 110.
 LIFE_AFTER_A_WORK = 100
+# Works of one painter further apart than this cannot both be dated rightly.
+LONGEST_CAREER = 85
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,22 +314,30 @@ def _gnu(text: str) -> Rights | None:
 class PainterDates:
     """What is known of a painter's life; every year -1 when unknown.
 
-    `earliest`, `second` and `latest` are years of the painter's dated works, `second` that of
-    the second earliest.
+    `earliest`, `second` and `latest` are years of dated works that fit into one life, `second`
+    that of the second earliest. `consistent` is false when the dates fit into none.
     """
 
     died: int = -1
     earliest: int = -1
     second: int = -1
     latest: int = -1
+    consistent: bool = True
 
 
 def painter_dates(died: int, works: Iterable[int]) -> PainterDates:
-    """The dates of a painter from the year of death and the years of all works (-1 unknown)."""
+    """The dates of a painter from the year of death and the years of all works (-1 unknown).
+
+    Years are read from file names, where a title may end in one ("the-great-fire-1666"): one
+    work that is too early to fit with all the others is taken for such a case and left out.
+    """
     years = sorted(year for year in works if year >= 0)
+    if len(years) > 2 and years[-1] - years[0] > LONGEST_CAREER:
+        years = years[1:]
     if not years:
         return PainterDates(died)
-    return PainterDates(died, years[0], years[1] if len(years) > 1 else -1, years[-1])
+    fits = years[-1] - years[0] <= LONGEST_CAREER
+    return PainterDates(died, years[0], years[1] if len(years) > 1 else -1, years[-1], fits)
 
 
 def artwork_rights(year: int, painter: PainterDates, this_year: int) -> Rights:
@@ -337,10 +347,11 @@ def artwork_rights(year: int, painter: PainterDates, this_year: int) -> Rights:
     1. whose painter died more than 70 years ago; where that year is known, it decides alone;
     2. which was made more than 170 years ago: no painter lives more than 100 years after
        making a work (10 years old then, 110 at death), and 70 years of protection follow;
-    3. of a painter with two works dated so long ago, for the same reason. Two, since years are
-       read from file names, where a title may end in one ("the-great-fire-1666").
-    Rules 2 and 3 are void where the dates contradict each other: works of one painter more than
-    100 years apart. Everything else counts as protected.
+    3. of a painter with two works dated so long ago, for the same reason. Two, since one date
+       may be misread.
+    Rules 2 and 3 are void where dates contradict each other: works of one painter more than 85
+    years apart, but for a single one too early for all others, which is then not believed.
+    Everything else counts as protected.
 
     A faithful photograph of a flat work in the public domain gets no protection of its own
     (directive (EU) 2019/790, article 14; Bridgeman Art Library v. Corel, S.D.N.Y. 1999).
@@ -349,10 +360,9 @@ def artwork_rights(year: int, painter: PainterDates, this_year: int) -> Rights:
         if this_year - painter.died > TERM_YEARS:
             return _free(PUBLIC_DOMAIN, f"painter died in {painter.died}")
         return _restricted(UNKNOWN, f"painter died in {painter.died}, less than 70 years ago")
-    limit = this_year - LIFE_AFTER_A_WORK - TERM_YEARS
-    consistent = painter.latest - painter.earliest <= LIFE_AFTER_A_WORK
-    if not consistent:
+    if not painter.consistent or 0 <= year < painter.earliest:
         return _restricted(UNKNOWN, "the dates of the painter's works contradict each other")
+    limit = this_year - LIFE_AFTER_A_WORK - TERM_YEARS
     if 0 <= year < limit:
         return _free(PUBLIC_DOMAIN, f"made in {year}, more than 170 years ago")
     if 0 <= painter.second < limit:

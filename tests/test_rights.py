@@ -221,11 +221,18 @@ def test_two_old_works_free_the_undated_ones_of_their_painter() -> None:
 
 
 def test_an_old_year_in_the_title_of_a_modern_work_frees_nothing() -> None:
-    painter = painter_dates(-1, [1666, 1812, 1950])
-    for year in (1666, 1812, 1950, -1):
-        rights = artwork_rights(year, painter, 2026)
-        assert not rights.redistribute
-        assert "contradict" in rights.reason
+    for works in ([1666, 1950], [1666, 1812, 1950], [1666, 1930, 1950], [1812, 1840, 1951]):
+        painter = painter_dates(-1, works)
+        for year in (*works, -1):
+            assert not artwork_rights(year, painter, 2026).redistribute
+
+
+def test_one_work_too_early_for_all_others_is_not_believed_and_does_no_harm() -> None:
+    painter = painter_dates(-1, [1280, 1801, 1810, 1855])
+    assert (painter.earliest, painter.second, painter.latest) == (1801, 1810, 1855)
+    assert artwork_rights(1801, painter, 2026).redistribute
+    assert artwork_rights(-1, painter, 2026).redistribute
+    assert "contradict" in artwork_rights(1280, painter, 2026).reason
 
 
 def test_nothing_known_means_protected() -> None:

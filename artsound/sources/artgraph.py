@@ -26,6 +26,7 @@ _SINGLE = {"style": ("style",), "genre": ("genre",), "period": ("period",)}
 _LISTS = {"tags": ("tag",), "media": ("media",), "emotions": ("emotion",)}
 _SCHOOL = ("training", "school")
 
+_MOST_NODES = 2**31 - 1
 _MARKER = "mapping/artwork_entidx2name.csv"
 _RELATION = re.compile(r"raw/relations/([^/]+?)___([^/]+)___([^/]+)/edge\.csv$")
 
@@ -174,8 +175,10 @@ class _Graph:
                 {"index": [int(row[0]) for row in rows], "name": [row[1] for row in rows]},
                 schema={"index": pl.Int64, "name": pl.String},
             )
-        except (ValueError, OverflowError) as error:
-            raise BadData(f"{where} is not a table of index,name: {error}.") from error
+        except (TypeError, ValueError, OverflowError) as error:
+            raise BadData(f"{where} is not a table of index,name.") from error
+        if not nodes["index"].is_between(0, _MOST_NODES).all() or "" in nodes["name"]:
+            raise BadData(f"{where} has a row without a name, or with an index out of range.")
         repeated = nodes.filter(nodes["index"].is_duplicated())
         if not repeated.is_empty():
             raise BadData(f"{where} gives index {repeated['index'][0]} twice.")

@@ -17,16 +17,17 @@ _PARTICLES = frozenset({
     "af", "da", "das", "de", "del", "della", "dei", "den", "der", "di", "dos", "du", "el", "la",
     "le", "of", "ten", "ter", "the", "und", "van", "von", "y", "zu",
 })
+# Without vi and xi, which are words in several languages.
 _NUMERALS = frozenset({
-    "ii", "iii", "iv", "vi", "vii", "viii", "ix", "xi", "xii", "xiii", "xiv", "xv", "xvi", "xvii",
-    "xviii", "xix",
+    "ii", "iii", "iv", "vii", "viii", "ix", "xii", "xiii", "xiv", "xv", "xvi", "xvii", "xviii",
+    "xix",
 })
 # fmt: on
 _YEAR = re.compile(r"(?:^|-)(?:c-|ca-|circa-)?(1[0-9]{3}|20[0-2][0-9])(?:-(\d{1,4}))?$")
 _COPY = re.compile(r"\(\d+\)$")
 _POSSESSIVE = re.compile(r"\b(?!(?:de|des|la|le|the) )(\w{2,}) s\b")
 _ELISION = re.compile(r"\b([dl]) (?=[aeiouh])")
-_UNNAMED = re.compile(r"^not[_-]detected(?:[_-]\d+)?$")
+_UNNAMED = re.compile(r"^(?:not[_-]detected|unknown-title|title-unknown)(?:[_-]\d+)?$")
 
 
 def complete(table: pl.DataFrame, files: pl.DataFrame, this_year: int) -> pl.DataFrame:

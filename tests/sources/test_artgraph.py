@@ -124,6 +124,7 @@ def test_names_with_commas_quotes_and_accents_are_kept(tmp_path: Path) -> None:
         ("a-b_1913.jpg", "", 1913),
         ("a-b_pont-l-eveque_detail-1900.jpg", "Pont l'eveque detail", 1900),
         ("a-b_.jpg", "", -1),
+        ("a-b_unknown-title-1988.jpg", "", 1988),
     ],
 )
 def test_titles_and_years_are_read_from_names(name: str, title: str, year: int) -> None:
@@ -171,6 +172,9 @@ def test_any_name_gives_a_painter_a_title_and_a_sane_year(name: str, painter: st
         ("mapping/artwork_entidx2name.csv", b"0,a.jpg\nx,b.jpg\n", "not a table of index,name"),
         ("mapping/artwork_entidx2name.csv", b"0,a.jpg\n1,a.jpg\n", "lists 'a.jpg' twice"),
         ("mapping/artwork_entidx2name.csv", b"0,a.jpg\n0,b.jpg\n", "gives index 0 twice"),
+        ("mapping/artwork_entidx2name.csv", b"0,a.jpg\n1,\n", "a row without a name"),
+        ("mapping/artwork_entidx2name.csv", b"0,a.jpg\n9999999999,b\n", "index out of range"),
+        ("mapping/artwork_entidx2name.csv", b"0,a.jpg\n" + b"9" * 30 + b",b\n", "not a table of"),
         ("raw/relations/artwork___hasstyle___style/edge.csv", b"0,9\n", "points to node 9"),
         ("raw/relations/artwork___hasstyle___style/edge.csv", b"a,b\n", "not a table of 2 numbers"),
         ("raw/relations/artwork___hasstyle___style/edge.csv", b"0\n", "not a table of 2 numbers"),
