@@ -34,10 +34,10 @@ def describe_image(rgb: np.ndarray) -> dict[str, Any]:
     Colour is measured in CIELAB (D65) and HSV, everything on at most 256 pixels a side:
 
     - lightness, lightness_spread, contrast: mean, standard deviation and 5–95 % range of L* / 100;
-      brightness, saturation: means of HSV V and S, the B and S of Valdez & Mehrabian (J. Exp.
-      Psychol.: General 123(4), 1994).
-    - chroma, redness, yellowness: means of C*, a*, b*, over 100, the coordinates in which Palmer et
-      al. (PNAS 2013) and Whiteford et al. (i-Perception 2018) relate colour and music.
+      brightness, saturation: means of V and S of HSV.
+    - chroma, redness, yellowness: means of C*, a*, b*, over 100: the coordinates in which Palmer
+      et al. (PNAS 2013) and Whiteford et al. (i-Perception 2018) relate colour and music; with
+      lightness also the S and B (Munsell chroma and value) of Valdez & Mehrabian (1994).
     - warmth: chroma-weighted mean of cos(h − 50°), the warm–cool axis of Ou, Luo, Woodcock &
       Wright (Color Res. Appl. 29, 2004) and of Gao & Xin (Color Res. Appl. 31, 2006).
     - colourfulness: Hasler & Süsstrunk (SPIE 5007, 2003), over 100.

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.optimize import linear_sum_assignment
+
+from artsound.encoders.base import save_embeddings
+from artsound.errors import BadData, BadUsage
+from artsound.pairing.affect_axes import AXES
+from artsound.pairing.bridge import AffectBridge, bridge, descriptor_names, fit_affect
+from artsound.recipe import Recipe
+from artsound.storage import Workspace
+
+N_ART, N_TRACK = len(descriptor_names("artwork")), len(descriptor_names("track"))
+
+
+def planted(cause: np.ndarray, side: str, noise: float, seed: int) -> np.ndarray:
+    """Descriptors that a (arousal, valence) cause [n, 2] makes through the axes, with noise.
+
+    Each in its own units and with a skew, as measured values are.
+    """
+    rng = np.random.default_rng(seed)
+    names = descriptor_names(side)
+    values = noise * rng.standard_normal((len(cause), len(names)))
+    for column, axis in enumerate(AXES[:2]):
+        for name, weight in getattr(axis, side).items():
+            values[:, names.index(name)] += weight * cause[:, column]
+    return np.exp(0.3 * values) * rng.uniform(0.1, 1000.0, len(names))
+
+
+def unit(rows: np.ndarray) -> bool:
+    return bool(np.allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5))
+
+
+def test_a_planted_common_cause_is_found_far_above_chance():
+    cause = np.random.default_rng(0).standard_normal((400, 2))
+    art, tracks = planted(cause, "artwork", 0.1, 1), planted(cause, "track", 0.1, 2)
+    fitted = fit_affect(art, tracks)
+    score = fitted.tracks(tracks) @ fitted.artworks(art).T
+    true = np.diag(score)[:, None]
+    recall = ((score > true).sum(axis=1) < 10).mean()
+    assert recall > 0.4  # chance: 10 / 400
+    rows, columns = linear_sum_assignment(-score)
+    apart = np.linalg.norm(cause[rows] - cause[columns], axis=1).mean()
+    assert apart < 0.35 * np.linalg.norm(cause[:, None] - cause[None], axis=2).mean()
+
+
+def test_a_calm_dark_picture_and_a_loud_fast_clip_lie_far_apart():
+    cause = np.random.default_rng(0).standard_normal((200, 2))
+    art, tracks = planted(cause, "artwork", 0.1, 1), planted(cause, "track", 0.1, 2)
+    fitted = fit_affect(art, tracks)
+    calm, wild = cause[:, 0].argmin(), cause[:, 0].argmax()
+    score = fitted.tracks(tracks[[wild]]) @ fitted.artworks(art[[wild, calm]]).T
+    assert score[0, 0] > 0.5 > score[0, 1]
+
+
+def test_both_sides_fill_every_axis_evenly():
+    cause = np.random.default_rng(0).standard_normal((300, 2))
+    art, tracks = planted(cause, "artwork", 0.5, 1), planted(cause, "track", 0.5, 2)
+    fitted = fit_affect(art, tracks)
+    for places in (fitted.artwork_places(art), fitted.track_places(tracks)):
+        counts = np.stack([np.histogram(c, bins=5, range=(0, 1))[0] for c in places.T])
+        assert (np.abs(counts - 60) <= 3).all()
+        assert abs(np.corrcoef(places[:, 0], places[:, 1])[0, 1]) < 0.15
+
+
+FINITE = st.floats(-1e6, 1e6, width=32)
+
+
+@given(
+    arrays(np.float32, st.tuples(st.integers(1, 12), st.just(N_ART)), elements=FINITE),
+    arrays(np.float32, st.tuples(st.integers(1, 12), st.just(N_TRACK)), elements=FINITE),
+)
+@settings(max_examples=100, deadline=None)
+def test_rows_are_finite_and_unit_for_any_descriptors(art: np.ndarray, tracks: np.ndarray):
+    fitted = fit_affect(art, tracks)
+    a, t = fitted.artworks(art), fitted.tracks(tracks)
+    assert a.dtype == t.dtype == np.float32
+    assert a.shape[1] == t.shape[1]
+    assert unit(a)
+    assert unit(t)
+
+
+def test_constant_descriptors_all_lie_in_the_middle():
+    fitted = fit_affect(np.full((5, N_ART), 0.3), np.full((1, N_TRACK), 7.0))
+    assert (fitted.artwork_places(np.full((5, N_ART), 0.3)) == 0.5).all()
+    assert unit(fitted.tracks(np.full((1, N_TRACK), 7.0)))
+
+
+def test_a_fitted_bridge_goes_through_json_and_applies_to_new_items():
+    cause = np.random.default_rng(0).standard_normal((600, 2))
+    art, tracks = planted(cause, "artwork", 0.3, 1), planted(cause, "track", 0.3, 2)
+    fitted = fit_affect(art[:500], tracks[:500])
+    again = AffectBridge.from_json(json.loads(json.dumps(fitted.to_json())))
+    assert np.array_equal(again.artworks(art[500:]), fitted.artworks(art[500:]))
+    assert np.array_equal(again.tracks(tracks[500:]), fitted.tracks(tracks[500:]))
+    together = fit_affect(art, tracks).artwork_places(art[500:])
+    assert np.abs(fitted.artwork_places(art[500:]) - together).mean() < 0.05
+
+
+@pytest.mark.parametrize(
+    "bad", [np.zeros((0, N_ART)), np.zeros((3, 2)), np.full((3, N_ART), np.nan)]
+)
+def test_unfit_descriptors_are_refused(bad: np.ndarray):
+    with pytest.raises(ValueError, match="descriptors"):
+        fit_affect(bad, np.zeros((3, N_TRACK)))
+
+
+def test_the_bridge_reads_what_the_embed_stage_wrote(tmp_path):
+    workspace, recipe = Workspace(tmp_path), Recipe()
+    with pytest.raises(BadData, match="missing"):
+        bridge("affect", workspace, recipe)
+    rng = np.random.default_rng(0)
+    art = rng.random((7, N_ART), dtype=np.float32)
+    tracks = rng.random((4, N_TRACK), dtype=np.float32)
+    save_embeddings(workspace, "affect", "artworks", "d", list("abcdefg"), art)
+    save_embeddings(
+        workspace, "affect", "tracks", "d", ["000001", "000002", "000003", "000004"], tracks
+    )
+    art_ids, a, track_ids, t = bridge("affect", workspace, recipe)
+    assert art_ids == list("abcdefg")
+    assert track_ids[-1] == "000004"
+    assert a.shape == (7, 2 * len(AXES))
+    assert t.shape == (4, 2 * len(AXES))
+
+
+def test_a_bridge_that_is_not_there_is_a_usage_error(tmp_path):
+    with pytest.raises(BadUsage, match="affect"):
+        bridge("imagebind", Workspace(tmp_path), Recipe())
+
+
+def test_every_axis_names_known_descriptors_and_its_sources():
+    for axis in AXES:
+        assert set(axis.artwork) <= set(descriptor_names("artwork"))
+        assert set(axis.track) <= set(descriptor_names("track"))
+        assert "19" in axis.sources or "20" in axis.sources
