@@ -9,10 +9,10 @@ from __future__ import annotations
 import functools
 import os
 import random
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from artsound.errors import BadData, BadUsage
@@ -241,7 +241,7 @@ def _again(store: Store, name: str, read: Callable[[], T]) -> T:
             if attempt == _TRIES - 1:
                 raise _fault(store, name, error) from error
             # Workers that failed together should not come back together.
-            time.sleep(0.25 * 2**attempt * (1 + random.random()))
+            sleep(0.25 * 2**attempt * (1 + random.random()))
     raise RuntimeError("unreachable")
 
 

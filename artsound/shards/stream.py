@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -25,8 +26,10 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from artsound.errors import BadData, BadUsage
 from artsound.shards import order
+from artsound.shards.cache import Cache
 from artsound.shards.decode import Decode, decode
 from artsound.shards.pointers import Pointers
+from artsound.shards.reader import Reader
 from artsound.shards.store import Store
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Sample = dict[str, Any]
+Turn = tuple[int, int, bool]  # epoch, position, whether it is the last of its batch
+_ANNOUNCED = 256  # samples whose shards are asked for in advance
 _SUBSTITUTES = 64  # samples tried in the place of a damaged one before giving up
 
 
@@ -56,6 +61,9 @@ class Options:
     window: int = 256
     ahead: int = 16
     threads: int = 8
+    cache: str | Path = ""
+    cache_bytes: int = 0
+    dense: float = 0.5
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.ranks:
@@ -91,8 +99,11 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
     the epoch; the next begins the next epoch. With `repeat` it goes on for ever.
 
     A damaged sample raises BadData, or with on_error="skip" is logged and its place taken by the
-    next good one, so that no rank ever falls behind. `ahead` samples are fetched in advance, over
-    a network by so many `threads`.
+    next good one, so that no rank ever falls behind.
+
+    Over a network `ahead` samples are fetched in advance by so many `threads`, each by its byte
+    range. With a `cache` folder of `cache_bytes`, which all processes of a machine may share,
+    shards of which at least the share `dense` is wanted are fetched whole, once.
     """
 
     def __init__(self, store: Store, pointers: Pointers, options: Options) -> None:
@@ -187,9 +198,9 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
         """The batches that this worker makes, as lists of finished samples."""
         options, first = self.options, self.start.epoch
         orders = lru_cache(maxsize=2)(self._order)
+        reader = self._reader()
 
-        def turns() -> Iterator[tuple[int, int, bool]]:
-            """(epoch, position, whether it ends a batch) of every sample to come."""
+        def turns() -> Iterator[Turn]:
             for epoch, positions in order.walk(
                 self.start, len(self.pointers), rank=options.rank, ranks=options.ranks,
                 worker=worker, workers=workers, batch=self._batch,
@@ -199,30 +210,45 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
                 for position in positions.tolist():
                     yield epoch, position, position == positions[-1]
 
-        def fetch(turn: tuple[int, int, bool]) -> Sample | BadData:
+        def number(turn: Turn) -> int:
+            return int(orders(turn[0])[turn[1]])
+
+        def fetch(turn: Turn) -> Sample | BadData:
             try:
-                return self._read(int(orders(turn[0])[turn[1]]))
+                return reader.read(number(turn))
             except BadData as error:
                 return error
 
+        def announce(turn: Turn) -> None:
+            reader.announce(number(turn))
+
         batch: list[Sample] = []
-        for (epoch, position, last), raw in self._fetched(turns(), fetch):
-            batch.append(self._good(raw, orders(epoch), epoch, position))
-            if last:
-                yield batch
-                batch = []
+        try:
+            for turn, raw in self._fetched(_ahead_of(turns(), announce), fetch):
+                epoch, position, last = turn
+                batch.append(self._good(reader, raw, orders(epoch), epoch, position))
+                if last:
+                    yield batch
+                    batch = []
+        finally:
+            reader.close()
+
+    def _reader(self) -> Reader:
+        options = self.options
+        cache = Cache(Path(options.cache), options.cache_bytes) if options.cache else None
+        return Reader(self.store, self.pointers, cache, options.dense)
 
     def _fetched(
         self,
-        turns: Iterable[tuple[int, int, bool]],
-        fetch: Callable[[tuple[int, int, bool]], Sample | BadData],
-    ) -> Iterator[tuple[tuple[int, int, bool], Sample | BadData]]:
+        turns: Iterable[Turn],
+        fetch: Callable[[Turn], Sample | BadData],
+    ) -> Iterator[tuple[Turn, Sample | BadData]]:
         """Each turn with its sample as read; over a network, `ahead` turns in advance."""
         if self.store.is_local:
             for turn in turns:
                 yield turn, fetch(turn)
             return
-        waiting: deque[tuple[tuple[int, int, bool], Future[Sample | BadData]]] = deque()
+        waiting: deque[tuple[Turn, Future[Sample | BadData]]] = deque()
         with ThreadPoolExecutor(self.options.threads) as pool:
             try:
                 for turn in turns:
@@ -236,13 +262,13 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _read(self, number: int) -> Sample:
-        shard = self.pointers.shards[self.pointers.shard[number]].name
-        pieces = self.store.read_ranges(shard, self.pointers.ranges(number))
-        return self.pointers.sample(number, pieces)
-
     def _good(
-        self, raw: Sample | BadData, numbers: order.Integers, epoch: int, position: int
+        self,
+        reader: Reader,
+        raw: Sample | BadData,
+        numbers: order.Integers,
+        epoch: int,
+        position: int,
     ) -> Sample:
         """The finished sample of a position, or of the next one that is not damaged."""
         for step in range(_SUBSTITUTES):
@@ -256,7 +282,7 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
                     raise
                 log.warning("Skipped a damaged sample: %s", error)
             try:
-                raw = self._read(int(numbers[(place + 1) % len(numbers)]))
+                raw = reader.read(int(numbers[(place + 1) % len(numbers)]))
             except BadData as error:
                 raw = error
         raise BadData(
@@ -335,6 +361,17 @@ def collate(samples: list[Sample]) -> dict[str, Any]:
         else:
             batch[name] = values
     return batch
+
+
+def _ahead_of(turns: Iterable[Turn], announce: Callable[[Turn], None]) -> Iterator[Turn]:
+    """The turns, each announced well before it comes."""
+    waiting: deque[Turn] = deque()
+    for turn in turns:
+        announce(turn)
+        waiting.append(turn)
+        if len(waiting) > _ANNOUNCED:
+            yield waiting.popleft()
+    yield from waiting
 
 
 def _world() -> tuple[int, int]:

@@ -44,7 +44,7 @@ def test_any_flipped_byte_is_found_and_placed(shards: Path, tmp_path: Path) -> N
     path = folder / SHARD
     data = path.read_bytes()
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=25, deadline=None)
     @given(st.integers(0, len(data) - 1), st.integers(1, 255))
     def flip(at: int, bits: int) -> None:
         path.write_bytes(data[:at] + bytes([data[at] ^ bits]) + data[at + 1 :])
@@ -191,7 +191,7 @@ def test_a_hostile_tar_is_refused_without_extracting(data: bytes, word: str) -> 
         list(scan(io.BytesIO(data), len(data)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=3000))
 def test_no_bytes_make_the_scan_fail_in_any_other_way(data: bytes) -> None:
     with pytest.raises((tarfile.TarError, ValueError, OverflowError)):

@@ -1,0 +1,143 @@
+"""Our shards in other people's loaders, and other people's shards in ours."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import webdataset
+from PIL import Image
+
+import artsound
+from artsound.errors import BadData, BadUsage
+from artsound.shards.foreign import index_folder
+from artsound.shards.verify import verify
+from artsound.storage import sha256_file
+
+
+def test_plain_webdataset_reads_our_shards(shards: Path) -> None:
+    paths = [str(path) for path in sorted(shards.glob("*.tar"))]
+    found = list(webdataset.WebDataset(paths, shardshuffle=False))
+    ours = artsound.open(shards)
+    by_key = {sample["__key__"]: sample for sample in found}
+    assert len(by_key) == len(found) == 45
+    for position in range(45):
+        sample = ours.read(position)
+        other = by_key[sample["key"]]
+        assert {n for n in other if not n.startswith("__")} == {"jpg", "mp3", "json"}
+        assert (other["jpg"], other["mp3"]) == (sample["jpg"], sample["mp3"])
+        assert json.loads(other["json"]) == sample["json"]
+
+
+def test_webdataset_decodes_our_pictures_and_fields(shards: Path) -> None:
+    path = str(shards / "artsound-val-000000.tar")
+    data = webdataset.WebDataset(path, shardshuffle=False).decode("rgb8").to_tuple("jpg", "json")
+    image, fields = next(iter(data))
+    assert image.shape == (64, 96, 3)
+    assert fields["split"] == "val"
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_hugging_face_datasets_reads_our_shards(
+    shards: Path, tmp_path: Path, streaming: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
+    files = {
+        split: [str(path) for path in sorted(shards.glob(f"*-{split}-*.tar"))]
+        for split in ("train", "val", "test")
+    }
+    loaded = datasets.load_dataset(
+        "webdataset", data_files=files, streaming=streaming, cache_dir=str(tmp_path)
+    )
+    assert set(loaded) == {"train", "val", "test"}
+    features = loaded["train"].features
+    assert isinstance(features["jpg"], datasets.Image)
+    assert isinstance(features["mp3"], datasets.Audio)
+    raw = {name: part.cast_column("mp3", datasets.Audio(decode=False))
+           for name, part in loaded.items()}  # fmt: skip
+    assert sum(1 for _ in raw["train"]) == 37
+    sample = next(iter(raw["val"]))
+    ours = artsound.open(shards).split("val").read(0)
+    assert sample["__key__"] == sample["json"]["key"] == ours["key"]
+    assert np.asarray(sample["jpg"]).shape == (64, 96, 3)
+    assert sample["mp3"]["bytes"] == ours["mp3"]
+
+
+def test_hugging_face_datasets_decodes_our_sound(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try:
+        from torchcodec.decoders import AudioDecoder
+
+        AudioDecoder(artsound.open(shards).read(0)["mp3"])
+    except (ImportError, RuntimeError, OSError):
+        pytest.skip("torchcodec finds no FFmpeg on this machine")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
+    path = str(shards / "artsound-val-000000.tar")
+    loaded = datasets.load_dataset(
+        "webdataset", data_files=[path], split="train", streaming=True, cache_dir=str(tmp_path)
+    )
+    sound = next(iter(loaded))["mp3"].get_all_samples()
+    assert sound.data.shape[-1] / sound.sample_rate == pytest.approx(1.0, abs=0.1)
+
+
+def write_foreign(folder: Path, shards: int = 3, samples: int = 5) -> None:
+    """A WebDataset as webdataset's own writer makes it, of other members than ours."""
+    folder.mkdir()
+    for shard in range(shards):
+        pattern = str(folder / f"pictures-{'val' if shard == 0 else 'train'}-%06d.tar")
+        with webdataset.ShardWriter(pattern, start_shard=shard, verbose=0) as writer:
+            for number in range(samples):
+                at = shard * samples + number
+                fields = {"label": f"class {at % 3}", "weight": at / 2, "odd": [1, "a"][at % 2]}
+                sample = {"__key__": f"item-{at}", "png": np.full((8, 8, 3), at, np.uint8)}
+                writer.write(sample | ({"json": fields} if at % 4 else {}))
+
+
+def test_shards_of_webdataset_s_own_writer_are_indexed_filtered_and_streamed(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "foreign"
+    write_foreign(folder)
+    index_folder(folder)
+    assert verify(folder) == []
+    data = artsound.open(folder)
+    assert (len(data), len(data.split("val"))) == (15, 5)
+    assert "odd" not in data.frame.columns
+    assert len(data.filter(label="CLASS 1", where="weight > 1")) == 3
+    found = {sample["key"]: sample for sample in data.stream(batch_size=0)}
+    assert set(found) == {f"item-{at}" for at in range(15)}
+    picture = np.asarray(Image.open(io.BytesIO(found["item-7"]["png"])))
+    assert (picture == 7).all()
+    assert "json" not in found["item-8"]
+    assert data[0]["image"].shape == (8, 8, 3)
+
+
+def test_our_own_shards_without_an_index_get_the_same_one_again(
+    shards: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    for path in shards.glob("*.tar"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    index_folder(folder)
+    assert sha256_file(folder / "index.parquet") == sha256_file(shards / "index.parquet")
+    assert verify(folder, deep=True) == []
+
+
+def test_what_cannot_be_indexed_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadUsage, match=r"no \.tar file"):
+        index_folder(tmp_path)
+    (tmp_path / "a.tar").write_bytes(b"<html>" * 500)
+    with pytest.raises(BadData, match=r"a\.tar cannot be indexed"):
+        index_folder(tmp_path)
+    with tarfile.open(tmp_path / "a.tar", "w"):
+        pass
+    with pytest.raises(BadData, match="holds no sample"):
+        index_folder(tmp_path)

@@ -1,0 +1,191 @@
+"""Streaming over HTTP and fsspec, by ranges and through the cache."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+from servers import Served, serving
+
+import artsound
+from artsound.errors import BadData, BadUsage
+from artsound.shards import store as store_module
+from artsound.shards.cache import Cache
+from artsound.shards.store import open_store
+
+
+@pytest.fixture
+def served(shards: Path) -> Iterator[Served]:
+    with serving(shards) as state:
+        yield state
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "sleep", lambda _seconds: None)
+
+
+def test_a_stream_over_http_is_the_one_from_disk(shards: Path, served: Served) -> None:
+    near, far = artsound.open(shards), artsound.open(served.url)
+    assert [s["key"] for s in far.stream(seed=2)] == [s["key"] for s in near.stream(seed=2)]
+    assert far.read(7) == near.read(7)
+    batches = list(far.stream(batch_size=8).loader(workers=2))
+    assert [b["key"] for b in batches] == [b["key"] for b in near.stream(batch_size=8)]
+
+
+def test_a_thin_subset_moves_hardly_more_than_its_own_bytes(served: Served) -> None:
+    data = artsound.open(served.url)
+    chosen = data.sample(5, seed=1)
+    served.sent = 0
+    assert len(list(chosen.stream())) == 5
+    wanted = int(chosen.pointers.sizes.sum())
+    assert wanted <= served.sent <= wanted + 5 * 3 * 1024  # headers and padding between members
+    assert all(wanted for _, wanted in served.requests[2:])
+
+
+def test_a_server_that_fails_for_a_while_is_asked_again(served: Served) -> None:
+    data = artsound.open(served.url)
+    served.failures = 3
+    assert len(list(data.stream(threads=1))) == 45
+    served.failures = 10**6
+    with pytest.raises(BadData, match="503"):
+        data.read(0)
+
+
+def test_a_missing_file_is_told_at_once(shards: Path, served: Served) -> None:
+    with pytest.raises(BadData, match=r"has no index\.json .*404"):
+        artsound.open(served.url + "/elsewhere")
+    assert len(served.requests) == 0
+
+
+def test_a_server_without_byte_ranges_is_named(served: Served) -> None:
+    data = artsound.open(served.url)
+    served.ranges = False
+    with pytest.raises(BadData, match="does not serve byte ranges"):
+        data.read(0)
+
+
+def test_nobody_at_the_address_is_a_sentence() -> None:
+    with pytest.raises(BadData, match="cannot be read"):
+        artsound.open("http://127.0.0.1:9/shards")
+
+
+def test_any_fsspec_store_will_do(shards: Path) -> None:
+    system = fsspec.filesystem("memory")
+    for path in shards.iterdir():
+        system.pipe_file(f"/bucket/set/{path.name}", path.read_bytes())
+    near, far = artsound.open(shards), artsound.open("memory://bucket/set")
+    assert [s["key"] for s in far.stream()] == [s["key"] for s in near.stream()]
+    assert list(far.store.chunks("index.json")) == [(shards / "index.json").read_bytes()]
+    with pytest.raises(BadData, match=r"has no index\.json"):
+        artsound.open("memory://bucket/other")
+
+
+def test_dense_shards_are_fetched_whole_once_and_then_read_from_the_cache(
+    served: Served, tmp_path: Path
+) -> None:
+    data = artsound.open(served.url)
+    options = {"cache": tmp_path / "cache", "cache_bytes": 10**9}
+    first = [sample["key"] for sample in data.stream(**options)]
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and len(list((tmp_path / "cache").glob("*.tar"))) < 7:
+        list(data.stream(**options))
+    served.requests.clear()
+    again = data.stream(**options)
+    assert [sample["key"] for sample in again] == first
+    assert served.requests == []
+    for path in (tmp_path / "cache").glob("*.tar"):
+        shard = next(s for s in data.shards if s.sha256 == path.stem)
+        assert path.stat().st_size == shard.bytes
+
+
+def test_a_thin_subset_leaves_the_cache_empty(served: Served, tmp_path: Path) -> None:
+    chosen = artsound.open(served.url).sample(5)
+    assert len(list(chosen.stream(cache=tmp_path / "cache", cache_bytes=10**9))) == 5
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_cache_keeps_what_was_used_last_within_its_limit(
+    served: Served, tmp_path: Path
+) -> None:
+    data = artsound.open(served.url)
+    first, second, third = data.shards[:3]
+    cache = Cache(tmp_path, first.bytes + second.bytes + third.bytes - 1)
+    for shard in (first, second):
+        assert cache.fetch(shard, data.store)
+    os.utime(tmp_path / f"{first.sha256}.tar", (1, 1))
+    os.utime(tmp_path / f"{second.sha256}.tar", (2, 2))
+    assert cache.find(first) is not None  # now used later than the second
+    assert cache.fetch(third, data.store)
+    assert cache.find(second) is None
+    assert cache.find(first) is not None
+    assert not Cache(tmp_path, 100).fetch(second, data.store)
+    with pytest.raises(BadUsage, match="holds nothing"):
+        Cache(tmp_path, 0)
+
+
+def test_bytes_that_are_not_the_shard_s_never_enter_the_cache(
+    served: Served, tmp_path: Path, shards: Path
+) -> None:
+    data = artsound.open(served.url)
+    from dataclasses import replace
+
+    wrong = replace(data.shards[0], sha256="0" * 64)
+    with pytest.raises(BadData, match="its SHA-256 differs"):
+        Cache(tmp_path, 10**9).fetch(wrong, data.store)
+    short = replace(data.shards[0], bytes=2048)
+    with pytest.raises(BadData, match="its SHA-256 differs"):
+        Cache(tmp_path, 10**9).fetch(short, data.store)
+    assert list(tmp_path.glob("*.tar")) == list(tmp_path.glob("*.partial")) == []
+
+
+def _fetch_for_ever(url: str, folder: Path) -> None:
+    data = artsound.open(url)
+    while True:
+        for shard in data.shards:
+            Cache(folder, data.shards[0].bytes * 2).fetch(shard, data.store)
+
+
+def test_processes_that_share_a_cache_and_are_killed_leave_only_whole_shards(
+    served: Served, tmp_path: Path
+) -> None:
+    data = artsound.open(served.url)
+    known = {shard.sha256: shard.bytes for shard in data.shards}
+    context = multiprocessing.get_context("spawn")
+    for pause in (0.0, 0.05):
+        both = [
+            context.Process(target=_fetch_for_ever, args=(served.url, tmp_path)) for _ in range(2)
+        ]
+        for process in both:
+            process.start()
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and not list(tmp_path.glob("*.tar")):
+            time.sleep(0.002)
+        time.sleep(pause)
+        for process in both:
+            os.kill(process.pid or 0, signal.SIGKILL)
+            process.join()
+        for path in tmp_path.glob("*.tar"):
+            assert path.stat().st_size == known[path.stem]
+    cache = Cache(tmp_path, sum(known.values()))
+    assert all(cache.fetch(shard, data.store) for shard in data.shards)
+    assert sorted(p.stem for p in tmp_path.glob("*.tar")) == sorted(known)
+    assert list(tmp_path.glob("*.partial")) == []
+
+
+def test_a_file_s_ranges_come_in_the_order_asked_and_near_ones_in_one_request(
+    served: Served, shards: Path
+) -> None:
+    store = open_store(served.url)
+    data = (shards / "artsound-train-000000.tar").read_bytes()
+    served.requests.clear()
+    far = len(data) - 100
+    ranges = [(700, 900), (0, 512), (far, far + 10), (512, 600), (5, 5)]
+    assert store.read_ranges("artsound-train-000000.tar", ranges) == [data[a:b] for a, b in ranges]
+    assert len(served.requests) == 2
