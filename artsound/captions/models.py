@@ -22,6 +22,10 @@ MAX_SIDE = 768
 SMALLEST_VOCABULARY = 32
 TASK_PROMPTS: Mapping[str, str] = {"florence2": "<MORE_DETAILED_CAPTION>"}
 _FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+# What transformers raises for a checkpoint that is incomplete, damaged or of an unknown kind.
+_LOADING_FAULTS = (
+    OSError, ValueError, KeyError, ImportError, AttributeError, TypeError, RuntimeError
+)  # fmt: skip
 
 
 class TransformersCaptioner:
@@ -138,25 +142,31 @@ def checkpoint_version(folder: Path) -> str:
 
 def _load(folder: Path, side: str, device: str) -> tuple[Any, Any]:
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoProcessor
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-
+    chosen = _device(device)
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        model_class = _model_class(config, side, folder)
+        model_class = _model_class(config, side)
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-        chosen = _device(device)
+        if model_class is None or not hasattr(processor, _PREPARES[side]):
+            kind = "pictures" if side == "artwork" else "sound"
+            raise BadData(f"{folder} is a {config.model_type} model, which cannot describe {kind}.")
         model = model_class.from_pretrained(
             folder,
             local_files_only=True,
             use_safetensors=True,
             dtype=torch.float32 if chosen == "cpu" else torch.bfloat16,
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise BadData(f"{folder} cannot be loaded as a captioner: {_first_line(error)}") from error
+    except (*_LOADING_FAULTS, SafetensorError) as error:
+        raise BadData(
+            f"{folder} cannot be loaded as a captioner ({_first_line(error)}): "
+            "fetch the checkpoint anew, or choose one that transformers knows."
+        ) from error
     tokenizer = getattr(processor, "tokenizer", None)
     # Without its vocabulary file a tokenizer loads all the same, and then knows nothing.
     if tokenizer is None or len(tokenizer) < SMALLEST_VOCABULARY:
@@ -167,28 +177,36 @@ def _load(folder: Path, side: str, device: str) -> tuple[Any, Any]:
     return processor, model.to(chosen).eval()
 
 
-def _model_class(config: Any, side: str, folder: Path) -> Any:
+_AUTO_CLASSES: Mapping[str, tuple[str, ...]] = {
+    "artwork": ("AutoModelForImageTextToText",),
+    "track": ("AutoModelForMultimodalLM", "AutoModelForSpeechSeq2Seq", "AutoModelForSeq2SeqLM"),
+}
+_PREPARES: Mapping[str, str] = {"artwork": "image_processor", "track": "feature_extractor"}
+
+
+def _model_class(config: Any, side: str) -> Any:
+    """The auto class that runs a model of this configuration on this side, or None."""
     import transformers
 
-    names = (
-        ("AutoModelForImageTextToText",)
-        if side == "artwork"
-        else ("AutoModelForMultimodalLM", "AutoModelForSpeechSeq2Seq", "AutoModelForSeq2SeqLM")
-    )
-    for name in names:
-        auto = getattr(transformers, name, None)
+    for name in _AUTO_CLASSES[side]:
+        auto = getattr(transformers, name, None)  # older versions lack the newest ones
         if auto is not None and type(config) in auto._model_mapping:
             return auto
-    kind = "pictures" if side == "artwork" else "sound"
-    raise BadData(f"{folder} is a {config.model_type} model, which cannot describe {kind}.")
+    return None
 
 
 def _device(device: str) -> str:
     import torch
 
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise BadUsage(
+            f"captions.device = {device!r} is not on this machine: write auto, cpu, cuda or cuda:N."
+        ) from error
+    return device
 
 
 def _has_chat(processor: Any) -> bool:

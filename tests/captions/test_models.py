@@ -101,6 +101,14 @@ def test_a_model_of_the_other_side_is_refused_in_one_sentence(
 ) -> None:
     with pytest.raises(BadData, match="qwen2_audio model, which cannot describe pictures"):
         _captioner("artwork", qwen2_audio).captions(pictures)
+    with pytest.raises(BadData, match="blip model, which cannot describe sound"):
+        _captioner("track", blip).captions(pictures)
+
+
+def test_a_device_that_is_not_there_is_named(blip: Path, pictures: list[Item]) -> None:
+    for device in ("cuda:77", "abacus"):
+        with pytest.raises(BadUsage, match=f"captions.device = '{device}' is not on this machine"):
+            _captioner("artwork", blip, device=device).captions(pictures)
 
 
 def test_the_version_follows_the_configuration_and_the_weights(
