@@ -24,6 +24,8 @@ _NUMERALS = frozenset({
 })
 # fmt: on
 _YEAR = re.compile(r"(?:^|-)(?:c-|ca-|circa-)?(1[0-9]{3}|20[0-2][0-9])(?:-(\d{1,4}))?$")
+_TITLE_YEAR = re.compile(r"-(?:in|no|year)$")
+_WHOLE_TITLE = 90  # WikiArt cuts longer titles, at any word, before it adds the year
 _COPY = re.compile(r"\(\d+\)$")
 _POSSESSIVE = re.compile(r"\b(?!(?:de|des|la|le|the) )(\w{2,}) s\b")
 _ELISION = re.compile(r"\b([dl]) (?=[aeiouh])")
@@ -85,20 +87,25 @@ def read_name(file_name: str, painter: str = "", this_year: int = 2026) -> tuple
     elif not mark:
         before, after = "", stem
     words = _COPY.sub("", after).strip("-_ ").lower()
-    year = -1
-    if match := _YEAR.search(words):
-        year = _end_of_span(int(match[1]), match[2] or "")
-        year = year if year <= this_year else int(match[1])
-        words = words[: match.start()] if year <= this_year else words
-        year = year if year <= this_year else -1
+    words, year = _split_year(words, this_year)
     title = "" if _UNNAMED.match(words) else _title(words)
     return slug or slugify(before) or "unknown", title, year
 
 
-def _end_of_span(year: int, last: str) -> int:
-    """1890 and "95", or "1895", give 1895; the 1 of `1895-1` only counts copies."""
-    end = int(str(year)[: 4 - len(last)] + last) if len(last) in (2, 4) else year
-    return max(year, end)
+def _split_year(words: str, this_year: int) -> tuple[str, int]:
+    """The title's words, and the year after them: -1 when there is none."""
+    match = _YEAR.search(words)
+    if match is None:
+        return words, -1
+    title, year, last = words[: match.start()], int(match[1]), match[2] or ""
+    if _TITLE_YEAR.search(title) and len(title) < _WHOLE_TITLE:
+        # "chopin-in-berlin-in-1829" was not painted then, "chopin-in-berlin-in-1829-1887" later.
+        title, year = words[: match.end(1)], int(last) if len(last) == 4 else this_year + 1
+    elif len(last) in (2, 4):
+        # 1890-95 and 1890-1895 are spans; the 1 of 1895-1 only counts copies.
+        end = int(str(year)[: 4 - len(last)] + last)
+        year = end if year <= end <= this_year else year
+    return (title, year) if 1000 <= year <= this_year else (words, -1)
 
 
 def _title(words: str) -> str:

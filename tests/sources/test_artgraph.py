@@ -124,6 +124,8 @@ def test_names_with_commas_quotes_and_accents_are_kept(tmp_path: Path) -> None:
         ("a-b_1913.jpg", "", 1913),
         ("a-b_pont-l-eveque_detail-1900.jpg", "Pont l'eveque detail", 1900),
         ("a-b_.jpg", "", -1),
+        ("a-b_chopin-in-berlin-in-1829.jpg", "Chopin in berlin in 1829", -1),
+        ("a-b_chopin-in-berlin-in-1829-1887.jpg", "Chopin in berlin in 1829", 1887),
         ("a-b_unknown-title-1988.jpg", "", 1988),
     ],
 )
