@@ -47,7 +47,8 @@ def complete(table: pl.DataFrame, files: pl.DataFrame, this_year: int) -> pl.Dat
             if column not in table.columns
         )
     )
-    read, shown = [], {}
+    read: list[tuple[str, str, int]] = []
+    shown: dict[str, str] = {}
     for file_name, painter in given.select("artwork_id", "painter_id").iter_rows():
         read.append(read_name(file_name, painter, this_year))
         slug = read[-1][0]
