@@ -96,7 +96,7 @@ class Optimisation(_Section):
     schedule: Literal["constant", "cosine"] = "constant"
     clip: float = Field(1.0, gt=0)
     ema: float = Field(0.995, ge=0, lt=1)
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    mixed_precision: Literal["no", "bf16"] = "no"
     cpu_threads: int = Field(
         1,
         ge=0,

@@ -9,7 +9,8 @@ from toy_pairs import toy_release
 
 from artsound.training.config import Codec, Condition, Config, Mel, Network, Optimisation
 from artsound.training.data import Release
-from artsound.training.loop import TrainReport, train
+from artsound.training.loop import train
+from artsound.training.run import TrainReport
 
 SMALL = Config(
     preset="tiny",
@@ -37,4 +38,4 @@ def release() -> Release:
 def trained(release: Release, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainReport]:
     """A run of 100 steps: its folder and report."""
     out = tmp_path_factory.mktemp("trained")
-    return out, train(release, SMALL, out, steps=100, checkpoint_every=50)
+    return out, train(release, SMALL, out, steps=100, save_every=50)

@@ -12,7 +12,8 @@ from artsound.errors import BadData, BadUsage
 from artsound.training.checkpoint import find_checkpoint, load_checkpoint
 from artsound.training.config import Config
 from artsound.training.data import Release
-from artsound.training.loop import TrainReport, train
+from artsound.training.loop import train
+from artsound.training.run import TrainReport
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from artsound.errors import BadData, BadUsage
 from artsound.training.conditioning import fit_standardiser
 from artsound.training.data import Release
 from artsound.training.evaluate import evaluate, nearest
-from artsound.training.loop import TrainReport
+from artsound.training.run import TrainReport
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from toy_pairs import ToyPairs
 from artsound.errors import BadData, BadUsage
 from artsound.training.config import Config
 from artsound.training.data import Release
-from artsound.training.loop import TrainReport, learning_rate_factor, train
+from artsound.training.loop import train
+from artsound.training.run import TrainReport, learning_rate_factor
 
 
 class StopAfter:
@@ -64,7 +65,7 @@ def test_a_run_stopped_by_sigterm_and_resumed_gives_the_same_bytes(
 def test_only_the_newest_and_the_best_checkpoints_are_kept(
     release: Release, small: Config, tmp_path: Path
 ) -> None:
-    train(release, small, tmp_path, steps=5, checkpoint_every=1, keep=2)
+    train(release, small, tmp_path, steps=5, save_every=1, keep=2)
     steps = sorted(path.name for path in (tmp_path / "checkpoints").glob("step-*"))
     assert {"step-00000004", "step-00000005"} <= set(steps)
     assert len(steps) <= 3

@@ -1,0 +1,337 @@
+"""One run: a model, its optimiser and averaged weights, stepped, saved, validated, listened to."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from artsound.errors import BadData
+from artsound.stage import Progress
+from artsound.training.batches import Batch, Prepared, make_batch, shares
+from artsound.training.checkpoint import (
+    State,
+    find_checkpoint,
+    load_checkpoint,
+    load_weights,
+    read_optimiser,
+    read_tensors,
+    save_checkpoint,
+)
+from artsound.training.codec import PatchCodec
+from artsound.training.conditioning import Standardiser
+from artsound.training.config import Config
+from artsound.training.data import Release
+from artsound.training.draw import draw
+from artsound.training.log import Log
+from artsound.training.mel import sound
+from artsound.training.model import build_model, diffusion_loss, noise_schedule, sample_latents
+from artsound.training.plots import spectrogram
+
+if TYPE_CHECKING:
+    import torch
+
+CURVE = 25  # steps whose losses become one point of the saved curve
+VALIDATION_STEP = 2**40  # far from any training step: the validation noise is its own, and fixed
+VALIDATION_BATCHES = 4
+PREVIEW_STEPS = 12
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a run did; losses are means over the first and last CURVE steps."""
+
+    checkpoint: str
+    preset: str
+    steps: int
+    pairs: int
+    parameters: int
+    first_loss: float
+    last_loss: float
+    validation_loss: float | None
+    seconds: float
+    steps_per_second: float
+    data_wait_share: float
+    resumed_from: int
+    interrupted: bool
+
+
+class Run:
+    """The moving parts of one run: model, optimiser, averaged weights, step count, losses."""
+
+    def __init__(
+        self,
+        config: Config,
+        release: Release,
+        out: Path,
+        accelerator: Any,
+        codec: PatchCodec,
+        standardise: Standardiser,
+        prepared: Prepared,
+        validation: Prepared | None,
+    ) -> None:
+        import torch
+
+        settings = config.optimisation
+        self.config, self.release, self.out = config, release, out
+        self.accelerator, self.codec, self.standardise = accelerator, codec, standardise
+        self.prepared, self.validation = prepared, validation
+        self.condition_dim = prepared.conditions.shape[1]
+        model = build_model(
+            config, condition_dim=self.condition_dim, channels=config.codec.channels
+        )
+        optimiser = torch.optim.AdamW(
+            model.parameters(),
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+            foreach=True,
+        )
+        self.model, self.optimiser = accelerator.prepare(model, optimiser)
+        self.plain = accelerator.unwrap_model(self.model)
+        self.averaged = {n: t.detach().clone() for n, t in self.plain.state_dict().items()}
+        self.schedule = noise_schedule(config)
+        self.step = self.resumed_from = 0
+        self.curve: list[float] = []
+        self.recent: list[float] = []
+        self.best: float | None = None
+
+    def restore(self, folder: Path) -> None:
+        """Go on from a checkpoint: everything a step depends on."""
+        kept = load_checkpoint(folder)
+        load_weights(self.plain, read_tensors(folder / "training.safetensors"), folder)
+        self.averaged = {n: t.to(self.accelerator.device) for n, t in kept.weights.items()}
+        self.optimiser.load_state_dict(read_optimiser(folder))
+        self.step = self.resumed_from = kept.state.step
+        self.curve, self.best = list(kept.state.curve), kept.state.best
+
+    def go(
+        self,
+        total: int,
+        log: Log,
+        stop: threading.Event,
+        progress: Progress,
+        *,
+        save_every: int,
+        keep: int,
+    ) -> TrainReport:
+        """Train up to step `total`."""
+        began, waited, done = time.perf_counter(), 0.0, 0
+        validation = None
+        progress.start("train", total)
+        progress.advance(min(self.step, total))
+        try:
+            while self.step < total and not stop.is_set():
+                waited += self._one_step(total, log)
+                done += 1
+                progress.advance(1)
+                if stop.is_set():  # in a hurry: save, and leave
+                    self._save(None, keep)
+                elif self.step == total or self.step % save_every == 0:
+                    validation = self._validate(log)
+                    self._save(validation, keep)
+        finally:
+            progress.finish()
+        seconds = time.perf_counter() - began
+        curve = self.curve or [float(np.mean(self.recent))]
+        return TrainReport(
+            checkpoint=str(find_checkpoint(self.out)),
+            preset=self.config.preset,
+            steps=self.step,
+            pairs=len(self.prepared.keys),
+            parameters=sum(p.numel() for p in self.plain.parameters()),
+            first_loss=curve[0],
+            last_loss=curve[-1],
+            validation_loss=validation,
+            seconds=round(seconds, 3),
+            steps_per_second=round(done / seconds, 3) if done else 0.0,
+            data_wait_share=round(waited / seconds, 4) if done else 0.0,
+            resumed_from=self.resumed_from,
+            interrupted=self.step < total,
+        )
+
+    def _one_step(self, total: int, log: Log) -> float:
+        """One update; seconds spent waiting for data."""
+        import torch
+
+        settings = self.config.optimisation
+        began = time.perf_counter()
+        choice = draw(
+            self.config,
+            step=self.step,
+            pairs=len(self.prepared.keys),
+            condition_dim=self.condition_dim,
+            latent=self.codec.latent_shape,
+        )
+        batches = [
+            make_batch(
+                self.prepared,
+                choice,
+                self.config,
+                self.codec.latent_shape[1],
+                self.accelerator.device,
+                rows,
+            )
+            for rows in shares(settings.batch, settings.accumulate, self.accelerator)
+        ]
+        waited = time.perf_counter() - began
+        for group in self.optimiser.param_groups:
+            group["lr"] = settings.learning_rate * learning_rate_factor(
+                self.step, settings.warmup, total, settings.schedule
+            )
+        self.model.train()
+        losses = []
+        for index, batch in enumerate(batches):
+            last = index == len(batches) - 1
+            with self.accelerator.no_sync(self.model) if not last else nullcontext():
+                with self.accelerator.autocast():
+                    each = self._loss(batch, self.model)
+                loss = each.mean() / len(batches)
+                self._check_finite(each, batch)
+                self.accelerator.backward(loss)
+            losses.append(loss.detach())
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), settings.clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.step += 1
+        self._average()
+        mean = float(self.accelerator.reduce(torch.stack(losses).sum(), "mean"))
+        self.recent.append(mean)
+        if self.step % CURVE == 0:
+            self.curve.append(float(np.mean(self.recent[-CURVE:])))
+            self.recent.clear()
+        seconds = time.perf_counter() - began
+        log.scalar("loss/train", mean, self.step)
+        log.scalar("norm/gradient", float(norm), self.step)
+        log.scalar("speed/pairs_per_second", settings.batch / seconds, self.step)
+        log.scalar("speed/data_wait_share", waited / seconds, self.step)
+        return waited
+
+    def _loss(self, batch: Batch, model: Any) -> torch.Tensor:
+        return diffusion_loss(
+            model,
+            self.schedule,
+            self.config,
+            latents=batch.latents,
+            embedding=batch.embedding,
+            keep=batch.keep,
+            noise=batch.noise,
+            timestep=batch.timestep,
+        )
+
+    def _check_finite(self, each: torch.Tensor, batch: Batch) -> None:
+        import torch
+
+        if not bool(torch.isfinite(each).all()):
+            raise BadData(
+                f"The loss of step {self.step} is not finite, on the pairs "
+                f"{', '.join(batch.keys)}: look at them with `artsound browse`, lower the "
+                "learning rate, and resume from the last checkpoint."
+            )
+
+    def _average(self) -> None:
+        """Move the averaged weights; the average is quick at first (Karras et al. 2024 use the
+        same ramp), so that the random start is soon forgotten."""
+        import torch
+
+        decay = min(self.config.optimisation.ema, (1 + self.step) / (10 + self.step))
+        state = self.plain.state_dict()
+        names = [name for name, tensor in state.items() if tensor.is_floating_point()]
+        torch._foreach_lerp_(
+            [self.averaged[name] for name in names], [state[name] for name in names], 1 - decay
+        )
+
+    @contextmanager
+    def _with_averaged_weights(self) -> Iterator[None]:
+        import torch
+
+        own = {name: tensor.clone() for name, tensor in self.plain.state_dict().items()}
+        self.plain.load_state_dict(self.averaged)
+        self.plain.eval()
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            self.plain.load_state_dict(own)
+
+    def _validate(self, log: Log) -> float | None:
+        """Mean loss of the averaged weights on the val split, noise and windows always the same.
+
+        The log also gets the music for the first val picture, as sound and spectrogram.
+        """
+        if self.validation is None or not self.accelerator.is_main_process:
+            return None
+        condition = self.config.condition.model_copy(update={"noise": 0.0, "drop": 0.0})
+        quiet = self.config.model_copy(update={"condition": condition})
+        shape, mel = self.codec.latent_shape, self.config.mel
+        losses = []
+        with self._with_averaged_weights():
+            for index in range(VALIDATION_BATCHES):
+                choice = draw(
+                    quiet,
+                    step=VALIDATION_STEP + index,
+                    pairs=len(self.validation.keys),
+                    condition_dim=self.condition_dim,
+                    latent=shape,
+                )
+                batch = make_batch(
+                    self.validation, choice, quiet, shape[1], self.accelerator.device, slice(None)
+                )
+                losses.append(float(self._loss(batch, self.plain).mean()))
+            [latent] = sample_latents(
+                self.plain,
+                self.config,
+                self.validation.conditions[:1],
+                shape=shape,
+                seeds=[self.config.seed],
+                steps=PREVIEW_STEPS,
+                guidance=1.0,
+            )
+        levels = self.codec.decode(latent)
+        wave = sound(levels, mel, iterations=self.config.codec.vocoder_iterations)
+        log.sound(f"preview/{self.validation.keys[0]}", wave, mel.sample_rate, self.step)
+        log.picture(f"preview/{self.validation.keys[0]}", spectrogram(levels, mel), self.step)
+        log.scalar("loss/validation", float(np.mean(losses)), self.step)
+        return float(np.mean(losses))
+
+    def _save(self, validation: float | None, keep: int) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        if validation is not None:
+            self.best = validation if self.best is None else min(self.best, validation)
+        state = State(
+            step=self.step,
+            release=self.release.digest,
+            encoder=self.config.condition.encoder,
+            condition_dim=self.condition_dim,
+            pairs=len(self.prepared.keys),
+            validation=validation,
+            best=self.best,
+            curve=self.curve,
+        )
+        save_checkpoint(
+            self.out,
+            self.config,
+            state,
+            averaged=self.averaged,
+            raw=self.plain.state_dict(),
+            arrays={**self.codec.tensors(), **self.standardise.tensors()},
+            optimiser=self.optimiser.state_dict(),
+            keep=keep,
+        )
+
+
+def learning_rate_factor(step: int, warmup: int, total: int, schedule: str) -> float:
+    """Share of the learning rate at `step`: a linear warm-up, then constant or half a cosine."""
+    if step < warmup:
+        return (step + 1) / warmup
+    if schedule == "constant" or total <= warmup:
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
