@@ -196,19 +196,27 @@ def generate(
     out: Annotated[Path, typer.Option(help="A .wav file; a folder for several pictures.")],
     seconds: Annotated[float | None, typer.Option(help="Length of the music.", min=0.1)] = None,
     seed: Annotated[int, typer.Option(help="Seeds the noise.")] = 0,
-    guidance: Annotated[float, typer.Option(help="Weight of the picture.")] = 3.0,
-    steps: Annotated[int, typer.Option(help="Denoising steps.", min=1)] = 50,
+    guidance: Annotated[float, typer.Option(help="Weight of the picture.")] = 2.0,
+    steps: Annotated[int, typer.Option(help="Denoising steps.", min=1)] = 25,
+    spectrogram: Annotated[bool, typer.Option(help="Also write a PNG beside each WAV.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make music for a picture."""
     from artsound.training.generate import generate as run_generation
 
-    files = run_generation(
-        checkpoint, image, out, seconds=seconds, seed=seed, guidance=guidance, steps=steps
+    pieces = run_generation(
+        checkpoint,
+        image,
+        out,
+        seconds=seconds,
+        seed=seed,
+        guidance=guidance,
+        steps=steps,
+        spectrogram=spectrogram,
     )
-    for file in files:
-        print(file)
-    _summary(as_json, {"files": [str(file) for file in files]})
+    for piece in pieces:
+        print(piece.file)
+    _summary(as_json, {"files": [asdict(piece) for piece in pieces]})
 
 
 @app.command(
@@ -219,7 +227,9 @@ def evaluate(
     checkpoint: Annotated[Path, typer.Option(help="A checkpoint, or a training folder.")],
     data: Annotated[str, typer.Option(help="A shards folder or URL.")],
     out: Annotated[Path, typer.Option(help="Folder for results, table and plots.")],
-    split: Annotated[str, typer.Option(help="Split to measure on.")] = "test",
+    split: Annotated[
+        str, typer.Option(help="train, val, test, or held-out (val and test).")
+    ] = "held-out",
     seed: Annotated[int, typer.Option(help="Seeds noise and bootstrap.")] = 0,
     as_json: Json = False,
 ) -> None:
