@@ -60,15 +60,17 @@ def read_export(root: Path, files: pl.DataFrame, this_year: int) -> pl.DataFrame
     name, times = Counter(names).most_common(1)[0]
     if times > 1 or "" in names:
         raise BadData(f"{where} has a row without a name, or the name {name!r} {times} times.")
-    schema = {
-        "artwork_index": pl.Int32,
-        "artwork_id": pl.String,
-        "painter_id": pl.String,
-        **dict.fromkeys(_TEXTS, pl.String),
-        "year": pl.Int32,
-        "source_url": pl.String,
-        **dict.fromkeys(_LISTS, pl.List(pl.String)),
-    }
+    schema = pl.Schema(
+        {
+            "artwork_index": pl.Int32(),
+            "artwork_id": pl.String(),
+            "painter_id": pl.String(),
+            **dict.fromkeys(_TEXTS, pl.String()),
+            "year": pl.Int32(),
+            "source_url": pl.String(),
+            **dict.fromkeys(_LISTS, pl.List(pl.String)),
+        }
+    )
     return pl.DataFrame(
         [
             (

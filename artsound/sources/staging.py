@@ -192,7 +192,7 @@ def _choose_tracks(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame, p
 def _first_true(tests: Mapping[str, pl.Expr]) -> pl.Expr:
     """The name of the first test that holds, as a column `reason`; empty when none does."""
     reason = pl.lit("")
-    for code, test in reversed(tests.items()):
+    for code, test in reversed(list(tests.items())):
         reason = pl.when(test).then(pl.lit(code)).otherwise(reason)
     return reason.alias("reason")
 
