@@ -95,7 +95,17 @@ class PairSection(_Section):
     candidates: int = Field(64, ge=1, description="best partners kept of each item, both ways")
     csls: int = Field(10, ge=0, description="neighbours of the hub correction; 0: none")
     floor: float = Field(-1.0, ge=-1, le=1, description="pairs that score less are not made")
-    artwork_uses: int = Field(1, ge=1, description="tracks that may share one artwork")
+    artwork_uses: int = Field(1, ge=1, le=64, description="tracks that may share one artwork")
+    painter_uses: int = Field(
+        0, ge=0, description="pairs that a painter may have in a split; 0: no limit"
+    )
+    optimality: float = Field(
+        0.999,
+        ge=0,
+        le=1,
+        description="widen the candidates until the total is this share of "
+        "the bound over all pairs",
+    )
 
 
 class Captions(_Section):

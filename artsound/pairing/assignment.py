@@ -1,8 +1,9 @@
-"""One artwork for each track, no artwork twice, at the largest total weight.
+"""One artwork for each track, none too often, at the largest total weight.
 
 The weight of a pair is its score, less what the hub correction takes off its artwork. The optimum
-is exact on the candidate graph; the few tracks it cannot serve are then closed by a dense
-assignment over the artworks that are left.
+is exact on the graph of candidates (sparse.py). Tracks that the graph cannot serve well get new
+candidates: the artworks of highest weight less price, looked for among all of them. What is still
+left after that is closed by a dense assignment over the artworks left over.
 """
 
 from __future__ import annotations
@@ -11,99 +12,266 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
+from artsound.errors import BadData, BadUsage
 from artsound.pairing.candidates import Candidates
+from artsound.pairing.tiles import Stripe, each_stripe, pair_scores
 
-# The most scores a dense assignment may hold at once: 1 GB as float64.
+# Weights become whole numbers of this unit, finer than float32 scores are sure.
+UNIT = 2.0**-25
+# The weight of staying unmatched; weights lie in [-2, 2], so many swaps are worth avoiding it.
+NEVER = -16.0
+OFFERS = 32
+ROUNDS = 8
+# The most weights that a dense assignment may hold at once: 1 GB as float64.
 DENSE_CELLS = 120_000_000
-# Weights lie in [-4, 4] (a cosine, less half of a mean cosine): less than any of them.
-NEVER = -1e3
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Scored pairs, each once: `keys` int64 ascending, track · n_artworks + artwork, and
+    `scores` float32."""
+
+    keys: np.ndarray
+    scores: np.ndarray
+
+    def holds(self, keys: np.ndarray) -> np.ndarray:
+        """Whether each of `keys` is one of these pairs."""
+        place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        found: np.ndarray = self.keys[place] == keys
+        return found
+
+    def with_more(self, keys: np.ndarray, scores: np.ndarray) -> Edges:
+        """These and others, of which those that are already here are passed over."""
+        every, first = np.unique(np.concatenate([self.keys, keys]), return_index=True)
+        return Edges(every, np.concatenate([self.scores, scores])[first])
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """`artworks` int64 [n_tracks]: each track's artwork, -1 for none. `dense` bool [n_tracks]:
-    whether it was found among the leftovers, not on the candidate graph. `prices` float64
-    [n_artworks]: the dual prices."""
+    """Who got what, and at which prices.
+
+    `artworks` int64 [n_tracks]: each track's artwork, -1 for none. `edges`: the pairs that were
+    weighed in the end; those found on the way are worth keeping when matching again. `prices`
+    float64 [n_artworks], >= 0: what a track would have to give up to take the artwork from those
+    who hold it (the dual solution).
+    """
 
     artworks: np.ndarray
-    dense: np.ndarray
+    edges: Edges
     prices: np.ndarray
 
 
-def candidate_graph(
-    candidates: Candidates, penalties: np.ndarray, floor: float = -1.0
-) -> csr_array:
-    """The union of both directions' candidates as weights [n_tracks, n_artworks].
-
-    A weight is score - penalty of the artwork; pairs that score below `floor` are left out.
-    """
+def candidate_edges(candidates: Candidates) -> Edges:
+    """The union of both directions' candidates."""
     n_tracks, n_artworks = len(candidates.artworks), len(candidates.tracks)
-    rows = np.concatenate(
-        [np.repeat(np.arange(n_tracks), candidates.artworks.shape[1]), candidates.tracks.ravel()]
+    artworks = np.arange(n_artworks)[:, None]
+    from_tracks = np.arange(n_tracks)[:, None] * n_artworks + candidates.artworks
+    from_artworks = candidates.tracks.astype(np.int64) * n_artworks + artworks
+    none = Edges(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32))
+    return none.with_more(
+        np.concatenate([from_tracks.ravel(), from_artworks.ravel()]),
+        np.concatenate([candidates.artwork_scores.ravel(), candidates.track_scores.ravel()]),
     )
-    columns = np.concatenate(
-        [
-            candidates.artworks.ravel(),
-            np.repeat(np.arange(n_artworks), candidates.tracks.shape[1]),
-        ]
-    ).astype(np.int64)
-    scores = np.concatenate([candidates.artwork_scores.ravel(), candidates.track_scores.ravel()])
-    kept = np.flatnonzero(scores >= floor)
-    keys, first = np.unique(rows[kept] * n_artworks + columns[kept], return_index=True)
-    rows, columns, scores = keys // n_artworks, keys % n_artworks, scores[kept][first]
-    weights = scores.astype(np.float64) - penalties[columns]
-    return coo_array((weights, (rows, columns)), shape=(n_tracks, n_artworks)).tocsr()
 
 
 def assign(
     tracks: np.ndarray,
     artworks: np.ndarray,
-    candidates: Candidates,
+    edges: Edges,
     *,
     penalties: np.ndarray,
     floor: float = -1.0,
+    uses: int = 1,
+    painters: np.ndarray | None = None,
+    painter_uses: int = 0,
 ) -> Assignment:
-    graph = candidate_graph(candidates, penalties, floor)
-    count = len(tracks)
-    dummies = coo_array((np.full(count, NEVER), (np.arange(count), np.arange(count))))
-    from scipy.sparse import hstack
+    """An artwork for each track, so that the total of score - penalty is as large as can be.
 
-    matched = min_weight_full_bipartite_matching(hstack([graph, dummies]).tocsr(), maximize=True)[1]
-    chosen = np.where(matched < len(artworks), matched, -1)
-    dense = chosen < 0
-    free = np.setdiff1d(np.arange(len(artworks)), chosen)
-    left = np.flatnonzero(dense)
+    `tracks` [n, D], `artworks` [m, D] float32 unit rows; `edges` the pairs to choose from first;
+    `penalties` float64 [m]. No pair scores
+    less than `floor`; no artwork is used more than `uses` times. With `painter_uses` no painter
+    (`painters`: whole numbers [m]) has more pairs than that. Every track is matched, save where
+    `floor` forbids it. Deterministic.
+
+    The painters' cap is kept by a heuristic, not exactly optimal: of a painter over the cap, only
+    the artworks of the best pairs stay in play, and all is matched again.
+    Raises BadData when there are fewer artworks than tracks, under the caps.
+    """
+    allowed = np.ones(len(artworks), dtype=bool)
+    _check_enough(len(tracks), len(artworks) * uses, "pair.artwork_uses")
+    if not painter_uses or painters is None:
+        return _assign(tracks, artworks, edges, penalties, floor, uses, allowed)
+    each = painter_uses // uses
+    if not each:
+        raise BadUsage(
+            f"pair.painter_uses ({painter_uses}) is less than pair.artwork_uses ({uses}): "
+            "raise the one or lower the other."
+        )
+    works = np.bincount(painters)
+    _check_enough(len(tracks), int(np.minimum(works, each).sum()) * uses, "pair.painter_uses")
+    while True:
+        found = _assign(tracks, artworks, edges, penalties, floor, uses, allowed)
+        matched = np.flatnonzero(found.artworks >= 0)
+        chosen = found.artworks[matched]
+        over = np.bincount(painters[chosen], minlength=len(works)) > painter_uses
+        if not over.any():
+            return found
+        worth = np.full(len(artworks), -np.inf)
+        np.maximum.at(
+            worth, chosen, pair_scores(tracks, artworks, matched, chosen) - penalties[chosen]
+        )
+        for painter in np.flatnonzero(over):
+            theirs = np.flatnonzero((painters == painter) & allowed)
+            order = np.argsort(-worth[theirs], kind="stable")
+            allowed[theirs[order[each:]]] = False
+
+
+def greedy(tracks: np.ndarray, artworks: np.ndarray, edges: Edges, *, uses: int = 1) -> np.ndarray:
+    """Each track's artwork when the best pair left is taken, again and again: a plain baseline.
+
+    Tracks whose candidates are all taken get the artworks that are left, in order.
+    """
+    from artsound.pairing import sparse
+
+    order = np.argsort(-edges.scores, kind="stable")
+    chosen = np.full(len(tracks), -1, dtype=np.int64)
+    free = np.full(len(artworks), uses, dtype=np.int64)
+    some, other = np.divmod(edges.keys[order], len(artworks))
+    sparse.take_in_order(some, other, chosen, free)
+    left = np.flatnonzero(chosen < 0)
+    chosen[left] = np.repeat(np.arange(len(artworks)), free)[: len(left)]
+    return chosen
+
+
+def _check_enough(tracks: int, places: int, key: str) -> None:
+    if places < tracks:
+        raise BadData(
+            f"There are {tracks} tracks but artworks for only {places} of them: "
+            f"add artworks, lower sources.limit, or raise {key}."
+        )
+
+
+def _assign(
+    tracks: np.ndarray,
+    artworks: np.ndarray,
+    edges: Edges,
+    penalties: np.ndarray,
+    floor: float,
+    uses: int,
+    allowed: np.ndarray,
+) -> Assignment:
+    from artsound.pairing import sparse
+
+    count, width = len(tracks), len(artworks)
+    # An artwork that may be used n times is n columns, alike in all.
+    prices = np.zeros(width * uses, dtype=np.int64)
+    row_of = np.full(width * uses, sparse.FREE, dtype=np.int64)
+    column_of = np.full(count, sparse.FREE, dtype=np.int64)
+    # At first a track may step aside for half-way between a random artwork and the least of the
+    # listed ones: it is then better served by new candidates than by pushing others from theirs.
+    random = float(tracks.mean(axis=0) @ artworks.mean(axis=0))
+    least = float(np.quantile(edges.scores, 0.05))
+    aside = np.full(count, round(((random + least) / 2 - penalties.mean()) / UNIT), dtype=np.int64)
+    never = round(NEVER / UNIT)
+    for turn in range(ROUNDS):
+        graph = _graph(edges, count, width, uses, penalties, floor, allowed)
+        sparse.heaviest(*graph, aside, prices, column_of, row_of)
+        left = np.flatnonzero(column_of == sparse.DUMMY)
+        if not len(left):
+            break
+        off = np.where(allowed, penalties + _of_artworks(prices, uses), np.inf)
+        known = len(edges.keys)
+        edges = edges.with_more(*_offers(tracks, artworks, left, off, floor))
+        if len(edges.keys) == known and (aside[left] == never).all():
+            break
+        aside[slice(None) if turn else left] = never  # later on nobody steps aside any more
+        column_of[left] = sparse.FREE
+    chosen = np.where(column_of >= 0, column_of % width, -1)
+    _close(tracks, artworks, chosen, penalties, floor, uses, allowed)
+    return Assignment(chosen, edges, _of_artworks(prices, uses))
+
+
+def _of_artworks(prices: np.ndarray, uses: int) -> np.ndarray:
+    """The price of each artwork's cheapest place, in the unit of scores."""
+    cheapest: np.ndarray = prices.reshape(uses, -1).min(axis=0) * UNIT
+    return cheapest
+
+
+def _graph(
+    edges: Edges,
+    count: int,
+    width: int,
+    uses: int,
+    penalties: np.ndarray,
+    floor: float,
+    allowed: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The edges that may be used, as a CSR matrix: indptr, indices, whole-number weights."""
+    rows, columns = np.divmod(edges.keys, width)
+    kept = (edges.scores >= floor) & allowed[columns]
+    rows, columns = rows[kept], columns[kept]
+    weights = np.rint((edges.scores[kept] - penalties[columns]) / UNIT).astype(np.int64)
+    indptr = np.searchsorted(rows, np.arange(count + 1)) * uses
+    if uses > 1:
+        order = np.argsort(np.tile(rows, uses), kind="stable")
+        columns = (columns + width * np.arange(uses)[:, None]).ravel()[order]
+        weights = np.tile(weights, uses)[order]
+    return indptr, columns, weights
+
+
+def _offers(
+    tracks: np.ndarray, artworks: np.ndarray, some: np.ndarray, off: np.ndarray, floor: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Keys and scores of the artworks with the highest score - `off` for tracks[some].
+
+    OFFERS for each track, fewer where fewer score `floor` or more.
+    """
+    from artsound.pairing import heaps
+
+    rows = np.ascontiguousarray(tracks[some])
+    off = off.astype(np.float32)
+    size = min(OFFERS, len(artworks))
+
+    def look(stripe: Stripe) -> tuple[np.ndarray, np.ndarray]:
+        best = heaps.empty(len(rows), size)
+        for top, left, scores in stripe.tiles(rows, artworks):
+            if floor > -1:
+                scores[scores < floor] = -np.inf
+            np.subtract(scores, off[left : left + scores.shape[1]], out=scores)
+            heaps.scan_rows(scores, top, left, *best)
+        return best
+
+    best, *others = each_stripe(look, len(artworks))
+    for other in others:
+        heaps.merge(*best, *other)
+    real = np.isfinite(best[0]).ravel()
+    who, what = np.repeat(some, size)[real], best[1].ravel()[real].astype(np.int64)
+    return who * len(artworks) + what, pair_scores(tracks, artworks, who, what)
+
+
+def _close(
+    tracks: np.ndarray,
+    artworks: np.ndarray,
+    chosen: np.ndarray,
+    penalties: np.ndarray,
+    floor: float,
+    uses: int,
+    allowed: np.ndarray,
+) -> None:
+    """Give tracks that have no artwork (chosen < 0) the best of the artworks left over, in place.
+
+    Exact for as many tracks at a time as memory allows, in order.
+    """
+    left = np.flatnonzero(chosen < 0)
+    times = np.where(allowed, uses, 0) - np.bincount(chosen[chosen >= 0], minlength=len(artworks))
+    free = np.repeat(np.arange(len(artworks)), np.maximum(times, 0))
     step = max(1, DENSE_CELLS // max(1, len(free)))
     for at in range(0, len(left), step):
         some = left[at : at + step]
-        scores = (tracks[some] @ artworks[free].T).astype(np.float64)
+        scores = tracks[some] @ artworks[free].T
         weights = np.where(scores >= floor, scores - penalties[free], NEVER)
         rows, columns = linear_sum_assignment(weights, maximize=True)
         good = weights[rows, columns] > NEVER
         chosen[some[rows[good]]] = free[columns[good]]
         free = np.delete(free, columns[good])
-    return Assignment(chosen, dense & (chosen >= 0), np.zeros(len(artworks)))
-
-
-def greedy(
-    tracks: np.ndarray, artworks: np.ndarray, candidates: Candidates, *, floor: float = -1.0
-) -> float:
-    """The mean score of taking the best pair left, again and again: the plain alternative.
-
-    Tracks whose candidates are all taken get the artworks that are left, in order.
-    """
-    graph = candidate_graph(candidates, np.zeros(len(artworks)), floor).tocoo()
-    chosen = np.full(len(tracks), -1)
-    taken = np.zeros(len(artworks), dtype=bool)
-    for n in np.argsort(-graph.data, kind="stable"):
-        track, artwork = graph.row[n], graph.col[n]
-        if chosen[track] < 0 and not taken[artwork]:
-            chosen[track], taken[artwork] = artwork, True
-    left = np.flatnonzero(chosen < 0)
-    chosen[left] = np.flatnonzero(~taken)[: len(left)]
-    from artsound.pairing.evidence import pair_scores
-
-    return float(pair_scores(tracks, artworks, np.arange(len(tracks)), chosen).mean())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from artsound.pairing.tiles import Stripe, each_stripe
+from artsound.pairing.tiles import Stripe, each_stripe, pair_scores
 
 # Two float32 dot products of unit vectors that differ by less are the same score.
 TOLERANCE = 1e-6
@@ -26,13 +26,14 @@ class Audit:
     a track has none. `artwork_ranks` likewise, for each track, the rank of that track among all
     for its artwork. Scores within TOLERANCE share the better rank.
     `bound`: no assignment of the matched tracks has a larger total weight.
-    `offers` int32 [n_tracks, k]: the artworks of highest weight less price for each track.
+    `missed` int64 [pairs, 2]: (track, artwork) pairs that are worth more to the track, less their
+    price, than what it has: those that an optimum over all pairs may need. At most `offers` each.
     """
 
     track_ranks: np.ndarray
     artwork_ranks: np.ndarray
     bound: float
-    offers: np.ndarray
+    missed: np.ndarray
 
 
 def audit(
@@ -57,9 +58,7 @@ def audit(
     matched = np.flatnonzero(assigned >= 0)
     mine = assigned[matched]
     own = np.full(len(tracks), np.inf, dtype=np.float32)
-    for at in range(0, len(matched), 65_536):
-        some = slice(at, at + 65_536)
-        own[matched[some]] = np.einsum("nd,nd->n", tracks[matched[some]], artworks[mine[some]])
+    own[matched] = pair_scores(tracks, artworks, matched, mine)
     own += np.float32(TOLERANCE)
     # An artwork used more than once has several tracks to rank: one level each.
     level = np.zeros(len(tracks), dtype=np.int64)
@@ -90,9 +89,12 @@ def audit(
     heaps.sort(*best)
     artwork_ranks = np.where(assigned >= 0, above[level, assigned] + 1, 0)
     bound = best[0][matched, 0].sum(dtype=np.float64) + uses * prices.sum(dtype=np.float64)
+    held = np.full(len(tracks), -np.inf)
+    held[matched] = own[matched].astype(np.float64) - off[mine]
+    some, place = np.nonzero(best[0] > held[:, None] + TOLERANCE)
     return Audit(
         track_ranks=np.where(assigned >= 0, track_above + 1, 0),
         artwork_ranks=artwork_ranks,
         bound=float(bound),
-        offers=best[1],
+        missed=np.stack([some, best[1][some, place].astype(np.int64)], axis=1),
     )

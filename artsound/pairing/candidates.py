@@ -107,3 +107,16 @@ def find_candidates(
     heaps.sort(*rows)
     heaps.sort(*columns)
     return Candidates(rows[1], rows[0], columns[1], columns[0])
+
+
+def hub_penalties(candidates: Candidates, neighbours: int) -> np.ndarray:
+    """What the hub correction takes off each artwork's scores: float64 [n_artworks].
+
+    Cross-domain similarity local scaling (CSLS: Conneau et al., ICLR 2018) is
+    2 s(t, a) - r(t) - r(a), where r is an item's mean score with its `neighbours` nearest of the
+    other side. Halved, and without r(t), which is the same whichever artwork a track gets, it is
+    s(t, a) - r(a) / 2. With `neighbours` 0 nothing is taken off.
+    """
+    if not neighbours:
+        return np.zeros(len(candidates.tracks))
+    return candidates.track_scores[:, :neighbours].mean(axis=1, dtype=np.float64) / 2

@@ -6,27 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from artsound.pairing.assignment import greedy
 from artsound.pairing.candidates import Candidates
+from artsound.pairing.matching import Match
+from artsound.pairing.tiles import pair_scores
 
 # Score histograms share these bins, so that splits and builds can be added and compared.
 BINS = np.round(np.linspace(-1.0, 1.0, 101), 2)
 HUB_NEIGHBOURS = 10
 RECALL_AT = (1, 5, 10)
 MOST_RANDOM_PAIRS = 100_000
-
-
-def hub_penalties(candidates: Candidates, neighbours: int) -> np.ndarray:
-    """What the hub correction takes off each artwork's scores: float64 [n_artworks].
-
-    Cross-domain similarity local scaling (CSLS: Conneau et al., ICLR 2018) is
-    2 s(t, a) - r(t) - r(a), where r is an item's mean score with its `neighbours` nearest of the
-    other side. Halved, and without r(t), which is the same whichever artwork a track gets, it is
-    s(t, a) - r(a) / 2. With `neighbours` 0 nothing is taken off.
-    """
-    if not neighbours:
-        return np.zeros(len(candidates.tracks))
-    return candidates.track_scores[:, :neighbours].mean(axis=1, dtype=np.float64) / 2
+CELLS = 400
+EXTREMES = 12
 
 
 def hubness(candidates: Candidates, penalties: np.ndarray) -> float:
@@ -50,17 +43,6 @@ def random_scores(tracks: np.ndarray, artworks: np.ndarray, seed: int) -> np.nda
     some = generator.permutation(len(tracks))[:count]
     other = generator.permutation(len(artworks))[:count]
     return pair_scores(tracks, artworks, some, other)
-
-
-def pair_scores(
-    tracks: np.ndarray, artworks: np.ndarray, some: np.ndarray, other: np.ndarray
-) -> np.ndarray:
-    """Dot products of tracks[some] with artworks[other], float32, in bounded memory."""
-    scores = np.empty(len(some), dtype=np.float32)
-    for at in range(0, len(some), 65_536):
-        part = slice(at, at + 65_536)
-        scores[part] = np.einsum("nd,nd->n", tracks[some[part]], artworks[other[part]])
-    return scores
 
 
 def recalls(ranks: np.ndarray) -> dict[str, float]:
@@ -100,12 +82,105 @@ def margins(
     return scores - other
 
 
+def of_split(
+    tracks: np.ndarray,
+    artworks: np.ndarray,
+    found: Match,
+    scores: np.ndarray,
+    *,
+    seed: int,
+    uses: int = 1,
+) -> dict[str, Any]:
+    """A split's evidence as JSON values. `scores` are those of the matched pairs.
+
+    `mean`, `bound`, `random` and `greedy` are mean scores per matched pair: reached; out of reach
+    of any assignment; by chance; by always taking the best pair left. `optimality` is the share
+    of what is provably possible that the assignment reaches, on corrected scores.
+    """
+    chosen = found.assignment.artworks
+    matched = np.flatnonzero(chosen >= 0)
+    count = max(len(matched), 1)
+    total = float(scores.sum(dtype=np.float64))
+    chance = random_scores(tracks, artworks, seed)
+    plain = greedy(tracks, artworks, found.edges, uses=uses)
+    plain_scores = pair_scores(tracks, artworks, np.arange(len(tracks)), plain)
+    bound = float(found.candidates.artwork_scores[matched, 0].sum(dtype=np.float64))
+    if not found.penalties.any():
+        bound = min(bound, found.audit.bound)
+    return {
+        "tracks": len(tracks),
+        "artworks": len(artworks),
+        "matched": len(matched),
+        "outside_candidates": int(len(matched) - found.listed.sum()),
+        "total": total,
+        "mean": total / count,
+        "bound": bound / count,
+        "random": float(chance.mean(dtype=np.float64)),
+        "greedy": float(plain_scores.mean(dtype=np.float64)),
+        "weight": found.weight,
+        "weight_bound": found.audit.bound,
+        "optimality": found.optimality,
+        "rounds": found.rounds,
+        "hubness": hubness(found.candidates, np.zeros(len(artworks))),
+        "hubness_corrected": hubness(found.candidates, found.penalties),
+        "music_to_artwork": recalls(found.audit.track_ranks[matched]),
+        "artwork_to_music": recalls(found.audit.artwork_ranks[matched]),
+        "histograms": {"matched": histogram(scores), "random": histogram(chance)},
+    }
+
+
 def overall(splits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The splits' evidence added up: counts and totals summed, means weighted by matched pairs."""
     matched = sum(split["matched"] for split in splits)
-    summed = ("tracks", "artworks", "matched", "dense", "total", "weight", "weight_bound")
+    summed = (
+        "tracks",
+        "artworks",
+        "matched",
+        "outside_candidates",
+        "total",
+        "weight",
+        "weight_bound",
+    )
     averaged = ("mean", "bound", "random", "greedy")
-    return {key: sum(split[key] for split in splits) for key in summed} | {
+    sums = {key: sum(split[key] for split in splits) for key in summed}
+    gap = sums["weight_bound"] - sums["weight"]
+    sums["optimality"] = 1.0 - gap / abs(sums["weight_bound"]) if sums["weight_bound"] else 1.0
+    return sums | {
         key: sum(split[key] * split["matched"] for split in splits) / max(matched, 1)
         for key in averaged
     }
+
+
+def style_genre(
+    pairs: pa.Table, artworks: pa.Table, tracks: pa.Table
+) -> list[dict[str, str | int | float]]:
+    """How many pairs each style of artwork has with each genre of music, and their mean score.
+
+    The commonest combinations, at most CELLS of them, most pairs first.
+    """
+    joined = pairs.join(artworks.select(["artwork_id", "style"]), "artwork_id").join(
+        tracks.select(["track_id", "genre"]), "track_id"
+    )
+    cells = joined.group_by(["style", "genre"]).aggregate(
+        [("score", "count"), ("score", "mean"), ("track_id", "min")]
+    )
+    order = [("score_count", "descending"), ("track_id_min", "ascending")]
+    return [
+        {
+            "style": row["style"],
+            "genre": row["genre"],
+            "pairs": row["score_count"],
+            "mean": row["score_mean"],
+        }
+        for row in cells.sort_by(order).slice(0, CELLS).to_pylist()
+    ]
+
+
+def most_and_least_certain(pairs: pa.Table) -> dict[str, list[dict[str, Any]]]:
+    """The pairs with the largest and the smallest margins, at most EXTREMES of each."""
+    kept = pairs.select(["track_id", "artwork_id", "score", "margin"])
+    found = {}
+    for name, order in (("most_certain", "descending"), ("least_certain", "ascending")):
+        rows = kept.sort_by([("margin", order), ("track_id", "ascending")])
+        found[name] = rows.slice(0, EXTREMES).to_pylist()
+    return found

@@ -12,17 +12,17 @@ import pyarrow.compute as pc
 
 from artsound.errors import BadData
 from artsound.pairing import evidence
-from artsound.pairing.assignment import assign, greedy
-from artsound.pairing.audit import audit
-from artsound.pairing.candidates import check_vectors, find_candidates
+from artsound.pairing.candidates import check_vectors
+from artsound.pairing.matching import match
 from artsound.pairing.splits import SPLITS, split_artworks, split_tracks
+from artsound.pairing.tiles import pair_scores
 from artsound.recipe import Recipe
 from artsound.records import Reject, to_table
 from artsound.stage import Finish, Part, PartOutput, PartResult, Stage, part_path
 from artsound.storage import Workspace, digest, read_parquet, sha256_file, write_parquet
 
 _ARTWORK_COLUMNS = ("artwork_id", "painter_id", "style", "cluster")
-_TRACK_COLUMNS = ("track_id", "artist_id", "split", "cluster")
+_TRACK_COLUMNS = ("track_id", "artist_id", "genre", "split", "cluster")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     vectors = digest(
         {
             workspace.relative(path): sha256_file(path)
-            for path in sorted(workspace.embeddings.glob("*/*.json"))
+            for path in sorted(workspace.embeddings.glob("*/*"))
+            if path.suffix in (".json", ".npy")
         }
     )
     parts = []
@@ -80,24 +81,30 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     t, a = _vectors(workspace, recipe, track_ids, artwork_ids)
 
     settings = recipe.pair
-    candidates = find_candidates(t, a, settings.candidates)
-    penalties = evidence.hub_penalties(candidates, settings.csls)
-    found = assign(t, a, candidates, penalties=penalties, floor=settings.floor)
-    chosen = found.artworks
-    looked = audit(t, a, chosen, penalties=penalties, prices=found.prices)
+    found = match(
+        t,
+        a,
+        count=settings.candidates,
+        neighbours=settings.csls,
+        floor=settings.floor,
+        uses=settings.artwork_uses,
+        painters=_whole_numbers(artworks.rows["painter_id"].take(theirs)),
+        painter_uses=settings.painter_uses,
+        optimality=settings.optimality,
+    )
+    chosen = found.assignment.artworks
     matched = np.flatnonzero(chosen >= 0)
-    scores = evidence.pair_scores(t, a, matched, chosen[matched])
-
+    scores = pair_scores(t, a, matched, chosen[matched])
     columns = {
         "track_id": [track_ids[n] for n in matched],
         "artwork_id": [artwork_ids[n] for n in chosen[matched]],
         "split": [split] * len(matched),
         "score": scores,
         "bridge": [settings.bridge] * len(matched),
-        "margin": evidence.margins(candidates, matched, chosen[matched], scores),
-        "track_rank": looked.track_ranks[matched],
-        "artwork_rank": looked.artwork_ranks[matched],
-        "method": np.where(found.dense[matched], "dense", "sparse"),
+        "margin": evidence.margins(found.candidates, matched, chosen[matched], scores),
+        "track_rank": found.audit.track_ranks[matched],
+        "artwork_rank": found.audit.artwork_ranks[matched],
+        "method": np.where(found.listed[matched], "sparse", "dense"),
     }
     pairs = part_path(workspace, STAGE.name, part.name)
     write_parquet(pairs, "pair", _rows(columns))
@@ -123,36 +130,13 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
             for side, item, reason in unmatched
         ],
     )
-    chance = evidence.random_scores(t, a, recipe.seed)
-    plain = greedy(t, a, candidates, floor=settings.floor)
-    count = max(len(matched), 1)
-    extra = {
-        "tracks": len(track_ids),
-        "artworks": len(artwork_ids),
-        "matched": len(matched),
-        "dense": int(found.dense.sum()),
-        "total": float(scores.sum(dtype=np.float64)),
-        "mean": float(scores.sum(dtype=np.float64)) / count,
-        "bound": float(candidates.artwork_scores[matched, 0].mean()) if len(matched) else 0.0,
-        "random": float(chance.mean()),
-        "greedy": plain,
-        "weight": float(scores.sum(dtype=np.float64) - penalties[chosen[matched]].sum()),
-        "weight_bound": looked.bound,
-        "hubness": evidence.hubness(candidates, np.zeros(len(artwork_ids))),
-        "hubness_corrected": evidence.hubness(candidates, penalties),
-        "music_to_artwork": evidence.recalls(looked.track_ranks[matched]),
-        "artwork_to_music": evidence.recalls(looked.artwork_ranks[matched]),
-        "histograms": {
-            "matched": evidence.histogram(scores),
-            "random": evidence.histogram(chance),
-        },
-    }
+    extra = evidence.of_split(t, a, found, scores, seed=recipe.seed, uses=settings.artwork_uses)
     return PartOutput(len(matched), (pairs, spare), rejects, extra)
 
 
 def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
     """Merge the splits into pairs/pairs.parquet and pairs/unmatched.parquet."""
-    artworks, _, _ = split_catalogue(workspace, recipe)
+    artworks, tracks, _ = split_catalogue(workspace, recipe)
     there = {result.part.name for result in results}
     idle = [
         {"side": "artwork", "item_id": name, "split": split, "reason": "split-without-tracks"}
@@ -184,6 +168,8 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
         "overall": evidence.overall(list(splits.values())),
         "splits": splits,
         "scores": evidence.merge_histograms(histograms),
+        "style_genre": evidence.style_genre(pairs, artworks.rows, tracks.rows),
+        **evidence.most_and_least_certain(pairs),
     }
     return Finish(files, extra)
 
@@ -262,6 +248,13 @@ def _take(vectors: np.ndarray, ids: Sequence[str], wanted: Sequence[str], side: 
             f"The {side} {missing[0]} has no vector ({len(missing)} in all): run `artsound embed`."
         )
     return np.ascontiguousarray(vectors[[place[name] for name in wanted]], dtype=np.float32)
+
+
+def _whole_numbers(names: pa.ChunkedArray) -> np.ndarray:
+    """The painters as numbers; an unknown one ("") is nobody else's."""
+    known = [name or f" {n}" for n, name in enumerate(names.to_pylist())]
+    numbers: np.ndarray = np.unique(known, return_inverse=True)[1]
+    return numbers
 
 
 def _rows(columns: dict[str, Any]) -> list[dict[str, Any]]:

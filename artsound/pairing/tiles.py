@@ -59,3 +59,14 @@ def each_stripe(work: Callable[[Stripe], T], columns: int, threads: int = 0) -> 
         ThreadPoolExecutor(len(stripes)) as pool,
     ):
         return list(pool.map(work, stripes))
+
+
+def pair_scores(
+    tracks: np.ndarray, artworks: np.ndarray, some: np.ndarray, other: np.ndarray
+) -> np.ndarray:
+    """Dot products of tracks[some] with artworks[other], float32, in bounded memory."""
+    scores = np.empty(len(some), dtype=np.float32)
+    for at in range(0, len(some), 65_536):
+        part = slice(at, at + 65_536)
+        scores[part] = np.einsum("nd,nd->n", tracks[some[part]], artworks[other[part]])
+    return scores

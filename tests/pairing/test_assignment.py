@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
+
+from artsound.errors import BadData, BadUsage
+from artsound.pairing import assignment as assignment_module
+from artsound.pairing import sparse
+from artsound.pairing.assignment import assign, candidate_edges, greedy
+from artsound.pairing.audit import audit
+from artsound.pairing.candidates import find_candidates
+from artsound.pairing.matching import match
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def clustered(n_tracks: int, n_artworks: int, seed: int, width: int = 16):
+    """Two sides around the same centres in different proportions: hubs, and crowds."""
+    generator = np.random.default_rng(seed)
+    centres = generator.standard_normal((12, width))
+    sides = []
+    for count in (n_tracks, n_artworks):
+        share = generator.dirichlet(np.ones(12))
+        noise = 0.5 * generator.standard_normal((count, width))
+        sides.append(unit(centres[generator.choice(12, count, p=share)] + noise))
+    return sides[0], sides[1]
+
+
+def total(t: np.ndarray, a: np.ndarray, chosen: np.ndarray) -> float:
+    used = np.flatnonzero(chosen >= 0)
+    return float((t[used] * a[chosen[used]]).sum(dtype=np.float64))
+
+
+def optimum(scores: np.ndarray) -> float:
+    rows, columns = linear_sum_assignment(scores, maximize=True)
+    return float(scores[rows, columns].sum(dtype=np.float64))
+
+
+def assigned(t, a, count=8, **options):
+    edges = candidate_edges(find_candidates(t, a, count))
+    return assign(t, a, edges, **{"penalties": np.zeros(len(a)), **options})
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 14), st.integers(0, 6), st.integers(1, 6), st.integers(0, 10_000))
+def test_the_sparse_optimum_is_exact_and_its_prices_prove_it(rows, spare, degree, seed):
+    generator = np.random.default_rng(seed)
+    columns = rows + spare
+    dense = np.full((rows, columns), -(10**6))
+    lists = [
+        np.sort(generator.choice(columns, min(degree, columns), replace=False)) for _ in range(rows)
+    ]
+    indptr = np.cumsum([0, *map(len, lists)])
+    indices = np.concatenate(lists).astype(np.int64)
+    weights = generator.integers(-5, 20, len(indices))
+    for row in range(rows):
+        dense[row, lists[row]] = weights[indptr[row] : indptr[row + 1]]
+    aside = generator.integers(-40, 10, rows)
+    prices = np.zeros(columns, dtype=np.int64)
+    column_of = np.full(rows, sparse.FREE)
+    row_of = np.full(columns, sparse.FREE)
+    sparse.heaviest(indptr, indices, weights, aside, prices, column_of, row_of)
+
+    private = np.where(np.eye(rows, dtype=bool), aside, -(10**6))
+    best = optimum(np.hstack([dense, private]))
+    on = column_of >= 0
+    reached = dense[np.flatnonzero(on), column_of[on]].sum() + aside[~on].sum()
+    assert reached == best
+    assert (prices >= 0).all()
+    assert (prices[row_of == sparse.FREE] == 0).all()
+    offered = np.maximum((dense - prices).max(axis=1), aside)
+    assert offered.sum() + prices.sum() == best  # the dual is as large as the primal
+    assert (row_of[column_of[on]] == np.flatnonzero(on)).all()
+
+
+@pytest.mark.parametrize(("n_tracks", "n_artworks"), [(300, 330), (300, 300), (120, 900)])
+@pytest.mark.parametrize("penalised", [False, True])
+def test_matching_over_few_candidates_ends_at_the_optimum_over_all_pairs(
+    n_tracks, n_artworks, penalised
+):
+    t, a = clustered(n_tracks, n_artworks, seed=1)
+    found = match(t, a, count=6, neighbours=5 if penalised else 0, optimality=0.999999)
+    best = optimum((t @ a.T).astype(np.float64) - found.penalties)
+    assert found.weight == pytest.approx(best, rel=2e-6)
+    assert found.audit.bound == pytest.approx(best, rel=2e-6)
+    assert found.optimality >= 0.999999
+    assert len(set(found.assignment.artworks.tolist())) == n_tracks
+
+
+def test_every_track_is_matched_once_and_the_bound_holds_after_one_round():
+    t, a = clustered(700, 720, seed=2)
+    found = match(t, a, count=5, optimality=0.0)
+    chosen = found.assignment.artworks
+    assert (chosen >= 0).all()
+    assert len(set(chosen.tolist())) == 700
+    best = optimum((t @ a.T).astype(np.float64))
+    assert found.weight <= best + 1e-6 <= found.audit.bound + 1e-3
+    plain = greedy(t, a, found.edges)
+    assert len(set(plain.tolist())) == 700
+    assert total(t, a, plain) < found.weight
+
+
+def test_the_matching_is_no_worse_than_scipys_on_the_same_candidates():
+    from scipy.sparse import coo_array, hstack
+    from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+
+    t, a = clustered(600, 640, seed=3)
+    edges = candidate_edges(find_candidates(t, a, 10))
+    rows, columns = np.divmod(edges.keys, len(a))
+    graph = coo_array((edges.scores - 2.0, (rows, columns)), shape=(600, 640))
+    dummies = coo_array((np.full(600, -1000.0), (np.arange(600), np.arange(600))))
+    chosen = min_weight_full_bipartite_matching(hstack([graph, dummies]).tocsr(), maximize=True)[1]
+    chosen = np.where(chosen < 640, chosen, -1)
+    left, free = np.flatnonzero(chosen < 0), np.setdiff1d(np.arange(640), chosen)
+    some, other = linear_sum_assignment(t[left] @ a[free].T, maximize=True)
+    chosen[left[some]] = free[other]
+    ours = assign(t, a, edges, penalties=np.zeros(640)).artworks
+    assert total(t, a, ours) >= total(t, a, chosen) - 1e-4
+
+
+def test_ranks_are_those_of_all_pairs():
+    t, a = clustered(90, 130, seed=4)
+    chosen = assigned(t, a).artworks
+    chosen[:3] = -1
+    looked = audit(t, a, chosen, penalties=np.zeros(130), prices=np.zeros(130))
+    scores = t @ a.T
+    for track in range(90):
+        if chosen[track] < 0:
+            assert looked.track_ranks[track] == looked.artwork_ranks[track] == 0
+            continue
+        own = scores[track, chosen[track]] + 1e-6
+        assert looked.track_ranks[track] == 1 + (scores[track] > own).sum()
+        assert looked.artwork_ranks[track] == 1 + (scores[:, chosen[track]] > own).sum()
+
+
+def test_any_prices_give_a_bound_that_holds():
+    t, a = clustered(60, 70, seed=5)
+    best = optimum((t @ a.T).astype(np.float64))
+    chosen = assigned(t, a).artworks
+    for seed in range(5):
+        prices = np.random.default_rng(seed).random(70) * seed / 4
+        looked = audit(t, a, chosen, penalties=np.zeros(70), prices=prices)
+        assert looked.bound >= best - 1e-4
+
+
+def test_equal_scores_everywhere_still_match_every_track():
+    same = np.zeros((500, 2), dtype=np.float32)
+    same[:, 0] = 1
+    found = match(same[:450], same, count=5)
+    assert sorted(found.assignment.artworks.tolist())[0] >= 0
+    assert len(set(found.assignment.artworks.tolist())) == 450
+    assert found.weight == pytest.approx(450)
+    again = match(same[:450], same, count=5)
+    assert (again.assignment.artworks == found.assignment.artworks).all()
+
+
+def test_leftovers_are_closed_within_the_memory_allowed(monkeypatch):
+    same = np.ones((200, 1), dtype=np.float32)
+    monkeypatch.setattr(assignment_module, "DENSE_CELLS", 1000)
+    chosen = assigned(same, same, count=2).artworks
+    assert sorted(chosen.tolist()) == list(range(200))
+
+
+def test_a_floor_leaves_tracks_out_rather_than_pair_them_badly():
+    t, a = clustered(200, 210, seed=6)
+    chosen = assigned(t, a, floor=0.6).artworks
+    matched = np.flatnonzero(chosen >= 0)
+    scores = (t @ a.T).astype(np.float64)
+    assert 0 < len(matched) < 200
+    assert (scores[matched, chosen[matched]] >= 0.6 - 1e-6).all()
+    left, free = np.flatnonzero(chosen < 0), np.setdiff1d(np.arange(210), chosen)
+    assert (scores[np.ix_(left, free)] < 0.6 + 1e-6).all()
+    rows, columns = linear_sum_assignment(scores >= 0.6, maximize=True)
+    assert len(matched) >= 0.97 * (scores[rows, columns] >= 0.6).sum()
+    assert (assigned(t, a, floor=1.0).artworks == -1).all()
+
+
+def test_artworks_may_be_shared_up_to_a_cap():
+    t, a = clustered(300, 130, seed=7)
+    found = match(t, a, count=6, uses=3, optimality=0.999999)
+    times = np.bincount(found.assignment.artworks)
+    assert times.max() <= 3
+    best = optimum(np.tile((t @ a.T).astype(np.float64), (1, 3)))
+    assert found.weight == pytest.approx(best, rel=2e-6)
+    ranks = found.audit.artwork_ranks
+    scores = t @ a.T
+    track = int(np.flatnonzero(found.assignment.artworks == times.argmax())[-1])
+    own = scores[track, times.argmax()] + 1e-6
+    assert ranks[track] == 1 + (scores[:, times.argmax()] > own).sum()
+
+
+def test_no_painter_has_more_pairs_than_the_cap():
+    t, a = clustered(150, 400, seed=8)
+    painters = np.random.default_rng(0).integers(0, 25, 400)
+    free = assigned(t, a).artworks
+    assert np.bincount(painters[free]).max() > 8
+    capped = assigned(t, a, painters=painters, painter_uses=8).artworks
+    assert np.bincount(painters[capped]).max() <= 8
+    assert len(set(capped.tolist())) == 150
+    assert total(t, a, capped) > 0.9 * total(t, a, free)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "sentence"),
+    [
+        ({}, BadData, "30 tracks but artworks for only 20 .* raise pair.artwork_uses"),
+        ({"uses": 2, "painter_uses": 1}, BadUsage, r"painter_uses \(1\) is less than"),
+        ({"uses": 2, "painter_uses": 2}, BadData, "raise pair.painter_uses"),
+    ],
+)
+def test_too_few_artworks_are_told_with_a_way_out(options, error, sentence):
+    t, a = clustered(30, 20, seed=9)
+    with pytest.raises(error, match=sentence):
+        assigned(t, a, painters=np.zeros(20, dtype=np.int64), **options)
+
+
+def test_one_track_and_one_artwork_make_a_pair():
+    found = match(np.ones((1, 1), np.float32), np.ones((1, 1), np.float32), count=64, neighbours=10)
+    assert found.assignment.artworks.tolist() == [0]
+    assert found.audit.track_ranks.tolist() == found.audit.artwork_ranks.tolist() == [1]
+
+
+def test_the_same_vectors_give_the_same_pairs():
+    t, a = clustered(400, 420, seed=10)
+    first, second = (match(t, a, count=7, neighbours=5) for _ in range(2))
+    assert (first.assignment.artworks == second.assignment.artworks).all()
+    assert (first.assignment.prices == second.assignment.prices).all()
+    assert first.audit.bound == second.audit.bound

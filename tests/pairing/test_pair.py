@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pytest
+
+from artsound.encoders.base import load_embeddings, save_embeddings
+from artsound.errors import BadData
+from artsound.pairing import pair
+from artsound.pairing.bridge import bridge
+from artsound.recipe import Recipe, load_recipe
+from artsound.records import to_table
+from artsound.stage import StageReport, run_stage
+from artsound.storage import Workspace, read_parquet, sha256_file, write_parquet
+
+RECIPE = {"pair": {"csls": 5, "candidates": 8}}
+
+
+@pytest.fixture
+def workspace(built: Workspace, tmp_path: Path) -> Workspace:
+    """A copy of the built sample's catalogue and embeddings, not yet paired."""
+    for name in ("catalog", "embeddings"):
+        shutil.copytree(built.root / name, tmp_path / "out" / name)
+    shutil.copytree(built.parts / "embed", tmp_path / "out" / "parts" / "embed")
+    shutil.copytree(built.parts / "ingest", tmp_path / "out" / "parts" / "ingest")
+    return Workspace(tmp_path / "out")
+
+
+def paired(workspace: Workspace, recipe: Recipe) -> StageReport:
+    return run_stage(pair.STAGE, workspace, recipe)
+
+
+@pytest.fixture
+def recipe(built: Workspace) -> Recipe:
+    return load_recipe(built.recipe).replaced(**RECIPE)
+
+
+def test_every_track_gets_an_artwork_and_the_report_adds_up(workspace, recipe):
+    report = paired(workspace, recipe)
+    pairs = read_parquet(workspace.pairs / "pairs.parquet", "pair")
+    unmatched = read_parquet(workspace.pairs / "unmatched.parquet", "unmatched")
+    artworks, tracks, _ = pair.split_catalogue(workspace, recipe)
+    assert report.items_in == report.items_out == len(tracks.ids) == pairs.num_rows
+    assert sorted(pairs["track_id"].to_pylist()) == tracks.ids
+    assert len(set(pairs["artwork_id"].to_pylist())) == pairs.num_rows
+    assert sorted(pairs["artwork_id"].to_pylist() + unmatched["item_id"].to_pylist()) == (
+        sorted(artworks.ids)
+    )
+
+    told = report.extra
+    assert told["overall"]["matched"] == pairs.num_rows
+    assert told["overall"]["total"] == pytest.approx(pc.sum(pairs["score"]).as_py(), rel=1e-5)
+    assert told["overall"]["random"] < told["overall"]["mean"] <= told["overall"]["bound"] + 1e-6
+    assert told["overall"]["greedy"] <= told["overall"]["bound"]
+    assert told["overall"]["optimality"] >= recipe.pair.optimality
+    assert sum(told["scores"]["matched"]) == pairs.num_rows
+    assert len(told["scores"]["edges"]) == len(told["scores"]["matched"]) + 1
+    assert sum(cell["pairs"] for cell in told["style_genre"]) == pairs.num_rows
+    margins = [row["margin"] for row in told["most_certain"]]
+    assert margins == sorted(margins, reverse=True)
+    assert told["splits"]["train"]["music_to_artwork"]["r10"] > 0
+
+
+def test_matching_stays_inside_the_splits(workspace, recipe):
+    paired(workspace, recipe)
+    artworks, tracks, _ = pair.split_catalogue(workspace, recipe)
+    split_of = dict(zip(artworks.ids, artworks.splits, strict=True))
+    split_of_track = dict(zip(tracks.ids, tracks.splits, strict=True))
+    for row in read_parquet(workspace.pairs / "pairs.parquet", "pair").to_pylist():
+        assert row["split"] == split_of[row["artwork_id"]] == split_of_track[row["track_id"]]
+    painters = artworks.rows["painter_id"].to_pylist()
+    assert len(set(zip(painters, artworks.splits, strict=True))) == len(set(painters))
+
+
+def test_scores_ranks_and_margins_are_those_of_the_bridge(workspace, recipe):
+    paired(workspace, recipe)
+    artwork_ids, a, track_ids, t = bridge("affect", workspace, recipe)
+    artworks, _, _ = pair.split_catalogue(workspace, recipe)
+    split_of = dict(zip(artworks.ids, artworks.splits, strict=True))
+    for row in read_parquet(workspace.pairs / "pairs.parquet", "pair").to_pylist():
+        vector = t[track_ids.index(f"{row['track_id']:06d}")]
+        scores = {
+            name: float(vector @ a[n])
+            for n, name in enumerate(artwork_ids)
+            if split_of.get(name) == row["split"]
+        }
+        own = scores.pop(row["artwork_id"])
+        assert row["score"] == pytest.approx(own, abs=1e-5)
+        assert row["margin"] == pytest.approx(own - max(scores.values()), abs=1e-5)
+        assert row["track_rank"] == 1 + sum(score > own + 1e-6 for score in scores.values())
+        assert row["bridge"] == "affect"
+
+
+def test_pairing_again_does_nothing_and_pairing_anew_gives_the_same_bytes(workspace, recipe):
+    first = paired(workspace, recipe)
+    again = paired(workspace, recipe)
+    assert again.parts_skipped == again.parts
+    shutil.rmtree(workspace.parts / "pair")
+    anew = paired(workspace, recipe)
+    assert anew.parts_skipped == 0
+    assert anew.files == first.files == again.files
+
+
+def test_other_vectors_are_paired_anew(workspace, recipe):
+    paired(workspace, recipe)
+    ids, vectors = load_embeddings(workspace, "affect", "tracks")
+    save_embeddings(workspace, "affect", "tracks", "other", ids, vectors[::-1].copy())
+    assert paired(workspace, recipe).parts_skipped == 0
+
+
+def test_a_floor_rejects_tracks_with_a_reason(workspace, recipe):
+    before = sha256_file(workspace.catalog / "tracks.parquet")
+    report = paired(workspace, recipe.replaced(pair={"floor": 0.97}))
+    assert 0 < report.filtered < report.items_in
+    unmatched = read_parquet(workspace.pairs / "unmatched.parquet", "unmatched").to_pylist()
+    reasons = Counter(row["reason"] for row in unmatched if row["side"] == "track")
+    assert reasons == {"below-floor": report.filtered}
+    scores = read_parquet(workspace.pairs / "pairs.parquet", "pair")["score"]
+    assert pc.min(scores).as_py() >= 0.97 - 1e-6
+    assert sha256_file(workspace.catalog / "tracks.parquet") == before
+
+
+def test_a_floor_that_nothing_reaches_leaves_no_pair(workspace, recipe):
+    report = paired(workspace, recipe.replaced(pair={"floor": 1.0}))
+    assert report.items_out == 0
+    assert read_parquet(workspace.pairs / "pairs.parquet", "pair").num_rows == 0
+
+
+def test_fewer_artworks_than_tracks_names_the_split_and_the_ways_out(workspace, recipe):
+    path = workspace.catalog / "artworks.parquet"
+    artworks = read_parquet(path, "artwork")
+    write_parquet(path, "artwork", artworks.take(list(range(0, artworks.num_rows, 8))))
+    told = r"train split has \d+ tracks but only \d+ artworks: .* raise pair.artwork_uses"
+    with pytest.raises(BadData, match=told):
+        paired(workspace, recipe)
+    report = paired(workspace, recipe.replaced(pair={"artwork_uses": 30}))
+    assert report.items_out == report.items_in
+
+
+def test_no_track_at_all_is_told(workspace, recipe):
+    path = workspace.catalog / "tracks.parquet"
+    write_parquet(path, "track", to_table("track", []))
+    with pytest.raises(BadData, match=r"tracks.parquet has no usable track"):
+        paired(workspace, recipe)
+
+
+def test_items_without_vectors_are_told(workspace, recipe):
+    ids, vectors = load_embeddings(workspace, "affect", "artworks")
+    save_embeddings(workspace, "affect", "artworks", "x", ids[1:], vectors[1:].copy())
+    with pytest.raises(BadData, match=f"{ids[0]} has no vector .*artsound embed"):
+        paired(workspace, recipe)
+
+
+def test_a_split_without_tracks_keeps_its_artworks_apart(workspace, recipe):
+    path = workspace.catalog / "tracks.parquet"
+    tracks = read_parquet(path, "track")
+    write_parquet(path, "track", tracks.filter(pc.equal(tracks["split"], "train")))
+    report = paired(workspace, recipe)
+    assert set(report.extra["splits"]) == {"train"}
+    unmatched = read_parquet(workspace.pairs / "unmatched.parquet", "unmatched").to_pylist()
+    idle = {row["split"] for row in unmatched if row["reason"] == "split-without-tracks"}
+    assert idle == {"val", "test"}
