@@ -14,7 +14,6 @@ import html
 import io
 import re
 from collections.abc import Callable, Mapping
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +43,9 @@ _TEXTS = {
     "license": "track.license",
 }
 _RAW = {"track_url": "source_url", "license_url": "license_url", "license_title": "raw_license"}
+_TAG = re.compile(r"<[a-zA-Z/!][^<>]*>")
+_BREAK = re.compile(r"</?(?:br|div|li|p|tr)\b[^<>]*>", re.IGNORECASE)
+_LONGEST_TEXT = 10_000  # characters of one cell; parsing takes up to the square of this
 _WHOLE = re.compile(r"\d{1,9}")
 _EARLIEST_YEAR = 1860  # the first recording of sound
 _ITEM = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^,\[\]'"]+)""")
@@ -100,31 +102,16 @@ def parse_list(text: str) -> list[str]:
     """
     if text in ("", "[]"):
         return []
+    text = text[:_LONGEST_TEXT]
     found = (match[1] or match[2] or match[3] or "" for match in _ITEM.finditer(text))
     items = (re.sub(r"\\(.)", r"\1", item).strip() for item in found)
     return [clean_text(item) for item in items if item]
 
 
-class _TextOnly(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.words: list[str] = []
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-    def handle_starttag(self, tag: str, _attrs: list[tuple[str, str | None]]) -> None:
-        if tag in ("br", "p", "div", "li", "tr"):
-            self.words.append(" ")
-
-
 def clean_text(text: str) -> str:
     """`text` without HTML tags and entities, white space collapsed; `a < b` stays as it is."""
-    if "<" in text:
-        parser = _TextOnly()
-        parser.feed(text)
-        parser.close()
-        text = "".join(parser.words)
+    text = _BREAK.sub(" ", text[:_LONGEST_TEXT])
+    text = _TAG.sub("", text)
     for _ in range(2):  # some fields were escaped twice ("&amp;amp;")
         text = html.unescape(text) if "&" in text else text
     return " ".join(text.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import polars as pl
@@ -144,6 +145,15 @@ def test_lists_printed_by_python_come_back(items: list[str]) -> None:
 def test_cleaning_leaves_one_line_and_never_fails(text: str) -> None:
     assert "\n" not in clean_text(text)
     assert parse_list(text) is not None
+
+
+@pytest.mark.parametrize("seed", ["<![", "'\\'", "<!--", "&amp;", "<a ", "[[", '"'])
+def test_a_cell_of_a_megabyte_takes_no_longer_than_a_short_one(seed: str) -> None:
+    cell = seed * (1_000_000 // len(seed))
+    started = time.process_time()
+    clean_text(cell)
+    parse_list(cell)
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import csv
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ GENRES = (
 )
 
 
+@cache
 def picture(seed: int = 0, size: tuple[int, int] = (160, 140), kind: str = "JPEG") -> bytes:
     """A picture file that no other seed gives."""
     rng = np.random.default_rng(seed)
@@ -36,6 +38,7 @@ def picture(seed: int = 0, size: tuple[int, int] = (160, 140), kind: str = "JPEG
     return file.getvalue()
 
 
+@cache
 def clip(seed: int = 0, seconds: float = 11.0) -> bytes:
     """An MP3 file of noise and tones that no other seed gives."""
     rng = np.random.default_rng(seed)
