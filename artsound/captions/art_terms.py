@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-# Style label -> the adjective that stands before a genre ("an Impressionist landscape").
+# Style label -> the adjective that stands before a genre ("an Impressionist landscape"). A style
+# that makes no adjective is not listed: it becomes "a landscape in the action painting style".
 STYLES: Mapping[str, str] = {
     "abstract art": "abstract",
     "abstract expressionism": "Abstract Expressionist",
     "academicism": "academic",
-    "action painting": "Action Painting",
     "analytical cubism": "Analytical Cubist",
     "art brut": "Art Brut",
     "art deco": "Art Deco",

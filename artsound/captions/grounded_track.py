@@ -39,7 +39,7 @@ PLANS: tuple[str, ...] = (
     "{A_moody}[ in {key}][ at {tempo}]: {f1} and {f2}[, with {f3}].",
     "In {key}, this {track}[ at {tempo}] pairs {f1} with {f2}; the mood is {mood}.",
     "The music is {a_moody}[ in {key}][ at {tempo}], with {traits}.",
-    "{A_track} with {tempo} and {traits}[; its key is {key}], {mood} in mood.",
+    "{A_track} with {tempo}, {f1} and {f2}; the mood is {mood}[ and the key {key}].",
     "Here is {a_track}[ in {key}] whose mood is {mood}[ and whose pace is {pace}], with {traits}.",
     "{A_track} tagged for {instruments}[, in {key}], with {traits}; the mood is {mood}.",
     "{A_moody}[ with touches of {also}], marked by {traits}[; it moves at {tempo}].",

@@ -86,9 +86,9 @@ def word_set(words: str) -> frozenset[str]:
 
 _SMALL_WORDS = word_set(
     """
-    a after aka al am an and as at au aux by da das de del della den der des di du e el en et for
+    a after aka al am an and as at au aux by da das de del della den der des di du el en et for
     from il im in into la las le les lo los near of on or over par the to und under van von with
-    y zum zur
+    zum zur
     """
 )
 

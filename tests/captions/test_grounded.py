@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 from caption_records import artwork, artwork_descriptors, track, track_descriptors
@@ -11,9 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artsound.captions import grounded_artwork, grounded_track
+from artsound.captions.base import Item
+from artsound.captions.grounded import Grounded, describe
 from artsound.captions.grounded_artwork import describe_artwork
 from artsound.captions.grounded_track import describe_track
 from artsound.records import json_schema
+from artsound.storage import digest
 
 HOSTILE = (
     "",
@@ -165,3 +169,15 @@ def test_a_track_is_described_without_its_artist_title_or_album() -> None:
     for number in range(60):
         record = track(track_id=number, title="Zebra", artist="Quagga", album="Okapi")
         assert not re.search("Zebra|Quagga|Okapi", describe_track(record, track_descriptors()))
+
+
+def test_sentences_change_only_with_the_captioners_version() -> None:
+    captions = [
+        describe(Item("track", f"{n:06d}", track(track_id=n), track_descriptors(), Path()))
+        for n in range(100)
+    ] + [
+        describe(Item("artwork", f"{n}", artwork(artwork_id=f"{n}"), artwork_descriptors(), Path()))
+        for n in range(100)
+    ]
+    # When this fails on purpose, raise Grounded.version and write the new digest here.
+    assert (Grounded.version, digest(captions)[:16]) == ("2", "ca9f7f0cb4b34481")

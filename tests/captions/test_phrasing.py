@@ -85,6 +85,7 @@ def test_a_name_is_used_clean_or_not_at_all(raw: str, expected: str) -> None:
         ("Paysage le bec de l'aigle", "Paysage le Bec de l'Aigle"),
         ("Self-portrait as a saint", "Self-Portrait as a Saint"),
         ("The Card players", "The Card players"),
+        ("Portrait of e i molchanova", "Portrait of E I Molchanova"),
         ("nude", "Nude"),
     ],
 )
