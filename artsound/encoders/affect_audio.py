@@ -15,6 +15,7 @@ SAMPLE_RATE = 22_050
 
 _FRAME = 2048
 _HOP = 512
+_SHORTEST = _FRAME + 7 * _HOP  # 0.26 s: what is shorter is padded
 _RATE = SAMPLE_RATE / _HOP  # frames per second
 _FLOOR = 1e-10  # power, -100 dBFS
 _RANGE = 80.0  # dB below the clip's loudest band in which changes still count
@@ -42,8 +43,8 @@ def describe_audio(mono: np.ndarray, sample_rate: int = SAMPLE_RATE) -> dict[str
     if mono.ndim != 1 or sample_rate != SAMPLE_RATE:
         raise ValueError(f"sound is measured as mono [n] at {SAMPLE_RATE} Hz")
     mono = np.nan_to_num(mono.astype(np.float32, copy=False))
-    if len(mono) < _FRAME:
-        mono = np.pad(mono, (0, _FRAME - len(mono)))
+    if len(mono) < _SHORTEST:
+        mono = np.pad(mono, (0, _SHORTEST - len(mono)))
     power = _power_spectrogram(mono)
     bands = power @ _mel_bands()
     level = _decibels(bands, _RANGE)
@@ -138,11 +139,9 @@ def _timbre(mono: np.ndarray, power: np.ndarray) -> dict[str, float]:
 
 
 def _percussiveness(bands: np.ndarray) -> float:
-    """Percussive over all energy, by medians along time (0.4 s) and over frequency."""
+    """Percussive over all energy, by medians along time (0.8 s) and over nine bands."""
     amplitude = np.sqrt(bands[: len(bands) // 2 * 2].reshape(len(bands) // 2, 2, -1).mean(axis=1))
-    if len(amplitude) < 2:
-        return 0.0
-    harmonic = ndimage.median_filter(amplitude, (9, 1))
+    harmonic = ndimage.median_filter(amplitude, (17, 1))
     percussive = ndimage.median_filter(amplitude, (1, 9))
     share = percussive**2 / np.maximum(percussive**2 + harmonic**2, _FLOOR)
     power = amplitude**2

@@ -10,8 +10,10 @@ _PREFERRED = (120.0, 1.3)  # BPM, octaves
 _COMPRESSION = 0.35  # of power, between loudness and amplitude: accents matter, ornaments less
 # Kick drums and basses mark the beat, snares and chords share in it, cymbals divide it.
 _REGISTERS = ((0.0, 200.0, 1.5), (200.0, 1500.0, 1.0), (1500.0, 20_000.0, 0.3))  # Hz, Hz, weight
-_CARRIERS = ((1, 0.4), (2, 0.15), (3, 0.3), (4, 0.15))  # beats, weight
-_HALF_BEAT = 0.5
+# Beats whose return speaks for a tempo (the bar of four most, next to the beat itself), and parts
+# of a beat whose return speaks for a faster one.
+_CARRIERS = ((1, 0.4), (2, 0.1), (3, 0.1), (4, 0.4))  # beats, weight
+_HALF, _THIRD = 0.3, 0.35
 _LEAST_ONSET = 0.25  # dB
 
 
@@ -35,9 +37,9 @@ def onset_rate(onset: np.ndarray, frame_rate: float) -> float:
 def pulse(bands: np.ndarray, centres: np.ndarray, frame_rate: float) -> tuple[float, float]:
     """(tempo in beats per minute, pulse clarity 0..1) from band powers [frames, bands].
 
-    The tempo is the beat whose multiples carry the autocorrelation of the accents, less what the
-    half-beat carries, under a log-normal preference around 120 BPM (Parncutt, Music Percept. 11,
-    1994; Ellis, J. New Music Res. 36, 2007). Pulse clarity is the autocorrelation at the beat
+    The tempo is the beat whose multiples carry the autocorrelation of the accents, less what its
+    half and thirds carry, under a log-normal preference around 120 BPM (Parncutt, Music Percept.
+    11, 1994; Ellis, J. New Music Res. 36, 2007). Pulse clarity is the autocorrelation at the beat
     (Lartillot et al., ISMIR 2008). ``centres``: the bands' frequencies, Hz. Without any accents:
     (120, 0).
     """
@@ -50,10 +52,11 @@ def pulse(bands: np.ndarray, centres: np.ndarray, frame_rate: float) -> tuple[fl
     def at(beats: float) -> np.ndarray:
         return np.interp(beats * lags, np.arange(len(correlation)), correlation)
 
-    # Odd multiples tell a beat from its double tempo, the half-beat tells it from its half.
     carried = np.sum([weight * at(beats) for beats, weight in _CARRIERS], axis=0)
     preference = np.exp(-0.5 * (np.log2(tempi / _PREFERRED[0]) / _PREFERRED[1]) ** 2)
-    score = (carried - _HALF_BEAT * np.maximum(at(0.5), 0.0) + 0.5) * preference
+    divided = _HALF * np.maximum(at(1 / 2), 0.0)
+    divided += _THIRD * np.maximum(np.maximum(at(1 / 3), at(2 / 3)), 0.0)
+    score = (carried - divided + 0.5) * preference
     best = int(score.argmax())
     # The fourth beat's lag is four times better resolved.
     near = np.abs(np.log2(tempi / tempi[best])) < 0.04

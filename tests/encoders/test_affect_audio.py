@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic import PATTERNS, RATE, cadence, drums
+
+from artsound.encoders.affect import describe_audio
+from artsound.encoders.affect_tonal import KEYS
+from artsound.records import check_table, to_table
+
+
+def noise(seconds: float, level: float = 0.1, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (level * rng.standard_normal(int(seconds * RATE))).astype(np.float32)
+
+
+def tone(frequency: float, seconds: float = 6.0, level: float = 0.3) -> np.ndarray:
+    t = np.arange(int(seconds * RATE)) / RATE
+    return (level * np.sin(2 * np.pi * frequency * t)).astype(np.float32)
+
+
+def fulfils_schema(values: dict[str, Any]) -> None:
+    check_table("track_descriptors", to_table("track_descriptors", [{"track_id": 1, **values}]))
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("tempo", range(60, 181, 15))
+def test_the_tempo_of_a_clear_beat_is_right(pattern: str, tempo: int):
+    if pattern != "clicks" and tempo > 165:
+        pytest.skip("a fast drum pattern is as well heard at half its tempo")
+    found = describe_audio(drums(pattern, tempo))
+    assert found["tempo"] == pytest.approx(tempo, rel=0.03)
+    assert found["pulse_clarity"] > 0.5
+
+
+@pytest.mark.parametrize("mode", ["major", "minor"])
+@pytest.mark.parametrize("tonic", range(12))
+def test_the_key_of_a_cadence_is_right_even_when_out_of_tune(tonic: int, mode: str):
+    found = describe_audio(cadence(tonic, mode, detune=0.2 * (tonic % 3 - 1)))
+    assert (found["key"], found["mode"]) == (KEYS[tonic], mode)
+    assert (found["majorness"] > 0) == (mode == "major")
+    assert found["key_clarity"] > 0.7
+
+
+def test_levels_are_in_decibels_of_full_scale():
+    quiet, loud = describe_audio(tone(440, level=0.01)), describe_audio(tone(440, level=1.0))
+    assert loud["loudness"] == pytest.approx(-3.01, abs=0.1)
+    assert loud["loudness"] - quiet["loudness"] == pytest.approx(40, abs=0.1)
+    assert loud["dynamic_range"] < 1
+
+
+def test_a_crescendo_rises_by_what_it_rises():
+    sound = noise(10.0) * (10 ** np.linspace(-1.5, 0, 10 * RATE)).astype(np.float32)
+    found = describe_audio(sound)
+    assert found["loudness_slope"] == pytest.approx(30, abs=3)
+    assert found["dynamic_range"] > 20
+
+
+def test_timbre_tells_high_from_low_and_tone_from_noise():
+    low, high, hiss = (describe_audio(x) for x in (tone(110), tone(3520), noise(6.0)))
+    assert low["centroid"] < 400
+    assert high["centroid"] > 3000
+    assert low["bass"] > 0.95
+    assert high["bass"] < 0.05
+    assert high["pitch_height"] - low["pitch_height"] == pytest.approx(5, abs=0.3)
+    assert hiss["flatness"] > 0.4
+    assert low["flatness"] < 0.05
+    assert hiss["zero_crossings"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_semitone_is_rougher_than_a_fifth():
+    semitone = describe_audio(tone(262) + tone(277.6))
+    fifth = describe_audio(tone(262) + tone(393))
+    assert semitone["roughness"] > 3 * fifth["roughness"]
+
+
+def test_drums_are_percussive_and_chords_are_not():
+    assert describe_audio(drums("rock", 110))["percussiveness"] > 0.8
+    assert describe_audio(cadence(0, "major"))["percussiveness"] < 0.6
+
+
+def test_onsets_are_counted():
+    rate = describe_audio(drums("clicks", 120))["onset_rate"]
+    assert rate == pytest.approx(2.0, abs=0.3)
+
+
+def test_measures_other_than_level_do_not_depend_on_the_level():
+    sound = drums("rock", 100) + cadence(2, "minor").repeat(3)[: 16 * RATE]
+    one, other = describe_audio(sound), describe_audio(0.25 * sound)
+    for name in set(one) - {"loudness", "key", "mode"}:
+        assert other[name] == pytest.approx(one[name], rel=0.02, abs=0.02), name
+
+
+def test_silence_and_the_shortest_clip_fulfil_the_schema():
+    for samples in (0, 1, 100, 3 * RATE):
+        fulfils_schema(describe_audio(np.zeros(samples, np.float32)))
+    fulfils_schema(describe_audio(np.full(2 * RATE, 0.5, np.float32)))
+
+
+@given(st.integers(1, 3 * RATE), st.floats(1e-6, 10), st.sampled_from(["noise", "tone", "impulse"]))
+@settings(max_examples=25, deadline=None)
+def test_any_sound_fulfils_the_schema(samples: int, level: float, kind: str):
+    sound = np.zeros(samples, np.float32)
+    if kind == "noise":
+        sound = noise(samples / RATE + 1)[:samples]
+    elif kind == "tone":
+        sound = tone(200, samples / RATE + 1)[:samples]
+    else:
+        sound[samples // 2] = 1.0
+    fulfils_schema(describe_audio(sound * np.float32(level)))
+
+
+def test_the_same_sound_gives_the_same_numbers():
+    sound = drums("rock", 100)
+    assert describe_audio(sound) == describe_audio(sound.copy())
+
+
+def test_another_rate_or_shape_is_refused():
+    with pytest.raises(ValueError, match="22050"):
+        describe_audio(np.zeros(1000, np.float32), 44_100)
+    with pytest.raises(ValueError, match="mono"):
+        describe_audio(np.zeros((1000, 2), np.float32))
+
+
+def test_thirty_seconds_are_measured_in_a_fraction_of_a_second():
+    sound = noise(30.0)
+    describe_audio(sound)
+    started = time.process_time()
+    describe_audio(sound)
+    assert time.process_time() - started < 0.6  # 45 ms on an idle core
