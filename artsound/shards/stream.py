@@ -18,7 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -38,9 +38,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Sample = dict[str, Any]
-Turn = tuple[int, int, bool]  # epoch, position, whether it is the last of its batch
+Orders = Callable[[int], order.Integers]
 _ANNOUNCED = 256  # samples whose shards are asked for in advance
 _SUBSTITUTES = 64  # samples tried in the place of a damaged one before giving up
+
+
+class Turn(NamedTuple):
+    """One sample to come: its place in the order, its number, and whether it ends a batch."""
+
+    epoch: int
+    position: int
+    number: int
+    last: bool
 
 
 @dataclass(frozen=True)
@@ -182,6 +191,12 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
             **(identity if options.shuffle else {}),
         }
 
+    def keys(self) -> Iterator[str]:
+        """The keys that an iteration from here gives this rank, in order; nothing is read."""
+        start = self._place(self.taken)
+        for turn in self._turns(start, 0, 1, lru_cache(maxsize=1)(self._order)):
+            yield str(self.pointers.keys[turn.number])
+
     def _order(self, epoch: int) -> order.Integers:
         options = self.options
         if not options.shuffle:
@@ -194,40 +209,31 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
             window=options.window,
         )
 
+    def _turns(
+        self, start: order.Place, worker: int, workers: int, orders: Orders
+    ) -> Iterator[Turn]:
+        """What this worker will do, sample by sample."""
+        options = self.options
+        for epoch, positions in order.walk(
+            start, len(self.pointers), rank=options.rank, ranks=options.ranks,
+            worker=worker, workers=workers, batch=self._batch,
+        ):  # fmt: skip
+            if epoch > start.epoch and not options.repeat:
+                return
+            numbers = orders(epoch)[positions].tolist()
+            for position, number in zip(positions.tolist(), numbers, strict=True):
+                yield Turn(epoch, position, number, last=position == positions[-1])
+
     def _batches(self, worker: int, workers: int) -> Iterator[list[Sample]]:
         """The batches that this worker makes, as lists of finished samples."""
-        options, first = self.options, self.start.epoch
         orders = lru_cache(maxsize=2)(self._order)
         reader = self._reader()
-
-        def turns() -> Iterator[Turn]:
-            for epoch, positions in order.walk(
-                self.start, len(self.pointers), rank=options.rank, ranks=options.ranks,
-                worker=worker, workers=workers, batch=self._batch,
-            ):  # fmt: skip
-                if epoch > first and not options.repeat:
-                    return
-                for position in positions.tolist():
-                    yield epoch, position, position == positions[-1]
-
-        def number(turn: Turn) -> int:
-            return int(orders(turn[0])[turn[1]])
-
-        def fetch(turn: Turn) -> Sample | BadData:
-            try:
-                return reader.read(number(turn))
-            except BadData as error:
-                return error
-
-        def announce(turn: Turn) -> None:
-            reader.announce(number(turn))
-
+        turns = self._turns(self.start, worker, workers, orders)
         batch: list[Sample] = []
         try:
-            for turn, raw in self._fetched(_ahead_of(turns(), announce), fetch):
-                epoch, position, last = turn
-                batch.append(self._good(reader, raw, orders(epoch), epoch, position))
-                if last:
+            for turn, raw in self._fetched(_announced(turns, reader), reader):
+                batch.append(self._good(reader, raw, orders(turn.epoch), turn))
+                if turn.last:
                     yield batch
                     batch = []
         finally:
@@ -239,14 +245,18 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
         return Reader(self.store, self.pointers, cache, options.dense)
 
     def _fetched(
-        self,
-        turns: Iterable[Turn],
-        fetch: Callable[[Turn], Sample | BadData],
+        self, turns: Iterable[Turn], reader: Reader
     ) -> Iterator[tuple[Turn, Sample | BadData]]:
         """Each turn with its sample as read; over a network, `ahead` turns in advance."""
+
+        def fetch(turn: Turn) -> Sample | BadData:
+            try:
+                return reader.read(turn.number)
+            except BadData as error:
+                return error
+
         if self.store.is_local:
-            for turn in turns:
-                yield turn, fetch(turn)
+            yield from ((turn, fetch(turn)) for turn in turns)
             return
         waiting: deque[tuple[Turn, Future[Sample | BadData]]] = deque()
         with ThreadPoolExecutor(self.options.threads) as pool:
@@ -263,26 +273,20 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _good(
-        self,
-        reader: Reader,
-        raw: Sample | BadData,
-        numbers: order.Integers,
-        epoch: int,
-        position: int,
+        self, reader: Reader, raw: Sample | BadData, numbers: order.Integers, turn: Turn
     ) -> Sample:
-        """The finished sample of a position, or of the next one that is not damaged."""
-        for step in range(_SUBSTITUTES):
-            place = (position + step) % len(numbers)
+        """The finished sample of a turn, or of the next in the order that is not damaged."""
+        for step in range(1, _SUBSTITUTES + 1):
             try:
                 if isinstance(raw, BadData):
                     raise raw
-                return self._decoded(raw, epoch)
+                return self._decoded(raw, turn.epoch)
             except BadData as error:
                 if self.options.on_error == "raise":
                     raise
                 log.warning("Skipped a damaged sample: %s", error)
             try:
-                raw = reader.read(int(numbers[(place + 1) % len(numbers)]))
+                raw = reader.read(int(numbers[(turn.position + step) % len(numbers)]))
             except BadData as error:
                 raw = error
         raise BadData(
@@ -363,11 +367,11 @@ def collate(samples: list[Sample]) -> dict[str, Any]:
     return batch
 
 
-def _ahead_of(turns: Iterable[Turn], announce: Callable[[Turn], None]) -> Iterator[Turn]:
-    """The turns, each announced well before it comes."""
+def _announced(turns: Iterable[Turn], reader: Reader) -> Iterator[Turn]:
+    """The turns, each announced to the reader well before it comes."""
     waiting: deque[Turn] = deque()
     for turn in turns:
-        announce(turn)
+        reader.announce(turn.number)
         waiting.append(turn)
         if len(waiting) > _ANNOUNCED:
             yield waiting.popleft()

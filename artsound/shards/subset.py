@@ -74,7 +74,7 @@ def write_subset(
     if not len(data):
         raise BadUsage(f"No sample is left of {shards}: loosen the conditions.")
     if out.suffix == ".npy":
-        _write_ids(data, out)
+        write_ids(data, out)
     elif out.suffix == ".parquet":
         write_view(data, out)
     else:
@@ -171,7 +171,7 @@ def _moved(rows: pl.DataFrame, shard: str, placed: Sequence[Placed]) -> pl.DataF
     return rows.with_columns(pl.lit(shard).alias("shard"), *changed)
 
 
-def _write_ids(data: Dataset, path: Path) -> None:
+def write_ids(data: Dataset, path: Path) -> None:
     column = "track_id" if "track_id" in data.frame.columns else "key"
     buffer = io.BytesIO()
     np.save(buffer, np.sort(data.frame[column].to_numpy()), allow_pickle=False)

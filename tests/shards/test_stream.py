@@ -36,6 +36,14 @@ def test_a_stream_gives_every_sample_once_in_an_order_of_its_own(data: Dataset) 
     assert [s["key"] for s in data.stream(shuffle=False)] == data.frame["key"].to_list()
 
 
+def test_the_keys_to_come_are_told_without_reading(data: Dataset) -> None:
+    stream = data.stream(seed=3, rank=1, ranks=2)
+    told = list(stream.keys())
+    assert told == [sample["key"] for sample in stream]
+    assert list(stream.keys()) == [sample["key"] for sample in stream]
+    assert told != list(stream.keys())
+
+
 def test_raw_samples_hold_the_bytes_in_the_shard(data: Dataset) -> None:
     found = {sample["key"]: sample for sample in data.stream()}
     for position in range(len(data)):

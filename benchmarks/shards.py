@@ -1,0 +1,352 @@
+"""How fast shards are written, read, streamed, opened and resumed, against peers in the same run.
+
+    python benchmarks/shards.py [--folder DIR] [--samples 512] [--only write read decode …]
+
+Writes samples of about FMA's and ArtGraph's sizes (0.2 MB of picture, 0.5 MB of sound) with this
+project's writer, with webdataset.ShardWriter and as plain bytes; reads them raw and decoded with
+both; opens, filters and resumes an index of 105,884 rows; and streams a random 1% over HTTP.
+Everything is read from a warm page cache, each figure is the best of several. A line of the table
+says what was measured, the figure, and the limit it is held to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import http.server
+import io
+import json
+import os
+import re
+import shutil
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import webdataset
+from PIL import Image
+
+import artsound
+from artsound.records import arrow_schema, to_table
+from artsound.shards.decode import Decode, decode
+from artsound.shards.index import index_rows, write_index
+from artsound.shards.write import Shard, sample_json, write_shard
+from artsound.storage import sha256_bytes
+
+ROWS = 105_884
+PER_SHARD = 128
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
+    parser.add_argument("--memory", type=Path, default=Path("/dev/shm"), help="a tmpfs")
+    parser.add_argument("--samples", type=int, default=512)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=["write", "read", "decode", "index", "http"])
+    options = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        disk, memory = (
+            Path(stack.enter_context(tempfile.TemporaryDirectory(dir=place)))
+            for place in (options.folder, options.memory)
+        )
+        samples = make_samples(options.samples)
+        if "write" in options.only:
+            measure_writing(disk, memory, samples, options.repeats)
+        write_ours(disk / "shards", samples)
+        if "read" in options.only:
+            measure_reading(disk / "shards", options.repeats)
+        if "decode" in options.only:
+            measure_decoding(disk / "shards", options.repeats)
+        if "index" in options.only:
+            measure_index(disk, options.repeats)
+        if "http" in options.only:
+            measure_http(disk / "shards")
+
+
+def show(what: str, value: str, limit: str = "") -> None:
+    print(f"{what:<58} {value:>16}   {limit}")
+
+
+def best(run: Callable[[], Any], repeats: int) -> float:
+    """The shortest of several times, in seconds."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def make_samples(count: int) -> list[dict[str, bytes]]:
+    """Members of samples: eight pictures and clips, each made unlike the others by its tail."""
+    rng = np.random.default_rng(0)
+    pictures, clips = [], []
+    for number in range(8):
+        small = rng.integers(0, 255, (96, 128, 3), dtype=np.uint8)
+        image = Image.fromarray(small).resize((1024, 768), Image.Resampling.BICUBIC)
+        out = io.BytesIO()
+        image.save(out, "JPEG", quality=90)
+        pictures.append(out.getvalue())
+        at = np.arange(30 * 44_100) / 44_100
+        tone = np.stack([np.sin(2 * np.pi * f * at) for f in (220 + number, 330 + number)], 1)
+        out = io.BytesIO()
+        noise = rng.normal(0, 0.05, tone.shape)
+        soundfile.write(
+            out, 0.3 * tone + noise, 44_100, format="MP3", compression_level=0.6,
+            bitrate_mode="CONSTANT",
+        )  # fmt: skip
+        clips.append(out.getvalue())
+    samples = []
+    for number in range(count):
+        picture, clip = pictures[number % 8], clips[number % 8]
+        samples.append({"jpg": picture, "mp3": clip, "json": sample_json(fields(number))})
+    size = statistics.mean(sum(map(len, sample.values())) for sample in samples)
+    show("samples, mean bytes of each", f"{count} × {size / 1e6:.2f} MB")
+    return samples
+
+
+def fields(number: int) -> dict[str, Any]:
+    """All fields of a sample, with made-up text of the usual length."""
+    row: dict[str, Any] = {}
+    for field in arrow_schema("sample"):
+        kind = str(field.type)
+        row[field.name] = ["a tag"] * 3 if kind.startswith("list") else {
+            "string": f"some text {number}", "bool": True, "float": 0.5, "double": 30.0,
+        }.get(kind, number)  # fmt: skip
+    digest = sha256_bytes(str(number).encode())
+    return row | {
+        "key": f"{number:06d}", "split": "train", "track_cluster": f"{number:06d}",
+        "artwork_source": "sample", "track_source": "sample", "year": 1500 + number % 500,
+        "score": round(number * 7919 % 10_000 / 10_000, 4), "style": f"style {number % 32}",
+        "artwork_caption": f"A picture with many words in its caption, number {number}. " * 3,
+        "music_caption": f"A piece of music that is told in many words, number {number}. " * 3,
+        "image_sha256": digest, "image_original_sha256": digest, "audio_sha256": digest,
+    }  # fmt: skip
+
+
+def shards_of(samples: list[dict[str, bytes]]) -> Iterator[tuple[str, list[tuple[str, dict]]]]:
+    for number, start in enumerate(range(0, len(samples), PER_SHARD)):
+        some = samples[start : start + PER_SHARD]
+        keyed = [(f"{start + at:06d}", sample) for at, sample in enumerate(some)]
+        yield f"artsound-train-{number:06d}.tar", keyed
+
+
+def write_ours(folder: Path, samples: list[dict[str, bytes]]) -> None:
+    folder.mkdir(exist_ok=True)
+    shards, rows = [], []
+    for name, keyed in shards_of(samples):
+        shard, placed = write_shard(folder / name, "train", keyed)
+        shards.append(shard)
+        rows += index_rows(name, (json.loads(sample["json"]) for _, sample in keyed), placed)
+    write_index(folder, "benchmark", "", shards, to_table("index", rows))
+
+
+def write_tars(folder: Path, samples: list[dict[str, bytes]]) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, keyed in shards_of(samples):
+        write_shard(folder / name, "train", keyed)
+
+
+def write_webdataset(folder: Path, samples: list[dict[str, bytes]]) -> None:
+    folder.mkdir(exist_ok=True)
+    with webdataset.ShardWriter(
+        str(folder / "%06d.tar"), maxcount=PER_SHARD, encoder=False, verbose=0
+    ) as writer:
+        for number, sample in enumerate(samples):
+            writer.write({"__key__": f"{number:06d}", **sample})
+    for path in sorted(folder.iterdir()):
+        with path.open("rb") as file:
+            hashlib.file_digest(file, "sha256")
+
+
+def write_plain(folder: Path, samples: list[dict[str, bytes]]) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, keyed in shards_of(samples):
+        data = b"".join(member for _, sample in keyed for member in sample.values())
+        with (folder / name).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def measure_writing(
+    disk: Path, memory: Path, samples: list[dict[str, bytes]], repeats: int
+) -> None:
+    size = sum(len(member) for sample in samples for member in sample.values())
+
+    def rate(write: Callable[[Path, list[dict[str, bytes]]], None], place: Path) -> float:
+        def run() -> None:
+            write(place / "out", samples)
+
+        seconds = []
+        for _ in range(repeats):
+            shutil.rmtree(place / "out", ignore_errors=True)
+            seconds.append(best(run, 1))
+        shutil.rmtree(place / "out")
+        return size / min(seconds)
+
+    plain, ours = rate(write_plain, disk), rate(write_tars, disk)
+    show("write to disk: plain write + fsync", f"{plain / 1e6:,.0f} MB/s")
+    show("write to disk: ours, with digests", f"{ours / 1e6:,.0f} MB/s")
+    show("  ours / plain", f"{ours / plain:.2f}", "≥ 0.9")
+    theirs, ours = rate(write_webdataset, memory), rate(write_tars, memory)
+    show("write to memory: webdataset.ShardWriter, then digests", f"{theirs / 1e6:,.0f} MB/s")
+    show("write to memory: ours, with digests", f"{ours / 1e6:,.0f} MB/s")
+    show("  ours / webdataset", f"{ours / theirs:.2f}", "≥ 2")
+
+
+def measure_reading(folder: Path, repeats: int) -> None:
+    data = artsound.open(folder)
+    urls = [str(path) for path in sorted(folder.glob("*.tar"))]
+
+    def theirs() -> None:
+        assert sum(1 for _ in webdataset.WebDataset(urls, shardshuffle=False)) == len(data)
+
+    def theirs_shuffled() -> None:
+        dataset = webdataset.WebDataset(urls, shardshuffle=100, seed=0).shuffle(100)
+        assert sum(1 for _ in dataset) == len(data)
+
+    def ours(**options: Any) -> None:
+        assert sum(1 for _ in data.stream(**options)) == len(data)
+
+    rates = {
+        "webdataset": len(data) / best(theirs, repeats),
+        "ours": len(data) / best(lambda: ours(shuffle=False), repeats),
+        "webdataset, shuffled": len(data) / best(theirs_shuffled, repeats),
+        "ours, shuffled": len(data) / best(ours, repeats),
+    }
+    for name, rate in rates.items():
+        show(f"read raw: {name}", f"{rate:,.0f} samples/s")
+    show("  ours / webdataset", f"{rates['ours'] / rates['webdataset']:.2f}", "≥ 1.5")
+    shuffled = rates["ours, shuffled"] / rates["webdataset, shuffled"]
+    show("  ours / webdataset, shuffled", f"{shuffled:.2f}", "≥ 1.5")
+
+
+OPTIONS = Decode(image_size=256, sample_rate=16_000, audio_seconds=10.0)
+
+
+def decoded_by_webdataset(sample: dict[str, Any]) -> dict[str, Any]:
+    """What the same functions make of a sample that webdataset read."""
+    found = decode({"key": sample["__key__"], "jpg": sample["jpg"], "mp3": sample["mp3"]}, OPTIONS)
+    return {**found, "image": found["image"].copy()}  # torch warns of arrays it may not write to
+
+
+def measure_decoding(folder: Path, repeats: int) -> None:
+    """The decoders are the same, so that only what lies around them is compared."""
+    data = artsound.open(folder)
+    urls = [str(path) for path in sorted(folder.glob("*.tar"))]
+    workers = os.cpu_count() or 1
+
+    def theirs() -> None:
+        dataset = webdataset.WebDataset(urls, shardshuffle=False).map(decoded_by_webdataset)
+        loader = webdataset.WebLoader(dataset, batch_size=16, num_workers=workers)
+        assert sum(len(batch["key"]) for batch in loader) == len(data)
+
+    def ours() -> None:
+        stream = data.stream(batch_size=16, shuffle=False, decode=OPTIONS)
+        assert sum(len(batch["key"]) for batch in stream.loader(workers=workers)) == len(data)
+
+    rates = [len(data) / best(run, repeats) for run in (theirs, ours)]
+    show(f"decode 256² + 10 s at 16 kHz, {workers} workers: webdataset", f"{rates[0]:,.1f}/s")
+    show(f"decode 256² + 10 s at 16 kHz, {workers} workers: ours", f"{rates[1]:,.1f}/s")
+    show("  ours / webdataset", f"{rates[1] / rates[0]:.2f}", "≥ 1")
+
+
+def measure_index(disk: Path, repeats: int) -> None:
+    folder = disk / "index"
+    folder.mkdir()
+    sizes = {"jpg": 200_000, "mp3": 480_000, "json": 2_000}
+    rows = []
+    for number in range(ROWS):
+        row, offset = {**fields(number), "shard": f"artsound-train-{number // 256:06d}.tar"}, 0
+        for member, size in sizes.items():
+            offset += 512
+            row |= {f"{member}_offset": number % 256 * 700_000 + offset, f"{member}_size": size}
+            offset += size
+        rows.append(row)
+    names = sorted({row["shard"] for row in rows})
+    shards = [Shard(name, "train", 256, 256 * 700_000, "0" * 64, "0", "9") for name in names]
+    write_index(folder, "benchmark", "", shards, to_table("index", rows))
+    del rows
+    artsound.open(folder)
+    data = artsound.open(folder)
+    opened = best(lambda: artsound.open(folder), repeats + 2)
+    show(f"open an index of {len(data):,} rows", f"{opened * 1e3:.0f} ms", "≤ 300 ms")
+    filtered = best(lambda: data.filter(style="style 3", where="year < 1900 and score > 0.3"), 5)
+    show("filter it by a value and a condition", f"{filtered * 1e3:.1f} ms", "≤ 50 ms")
+    state = {**data.stream().state_dict(), "epoch": 3, "position": 77_777}
+
+    def resume() -> None:
+        stream = data.stream()
+        stream.load_state_dict(state)
+        next(stream.keys())
+
+    data.pointers  # noqa: B018  opened once, as a job would
+    show("resume anywhere in it", f"{best(resume, 3) * 1e3:.0f} ms", "≤ 100 ms")
+
+
+def measure_http(folder: Path) -> None:
+    with serving(folder) as (url, sent):
+        start = time.perf_counter()
+        data = artsound.open(url)
+        next(iter(data.stream()))
+        show("first sample over HTTP", f"{time.perf_counter() - start:.2f} s", "≤ 1 s")
+        chosen = data.sample(max(1, len(data) // 100), seed=1)
+        sent.clear()
+        start = time.perf_counter()
+        assert sum(1 for _ in chosen.stream()) == len(chosen)
+        seconds = time.perf_counter() - start
+        moved = sum(sent) / int(chosen.pointers.sizes.sum())
+        urls = [f"{url}/{shard.name}" for shard in data.shards]
+        wanted = set(chosen.pointers.keys.tolist())
+        start = time.perf_counter()
+        found = webdataset.WebDataset(
+            [f"pipe:curl -s {address}" for address in urls], shardshuffle=False
+        )
+        assert sum(sample["__key__"] in wanted for sample in found) == len(chosen)
+        scanned = time.perf_counter() - start
+        show("random 1% over HTTP: bytes moved / bytes wanted", f"{moved:.3f}", "≤ 1.15")
+        show("random 1% over HTTP: scanning / ours", f"{scanned / seconds:.1f}×", "≥ 20×")
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[tuple[str, list[int]]]:
+    """A file server with byte ranges, and the bytes of every answer."""
+    sent: list[int] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: object) -> None: ...
+
+        def do_GET(self) -> None:
+            path = folder / self.path.strip("/")
+            size = path.stat().st_size
+            match = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+            start, stop = (int(match[1]), int(match[2]) + 1) if match else (0, size)
+            self.send_response(206 if match else 200)
+            self.send_header("Content-Length", str(stop - start))
+            self.end_headers()
+            with path.open("rb") as file:
+                self.wfile.flush()
+                os.sendfile(self.connection.fileno(), file.fileno(), start, stop - start)
+            sent.append(stop - start)
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", sent
+    finally:
+        server.shutdown()
+
+
+if __name__ == "__main__":
+    main()
