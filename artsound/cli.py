@@ -140,6 +140,12 @@ def subset(
     split: Many = None,
     rights: RightsChoice = "any",
     where: Annotated[str, typer.Option(help="An SQL condition over the index.")] = "",
+    exclude: Annotated[Path | None, typer.Option(help="A list of ids to leave out.")] = None,
+    per_painter: Annotated[int, typer.Option(help="At most N of one painter.", min=0)] = 0,
+    per_genre: Annotated[int, typer.Option(help="At most N of one music genre.", min=0)] = 0,
+    sample: Annotated[int, typer.Option(help="Draw N by chance.", min=0)] = 0,
+    sample_by: Annotated[str, typer.Option(help="Column whose shares a draw keeps.")] = "",
+    seed: Annotated[int, typer.Option(help="Seeds the draw.")] = 0,
     top: Annotated[int | None, typer.Option(help="Keep the best-scored N.", min=1)] = None,
     as_json: Json = False,
 ) -> None:
@@ -148,9 +154,44 @@ def subset(
 
     summary = write_subset(
         shards, out, style=style or (), genre=genre or (), music_genre=music_genre or (),
-        painter=painter or (), split=split or (), rights=rights, where=where, top=top,
+        painter=painter or (), split=split or (), rights=rights, where=where, exclude=exclude,
+        per_painter=per_painter, per_genre=per_genre, sample=sample, sample_by=sample_by,
+        seed=seed, top=top,
     )  # fmt: skip
     print(f"{summary['samples']:,} pairs in {out}")
+    _summary(as_json, summary)
+
+
+@app.command(epilog="Example: artsound index elsewhere/shards")
+def index(
+    shards: Annotated[Path, typer.Argument(help="A folder of WebDataset shards.")],
+    as_json: Json = False,
+) -> None:
+    """Write index.parquet and index.json for shards that lack them, whoever made them."""
+    from artsound.shards.foreign import index_folder
+
+    files = index_folder(shards)
+    print(f"Wrote {' and '.join(str(file) for file in files)}")
+    _summary(as_json, {"files": [str(file) for file in files]})
+
+
+@app.command(epilog="Example: artsound push out/shards hf://datasets/me/artsound")
+def push(
+    shards: Annotated[Path, typer.Argument(help="A folder of shards.")],
+    target: Annotated[str, typer.Argument(help="hf://…, s3://…, any fsspec address, a folder.")],
+    restricted: Annotated[
+        bool, typer.Option("--restricted", help="Also what may not be passed on: private targets.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Publish shards, or go on with it, and check the digests of all that arrived."""
+    from artsound.shards.push import push as push_shards
+
+    summary = push_shards(shards, target, restricted=restricted)
+    sent = summary["files"] - summary["skipped"]
+    print(f"{sent} of {summary['files']} files sent to {target}; the others were there.")
+    for name in summary["stale"]:
+        print(f"{target}/{name} is of an earlier release: no index names it.")
     _summary(as_json, summary)
 
 

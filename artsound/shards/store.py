@@ -64,13 +64,19 @@ def open_store(location: str | Path, **options: Any) -> Store:
         return LocalStore(folder)
     if text.startswith(("http://", "https://")):
         return HttpStore(text.rstrip("/"))
+    system, path = open_system(text, **options)
+    return FsspecStore(text.rstrip("/"), system, path)
+
+
+def open_system(address: str, **options: Any) -> tuple[Any, str]:
+    """fsspec's file system of an address, and the path in it; BadUsage when there is none."""
     import fsspec
 
     try:
-        system, path = fsspec.core.url_to_fs(text, **options)
+        system, path = fsspec.core.url_to_fs(address, **options)
     except (ValueError, ImportError) as error:
-        raise BadUsage(f"{text} cannot be opened: {error}.") from error
-    return FsspecStore(text.rstrip("/"), system, path.rstrip("/"))
+        raise BadUsage(f"{address} cannot be opened: {error}.") from error
+    return system, path.rstrip("/")
 
 
 @dataclass(frozen=True)

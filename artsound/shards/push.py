@@ -1,0 +1,122 @@
+"""Publishing a folder of shards: to a Hugging Face dataset, an object store, or another folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from artsound.errors import BadData, BadUsage
+from artsound.shards.choose import rights_condition
+from artsound.shards.index import INDEX, SHARDS
+from artsound.shards.read import Dataset, open_shards
+from artsound.shards.store import open_system
+from artsound.storage import sha256_file
+
+_CHUNK = 4 << 20
+
+
+def push(folder: Path, target: str, *, restricted: bool = False, **options: Any) -> dict[str, Any]:
+    """Copy shards, index, README, card and attribution to `target`, and check what arrived.
+
+    `target` is an fsspec address: hf://datasets/me/artsound, s3://bucket/artsound, or a folder.
+    `options` go to its file system. Files that are there already with the right digest are left,
+    so a push that was cut off is gone on with by the same line; index.json is taken away first
+    and written last, so that nobody opens half a release. Raises BadUsage when a sample may not be
+    passed on (`restricted` pushes it all the same, for a private place), BadData when the folder
+    is not what its index says, or what arrived is not what was sent.
+    """
+    data = open_shards(folder)
+    if not restricted:
+        _check_rights(data, folder)
+    expected = _digests(folder, data)
+    system, root = open_system(target, **options)
+    sent = skipped = 0
+    try:
+        system.makedirs(root, exist_ok=True)
+        there = {
+            name
+            for name, digest in expected.items()
+            if _digest_at(system, f"{root}/{name}", (folder / name).stat().st_size) == digest
+        }
+        missing = [name for name in expected if name not in there]
+        if missing and system.exists(f"{root}/{SHARDS}"):
+            system.rm_file(f"{root}/{SHARDS}")
+            missing = [*(name for name in missing if name != SHARDS), SHARDS]
+        for name in missing:
+            path = folder / name
+            system.put_file(str(path), f"{root}/{name}")
+            sent += path.stat().st_size
+            if _digest_at(system, f"{root}/{name}", path.stat().st_size) != expected[name]:
+                raise BadData(f"{target}/{name} did not arrive as it was sent: push again.")
+        skipped = len(expected) - len(missing)
+        stale = sorted(set(_tars(system, root)) - set(expected))
+    except OSError as error:
+        raise BadData(f"{target} cannot be written: {error}; push again to go on.") from error
+    return {
+        "target": target,
+        "files": len(expected),
+        "skipped": skipped,
+        "bytes_sent": sent,
+        "stale": stale,
+    }
+
+
+def _check_rights(data: Dataset, folder: Path) -> None:
+    if not {"artwork_redistribute", "track_redistribute"} <= set(data.frame.columns):
+        raise BadUsage(
+            f"{folder} does not say which samples may be passed on: push it as restricted, to a "
+            "private place."
+        )
+    free = len(data.filter(rights_condition("redistributable")))
+    if free < len(data):
+        raise BadUsage(
+            f"{len(data) - free:,} of the {len(data):,} samples in {folder} may not be passed on: "
+            "make a subset with --rights redistributable, or push them as restricted, to a "
+            "private place."
+        )
+
+
+def _digests(folder: Path, data: Dataset) -> dict[str, str]:
+    """The digest of every file of the release, index.json last; BadData when a shard is not it."""
+    known = {shard.name: shard.sha256 for shard in data.shards}
+    about = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.is_file() and path.suffix != ".tar" and path.name[0] != "." and path.name != SHARDS
+    )
+    digests = {}
+    for name in (*known, *about, SHARDS):
+        digest = sha256_file(folder / name) if (folder / name).is_file() else ""
+        if digest != known.get(name, digest):
+            raise BadData(f"{folder / name} is not the shard that {SHARDS} names: verify first.")
+        digests[name] = digest
+    if INDEX not in digests:
+        raise BadData(f"{folder} has no {INDEX}: run `artsound index` first.")
+    return digests
+
+
+def _digest_at(system: Any, path: str, size: int) -> str:
+    """The SHA-256 of a file at the target; empty when it is missing or of another size."""
+    try:
+        about = system.info(path)
+    except FileNotFoundError:
+        return ""
+    if about.get("size") != size:
+        return ""
+    stored = (about.get("lfs") or {}).get("sha256")  # Hugging Face keeps it
+    if stored:
+        return str(stored)
+    digest = hashlib.sha256()
+    with system.open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _tars(system: Any, root: str) -> Iterator[str]:
+    for path in system.ls(root, detail=False):
+        name = str(path).rstrip("/").rpartition("/")[2]
+        if name.endswith(".tar"):
+            yield name

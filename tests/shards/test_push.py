@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import fsspec
+import polars as pl
+import pytest
+
+import artsound
+from artsound.errors import BadData, BadUsage
+from artsound.shards.push import push
+from artsound.shards.verify import verify
+from artsound.storage import sha256_file
+
+Make = Callable[..., Path]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {path.name: sha256_file(path) for path in folder.iterdir()}
+
+
+def test_a_folder_arrives_whole_and_a_second_push_sends_nothing(
+    shards: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "public"
+    first = push(shards, str(target), restricted=True)
+    assert digests(target) == digests(shards)
+    assert first["skipped"] == 0
+    again = push(shards, str(target), restricted=True)
+    assert (again["skipped"], again["bytes_sent"]) == (first["files"], 0)
+    assert verify(target) == []
+
+
+def test_a_push_that_was_cut_off_is_gone_on_with(shards: Path, tmp_path: Path) -> None:
+    target = tmp_path / "public"
+    push(shards, str(target), restricted=True)
+    (target / "index.json").unlink()
+    whole = target / "artsound-train-000001.tar"
+    whole.write_bytes(whole.read_bytes()[:1000])
+    flipped = target / "artsound-train-000002.tar"
+    flipped.write_bytes(b"\1" + flipped.read_bytes()[1:])
+    resumed = push(shards, str(target), restricted=True)
+    assert resumed["files"] - resumed["skipped"] == 3
+    assert digests(target) == digests(shards)
+
+
+def test_a_pushed_memory_store_is_opened_as_any_other(shards: Path) -> None:
+    push(shards, "memory://release/one", restricted=True)
+    near, far = artsound.open(shards), artsound.open("memory://release/one")
+    assert far.read(11) == near.read(11)
+
+
+def test_the_index_goes_first_and_comes_last(
+    make: Make, shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = fsspec.filesystem("memory")
+    push(make({"train": [4]}), "memory://release/two", restricted=True)
+    sent: list[str] = []
+    put = type(system).put_file
+
+    def watched(self: object, local: str, remote: str, **options: object) -> object:
+        assert not system.exists("/release/two/index.json")
+        sent.append(Path(remote).name)
+        return put(self, local, remote, **options)
+
+    monkeypatch.setattr(type(system), "put_file", watched)
+    summary = push(shards, "memory://release/two", restricted=True)
+    assert sent[-1] == "index.json"
+    assert summary["stale"] == []
+    assert len(artsound.open("memory://release/two")) == 45
+
+
+def test_what_may_not_be_passed_on_is_not_pushed_by_accident(shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadUsage, match=r"45 of the 45 samples .* may not be passed on"):
+        push(shards, str(tmp_path / "public"))
+    assert not (tmp_path / "public").exists()
+
+
+def test_a_shard_that_is_not_the_index_s_is_never_pushed(make: Make, tmp_path: Path) -> None:
+    folder = make({"train": [3]})
+    path = folder / "artsound-train-000000.tar"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(BadData, match="verify first"):
+        push(folder, str(tmp_path / "public"), restricted=True)
+
+
+def test_a_target_nobody_knows_or_may_write_is_a_sentence(shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadUsage, match="nosuch"):
+        push(shards, "nosuch://x/y", restricted=True)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(BadData, match="cannot be written"):
+        push(shards, str(tmp_path / "file" / "folder"), restricted=True)
+
+
+def test_shards_left_by_an_earlier_release_are_named(make: Make, tmp_path: Path) -> None:
+    target = tmp_path / "public"
+    push(make({"train": [3, 3]}, "old"), str(target), restricted=True)
+    summary = push(make({"train": [3]}, "new"), str(target), restricted=True)
+    assert summary["stale"] == ["artsound-train-000001.tar"]
+    shutil.rmtree(target)
+
+
+def test_free_samples_need_no_flag(make: Make, tmp_path: Path) -> None:
+    from artsound.shards.index import read_shard_index, shards_of, write_index
+    from artsound.shards.store import LocalStore
+
+    folder = make({"train": [3]})
+    free = pl.read_parquet(folder / "index.parquet").with_columns(
+        artwork_redistribute=True, track_redistribute=True
+    )
+    shards = shards_of(read_shard_index(LocalStore(folder)))
+    write_index(folder, "free", "", shards, free.to_arrow())
+    assert push(folder, str(tmp_path / "public"))["files"] == 3
