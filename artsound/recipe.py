@@ -92,7 +92,8 @@ class PairSection(_Section):
     """How artworks and music are matched."""
 
     bridge: BridgeName = Field("affect", description="vector space in which the two sides meet")
-    candidates: int = Field(64, ge=1, description="best partners kept of each item, both ways")
+    device: str = Field("cpu", description="of the candidate search: cpu, cuda or cuda:N")
+    candidates: int = Field(32, ge=1, description="best partners kept of each item, both ways")
     csls: int = Field(10, ge=0, description="neighbours of the hub correction; 0: none")
     floor: float = Field(-1.0, ge=-1, le=1, description="pairs that score less are not made")
     artwork_uses: int = Field(1, ge=1, le=64, description="tracks that may share one artwork")

@@ -91,6 +91,7 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
         painters=_whole_numbers(artworks.rows["painter_id"].take(theirs)),
         painter_uses=settings.painter_uses,
         optimality=settings.optimality,
+        device=settings.device,
     )
     chosen = found.assignment.artworks
     matched = np.flatnonzero(chosen >= 0)

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artsound.errors import BadData
-from artsound.pairing import tiles
-from artsound.pairing.candidates import check_vectors, find_candidates
+from artsound.errors import BadData, BadUsage
+from artsound.pairing import device, tiles
+from artsound.pairing.candidates import Candidates, check_vectors, find_candidates
+from artsound.pairing.device import find_on_device
 
 
 def unit(rows: int, width: int, seed: int) -> np.ndarray:
@@ -45,6 +46,35 @@ def test_ties_go_to_the_lower_index(n_tracks, n_artworks, count, seed):
     scores = t @ a.T
     assert (found.artworks == best(scores, min(count, n_artworks))).all()
     assert (found.tracks == best(scores.T, min(count, n_tracks))).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 50), st.integers(1, 60), st.integers(0, 1000))
+def test_torch_finds_the_same_candidates(n_tracks, n_artworks, count, seed):
+    generator = np.random.default_rng(seed)
+    t = generator.integers(-1, 2, (n_tracks, 3)).astype(np.float32)
+    a = generator.integers(-1, 2, (n_artworks, 3)).astype(np.float32)
+    ours = find_candidates(t, a, count)
+    theirs = Candidates(*find_on_device(t, a, count, "cpu"))
+    for name in ("artworks", "artwork_scores", "tracks", "track_scores"):
+        assert (getattr(ours, name) == getattr(theirs, name)).all(), name
+
+
+def test_torch_in_blocks_finds_the_same_candidates(monkeypatch):
+    t, a = unit(300, 16, 0), unit(500, 16, 1)
+    monkeypatch.setattr(device, "BLOCK", 7 * 500)
+    ours, theirs = find_candidates(t, a, 9), Candidates(*find_on_device(t, a, 9, "cpu"))
+    assert (ours.artworks == theirs.artworks).all()
+    assert (ours.tracks == theirs.tracks).all()
+
+
+def test_a_device_that_is_not_there_is_told():
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has the device")
+    with pytest.raises(BadUsage, match=r'pair.device = "cuda" cannot be used .* use "cpu"'):
+        find_candidates(unit(3, 4, 0), unit(3, 4, 1), 2, device="cuda")
 
 
 def test_the_result_does_not_depend_on_tiles_or_threads(monkeypatch):
