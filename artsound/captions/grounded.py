@@ -16,7 +16,7 @@ class Grounded:
 
     name = "grounded"
     # Raised whenever equal records and measurements would give other sentences; a test sees to it.
-    version = "2"
+    version = "4"
     prompt = ""
     settings: Mapping[str, Any] = {}
 

@@ -86,29 +86,36 @@ def track_facts(track: Track, d: TrackDescriptors) -> dict[str, str]:
 
 def _genres(track: Track, seed: str) -> tuple[str, str, list[str]]:
     """The noun for the clip, its genre as spoken (or ""), and up to two further genres."""
-    labels = [label for label in (track.genre, *track.genres) if label]
-    known = {slug(label): _spoken(label) for label in labels}
-    named = [(key, words) for key, words in known.items() if words]
-    if not named:
+    labels = {slug(label): label for label in (track.genre, *track.genres) if label}
+    known = [(key, words) for key, label in labels.items() if (words := _spoken(key, label))]
+    if not known:
         return pick(seed, "noun", ("track", "recording", "piece of music")), "", []
-    # The narrowest genre says most; FMA lists a track's genres from broad to narrow.
-    order = named[1:] + named[:1] if draw(seed, "narrow genre", 2) else named
+    # The top genre, or the one after it, which is narrower and says more.
+    order = known[1:] + known[:1] if draw(seed, "narrow genre", 2) else known
     key, words = order[0]
-    if key in music_terms.SPOKEN:
-        noun = pick(seed, "noun", ("recording",))
+    if key in music_terms.SPOKEN or words.endswith("track"):
+        noun = "recording"
     elif key in music_terms.PIECES:
         noun = pick(seed, "noun", ("piece", "track", "piece"))
     else:
         noun = pick(seed, "noun", ("track", "track", "recording"))
-    others = [other for _, other in order[1:] if other not in words and words not in other]
+    others = [_as_noun(k, w) for k, w in order[1:] if w not in words and words not in w]
     return noun, words, others[:2]
 
 
-def _spoken(label: str) -> str:
-    key = slug(label)
+def _spoken(key: str, label: str) -> str:
     if key in music_terms.GENRES:
         return music_terms.GENRES[key]
     return clean_label(label).lower()
+
+
+def _as_noun(key: str, words: str) -> str:
+    """The name of a genre by itself: chamber music, for what is "chamber-music" before a noun."""
+    if key in music_terms.ADJECTIVES:
+        return f"{words} music"
+    if key in music_terms.GENRE_NOUNS:
+        return music_terms.GENRE_NOUNS[key]
+    return words.replace("-", " ") if words in music_terms.OPEN_COMPOUNDS else words
 
 
 def _pace(d: TrackDescriptors, seed: str) -> str:

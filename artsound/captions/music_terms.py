@@ -174,6 +174,43 @@ GENRES: Mapping[str, str] = {
     "wonky": "wonky",
 }
 
+# Genre label -> its name as a noun, where the words above are none ("leaning towards opera").
+GENRE_NOUNS: Mapping[str, str] = {
+    "choral music": "choral music",
+    "composed music": "composed music",
+    "improv": "improvisation",
+    "kid friendly": "children's music",
+    "minimalism": "minimalism",
+    "opera": "opera",
+    "spoken weird": "odd spoken word",
+    "symphony": "the symphony",
+    "wonky": "wonky beats",
+}
+# Genres whose words are adjectives: as nouns they get "music".
+ADJECTIVES: frozenset[str] = frozenset(
+    {
+        "20th century classical", "african", "ambient", "ambient electronic", "asia far east",
+        "avant garde", "balkan", "brazilian", "celtic", "christmas", "classical",
+        "contemporary classical", "electroacoustic", "electronic", "europe", "experimental",
+        "french", "holiday", "indian", "industrial", "instrumental", "international", "latin",
+        "latin america", "middle east", "minimal electronic", "n indian traditional",
+        "north african", "pacific", "progressive", "romany gypsy", "south indian traditional",
+        "spanish", "turkish",
+    }
+)  # fmt: skip
+
+# Words hyphenated only because they stand before a noun.
+OPEN_COMPOUNDS: frozenset[str] = frozenset(
+    {
+        "audio-collage", "big-band swing", "black-metal", "chamber-music", "chip-music",
+        "country-and-western", "death-metal", "deep-funk", "drum-and-bass", "easy-listening",
+        "field-recording", "indie-rock", "loud-rock", "musical-theatre", "new-age", "new-wave",
+        "no-wave", "noise-rock", "power-pop", "psych-folk", "psych-rock", "radio-art",
+        "radio-theatre", "rock-opera", "sound-art", "sound-collage", "sound-effects",
+        "sound-poetry", "space-rock", "spoken-word", "talk-radio",
+    }
+)  # fmt: skip
+
 # Genres whose recordings are not called tracks or pieces of music.
 SPOKEN: frozenset[str] = frozenset(
     {

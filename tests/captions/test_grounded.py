@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -11,11 +12,12 @@ from caption_records import artwork, artwork_descriptors, track, track_descripto
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artsound.captions import grounded_artwork, grounded_track
+from artsound.captions import art_terms, grounded_artwork, grounded_track, music_terms
 from artsound.captions.base import Item
 from artsound.captions.grounded import Grounded, describe
 from artsound.captions.grounded_artwork import describe_artwork
 from artsound.captions.grounded_track import describe_track
+from artsound.captions.phrasing import slug
 from artsound.records import json_schema
 from artsound.storage import digest
 
@@ -180,4 +182,15 @@ def test_sentences_change_only_with_the_captioners_version() -> None:
         for n in range(100)
     ]
     # When this fails on purpose, raise Grounded.version and write the new digest here.
-    assert (Grounded.version, digest(captions)[:16]) == ("2", "ca9f7f0cb4b34481")
+    assert (Grounded.version, digest(captions)[:16]) == ("4", "ca9f7f0cb4b34481")
+
+
+def test_every_genre_and_style_of_the_sources_has_its_words(shared_data: Path) -> None:
+    with (shared_data / "fma/fma_metadata/genres.csv").open(encoding="utf-8") as file:
+        titles = [row["title"] for row in csv.DictReader(file)]
+    assert len(titles) == 163
+    assert [title for title in titles if slug(title) not in music_terms.GENRES] == []
+    for kind, known in (("style", art_terms.STYLES), ("genre", art_terms.GENRES)):
+        mapping = shared_data / f"artgraph/mapping/{kind}_entidx2name.csv"
+        names = [line.split(",", 1)[1] for line in mapping.read_text("utf-8").splitlines()]
+        assert [name for name in names if slug(name) not in known] == []
