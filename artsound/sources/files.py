@@ -177,19 +177,23 @@ def _opened_zip(path: Path, *_key: int) -> zipfile.ZipFile:
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
         with path.open("rb") as file:
             begins_well = file.read(4) == b"PK\x03\x04"
-        fault = "is a damaged or truncated zip: fetch it again" if begins_well else "is not a zip"
+        fault = (
+            "is a damaged or truncated zip: fetch it again"
+            if begins_well
+            else "is not a zip: give a folder or a zip"
+        )
         raise BadData(f"{path} {fault}.") from error
     except OSError as error:
         raise BadData(f"{path} cannot be opened: {error.strerror}.") from error
     for info in archive.infolist():
-        if not _is_safe(info.filename):
+        if not is_safe_name(info.filename):
             raise BadData(f"{path} is refused: it holds the unsafe name {info.filename!r}.")
         if stat.S_ISLNK(info.external_attr >> 16):
             raise BadData(f"{path} is refused: {info.filename!r} in it is a link, not a file.")
     return archive
 
 
-def _is_safe(name: str) -> bool:
+def is_safe_name(name: str) -> bool:
     """Whether a member's name stays inside the zip, on any system."""
     steps = name.replace("\\", "/").split("/")
     return bool(steps[0]) and steps[0][1:] != ":" and ".." not in steps and "\0" not in name

@@ -26,7 +26,6 @@ METADATA_ZIP = "fma_metadata.zip"
 CLIP_ZIPS = ("fma_large.zip", "fma_medium.zip", "fma_small.zip")
 FULL_ZIPS = ("fma_full.zip",)
 
-_SUBSETS = ("small", "medium", "large")
 _SPLITS = {"training": "train", "validation": "val", "test": "test"}
 _REQUIRED = (
     "album.title", "artist.name", "set.split", "set.subset",
@@ -91,8 +90,10 @@ def read_tracks(root: Path, files: pl.DataFrame, subset: str, this_year: int) ->
 
 
 def in_subset(subset: str) -> tuple[str, ...]:
-    """The values of the subset column that belong to an FMA set: each holds the smaller ones."""
-    return _SUBSETS if subset == "full" else _SUBSETS[: _SUBSETS.index(subset) + 1]
+    """Values of the subset column of an FMA set's tracks: each set holds the smaller ones."""
+    sizes = ("small", "medium")
+    # Large and full hold every track, one whose subset is not told included.
+    return (*sizes, "large", "") if subset in ("large", "full") else sizes[: sizes.index(subset) + 1]
 
 
 def parse_list(text: str) -> list[str]:

@@ -197,6 +197,15 @@ def test_a_limit_spreads_the_artworks_over_the_list(
     assert counts["tracks"] == 20
 
 
+def test_a_smaller_set_leaves_the_others_out(tmp_path: Path) -> None:
+    rows = [{"track_id": 2}, {"track_id": 5, "set.subset": "large"}, {"track_id": 7}]
+    files = fma_files(rows, {number: clip(number) for number in (2, 5, 7)})
+    sources = {**_sources(tmp_path), "fma": str(write_files(tmp_path / "sets", files))}
+    _, tracks, rejects, _ = _ingest(tmp_path, {**sources, "subset": "small"})
+    assert [track["track_id"] for track in tracks] == [2, 7]
+    assert rejects["000005"] == ("filtered", "outside-subset")
+
+
 def test_duplicates_share_a_cluster_and_go_when_the_recipe_says_so(tmp_path: Path) -> None:
     twins = {
         "artgraph/imagesf2/" + NEW: picture(1, (320, 280), "PNG"),
