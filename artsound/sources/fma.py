@@ -91,9 +91,9 @@ def read_tracks(root: Path, files: pl.DataFrame, subset: str, this_year: int) ->
 
 def in_subset(subset: str) -> tuple[str, ...]:
     """Values of the subset column of an FMA set's tracks: each set holds the smaller ones."""
-    sizes = ("small", "medium")
-    # Large and full hold every track, one whose subset is not told included.
-    return (*sizes, "large", "") if subset in ("large", "full") else sizes[: sizes.index(subset) + 1]
+    if subset in ("large", "full"):
+        return "small", "medium", "large", ""  # every track, one whose subset is not told too
+    return ("small",) if subset == "small" else ("small", "medium")
 
 
 def parse_list(text: str) -> list[str]:
