@@ -200,11 +200,48 @@ def browse(
     shards: ShardsFolder,
     port: Annotated[int, typer.Option(help="Port on this machine; 0: any free one.")] = 8000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    save_to: Annotated[
+        Path | None, typer.Option(help="Folder for views and judgements; beside the shards.")
+    ] = None,
 ) -> None:
-    """Look at and listen to the pairs in a web browser."""
+    """Look at, listen to, judge and save pairs in a web browser."""
     from artsound.reports.browse import serve
 
-    serve(shards, host=host, port=port)
+    serve(shards, host=host, port=port, save_to=save_to)
+
+
+@app.command(
+    epilog="Example: artsound judgements out/shards --drop-rejected --min-rating 2.5 "
+    "--out unfit.parquet"
+)
+def judgements(
+    shards: Annotated[Path, typer.Argument(help="A shards folder, or a judgements folder.")],
+    drop_rejected: Annotated[
+        bool, typer.Option("--drop-rejected", help="List pairs that most judges rejected.")
+    ] = False,
+    min_rating: Annotated[
+        float, typer.Option(help="List pairs rated lower than this.", min=0, max=5)
+    ] = 0.0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A .parquet list of those pairs, for shards.exclude of a recipe."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell how far judges agree, how pairs fare against controls, and list unfit pairs."""
+    from artsound.reports import agreement
+
+    if (drop_rejected or min_rating) and out is None:
+        raise BadUsage("Give --out FILE.parquet for the list of pairs to leave out.")
+    found = agreement.judgements_at(shards)
+    summary = agreement.summarise(found)
+    agreement.print_summary(summary)
+    if out is not None:
+        unfit = agreement.unfit(found, drop_rejected=drop_rejected, min_rating=min_rating)
+        agreement.write_exclusions(out, unfit)
+        print(f"{len(unfit):,} pairs listed in {out}")
+        summary |= {"listed": len(unfit), "out": str(out)}
+    _summary(as_json, summary)
 
 
 @app.command(epilog="Example: artsound train --data out/shards --preset tiny --out out/training")

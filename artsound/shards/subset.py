@@ -172,7 +172,7 @@ def _moved(rows: pl.DataFrame, shard: str, placed: Sequence[Placed]) -> pl.DataF
 
 
 def write_ids(data: Dataset, path: Path) -> None:
-    """Write the samples' ascending track ids (or keys) as .npy, and the query beside it as .json."""
+    """Write the samples' ascending track ids (or keys) as .npy; the query beside it in .json."""
     column = "track_id" if "track_id" in data.frame.columns else "key"
     buffer = io.BytesIO()
     np.save(buffer, np.sort(data.frame[column].to_numpy()), allow_pickle=False)

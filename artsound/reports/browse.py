@@ -1,0 +1,359 @@
+"""`artsound browse`: a web page on this machine to search, hear, judge and save pairs.
+
+Only the index is held in memory; pictures and sound are read from the shards as the browser asks
+for them. The page gets all data as JSON and shows it as text, never as markup, under a policy
+that lets nothing run or load but the page's own files.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import socket
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from artsound.errors import ArtSoundError, BadUsage
+from artsound.reports import judging
+from artsound.reports.ranges import MEDIA, media_response
+from artsound.reports.view import Catalogue, Query, catalogue_of
+from artsound.shards.read import Dataset, open_shards
+from artsound.shards.subset import write_ids, write_shards, write_view
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+PAGE = 48  # pairs fetched at a time
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_LONGEST_REQUEST = 1 << 16
+_OPEN_TRIALS = 10_000
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_FILES = {
+    "browse.css": "text/css",
+    "browse.js": "text/javascript",
+    "grid.js": "text/javascript",
+    "pair.js": "text/javascript",
+    "judge.js": "text/javascript",
+    "page.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def serve(
+    shards: str | Path, *, host: str = "127.0.0.1", port: int = 8000, save_to: Path | None = None
+) -> None:
+    """Serve the page until Ctrl-C. Saved views and judgements go to `save_to`.
+
+    That is the folder in which the shards' folder lies, when it is not given; shards on a server
+    need it to be given for anything to be saved. Raises BadUsage when the port is taken.
+    """
+    import uvicorn
+
+    app = browse_app(open_shards(shards), host=host, save_to=save_to)
+    listener = _listen(host, port)
+    shown = f"[{host}]" if ":" in host else host
+    print(f"Browse at http://{shown}:{listener.getsockname()[1]}/ (Ctrl-C ends)", flush=True)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+    with listener:
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def browse_app(data: Dataset, *, host: str = "127.0.0.1", save_to: Path | None = None) -> Starlette:
+    """The page and what it asks for, as a Starlette application.
+
+    On a loopback host it answers only requests that name this machine, so that no web page
+    elsewhere can reach it through a name of its own.
+    """
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.routing import Route
+
+    if save_to is None and data.store.is_local:
+        save_to = Path(data.store.location).absolute().parent
+    site = Site(catalogue_of(data), save_to)
+    # Prepared while the first page is being looked at, not when the first letter is typed.
+    threading.Thread(target=lambda: site.catalogue.texts, daemon=True).start()
+    hosts = [*LOOPBACK, "[::1]"] if host in LOOPBACK else ["*"]
+    return Starlette(
+        routes=[
+            Route("/", _shell),
+            Route("/pair/{key}", _shell),
+            Route("/judge", _shell),
+            Route("/page/{name}", _file),
+            Route("/api/view", site.view),
+            Route("/api/pair/{key}", site.pair),
+            Route("/api/save", site.save, methods=["POST"]),
+            Route("/api/trial", site.trial),
+            Route("/api/judgement", site.judgement, methods=["POST"]),
+            Route("/media/{key}.{member}", site.media),
+            Route("/trial/{token}.{member}", site.trial_media),
+        ],
+        middleware=[
+            Middleware(_SafeHeaders),
+            Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
+        ],
+        exception_handlers={ArtSoundError: _sentence},
+    )
+
+
+@dataclass
+class Site:
+    """What the page asks for. `save_to` is the only folder that is ever written to."""
+
+    catalogue: Catalogue
+    save_to: Path | None
+    _open: OrderedDict[str, tuple[judging.Trial, tuple[str, ...]]] = field(
+        default_factory=OrderedDict
+    )
+    _judged: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def view(self, request: Request) -> Response:
+        """One page of the pairs that a query finds, and the facets."""
+        start = _whole(request.query_params.get("start", "0"))
+        found = self.catalogue.view(query_of(request.query_params.multi_items()), start=start)
+        return _json({**found, "name": self.catalogue.data.name, "saves": self.save_to is not None})
+
+    def pair(self, request: Request) -> Response:
+        """All that is known of one pair."""
+        position = self.catalogue.places.get(request.path_params["key"])
+        if position is None:
+            return _json({"error": "There is no such pair."}, 404)
+        return _json(self.catalogue.pair(position))
+
+    def media(self, request: Request) -> Response:
+        """The picture or the sound of one pair."""
+        position = self.catalogue.places.get(request.path_params["key"])
+        member = request.path_params["member"]
+        if position is None or member not in MEDIA:
+            return _json({"error": "There is no such file."}, 404)
+        column = "image_sha256" if member == "jpg" else "audio_sha256"
+        etag = self.catalogue.data.frame[column][position]
+        return media_response(request, self.catalogue.data, position, member, etag=etag)
+
+    async def save(self, request: Request) -> Response:
+        """Keep the view: as ids, as a view in parquet, or as new shards."""
+        from starlette.concurrency import run_in_threadpool
+
+        asked = await _body(request)
+        return _json(await run_in_threadpool(self._save, asked))
+
+    def _save(self, asked: dict[str, Any]) -> dict[str, Any]:
+        name, kind = str(asked.get("name", "")), asked.get("kind")
+        if not _NAME.fullmatch(name):
+            raise BadUsage(
+                "A view's name is up to 64 letters a–z, digits, hyphens and underscores."
+            )
+        suffix = {"ids": ".npy", "view": ".parquet", "shards": ""}.get(str(kind))
+        if suffix is None:
+            raise BadUsage("A view is saved as ids, view or shards.")
+        chosen = self.catalogue.chosen(query_of(_pairs(asked.get("query"))))
+        if not len(chosen):
+            raise BadUsage("The view holds no pair.")
+        out = self._folder() / "views" / f"{name}{suffix}"
+        with self._lock:
+            if out.exists():
+                raise BadUsage(f"{out} is there already: choose another name.")
+            out.parent.mkdir(parents=True, exist_ok=True)
+            if kind == "ids":
+                write_ids(chosen, out)
+            elif kind == "view":
+                write_view(chosen, out)
+            else:
+                write_shards(chosen, out)
+        return {"path": str(out), "pairs": len(chosen)}
+
+    def trial(self, request: Request) -> Response:
+        """The next artwork and clip for a judge: an opaque token, and how many are done."""
+        items = request.query_params.multi_items()
+        judge = judging.checked_judge(dict(items).get("judge", ""))
+        query = query_of([item for item in items if item[0] != "judge"])
+        with self._lock:
+            done = self._done(judge)
+            chosen = self.catalogue.chosen(query)
+            trial = judging.next_trial(chosen, judge, done)
+            if trial is None:
+                return _json({"token": "", "done": len(done)})
+            rows = np.flatnonzero(self.catalogue.rows(query))  # positions in the whole catalogue
+            token = secrets.token_urlsafe(12)
+            self._open[token] = (trial.moved(rows), chosen.asked)
+            while len(self._open) > _OPEN_TRIALS:
+                self._open.popitem(last=False)
+            return _json({"token": token, "done": len(done)})
+
+    def trial_media(self, request: Request) -> Response:
+        """The picture or the sound of a trial, under a name that tells nothing of it."""
+        found = self._open.get(request.path_params["token"])
+        member = request.path_params["member"]
+        if found is None or member not in MEDIA:
+            return _json({"error": "There is no such trial."}, 404)
+        trial, _ = found
+        position = trial.artwork if member == "jpg" else trial.track
+        return media_response(request, self.catalogue.data, position, member)
+
+    async def judgement(self, request: Request) -> Response:
+        """Keep what a judge said of a trial."""
+        from starlette.concurrency import run_in_threadpool
+
+        asked = await _body(request)
+        return _json(await run_in_threadpool(self._judge, asked))
+
+    def _judge(self, asked: dict[str, Any]) -> dict[str, Any]:
+        judge = judging.checked_judge(str(asked.get("judge", "")))
+        folder = self._folder() / "judgements"
+        with self._lock:
+            found = self._open.get(str(asked.get("token", "")))
+            if found is None:
+                raise BadUsage("This trial is over: reload the page for the next.")
+            trial, view = found
+            rating, seconds = asked.get("rating", -1), asked.get("seconds", 0.0)
+            if not isinstance(rating, int) or not isinstance(seconds, int | float):
+                raise BadUsage("A rating and the seconds taken are numbers.")
+            judgement = judging.judgement_of(
+                self.catalogue.data, trial, judge, view=view,
+                rating=rating, verdict=str(asked.get("verdict", "")), seconds=float(seconds),
+            )  # fmt: skip
+            done = self._done(judge)
+            judging.keep(folder, judgement)
+            del self._open[str(asked["token"])]
+            done.add((judgement.artwork_key, judgement.track_key))
+            return {"done": len(done)}
+
+    def _done(self, judge: str) -> set[tuple[str, str]]:
+        if judge not in self._judged:
+            kept = judging.read_judgements(self._folder() / "judgements")
+            index = self.catalogue.data.index_sha256
+            self._judged[judge] = judging.judged(kept, judge, index)
+        return self._judged[judge]
+
+    def _folder(self) -> Path:
+        if self.save_to is None:
+            raise BadUsage("Nothing can be saved: start `artsound browse` with --save-to.")
+        return self.save_to
+
+
+def query_of(items: list[tuple[str, str]]) -> Query:
+    """The query that an address tells: q, where, sort, and values of facets, each maybe often."""
+    plain = {"q": "", "where": "", "sort": "best"}
+    chosen: dict[str, tuple[str, ...]] = {}
+    for name, value in items:
+        if name in plain:
+            plain[name] = value
+        elif name != "start":
+            chosen[name] = (*chosen.get(name, ()), value)
+    return Query(plain["q"][:500], chosen, plain["where"][:2000], plain["sort"])
+
+
+def _pairs(query: Any) -> list[tuple[str, str]]:
+    from urllib.parse import parse_qsl
+
+    return parse_qsl(str(query or ""), keep_blank_values=True, max_num_fields=1000)
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """The JSON object of a request that comes from our own page; else BadUsage."""
+    origin = request.headers.get("origin")
+    if origin is not None and origin != f"{request.url.scheme}://{request.headers.get('host')}":
+        raise BadUsage("This request came from another page.")
+    if request.headers.get("content-type", "").partition(";")[0] != "application/json":
+        raise BadUsage("A request holds JSON.")
+    raw = b""
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > _LONGEST_REQUEST:
+            raise BadUsage("The request is too long.")
+    try:
+        value = json.loads(raw)
+    except ValueError as error:
+        raise BadUsage("The request is not JSON.") from error
+    if not isinstance(value, dict):
+        raise BadUsage("The request is not a JSON object.")
+    return value
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or len(text) > 9:
+        raise BadUsage(f"{text[:20]!r} is not a whole number.")
+    return int(text)
+
+
+def _shell(request: Request) -> Response:
+    from starlette.responses import Response
+
+    return Response(_page_file("browse.html"), media_type="text/html")
+
+
+def _file(request: Request) -> Response:
+    from starlette.responses import Response
+
+    name = request.path_params["name"]
+    if name not in _FILES:
+        return _json({"error": "There is no such file."}, 404)
+    return Response(
+        _page_file(name), media_type=_FILES[name], headers={"Cache-Control": "no-cache"}
+    )
+
+
+def _page_file(name: str) -> bytes:
+    return (files("artsound.reports") / "page" / name).read_bytes()
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    from starlette.responses import JSONResponse
+
+    return JSONResponse(value, status, headers={"Cache-Control": "no-store"})
+
+
+def _sentence(request: Request, error: Exception) -> Response:
+    return _json({"error": str(error)}, 400)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or error
+        raise BadUsage(
+            f"{host} port {port} cannot be listened on ({reason}): choose another --port."
+        ) from error
+    return listener
+
+
+class _SafeHeaders:
+    """Adds to every answer the headers that keep a browser from doing what it should not."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def send_with_headers(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                added = [(k.lower().encode(), v.encode()) for k, v in _HEADERS.items()]
+                message["headers"] = [*message["headers"], *added]
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)

@@ -1,0 +1,104 @@
+// The page's frame: addresses, the search box, saving; what is shown is in grid, pair and judge.
+import { ask, byId, number, showPlaying, stopPlaying, tell } from "/page/page.js";
+import { showGrid, refreshGrid } from "/page/grid.js";
+import { showPair } from "/page/pair.js";
+import { showJudge } from "/page/judge.js";
+
+const state = { query: new URLSearchParams(), total: 0 };
+
+/** Show what the address says. */
+async function show() {
+  const { pathname, search } = window.location;
+  state.query = new URLSearchParams(search);
+  byId("words").value = state.query.get("q") || "";
+  const pair = pathname.match(/^\/pair\/([^/]+)$/);
+  document.body.dataset.page = pair ? "pair" : pathname === "/judge" ? "judge" : "grid";
+  document.body.classList.remove("filtering");
+  byId("filters").setAttribute("aria-expanded", "false");
+  byId("to-judge").href = `/judge?${state.query}`;
+  if (pair) await showPair(decodeURIComponent(pair[1]), state.query);
+  else if (pathname === "/judge") {
+    stopPlaying();
+    await showJudge(state.query);
+  } else await showGrid(state.query, changed, found);
+  showPlaying();
+}
+
+/** Take over a changed query: a new address, and new results in place. */
+function changed(query, { keep = false } = {}) {
+  state.query = query;
+  const text = query.toString();
+  const address = text ? `/?${text}` : "/";
+  if (keep) history.replaceState(null, "", address);
+  else history.pushState(null, "", address);
+  byId("words").value = query.get("q") || "";
+  byId("to-judge").href = `/judge?${query}`;
+  if (document.body.dataset.page === "grid") refreshGrid(query, changed, found);
+  else show();
+}
+
+function found(view) {
+  state.total = view.total;
+  byId("name").textContent = view.name;
+  byId("save").hidden = !view.saves;
+  byId("to-judge").hidden = !view.saves;
+}
+
+byId("words").addEventListener("input", () => {
+  const query = new URLSearchParams(document.body.dataset.page === "grid" ? state.query : "");
+  const words = byId("words").value;
+  if (words) query.set("q", words);
+  else query.delete("q");
+  changed(query, { keep: document.body.dataset.page === "grid" });
+});
+byId("search").addEventListener("submit", (event) => {
+  event.preventDefault();
+  byId("words").blur();
+});
+byId("filters").addEventListener("click", () => {
+  const open = document.body.classList.toggle("filtering");
+  byId("filters").setAttribute("aria-expanded", String(open));
+});
+
+for (const name of ["play", "pause", "ended", "emptied"])
+  byId("audio").addEventListener(name, showPlaying);
+
+// Links within the page change what is shown without loading it anew, so that music goes on.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[href]");
+  const plain = event.button === 0 && !(event.metaKey || event.ctrlKey || event.shiftKey);
+  if (!link || !plain || link.origin !== window.location.origin || link.target) return;
+  event.preventDefault();
+  history.pushState(null, "", link.href);
+  window.scrollTo(0, 0);
+  show();
+});
+window.addEventListener("popstate", show);
+
+byId("save").addEventListener("click", () => {
+  byId("save-count").textContent = `${number(state.total)} pairs`;
+  byId("save-told").textContent = "";
+  byId("save-dialog").showModal();
+});
+byId("save-close").addEventListener("click", () => byId("save-dialog").close());
+byId("save-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const told = byId("save-told");
+  byId("save-go").disabled = true;
+  told.className = "";
+  told.textContent = "Saving …";
+  try {
+    const kind = new FormData(event.target).get("kind");
+    const name = byId("save-name").value;
+    const saved = await tell("/api/save", { name, kind, query: state.query.toString() });
+    told.textContent = `${number(saved.pairs)} pairs saved in ${saved.path}`;
+  } catch (error) {
+    told.className = "wrong";
+    told.textContent = error.message;
+  } finally {
+    byId("save-go").disabled = false;
+  }
+});
+
+if (window.location.pathname !== "/") ask("/api/view").then(found, () => {});
+show();

@@ -1,0 +1,100 @@
+// What every part of the page needs: elements whose text is always text, and answers of the server.
+
+/** An element with attributes and children; strings become text, never markup. */
+export function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined)
+      element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child !== "" && child !== null));
+  return element;
+}
+
+export const byId = (id) => document.getElementById(id);
+
+/** What the server answers, or an Error with its sentence. */
+export async function ask(address, options = {}) {
+  const response = await fetch(address, options);
+  const value = await response.json().catch(() => ({ error: `The server says ${response.status}.` }));
+  if (!response.ok) throw new Error(value.error);
+  return value;
+}
+
+export const tell = (address, value) =>
+  ask(address, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(value),
+  });
+
+export const number = (value) => value.toLocaleString("en-GB");
+
+export const media = (key, member) => `/media/${encodeURIComponent(key)}.${member}`;
+
+/** Title and year of an artwork as its label in a museum would have them. */
+export function artworkTitle(pair) {
+  const title = pair.artwork_title || "Untitled";
+  return pair.year >= 0 ? `${title}, ${pair.year}` : title;
+}
+
+export function trackTitle(pair) {
+  return pair.artist ? `${pair.artist}: ${pair.title || "untitled"}` : pair.title || "untitled";
+}
+
+export function clock(seconds) {
+  const whole = Math.round(seconds);
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+}
+
+export function notice(text) {
+  return make("p", { class: "notice", role: "alert" }, text);
+}
+
+/** Play a pair in the bar at the foot of the page; the same pair again pauses or goes on. */
+export function play(pair) {
+  const audio = byId("audio");
+  if (audio.dataset.key !== pair.key) {
+    audio.dataset.key = pair.key;
+    audio.src = media(pair.key, "mp3");
+    byId("player-picture").src = media(pair.key, "jpg");
+    const text = byId("player-text");
+    text.replaceChildren(
+      make("b", {}, trackTitle(pair)),
+      make("span", {}, `${pair.painter || "Unknown painter"}, ${artworkTitle(pair)}`),
+    );
+    text.href = `/pair/${encodeURIComponent(pair.key)}`;
+    byId("player").hidden = false;
+  } else if (!audio.paused) {
+    audio.pause();
+    return;
+  }
+  audio.play().catch(() => {}); // the bar shows what cannot be played
+}
+
+/** A round button that plays a pair and shows whether it plays. */
+export function playButton(pair) {
+  const label = `Play ${trackTitle(pair)}`;
+  return make("button", {
+    class: "play",
+    type: "button",
+    "data-play": pair.key,
+    "aria-label": label,
+    title: label,
+    onclick: () => play(pair),
+  });
+}
+
+/** Let all play buttons show what the player does. */
+export function showPlaying() {
+  const audio = byId("audio");
+  for (const button of document.querySelectorAll("[data-play]"))
+    button.classList.toggle("playing", !audio.paused && button.dataset.play === audio.dataset.key);
+}
+
+export function stopPlaying() {
+  byId("audio").pause();
+  byId("player").hidden = true;
+}

@@ -1,0 +1,189 @@
+"""A catalogue of pairs held in memory, and the views of it that a reader asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from artsound.errors import BadData, BadUsage
+from artsound.records import arrow_schema
+from artsound.reports.facets import Facet, Mask, facets_of
+from artsound.shards.query import mask_of
+from artsound.shards.read import Dataset
+
+Rows = npt.NDArray[np.int64]
+
+# Sort order by name: the index columns to sort by, and whether each descends.
+SORTS: Mapping[str, tuple[tuple[str, ...], tuple[bool, ...]]] = {
+    "best": (("score", "key"), (True, False)),
+    "worst": (("score", "key"), (False, False)),
+    "oldest": (("_year", "key"), (False, False)),
+    "newest": (("year", "key"), (True, False)),
+    "painter": (("painter", "year", "key"), (False, False, False)),
+    "music": (("artist", "title", "key"), (False, False, False)),
+}
+_SEARCHED = (
+    *("artwork_title", "painter", "style", "genre", "school", "period", "artwork_caption"),
+    *("title", "artist", "album", "music_genre", "music_caption", "key", "artwork_id"),
+)
+_SEARCHED_LISTS = ("tags", "media", "emotions", "music_genres", "music_tags")
+# What a card in the grid shows; the rest is asked for pair by pair.
+_CARD = (
+    *("key", "artwork_title", "painter", "year", "style", "genre", "title", "artist"),
+    *("music_genre", "duration", "score", "split", "artwork_caption", "music_caption"),
+)
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a reader asks for: words, values of facets, one SQL condition, and an order."""
+
+    text: str = ""
+    chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    where: str = ""
+    sort: str = "best"
+
+    def asked(self) -> tuple[str, ...]:
+        """The conditions in words, for the record."""
+        conditions = [f"search {self.text!r}"] if self.text.strip() else []
+        conditions += [f"{name} in {sorted(values)}" for name, values in self.chosen.items()]
+        return (*conditions, *([self.where] if self.where.strip() else []))
+
+
+@dataclass(frozen=True, eq=False)
+class Catalogue:
+    """The pairs of a dataset, prepared for searching: made once, only read afterwards."""
+
+    data: Dataset
+    facets: tuple[Facet, ...]
+    orders: Mapping[str, Rows]
+
+    @cached_property
+    def texts(self) -> pl.Series:
+        """What is searched: all names, titles, tags and captions of each pair, folded."""
+        lists = [pl.col(name).list.join(" ") for name in _SEARCHED_LISTS]
+        joined = pl.concat_str(*_SEARCHED, *lists, separator=" ")
+        return folded(self.data.frame.select(joined).to_series())
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The position of each key."""
+        return {key: n for n, key in enumerate(self.data.frame["key"].to_list())}
+
+    @cached_property
+    def ranks(self) -> Rows:
+        """Each pair's place in the order by score, from 0."""
+        ranks = np.empty(len(self.data), dtype=np.int64)
+        ranks[self.orders["best"]] = np.arange(len(self.data))
+        return ranks
+
+    def rows(self, query: Query) -> Mask:
+        """Which pairs a query finds. BadUsage, one sentence, for what cannot be understood."""
+        found = self._plain(query)
+        for mask in self._facet_masks(query).values():
+            found = found & mask
+        return found
+
+    def view(self, query: Query, *, start: int = 0, count: int = 48) -> dict[str, Any]:
+        """One page of what a query finds, the total, and every facet with its counts.
+
+        A facet's counts are those of the other conditions, so that a second value of the same
+        facet can be added; JSON values.
+        """
+        plain, masks = self._plain(query), self._facet_masks(query)
+        found = plain
+        for mask in masks.values():
+            found = found & mask
+        facets = []
+        for facet in self.facets:
+            others = plain
+            for name, mask in masks.items():
+                if name != facet.name:
+                    others = others & mask
+            counts = facet.counts(others)
+            if len(facet.values) > 1:
+                facets.append({"name": facet.name, "title": facet.title, "counts": counts})
+        order = self.orders[query.sort]
+        page = order[found[order]][start : start + count]
+        return {
+            "total": int(found.sum()),
+            "of": len(self.data),
+            "facets": facets,
+            "pairs": self.cards(page),
+        }
+
+    def cards(self, positions: npt.ArrayLike) -> list[dict[str, Any]]:
+        """What the grid shows of these pairs."""
+        return self.data.frame[np.asarray(positions, dtype=np.int64)].select(_CARD).to_dicts()
+
+    def pair(self, position: int, *, neighbours: int = 4) -> dict[str, Any]:
+        """All that is known of a pair, its rank by score and those just above and below it."""
+        order, rank = self.orders["best"], int(self.ranks[position])
+        return {
+            "record": self.data.frame.row(position, named=True),
+            "rank": rank + 1,
+            "of": len(self.data),
+            "above": self.cards(order[max(0, rank - neighbours) : rank]),
+            "below": self.cards(order[rank + 1 : rank + 1 + neighbours]),
+        }
+
+    def chosen(self, query: Query) -> Dataset:
+        """The pairs that a query finds, as a dataset."""
+        return self.data.pick(np.flatnonzero(self.rows(query)), *query.asked())
+
+    def _plain(self, query: Query) -> Mask:
+        """The rows that the words and the SQL condition find."""
+        found = np.ones(len(self.data), dtype=bool)
+        for word in folded(pl.Series([query.text]))[0].split():
+            hits = self.texts.filter(pl.Series(found)).str.contains(word, literal=True)
+            found[found] = hits.to_numpy()
+        if query.where.strip():
+            found &= mask_of(self.data.frame, query.where)
+        return found
+
+    def _facet_masks(self, query: Query) -> dict[str, Mask]:
+        known = {facet.name: facet for facet in self.facets}
+        for name in query.chosen:
+            if name not in known:
+                raise BadUsage(f"There is no facet {name!r}: choose one of {', '.join(known)}.")
+        if query.sort not in SORTS:
+            raise BadUsage(f"There is no order {query.sort!r}: choose one of {', '.join(SORTS)}.")
+        return {name: known[name].mask(set(values)) for name, values in query.chosen.items()}
+
+
+def catalogue_of(data: Dataset) -> Catalogue:
+    """The catalogue of a dataset; BadData when its index lacks columns of a build's."""
+    frame = data.frame
+    missing = [name for name in arrow_schema("sample").names if name not in frame.columns]
+    if missing:
+        raise BadData(
+            f"{data.store.location} has no {missing[0]} for its samples: only shards that "
+            "artsound built can be browsed."
+        )
+    years = frame["year"]
+    ranked = frame.select("key", "score", "year", "painter", "artist", "title").with_columns(
+        pl.when(years < 0).then(9999).otherwise(years).alias("_year")
+    )
+    orders = {
+        name: ranked.with_row_index("row")
+        .sort(columns, descending=descending)["row"]
+        .to_numpy()
+        .astype(np.int64)
+        for name, (columns, descending) in SORTS.items()
+    }
+    return Catalogue(data, facets_of(frame), orders)
+
+
+def folded(texts: pl.Series) -> pl.Series:
+    """Texts for searching: lower case, no accents, so that `dali` finds Dalí."""
+    plain = texts.str.len_bytes() == texts.str.len_chars()
+    if not plain.all():  # what is plain ASCII need not go through the slow normalisation
+        accented = texts.filter(~plain).str.normalize("NFKD").str.replace_all(r"\p{M}", "")
+        texts = texts.scatter(plain.not_().arg_true(), accented)
+    return texts.str.to_lowercase()
