@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import struct
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +13,7 @@ import soxr
 
 from artsound.media import MediaError
 from artsound.media.fingerprint import PRINT_SECONDS, Decimator
+from artsound.media.quiet import quiet_decoder
 
 SILENCE = -120.0  # dBFS: what digital silence counts as
 MAX_SECONDS = 4 * 3600.0
@@ -51,7 +48,7 @@ def check_audio(data: bytes, *, min_seconds: float, silence_db: float) -> AudioI
     audio-corrupt, audio-too-long, audio-non-finite, audio-too-short, audio-silent.
     """
     _check_xing(data)
-    with _quiet_decoder():
+    with quiet_decoder():
         sound = _decode(data)
     frames, rate, channels = sound.frames, sound.sample_rate, sound.channels
     power, peak = sound.power, sound.peak
@@ -81,7 +78,7 @@ def load_mono(
     the clip ends before that, and empty when ``start`` lies behind its end. Resampled by soxr
     (HQ). Raises MediaError.
     """
-    with _quiet_decoder(), _open(data) as sound:
+    with quiet_decoder(), _open(data) as sound:
         rate = sound.samplerate
         first = round(start * rate)
         left = int(MAX_SECONDS * rate) if seconds is None else round(seconds * rate)
@@ -191,24 +188,3 @@ def _check_xing(data: bytes) -> None:
     glued = tail[:3] == b"ID3" or (tail[:1] == b"\xff" and tail[1:2] >= b"\xe0")
     if present > declared + slack and glued:
         raise MediaError("audio-concatenated", "another clip follows in the same file")
-
-
-@contextmanager
-def _quiet_decoder() -> Iterator[None]:
-    """Keep libmpg123's running commentary on damaged frames off the terminal.
-
-    It writes to file descriptor 2 from C and libsndfile has no switch for it. The descriptor
-    belongs to the whole process, so it is only turned away while the main thread decodes (worker
-    processes, serial runs); on other threads the commentary stays rather than lose their output.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)

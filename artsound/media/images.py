@@ -6,6 +6,8 @@ import io
 import math
 import re
 import warnings
+import zlib
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from artsound.media import MediaError
 from artsound.media.fingerprint import phash_grey
+from artsound.media.quiet import quiet_decoder
 
 # Only formats whose decoders are plain pixel readers: no EPS (runs Ghostscript), PDF, WMF, FITS.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -20,12 +23,12 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 # In JPEG scan data 0xFF is followed by 0x00 (stuffing), RSTn, or a real marker.
 _MARKER = re.compile(b"\xff[^\x00\xd0-\xd7\xff]")
-_PNG_END = b"IEND\xaeB`\x82"
 _ORIENTATION = 0x0112
 _HASH_SAMPLES = 192
 
-# Pillow warns from 89 million pixels on; the limits here are the caller's, checked before decoding.
+# Pillow warns from 89 million pixels on, where the limit here is the caller's, and of broken EXIF.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,8 @@ def _open(data: bytes) -> Image.Image:
 
 def _load(image: Image.Image) -> None:
     try:
-        image.load()
+        with quiet_decoder() if image.format == "TIFF" else nullcontext():
+            image.load()
     except Exception as error:  # noqa: BLE001  decoders raise anything on hostile bytes
         cut = "truncated" in str(error) or isinstance(error, EOFError)
         raise MediaError(
@@ -133,9 +137,7 @@ def _check_end(data: bytes, kind: str) -> None:
         if end < 0:
             raise MediaError("image-truncated", "the JPEG stops before its end marker")
     elif kind == "PNG":
-        end = data.find(_PNG_END) + len(_PNG_END)
-        if end < len(_PNG_END):
-            raise MediaError("image-truncated", "the PNG stops before its end chunk")
+        end = _png_end(data)
     else:
         return
     if data[end : end + 64].lstrip(b"\0\r\n ").startswith(_SIGNATURES):
@@ -155,6 +157,21 @@ def _jpeg_end(data: bytes) -> int:
             return at
         if marker not in (0x01, 0xD8):  # all others carry a length; scan data is then searched
             at += int.from_bytes(data[at : at + 2], "big")
+
+
+def _png_end(data: bytes) -> int:
+    """Offset just behind the end chunk; every chunk's checksum must hold (Pillow skips most)."""
+    at = 8
+    while at + 12 <= len(data):
+        stop = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if stop > len(data):
+            break
+        if zlib.crc32(data[at + 4 : stop - 4]) != int.from_bytes(data[stop - 4 : stop], "big"):
+            raise MediaError("image-corrupt", "a checksum within the PNG does not hold")
+        if data[at + 4 : at + 8] == b"IEND":
+            return stop
+        at = stop
+    raise MediaError("image-truncated", "the PNG stops before its end chunk")
 
 
 def _orientation(image: Image.Image) -> int:
