@@ -54,9 +54,10 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     for side in SIDES.values():
         records, measured = paired_rows(workspace, side)
         captioner = _captioner(workspace, side, recipe)
-        writer: list[Any] = [captioner.name, captioner.version]
+        writer: list[Any] = [captioner.name, captioner.version, Grounded.version]
         if not isinstance(captioner, Grounded):
             writer.append(sorted(catalogue_names(workspace, side)))
+        writer_digest = digest(writer)
         for name, start, stop in split_into_parts(side.files, len(records), recipe.run.part_size):
             tables = [table.slice(start, stop - start) for table in (records, measured)]
             inputs = {
@@ -64,7 +65,7 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
                 "start": start,
                 "stop": stop,
                 "rows": digest([rows_digest(table) for table in tables]),
-                "captioner": digest(writer),
+                "captioner": writer_digest,
             }
             parts.append(Part(name, stop - start, inputs))
     return parts
