@@ -43,6 +43,9 @@ class _LineProgress:
     def finish(self) -> None:
         self._say(f"{self._stage}: {self._of()} in {time.monotonic() - self._began:.1f} s")
 
+    def note(self, sentence: str) -> None:
+        self._say(sentence)
+
     def _of(self) -> str:
         of = f" of {self._count(self._items)}" if self._items else ""
         return f"{self._count(self._done)}{of}"
@@ -86,6 +89,9 @@ class _BarProgress:
 
     def finish(self) -> None:
         self._bars.stop()
+
+    def note(self, sentence: str) -> None:
+        print(sentence, file=sys.stderr, flush=True)
 
 
 def print_stages(reports: Sequence[StageReport]) -> None:

@@ -60,6 +60,9 @@ class Progress(Protocol):
     def finish(self) -> None:
         """The stage has ended, well or not."""
 
+    def note(self, sentence: str) -> None:
+        """Something a person should know, between two stages."""
+
 
 class _Quiet:
     def start(self, stage: str, items: int, unit: str = "items") -> None: ...
@@ -69,6 +72,8 @@ class _Quiet:
     def advance(self, items: int) -> None: ...
 
     def finish(self) -> None: ...
+
+    def note(self, sentence: str) -> None: ...
 
 
 QUIET: Progress = _Quiet()
@@ -134,7 +139,8 @@ class Stage:
 
     `sections` names the sections of the recipe that the stage reads; a change in any other
     leaves its parts valid. `side_by_side` is False where one part already uses every processor:
-    such parts run one after another, in the process that drives the build.
+    such parts run one after another, in the process that drives the build. `prepare` runs before
+    `plan`: it fetches what the plan reads, and shows its own progress.
     """
 
     name: str
@@ -144,6 +150,7 @@ class Stage:
     work: Callable[[Workspace, Recipe, Part], PartOutput]
     finish: Callable[[Workspace, Recipe, Sequence[PartResult]], Finish]
     side_by_side: bool = True
+    prepare: Callable[[Workspace, Recipe, Progress], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -263,6 +270,8 @@ def run_stage(
     catalog/rejects.parquet. Raises what the stage raises; parts that were done stay done.
     """
     started = time.perf_counter()
+    if stage.prepare is not None:
+        stage.prepare(workspace, recipe, progress)
     parts = stage.plan(workspace, recipe)
     progress.start(stage.name, sum(part.items for part in parts))
     results: dict[str, PartResult] = {}

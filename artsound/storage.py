@@ -59,6 +59,11 @@ class Workspace:
     root: Path
 
     @property
+    def sources(self) -> Path:
+        """What was fetched from servers, in the layouts in which it is published."""
+        return self.root / "sources"
+
+    @property
     def catalog(self) -> Path:
         return self.root / "catalog"
 

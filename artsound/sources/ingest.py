@@ -23,6 +23,7 @@ from artsound.media.fingerprint import clusters, near_audio, near_images
 from artsound.media.images import check_image
 from artsound.recipe import Recipe
 from artsound.records import Reject, arrow_schema
+from artsound.sources.fetch import fetch_sources
 from artsound.sources.files import UnreadableFile, read_file
 from artsound.sources.staging import count_reasons, is_aside, plan, source_root, staged_rows
 from artsound.stage import Finish, Part, PartOutput, PartResult, Stage, part_path
@@ -101,6 +102,7 @@ STAGE = Stage(
     plan=plan,
     work=work,
     finish=finish,
+    prepare=fetch_sources,
 )
 
 

@@ -23,13 +23,14 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from artsound.errors import BadData
+from artsound.sources.files import is_safe_name
 from artsound.sources.http import Client, Tries
 from artsound.storage import digest, read_json, write_bytes, write_json
 
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _GAP = 64 << 10  # a smaller hole is cheaper to read over than to ask anew
 _LARGEST = 8 << 20  # bytes per request, so that several connections share the work
-_TAIL = 4 << 20  # first guess of how much the central directory needs
+_TAIL = 128 << 10  # first guess of how much the central directory needs
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,22 @@ class RemoteZip:
     client: Client
 
     def read(
-        self, names: Collection[str], *, connections: int = 6
+        self, names: Collection[str], *, limit: int, connections: int = 6
     ) -> Iterator[tuple[str, bytes | BadData]]:
         """The bytes of the named members, in the zip's order; or why one cannot be had.
 
-        At most `connections` requests of 8 MiB are under way, so memory stays bounded. Raises
-        BadData when the server fails or the zip changes meanwhile, KeyError for a name that is
-        not in it.
+        At most `connections` requests of 8 MiB (more for a larger member) are under way, so
+        memory stays bounded; a member that declares more than `limit` bytes is not asked for.
+        Raises BadData when the server fails or the zip changes meanwhile, KeyError for a name
+        that is not in it.
         """
-        wanted = sorted((self.members[name] for name in set(names)), key=lambda m: m.offset)
+        wanted: list[Member] = []
+        for member in sorted({self.members[name] for name in names}, key=lambda m: m.offset):
+            if max(member.size, member.packed) > limit:
+                too_large = f"{member.name} declares {member.size:,} bytes, more than is taken."
+                yield member.name, BadData(too_large)
+            else:
+                wanted.append(member)
         groups = _merge(wanted)
         with ThreadPoolExecutor(connections) as pool:
             waiting: list[tuple[list[Member], Future[bytes]]] = []
@@ -180,6 +188,9 @@ def _members(url: str, size: int, tail: bytes) -> dict[str, Member]:
             directory = archive.start_dir
     except (zipfile.BadZipFile, struct.error, ValueError, OverflowError) as error:
         raise BadData(f"{url} is not a zip file that can be read: {error}.") from error
+    for info in infos:
+        if not is_safe_name(info.filename):
+            raise BadData(f"{url} is refused: it holds the unsafe name {info.filename!r}.")
     ends = [info.header_offset for info in infos[1:]] + [directory]
     return {
         info.filename: Member(

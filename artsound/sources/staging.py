@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
 
-from artsound.errors import BadData, BadUsage
+from artsound.errors import BadData
 from artsound.recipe import Recipe
 from artsound.rights import (
     Rights,
@@ -45,6 +46,18 @@ _FEWEST_ARTWORKS = 64
 _FAULTS = ("image-absent",)
 
 
+@dataclass(frozen=True)
+class Fetched:
+    """What was fetched of a source on a server, so that a build looks at nothing else.
+
+    `wanted` holds the ids that the recipe chose; None for a source on disk. `refused` gives kind,
+    code and message for each that could not be had.
+    """
+
+    wanted: tuple[str, ...] | None = None
+    refused: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
+
+
 def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     """The parts of the ingest stage: rows with media to check, then rows that fall out before.
 
@@ -54,22 +67,22 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
 
     Raises BadUsage for a source that does not exist, BadData for one that cannot be used.
     """
+    artgraph_root = source_root(workspace, recipe, "artwork")
+    fma_root = source_root(workspace, recipe, "track")
     if SAMPLE in (recipe.sources.artgraph, recipe.sources.fma):
         from artsound.sources.sample import write_sample
 
         write_sample(workspace.root / SAMPLE, recipe.seed)
-    artgraph_root, fma_root = (
-        source_root(workspace, recipe, "artwork"),
-        source_root(workspace, recipe, "track"),
-    )
     art_files = artgraph.list_source(artgraph_root)
     fma_files = fma.list_source(fma_root, recipe.sources.subset)
+    fetched = {side: read_fetched(workspace, recipe, side) for side in ("artwork", "track")}
     key = digest(
         {
             "made_by": _code_digest(Path(__file__).parent, Path(__file__).parents[1] / "rights.py"),
             "subset": recipe.sources.subset,
             "limit": recipe.sources.limit,
             "sample": [recipe.sources.artgraph == SAMPLE, recipe.sources.fma == SAMPLE],
+            "fetched": [asdict(one) for one in fetched.values()],
             "rights": recipe.rights.model_dump(),
             "part_size": recipe.run.part_size,
             "files": [_frame_digest(art_files), _frame_digest(fma_files)],
@@ -79,23 +92,49 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     kept = _kept_plan(folder, key)
     if kept is not None:
         return kept
-    artworks = artgraph.read_artworks(artgraph_root, art_files, recipe.rights.year)
-    tracks = fma.read_tracks(fma_root, fma_files, recipe.sources.subset, recipe.rights.year)
     parts: list[Part] = []
     asides: list[Part] = []
-    for side, root, (chosen, aside) in (
-        ("artwork", artgraph_root, _choose_artworks(artworks, recipe)),
-        ("track", fma_root, _choose_tracks(tracks, recipe)),
+    for side, root, files in (
+        ("artwork", artgraph_root, art_files),
+        ("track", fma_root, fma_files),
     ):
+        chosen, aside = choose_rows(recipe, side, root, files, fetched[side])
         if chosen.is_empty():
             raise BadData(f"{root} has no usable {side}: {count_reasons(aside['reason'])}.")
         parts += _stage_rows(folder, side, f"{side}s", chosen, recipe.run.part_size)
         asides += _stage_rows(folder, side, f"{side}s-aside", aside, max(1, aside.height))
-    files = {path.name: sha256_file(path) for path in sorted(folder.glob("*.parquet"))}
+    staged = {path.name: sha256_file(path) for path in sorted(folder.glob("*.parquet"))}
     parts += asides
     listed = [{"name": p.name, "items": p.items, "inputs": dict(p.inputs)} for p in parts]
-    write_json(folder / "plan.json", {"key": key, "files": files, "parts": listed})
+    write_json(folder / "plan.json", {"key": key, "files": staged, "parts": listed})
     return parts
+
+
+def choose_rows(
+    recipe: Recipe, side: str, root: Path, files: pl.DataFrame, fetched: Fetched
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows of one side to work on, by id, and those that fall out, ready-made rejects.
+
+    `files` is what the source's `list_source` gave; `fetched` narrows it to what was asked of a
+    server. Raises BadData when the source cannot be read.
+    """
+    this_year = recipe.rights.year
+    if side == "artwork":
+        table = artgraph.read_artworks(root, files, this_year).with_columns(
+            pl.col("artwork_id").alias("item_id")
+        )
+    else:
+        table = fma.read_tracks(root, files, recipe.sources.subset, this_year).with_columns(
+            pl.col("track_id").cast(pl.String).str.zfill(6).alias("item_id")
+        )
+    if fetched.wanted is not None:
+        table = table.filter(pl.col("item_id").is_in(fetched.wanted))
+    refused = [fetched.refused.get(item, ("", "", "")) for item in table["item_id"]]
+    table = table.with_columns(
+        pl.Series(name, [one[number] for one in refused], dtype=pl.String)
+        for number, name in enumerate(("refused_kind", "refused_code", "refused_message"))
+    )
+    return (_choose_artworks if side == "artwork" else _choose_tracks)(table, recipe)
 
 
 def is_aside(part: Part) -> bool:
@@ -113,17 +152,36 @@ def staged_rows(workspace: Workspace, part: Part) -> list[dict[str, Any]]:
 
 
 def source_root(workspace: Workspace, recipe: Recipe, side: str) -> Path:
-    """Where the source of one side lies; BadUsage when this build cannot reach it."""
+    """Where the source of one side lies on this disk, or will lie once it is fetched."""
     option = "artgraph" if side == "artwork" else "fma"
     place = getattr(recipe.sources, option)
     if place == SAMPLE:
         return workspace.root / SAMPLE / option
-    if not place or "://" in place:
-        raise BadUsage(
-            f"--{option} needs a folder or zip on this disk, or `sample`: "
-            f"{place or 'the official server'} cannot be read yet."
-        )
+    if is_remote(recipe, side):
+        return workspace.sources / option
     return Path(place)
+
+
+def is_remote(recipe: Recipe, side: str) -> bool:
+    """Whether the source of one side is on a server."""
+    place = recipe.sources.artgraph if side == "artwork" else recipe.sources.fma
+    return not place or "://" in place
+
+
+def fetched_path(workspace: Workspace, side: str) -> Path:
+    """Where what was fetched of one side is written down."""
+    return workspace.sources / ("artgraph.json" if side == "artwork" else "fma.json")
+
+
+def read_fetched(workspace: Workspace, recipe: Recipe, side: str) -> Fetched:
+    """What was fetched of one side; everything, for a source on disk."""
+    if not is_remote(recipe, side):
+        return Fetched()
+    kept = read_json(fetched_path(workspace, side))
+    return Fetched(
+        None if kept["wanted"] is None else tuple(kept["wanted"]),
+        {item: tuple(why) for item, why in kept["refused"].items()},
+    )
 
 
 def count_reasons(codes: Iterable[str]) -> str:
@@ -156,8 +214,7 @@ def _choose_artworks(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame,
     ]
     table = _with_rights(table, rights, recipe).with_columns(
         pl.lit(SAMPLE if sample else "artgraph").alias("source"),
-        pl.col("artwork_id").alias("item_id"),
-        _first_true({"image-absent": pl.col("name") == "", "rights-policy": ~pl.col("allowed")}),
+        _reason({"rights-policy": ~pl.col("allowed"), "image-absent": pl.col("name") == ""}),
     )
     chosen, aside = _set_aside(table.sort("artwork_id"), recipe)
     most = max(_ARTWORKS_PER_TRACK * recipe.sources.limit, _FEWEST_ARTWORKS)
@@ -170,15 +227,13 @@ def _choose_artworks(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame,
 def _choose_tracks(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The tracks to work on, by id, and those set aside with their reasons."""
     rights = [track_rights(*terms) for terms in table.select("license", "license_url").iter_rows()]
-    inside = pl.col("subset").is_in(fma.in_subset(recipe.sources.subset))
     table = _with_rights(table, rights, recipe).with_columns(
         pl.lit(SAMPLE if recipe.sources.fma == SAMPLE else "fma").alias("source"),
-        pl.col("track_id").cast(pl.String).str.zfill(6).alias("item_id"),
-        _first_true(
+        _reason(
             {
-                "outside-subset": ~inside,
-                "no-audio-here": pl.col("name") == "",
+                "outside-subset": ~pl.col("subset").is_in(fma.in_subset(recipe.sources.subset)),
                 "rights-policy": ~pl.col("allowed"),
+                "no-audio-here": pl.col("name") == "",
             }
         ),
     )
@@ -189,12 +244,16 @@ def _choose_tracks(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame, p
     return _set_aside(table, recipe)
 
 
-def _first_true(tests: Mapping[str, pl.Expr]) -> pl.Expr:
-    """The name of the first test that holds, as a column `reason`; empty when none does."""
+def _reason(tests: Mapping[str, pl.Expr]) -> pl.Expr:
+    """Why an item falls out, as a column `reason`: it was refused, or the first test that holds.
+
+    Empty when it stays.
+    """
     reason = pl.lit("")
     for code, test in reversed(list(tests.items())):
         reason = pl.when(test).then(pl.lit(code)).otherwise(reason)
-    return reason.alias("reason")
+    refused = pl.col("refused_code")
+    return pl.when(refused != "").then(refused).otherwise(reason).alias("reason")
 
 
 def _with_rights(table: pl.DataFrame, rights: Sequence[Rights], recipe: Recipe) -> pl.DataFrame:
@@ -226,18 +285,23 @@ def _set_aside(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame, pl.Da
     }
     out = table.filter(pl.col("reason") != "").select(
         "item_id",
-        pl.when(pl.col("reason").is_in(_FAULTS))
+        pl.when(pl.col("reason") == pl.col("refused_code"))
+        .then(pl.col("refused_kind"))
+        .when(pl.col("reason").is_in(_FAULTS))
         .then(pl.lit("failed"))
         .otherwise(pl.lit("filtered"))
         .alias("kind"),
         "reason",
-        pl.col("reason").replace_strict(sentences, return_dtype=pl.String).alias("message")
+        pl.col("reason")
+        .replace_strict(sentences, default=pl.col("refused_message"), return_dtype=pl.String)
+        .alias("message")
         + pl.when(pl.col("reason") == "rights-policy")
         .then(pl.concat_str(pl.lit(": "), "rights_reason"))
         .otherwise(pl.lit("")),
     )
     kept = table.filter(pl.col("reason") == "")
-    return kept.drop("reason", "allowed", "item_id"), out
+    done_with = ("reason", "allowed", "item_id", "refused_kind", "refused_code", "refused_message")
+    return kept.drop(done_with), out
 
 
 def _stage_rows(folder: Path, side: str, name: str, rows: pl.DataFrame, size: int) -> list[Part]:

@@ -1,0 +1,359 @@
+"""Brings what a recipe wants from servers to OUT/sources, in the layouts that the readers read.
+
+    OUT/sources/fma/      fma_metadata.zip and fma_large.zip, or members/fma_large/000/000002.mp3 …
+    OUT/sources/artgraph/ the zips of the record, or members/mapping/… and members/imagesf2/…
+    OUT/sources/*.json    where from, which items were wanted, which were refused and why
+
+A whole set comes as whole zips. With a limit, a list of ids or a rights policy, the metadata come
+first, the same choice is made from them that ingest makes, and only the members chosen travel,
+by byte range. What is there already is not fetched again, so a killed pull goes on where it was.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from artsound.console import human_bytes
+from artsound.errors import BadData, BadUsage
+from artsound.recipe import Recipe
+from artsound.sources import artgraph, fma
+from artsound.sources.artgraph_export import ARTISTS, ARTWORKS
+from artsound.sources.download import RemoteFile, download
+from artsound.sources.files import MEDIA_LIMIT, TABLE_LIMIT
+from artsound.sources.http import Client
+from artsound.sources.remote_zip import Member, RemoteZip, open_remote_zip
+from artsound.sources.staging import (
+    Fetched,
+    choose_rows,
+    fetched_path,
+    is_remote,
+    source_root,
+)
+from artsound.sources.zenodo import is_record, record_files
+from artsound.stage import QUIET, Progress
+from artsound.storage import (
+    Workspace,
+    digest,
+    make_folder,
+    read_json,
+    sync_file_system,
+    write_bytes,
+    write_json,
+)
+
+OFFICIAL = {
+    "artwork": "https://zenodo.org/records/8172374",
+    "track": "https://os.unil.cloud.switch.ch/fma/",
+}
+FMA_FILES = {
+    "fma_metadata.zip": RemoteFile("", "sha1:f0df49ffe5f2a6008d7dc83c6915b31835dfe733"),
+    "fma_small.zip": RemoteFile("", "sha1:ade154f733639d52e35e32f5593efe5be76c6d70"),
+    "fma_medium.zip": RemoteFile("", "sha1:c67b69ea232021025fca9231fc1c7c1a063ab50b"),
+    "fma_large.zip": RemoteFile(
+        "", "sha1:497109f4dd721066b5ce5e5f250ec604dc78939e", 100_306_112_191
+    ),
+    "fma_full.zip": RemoteFile("", "sha1:0f0ace23fbe9ba30ecb7e95f763e435ea802b8ab"),
+}
+
+_NAMES = {"artwork": "ArtGraph", "track": "the FMA"}
+_OPTIONS = {"artwork": "--artgraph", "track": "--fma"}
+_RATE = 20_000_000  # bytes per second that a rough time is reckoned with
+_TABLES = {
+    "artwork": re.compile(rf"(^|/)((mapping|raw)/.*\.csv|{ARTWORKS}|{ARTISTS})$"),
+    "track": re.compile(r"(^|/)(tracks|genres|raw_tracks)\.csv$"),
+}
+_MEMBERS = "members"  # not the zip's own name: a zip beside a folder of its name is not opened
+
+
+@dataclass(frozen=True)
+class _Pull:
+    """One side to be fetched: what its server holds, and where it goes."""
+
+    side: str
+    place: str
+    root: Path
+    note: Path
+    key: str
+    partly: bool
+    files: Mapping[str, RemoteFile]
+
+
+def fetch_sources(workspace: Workspace, recipe: Recipe, progress: Progress = QUIET) -> None:
+    """Fetch what the recipe wants of sources on servers; sources on this disk are left alone.
+
+    Call it with the workspace's lock held. What was fetched before for the same wants is
+    believed without asking the server. Raises BadUsage for an address that cannot be one of a
+    source, BadData when a server, its bytes or the disk are at fault; what has come is kept.
+    """
+    client = Client()
+    pulls = [
+        pull
+        for side in ("artwork", "track")
+        if is_remote(recipe, side) and (pull := _begin(workspace, recipe, side, client)) is not None
+    ]
+    _announce([pull for pull in pulls if not pull.partly], workspace, client, progress)
+    for pull in pulls:
+        fetched, files = Fetched(), [pull.root / name for name in pull.files]
+        if pull.partly:
+            fetched, files = _fetch_part(workspace, recipe, pull, client, progress)
+        else:
+            for name, remote in pull.files.items():
+                download(remote, pull.root / name, client=client, progress=progress)
+        _write_note(workspace, pull, fetched, files)
+
+
+def _begin(workspace: Workspace, recipe: Recipe, side: str, client: Client) -> _Pull | None:
+    """What is to be fetched of one side, or None: it is all there."""
+    given = recipe.sources.artgraph if side == "artwork" else recipe.sources.fma
+    place, note = given or OFFICIAL[side], fetched_path(workspace, side)
+    root = source_root(workspace, recipe, side)
+    partly = bool(recipe.sources.limit) or recipe.rights.policy != "any"
+    wants: list[Any] = [place, recipe.sources.subset, partly]
+    if partly:
+        wants += [recipe.sources.limit, recipe.rights.model_dump()]
+    key = digest(wants)
+    kept: dict[str, Any] = {"place": place, "key": "", "files": {}}
+    if note.exists():
+        kept = read_json(note)
+    if kept["place"] != place:
+        raise BadUsage(
+            f"{root} holds what was fetched from {kept['place']}: remove {workspace.sources}, or "
+            "choose another --out."
+        )
+    if kept["key"] == key and all(
+        _size(workspace.path(name)) == size for name, size in kept["files"].items()
+    ):
+        return None
+    files = _artgraph_files(place, client) if side == "artwork" else _fma_files(place, recipe)
+    make_folder(root)
+    write_json(note, {"place": place, "key": "", "files": {}, "wanted": [], "refused": {}})
+    return _Pull(side, place, root, note, key, partly, files)
+
+
+def _artgraph_files(place: str, client: Client) -> dict[str, RemoteFile]:
+    """The zips and exported tables at a Zenodo record, or at one or more addresses."""
+    files: dict[str, RemoteFile] = {}
+    for url in place.split():
+        listed = record_files(url, client) if is_record(url) else {_name(url): RemoteFile(url)}
+        files |= {
+            name: remote
+            for name, remote in listed.items()
+            if name.lower().endswith(".zip") or name in (ARTWORKS, ARTISTS)
+        }
+    if not files:
+        raise BadData(
+            f"{place} is no zip and lists none: give the address of ArtGraph's zip, or load the "
+            "Neo4j dump and export its tables as artsound/sources/artgraph_export.py tells."
+        )
+    return _plainly_named(place, files)
+
+
+def _fma_files(place: str, recipe: Recipe) -> dict[str, RemoteFile]:
+    """The two zips on FMA's server or a mirror of it, or the one zip that `place` names."""
+    if place.lower().endswith(".zip"):
+        return _plainly_named(place, {_name(place): RemoteFile(place)})
+    base = place.rstrip("/") + "/"
+    names = ("fma_metadata.zip", f"fma_{recipe.sources.subset}.zip")
+    if base == OFFICIAL["track"]:
+        return {
+            name: RemoteFile(base + name, FMA_FILES[name].digest, FMA_FILES[name].size)
+            for name in names
+        }
+    # A mirror may hold other files under these names: it has no digest to be held to.
+    return {name: RemoteFile(base + name) for name in names}
+
+
+def _plainly_named(place: str, files: dict[str, RemoteFile]) -> dict[str, RemoteFile]:
+    for name in files:
+        if not re.fullmatch(r"[\w][\w .()+-]*", name):
+            raise BadUsage(f"{place} names a file {name!r}, which is not taken as a name here.")
+    return files
+
+
+def _announce(
+    pulls: Sequence[_Pull], workspace: Workspace, client: Client, progress: Progress
+) -> None:
+    """Say what whole sets will take; BadData when the disk has too little room for them."""
+    missing, told = 0, []
+    for pull in pulls:
+        size = 0
+        for name, remote in pull.files.items():
+            if not (pull.root / name).exists():
+                size += remote.size if remote.size >= 0 else _ask_size(remote.url, client)
+                size -= _size(pull.root / f"{name}.part", 0)
+        if size > 0:
+            missing += size
+            told.append(f"{human_bytes(size)} of {_NAMES[pull.side]} from {_host(pull.place)}")
+    if not told:
+        return
+    # Ingest keeps the original bytes a second time, under their digests.
+    free = shutil.disk_usage(make_folder(workspace.sources)).free
+    need = 2 * missing
+    hours = missing / _RATE / 3600
+    progress.note(
+        f"Fetching {' and '.join(told)}: about {hours:.1f} hours at {human_bytes(_RATE)}/s; "
+        f"the build will need {human_bytes(need)} of the {human_bytes(free)} that are free."
+    )
+    if need > free:
+        raise BadData(
+            f"{workspace.root} has {human_bytes(free)} free, but the build needs about "
+            f"{human_bytes(need)}: make room, choose another --out, or take a part with --limit."
+        )
+
+
+def _fetch_part(
+    workspace: Workspace, recipe: Recipe, pull: _Pull, client: Client, progress: Progress
+) -> tuple[Fetched, list[Path]]:
+    """Metadata first, then the members that the recipe chooses; what was wanted, and the files."""
+    archives: dict[str, RemoteZip] = {}
+    files: list[Path] = []
+    for name, remote in pull.files.items():
+        path = pull.root / name
+        if path.exists() or not name.endswith(".zip") or name == fma.METADATA_ZIP:
+            files.append(download(remote, path, client=client, progress=progress))
+            continue
+        archive = open_remote_zip(remote.url, cache=workspace.sources / "zips", client=client)
+        archives[name] = archive
+        tables = [one for one in archive.members.values() if _TABLES[pull.side].search(one.name)]
+        if broken := _fetch_members(name, archive, tables, TABLE_LIMIT, pull.root, progress):
+            raise BadData(f"{remote.url}: {next(iter(broken.values()))}")
+        files += [_member_path(pull.root, table.name) for table in tables]
+    if not files:
+        raise BadData(f"{pull.place} is not {_NAMES[pull.side]}: it holds no table of its items.")
+    local = (fma.list_source(pull.root, recipe.sources.subset) if pull.side == "track"
+             else artgraph.list_source(pull.root))  # fmt: skip
+    listing = pl.concat([_without_media(local), _remote_listing(archives, pull.side)])
+    chosen, aside = choose_rows(recipe, pull.side, pull.root, listing, Fetched())
+    refused: dict[str, tuple[str, str, str]] = {}
+    ids = dict(zip(chosen["name"], _item_ids(pull.side, chosen), strict=True))
+    for name, archive in archives.items():
+        members = [archive.members[one] for one in chosen.filter(pl.col("box") == name)["name"]]
+        _tell_part(pull, name, archive, members, progress)
+        broken = _fetch_members(name, archive, members, MEDIA_LIMIT, pull.root, progress)
+        files += [_member_path(pull.root, one.name) for one in members if one.name not in broken]
+        refused |= {ids[one]: ("failed", "fetch-damaged", why) for one, why in broken.items()}
+    return Fetched(tuple(sorted([*ids.values(), *aside["item_id"]])), refused), files
+
+
+def _remote_listing(archives: Mapping[str, RemoteZip], side: str) -> pl.DataFrame:
+    """What zips on a server hold, as `list_files` would list them were they here; no tables."""
+    rows = [
+        (box, member.name, member.size, f"c{member.crc:08x}")
+        for box, archive in archives.items()
+        for member in archive.members.values()
+        if not _TABLES[side].search(member.name)
+    ]
+    schema = {"box": pl.String, "name": pl.String, "size": pl.Int64, "stamp": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _without_media(files: pl.DataFrame) -> pl.DataFrame:
+    """Local files without members fetched before: the choice is made as if there were none."""
+    fetched = (pl.col("box") == "") & pl.col("name").str.starts_with(f"{_MEMBERS}/")
+    return files.filter(~fetched | pl.col("name").str.ends_with(".csv"))
+
+
+def _fetch_members(
+    box: str,
+    archive: RemoteZip,
+    members: Iterable[Member],
+    limit: int,
+    root: Path,
+    progress: Progress,
+) -> dict[str, str]:
+    """Members of a zip on a server, but for those already here; why some could not be had."""
+    missing = {one.name: one for one in members if _size(_member_path(root, one.name)) != one.size}
+    broken: dict[str, str] = {}
+    if not missing:
+        return broken
+    progress.start(box, sum(one.packed for one in missing.values()), "bytes")
+    try:
+        for name, data in archive.read(missing, limit=limit):
+            if isinstance(data, BadData):
+                broken[name] = str(data)
+            else:
+                write_bytes(_member_path(root, name), data, durable=False)
+            progress.advance(missing[name].packed)
+    finally:
+        progress.finish()
+    sync_file_system(root)
+    return broken
+
+
+def _tell_part(
+    pull: _Pull, box: str, archive: RemoteZip, members: Sequence[Member], progress: Progress
+) -> None:
+    """Say how much of a zip travels; BadData when there is too little room."""
+    size = sum(
+        one.packed for one in members if _size(_member_path(pull.root, one.name)) != one.size
+    )
+    if not size:
+        return
+    whole = sum(one.packed for one in archive.members.values())
+    progress.note(
+        f"Fetching {len(members):,} of the {len(archive.members):,} files in {box}: "
+        f"{human_bytes(size)} of {human_bytes(whole)} travel."
+    )
+    free = shutil.disk_usage(pull.root).free
+    if 2 * size > free:
+        raise BadData(
+            f"{pull.root} has {human_bytes(free)} free, but this build needs about "
+            f"{human_bytes(2 * size)}: make room, choose another --out, or a smaller --limit."
+        )
+
+
+def _write_note(workspace: Workspace, pull: _Pull, fetched: Fetched, files: list[Path]) -> None:
+    """Prove what was fetched; a pull with failures is tried again by the next build."""
+    failed = any(kind == "failed" for kind, _, _ in fetched.refused.values())
+    write_json(
+        pull.note,
+        {
+            "place": pull.place,
+            "key": "" if failed else pull.key,
+            "files": {workspace.relative(path): _size(path) for path in files},
+            "wanted": fetched.wanted,
+            "refused": fetched.refused,
+        },
+    )
+
+
+def _item_ids(side: str, rows: pl.DataFrame) -> list[str]:
+    if side == "artwork":
+        return rows["artwork_id"].to_list()
+    return [f"{track:06d}" for track in rows["track_id"]]
+
+
+def _member_path(root: Path, name: str) -> Path:
+    return root / _MEMBERS / name
+
+
+def _ask_size(url: str, client: Client) -> int:
+    """The size of a remote file as its server tells it; 0 when it does not."""
+    with client.get(url) as response:
+        if response.status_code != 200:
+            raise BadData(
+                f"{url} answered {response.status_code} {response.reason}: check the address."
+            )
+        return int(response.headers.get("Content-Length", 0))
+
+
+def _size(path: Path, absent: int = -1) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return absent
+
+
+def _name(url: str) -> str:
+    return url.partition("?")[0].rstrip("/").rpartition("/")[2]
+
+
+def _host(url: str) -> str:
+    return url.partition("://")[2].partition("/")[0]

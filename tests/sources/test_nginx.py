@@ -1,0 +1,60 @@
+"""Whole pulls from a real nginx on loopback, which serves zips in the published layouts."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import small_recipe
+from nginx_server import Nginx, nginx
+
+from artsound.recipe import Recipe
+from artsound.sources.sample import SamplePaths
+from artsound.storage import Workspace, sha256_file
+from pipelines.serial import run_serially
+
+
+@pytest.fixture(scope="module")
+def served(sample: SamplePaths, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the server shows: fma/*.zip, and ArtGraph as one zip."""
+    root = tmp_path_factory.mktemp("served")
+    shutil.copytree(sample.fma, root / "fma")
+    pack_artgraph(sample.artgraph, root / "artgraph.zip")
+    return root
+
+
+@pytest.fixture
+def server(served: Path, tmp_path: Path) -> Iterator[Nginx]:
+    with nginx(served, tmp_path / "nginx") as running:
+        yield running
+
+
+def pack_artgraph(folder: Path, path: Path) -> None:
+    """ArtGraph's tables and images in one zip."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*.csv")):
+            archive.write(file, file.relative_to(folder), zipfile.ZIP_DEFLATED)
+        with zipfile.ZipFile(folder / "imagesf2.zip") as images:
+            for name in images.namelist():
+                archive.writestr(name, images.read(name))
+
+
+def from_server(server: Nginx, recipe: Recipe) -> Recipe:
+    places = {"artgraph": f"{server.url}/artgraph.zip", "fma": f"{server.url}/fma/"}
+    return recipe.replaced(sources=places)
+
+
+def shard_bytes(workspace: Workspace) -> dict[str, str]:
+    return {path.name: sha256_file(path) for path in sorted(workspace.shards.glob("*.tar"))}
+
+
+def test_a_build_with_a_limit_pulls_only_its_members_and_gives_the_same_shards(
+    server: Nginx, built: Workspace, sample: SamplePaths, served: Path, tmp_path: Path
+) -> None:
+    workspace = Workspace(tmp_path / "out")
+    run_serially(workspace, from_server(server, small_recipe(sample)))
+    assert shard_bytes(workspace) == shard_bytes(built)
+    print(server.requests(), (served / "fma/fma_large.zip").stat().st_size)
