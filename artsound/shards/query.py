@@ -59,7 +59,7 @@ def _by_column(frame: pl.DataFrame, column: str, values: list[Any]) -> dict[str,
 def _equal(frame: pl.DataFrame, column: str, values: list[Any]) -> npt.NDArray[np.bool_]:
     if column not in frame.columns:
         near = difflib.get_close_matches(column, frame.columns, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(frame.columns)}."
+        hint = f"did you mean {near[0]}?" if near else f"there are {_columns(frame)}."
         raise BadUsage(f"The index has no column {column!r}: {hint}")
     series = frame[column]
     if isinstance(series.dtype, pl.List):
@@ -99,20 +99,24 @@ def _known_values(series: pl.Series, value: Any) -> str:
     return f"there are {', '.join(known[:12])}{more}."
 
 
+def _columns(frame: pl.DataFrame) -> str:
+    """The columns worth asking for: all but the places of bytes."""
+    return ", ".join(name for name in frame.columns if not name.endswith(("_offset", "_size")))
+
+
 def _where(frame: pl.DataFrame, where: str) -> npt.NDArray[np.bool_]:
     stray = _FORBIDDEN.search(_TOKENS.sub("''", where))
     if stray:
         raise BadUsage(
             f"The condition {where!r} holds {stray.group()!r}: give one condition over the "
-            f"columns {', '.join(frame.columns)}."
+            f"columns {_columns(frame)}."
         )
     try:
         found = frame.select(pl.sql_expr(where))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().splitlines()[0].partition("; valid columns")[0]
         raise BadUsage(
-            f"The condition {where!r} cannot be used ({reason}); "
-            f"the columns are {', '.join(frame.columns)}."
+            f"The condition {where!r} cannot be used ({reason}); the columns are {_columns(frame)}."
         ) from error
     column = found.to_series()
     if column.dtype != pl.Boolean or column.len() not in (1, frame.height):

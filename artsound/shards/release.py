@@ -14,22 +14,26 @@ from artsound.shards.write import Shard
 from artsound.storage import write_bytes
 
 _COLUMNS = ("side", "id", "title", "author", "licence", "licence_id", "source", "source_url")
+_ARTWORK = (
+    *("artwork_id", "artwork_title", "painter", "artwork_rights_reason"),
+    *("artwork_license_id", "artwork_source", "artwork_source_url"),
+)
+_TRACK = (
+    *("key", "title", "artist", "track_license"),
+    *("track_license_id", "track_source", "track_source_url"),
+)
 
 
 def write_attribution(folder: Path, rows: pa.Table) -> Path:
-    """Write ATTRIBUTION.csv: title, author, licence and source of every artwork and track."""
-    lines = set()
-    for row in rows.select(
-        [
-            *("artwork_id", "artwork_title", "painter", "artwork_rights_reason"),
-            *("artwork_license_id", "artwork_source", "artwork_source_url"),
-            *("key", "title", "artist", "track_license"),
-            *("track_license_id", "track_source", "track_source_url"),
-        ]
-    ).to_pylist():
-        values = list(row.values())
-        lines.add(("artwork", *values[:7]))
-        lines.add(("track", *values[7:]))
+    """Write ATTRIBUTION.csv: title, author, licence and source of every artwork and track.
+
+    A track's licence is told as its source writes it; an artwork's by why we think so.
+    """
+    lines = {
+        (side, *row.values())
+        for side, columns in (("artwork", _ARTWORK), ("track", _TRACK))
+        for row in rows.select(list(columns)).to_pylist()
+    }
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)

@@ -12,6 +12,7 @@ shard_lists = st.lists(st.integers(0, 40), min_size=1, max_size=12)
 seeds = st.integers(0, 2**63)
 
 
+@settings(deadline=None)
 @given(shard_lists, seeds, st.integers(0, 50), st.integers(1, 20), st.integers(1, 60))
 def test_an_epoch_s_order_holds_every_sample_once(
     shards: list[int], seed: int, epoch: int, lanes: int, window: int
@@ -114,6 +115,7 @@ def test_a_run_stopped_anywhere_goes_on_elsewhere_with_exactly_the_rest(
     assert seen + rest == list(range(start.position, end))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(1, 5), st.integers(1, 7), st.integers(0, 40))
 def test_places_add_up_over_epochs(total: int, ranks: int, batch: int, taken: int) -> None:
     place = order.Place(0, 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import artsound
@@ -20,6 +20,7 @@ from artsound.stage import run_stage
 from artsound.storage import Workspace, sha256_file, store_media, write_parquet
 
 
+@settings(deadline=None)
 @given(
     st.sets(st.integers(0, 999_999), max_size=400),
     st.integers(1, 100),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import artsound
@@ -129,6 +129,7 @@ def test_caps_keep_the_best_of_each(shards: Path) -> None:
         assert kept.to_list() == sorted(rows["score"])[-2:]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from("abcd"), min_size=1, max_size=80),
     st.integers(1, 80),
