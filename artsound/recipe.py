@@ -100,6 +100,9 @@ class PairSection(_Section):
     painter_uses: int = Field(
         0, ge=0, description="pairs that a painter may have in a split; 0: no limit"
     )
+    compare: list[BridgeName] = Field(
+        default=[], description="other bridges whose agreement is reported"
+    )
     optimality: float = Field(
         0.999,
         ge=0,

@@ -127,18 +127,21 @@ def assign(
             allowed[theirs[order[each:]]] = False
 
 
-def greedy(tracks: np.ndarray, artworks: np.ndarray, edges: Edges, *, uses: int = 1) -> np.ndarray:
+def greedy(
+    tracks: np.ndarray, artworks: np.ndarray, edges: Edges, *, penalties: np.ndarray, uses: int = 1
+) -> np.ndarray:
     """Each track's artwork when the best pair left is taken, again and again: a plain baseline.
 
-    Tracks whose candidates are all taken get the artworks that are left, in order.
+    Pairs are weighed as in `assign`. Tracks whose listed pairs are all taken get the artworks
+    that are left, in order.
     """
     from artsound.pairing import sparse
 
-    order = np.argsort(-edges.scores, kind="stable")
+    some, other = np.divmod(edges.keys, len(artworks))
+    order = np.argsort(penalties[other] - edges.scores, kind="stable")
     chosen = np.full(len(tracks), -1, dtype=np.int64)
     free = np.full(len(artworks), uses, dtype=np.int64)
-    some, other = np.divmod(edges.keys[order], len(artworks))
-    sparse.take_in_order(some, other, chosen, free)
+    sparse.take_in_order(some[order], other[order], chosen, free)
     left = np.flatnonzero(chosen < 0)
     chosen[left] = np.repeat(np.arange(len(artworks)), free)[: len(left)]
     return chosen

@@ -94,15 +94,16 @@ def of_split(
     """A split's evidence as JSON values. `scores` are those of the matched pairs.
 
     `mean`, `bound`, `random` and `greedy` are mean scores per matched pair: reached; out of reach
-    of any assignment; by chance; by always taking the best pair left. `optimality` is the share
-    of what is provably possible that the assignment reaches, on corrected scores.
+    of any assignment; by chance; by always taking the best pair left. They are scores as they are;
+    what is maximised are corrected scores, whose sum is `weight`. `optimality` is the share of
+    what is provably possible (`weight_bound`) that it reaches, over all pairs.
     """
     chosen = found.assignment.artworks
     matched = np.flatnonzero(chosen >= 0)
     count = max(len(matched), 1)
     total = float(scores.sum(dtype=np.float64))
     chance = random_scores(tracks, artworks, seed)
-    plain = greedy(tracks, artworks, found.edges, uses=uses)
+    plain = greedy(tracks, artworks, found.edges, penalties=found.penalties, uses=uses)
     plain_scores = pair_scores(tracks, artworks, np.arange(len(tracks)), plain)
     bound = float(found.candidates.artwork_scores[matched, 0].sum(dtype=np.float64))
     if not found.penalties.any():
@@ -148,6 +149,36 @@ def overall(splits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return sums | {
         key: sum(split[key] * split["matched"] for split in splits) / max(matched, 1)
         for key in averaged
+    }
+
+
+def agreement(
+    ours: tuple[np.ndarray, np.ndarray],
+    theirs: tuple[np.ndarray, np.ndarray],
+    chosen: np.ndarray,
+    seed: int,
+) -> dict[str, float]:
+    """How far another bridge agrees: `ours` and `theirs` are (tracks, artworks), row for row.
+
+    `spearman`: rank correlation of both bridges' scores over random pairs, 1 for the same order.
+    `preferred`: how often the other bridge, too, scores a matched pair (`chosen`: the artwork of
+    each track, -1 for none) above a random artwork for the same track; 0.5 is chance.
+    """
+    from scipy.stats import spearmanr
+
+    generator = np.random.default_rng(seed)
+    some = generator.integers(len(chosen), size=MOST_RANDOM_PAIRS)
+    other = generator.integers(len(ours[1]), size=MOST_RANDOM_PAIRS)
+    here, there = pair_scores(*ours, some, other), pair_scores(*theirs, some, other)
+    # Where all scores are equal there is no order to agree on.
+    ordered = bool(np.ptp(here)) and bool(np.ptp(there))
+    matched = chosen[some] >= 0
+    own = pair_scores(*theirs, some[matched], chosen[some[matched]])
+    level = own == there[matched]
+    above = (own > there[matched]) + 0.5 * level
+    return {
+        "spearman": float(spearmanr(here, there).statistic) if ordered else 0.0,
+        "preferred": float(above.mean()) if matched.any() else 0.5,
     }
 
 

@@ -78,7 +78,7 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     mine, theirs = tracks.of(split), artworks.of(split)
     track_ids = [tracks.ids[n] for n in mine]
     artwork_ids = [artworks.ids[n] for n in theirs]
-    t, a = _vectors(workspace, recipe, track_ids, artwork_ids)
+    t, a = _vectors(workspace, recipe, recipe.pair.bridge, track_ids, artwork_ids)
 
     settings = recipe.pair
     found = match(
@@ -132,6 +132,15 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
         ],
     )
     extra = evidence.of_split(t, a, found, scores, seed=recipe.seed, uses=settings.artwork_uses)
+    extra["agreement"] = {
+        name: evidence.agreement(
+            (t, a),
+            _vectors(workspace, recipe, name, track_ids, artwork_ids),
+            chosen,
+            recipe.seed,
+        )
+        for name in settings.compare
+    }
     return PartOutput(len(matched), (pairs, spare), rejects, extra)
 
 
@@ -228,12 +237,16 @@ def _without(table: pa.Table, column: str, gone: pa.ChunkedArray) -> pa.Table:
 
 
 def _vectors(
-    workspace: Workspace, recipe: Recipe, track_ids: list[int], artwork_ids: list[str]
+    workspace: Workspace,
+    recipe: Recipe,
+    name: str,
+    track_ids: list[int],
+    artwork_ids: list[str],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The bridge's unit vectors of these tracks and of these artworks, checked."""
+    """The unit vectors of these tracks and of these artworks in one bridge's space, checked."""
     from artsound.pairing.bridge import bridge
 
-    all_artworks, a, all_tracks, t = bridge(recipe.pair.bridge, workspace, recipe)
+    all_artworks, a, all_tracks, t = bridge(name, workspace, recipe)
     check_vectors(a, all_artworks, "artworks")
     check_vectors(t, all_tracks, "tracks")
     return (

@@ -100,7 +100,7 @@ def test_every_track_is_matched_once_and_the_bound_holds_after_one_round():
     assert len(set(chosen.tolist())) == 700
     best = optimum((t @ a.T).astype(np.float64))
     assert found.weight <= best + 1e-6 <= found.audit.bound + 1e-3
-    plain = greedy(t, a, found.edges)
+    plain = greedy(t, a, found.edges, penalties=found.penalties)
     assert len(set(plain.tolist())) == 700
     assert total(t, a, plain) < found.weight
 

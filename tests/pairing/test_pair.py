@@ -16,7 +16,7 @@ from artsound.records import to_table
 from artsound.stage import StageReport, run_stage
 from artsound.storage import Workspace, read_parquet, sha256_file, write_parquet
 
-RECIPE = {"pair": {"csls": 5, "candidates": 8}}
+RECIPE = {"pair": {"csls": 5, "candidates": 8, "compare": ["affect"]}}
 
 
 @pytest.fixture
@@ -62,6 +62,7 @@ def test_every_track_gets_an_artwork_and_the_report_adds_up(workspace, recipe):
     margins = [row["margin"] for row in told["most_certain"]]
     assert margins == sorted(margins, reverse=True)
     assert told["splits"]["train"]["music_to_artwork"]["r10"] > 0
+    assert told["splits"]["train"]["agreement"]["affect"]["spearman"] == pytest.approx(1.0)
 
 
 def test_matching_stays_inside_the_splits(workspace, recipe):
