@@ -6,6 +6,7 @@ a build with PREFECT_API_URL set reports to that server.
 
 from __future__ import annotations
 
+import logging
 import os
 
 _QUIET = {
@@ -21,3 +22,7 @@ _QUIET = {
 
 for _name, _value in _QUIET.items():
     os.environ.setdefault(_name, _value)
+
+# These two warn at exit, through the root logger, when a last event is still being sent.
+for _name in ("EventsWorker", "APILogWorker"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)

@@ -1,0 +1,140 @@
+"""Whole builds of the sample: through Prefect, in one process, and killed at any moment."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import subprocess
+import sys
+import time
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+from conftest import small_recipe
+
+from artsound.recipe import Recipe
+from artsound.sources.sample import SamplePaths
+from artsound.storage import Workspace, sha256_file
+
+KILLS = 20
+
+
+def shard_digests(workspace: Workspace) -> dict[str, str]:
+    return {path.name: sha256_file(path) for path in sorted(workspace.shards.iterdir())}
+
+
+def build_quietly(root: str, recipe_text: str) -> None:
+    import tomllib
+
+    from artsound.recipe import recipe_from
+    from pipelines.serial import run_serially
+
+    run_serially(Workspace(Path(root)), recipe_from(tomllib.loads(recipe_text), "the test"))
+
+
+def start(out: Path, recipe: Recipe) -> BaseProcess:
+    """A build in a process forked from one that has everything imported, and nothing running."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pipelines.serial"])
+    process = context.Process(target=build_quietly, args=(str(out), recipe.to_toml()))
+    process.start()
+    return process
+
+
+def test_a_build_killed_at_any_moment_resumes_to_the_same_bytes(
+    sample: SamplePaths, tmp_path: Path
+) -> None:
+    recipe = small_recipe(sample, limit=8)
+    began = time.monotonic()
+    whole = start(tmp_path / "whole", recipe)
+    whole.join()
+    length = time.monotonic() - began
+    assert whole.exitcode == 0
+    expected = shard_digests(Workspace(tmp_path / "whole"))
+    assert len(expected) > 4
+    moments = random.Random(7)
+    reached = set()
+    for number in range(KILLS):
+        out = tmp_path / f"killed-{number}"
+        victim = start(out, recipe)
+        time.sleep(moments.uniform(0, length))
+        victim.kill()
+        victim.join()
+        reached.add(len(list((out / "parts").glob("*/*.json"))) if out.exists() else 0)
+        again = start(out, recipe)
+        again.join()
+        assert again.exitcode == 0
+        assert shard_digests(Workspace(out)) == expected
+        assert not list(out.rglob(".tmp-*"))
+    assert len(reached) > 3, "the kills all struck in the same place"
+
+
+def test_through_prefect_on_processes_the_bytes_are_the_same_and_the_console_is_quiet(
+    sample: SamplePaths, built: Workspace, tmp_path: Path
+) -> None:
+    recipe = small_recipe(sample).replaced(run={"runner": "processes", "workers": 2})
+    (tmp_path / "recipe.toml").write_text(recipe.to_toml())
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-m", "artsound", "build", "--recipe", str(tmp_path / "recipe.toml"),
+         "--out", str(out)],
+        capture_output=True, text=True, check=False,
+        env=os.environ | {"PREFECT_HOME": str(tmp_path / "prefect")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert shard_digests(Workspace(out)) == shard_digests(built)
+    for noise in ("Traceback", "rror", "arning", "locked"):
+        assert noise not in done.stderr
+    for stage in ("ingest", "embed", "pair", "caption", "shard", "report"):
+        assert f"\n {stage} " in done.stdout
+
+
+def test_another_part_size_and_shard_order_of_work_change_no_byte(
+    sample: SamplePaths, built: Workspace, tmp_path: Path
+) -> None:
+    from pipelines.serial import run_serially
+
+    workspace = Workspace(tmp_path / "out")
+    run_serially(workspace, small_recipe(sample).replaced(run={"part_size": 5}))
+    assert shard_digests(workspace) == shard_digests(built)
+
+
+def test_every_usable_clip_has_a_pair_and_everything_is_accounted_for(built: Workspace) -> None:
+    from artsound.storage import read_json, read_parquet
+
+    tracks = read_parquet(built.catalog / "tracks.parquet", "track")
+    pairs = read_parquet(built.pairs / "pairs.parquet", "pair")
+    assert sorted(pairs["track_id"].to_pylist()) == tracks["track_id"].to_pylist()
+    official = dict(zip(tracks["track_id"].to_pylist(), tracks["split"].to_pylist(), strict=True))
+    assert all(row["split"] == official[row["track_id"]] for row in pairs.to_pylist())
+    for stage in ("ingest", "embed", "pair", "caption", "shard", "report"):
+        report = read_json(built.runs / f"{stage}.json")
+        assert report["items_in"] == report["items_out"] + report["filtered"] + report["failed"]
+
+
+def test_a_second_build_on_the_same_workspace_is_refused(
+    sample: SamplePaths, tmp_path: Path
+) -> None:
+    from artsound.errors import BadUsage
+    from pipelines.serial import run_serially
+
+    workspace = Workspace(tmp_path / "out")
+    with workspace.lock(), pytest.raises(BadUsage, match="Another build is at work"):
+        run_serially(workspace, small_recipe(sample))
+
+
+def test_real_files_give_a_pair_for_every_usable_clip_inside_the_official_splits(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    from artsound.storage import read_json, read_parquet
+    from pipelines.serial import run_serially
+
+    sources = {"artgraph": str(shared_data / "artgraph"), "fma": str(shared_data / "fma")}
+    workspace = Workspace(tmp_path / "out")
+    run_serially(workspace, Recipe().replaced(sources=sources, run={"runner": "serial"}))
+    ingest = read_json(workspace.runs / "ingest.json")
+    assert ingest["items_in"] == 575 + 25_014
+    assert read_parquet(workspace.pairs / "pairs.parquet", "pair").num_rows == 38
+    assert read_parquet(workspace.catalog / "rejects.parquet", "reject").num_rows == 24_976
