@@ -51,8 +51,9 @@ def decode(sample: Mapping[str, Any], options: Decode, *, draw: float = 0.0) -> 
     """A sample as arrays: its key and .json fields, and
 
     `image`: uint8 [height, width, 3], sRGB, upright; `audio`: float32 [n], mono, −1..1, with
-    `sample_rate` in Hz and, of a window, `audio_start` in seconds. `draw` in 0..1 places a random
-    window. Raises BadData naming the key when picture or sound cannot be decoded.
+    `sample_rate` in Hz and `audio_start` in seconds; a member such as latent.npy as the array
+    `latent`. `draw` in 0..1 places a random window. Raises BadData naming the key when something
+    cannot be decoded.
     """
     fields = sample.get("json", {})
     decoded: dict[str, Any] = {**fields} if isinstance(fields, Mapping) else {"json": fields}
@@ -63,9 +64,11 @@ def decode(sample: Mapping[str, Any], options: Decode, *, draw: float = 0.0) -> 
                 decoded["image"] = _image(data, options.image_size)
             elif name in AUDIO and options.audio:
                 decoded.update(_audio(data, options, draw))
+            elif name.endswith(".npy"):
+                decoded[name.removesuffix(".npy")] = _array(data)
             elif name not in (*IMAGES, *AUDIO, "json", "key"):
                 decoded[name] = data
-    except MediaError as error:
+    except (MediaError, ValueError, EOFError) as error:
         raise BadData(f"Sample {sample['key']} cannot be decoded: {error}.") from error
     return decoded
 
@@ -78,6 +81,10 @@ def _image(data: bytes, size: int) -> np.ndarray:
     top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
     square = Image.fromarray(picture[top : top + side, left : left + side])
     return np.asarray(square.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def _array(data: bytes) -> np.ndarray:
+    return np.asarray(np.load(io.BytesIO(data), allow_pickle=False))
 
 
 def _is_jpeg(data: bytes) -> bool:

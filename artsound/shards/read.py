@@ -21,6 +21,7 @@ from artsound.shards import choose
 from artsound.shards.index import (
     SPLITS,
     check_pointers,
+    extensions,
     read_frame,
     read_index,
     read_shard_index,
@@ -28,6 +29,7 @@ from artsound.shards.index import (
 )
 from artsound.shards.pointers import Pointers, pointers_of
 from artsound.shards.query import mask_of
+from artsound.shards.reader import Layer
 from artsound.shards.store import Store, open_store
 from artsound.shards.write import Shard
 
@@ -111,6 +113,7 @@ class Dataset:
     index: pl.DataFrame
     rows: npt.NDArray[np.int64]
     asked: tuple[str, ...] = ()
+    joined: tuple[Dataset, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -177,9 +180,13 @@ class Dataset:
         the bytes cannot be had or belong to another sample.
         """
         number = _checked(position, len(self))
-        pointers = self.pointers
-        shard = pointers.shards[pointers.shard[number]].name
-        return pointers.sample(number, self.store.read_ranges(shard, pointers.ranges(number)))
+        sample: dict[str, Any] = {}
+        for layer in self.layers:
+            pointers = layer.pointers
+            shard = pointers.shards[pointers.shard[number]].name
+            pieces = layer.store.read_ranges(shard, pointers.ranges(number))
+            sample |= pointers.sample(number, pieces)
+        return sample
 
     def __getitem__(self, position: int) -> dict[str, Any]:
         """The decoded sample at `position`: its fields, and `image` and `audio` as arrays.
@@ -197,6 +204,31 @@ class Dataset:
     def pointers(self) -> Pointers:
         """Where the bytes of these samples lie."""
         return pointers_of(self.frame, self.shards)
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """Where all members of these samples lie, those of joined datasets included."""
+        layers = [Layer(self.store, self.pointers)]
+        for other in self.joined:
+            frame = self.frame.select("key").join(
+                other.frame.with_columns(_known=True), on="key", how="left", maintain_order="left"
+            )
+            missing = frame.filter(pl.col("_known").is_null())["key"]
+            if len(missing):
+                raise BadData(f"{other.store.location} has no sample {missing[0]}: make it anew.")
+            layers.append(Layer(other.store, pointers_of(frame, other.shards)))
+        return tuple(layers)
+
+    def join(self, other: Dataset) -> Dataset:
+        """These samples with the members that `other` has under the same keys, such as latents.
+
+        Raises BadUsage when both have a member of one name, BadData (when samples are read) for a
+        key that `other` lacks.
+        """
+        both = set(extensions(self.index)) & set(extensions(other.index))
+        if both:
+            raise BadUsage(f"Both datasets have a .{min(both)} for a sample: join others.")
+        return replace(self, joined=(*self.joined, other))
 
     def stream(self, **options: Any) -> Stream:
         """A torch IterableDataset of these samples: see `artsound.shards.stream.Stream`."""

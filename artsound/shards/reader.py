@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from artsound.errors import BadData
@@ -14,20 +16,27 @@ from artsound.shards.store import Store, read_file_ranges
 from artsound.shards.write import Shard
 
 
-class Reader:
-    """Reads the samples of a store, in one process.
+@dataclass(frozen=True)
+class Layer:
+    """Some members of every sample, and where they lie. Samples have the same numbers in each."""
 
-    With a cache, a shard of which at least the share `dense` of the bytes is wanted is fetched
-    whole, from front to back, by a thread of its own, once it is announced or asked for. Until it
-    is there, and of all other shards, only the bytes wanted are fetched.
+    store: Store
+    pointers: Pointers
+
+
+class Reader:
+    """Reads samples, in one process, from one layer or several at once.
+
+    With a cache, a far shard of which at least the share `dense` of the bytes is wanted is
+    fetched whole, from front to back, by a thread of its own, once it is announced or asked for.
+    Until it is there, and of all other shards, only the bytes wanted are fetched.
     """
 
     def __init__(
-        self, store: Store, pointers: Pointers, cache: Cache | None = None, dense: float = 0.5
+        self, layers: Sequence[Layer], cache: Cache | None = None, dense: float = 0.5
     ) -> None:
-        self.store = store
-        self.pointers = pointers
-        self.cache = None if store.is_local else cache
+        self.layers = layers
+        self.cache = None if all(layer.store.is_local for layer in layers) else cache
         self.dense = dense
         self._asked: set[str] = set()
         self._pool = ThreadPoolExecutor(2)
@@ -35,32 +44,44 @@ class Reader:
 
     def announce(self, number: int) -> None:
         """Say that a sample will be wanted soon."""
-        at = int(self.pointers.shard[number])
-        shard = self.pointers.shards[at]
-        if self.cache is None or self.pointers.density[at] < self.dense:
-            return
-        if shard.sha256 not in self._asked and self.cache.find(shard) is None:
-            self._asked.add(shard.sha256)
-            self._pool.submit(self._fetch, self.cache, shard)
+        if self.cache is not None:
+            for layer in self.layers:
+                self._announce(self.cache, layer, number)
 
     def read(self, number: int) -> dict[str, Any]:
         """The sample with its members' bytes; BadData when they cannot be had or are damaged."""
-        shard = self.pointers.shards[self.pointers.shard[number]]
-        ranges = self.pointers.ranges(number)
-        path = None if self.cache is None else self.cache.find(shard)
-        if path is not None:
-            with contextlib.suppress(BadData):  # it was evicted a moment ago
-                return self.pointers.sample(number, read_file_ranges(path, ranges))
-        self.announce(number)
-        return self.pointers.sample(number, self.store.read_ranges(shard.name, ranges))
+        sample: dict[str, Any] = {}
+        for layer in self.layers:
+            sample |= self._read(layer, number)
+        return sample
 
     def close(self) -> None:
         """Stop fetching whole shards; what has been begun is given up."""
         self._closed.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _fetch(self, cache: Cache, shard: Shard) -> None:
+    def _read(self, layer: Layer, number: int) -> dict[str, Any]:
+        pointers = layer.pointers
+        shard, ranges = pointers.shards[pointers.shard[number]], pointers.ranges(number)
+        if self.cache is not None and not layer.store.is_local:
+            path = self.cache.find(shard)
+            if path is not None:
+                with contextlib.suppress(BadData):  # it was evicted a moment ago
+                    return pointers.sample(number, read_file_ranges(path, ranges))
+            self._announce(self.cache, layer, number)
+        return pointers.sample(number, layer.store.read_ranges(shard.name, ranges))
+
+    def _announce(self, cache: Cache, layer: Layer, number: int) -> None:
+        at = int(layer.pointers.shard[number])
+        shard = layer.pointers.shards[at]
+        if layer.store.is_local or layer.pointers.density[at] < self.dense:
+            return
+        if shard.sha256 not in self._asked and cache.find(shard) is None:
+            self._asked.add(shard.sha256)
+            self._pool.submit(self._fetch, cache, layer.store, shard)
+
+    def _fetch(self, cache: Cache, store: Store, shard: Shard) -> None:
         # A shard that cannot be had whole shows when its ranges are read, with its name.
         with contextlib.suppress(BadData):
-            cache.fetch(shard, self.store, self._closed.is_set)
+            cache.fetch(shard, store, self._closed.is_set)
         self._asked.discard(shard.sha256)

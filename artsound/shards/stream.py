@@ -13,7 +13,7 @@ import logging
 import os
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,9 +28,7 @@ from artsound.errors import BadData, BadUsage
 from artsound.shards import order
 from artsound.shards.cache import Cache
 from artsound.shards.decode import Decode, decode
-from artsound.shards.pointers import Pointers
-from artsound.shards.reader import Reader
-from artsound.shards.store import Store
+from artsound.shards.reader import Layer, Reader
 
 if TYPE_CHECKING:
     from artsound.shards.read import Dataset
@@ -90,7 +88,7 @@ def open_stream(dataset: Dataset, **options: Any) -> Stream:
     if unknown := [name for name in options if name not in known]:
         raise BadUsage(f"stream has no option {unknown[0]!r}: there are {', '.join(known)}.")
     chosen = Options(**{"rank": rank, "ranks": ranks, **options})
-    return Stream(dataset.store, dataset.pointers, chosen)
+    return Stream(dataset.layers, chosen)
 
 
 class Stream(IterableDataset):  # type: ignore[type-arg]
@@ -115,10 +113,10 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
     shards of which at least the share `dense` is wanted are fetched whole, once.
     """
 
-    def __init__(self, store: Store, pointers: Pointers, options: Options) -> None:
+    def __init__(self, layers: Sequence[Layer], options: Options) -> None:
         super().__init__()
-        self.store = store
-        self.pointers = pointers
+        self.layers = layers
+        self.pointers = layers[0].pointers
         self.options = options
         self.start = order.Place(0, 0)
         self.taken = 0
@@ -242,7 +240,7 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
     def _reader(self) -> Reader:
         options = self.options
         cache = Cache(Path(options.cache), options.cache_bytes) if options.cache else None
-        return Reader(self.store, self.pointers, cache, options.dense)
+        return Reader(self.layers, cache, options.dense)
 
     def _fetched(
         self, turns: Iterable[Turn], reader: Reader
@@ -255,7 +253,7 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
             except BadData as error:
                 return error
 
-        if self.store.is_local:
+        if all(layer.store.is_local for layer in self.layers):
             yield from ((turn, fetch(turn)) for turn in turns)
             return
         waiting: deque[tuple[Turn, Future[Sample | BadData]]] = deque()
@@ -290,7 +288,7 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
             except BadData as error:
                 raw = error
         raise BadData(
-            f"{_SUBSTITUTES} samples in a row of {self.store.location} are damaged: "
+            f"{_SUBSTITUTES} samples in a row of {self.layers[0].store.location} are damaged: "
             "`artsound verify --deep` tells more."
         )
 

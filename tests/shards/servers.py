@@ -56,7 +56,11 @@ def serving(folder: Path) -> Iterator[Served]:
                 state.sent += len(data)
                 state.requests.append((name, wanted))
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """Clients that are killed on purpose are no news."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     state.url = f"http://127.0.0.1:{server.server_port}"
     try:

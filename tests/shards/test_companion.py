@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import artsound
+from artsound.errors import BadData, BadUsage
+from artsound.shards.companion import write_companion
+from artsound.shards.decode import Decode
+from artsound.shards.verify import verify
+from artsound.storage import sha256_file
+
+
+def sizes(sample: dict[str, Any]) -> dict[str, np.ndarray]:
+    return {"latent": np.array([[len(sample["jpg"]), len(sample["mp3"])]], np.float32)}
+
+
+@pytest.fixture(scope="module")
+def latents(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("latents")
+    write_companion(artsound.open(shards), folder, sizes, settings={"version": 1})
+    return folder
+
+
+def test_companion_shards_mirror_the_originals_and_verify(shards: Path, latents: Path) -> None:
+    assert verify(latents) == []
+    near, far = artsound.open(shards), artsound.open(latents)
+    assert [s.name for s in far.shards] == [s.name for s in near.shards]
+    assert far.frame["key"].to_list() == near.frame["key"].to_list()
+
+
+def test_joined_samples_hold_the_members_of_both_whatever_is_chosen(
+    shards: Path, latents: Path
+) -> None:
+    data = artsound.open(shards).join(artsound.open(latents)).filter(style="Cubism")
+    sample = data.read(2)
+    assert set(sample) == {"key", "jpg", "mp3", "json", "latent.npy"}
+    options = Decode(image=False, audio=False)
+    batches = list(data.stream(batch_size=4, decode=options).loader(workers=2))
+    assert sum(len(batch["key"]) for batch in batches) == len(data)
+    for batch in batches:
+        assert batch["latent"].shape[1:] == (1, 2)
+        for key, latent in zip(batch["key"], batch["latent"], strict=True):
+            at = data.frame["key"].to_list().index(key)
+            assert latent.tolist() == [[len(data.read(at)["jpg"]), len(data.read(at)["mp3"])]]
+
+
+def test_a_run_that_was_cut_off_is_gone_on_with_and_ends_in_the_same_bytes(
+    shards: Path, latents: Path, tmp_path: Path
+) -> None:
+    data = artsound.open(shards)
+    calls = 0
+
+    def failing(sample: dict[str, Any]) -> dict[str, np.ndarray]:
+        nonlocal calls
+        calls += 1
+        if calls == 20:
+            raise KeyboardInterrupt
+        return sizes(sample)
+
+    with pytest.raises(KeyboardInterrupt):
+        write_companion(data, tmp_path, failing, settings={"version": 1})
+    write_companion(data, tmp_path, failing, settings={"version": 1})
+    assert calls == 20 + 45 - 15  # two shards, 15 samples, were done
+    assert {p.name: sha256_file(p) for p in tmp_path.iterdir()} == {
+        p.name: sha256_file(p) for p in latents.iterdir()
+    }
+    with pytest.raises(BadUsage, match="other settings"):
+        write_companion(data, tmp_path, sizes, settings={"version": 2})
+
+
+def test_what_cannot_be_joined_is_named(
+    shards: Path, latents: Path, make: Callable[..., Path]
+) -> None:
+    data, others = artsound.open(shards), artsound.open(latents)
+    with pytest.raises(BadUsage, match=r"Both datasets have a \.jpg"):
+        data.join(data)
+    strangers = artsound.open(make({"train": [3]}, first=900))
+    with pytest.raises(BadData, match="has no sample 000900"):
+        strangers.join(others).read(0)
+
+
+def test_an_array_that_is_a_pickle_is_never_loaded(make: Callable[..., Path]) -> None:
+    folder = make({"train": [2]})
+    data = artsound.open(folder)
+    objects = np.array([{"a": 1}], dtype=object)
+    with pytest.raises(ValueError, match="Object arrays"):
+        write_companion(data, folder.parent / "c", lambda _: {"latent": objects}, settings={})
