@@ -38,9 +38,9 @@ class Codec(_Section):
     """
 
     kind: Literal["patch", "vae"] = "patch"
-    cell_frames: int = Field(8, ge=1, le=64)
-    bands: int = Field(2, ge=1, le=16)
-    channels: int = Field(24, ge=1, le=256)
+    cell_frames: int = Field(16, ge=1, le=64)
+    bands: int = Field(1, ge=1, le=16)
+    channels: int = Field(64, ge=1, le=256)
     whiten: float = Field(0.5, ge=0, le=1, description="0 keeps the channels' spread, 1 equals it")
     vocoder_iterations: int = Field(48, ge=1, le=1000)
 
@@ -53,7 +53,7 @@ class Condition(_Section):
     width: int = Field(64, ge=4, description="width of a token, as the model's first stream wants")
     hidden: int = Field(64, ge=4)
     noise: float = Field(
-        0.2,
+        0.4,
         ge=0,
         description="spread of the noise added to embeddings (units of "
         "their own spread over the training pictures)",
@@ -76,7 +76,7 @@ class Diffusion(_Section):
 class Network(_Section):
     """Shape of the UNet (AudioLDM2UNet2DConditionModel)."""
 
-    blocks: tuple[int, ...] = (32, 64)
+    blocks: tuple[int, ...] = (96, 128)
     attention: tuple[bool, ...] = (False, True)
     layers: int = Field(1, ge=1)
     heads: int = Field(4, ge=1)
@@ -86,7 +86,7 @@ class Network(_Section):
 class Optimisation(_Section):
     """AdamW and what surrounds it."""
 
-    steps: int = Field(1200, ge=1, description="default length of a run")
+    steps: int = Field(1500, ge=1, description="default length of a run")
     batch: int = Field(16, ge=1)
     accumulate: int = Field(1, ge=1)
     learning_rate: float = Field(1e-3, gt=0)

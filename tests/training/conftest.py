@@ -16,9 +16,9 @@ SMALL = Config(
     preset="tiny",
     mel=Mel(seconds=1.024),
     codec=Codec(channels=8, vocoder_iterations=8),
-    condition=Condition(width=16, hidden=16),
-    network=Network(blocks=(8, 16), heads=2),
-    optimisation=Optimisation(batch=4, warmup=5, learning_rate=3e-3, ema=0.9),
+    condition=Condition(width=32, hidden=32),
+    network=Network(blocks=(32, 32)),
+    optimisation=Optimisation(batch=12, warmup=5, learning_rate=5e-3, ema=0.9),
 )
 
 
@@ -36,6 +36,6 @@ def release() -> Release:
 
 @pytest.fixture(scope="session")
 def trained(release: Release, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainReport]:
-    """A run of 100 steps: its folder and report."""
+    """A run of 80 steps: its folder and report."""
     out = tmp_path_factory.mktemp("trained")
-    return out, train(release, SMALL, out, steps=100, save_every=50)
+    return out, train(release, SMALL, out, steps=80, save_every=40)

@@ -25,9 +25,9 @@ def test_a_training_folder_means_its_newest_checkpoint(
     trained: tuple[Path, TrainReport], small: Config
 ) -> None:
     kept = load_checkpoint(trained[0])
-    assert kept.path.name == "step-00000100"
+    assert kept.path.name == "step-00000080"
     assert kept.config == small
-    assert kept.state.step == 100
+    assert kept.state.step == 80
     assert find_checkpoint(kept.path) == kept.path
 
 
@@ -55,7 +55,7 @@ def test_a_pickle_is_not_run(copied: Path, release: Release, small: Config) -> N
     evil = b"cos\nsystem\n(S'touch /tmp/artsound-was-here'\ntR."
     (find_checkpoint(copied) / "optimiser.pt").write_bytes(evil)
     with pytest.raises(BadData, match=r"optimiser\.pt is missing or damaged"):
-        train(release, small, copied, steps=101, resume=True)
+        train(release, small, copied, steps=81, resume=True)
     assert not Path("/tmp/artsound-was-here").exists()
 
 
@@ -66,10 +66,10 @@ def test_a_full_disk_leaves_the_checkpoint_before_it(
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
         with pytest.raises(BadData, match="cannot be written"):
-            train(release, small, copied, steps=101, resume=True)
+            train(release, small, copied, steps=81, resume=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert load_checkpoint(copied).state.step == 100
+    assert load_checkpoint(copied).state.step == 80
     assert [path.name for path in (copied / "checkpoints").glob(".tmp-*")] == []
-    again = train(release, small, copied, steps=101, resume=True)
-    assert again.steps == 101
+    again = train(release, small, copied, steps=81, resume=True)
+    assert again.steps == 81

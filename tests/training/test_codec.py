@@ -14,7 +14,7 @@ from artsound.training.config import Codec, Mel
 MEL = Mel(seconds=1.024)
 
 
-def clips(count: int = 6, frames: int = 160) -> list[np.ndarray]:
+def clips(count: int = 8, frames: int = 320) -> list[np.ndarray]:
     chance = np.random.default_rng(5)
     result = []
     for _ in range(count):
@@ -70,4 +70,4 @@ def test_the_codec_is_the_same_for_the_same_clips_and_survives_being_saved() -> 
 def test_misshapen_arrays_of_a_checkpoint_are_refused() -> None:
     codec = fit_codec(MEL, Codec(), clips())
     with pytest.raises(BadData, match=r"codec\.mean"):
-        PatchCodec.from_tensors(MEL, Codec(bands=4), codec.tensors())
+        PatchCodec.from_tensors(MEL, Codec(bands=4, channels=16), codec.tensors())

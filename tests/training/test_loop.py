@@ -43,7 +43,7 @@ def files(out: Path, step: int) -> dict[str, bytes]:
 def test_the_loss_falls(trained: tuple[Path, TrainReport]) -> None:
     _, report = trained
     assert report.last_loss < 0.9 * report.first_loss
-    assert report.steps == 100
+    assert report.steps == 80
     assert not report.interrupted
     assert report.data_wait_share < 0.5
 

@@ -22,7 +22,7 @@ SMALL = Config(
     condition=Condition(width=16, hidden=16),
     network=Network(blocks=(8, 16), heads=2),
 )
-SHAPE = (6, 8, 2)
+SHAPE = (6, 4, 1)
 
 
 def inputs(batch: int = 3) -> dict[str, torch.Tensor]:
