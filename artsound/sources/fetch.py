@@ -270,17 +270,19 @@ def _fetch_members(
 ) -> dict[str, str]:
     """Members of a zip on a server, but for those already here; why some could not be had."""
     missing = {one.name: one for one in members if _size(_member_path(root, one.name)) != one.size}
-    broken: dict[str, str] = {}
     if not missing:
-        return broken
+        return {}
+    broken: dict[str, str] = {}
     progress.start(box, sum(one.packed for one in missing.values()), "bytes")
     try:
-        for name, data in archive.read(missing, limit=limit):
-            if isinstance(data, BadData):
-                broken[name] = str(data)
-            else:
+        for names in (list(missing), broken):  # those that came damaged are asked for once more
+            for name, data in archive.read(list(names), limit=limit):
+                if isinstance(data, BadData):
+                    broken[name] = str(data)
+                    continue
                 write_bytes(_member_path(root, name), data, durable=False)
-            progress.advance(missing[name].packed)
+                broken.pop(name, None)
+                progress.advance(missing[name].packed)
     finally:
         progress.finish()
     sync_file_system(root)

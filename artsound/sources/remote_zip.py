@@ -1,7 +1,7 @@
 """Members of a zip on a server, by byte range: of 93 GiB, only the wanted clips travel.
 
     archive = open_remote_zip(url, cache=folder, client=client)
-    for name, data in archive.read(names): ...
+    for name, data in archive.read(names, limit=512 << 20): ...
 
 The central directory (ZIP64 too) is read once and kept in `cache`; later opens ask the server
 only whether the file is still the same. Neighbouring members travel in one request, several
@@ -30,6 +30,7 @@ from artsound.storage import digest, read_json, write_bytes, write_json
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _GAP = 64 << 10  # a smaller hole is cheaper to read over than to ask anew
 _LARGEST = 8 << 20  # bytes per request, so that several connections share the work
+_CHUNK = 1 << 17  # what a broken connection may cost at most
 _TAIL = 128 << 10  # first guess of how much the central directory needs
 
 
@@ -110,8 +111,8 @@ def _ask(client: Client, url: str) -> tuple[int, str]:
     with client.get(url, {"Range": "bytes=0-0"}) as response:
         if response.status_code == 200:
             raise BadData(
-                f"{url} is on a server that does not serve byte ranges: download the whole file "
-                "with --limit 0, or give a copy on disk."
+                f"{url} is on a server that does not serve byte ranges: fetch it whole (--limit 0 "
+                "--rights any), or give a copy on this disk."
             )
         if response.status_code != 206:
             raise BadData(
@@ -265,7 +266,7 @@ def _get_range(client: Client, url: str, start: int, end: int, validator: str) -
                     raise BadData(f"{url} changed while it was read: run the same command again.")
                 if not response.headers.get("Content-Range", "").startswith(expected):
                     raise BadData(f"{url} answers with other bytes than were asked for.")
-                for chunk in response.iter_content(1 << 18):
+                for chunk in response.iter_content(_CHUNK):
                     found += chunk
         except (requests.exceptions.RequestException, HTTPError) as error:
             if len(found) > before:
