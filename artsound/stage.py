@@ -96,13 +96,15 @@ class Part:
 class PartOutput:
     """What `work` gives back: files it wrote (whole, under the workspace), and who fell out.
 
-    `extra` is for a few numbers that `finish` or the report wants; JSON values only.
+    `extra` is for a few numbers that `finish` or the report wants; JSON values only. `digests`
+    spares a second reading of large files that were digested while they were written.
     """
 
     items_out: int
     files: tuple[Path, ...]
     rejects: tuple[Reject, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    digests: Mapping[Path, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -125,12 +127,13 @@ class Finish:
     """What `finish` gives back: the stage's final files, and numbers for the report (JSON).
 
     `rejects` are items that a part let pass and that only the whole shows to be unusable, such
-    as near-duplicates; they are taken off the parts' `items_out`.
+    as near-duplicates; they are taken off the parts' `items_out`. `digests` as in PartOutput.
     """
 
     files: tuple[Path, ...]
     extra: Mapping[str, Any] = field(default_factory=dict)
     rejects: tuple[Reject, ...] = ()
+    digests: Mapping[Path, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -231,7 +234,7 @@ def run_part(
         items_out=output.items_out,
         filtered=len(output.rejects) - failed,
         failed=failed,
-        files={workspace.relative(path): sha256_file(path) for path in files},
+        files=_digests(workspace, files, output.digests),
         extra=output.extra,
         seconds=time.perf_counter() - started,
         peak_memory=peak_memory(),
@@ -322,9 +325,15 @@ def _report(
         items_per_second=sum(result.part.items for result in fresh) / max(seconds, 1e-9),
         bytes=sum(path.stat().st_size for path in final.files),
         peak_memory=max([peak_memory(), *(result.peak_memory for result in results)]),
-        files={workspace.relative(path): sha256_file(path) for path in final.files},
+        files=_digests(workspace, final.files, final.digests),
         extra=final.extra,
     )
+
+
+def _digests(
+    workspace: Workspace, files: Iterable[Path], known: Mapping[Path, str]
+) -> dict[str, str]:
+    return {workspace.relative(path): known.get(path) or sha256_file(path) for path in files}
 
 
 def _part_key(stage: Stage, recipe: Recipe, part: Part) -> str:

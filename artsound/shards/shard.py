@@ -29,6 +29,7 @@ from artsound.shards.index import SPLITS, index_rows, write_index
 from artsound.shards.join import EXTRA, float32_fields, joined
 from artsound.shards.order import shuffled
 from artsound.shards.release import write_attribution, write_readme
+from artsound.shards.withheld import parted, write_withheld
 from artsound.shards.write import Shard, sample_json, write_shard
 from artsound.stage import Finish, Part, PartOutput, PartResult, Stage, part_path
 from artsound.storage import (
@@ -42,6 +43,8 @@ from artsound.storage import (
     sync_folder,
     write_parquet,
 )
+
+_WITHHELD_PART = "withheld"
 
 
 def plan_shards(
@@ -60,9 +63,10 @@ def plan_shards(
 
 def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     """One part per shard, named {split}-{nnnnnn}."""
-    rows = joined(workspace)
+    rows, withheld = parted(joined(workspace), recipe.shards.withhold)
     if rows.is_empty():
-        raise BadData(f"{workspace.pairs} holds no pair: there is nothing to pack into shards.")
+        reason = "may be passed on" if withheld.height else "is there"
+        raise BadData(f"No pair of {workspace.pairs} {reason}: there is nothing to pack in shards.")
     digests = dict(zip(rows["track_id"], _row_digests(rows), strict=True))
     parts = []
     for split in SPLITS:
@@ -78,11 +82,16 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
         for number, members in enumerate(shards):
             inputs = {"tracks": members, "rows": digest([digests[track] for track in members])}
             parts.append(Part(f"{split}-{number:06d}", len(members), inputs))
+    if withheld.height:
+        keys = withheld["key"].to_list()
+        parts.append(Part(_WITHHELD_PART, len(keys), {"keys": keys}))
     return parts
 
 
 def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     """Write one shard and its index rows under parts/shard."""
+    if part.name == _WITHHELD_PART:
+        return PartOutput(0, (), tuple(_withheld(key) for key in part.inputs["keys"]))
     chosen = joined(workspace).filter(pl.col("track_id").is_in(part.inputs["tracks"]))
     rejects: list[Reject] = []
     samples: list[dict[str, Any]] = []
@@ -109,7 +118,13 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
             raise
         return PartOutput(0, (), tuple(rejects))
     write_parquet(row_path, "index", index_rows(shard.name, samples, placed))
-    return PartOutput(len(samples), (tar_path, row_path), tuple(rejects), extra=asdict(shard))
+    return PartOutput(
+        items_out=len(samples),
+        files=(tar_path, row_path),
+        rejects=tuple(rejects),
+        extra=asdict(shard),
+        digests={tar_path: shard.sha256},
+    )
 
 
 def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
@@ -138,6 +153,7 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
     files += [
         write_attribution(workspace.shards, table),
         write_readme(workspace.shards, recipe.name, shards, table.num_rows),
+        *write_withheld(workspace, parted(joined(workspace), recipe.shards.withhold)[1]),
     ]
     _remove_stale(workspace, {shard.name for shard in shards}, {r.part.name for r in results})
     tars = [workspace.shards / shard.name for shard in shards]
@@ -148,6 +164,7 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
             "shards": {split: count for split, count in numbers.items() if count},
             "shard_bytes": sum(shard.bytes for shard in shards),
         },
+        digests={workspace.shards / shard.name: shard.sha256 for shard in shards},
     )
 
 
@@ -163,6 +180,11 @@ STAGE = Stage(
 
 def _row_digests(rows: pl.DataFrame) -> list[str]:
     return [digest(row) for row in rows.iter_rows(named=True)]
+
+
+def _withheld(key: str) -> Reject:
+    message = "the picture or the clip may not be passed on: its ids and digests are kept"
+    return Reject("shard", "pair", key, "filtered", "rights-withheld", message)
 
 
 def _media(workspace: Workspace, recipe: Recipe, row: Mapping[str, Any]) -> tuple[bytes, bytes]:

@@ -3,21 +3,32 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import artsound
+from artsound.encoders.base import save_embeddings
 from artsound.errors import BadData
 from artsound.recipe import Recipe
 from artsound.records import arrow_schema
+from artsound.shards.push import push
 from artsound.shards.shard import STAGE, plan_shards
 from artsound.shards.verify import verify
 from artsound.stage import run_stage
-from artsound.storage import Workspace, sha256_file, store_media, write_parquet
+from artsound.storage import (
+    Workspace,
+    read_parquet,
+    sha256_file,
+    store_media,
+    write_parquet,
+)
 
 
 @settings(deadline=None)
@@ -56,7 +67,13 @@ def record(name: str, **values: Any) -> dict[str, Any]:
     return row | values
 
 
-def make_workspace(root: Path, pictures: list[bytes], clips: list[bytes], pairs: int) -> Workspace:
+def make_workspace(
+    root: Path,
+    pictures: list[bytes],
+    clips: list[bytes],
+    pairs: int,
+    protected: Collection[int] = (),
+) -> Workspace:
     """What the stages before `shard` leave, for so many pairs."""
     workspace = Workspace(root)
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("art", "track", "pair")}
@@ -78,6 +95,7 @@ def make_workspace(root: Path, pictures: list[bytes], clips: list[bytes], pairs:
                 image_sha256=image_sha,
                 image_phash="0" * 16,
                 cluster=art,
+                redistribute=n not in protected,
             )
         )
         rows["track"].append(
@@ -194,9 +212,32 @@ def test_no_pair_at_all_is_a_sentence_and_leaves_the_old_shards(workspace: Works
     run_stage(STAGE, workspace, RECIPE)
     before = digests(workspace)
     write_parquet(workspace.pairs / "pairs.parquet", "pair", [])
-    with pytest.raises(BadData, match="holds no pair"):
+    with pytest.raises(BadData, match="nothing to pack"):
         run_stage(STAGE, workspace, RECIPE)
     assert digests(workspace) == before
+
+
+def test_what_may_not_be_passed_on_is_withheld_with_ids_digests_and_embeddings(
+    tmp_path: Path, pictures: list[bytes], clips: list[bytes]
+) -> None:
+    workspace = make_workspace(tmp_path / "out", pictures, clips, 24, protected={3, 8, 9})
+    ids = [f"{n:06d}" for n in range(24)]
+    vectors = np.arange(72, dtype=np.float16).reshape(24, 3)
+    save_embeddings(workspace, "affect", "tracks", "digest", ids, vectors)
+    recipe = Recipe().replaced(shards={"pairs_per_shard": 5, "withhold": True})
+    report = run_stage(STAGE, workspace, recipe)
+    assert (report.items_in, report.items_out, report.filtered) == (24, 21, 3)
+    assert verify(workspace.shards) == []
+    assert push(workspace.shards, str(tmp_path / "public"))["files"] > 6
+    withheld = pq.read_table(workspace.shards / "withheld.parquet").to_pylist()
+    assert [row["track_id"] for row in withheld] == [3, 8, 9]
+    assert withheld[1]["affect_track"] == [24.0, 25.0, 26.0]
+    assert all(len(row["image_original_sha256"]) == 64 for row in withheld)
+    rejects = read_parquet(workspace.catalog / "rejects.parquet", "reject").to_pylist()
+    assert {row["reason"] for row in rejects} == {"rights-withheld"}
+    run_stage(STAGE, workspace, RECIPE)
+    assert not (workspace.shards / "withheld.parquet").exists()
+    assert len(artsound.open(str(workspace.shards))) == 24
 
 
 def test_a_pair_whose_caption_is_missing_names_the_track(workspace: Workspace) -> None:

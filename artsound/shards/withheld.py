@@ -1,0 +1,61 @@
+"""Pairs whose media may not be passed on: their ids, digests and embeddings, without the media."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+
+from artsound.encoders.base import Side, load_embeddings
+from artsound.shards.choose import rights_condition
+from artsound.storage import Workspace, atomic_write
+
+WITHHELD = "withheld.parquet"
+_COLUMNS = (
+    *("key", "track_id", "artwork_id", "split", "score", "bridge", "style", "genre"),
+    *("painter", "year", "music_genre", "image_original_sha256", "audio_sha256"),
+    *("artwork_redistribute", "artwork_rights_reason", "artwork_source_url"),
+    *("track_redistribute", "track_license", "track_source_url"),
+)
+
+
+def parted(rows: pl.DataFrame, withhold: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The pairs to be packed, and those to be withheld."""
+    if not withhold:
+        return rows, rows.clear()
+    free = pl.sql_expr(rights_condition("redistributable"))
+    return rows.filter(free), rows.filter(~free)
+
+
+def write_withheld(workspace: Workspace, rows: pl.DataFrame) -> list[Path]:
+    """Write shards/withheld.parquet, or remove it when nothing is withheld; the file, if any.
+
+    A row per pair, with a column of float32 vectors for each encoder and side that has any.
+    """
+    path = workspace.shards / WITHHELD
+    if rows.is_empty():
+        path.unlink(missing_ok=True)
+        return []
+    table = rows.select(_COLUMNS).sort("key")
+    for encoder in sorted(p.name for p in workspace.embeddings.iterdir() if p.is_dir()):
+        table = _with_vectors(workspace, table, encoder, "artworks", table["artwork_id"])
+        table = _with_vectors(workspace, table, encoder, "tracks", table["key"])
+    with atomic_write(path) as file:
+        pq.write_table(table.to_arrow(), file, compression="zstd")
+    return [path]
+
+
+def _with_vectors(
+    workspace: Workspace, table: pl.DataFrame, encoder: str, side: Side, wanted: pl.Series
+) -> pl.DataFrame:
+    if not (workspace.embeddings / encoder / f"{side}.npy").exists():
+        return table
+    ids, matrix = load_embeddings(workspace, encoder, side)
+    numbers = {item: number for number, item in enumerate(ids)}
+    if any(item not in numbers for item in wanted):
+        return table
+    vectors = np.asarray(matrix[[numbers[item] for item in wanted]], dtype=np.float32)
+    name = f"{encoder}_{side.removesuffix('s')}"
+    return table.with_columns(pl.Series(name, vectors.tolist(), dtype=pl.List(pl.Float32)))
