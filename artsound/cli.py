@@ -248,7 +248,7 @@ def judgements(
 def train(
     data: Annotated[str, typer.Option(help="A shards folder or URL.")],
     out: Annotated[Path, typer.Option(help="Folder for checkpoints and logs.")],
-    preset: Annotated[str, typer.Option(help="tiny, base or audioldm2.")] = "tiny",
+    preset: Annotated[str, typer.Option(help="tiny: minutes on a CPU.")] = "tiny",
     steps: Annotated[int | None, typer.Option(help="Optimiser steps in all.", min=1)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest.")] = False,
     seed: Annotated[int, typer.Option(help="Seeds weights, order and noise.")] = 0,
