@@ -37,7 +37,7 @@ def krippendorff_alpha(units: Sequence[Sequence[float]], level: Level) -> float 
         counts = np.bincount([place[value] for value in unit], minlength=len(values))
         coincidences += (np.outer(counts, counts) - np.diag(counts)) / (len(unit) - 1)
     margins = coincidences.sum(axis=1)
-    difference = _squared_differences(np.array(values), margins, level)
+    difference = _squared_differences(np.array(values, dtype=float), margins, level)
     expected = float((np.outer(margins, margins) * difference).sum())
     observed = float((coincidences * difference).sum())
     return 1.0 - (float(margins.sum()) - 1.0) * observed / expected
@@ -50,10 +50,10 @@ def _squared_differences(
     if level == "nominal":
         return (values[:, None] != values[None, :]).astype(float)
     if level == "interval":
-        return (values[:, None] - values[None, :]) ** 2
+        return np.square(values[:, None] - values[None, :])
     # Ordinal: the values given between the two, their own counted by half.
     middles = np.cumsum(margins) - margins / 2
-    return (middles[:, None] - middles[None, :]) ** 2
+    return np.square(middles[:, None] - middles[None, :])
 
 
 def summarise(judgements: pl.DataFrame) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def serve(
     import uvicorn
 
     app = browse_app(open_shards(shards), host=host, save_to=save_to)
-    listener = _listen(host, port)
+    listener = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     print(f"Browse at http://{shown}:{listener.getsockname()[1]}/ (Ctrl-C ends)", flush=True)
     config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
@@ -92,7 +92,9 @@ def browse_app(data: Dataset, *, host: str = "127.0.0.1", save_to: Path | None =
         save_to = Path(data.store.location).absolute().parent
     site = Site(catalogue_of(data), save_to)
     # Prepared while the first page is being looked at, not when the first letter is typed.
-    threading.Thread(target=lambda: site.catalogue.texts, daemon=True).start()
+    prepare = threading.Timer(1.0, lambda: site.catalogue.texts)
+    prepare.daemon = True
+    prepare.start()
     hosts = [*LOOPBACK, "[::1]"] if host in LOOPBACK else ["*"]
     return Starlette(
         routes=[
@@ -328,12 +330,14 @@ def _sentence(request: Request, error: Exception) -> Response:
     return _json({"error": str(error)}, 400)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens on a port, or with 0 on any free one; BadUsage when it is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(128)  # who connects before the server runs waits, and is not refused
     except (OSError, OverflowError) as error:
         listener.close()
         reason = getattr(error, "strerror", None) or error

@@ -1,0 +1,69 @@
+"""A folder of shards some of whose texts are hostile, and where a site that serves it is."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from artsound.records import to_table
+from artsound.shards.index import index_rows, write_index
+from artsound.shards.write import sample_json, write_shard
+
+PROJECT = Path(__file__).resolve().parents[2]
+HOSTILE = "</script><script>window.hurt = true</script><img src=x onerror='window.hurt = true'>"
+PAINTERS = ("Salvador Dalí", "Berthe Morisot", "Ogata Kōrin")
+SPLITS = {"train": 30, "val": 12, "test": 8}
+
+
+def _stripes() -> Any:
+    """The helpers with which the shards' own tests make samples."""
+    path = PROJECT / "tests" / "shards" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("stripes", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def make_site_shards(folder: Path) -> Path:
+    """50 pairs in three shards; pair 000012 is hostile in every text, 000013 in its address."""
+    stripes = _stripes()
+    pictures = [stripes.picture(n) for n in range(6)]
+    clips = [stripes.clip(n, seconds=12.0) for n in range(6)]
+    folder.mkdir(parents=True, exist_ok=True)
+    shards, rows, number = [], [], 10
+    for order, (split, count) in enumerate(SPLITS.items()):
+        some = []
+        for _ in range(count):
+            media = 2 * order + number % 2
+            fields = stripes.sample(number, pictures[media], clips[media], split)
+            fields["painter"] = PAINTERS[number % 3]
+            fields["artwork_title"] = f"Stripes {number}"
+            fields["duration"], fields["artwork_redistribute"] = 12.0, number % 4 != 0
+            fields["track_redistribute"] = fields["artwork_commercial"] = True
+            fields["track_commercial"] = number % 3 == 0
+            if number == 12:
+                texts = ("artwork_caption", "music_caption", "artwork_title", "painter", "style")
+                fields |= dict.fromkeys((*texts, "title", "artist", "music_genre"), HOSTILE)
+            if number == 13:
+                fields["artwork_source_url"] = "javascript:window.hurt=true"
+            members = {"jpg": pictures[media], "mp3": clips[media], "json": sample_json(fields)}
+            some.append((fields, members))
+            number += 1
+        path = folder / f"artsound-{split}-000000.tar"
+        shard, placed = write_shard(path, split, ((f["key"], m) for f, m in some))
+        shards.append(shard)
+        rows += index_rows(shard.name, [fields for fields, _ in some], placed)
+    write_index(folder, "stripes", "", shards, to_table("index", rows))
+    return folder
+
+
+@dataclass(frozen=True)
+class Served:
+    """A site that runs: its address, and where it saves."""
+
+    url: str
+    folder: Path

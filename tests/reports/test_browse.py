@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+
+import artsound
+from artsound.errors import BadData, BadUsage
+from artsound.reports.browse import browse_app, listen
+from artsound.reports.judging import read_judgements
+from artsound.reports.ranges import byte_range
+from artsound.shards.read import open_shards
+from artsound.shards.verify import verify
+
+Save = Callable[..., Any]
+
+
+@pytest.fixture
+def client(site_shards: Path, tmp_path: Path) -> TestClient:
+    app = browse_app(open_shards(site_shards), save_to=tmp_path)
+    return TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
+
+
+@pytest.fixture
+def save(client: TestClient) -> Save:
+    return lambda **asked: client.post("/api/save", json=asked)
+
+
+def _keys(answer: Any) -> set[str]:
+    return {pair["key"] for pair in answer.json()["pairs"]}
+
+
+def test_search_needs_all_words_and_minds_neither_case_nor_accents(client: TestClient) -> None:
+    found = client.get("/api/view", params={"q": "DALI striped"}).json()
+    assert found["total"] == 15
+    assert {pair["painter"] for pair in found["pairs"]} == {"Salvador Dalí"}
+    assert client.get("/api/view", params={"q": "dali korin"}).json()["total"] == 0
+
+
+def test_values_of_one_facet_add_up_and_facets_narrow_one_another(client: TestClient) -> None:
+    both = client.get("/api/view?music_genre=Jazz&music_genre=Rock").json()
+    one = client.get("/api/view?music_genre=Jazz&music_genre=Rock&split=val").json()
+    counts = {f["name"]: dict(map(tuple, f["counts"])) for f in both["facets"]}
+    assert both["total"] == counts["music_genre"]["Jazz"] + counts["music_genre"]["Rock"]
+    assert counts["split"]["val"] == one["total"] < both["total"]
+    assert counts["music_genre"]["Folk"] > 0  # what choosing it as well would add
+
+
+def test_scores_are_told_in_stretches_that_hold_all_pairs(client: TestClient) -> None:
+    facets = {f["name"]: f["counts"] for f in client.get("/api/view").json()["facets"]}
+    assert sum(count for _, count in facets["score"]) == 50
+    label = facets["score"][0][0]
+    low, high = map(float, label.split(" to "))
+    best = client.get("/api/view", params={"score": label}).json()["pairs"]
+    assert all(low - 1e-3 <= pair["score"] < high + 1e-3 for pair in best)
+
+
+def test_a_condition_in_sql_narrows_and_a_bad_one_is_answered_in_a_sentence(
+    client: TestClient, site_shards: Path
+) -> None:
+    expected = len(artsound.open(site_shards).filter(where="score > 0.5 and year < 1830"))
+    found = client.get("/api/view", params={"where": "score > 0.5 and year < 1830"})
+    assert found.json()["total"] == expected
+    for bad in ("nonsense >", "select * from x", "no_such_column = 1"):
+        answer = client.get("/api/view", params={"where": bad})
+        assert answer.status_code == 400
+        assert answer.json()["error"].startswith("The condition")
+    assert client.get("/api/view?no_such_facet=1").status_code == 400
+    assert client.get("/api/view?sort=sideways").status_code == 400
+    assert client.get("/api/view?start=-1").status_code == 400
+
+
+def test_pages_of_a_view_are_its_pairs_in_order_each_once(client: TestClient) -> None:
+    first = client.get("/api/view").json()["pairs"]
+    second = client.get("/api/view?start=48").json()["pairs"]
+    assert len({pair["key"] for pair in first + second}) == 50
+    scores = [pair["score"] for pair in first + second]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_a_pair_comes_with_its_record_and_its_neighbours_by_score(client: TestClient) -> None:
+    best = client.get("/api/view").json()["pairs"]
+    found = client.get(f"/api/pair/{best[5]['key']}").json()
+    assert found["rank"] == 6
+    assert [pair["key"] for pair in found["above"]] == [p["key"] for p in best[1:5]]
+    assert [pair["key"] for pair in found["below"]] == [p["key"] for p in best[6:10]]
+    assert found["record"]["audio_sha256"]
+    assert client.get("/api/pair/999999").status_code == 404
+
+
+def test_media_are_served_whole_by_range_and_not_again_when_kept(
+    client: TestClient, site_shards: Path
+) -> None:
+    whole = artsound.open(site_shards).filter(key="000014").read(0)["mp3"]
+    full = client.get("/media/000014.mp3")
+    assert (full.status_code, full.content) == (200, whole)
+    assert full.headers["accept-ranges"] == "bytes"
+    part = client.get("/media/000014.mp3", headers={"Range": "bytes=100-199"})
+    assert (part.status_code, part.content) == (206, whole[100:200])
+    assert part.headers["content-range"] == f"bytes 100-199/{len(whole)}"
+    tail = client.get("/media/000014.mp3", headers={"Range": "bytes=-50"})
+    assert tail.content == whole[-50:]
+    beyond = client.get("/media/000014.mp3", headers={"Range": f"bytes={len(whole)}-"})
+    assert beyond.status_code == 416
+    kept = client.get("/media/000014.mp3", headers={"If-None-Match": full.headers["etag"]})
+    assert (kept.status_code, kept.content) == (304, b"")
+
+
+@given(st.integers(0, 200), st.integers(0, 200), st.integers(1, 100))
+def test_a_range_is_never_outside_the_file(first: int, last: int, size: int) -> None:
+    for header in (f"bytes={first}-{last}", f"bytes={first}-", f"bytes=-{last}", "bytes=a-b"):
+        found = byte_range(header, size)
+        assert found is None or 0 <= found[0] < found[1] <= size
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/page/../browse.py", "/page/..%2fbrowse.py", "/page/%2e%2e/browse.py", "/page//etc/passwd",
+        "/media/..%2f..%2findex.json", "/media/000014.json", "/media/000014.tar", "/media/../x.jpg",
+        "/trial/..%2fx.jpg", "/index.json", "/shards/index.parquet", "/artsound-train-000000.tar",
+        "/page/browse.html", "/pair/../../etc/passwd",
+    ],
+)  # fmt: skip
+def test_nothing_but_the_pages_and_the_pairs_can_be_reached(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../up", "/etc/x", "a/b", "..", "a.parquet", "A", "x" * 65, ".hidden", "a\0b"]
+)
+def test_a_view_is_saved_under_a_plain_name_only(save: Save, tmp_path: Path, name: str) -> None:
+    answer = save(name=name, kind="view", query="")
+    assert answer.status_code == 400
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_view_is_saved_as_ids_as_a_view_or_as_new_shards(
+    save: Save, client: TestClient, tmp_path: Path
+) -> None:
+    query = "q=stripes&music_genre=Jazz"
+    shown = _keys(client.get(f"/api/view?{query}"))
+    for kind, out in (("ids", "jazz.npy"), ("view", "jazz.parquet"), ("shards", "jazz")):
+        answer = save(name="jazz", kind=kind, query=query)
+        assert answer.json() == {"path": str(tmp_path / "views" / out), "pairs": len(shown)}
+    ids = np.load(tmp_path / "views" / "jazz.npy")
+    assert {f"{n:06d}" for n in ids} == shown
+    view = artsound.open(tmp_path / "views" / "jazz.parquet")
+    assert set(view.frame["key"]) == shown
+    assert view.asked == ("search 'stripes'", "music_genre in ['Jazz']")
+    copy = artsound.open(tmp_path / "views" / "jazz")
+    assert set(copy.frame["key"]) == shown
+    assert verify(tmp_path / "views" / "jazz") == []
+    again = save(name="jazz", kind="view", query="")
+    assert again.status_code == 400
+    assert "another name" in again.json()["error"]
+
+
+def test_only_requests_of_our_own_page_may_write(client: TestClient, tmp_path: Path) -> None:
+    asked = {"name": "x", "kind": "ids", "query": ""}
+    elsewhere = client.post("/api/save", json=asked, headers={"Origin": "http://evil.example"})
+    form = client.post("/api/save", data=asked)
+    long = client.post("/api/save", json={**asked, "query": "q=" + "x" * 70_000})
+    listed = client.post("/api/save", json=[1])
+    assert {a.status_code for a in (elsewhere, form, long, listed)} == {400}
+    assert list(tmp_path.rglob("*")) == []
+    own = client.post("/api/save", json=asked, headers={"Origin": "http://127.0.0.1:8000"})
+    assert own.status_code == 200
+
+
+def test_a_name_that_leads_to_this_machine_from_elsewhere_is_not_answered(
+    client: TestClient,
+) -> None:
+    assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
+    assert client.get("/", headers={"Host": "localhost:8000"}).status_code == 200
+
+
+def test_every_answer_carries_the_policy_that_nothing_foreign_runs(client: TestClient) -> None:
+    for path in ("/", "/api/view", "/media/000014.jpg", "/nothing", "/api/view?sort=x"):
+        headers = client.get(path).headers
+        assert "default-src 'none'; script-src 'self'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_trial_tells_nothing_of_what_it_is(client: TestClient) -> None:
+    trial = client.get("/api/trial?judge=ada").json()
+    assert set(trial) == {"token", "done"}
+    picture = client.get(f"/trial/{trial['token']}.jpg")
+    sound = client.get(f"/trial/{trial['token']}.mp3")
+    assert picture.content[:2] == b"\xff\xd8"
+    assert sound.headers["cache-control"] == "no-store"
+    assert "etag" not in sound.headers
+
+
+def test_judgements_are_added_and_never_written_over(client: TestClient, tmp_path: Path) -> None:
+    files: dict[Path, bytes] = {}
+    for number in range(6):
+        token = client.get("/api/trial?judge=Ada").json()["token"]
+        said = {"judge": "ada", "token": token, "rating": 1 + number % 5, "seconds": 2.5}
+        assert client.post("/api/judgement", json=said).json() == {"done": number + 1}
+        assert client.post("/api/judgement", json=said).status_code == 400  # once only
+        for path, data in files.items():
+            assert path.read_bytes() == data
+        files = {path: path.read_bytes() for path in (tmp_path / "judgements").iterdir()}
+        assert len(files) == number + 1
+    kept = read_judgements(tmp_path / "judgements")
+    assert kept["judge"].to_list() == ["ada"] * 6
+    assert kept["rating"].to_list() == [1, 2, 3, 4, 5, 1]
+    assert kept.select("artwork_key", "track_key").is_unique().all()
+
+
+def test_a_judge_goes_on_after_the_site_was_stopped(site_shards: Path, tmp_path: Path) -> None:
+    seen = []
+    for _ in range(4):
+        app = browse_app(open_shards(site_shards), save_to=tmp_path)
+        client = TestClient(app, base_url="http://127.0.0.1")
+        trial = client.get("/api/trial?judge=ada&split=train").json()
+        seen.append(trial["done"])
+        said = {"judge": "ada", "token": trial["token"], "verdict": "accept", "seconds": 1}
+        assert client.post("/api/judgement", json=said).status_code == 200
+    assert seen == [0, 1, 2, 3]
+    kept = read_judgements(tmp_path / "judgements")
+    assert kept.select("artwork_key", "track_key").is_unique().all()
+    assert kept["view"].to_list() == [["split in ['train']"]] * 4
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {}, {"rating": 6}, {"rating": 0}, {"rating": "5"}, {"rating": 2.5}, {"verdict": "maybe"},
+        {"rating": 3, "seconds": "long"}, {"rating": 3, "judge": "../x"},
+        {"rating": 3, "judge": ""},
+    ],
+)  # fmt: skip
+def test_an_answer_out_of_range_is_refused(
+    client: TestClient, tmp_path: Path, said: dict[str, Any]
+) -> None:
+    token = client.get("/api/trial?judge=ada").json()["token"]
+    answer = client.post("/api/judgement", json={"judge": "ada", "token": token, **said})
+    assert answer.status_code == 400
+    assert not (tmp_path / "judgements").exists()
+
+
+def test_shards_that_are_not_ours_and_a_taken_port_are_told_in_a_sentence(
+    site_shards: Path, tmp_path: Path
+) -> None:
+    plain = open_shards(site_shards)
+    foreign = type(plain)(
+        plain.store, plain.name, plain.index_sha256, plain.shards, plain.index.drop("style"),
+        plain.rows,
+    )  # fmt: skip
+    with pytest.raises(BadData, match="only shards that artsound built"):
+        browse_app(foreign)
+    with (
+        listen("127.0.0.1", 0) as taken,
+        pytest.raises(BadUsage, match="choose another --port"),
+    ):
+        listen("127.0.0.1", taken.getsockname()[1])
+
+
+def test_a_shard_that_is_gone_is_a_sentence_not_a_crash(site_shards: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(site_shards, tmp_path / "shards")
+    client = TestClient(browse_app(open_shards(copy)), base_url="http://127.0.0.1")
+    (copy / "artsound-train-000000.tar").unlink()
+    answer = client.get("/media/000014.jpg")
+    assert answer.status_code == 400
+    assert "artsound-train-000000.tar" in answer.json()["error"]

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+import artsound
+from artsound.cli import app
+from artsound.errors import BadUsage
+from artsound.reports import judging
+from artsound.reports.agreement import krippendorff_alpha, summarise, unfit
+from artsound.shards.read import Dataset
+from artsound.shards.subset import read_ids
+
+# K. Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), section C and D: four
+# observers, twelve units, some values missing; nominal 0.743, ordinal 0.815, interval 0.849.
+_ = None
+OBSERVERS = [
+    [1, 2, 3, 3, 2, 1, 4, 1, 2, _, _, _],
+    [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, _, 3],
+    [_, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, _],
+    [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, _],
+]
+UNITS = [[v for v in unit if v is not None] for unit in zip(*OBSERVERS, strict=True)]
+# Section A: two observers, ten units, two values; 0.095.
+BINARY = list(zip([0, 1, 0, 0, 0, 0, 0, 0, 1, 0], [1, 1, 1, 0, 0, 1, 0, 0, 0, 0], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("units", "level", "alpha"),
+    [
+        (UNITS, "nominal", 0.743),
+        (UNITS, "ordinal", 0.815),
+        (UNITS, "interval", 0.849),
+        (BINARY, "nominal", 0.095),
+    ],
+)
+def test_alpha_is_that_of_the_published_examples(
+    units: list[list[int]], level: str, alpha: float
+) -> None:
+    assert krippendorff_alpha(units, level) == pytest.approx(alpha, abs=5e-4)  # type: ignore[arg-type]
+
+
+def test_alpha_is_undefined_where_judges_share_nothing_or_never_differ() -> None:
+    assert krippendorff_alpha([[1], [2], [5]], "ordinal") is None
+    assert krippendorff_alpha([[3, 3], [3, 3]], "interval") is None
+
+
+@given(st.lists(st.lists(st.integers(1, 5), min_size=2, max_size=4), min_size=2, max_size=30))
+def test_alpha_is_at_most_one_and_blind_to_the_order(units: list[list[int]]) -> None:
+    for level in ("nominal", "ordinal", "interval"):
+        alpha = krippendorff_alpha(units, level)  # type: ignore[arg-type]
+        again = krippendorff_alpha([unit[::-1] for unit in units[::-1]], level)  # type: ignore[arg-type]
+        assert alpha == again or alpha == pytest.approx(again)
+        assert alpha is None or alpha <= 1 + 1e-12
+
+
+@pytest.fixture(scope="module")
+def data(site_shards: Path) -> Dataset:
+    return artsound.open(site_shards)
+
+
+def test_every_pair_is_shown_once_with_a_fifth_of_controls_from_its_own_split(
+    data: Dataset,
+) -> None:
+    shown = [trial for block in judging.trials(data) for trial in block]
+    real = [trial.artwork for trial in shown if not trial.control]
+    controls = [trial for trial in shown if trial.control]
+    assert sorted(real) == list(range(50))
+    assert len(controls) == judging.CONTROLS * 4  # blocks of 16 pairs
+    splits = data.frame["split"]
+    assert all(splits[t.artwork] == splits[t.track] for t in controls)
+    assert shown == [trial for block in judging.trials(data) for trial in block]
+
+
+def test_judges_see_the_same_trials_block_by_block_each_in_their_own_order(data: Dataset) -> None:
+    def first(judge: str, count: int) -> list[tuple[str, str]]:
+        done: list[tuple[str, str]] = []
+        keys = data.frame["key"]
+        while len(done) < count:
+            trial = judging.next_trial(data, judge, done)
+            assert trial is not None
+            done.append((keys[trial.artwork], keys[trial.track]))
+        return done
+
+    ada, bob = first("ada", judging.BLOCK), first("bob", judging.BLOCK)
+    assert set(ada) == set(bob)
+    assert ada != bob
+    everything = {
+        (data.frame["key"][t.artwork], data.frame["key"][t.track])
+        for block in judging.trials(data)
+        for t in block
+    }
+    assert judging.next_trial(data, "ada", everything) is None
+
+
+def _judged(folder: Path, data: Dataset) -> pl.DataFrame:
+    """Two judges who like pairs whose position is even, and dislike controls."""
+    for judge, severity in (("ada", 0), ("bob", 1)):
+        for block in list(judging.trials(data))[:2]:
+            for trial in block:
+                good = not trial.control and trial.artwork % 2 == 0
+                rating = max(1, (5 if good else 2) - severity)
+                judgement = judging.judgement_of(
+                    data, trial, judge, rating=rating,
+                    verdict="accept" if good else "reject", seconds=3.0,
+                )  # fmt: skip
+                judging.keep(folder / "judgements", judgement)
+    return judging.read_judgements(folder / "judgements")
+
+
+def test_the_summary_tells_agreement_and_how_pairs_fare_against_controls(
+    data: Dataset, tmp_path: Path
+) -> None:
+    said = summarise(_judged(tmp_path, data))
+    assert said["judgements"] == 80
+    assert set(said["judges"]) == {"ada", "bob"}
+    assert said["trials_of_several_judges"] == said["trials"] == 40
+    assert said["alpha"]["verdict_nominal"] == 1.0
+    assert 0.5 < said["alpha"]["rating_ordinal"] < 1.0
+    assert said["rating"]["controls"] == 1.5
+    gain = said["rating"]["difference"]
+    assert 0 < gain["low"] < gain["mean"] < gain["high"]
+    assert said["accepted"]["controls"] == 0.0
+
+
+def test_unfit_pairs_are_those_rejected_or_rated_low_and_never_controls(
+    data: Dataset, tmp_path: Path
+) -> None:
+    judgements = _judged(tmp_path, data)
+    shown = [t for block in list(judging.trials(data))[:2] for t in block if not t.control]
+    odd = {data.frame["key"][t.artwork] for t in shown if t.artwork % 2}
+    assert {row["key"] for row in unfit(judgements, drop_rejected=True)} == odd
+    assert {row["key"] for row in unfit(judgements, min_rating=2.0)} == odd
+    assert unfit(judgements) == unfit(judgements, min_rating=1.0) == []
+
+
+def test_a_judges_last_word_counts_and_skipped_trials_do_not(data: Dataset, tmp_path: Path) -> None:
+    trial = judging.Trial(3, 3)
+    for number, (rating, verdict) in enumerate([(5, ""), (1, ""), (-1, "skip")]):
+        judge = "ada" if number < 2 else "bob"
+        said = judging.judgement_of(data, trial, judge, rating=rating, verdict=verdict, seconds=1)
+        judging.keep(tmp_path, said)
+    told = summarise(judging.read_judgements(tmp_path))
+    assert told["rating"]["pairs"] == 1.0
+    assert told["skipped"] == 1
+
+
+def test_the_command_prints_the_summary_and_writes_a_list_that_subset_takes(
+    data: Dataset, site_shards: Path, tmp_path: Path
+) -> None:
+    _judged(tmp_path, data)
+    out = tmp_path / "unfit.parquet"
+    command = ["judgements", str(tmp_path / "judgements"), "--drop-rejected", "--out", str(out)]
+    told = CliRunner().invoke(app, command)
+    assert told.exit_code == 0, told.output
+    assert "Krippendorff's alpha" in told.output
+    assert set(read_ids(out)) < set(data.frame["key"])
+    with pytest.raises(BadUsage, match="There are no judgements"):
+        CliRunner().invoke(app, ["judgements", str(site_shards)], catch_exceptions=False)
