@@ -8,8 +8,11 @@ where one is known, the right digest.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,8 @@ from artsound.sources.http import Client, Tries
 from artsound.stage import QUIET, Progress
 from artsound.storage import make_folder, read_json, sync_folder, write_json
 
-_CHUNK = 1 << 17  # what a broken connection may cost at most
+_CHUNK = 1 << 18  # what a broken connection may cost at most
+_BEHIND = 32  # chunks that may wait to be hashed
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)$")
 
 
@@ -115,6 +119,8 @@ def download(remote: RemoteFile, path: Path, *, client: Client, progress: Progre
             began_anew = True  # perhaps the part was stale: once more, from the first byte
     finally:
         progress.finish()
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
     part.replace(path)
     sync_folder(path.parent)
     _forget(part)
@@ -164,12 +170,19 @@ def _fetch_rest(
 
 def _append(response: requests.Response, part: Path, hashed: _Hashed, progress: Progress) -> None:
     try:
-        with part.open("r+b" if hashed.count else "wb") as file:
+        # Hashing keeps a core busy: it runs beside the reading, a few chunks behind.
+        with (
+            part.open("r+b" if hashed.count else "wb") as file,
+            ThreadPoolExecutor(1) as hasher,
+        ):
             file.seek(hashed.count)
             file.truncate()
+            behind: deque[Future[None]] = deque()
             for chunk in response.iter_content(_CHUNK):
                 file.write(chunk)
-                hashed.add(chunk)
+                behind.append(hasher.submit(hashed.add, chunk))
+                if len(behind) > _BEHIND:
+                    behind.popleft().result()
                 progress.advance(len(chunk))
     except requests.exceptions.RequestException:
         raise

@@ -57,14 +57,14 @@ class RemoteZip:
     client: Client
 
     def read(
-        self, names: Collection[str], *, limit: int, connections: int = 6
+        self, names: Collection[str], *, limit: int, connections: int = 8
     ) -> Iterator[tuple[str, bytes | BadData]]:
         """The bytes of the named members, in the zip's order; or why one cannot be had.
 
-        At most `connections` requests of 8 MiB (more for a larger member) are under way, so
-        memory stays bounded; a member that declares more than `limit` bytes is not asked for.
-        Raises BadData when the server fails or the zip changes meanwhile, KeyError for a name
-        that is not in it.
+        At most `connections` requests of 8 MiB (more for a larger member) are under way, and as
+        many answers wait, so memory stays bounded; a member that declares more than `limit`
+        bytes is not asked for. Raises BadData when the server fails or the zip changes
+        meanwhile, KeyError for a name that is not in it.
         """
         wanted: list[Member] = []
         for member in sorted({self.members[name] for name in names}, key=lambda m: m.offset):
@@ -78,7 +78,7 @@ class RemoteZip:
             waiting: list[tuple[list[Member], Future[bytes]]] = []
             for group in groups:
                 waiting.append((group, pool.submit(self._range, group[0].offset, group[-1].end)))
-                if len(waiting) == connections:
+                if len(waiting) == 2 * connections:  # so that a slow one holds up none behind it
                     yield from _unpacked(*waiting.pop(0))
             for ahead in waiting:
                 yield from _unpacked(*ahead)
