@@ -138,6 +138,9 @@ class Shards(_Section):
     min_shards: int = Field(1, ge=1, description="shards per split at least, samples permitting")
     max_side: int = Field(1024, ge=16, description="longest side of a released picture")
     jpeg_quality: int = Field(92, ge=1, le=100, description="of pictures that must be re-encoded")
+    exclude: str = Field(
+        "", description="parquet list of pairs to leave out, as `artsound judgements` writes it"
+    )
     withhold: bool = Field(
         False,
         description="leave out pairs whose picture or clip may not be passed on; their ids, "

@@ -68,6 +68,7 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
         reason = "may be passed on" if withheld.height else "is there"
         raise BadData(f"No pair of {workspace.pairs} {reason}: there is nothing to pack in shards.")
     digests = dict(zip(rows["track_id"], _row_digests(rows), strict=True))
+    unfit = _unfit(rows, recipe)
     parts = []
     for split in SPLITS:
         tracks = rows.filter(pl.col("split") == split)["track_id"].to_list()
@@ -80,7 +81,11 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
             seed=recipe.seed,
         )
         for number, members in enumerate(shards):
-            inputs = {"tracks": members, "rows": digest([digests[track] for track in members])}
+            inputs = {
+                "tracks": members,
+                "rows": digest([digests[track] for track in members]),
+                "unfit": sorted(unfit.intersection(members)),
+            }
             parts.append(Part(f"{split}-{number:06d}", len(members), inputs))
     if withheld.height:
         keys = withheld["key"].to_list()
@@ -98,6 +103,12 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
 
     def members() -> Any:
         for row in chosen.sort("key").iter_rows(named=True):
+            if row["track_id"] in part.inputs["unfit"]:
+                message = "Judges found the pair unfit: shards.exclude of the recipe lists it."
+                rejects.append(
+                    Reject("shard", "pair", row["key"], "filtered", "judged-unfit", message)
+                )
+                continue
             try:
                 image, audio = _media(workspace, recipe, row)
             except MediaError as error:
@@ -176,6 +187,16 @@ STAGE = Stage(
     work=work,
     finish=finish,
 )
+
+
+def _unfit(rows: pl.DataFrame, recipe: Recipe) -> set[int]:
+    """The tracks of pairs that the recipe's list leaves out; a track newly paired stays."""
+    if not recipe.shards.exclude:
+        return set()
+    listed = pl.DataFrame(
+        read_parquet(Path(recipe.shards.exclude), "exclusion", ["track_id", "artwork_id"])
+    )
+    return set(rows.join(listed, on=["track_id", "artwork_id"], how="semi")["track_id"])
 
 
 def _row_digests(rows: pl.DataFrame) -> list[str]:

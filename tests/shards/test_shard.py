@@ -254,3 +254,21 @@ def test_index_json_lists_every_shard_with_its_digest(workspace: Workspace) -> N
         path = workspace.shards / entry["name"]
         assert entry["sha256"] == sha256_file(path)
         assert entry["bytes"] == path.stat().st_size
+
+
+def test_pairs_that_judges_found_unfit_are_left_out_and_accounted_for(
+    tmp_path: Path, pictures: list[bytes], clips: list[bytes]
+) -> None:
+    workspace = make_workspace(tmp_path / "w", pictures, clips, 6)
+    pairs = read_parquet(workspace.pairs / "pairs.parquet", "pair").to_pylist()
+    told = {"rating": 1.0, "ratings": 1, "accepted": 0, "rejected": 1}
+    rows = [
+        {"key": f"{p['track_id']:06d}", "track_id": p["track_id"], "artwork_id": artwork, **told}
+        for p, artwork in zip(pairs[:2], (pairs[0]["artwork_id"], "another.jpg"), strict=True)
+    ]
+    write_parquet(tmp_path / "unfit.parquet", "exclusion", rows)
+    recipe = Recipe().replaced(shards={"exclude": str(tmp_path / "unfit.parquet")})
+    report = run_stage(STAGE, workspace, recipe)
+    assert (report.items_in, report.items_out, report.filtered) == (6, 5, 1)
+    assert f"{pairs[0]['track_id']:06d}" not in artsound.open(workspace.shards).frame["key"]
+    assert verify(workspace.shards) == []
