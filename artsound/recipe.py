@@ -81,7 +81,10 @@ class Embed(_Section):
     """Encoders beyond the measured descriptors, which are always made."""
 
     clip_model: str = Field("ViT-L-14", description="OpenCLIP architecture")
-    clip_checkpoint: str = Field("", description="OpenCLIP weights: file, or pretrained tag")
+    clip_checkpoint: str = Field(
+        "datacomp_xl_s13b_b90k", description="OpenCLIP weights: file, or pretrained tag"
+    )
+    clap_model: str = Field("HTSAT-base", description="audio tower of LAION-CLAP")
     clap_checkpoint: str = Field("", description="LAION-CLAP weights: file; empty: the hub's")
     precision: Literal["fp32", "fp16", "bf16"] = Field("fp32", description="forward passes")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")

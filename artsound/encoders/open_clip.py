@@ -1,0 +1,191 @@
+"""Pictures and texts as unit vectors of one space, by OpenCLIP (Ilharco et al. 2021)."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from artsound.encoders.loading import (
+    autocast,
+    broken,
+    check_vocabulary,
+    decoding_threads,
+    hub,
+    load_tensors,
+    local_file,
+    missing,
+    quiet_libraries,
+    settings_digest,
+)
+from artsound.encoders.passes import encode
+from artsound.errors import BadUsage
+from artsound.media.images import load_rgb
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_KEY = "embed.clip_checkpoint"
+_FILES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt")
+_OVERSIZE = 4  # a picture is decoded at up to so many times the model's input, then shrunk
+
+
+class OpenClip:
+    """A loaded OpenCLIP model, `load_open_clip` makes one; an Encoder of images and texts."""
+
+    name = "clip"
+
+    def __init__(
+        self,
+        model: Any,
+        preprocess: Any,
+        tokenizer: Any,
+        *,
+        dim: int,
+        digest: str,
+        precision: str,
+        device: str,
+        batch: int,
+    ) -> None:
+        from torchvision.transforms import Compose
+
+        self.dim, self.digest = dim, digest
+        self._model, self._tokenizer = model, tokenizer
+        self._precision, self._device, self._batch = precision, device, batch
+        # The last two steps make float32 of bytes and standardise them: on the device that is
+        # faster, and a quarter of the data travels there.
+        *shrink, _, self._standardise = preprocess.transforms
+        self._shrink = Compose(shrink)
+        self._load_side = _OVERSIZE * max(_pair(model.visual.image_size))
+        self._threads = decoding_threads(device)
+
+    def images(self, data: Sequence[bytes]) -> np.ndarray:
+        """Unit rows float32 [n, dim] of encoded pictures; ItemError when one is not to be decoded.
+
+        Shrunk and cropped as the model was trained.
+        """
+        return self._encode(data, self._decode, self._see)
+
+    def texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit rows float32 [n, dim]; a text beyond the model's context is cut."""
+        return self._encode(texts, lambda text: self._tokenizer([text]), self._read)
+
+    def audio(self, data: Sequence[bytes]) -> np.ndarray:  # noqa: ARG002
+        """CLIP has none: raises BadUsage."""
+        raise BadUsage("CLIP embeds pictures and texts, not sound: use CLAP.")
+
+    def _encode(self, items: Sequence[Any], decode: Any, forward: Any) -> np.ndarray:
+        return encode(
+            items, decode, forward, dim=self.dim, batch=self._batch, threads=self._threads
+        )
+
+    def _decode(self, data: bytes) -> Tensor:
+        from PIL import Image
+        from torchvision.transforms.functional import pil_to_tensor
+
+        picture = Image.fromarray(load_rgb(data, max_side=self._load_side))
+        return pil_to_tensor(self._shrink(picture))[None]
+
+    def _see(self, rows: Tensor) -> Tensor:
+        pictures = rows.to(self._device, non_blocking=True).float().div_(255)
+        with autocast(self._precision, self._device):
+            return self._model.encode_image(self._standardise(pictures))
+
+    def _read(self, rows: Tensor) -> Tensor:
+        with autocast(self._precision, self._device):
+            return self._model.encode_text(rows.to(self._device))
+
+
+def load_open_clip(
+    model: str, checkpoint: str, precision: str, device: str, batch: int
+) -> OpenClip:
+    """OpenCLIP's architecture `model` with the weights `checkpoint` (a file, or a tag it knows).
+
+    Raises BadUsage for an unknown architecture or tag, BadData for weights that are missing,
+    broken or of another architecture.
+    """
+    import open_clip
+
+    weights = find_weights(model, checkpoint)
+    tag = open_clip.pretrained.get_pretrained_cfg(model, checkpoint)
+    if not tag and weights.suffix != ".safetensors":
+        load_tensors(weights)  # tells a hostile file from a broken one
+    try:
+        with quiet_libraries():
+            loaded, preprocess = open_clip.create_model_from_pretrained(
+                model,
+                pretrained=checkpoint if tag else str(weights),
+                device=device,
+                # Weights trained with this activation are the worse for another.
+                force_quick_gelu=bool(tag.get("quick_gelu")),
+            )
+            tokenizer = open_clip.get_tokenizer(model)
+    except Exception as error:  # the library raises anything on weights that do not fit
+        raise broken(weights, error) from error
+    inner = getattr(tokenizer, "tokenizer", None)
+    check_vocabulary(
+        len(inner) if inner is not None else tokenizer.vocab_size,
+        f"of {model}",
+        f"fetch {getattr(inner, 'name_or_path', '')} from huggingface.co into the hub's cache",
+    )
+    return OpenClip(
+        loaded.eval(),
+        preprocess,
+        tokenizer,
+        dim=int(open_clip.get_model_config(model)["embed_dim"]),
+        digest=settings_digest("clip", model, weights, precision),
+        precision=precision,
+        device=device,
+        batch=batch,
+    )
+
+
+def find_weights(model: str, checkpoint: str) -> Path:
+    """The file of `checkpoint`: a path, or one of OpenCLIP's tags for `model`.
+
+    Weights of a tag come from the hub's cache or are downloaded into it. Raises as
+    load_open_clip does.
+    """
+    import open_clip
+    from huggingface_hub import constants
+
+    known = open_clip.list_models()
+    if model not in known:
+        near = difflib.get_close_matches(model, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else "see open_clip.list_models()."
+        raise BadUsage(f"OpenCLIP has no architecture {model!r} (embed.clip_model): {hint}")
+    if Path(checkpoint).is_file():
+        return Path(checkpoint)
+    source = open_clip.pretrained.get_pretrained_cfg(model, checkpoint)
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    if not source:
+        if os.sep in checkpoint or checkpoint.endswith(_FILES):
+            some = f"weights of {model}" + (f" (such as {_repo(model, tags[0])})" if tags else "")
+            return local_file(checkpoint, _KEY, some)
+        raise BadUsage(
+            f"OpenCLIP has no weights {checkpoint!r} for {model} ({_KEY}): give a file"
+            + (f" or one of {', '.join(tags)}." if tags else ".")
+        )
+    try:
+        with quiet_libraries():
+            return Path(open_clip.pretrained.download_pretrained(source))
+    except Exception as error:  # no network, no cache: several libraries' errors
+        repo, file = os.path.split(source["hf_hub"])
+        raise missing(
+            repo, file or "open_clip_model.safetensors", constants.HF_HUB_CACHE, _KEY
+        ) from error
+
+
+def _repo(model: str, tag: str) -> str:
+    import open_clip
+
+    source = open_clip.pretrained.get_pretrained_cfg(model, tag).get("hf_hub", "")
+    return hub(os.path.split(source)[0]) if source else "its authors"
+
+
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
