@@ -19,7 +19,7 @@ SILENCE = -120.0  # dBFS: what digital silence counts as
 MAX_SECONDS = 4 * 3600.0
 MAX_CHANNELS = 8
 SAMPLE_RATES = (8_000, 192_000)
-_BLOCK = 1 << 16  # frames
+_BLOCK = 1 << 19  # frames: few, since python-soundfile seeks after every read
 
 
 @dataclass(frozen=True, slots=True)
