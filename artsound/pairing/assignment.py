@@ -236,20 +236,21 @@ def _offers(
     off = off.astype(np.float32)
     size = min(OFFERS, len(artworks))
 
-    def look(stripe: Stripe) -> tuple[np.ndarray, np.ndarray]:
+    def look(stripe: Stripe) -> np.ndarray:
         best = heaps.empty(len(rows), size)
         for top, left, scores in stripe.tiles(rows, artworks):
             if floor > -1:
                 scores[scores < floor] = -np.inf
             np.subtract(scores, off[left : left + scores.shape[1]], out=scores)
-            heaps.scan_rows(scores, top, left, *best)
+            heaps.scan_rows(scores, top, left, best)
         return best
 
     best, *others = each_stripe(look, len(artworks))
     for other in others:
-        heaps.merge(*best, *other)
-    real = np.isfinite(best[0]).ravel()
-    who, what = np.repeat(some, size)[real], best[1].ravel()[real].astype(np.int64)
+        heaps.merge(best, other)
+    offered, _ = heaps.lists(best)
+    real = offered.ravel() >= 0
+    who, what = np.repeat(some, size)[real], offered.ravel()[real].astype(np.int64)
     return who * len(artworks) + what, pair_scores(tracks, artworks, who, what)
 
 

@@ -73,28 +73,28 @@ def audit(
     off = (penalties + prices).astype(np.float32)
     size = min(offers, len(artworks))
 
-    def look(stripe: Stripe) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    def look(stripe: Stripe) -> tuple[np.ndarray, np.ndarray]:
         track_above = np.zeros(len(tracks), dtype=np.int64)
         best = heaps.empty(len(tracks), size)
         for top, left, scores in stripe.tiles(tracks, artworks):
             heaps.count_above(scores, top, left, own, artwork_own, track_above, above)
             np.subtract(scores, off[left : left + scores.shape[1]], out=scores)
-            heaps.scan_rows(scores, top, left, *best)
+            heaps.scan_rows(scores, top, left, best)
         return track_above, best
 
     (track_above, best), *others = each_stripe(look, len(artworks), threads)
     for other_above, other_best in others:
         track_above += other_above
-        heaps.merge(*best, *other_best)
-    heaps.sort(*best)
+        heaps.merge(best, other_best)
+    offered, worth = heaps.lists(best)
     artwork_ranks = np.where(assigned >= 0, above[level, assigned] + 1, 0)
-    bound = best[0][matched, 0].sum(dtype=np.float64) + uses * prices.sum(dtype=np.float64)
+    bound = worth[matched, 0].sum(dtype=np.float64) + uses * prices.sum(dtype=np.float64)
     held = np.full(len(tracks), -np.inf)
     held[matched] = own[matched].astype(np.float64) - off[mine]
-    some, place = np.nonzero(best[0] > held[:, None] + TOLERANCE)
+    some, place = np.nonzero(worth > held[:, None] + TOLERANCE)
     return Audit(
         track_ranks=np.where(assigned >= 0, track_above + 1, 0),
         artwork_ranks=artwork_ranks,
         bound=float(bound),
-        missed=np.stack([some, best[1][some, place].astype(np.int64)], axis=1),
+        missed=np.stack([some, offered[some, place].astype(np.int64)], axis=1),
     )

@@ -92,21 +92,20 @@ def find_candidates(
     row_k, column_k = min(count, len(artworks)), min(count, len(tracks))
     columns = heaps.empty(len(artworks), column_k)
 
-    def scan(stripe: Stripe) -> tuple[np.ndarray, np.ndarray]:
+    def scan(stripe: Stripe) -> np.ndarray:
         # A thread owns the heaps of its stripe's columns, and has heaps of its own for the rows:
         # nothing is shared, nothing is waited for.
         rows = heaps.empty(len(tracks), row_k)
-        thresholds = np.full(len(artworks), -np.inf, dtype=np.float32)
+        row_roots = np.full(len(tracks), -np.inf, dtype=np.float32)
+        column_roots = np.full(len(artworks), -np.inf, dtype=np.float32)
         for top, left, scores in stripe.tiles(tracks, artworks):
-            heaps.scan(scores, top, left, thresholds, *rows, *columns)
+            heaps.scan(scores, top, left, row_roots, column_roots, rows, columns)
         return rows
 
     rows, *others = each_stripe(scan, len(artworks), threads)
     for other in others:
-        heaps.merge(*rows, *other)
-    heaps.sort(*rows)
-    heaps.sort(*columns)
-    return Candidates(rows[1], rows[0], columns[1], columns[0])
+        heaps.merge(rows, other)
+    return Candidates(*heaps.lists(rows), *heaps.lists(columns))
 
 
 def hub_penalties(candidates: Candidates, neighbours: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from artsound.pairing.assignment import greedy
 from artsound.pairing.candidates import Candidates
-from artsound.pairing.matching import Match
+from artsound.pairing.matching import Match, share
 from artsound.pairing.tiles import pair_scores
 
 # Score histograms share these bins, so that splits and builds can be added and compared.
@@ -144,8 +144,7 @@ def overall(splits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     )
     averaged = ("mean", "bound", "random", "greedy")
     sums = {key: sum(split[key] for split in splits) for key in summed}
-    gap = sums["weight_bound"] - sums["weight"]
-    sums["optimality"] = 1.0 - gap / abs(sums["weight_bound"]) if sums["weight_bound"] else 1.0
+    sums["optimality"] = share(sums["weight"], sums["weight_bound"])
     return sums | {
         key: sum(split[key] * split["matched"] for split in splits) / max(matched, 1)
         for key in averaged

@@ -1,8 +1,8 @@
-"""Bounded heaps of scored indices, thousands side by side in two arrays.
+"""Bounded heaps of scored indices, thousands of them side by side in one array.
 
-A heap keeps the best k entries it was given. Its root, in place 0, is the worst of them: the
-lowest score and, of equal scores, the highest index. So the lower index wins a tie, whatever the
-order in which entries came.
+An entry is one whole number, larger for a higher score and, at equal scores, for a lower index:
+so the lower index wins a tie, whatever the order in which entries come. A heap keeps the largest
+entries it is given, with the least of them at its root, in place 0.
 
 The functions are compiled by numba when they are first called, and release the interpreter's
 lock. Importing this module imports numba: do that inside the function that needs it.
@@ -16,39 +16,60 @@ from numba import njit
 # Scores compared at once: first many, then, where one of them beats a threshold, a vector.
 WIDE = 64
 NARROW = 16
-NOBODY = np.int32(2**31 - 1)  # the index of an empty place: it loses to every other
+LOW = np.int64(2**32 - 1)  # the bits of an entry that hold its index, counted backwards
+SIGNLESS = np.int64(2**31 - 1)
+# The entry of score -inf and index -1: it loses to every other.
+NOTHING = np.int64(-2139095041) << np.int64(32)
 
 
-def empty(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scores float32 and indices int32 [count, size] of so many heaps that hold nothing yet."""
-    return (
-        np.full((count, size), -np.inf, dtype=np.float32),
-        np.full((count, size), NOBODY, dtype=np.int32),
-    )
+def empty(count: int, size: int) -> np.ndarray:
+    """So many heaps of `size` places that hold nothing yet: int64 [count, size]."""
+    return np.full((count, size), NOTHING, dtype=np.int64)
+
+
+def lists(heaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices int32 and scores float32 [count, size] of each heap's entries, best first.
+
+    Of equal scores the lower index comes first; an empty place has the index -1 and score -inf.
+    """
+    entries = np.sort(heaps, axis=1)[:, ::-1]
+    indices = (LOW - (entries & LOW)).astype(np.int32)
+    bits = (entries >> 32).astype(np.int32)
+    scores = np.where(bits < 0, bits ^ np.int32(SIGNLESS), bits).view(np.float32)
+    return indices, scores
 
 
 @njit(nogil=True, cache=True)
-def _replace_root(scores, indices, score, index):  # type: ignore[no-untyped-def]
-    """Put an entry in the root's place and let it sink below worse ones."""
-    size = len(scores)
-    place = 0
-    while True:
-        child = 2 * place + 1
-        if child >= size:
+def _entry(score, index):  # type: ignore[no-untyped-def]
+    # Floats are ordered as their bits are, negative ones backwards; + 0 makes -0 into 0.
+    bits = np.int64(np.float32(score + np.float32(0)).view(np.int32))
+    if bits < 0:
+        bits ^= SIGNLESS
+    return (bits << 32) | (LOW - index)
+
+
+@njit(nogil=True, cache=True)
+def _score(entry):  # type: ignore[no-untyped-def]
+    bits = entry >> 32
+    if bits < 0:
+        bits ^= SIGNLESS
+    return np.int32(bits).view(np.float32)
+
+
+@njit(nogil=True, cache=True)
+def _replace_root(heap, entry):  # type: ignore[no-untyped-def]
+    """Put an entry in the root's place and let it sink below lesser ones; the new root's score."""
+    size = len(heap)
+    place, child = 0, 1
+    while child < size:
+        if child + 1 < size and heap[child + 1] < heap[child]:
+            child += 1
+        if entry <= heap[child]:
             break
-        other = child + 1
-        if other < size and (
-            scores[other] < scores[child]
-            or (scores[other] == scores[child] and indices[other] > indices[child])
-        ):
-            child = other
-        if score < scores[child] or (score == scores[child] and index > indices[child]):
-            break
-        scores[place] = scores[child]
-        indices[place] = indices[child]
-        place = child
-    scores[place] = score
-    indices[place] = index
+        heap[place] = heap[child]
+        place, child = child, 2 * child + 1
+    heap[place] = entry
+    return _score(heap[0])
 
 
 @njit(nogil=True, cache=True)
@@ -64,58 +85,35 @@ def _any_beats(line, root, thresholds):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def scan(  # type: ignore[no-untyped-def]
-    tile, top, left, thresholds, row_scores, row_indices, column_scores, column_indices
-):
+def scan(tile, top, left, row_roots, column_roots, row_heaps, column_heaps):  # type: ignore[no-untyped-def]
     """Offer every score of `tile` [h, w] to the heaps of its row and of its column.
 
-    The tile's first row is row `top` of the whole, its first column column `left`. `thresholds`
-    holds the roots of all columns' heaps and is kept up to date. Rows must come in ascending
-    order for a column, and columns for a row: then a score equal to the root's loses to it, and
-    comparing scores alone is enough.
+    The tile's first row is row `top` of the whole, its first column column `left`. The roots
+    (float32, -inf at first) are the scores at the heaps' roots, and are kept up to date. Rows
+    must come in ascending order for a column, and columns for a row: then a score equal to the
+    root's loses to it, and comparing scores alone is enough.
     """
     height, width = tile.shape
     for i in range(height):
         row = top + i
-        root = row_scores[row, 0]
+        root = row_roots[row]
         for far in range(0, width, WIDE):
             end = min(far + WIDE, width)
-            if not _any_beats(tile[i, far:end], root, thresholds[left + far : left + end]):
+            if not _any_beats(tile[i, far:end], root, column_roots[left + far : left + end]):
                 continue
             for near in range(far, end, NARROW):
                 stop = min(near + NARROW, end)
-                if not _any_beats(tile[i, near:stop], root, thresholds[left + near : left + stop]):
+                roots = column_roots[left + near : left + stop]
+                if not _any_beats(tile[i, near:stop], root, roots):
                     continue
                 for j in range(near, stop):
                     score, column = tile[i, j], left + j
                     if score > root:
-                        _replace_root(row_scores[row], row_indices[row], score, column)
-                        root = row_scores[row, 0]
-                    if score > thresholds[column]:
-                        _replace_root(column_scores[column], column_indices[column], score, row)
-                        thresholds[column] = column_scores[column, 0]
-
-
-@njit(nogil=True, cache=True)
-def merge(scores, indices, other_scores, other_indices):  # type: ignore[no-untyped-def]
-    """Offer all entries of the other heaps to these, heap by heap."""
-    for row in range(len(scores)):
-        for place in range(other_scores.shape[1]):
-            score, index = other_scores[row, place], other_indices[row, place]
-            root = scores[row, 0]
-            if score > root or (score == root and index < indices[row, 0]):
-                _replace_root(scores[row], indices[row], score, index)
-
-
-@njit(nogil=True, cache=True)
-def sort(scores, indices):  # type: ignore[no-untyped-def]
-    """Turn heaps into lists in place: best first, and of equal scores the lower index."""
-    size = scores.shape[1]
-    for row in range(len(scores)):
-        for last in range(size - 1, 0, -1):
-            score, index = scores[row, last], indices[row, last]
-            scores[row, last], indices[row, last] = scores[row, 0], indices[row, 0]
-            _replace_root(scores[row, :last], indices[row, :last], score, index)
+                        root = _replace_root(row_heaps[row], _entry(score, column))
+                    if score > column_roots[column]:
+                        entry = _entry(score, row)
+                        column_roots[column] = _replace_root(column_heaps[column], entry)
+        row_roots[row] = root
 
 
 @njit(nogil=True, cache=True)
@@ -127,20 +125,28 @@ def _any_above(line, root):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def scan_rows(tile, top, left, row_scores, row_indices):  # type: ignore[no-untyped-def]
-    """Offer every score of `tile` to the heap of its row, as `scan` does."""
+def scan_rows(tile, top, left, heaps):  # type: ignore[no-untyped-def]
+    """Offer every score of `tile` to the heap of its row; columns ascending, as for `scan`."""
     height, width = tile.shape
     for i in range(height):
-        row = top + i
-        root = row_scores[row, 0]
+        heap = heaps[top + i]
+        root = _score(heap[0])
         for begin in range(0, width, WIDE):
             end = min(begin + WIDE, width)
             if not _any_above(tile[i, begin:end], root):
                 continue
             for j in range(begin, end):
                 if tile[i, j] > root:
-                    _replace_root(row_scores[row], row_indices[row], tile[i, j], left + j)
-                    root = row_scores[row, 0]
+                    root = _replace_root(heap, _entry(tile[i, j], left + j))
+
+
+@njit(nogil=True, cache=True)
+def merge(heaps, others):  # type: ignore[no-untyped-def]
+    """Offer all entries of the other heaps to these, heap by heap."""
+    for row in range(len(heaps)):
+        for entry in others[row]:
+            if entry > heaps[row, 0]:
+                _replace_root(heaps[row], entry)
 
 
 @njit(nogil=True, cache=True)

@@ -40,8 +40,13 @@ class Match:
     @property
     def optimality(self) -> float:
         """`weight` as a share of the bound; 1.0 where there is nothing to gain."""
-        gap = self.audit.bound - self.weight
-        return 1.0 - gap / abs(self.audit.bound) if self.audit.bound else 1.0
+        return share(self.weight, self.audit.bound)
+
+
+def share(weight: float, bound: float) -> float:
+    """How much of a bound is reached, at most 1.0; also right where both are negative."""
+    gap = max(bound - weight, 0.0)
+    return 1.0 - gap / abs(bound) if bound else 1.0
 
 
 def match(
