@@ -1,6 +1,7 @@
 """How fast shards are written, read, streamed, opened and resumed, against peers in the same run.
 
     python benchmarks/shards.py [--folder DIR] [--samples 512] [--only write read decode …]
+                                [--peer mosaicml=PYTHON litdata=PYTHON]
 
 Writes samples of about FMA's and ArtGraph's sizes (0.2 MB of picture, 0.5 MB of sound) with this
 project's writer, with webdataset.ShardWriter and as plain bytes; reads them raw and decoded with
@@ -21,6 +22,7 @@ import os
 import re
 import shutil
 import statistics
+import subprocess
 import tempfile
 import threading
 import time
@@ -50,6 +52,10 @@ def main() -> None:
     parser.add_argument("--memory", type=Path, default=Path("/dev/shm"), help="a tmpfs")
     parser.add_argument("--samples", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--peer", nargs="*", default=[], metavar="NAME=PYTHON",
+        help="mosaicml=… or litdata=…: the interpreter of an environment that has it",
+    )  # fmt: skip
     parser.add_argument("--only", nargs="*", default=["write", "read", "decode", "index", "http"])
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
@@ -65,6 +71,8 @@ def main() -> None:
             measure_reading(disk / "shards", options.repeats)
         if "decode" in options.only:
             measure_decoding(disk / "shards", options.repeats)
+        for peer in options.peer:
+            measure_peer(peer, disk, options.repeats)
         if "index" in options.only:
             measure_index(disk, options.repeats)
         if "http" in options.only:
@@ -258,6 +266,21 @@ def measure_decoding(folder: Path, repeats: int) -> None:
     show(f"decode 256² + 10 s at 16 kHz, {workers} workers: webdataset", f"{rates[0]:,.1f}/s")
     show(f"decode 256² + 10 s at 16 kHz, {workers} workers: ours", f"{rates[1]:,.1f}/s")
     show("  ours / webdataset", f"{rates[1] / rates[0]:.2f}", "≥ 1")
+
+
+def measure_peer(peer: str, disk: Path, repeats: int) -> None:
+    name, _, python = peer.partition("=")
+    script = Path(__file__).with_name("shard_peers.py")
+    folder = disk / name
+    done = subprocess.run(
+        [python, script, name, disk / "shards", folder, str(repeats)],
+        env=os.environ | {"PYTHONPATH": str(script.parents[1]), "PYTHONWARNINGS": "ignore"},
+        stdout=subprocess.PIPE, check=True, text=True,
+    )  # fmt: skip
+    shutil.rmtree(folder)
+    rates = json.loads(done.stdout.splitlines()[-1])
+    show(f"read raw: {name}", f"{rates['raw']:,.0f} samples/s")
+    show(f"decode 256² + 10 s at 16 kHz: {name}", f"{rates['decoded']:,.1f}/s")
 
 
 def measure_index(disk: Path, repeats: int) -> None:
