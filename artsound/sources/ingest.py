@@ -25,13 +25,28 @@ from artsound.recipe import Recipe
 from artsound.records import Reject, arrow_schema
 from artsound.sources.fetch import fetch_sources
 from artsound.sources.files import UnreadableFile, read_file
-from artsound.sources.staging import count_reasons, is_aside, plan, source_root, staged_rows
-from artsound.stage import Finish, Part, PartOutput, PartResult, Stage, part_path
+from artsound.sources.sample import write_sample
+from artsound.sources.staging import (
+    SAMPLE,
+    count_reasons,
+    is_aside,
+    plan,
+    source_root,
+    staged_rows,
+)
+from artsound.stage import Finish, Part, PartOutput, PartResult, Progress, Stage, part_path
 from artsound.storage import Workspace, read_parquet, store_media, write_parquet
 
 NAME = "ingest"
 
 _SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif"}
+
+
+def prepare(workspace: Workspace, recipe: Recipe, progress: Progress) -> None:
+    """Bring the sources to this disk: write the sample, fetch what lies on servers."""
+    if SAMPLE in (recipe.sources.artgraph, recipe.sources.fma):
+        write_sample(workspace.root / SAMPLE, recipe.seed, progress)
+    fetch_sources(workspace, recipe, progress)
 
 
 def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
@@ -102,7 +117,7 @@ STAGE = Stage(
     plan=plan,
     work=work,
     finish=finish,
-    prepare=fetch_sources,
+    prepare=prepare,
 )
 
 

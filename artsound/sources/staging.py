@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
-from artsound.errors import BadData
+from artsound.errors import BadData, BadUsage
 from artsound.recipe import Recipe
 from artsound.rights import (
     Rights,
@@ -40,6 +40,8 @@ from artsound.storage import (
 
 SAMPLE = "sample"
 
+Refusal = tuple[str, str, str]  # kind, code and message of a reject
+
 _STAGE = "ingest"
 _ARTWORKS_PER_TRACK = 4
 _FEWEST_ARTWORKS = 64
@@ -50,12 +52,12 @@ _FAULTS = ("image-absent",)
 class Fetched:
     """What was fetched of a source on a server, so that a build looks at nothing else.
 
-    `wanted` holds the ids that the recipe chose; None for a source on disk. `refused` gives kind,
-    code and message for each that could not be had.
+    `wanted` holds the ids that the recipe chose; None for a source on disk. `refused` says of
+    each that could not be had why.
     """
 
     wanted: tuple[str, ...] | None = None
-    refused: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
+    refused: Mapping[str, Refusal] = field(default_factory=dict)
 
 
 def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
@@ -69,10 +71,6 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     """
     artgraph_root = source_root(workspace, recipe, "artwork")
     fma_root = source_root(workspace, recipe, "track")
-    if SAMPLE in (recipe.sources.artgraph, recipe.sources.fma):
-        from artsound.sources.sample import write_sample
-
-        write_sample(workspace.root / SAMPLE, recipe.seed)
     art_files = artgraph.list_source(artgraph_root)
     fma_files = fma.list_source(fma_root, recipe.sources.subset)
     fetched = {side: read_fetched(workspace, recipe, side) for side in ("artwork", "track")}
@@ -81,6 +79,7 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
             "made_by": _code_digest(Path(__file__).parent, Path(__file__).parents[1] / "rights.py"),
             "subset": recipe.sources.subset,
             "limit": recipe.sources.limit,
+            "ids": sorted(wanted_ids(recipe) or ()),
             "sample": [recipe.sources.artgraph == SAMPLE, recipe.sources.fma == SAMPLE],
             "fetched": [asdict(one) for one in fetched.values()],
             "rights": recipe.rights.model_dump(),
@@ -127,6 +126,9 @@ def choose_rows(
         table = fma.read_tracks(root, files, recipe.sources.subset, this_year).with_columns(
             pl.col("track_id").cast(pl.String).str.zfill(6).alias("item_id")
         )
+    ids = wanted_ids(recipe)
+    if side == "track" and ids is not None:
+        table = table.filter(pl.col("track_id").is_in(ids))
     if fetched.wanted is not None:
         table = table.filter(pl.col("item_id").is_in(fetched.wanted))
     refused = [fetched.refused.get(item, ("", "", "")) for item in table["item_id"]]
@@ -157,15 +159,31 @@ def source_root(workspace: Workspace, recipe: Recipe, side: str) -> Path:
     place = getattr(recipe.sources, option)
     if place == SAMPLE:
         return workspace.root / SAMPLE / option
-    if is_remote(recipe, side):
-        return workspace.sources / option
-    return Path(place)
+    return workspace.sources / option if must_fetch(recipe, side) else Path(place)
 
 
-def is_remote(recipe: Recipe, side: str) -> bool:
-    """Whether the source of one side is on a server."""
+def must_fetch(recipe: Recipe, side: str) -> bool:
+    """Whether the source of one side, or a part of it, is on a server."""
     place = recipe.sources.artgraph if side == "artwork" else recipe.sources.fma
+    if side == "artwork" and recipe.sources.image_urls and place != SAMPLE:
+        return True
     return not place or "://" in place
+
+
+def wanted_ids(recipe: Recipe) -> list[int] | None:
+    """The track ids in the file that the recipe names; None: all.
+
+    Raises BadUsage when the file cannot be read or holds something else.
+    """
+    path = recipe.sources.ids
+    if not path:
+        return None
+    try:
+        return sorted({int(line) for line in Path(path).read_text().split()})
+    except (OSError, ValueError) as error:
+        raise BadUsage(
+            f"{path} is not a list of track ids, one a line, that can be read: {error}."
+        ) from error
 
 
 def fetched_path(workspace: Workspace, side: str) -> Path:
@@ -175,7 +193,7 @@ def fetched_path(workspace: Workspace, side: str) -> Path:
 
 def read_fetched(workspace: Workspace, recipe: Recipe, side: str) -> Fetched:
     """What was fetched of one side; everything, for a source on disk."""
-    if not is_remote(recipe, side):
+    if not must_fetch(recipe, side):
         return Fetched()
     kept = read_json(fetched_path(workspace, side))
     return Fetched(
