@@ -95,6 +95,9 @@ class PairSection(_Section):
     """How artworks and music are matched."""
 
     bridge: BridgeName = Field("affect", description="vector space in which the two sides meet")
+    concept_bank: str = Field(
+        "", description="TOML file of concepts beside the bundled ones (artsound/pairing)"
+    )
     device: str = Field("cpu", description="of the candidate search: cpu, cuda or cuda:N")
     candidates: int = Field(32, ge=1, description="best partners kept of each item, both ways")
     csls: int = Field(10, ge=0, description="neighbours of the hub correction; 0: none")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,9 @@ from artsound.pairing.affect_axes import AXES
 from artsound.recipe import Recipe
 from artsound.records import arrow_schema
 from artsound.storage import Workspace
+
+if TYPE_CHECKING:
+    from artsound.pairing.language import Vectors
 
 _CUT = 3.0  # standard deviations beyond which a descriptor says no more
 _KNOTS = 257  # of a fitted distribution
@@ -29,11 +32,34 @@ def bridge(
     Raises BadUsage for a bridge that this build cannot use, BadData when embeddings are missing.
     """
     if name != "affect":
-        raise BadUsage(f"The bridge {name} is not available here: use --bridge affect.")
+        artwork_side, track_side = _language_bridge(name)(workspace, recipe)
+        return (*artwork_side, *track_side)
     artwork_ids, artworks = load_embeddings(workspace, "affect", "artworks")
     track_ids, tracks = load_embeddings(workspace, "affect", "tracks")
     fitted = fit_affect(artworks, tracks)
     return artwork_ids, fitted.artworks(artworks), track_ids, fitted.tracks(tracks)
+
+
+def bridge_inputs(name: str, workspace: Workspace, recipe: Recipe) -> Any:
+    """What the bridge depends on beside recipe and embeddings: a JSON value, "" for nothing.
+
+    Raises as `bridge` does for what can be known before anything is computed.
+    """
+    if name == "affect":
+        return ""
+    _language_bridge(name)
+    from artsound.pairing import language
+
+    return language.inputs(name, workspace, recipe)
+
+
+def _language_bridge(name: str) -> Callable[[Workspace, Recipe], tuple[Vectors, Vectors]]:
+    from artsound.pairing.language import BRIDGES
+
+    if name not in BRIDGES:
+        known = ", ".join(["affect", *BRIDGES])
+        raise BadUsage(f"The bridge {name} is not here: use --bridge with one of {known}.")
+    return BRIDGES[name]
 
 
 @dataclass(frozen=True)

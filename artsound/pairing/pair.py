@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from artsound.errors import BadData
 from artsound.pairing import evidence
+from artsound.pairing.bridge import bridge, bridge_inputs
 from artsound.pairing.candidates import check_vectors
 from artsound.pairing.matching import match
 from artsound.pairing.splits import SPLITS, split_artworks, split_tracks
@@ -50,6 +51,8 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
             if path.suffix in (".json", ".npy")
         }
     )
+    names = (recipe.pair.bridge, *recipe.pair.compare)
+    bridges = {name: bridge_inputs(name, workspace, recipe) for name in names}
     parts = []
     for split in SPLITS:
         mine, theirs = tracks.of(split), artworks.of(split)
@@ -65,6 +68,7 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
             "tracks": digest(tracks.rows.take(mine).to_pylist()),
             "artworks": digest(artworks.rows.take(theirs).to_pylist()),
             "vectors": vectors,
+            "bridges": bridges,
             "moved": moved,
         }
         parts.append(Part(split, len(mine), inputs))
@@ -244,8 +248,6 @@ def _vectors(
     artwork_ids: list[str],
 ) -> tuple[np.ndarray, np.ndarray]:
     """The unit vectors of these tracks and of these artworks in one bridge's space, checked."""
-    from artsound.pairing.bridge import bridge
-
     all_artworks, a, all_tracks, t = bridge(name, workspace, recipe)
     check_vectors(a, all_artworks, "artworks")
     check_vectors(t, all_tracks, "tracks")

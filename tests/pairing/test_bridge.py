@@ -131,7 +131,7 @@ def test_the_bridge_reads_what_the_embed_stage_wrote(tmp_path):
 
 def test_a_bridge_that_is_not_there_is_a_usage_error(tmp_path):
     with pytest.raises(BadUsage, match="affect"):
-        bridge("imagebind", Workspace(tmp_path), Recipe())
+        bridge("wormhole", Workspace(tmp_path), Recipe())
 
 
 def test_every_axis_names_known_descriptors_and_its_sources():
