@@ -233,9 +233,20 @@ def measure_reading(folder: Path, repeats: int) -> None:
     }
     for name, rate in rates.items():
         show(f"read raw: {name}", f"{rate:,.0f} samples/s")
+    before = resident()
+    for _ in range(3):
+        ours()
+    grown = (resident() - before) / 1e6
+    show("memory grown over three more epochs", f"{grown:.1f} MB", "flat")
     show("  ours / webdataset", f"{rates['ours'] / rates['webdataset']:.2f}", "≥ 1.5")
     shuffled = rates["ours, shuffled"] / rates["webdataset, shuffled"]
     show("  ours / webdataset, shuffled", f"{shuffled:.2f}", "≥ 1.5")
+
+
+def resident() -> int:
+    """Resident memory of this process, bytes."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 OPTIONS = Decode(image_size=256, sample_rate=16_000, audio_seconds=10.0)

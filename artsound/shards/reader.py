@@ -48,6 +48,13 @@ class Reader:
             for layer in self.layers:
                 self._announce(self.cache, layer, number)
 
+    def hint(self, number: int) -> None:
+        """Say that a sample is among the next to be read: a disk may begin to fetch it."""
+        for layer in self.layers:
+            pointers = layer.pointers
+            shard = pointers.shards[pointers.shard[number]]
+            layer.store.hint(shard.name, pointers.ranges(number))
+
     def read(self, number: int) -> dict[str, Any]:
         """The sample with its members' bytes; BadData when they cannot be had or are damaged."""
         sample: dict[str, Any] = {}

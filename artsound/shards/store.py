@@ -6,6 +6,7 @@ in the process that reads.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import random
@@ -48,6 +49,9 @@ class Store(Protocol):
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """A whole file, piece by piece."""
+
+    def hint(self, name: str, ranges: Sequence[Range]) -> None:
+        """Say that these stretches will be read soon. Never fails."""
 
 
 def open_store(location: str | Path, **options: Any) -> Store:
@@ -110,6 +114,12 @@ class LocalStore:
         except OSError as error:
             raise _fault(self, name, error) from error
 
+    def hint(self, name: str, ranges: Sequence[Range]) -> None:
+        if ranges and hasattr(os, "posix_fadvise"):  # not on macOS
+            with contextlib.suppress(OSError), (self.folder / name).open("rb") as file:
+                start, stop = ranges[0][0], ranges[-1][1]
+                os.posix_fadvise(file.fileno(), start, stop - start, os.POSIX_FADV_WILLNEED)
+
 
 def read_file_ranges(path: Path, ranges: Sequence[Range]) -> list[bytes]:
     """Stretches of a local file; BadData when it is missing or ends before them."""
@@ -157,6 +167,9 @@ class HttpStore:
                 yield from response.iter_content(_CHUNK)
             except OSError as error:  # requests' errors are OSErrors
                 raise _fault(self, name, error) from error
+
+    def hint(self, name: str, ranges: Sequence[Range]) -> None:
+        """Nothing to do: the stream fetches ahead."""
 
     def _get(
         self, name: str, headers: dict[str, str] | None = None, *, stream: bool = False
@@ -207,6 +220,9 @@ class FsspecStore:
                     yield chunk
         except OSError as error:
             raise _fault(self, name, error) from error
+
+    def hint(self, name: str, ranges: Sequence[Range]) -> None:
+        """Nothing to do: the stream fetches ahead."""
 
 
 @functools.lru_cache(maxsize=1)

@@ -108,9 +108,10 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
     A damaged sample raises BadData, or with on_error="skip" is logged and its place taken by the
     next good one, so that no rank ever falls behind.
 
-    Over a network `ahead` samples are fetched in advance by so many `threads`, each by its byte
-    range. With a `cache` folder of `cache_bytes`, which all processes of a machine may share,
-    shards of which at least the share `dense` is wanted are fetched whole, once.
+    `ahead` samples are fetched in advance: by the disk, or over a network by so many `threads`,
+    each sample by its byte range. With a `cache` folder of `cache_bytes`, which all processes of
+    a machine may share, far shards of which at least the share `dense` is wanted are fetched
+    whole, once.
     """
 
     def __init__(self, layers: Sequence[Layer], options: Options) -> None:
@@ -229,7 +230,7 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
         turns = self._turns(self.start, worker, workers, orders)
         batch: list[Sample] = []
         try:
-            for turn, raw in self._fetched(_announced(turns, reader), reader):
+            for turn, raw in self._fetched(_told(turns, reader.announce, _ANNOUNCED), reader):
                 batch.append(self._good(reader, raw, orders(turn.epoch), turn))
                 if turn.last:
                     yield batch
@@ -254,7 +255,8 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
                 return error
 
         if all(layer.store.is_local for layer in self.layers):
-            yield from ((turn, fetch(turn)) for turn in turns)
+            for turn in _told(turns, reader.hint, self.options.ahead):
+                yield turn, fetch(turn)
             return
         waiting: deque[tuple[Turn, Future[Sample | BadData]]] = deque()
         with ThreadPoolExecutor(self.options.threads) as pool:
@@ -365,13 +367,13 @@ def collate(samples: list[Sample]) -> dict[str, Any]:
     return batch
 
 
-def _announced(turns: Iterable[Turn], reader: Reader) -> Iterator[Turn]:
-    """The turns, each announced to the reader well before it comes."""
+def _told(turns: Iterable[Turn], tell: Callable[[int], None], ahead: int) -> Iterator[Turn]:
+    """The turns, the number of each told `ahead` turns before it comes."""
     waiting: deque[Turn] = deque()
     for turn in turns:
-        reader.announce(turn.number)
+        tell(turn.number)
         waiting.append(turn)
-        if len(waiting) > _ANNOUNCED:
+        if len(waiting) > ahead:
             yield waiting.popleft()
     yield from waiting
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -46,7 +47,14 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.shard} {self.key}".strip()
-        return f"{place}: {self.message}"
+        told = f" (part {self.part})" if self.part else ""
+        return f"{place}: {self.message}{told}"
+
+    @property
+    def part(self) -> str:
+        """The part of stage `shard` that makes this shard anew; empty for what is no shard."""
+        found = re.fullmatch(r"artsound-([a-z]+-\d{6})\.tar", self.shard)
+        return found[1] if found else ""
 
 
 def verify(folder: Path | str, *, deep: bool = False, workers: int = 0) -> list[Problem]:

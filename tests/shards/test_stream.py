@@ -36,6 +36,13 @@ def test_a_stream_gives_every_sample_once_in_an_order_of_its_own(data: Dataset) 
     assert [s["key"] for s in data.stream(shuffle=False)] == data.frame["key"].to_list()
 
 
+def test_a_stream_survives_the_way_into_a_spawned_worker(data: Dataset) -> None:
+    stream = data.filter(style="Cubism").stream(batch_size=3, seed=2)
+    expected = [batch["key"] for batch in stream]
+    stream.load_state_dict({**stream.state_dict(), "epoch": 0, "position": 0})
+    assert [batch["key"] for batch in pickle.loads(pickle.dumps(stream))] == expected
+
+
 def test_the_keys_to_come_are_told_without_reading(data: Dataset) -> None:
     stream = data.stream(seed=3, rank=1, ranks=2)
     told = list(stream.keys())
