@@ -22,7 +22,7 @@ BridgeName = Literal["affect", "concepts", "captions", "learned", "imagebind"]
 RightsPolicy = Literal["any", "redistributable", "commercial"]
 Duplicates = Literal["keep", "drop"]
 
-_PLACES = {"artgraph", "fma"}
+_PLACES = {"artgraph", "fma", "ids", "image_urls"}
 
 
 class _Section(BaseModel):
@@ -43,6 +43,10 @@ class Sources(_Section):
     )
     limit: int = Field(
         0, ge=0, description="use at most so many tracks, and four artworks for each; 0: all"
+    )
+    ids: str = Field("", description="text file with the track ids to use, one a line; empty: all")
+    image_urls: bool = Field(
+        False, description="fetch pictures that this ArtGraph lacks from the addresses it gives"
     )
 
 
@@ -100,6 +104,9 @@ class PairSection(_Section):
     )
     device: str = Field("cpu", description="of the candidate search: cpu, cuda or cuda:N")
     candidates: int = Field(32, ge=1, description="best partners kept of each item, both ways")
+    quick: int = Field(
+        0, ge=0, description="dimensions of a quick first pass over all pairs; 0: exact candidates"
+    )
     csls: int = Field(10, ge=0, description="neighbours of the hub correction; 0: none")
     floor: float = Field(-1.0, ge=-1, le=1, description="pairs that score less are not made")
     artwork_uses: int = Field(1, ge=1, le=64, description="tracks that may share one artwork")

@@ -9,6 +9,7 @@ import numpy as np
 from artsound.pairing.assignment import Assignment, Edges, assign, candidate_edges
 from artsound.pairing.audit import Audit, audit
 from artsound.pairing.candidates import Candidates, find_candidates, hub_penalties
+from artsound.pairing.quick import find_quick_candidates
 from artsound.pairing.tiles import pair_scores
 
 MOST_ROUNDS = 8
@@ -60,17 +61,22 @@ def match(
     painters: np.ndarray | None = None,
     painter_uses: int = 0,
     optimality: float = 0.999,
+    quick: int = 0,
     device: str = "cpu",
 ) -> Match:
     """Candidates, hub correction, assignment, audit; again with the pairs that were missed.
 
     `tracks` [n, D], `artworks` [m, D] float32 unit rows; `count` candidates of each item;
     `neighbours` of the hub correction (0: none); `floor`, `uses`, `painters` and `painter_uses`
-    as for `assign`. The candidates are widened until the total is at least `optimality` of the
-    bound over all pairs, or nothing is missed, or MOST_ROUNDS are done; with a painters' cap, to
-    which the bound does not apply, there is one round.
+    as for `assign`; `quick`: dimensions of a first pass, for candidates at less cost (0: exact
+    ones). Either way they are widened until the total is at least `optimality` of the bound over
+    all pairs, or nothing is missed, or MOST_ROUNDS are done; with a painters' cap, to which the
+    bound does not apply, there is one round.
     """
-    candidates = find_candidates(tracks, artworks, count, device=device)
+    if quick:
+        candidates = find_quick_candidates(tracks, artworks, count, quick)
+    else:
+        candidates = find_candidates(tracks, artworks, count, device=device)
     penalties = hub_penalties(candidates, neighbours)
     edges = listed = candidate_edges(candidates)
     rounds = 0

@@ -95,6 +95,7 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
         painters=_whole_numbers(artworks.rows["painter_id"].take(theirs)),
         painter_uses=settings.painter_uses,
         optimality=settings.optimality,
+        quick=settings.quick,
         device=settings.device,
     )
     chosen = found.assignment.artworks
