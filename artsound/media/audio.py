@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import soundfile
 import soxr
+from scipy.linalg.blas import isamax
 
 from artsound.media import MediaError
 from artsound.media.fingerprint import PRINT_SECONDS, Decimator
@@ -19,7 +20,7 @@ SILENCE = -120.0  # dBFS: what digital silence counts as
 MAX_SECONDS = 4 * 3600.0
 MAX_CHANNELS = 8
 SAMPLE_RATES = (8_000, 192_000)
-_BLOCK = 1 << 19  # frames: few, since python-soundfile seeks after every read
+_BLOCK = 1 << 18  # frames: few, since python-soundfile seeks after every read
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ def _decode(data: bytes) -> _Decoded:
             while len(block := sound.read(out=buffer)):
                 flat = block.reshape(-1)
                 power += float(flat @ flat)
-                peak = max(peak, float(flat.max()), -float(flat.min()))
+                peak = max(peak, abs(float(flat[isamax(flat)])))
                 if frames < print_frames:
                     low.add(block)
                 frames += len(block)

@@ -28,11 +28,12 @@ def fulfils_schema(values: dict[str, Any]) -> None:
     check_table("track_descriptors", to_table("track_descriptors", [{"track_id": 1, **values}]))
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
-@pytest.mark.parametrize("tempo", range(60, 181, 15))
+# A drum pattern faster than 165 is as well heard at half its tempo.
+@pytest.mark.parametrize(
+    ("pattern", "tempo"),
+    [(p, t) for p in PATTERNS for t in range(60, 181, 15) if p == "clicks" or t <= 165],
+)
 def test_the_tempo_of_a_clear_beat_is_right(pattern: str, tempo: int):
-    if pattern != "clicks" and tempo > 165:
-        pytest.skip("a fast drum pattern is as well heard at half its tempo")
     found = describe_audio(drums(pattern, tempo))
     assert found["tempo"] == pytest.approx(tempo, rel=0.03)
     assert found["pulse_clarity"] > 0.5
