@@ -26,17 +26,20 @@ from artsound.recipe import Recipe
 from artsound.sources import artgraph, fma
 from artsound.sources.artgraph_export import ARTISTS, ARTWORKS
 from artsound.sources.download import RemoteFile, download
-from artsound.sources.files import MEDIA_LIMIT, TABLE_LIMIT
+from artsound.sources.files import MEDIA_LIMIT, TABLE_LIMIT, is_safe_name
 from artsound.sources.http import Client
+from artsound.sources.image_urls import fetch_images
 from artsound.sources.remote_zip import Member, RemoteZip, open_remote_zip
+from artsound.sources.servers import OFFICIAL, files_at
 from artsound.sources.staging import (
     Fetched,
+    Refusal,
     choose_rows,
     fetched_path,
-    is_remote,
+    must_fetch,
     source_root,
+    wanted_ids,
 )
-from artsound.sources.zenodo import is_record, record_files
 from artsound.stage import QUIET, Progress
 from artsound.storage import (
     Workspace,
@@ -48,27 +51,13 @@ from artsound.storage import (
     write_json,
 )
 
-OFFICIAL = {
-    "artwork": "https://zenodo.org/records/8172374",
-    "track": "https://os.unil.cloud.switch.ch/fma/",
-}
-FMA_FILES = {
-    "fma_metadata.zip": RemoteFile("", "sha1:f0df49ffe5f2a6008d7dc83c6915b31835dfe733"),
-    "fma_small.zip": RemoteFile("", "sha1:ade154f733639d52e35e32f5593efe5be76c6d70"),
-    "fma_medium.zip": RemoteFile("", "sha1:c67b69ea232021025fca9231fc1c7c1a063ab50b"),
-    "fma_large.zip": RemoteFile(
-        "", "sha1:497109f4dd721066b5ce5e5f250ec604dc78939e", 100_306_112_191
-    ),
-    "fma_full.zip": RemoteFile("", "sha1:0f0ace23fbe9ba30ecb7e95f763e435ea802b8ab"),
-}
-
 _NAMES = {"artwork": "ArtGraph", "track": "the FMA"}
-_OPTIONS = {"artwork": "--artgraph", "track": "--fma"}
 _RATE = 20_000_000  # bytes per second that a rough time is reckoned with
 _TABLES = {
     "artwork": re.compile(rf"(^|/)((mapping|raw)/.*\.csv|{ARTWORKS}|{ARTISTS})$"),
     "track": re.compile(r"(^|/)(tracks|genres|raw_tracks)\.csv$"),
 }
+_BY_ADDRESS = "address"  # stands for a zip's name in a listing
 _MEMBERS = "members"  # not the zip's own name: a zip beside a folder of its name is not opened
 
 
@@ -96,7 +85,8 @@ def fetch_sources(workspace: Workspace, recipe: Recipe, progress: Progress = QUI
     pulls = [
         pull
         for side in ("artwork", "track")
-        if is_remote(recipe, side) and (pull := _begin(workspace, recipe, side, client)) is not None
+        if must_fetch(recipe, side)
+        and (pull := _begin(workspace, recipe, side, client)) is not None
     ]
     _announce([pull for pull in pulls if not pull.partly], workspace, client, progress)
     for pull in pulls:
@@ -114,10 +104,13 @@ def _begin(workspace: Workspace, recipe: Recipe, side: str, client: Client) -> _
     given = recipe.sources.artgraph if side == "artwork" else recipe.sources.fma
     place, note = given or OFFICIAL[side], fetched_path(workspace, side)
     root = source_root(workspace, recipe, side)
-    partly = bool(recipe.sources.limit) or recipe.rights.policy != "any"
+    here = "://" not in place  # only the pictures that it lacks are on servers
+    by_address = side == "artwork" and recipe.sources.image_urls
+    ids = wanted_ids(recipe) if side == "track" else None
+    partly = bool(recipe.sources.limit or ids or by_address) or recipe.rights.policy != "any"
     wants: list[Any] = [place, recipe.sources.subset, partly]
     if partly:
-        wants += [recipe.sources.limit, recipe.rights.model_dump()]
+        wants += [recipe.sources.limit, ids, by_address, recipe.rights.model_dump()]
     key = digest(wants)
     kept: dict[str, Any] = {"place": place, "key": "", "files": {}}
     if note.exists():
@@ -127,54 +120,29 @@ def _begin(workspace: Workspace, recipe: Recipe, side: str, client: Client) -> _
             f"{root} holds what was fetched from {kept['place']}: remove {workspace.sources}, or "
             "choose another --out."
         )
-    if kept["key"] == key and all(
-        _size(workspace.path(name)) == size for name, size in kept["files"].items()
+    if (
+        kept["key"] == key
+        and not here
+        and all(_size(workspace.path(name)) == size for name, size in kept["files"].items())
     ):
         return None
-    files = _artgraph_files(place, client) if side == "artwork" else _fma_files(place, recipe)
     make_folder(root)
+    if here:
+        files = _link(Path(place), root)
+    else:
+        files = files_at(side, place, recipe.sources.subset, client)
     write_json(note, {"place": place, "key": "", "files": {}, "wanted": [], "refused": {}})
     return _Pull(side, place, root, note, key, partly, files)
 
 
-def _artgraph_files(place: str, client: Client) -> dict[str, RemoteFile]:
-    """The zips and exported tables at a Zenodo record, or at one or more addresses."""
-    files: dict[str, RemoteFile] = {}
-    for url in place.split():
-        listed = record_files(url, client) if is_record(url) else {_name(url): RemoteFile(url)}
-        files |= {
-            name: remote
-            for name, remote in listed.items()
-            if name.lower().endswith(".zip") or name in (ARTWORKS, ARTISTS)
-        }
-    if not files:
-        raise BadData(
-            f"{place} is no zip and lists none: give the address of ArtGraph's zip, or load the "
-            "Neo4j dump and export its tables as artsound/sources/artgraph_export.py tells."
-        )
-    return _plainly_named(place, files)
-
-
-def _fma_files(place: str, recipe: Recipe) -> dict[str, RemoteFile]:
-    """The two zips on FMA's server or a mirror of it, or the one zip that `place` names."""
-    if place.lower().endswith(".zip"):
-        return _plainly_named(place, {_name(place): RemoteFile(place)})
-    base = place.rstrip("/") + "/"
-    names = ("fma_metadata.zip", f"fma_{recipe.sources.subset}.zip")
-    if base == OFFICIAL["track"]:
-        return {
-            name: RemoteFile(base + name, FMA_FILES[name].digest, FMA_FILES[name].size)
-            for name in names
-        }
-    # A mirror may hold other files under these names: it has no digest to be held to.
-    return {name: RemoteFile(base + name) for name in names}
-
-
-def _plainly_named(place: str, files: dict[str, RemoteFile]) -> dict[str, RemoteFile]:
-    for name in files:
-        if not re.fullmatch(r"[\w][\w .()+-]*", name):
-            raise BadUsage(f"{place} names a file {name!r}, which is not taken as a name here.")
-    return files
+def _link(place: Path, root: Path) -> dict[str, RemoteFile]:
+    """Lay links to what `place` holds into `root`, where what it lacks will lie; nothing remote."""
+    if not place.exists():
+        raise BadUsage(f"{place} does not exist: give the folder or zip that holds the source.")
+    for entry in sorted(place.iterdir()) if place.is_dir() else [place]:
+        if not (root / entry.name).is_symlink():
+            (root / entry.name).symlink_to(entry.resolve())
+    return {}
 
 
 def _announce(
@@ -225,13 +193,15 @@ def _fetch_part(
         if broken := _fetch_members(name, archive, tables, TABLE_LIMIT, pull.root, progress):
             raise BadData(f"{remote.url}: {next(iter(broken.values()))}")
         files += [_member_path(pull.root, table.name) for table in tables]
-    if not files:
+    if pull.files and not files:
         raise BadData(f"{pull.place} is not {_NAMES[pull.side]}: it holds no table of its items.")
     local = (fma.list_source(pull.root, recipe.sources.subset) if pull.side == "track"
              else artgraph.list_source(pull.root))  # fmt: skip
     listing = pl.concat([_without_media(local), _remote_listing(archives, pull.side)])
+    if pull.side == "artwork" and recipe.sources.image_urls:
+        listing = pl.concat([listing, _addressed(pull.root, listing, recipe.rights.year)])
     chosen, aside = choose_rows(recipe, pull.side, pull.root, listing, Fetched())
-    refused: dict[str, tuple[str, str, str]] = {}
+    refused: dict[str, Refusal] = {}
     ids = dict(zip(chosen["name"], _item_ids(pull.side, chosen), strict=True))
     for name, archive in archives.items():
         members = [archive.members[one] for one in chosen.filter(pl.col("box") == name)["name"]]
@@ -239,6 +209,12 @@ def _fetch_part(
         broken = _fetch_members(name, archive, members, MEDIA_LIMIT, pull.root, progress)
         files += [_member_path(pull.root, one.name) for one in members if one.name not in broken]
         refused |= {ids[one]: ("failed", "fetch-damaged", why) for one, why in broken.items()}
+    by_address = chosen.filter(pl.col("box") == _BY_ADDRESS)
+    if not by_address.is_empty():
+        urls = dict(by_address.select("name", "source_url").iter_rows())
+        broken_urls = _fetch_addressed(urls, pull.root, progress)
+        files += [_member_path(pull.root, one) for one in urls if one not in broken_urls]
+        refused |= {ids[one]: why for one, why in broken_urls.items()}
     return Fetched(tuple(sorted([*ids.values(), *aside["item_id"]])), refused), files
 
 
@@ -252,6 +228,37 @@ def _remote_listing(archives: Mapping[str, RemoteZip], side: str) -> pl.DataFram
     ]
     schema = {"box": pl.String, "name": pl.String, "size": pl.Int64, "stamp": pl.String}
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _addressed(root: Path, listing: pl.DataFrame, this_year: int) -> pl.DataFrame:
+    """The pictures that no zip or folder holds but that have an address, as rows of a listing."""
+    rows = artgraph.read_artworks(root, listing, this_year).filter(
+        (pl.col("name") == "") & (pl.col("source_url") != "")
+    )
+    safe = [name for name in rows["artwork_id"] if is_safe_name(name)]
+    return pl.DataFrame(
+        [(_BY_ADDRESS, f"images/{name}", 0, "") for name in safe],
+        schema=listing.schema,
+        orient="row",
+    )
+
+
+def _fetch_addressed(urls: Mapping[str, str], root: Path, progress: Progress) -> dict[str, Refusal]:
+    """Pictures by their addresses, but for those already here; why some could not be had."""
+    missing = {name: url for name, url in urls.items() if _size(_member_path(root, name)) <= 0}
+    refused: dict[str, Refusal] = {}
+    progress.start("images by address", len(missing))
+    try:
+        for name, data in fetch_images(missing):
+            if isinstance(data, bytes):
+                write_bytes(_member_path(root, name), data, durable=False)
+            else:
+                refused[name] = data
+            progress.advance(1)
+    finally:
+        progress.finish()
+    sync_file_system(root)
+    return refused
 
 
 def _without_media(files: pl.DataFrame) -> pl.DataFrame:
@@ -351,10 +358,6 @@ def _size(path: Path, absent: int = -1) -> int:
         return path.stat().st_size
     except OSError:
         return absent
-
-
-def _name(url: str) -> str:
-    return url.partition("?")[0].rstrip("/").rpartition("/")[2]
 
 
 def _host(url: str) -> str:

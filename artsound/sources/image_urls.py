@@ -1,0 +1,83 @@
+"""Pictures by their own addresses, as politely as a web site may ask.
+
+A server that answers with `X-Robots-Tag: noai` (or noimageai, noindex, noimageindex, none) does
+not want the picture in a set like ours, and is obeyed. Requests to one host keep their distance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from artsound.errors import ArtSoundError
+from artsound.sources.http import Client, Patience, reason
+from artsound.sources.staging import Refusal
+
+POLITE = Patience(retries=4, per_host=2, pause=0.25)
+
+_NO = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
+_WITH_VALUE = ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview")
+_LARGEST = 256 << 20
+_AHEAD = 32
+_CHUNK = 1 << 18
+
+
+def fetch_images(
+    urls: Mapping[str, str], client: Client | None = None
+) -> Iterator[tuple[str, bytes | Refusal]]:
+    """(key, bytes) of the picture at each address, or (kind, code, message) of why there is none.
+
+    In the order given. Kind is `filtered` when the server does not want its picture used, else
+    `failed`. At most 32 pictures wait in memory.
+    """
+    client = client or Client(POLITE)
+    with ThreadPoolExecutor(8) as pool:
+        waiting: list[tuple[str, Future[bytes | Refusal]]] = []
+        for key, url in urls.items():
+            waiting.append((key, pool.submit(_fetch, url, client)))
+            if len(waiting) == _AHEAD:
+                name, future = waiting.pop(0)
+                yield name, future.result()
+        for name, future in waiting:
+            yield name, future.result()
+
+
+def _fetch(url: str, client: Client) -> bytes | Refusal:
+    try:
+        with client.get(url) as response:
+            if response.status_code in (401, 403, 451):
+                return "filtered", "image-refused", f"{url} answered {response.status_code}"
+            if response.status_code != 200:
+                return "failed", "image-unreachable", f"{url} answered {response.status_code}"
+            if tag := unwanted(response.headers.get("X-Robots-Tag", "")):
+                return "filtered", "image-refused", f"{url} asks not to be used: {tag}"
+            data = bytearray()
+            for chunk in response.iter_content(_CHUNK):
+                data += chunk
+                if len(data) > _LARGEST:
+                    return "failed", "file-too-large", f"{url} is larger than {_LARGEST:,} bytes"
+            return bytes(data)
+    except ArtSoundError as error:
+        return "failed", "image-unreachable", str(error)
+    except (requests.exceptions.RequestException, HTTPError) as error:
+        return "failed", "image-unreachable", f"{url} broke off: {reason(error)}"
+
+
+def unwanted(header: str) -> str:
+    """The word of an X-Robots-Tag that speaks against us, or nothing.
+
+    A rule for a robot of another name (`googlebot: noindex`) is not meant for us; one for every
+    robot is, and so is one that names us.
+    """
+    robot = ""
+    for rule in header.lower().split(","):
+        before, mark, after = (word.strip() for word in rule.partition(":"))
+        if mark and before not in _WITH_VALUE:
+            robot = before
+        word = after if mark else before
+        if word in _NO and robot in ("", "*", "artsound"):
+            return word
+    return ""

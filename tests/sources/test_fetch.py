@@ -1,0 +1,293 @@
+"""Pulls of small sources from a real nginx: what travels, what is kept, what is said."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from nginx_server import Nginx, nginx
+from tiny_sources import artgraph_files, clip, fma_files, picture, table, write_files, write_zip
+
+from artsound.errors import BadData, BadUsage
+from artsound.recipe import Recipe
+from artsound.sources import ingest
+from artsound.sources.fetch import fetch_sources
+from artsound.sources.http import Client
+from artsound.sources.servers import OFFICIAL, files_at
+from artsound.stage import run_stage
+from artsound.storage import Workspace, read_parquet, sha256_file
+
+NAMES = ["old-master_castle-1800.jpg", "old-master_river-1801.jpg", "new-hand_tower-1990.jpg"]
+NC, BY = "Attribution-NoDerivatives 4.0", "Attribution 3.0 International"
+TRACKS = [{"track_id": n, "track.license": BY if n % 2 else NC} for n in (2, 3, 5, 7, 10, 140)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """FMA and ArtGraph on disk, as zips; the server shows the same folder."""
+    root = tmp_path_factory.mktemp("served")
+    files = fma_files(TRACKS, {int(str(row["track_id"])): clip(n) for n, row in enumerate(TRACKS)})
+    tables = {name: data for name, data in files.items() if name.endswith(".csv")}
+    write_zip(root / "fma" / "fma_metadata.zip", tables)
+    write_zip(root / "fma" / "fma_large.zip", {n: d for n, d in files.items() if n not in tables})
+    relation = {"artwork___hasstyle___style": (["baroque", "op art"], [(0, 0), (1, 0), (2, 1)])}
+    art = artgraph_files(NAMES, {name: picture(n) for n, name in enumerate(NAMES)}, relation)
+    write_zip(root / "artgraph" / "artgraph.zip", art)
+    write_files(root, {f"pictures/{name}": picture(n) for n, name in enumerate(NAMES)})
+    return root
+
+
+@pytest.fixture
+def server(folder: Path, tmp_path: Path) -> Iterator[Nginx]:
+    with nginx(folder, tmp_path / "nginx") as running:
+        yield running
+
+
+class Notes:
+    """A progress that keeps what is said, and stops the build after so many steps."""
+
+    def __init__(self, stop_after: int = 0) -> None:
+        self.said: list[str] = []
+        self.left = stop_after
+
+    def start(self, stage: str, items: int, unit: str = "items") -> None: ...
+
+    def total(self, items: int) -> None: ...
+
+    def advance(self, items: int) -> None:  # noqa: ARG002 (the protocol)
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+    def finish(self) -> None: ...
+
+    def note(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+
+def recipe_at(server: Nginx, **changes: object) -> Recipe:
+    places = {"artgraph": f"{server.url}/artgraph/artgraph.zip", "fma": f"{server.url}/fma"}
+    run = {"part_size": 4}
+    return Recipe().replaced(sources={**places, **changes}, run=run)
+
+
+def on_disk(folder: Path, recipe: Recipe) -> Recipe:
+    places = {"artgraph": str(folder / "artgraph"), "fma": str(folder / "fma")}
+    return recipe.replaced(sources=places)
+
+
+def catalogue(workspace: Workspace, recipe: Recipe) -> dict[str, str]:
+    run_stage(ingest.STAGE, workspace, recipe)
+    return {path.name: sha256_file(path) for path in workspace.catalog.iterdir()}
+
+
+def rejects(workspace: Workspace) -> dict[str, tuple[str, str]]:
+    rows = read_parquet(workspace.catalog / "rejects.parquet", "reject").to_pylist()
+    return {row["item_id"]: (row["kind"], row["reason"]) for row in rows}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda recipe, _: recipe,
+        lambda recipe, _: recipe.replaced(sources={"limit": 2}),
+        lambda recipe, _: recipe.replaced(rights={"policy": "commercial"}),
+        lambda recipe, _: recipe.replaced(rights={"policy": "commercial"}, sources={"limit": 1}),
+        lambda recipe, ids: recipe.replaced(sources={"ids": ids}),
+    ],
+    ids=["everything", "limit", "rights", "rights and limit", "list of ids"],
+)
+def test_a_server_gives_the_same_catalogue_as_the_folder_that_it_serves(
+    change: Callable[[Recipe, str], Recipe], server: Nginx, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "ids.txt").write_text("3\n140\n")
+    recipe = change(recipe_at(server), str(tmp_path / "ids.txt"))
+    pulled = catalogue(Workspace(tmp_path / "a"), recipe)
+    assert pulled == catalogue(Workspace(tmp_path / "b"), on_disk(folder, recipe))
+    assert len(pulled) == 3
+
+
+def test_with_a_limit_or_ids_only_the_chosen_clips_travel(server: Nginx, tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_text("7")
+    for number, changes in enumerate(({"limit": 1}, {"ids": str(tmp_path / "ids.txt")})):
+        before = server.sent("fma_large.zip")
+        workspace = Workspace(tmp_path / f"out{number}")
+        notes = Notes()
+        fetch_sources(workspace, recipe_at(server, **changes), notes)
+        clips = list(workspace.sources.rglob("*.mp3"))
+        directory = 2 * 130_000
+        assert len(clips) == 1
+        assert server.sent("fma_large.zip") - before < clips[0].stat().st_size + directory
+        assert any("Fetching 1 of the 6 files in fma_large.zip" in line for line in notes.said)
+
+
+def test_what_was_fetched_is_not_asked_for_again_and_more_is_only_added(
+    server: Nginx, tmp_path: Path
+) -> None:
+    workspace = Workspace(tmp_path / "out")
+    fetch_sources(workspace, recipe_at(server, limit=2))
+    asked = len(server.requests())
+    fetch_sources(workspace, recipe_at(server, limit=2))
+    assert len(server.requests()) == asked
+    first = {path: path.stat().st_mtime_ns for path in workspace.sources.rglob("*.mp3")}
+    fetch_sources(workspace, recipe_at(server, limit=4))
+    now = {path: path.stat().st_mtime_ns for path in workspace.sources.rglob("*.mp3")}
+    assert (len(first), len(now)) == (2, 4)
+    assert first.items() <= now.items()
+
+
+def test_a_pull_that_is_stopped_goes_on_where_it_was(
+    server: Nginx, folder: Path, tmp_path: Path
+) -> None:
+    workspace, recipe = Workspace(tmp_path / "out"), recipe_at(server, limit=5)
+    stops = 0
+    for _ in range(20):
+        try:
+            fetch_sources(workspace, recipe, Notes(stop_after=2))
+            break
+        except KeyboardInterrupt:
+            stops += 1
+    assert 5 < stops < 20
+    assert catalogue(workspace, recipe) == catalogue(
+        Workspace(tmp_path / "b"), on_disk(folder, recipe)
+    )
+
+
+def test_another_address_into_the_same_folder_is_refused(server: Nginx, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "out")
+    fetch_sources(workspace, recipe_at(server, limit=1))
+    with pytest.raises(BadUsage, match=r"holds what was fetched from .*: remove"):
+        fetch_sources(workspace, recipe_at(server, limit=1, fma=f"{server.url}/fma/fma_large.zip"))
+
+
+def test_a_server_without_ranges_is_said_at_once_and_whole_files_still_come(
+    folder: Path, tmp_path: Path
+) -> None:
+    with nginx(folder, tmp_path / "nginx", "max_ranges 0;") as server:
+        with pytest.raises(BadData, match=r"does not serve byte ranges: fetch it whole"):
+            fetch_sources(Workspace(tmp_path / "a"), recipe_at(server, limit=1))
+        assert not list((tmp_path / "a").rglob("*.csv"))
+        fetch_sources(Workspace(tmp_path / "b"), recipe_at(server))
+        assert (tmp_path / "b/sources/fma/fma_large.zip").exists()
+
+
+def test_a_whole_pull_is_announced_with_its_size_and_time(server: Nginx, tmp_path: Path) -> None:
+    notes = Notes()
+    fetch_sources(Workspace(tmp_path / "out"), recipe_at(server), notes)
+    (sentence,) = notes.said
+    assert "kB of ArtGraph from 127.0.0.1" in sentence
+    assert "the FMA" in sentence
+    assert "hours at 20.0 MB/s" in sentence
+
+
+def test_too_little_space_is_said_before_the_first_file(
+    server: Nginx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    real = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: real._replace(free=100_000))
+    for changes in ({}, {"limit": 5}):
+        with pytest.raises(BadData, match=r"100\.0 kB free, but .* build needs about"):
+            fetch_sources(Workspace(tmp_path / "out"), recipe_at(server, **changes))
+    assert not list(tmp_path.rglob("*.mp3"))
+
+
+def test_a_clip_that_its_zip_holds_damaged_is_rejected_and_tried_again(
+    folder: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    (root / "fma").mkdir(parents=True)
+    (root / "artgraph").symlink_to(folder / "artgraph")
+    (root / "fma/fma_metadata.zip").symlink_to(folder / "fma/fma_metadata.zip")
+    data = bytearray((folder / "fma/fma_large.zip").read_bytes())
+    with zipfile.ZipFile(folder / "fma/fma_large.zip") as archive:
+        data[archive.getinfo("fma_large/000/000003.mp3").header_offset + 5000] ^= 1
+    (root / "fma/fma_large.zip").write_bytes(data)
+    with nginx(root, tmp_path / "nginx") as server:
+        workspace, recipe = Workspace(tmp_path / "out"), recipe_at(server, limit=3)
+        catalogue(workspace, recipe)
+        assert rejects(workspace)["000003"] == ("failed", "fetch-damaged")
+        (root / "fma/fma_large.zip").unlink()
+        (root / "fma/fma_large.zip").symlink_to(folder / "fma/fma_large.zip")
+        assert catalogue(workspace, recipe) == catalogue(
+            Workspace(tmp_path / "b"), on_disk(folder, recipe)
+        )
+
+
+@pytest.mark.parametrize("limit", [0, 2])
+def test_a_zenodo_record_is_asked_for_its_files_and_checksums(
+    limit: int, folder: Path, tmp_path: Path
+) -> None:
+    data = (folder / "artgraph/artgraph.zip").read_bytes()
+    root = write_files(tmp_path / "root", {"files/artgraph.zip": data, "files/a.dump": b"dump"})
+    (root / "fma").symlink_to(folder / "fma")
+    with nginx(root, tmp_path / "nginx") as server:
+        record = {
+            "files": [
+                {
+                    "key": name,
+                    "size": (root / "files" / name).stat().st_size,
+                    "checksum": f"md5:{hashlib.md5(body).hexdigest()}",
+                    "links": {"self": f"{server.url}/files/{name}"},
+                }
+                for name, body in (("artgraph.zip", data), ("a.dump", b"dump"))
+            ]
+        }
+        write_files(root, {"api/records/8172374": json.dumps(record).encode()})
+        place = f"{server.url}/records/8172374"
+        workspace = Workspace(tmp_path / "out")
+        fetch_sources(workspace, recipe_at(server, artgraph=place, limit=limit))
+        assert len(list((workspace.sources / "artgraph").rglob("*.jpg"))) == (3 if limit else 0)
+        assert not list(workspace.sources.rglob("*.dump"))
+        record["files"][0]["checksum"] = "md5:" + "0" * 32
+        write_files(root, {"api/records/8172374": json.dumps(record).encode()})
+        with pytest.raises(BadData, match=r"has md5 .* instead of 000"):
+            fetch_sources(Workspace(tmp_path / "c"), recipe_at(server, artgraph=place))
+        write_files(root, {"api/records/8172374": b"[]"})
+        with pytest.raises(BadData, match="does not answer like a Zenodo record"):
+            fetch_sources(Workspace(tmp_path / "d"), recipe_at(server, artgraph=place))
+
+
+def test_pictures_come_from_their_addresses_where_they_may(folder: Path, tmp_path: Path) -> None:
+    refuse = f'location = /pictures/{NAMES[1]} {{ add_header X-Robots-Tag "noai, noimageai"; }}'
+    with nginx(folder, tmp_path / "nginx", refuse) as server:
+        rows = [(name, f"{server.url}/pictures/{name}") for name in NAMES]
+        rows.append(("no-one_nothing-1700.jpg", f"{server.url}/pictures/nothing.jpg"))
+        export = table([("name", "image_url"), *rows])
+        source = {"artgraph_artworks.csv": export, f"images/{NAMES[0]}": picture(0)}
+        local = write_files(tmp_path / "local", source)
+        recipe = recipe_at(server, artgraph=str(local), image_urls=True, limit=2)
+        workspace = Workspace(tmp_path / "out")
+        catalogue(workspace, recipe)
+        artworks = read_parquet(workspace.catalog / "artworks.parquet", "artwork")
+        assert artworks["artwork_id"].to_pylist() == sorted([NAMES[0], NAMES[2]])
+        assert rejects(workspace) == {
+            NAMES[1]: ("filtered", "image-refused"),
+            "no-one_nothing-1700.jpg": ("failed", "image-unreachable"),
+        }
+        assert server.sent(NAMES[0]) == 0
+
+
+def test_the_official_servers_are_held_to_their_digests() -> None:
+    files = files_at("track", OFFICIAL["track"], "large", Client())
+    assert files["fma_large.zip"].size == 100_306_112_191
+    assert files["fma_metadata.zip"].digest == "sha1:f0df49ffe5f2a6008d7dc83c6915b31835dfe733"
+    assert all(file.url.startswith(OFFICIAL["track"]) for file in files.values())
+
+
+@pytest.mark.parametrize(
+    ("side", "place", "sentence"),
+    [
+        ("artwork", "https://example.org/graph.dump", "is no zip and lists none"),
+        ("artwork", "https://example.org/a%00b.zip", "not taken as a name"),
+        ("track", "https://example.org/..%2f.zip", "not taken as a name"),
+    ],
+)
+def test_an_address_that_cannot_be_a_source_is_told(side: str, place: str, sentence: str) -> None:
+    with pytest.raises((BadData, BadUsage), match=sentence):
+        files_at(side, place, "large", Client())
