@@ -110,11 +110,13 @@ def split_artworks(
     order = sorted(names, key=lambda number: (-sizes[number], _fraction(seed, names[number])))
     choice = np.zeros(len(order), dtype=np.int64)
     for number in order:
-        # Among the splits with room for all of a painter, the one that lacks these styles most.
+        # Among the splits with room for all of a painter, one whose styles have room too: a
+        # prolific painter must not crowd a small split. Then the one that lacks these styles most.
         room = lacking.sum(axis=1)
         fits = room >= sizes[number]
+        wanted = np.minimum(lacking, works[number]).sum(axis=1) / sizes[number]
         pull = lacking @ works[number] / np.maximum(target, 1.0)
-        best = np.where(fits, pull, -np.inf).argmax() if fits.any() else room.argmax()
+        best = np.lexsort((pull, wanted.round(1), fits))[-1] if fits.any() else room.argmax()
         choice[number] = best
         lacking[best] -= works[number]
     _relieve(choice, sizes, need)

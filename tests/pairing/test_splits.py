@@ -123,3 +123,25 @@ def test_styles_are_spread_over_the_splits_in_proportion():
         for style, total in whole_style.items():
             share, wanted = mine[style] / whole[split], total / count
             assert share == pytest.approx(wanted, rel=0.15), (split, style)
+
+
+def test_real_painters_and_styles_are_spread_evenly(shared_data):
+    """81,446 WikiArt file names: painters of up to 1,890 works, and the FMA's split sizes."""
+    reference = shared_data / "reference"
+    names = [
+        line.rsplit(",", 1)[0]
+        for part in ("train", "val")
+        for line in (reference / f"ArtGAN_style_{part}.csv").read_text().splitlines()
+    ]
+    styles = [name.split("/")[0] for name in names]
+    painters = [name.split("/")[1].split("_")[0] for name in names]
+    needs = [int(0.95 * len(names) * size / 106_574) for size in (84_353, 10_958, 11_263)]
+    found = split_artworks(
+        painters, styles, clusters_of(len(names)), needs=needs, shares=SHARES, seed=0
+    )
+    sizes, whole = Counter(found), Counter(styles)
+    assert all(sizes[split] >= need for split, need in zip(SPLITS, needs, strict=True))
+    both = Counter(zip(styles, found, strict=True))
+    for style, total in whole.items():
+        for split in SPLITS:
+            assert both[style, split] / sizes[split] == pytest.approx(total / len(names), abs=0.01)
