@@ -59,12 +59,15 @@ def write_shard(
     stretch: list[bytes] = []
     with atomic_write(path) as file, ThreadPoolExecutor(1) as hasher:
 
+        def digest() -> None:
+            for data in stretch:
+                sha256.update(data)
+
         def hand_over() -> None:
-            data = b"".join(stretch)
-            stretch.clear()
-            hashed = hasher.submit(sha256.update, data)
-            file.write(data)
+            hashed = hasher.submit(digest)
+            file.writelines(stretch)
             hashed.result()
+            stretch.clear()
 
         for key, members in samples:
             _check_key(path, key, placed[-1].key if placed else "")
