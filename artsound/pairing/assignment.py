@@ -89,10 +89,9 @@ def assign(
     """An artwork for each track, so that the total of score - penalty is as large as can be.
 
     `tracks` [n, D], `artworks` [m, D] float32 unit rows; `edges` the pairs to choose from first;
-    `penalties` float64 [m]. No pair scores
-    less than `floor`; no artwork is used more than `uses` times. With `painter_uses` no painter
-    (`painters`: whole numbers [m]) has more pairs than that. Every track is matched, save where
-    `floor` forbids it. Deterministic.
+    `penalties` float64 [m]. No pair scores less than `floor`; no artwork is used more than `uses`
+    times. With `painter_uses` no painter (`painters`: whole numbers [m]) has more pairs than
+    that. Every track is matched, save where `floor` forbids it. Deterministic.
 
     The painters' cap is kept by a heuristic, not exactly optimal: of a painter over the cap, only
     the artworks of the best pairs stay in play, and all is matched again.
