@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench card clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -33,6 +33,11 @@ lint: $(INSTALLED) ## ruff, mypy and the import contract
 
 bench: $(INSTALLED) ## Print every figure that the README quotes
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+card: $(INSTALLED) ## Write data_cards/ anew, from a small build of the sample
+	@rm -rf $(DEMO)/card && mkdir -p $(DEMO)
+	@$(BIN)/artsound build --recipe data_cards/recipe.toml --out $(DEMO)/card
+	@$(BIN)/python -m artsound.reports.card $(DEMO)/card/shards data_cards
 
 clean: ## Remove the demo's output and caches; keeps .venv
 	@rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

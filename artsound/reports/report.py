@@ -21,6 +21,7 @@ from artsound.errors import BadData
 from artsound.media.audio import load_mono
 from artsound.media.images import load_rgb
 from artsound.recipe import Recipe
+from artsound.reports.card import write_cards
 from artsound.reports.charts import bars, heat_map, histogram, two_histograms
 from artsound.reports.html import render_report
 from artsound.reports.stats import frame_stats
@@ -61,8 +62,10 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
 
 
 def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
-    """The page is the stage's one file."""
-    return Finish((workspace.report / "index.html",))
+    """The page, and the release's cards, which take the place of the shard stage's short README."""
+    return Finish(
+        (workspace.report / "index.html", *write_cards(workspace.shards, workspace.shards))
+    )
 
 
 STAGE = Stage("report", 1, ("name",), plan, work, finish, side_by_side=False)

@@ -1,0 +1,234 @@
+"""What a release says of itself: README.md (a Hugging Face card), DATASHEET.md, croissant.json.
+
+All three are filled from the shards' index alone, with no clock and no machine's paths, so they
+can be made anew for any folder of shards and the same shards give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from artsound import __version__
+from artsound.errors import BadData
+from artsound.records import arrow_schema
+from artsound.reports.croissant import SOURCES, croissant_of
+from artsound.reports.stats import frame_stats, value_counts
+from artsound.shards.index import SPLITS
+from artsound.shards.read import Dataset, open_shards
+from artsound.storage import write_bytes
+
+CARDS = ("README.md", "DATASHEET.md", "croissant.json")
+_HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
+_CREATIVE_COMMONS = re.compile(r"CC-(BY(?:-NC)?(?:-ND|-SA)?)(?:-(\d\.\d)(?:-([A-Z]{2}))?)?")
+# Fields whose absence the datasheet counts: the empty string, −1 or the empty list is unknown.
+_MAY_LACK = (
+    *("artwork_title", "year", "style", "genre", "school", "period", "tags", "media", "emotions"),
+    *("title", "album", "music_genre", "music_tags", "track_source_url", "artwork_source_url"),
+)
+
+
+def write_cards(shards: Path, out: Path) -> list[Path]:
+    """Write README.md, DATASHEET.md and croissant.json of a folder of shards to `out`; paths."""
+    data = open_shards(shards)
+    missing = [name for name in arrow_schema("sample").names if name not in data.frame.columns]
+    if missing:
+        raise BadData(f"{shards} has no {missing[0]} for its samples: it is no build of artsound.")
+    values = card_values(data)
+    texts = {
+        "README.md": _render("card.md.j2", values),
+        "DATASHEET.md": _render("datasheet.md.j2", values),
+        "croissant.json": json.dumps(croissant_of(data, values), indent=2, ensure_ascii=False)
+        + "\n",
+    }
+    for name, text in texts.items():
+        write_bytes(out / name, text.encode())
+    return [out / name for name in CARDS]
+
+
+def card_values(data: Dataset) -> dict[str, Any]:
+    """Everything that the cards say, measured on the index; JSON values."""
+    frame = data.frame
+    about = json.loads(data.store.read("index.json"))
+    stats = frame_stats(frame)
+    counts = stats["counts"]
+    synthetic = bool(frame["synthetic"].all())
+    sources = sorted({*frame["artwork_source"].unique(), *frame["track_source"].unique()})
+    crossing = {
+        column: _crossing(frame, column)
+        for column in ("painter_id", "artist_id", "artwork_cluster", "track_cluster")
+    }
+    commercial = frame.filter(
+        "artwork_redistribute", "track_redistribute", "artwork_commercial", "track_commercial"
+    ).height
+    words = {
+        side: frame.select(pl.col(f"{side}_caption").str.split(" ").list.len()).to_series()
+        for side in ("artwork", "music")
+    }
+    licences = [*counts["track_license_id"], *counts["artwork_license_id"]]
+    years = frame.filter(pl.col("year") >= 0)["year"]
+    return {
+        "tool": f"artsound {__version__}",
+        "name": data.name,
+        "pretty": "ArtSound (synthetic sample)" if synthetic else "ArtSound",
+        "version": f"{__version__}+{data.index_sha256[:12]}",
+        "summary": (
+            f"{frame.height:,} pairs of an artwork and a music clip, each side with a caption in "
+            f"English, as WebDataset shards with an index."
+        ),
+        "synthetic": synthetic,
+        "sources": sources,
+        "source_links": [(name, SOURCES[name]) for name in sources if name in SOURCES],
+        "recipe_digest": about["recipe_digest"],
+        "index_sha256": data.index_sha256,
+        "citation": f"{data.name}, built by artsound {__version__}, index {data.index_sha256[:12]}",
+        "pairs": frame.height,
+        "hours": stats["hours"],
+        "bytes": sum(shard.bytes for shard in data.shards),
+        "splits": _splits(data),
+        "hub_splits": [
+            (_HUB_SPLITS[split], f"artsound-{split}-*.tar")
+            for split in SPLITS
+            if any(shard.split == split for shard in data.shards)
+        ],
+        "size_category": next((name for top, name in _SIZES if frame.height < top), "100K<n<1M"),
+        "painters": frame["painter_id"].n_unique(),
+        "musicians": frame["artist"].n_unique(),
+        "crossing": crossing,
+        "counts": counts,
+        "measures": stats["measures"],
+        "years": [int(years.min()), int(years.max())] if years.len() else [],  # type: ignore[arg-type]
+        "bridges": sorted(counts["bridge"]),
+        "artwork_captioners": sorted(counts["artwork_captioner"]),
+        "music_captioners": sorted(counts["music_captioner"]),
+        "words": {
+            side: [int(values.min()), float(values.median()), int(values.max())]  # type: ignore[arg-type]
+            for side, values in words.items()
+        },
+        "caption_repeats": {
+            side: frame.height - frame[f"{side}_caption"].n_unique() for side in words
+        },
+        "redistributable": stats["redistributable"],
+        "commercial": commercial,
+        "licences": [
+            ("music", counts["track_license_id"]),
+            ("artworks", counts["artwork_license_id"]),
+        ],
+        "licence_urls": {licence_url(licence) for licence in licences},
+        "unknown": {name: _unknown(frame, name) for name in _MAY_LACK},
+        "clustered": {
+            "artworks": _clustered(frame, "artwork_cluster"),
+            "clips": _clustered(frame, "track_cluster"),
+        },
+        "fields": [
+            (field.name, str(field.type).replace("item: ", "")) for field in arrow_schema("sample")
+        ],
+        **_warnings(frame),
+    }
+
+
+def _splits(data: Dataset) -> list[tuple[str, int, int, int]]:
+    """Name, shards, pairs and bytes of each split that there is."""
+    told = []
+    for split in SPLITS:
+        some = [shard for shard in data.shards if shard.split == split]
+        if some:
+            pairs, size = sum(s.samples for s in some), sum(s.bytes for s in some)
+            told.append((split, len(some), pairs, size))
+    return told
+
+
+def _unknown(frame: pl.DataFrame, name: str) -> int:
+    column = frame[name]
+    if isinstance(column.dtype, pl.List):
+        return int((column.list.len() == 0).sum())
+    return int((column == ("" if column.dtype == pl.String else -1)).sum())
+
+
+def _crossing(frame: pl.DataFrame, column: str) -> int:
+    """How many known values of a column occur in more than one split."""
+    known = frame.filter(pl.col(column) >= 0) if column == "artist_id" else frame
+    splits = known.group_by(column).agg(pl.col("split").n_unique())["split"]
+    return int((splits > 1).sum())
+
+
+def _clustered(frame: pl.DataFrame, column: str) -> int:
+    """How many items share their near-duplicate cluster with another item of the set."""
+    sizes = frame.group_by(column).len()["len"]
+    return int(sizes.filter(sizes > 1).sum())
+
+
+def _warnings(frame: pl.DataFrame) -> dict[str, list[str]]:
+    """What the set is for, and what to beware of; with shares where they can be measured."""
+
+    def leading(column: str) -> str:
+        value, count = next(iter(value_counts(frame, column).items()))
+        return f"{value} ({100 * count / max(frame.height, 1):.0f} %)"
+
+    return {
+        "uses": [
+            "Training and judging models that make or find music for a picture, or the reverse.",
+            "Research on correspondences between what is seen and what is heard.",
+        ],
+        "biases": [
+            f"The most frequent style is {leading('style')}, the most frequent music genre "
+            f"{leading('music_genre')}, the most frequent painter {leading('painter')}.",
+            "The sources favour Western painting and independent recordings with open licences.",
+            "The matching reflects published cross-modal findings or the models of its bridge, not "
+            "what any one listener would choose.",
+        ],
+        "limitations": [
+            "Pairs are made by machine: no artist meant them, and a score says only how well two "
+            "items fit in the space of its bridge. Scores of different bridges do not compare.",
+            "Captions are machine-generated and may err; measured facts are estimates.",
+            "Rights were read from metadata by rule; this is no legal advice.",
+        ],
+        "impact": [
+            "Music generated from it may resemble that of living musicians; licences and credits "
+            "of every item are kept so that they can be respected."
+        ],
+    }
+
+
+def licence_url(licence: str) -> str:
+    """An address that stands for a licence id; our own words in a URN where there is none."""
+    match = _CREATIVE_COMMONS.fullmatch(licence)
+    if match:
+        terms, version, country = match.groups()
+        tail = f"/{country.lower()}" if country else ""
+        return f"https://creativecommons.org/licenses/{terms.lower()}/{version or '4.0'}{tail}/"
+    if licence == "CC0-1.0":
+        return "https://creativecommons.org/publicdomain/zero/1.0/"
+    if licence == "public-domain":
+        return "https://creativecommons.org/publicdomain/mark/1.0/"
+    return f"urn:artsound:licence:{re.sub(r'[^A-Za-z0-9.-]+', '-', licence).lower()}"
+
+
+def _render(template: str, values: Mapping[str, Any]) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters["cell"] = _cell
+    environment.filters["quoted"] = lambda text: json.dumps(text, ensure_ascii=False)
+    source = (files("artsound.reports") / template).read_text(encoding="utf-8")
+    return environment.from_string(source).render(**values)
+
+
+def _cell(text: object) -> str:
+    """Text from the data as it may stand in a Markdown table: no markup, one line."""
+    plain = re.sub(r"\s+", " ", str(text))
+    return re.sub(r"([\\`*_{}\[\]<>#|~!&$])", r"\\\1", plain)
+
+
+if __name__ == "__main__":  # python -m artsound.reports.card SHARDS OUT
+    write_cards(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import mlcroissant
+import pytest
+import yaml
+from etils import epath
+from hypothesis import given
+from hypothesis import strategies as st
+
+import artsound
+from artsound.recipe import load_recipe
+from artsound.records import arrow_schema
+from artsound.reports.card import CARDS, _cell, card_values, licence_url, write_cards
+from artsound.shards.verify import verify
+from artsound.storage import Workspace, sha256_file
+
+
+@pytest.fixture(scope="module")
+def carded(site_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the 50 pairs with its cards."""
+    folder = tmp_path_factory.mktemp("carded") / "shards"
+    shutil.copytree(site_shards, folder)
+    write_cards(folder, folder)
+    return folder
+
+
+def _front_matter(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(text.split("---\n")[1])
+    return found
+
+
+def test_the_card_tells_the_hub_its_licence_splits_and_machine_made_annotation(
+    carded: Path,
+) -> None:
+    text = (carded / "README.md").read_text()
+    told = _front_matter(text)
+    assert told["license"] == "other"
+    assert told["annotations_creators"] == told["language_creators"] == ["machine-generated"]
+    assert told["size_categories"] == ["n<1K"]
+    files = {entry["split"]: entry["path"] for entry in told["configs"][0]["data_files"]}
+    assert set(files) == {"train", "validation", "test"}
+    for pattern in files.values():
+        assert list(carded.glob(pattern))
+    assert "machine-generated" in text.split("---\n")[2]
+
+
+def test_every_licence_is_counted_and_the_counts_add_up(carded: Path) -> None:
+    values = card_values(artsound.open(carded))
+    for _, counts in values["licences"]:
+        assert sum(counts.values()) == values["pairs"] == 50
+    assert "| unknown | 50 |" in (carded / "README.md").read_text()
+
+
+def test_texts_from_the_data_are_no_markup_in_a_card(carded: Path) -> None:
+    for name in ("README.md", "DATASHEET.md"):
+        assert "<script" not in (carded / name).read_text().replace("\\<", "")
+
+
+@given(st.text())
+def test_a_table_cell_is_one_line_that_cannot_end_early(text: str) -> None:
+    cell = _cell(text)
+    assert "\n" not in cell
+    assert re.search(r"(?<!\\)(\\\\)*[|<]", cell) is None
+
+
+def test_the_same_shards_give_the_same_cards_wherever_they_lie(
+    carded: Path, site_shards: Path, tmp_path: Path
+) -> None:
+    write_cards(site_shards, tmp_path)
+    for name in CARDS:
+        text = (tmp_path / name).read_text()
+        assert text == (carded / name).read_text()
+        assert str(site_shards) not in text
+
+
+def test_croissant_is_valid_and_loads_the_index_the_pictures_and_the_clips(
+    carded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its cache knows an archive by its name alone, so another set's shards would be found there.
+    monkeypatch.setattr(
+        "mlcroissant._src.operation_graph.operations.extract.EXTRACT_PATH", epath.Path(tmp_path)
+    )
+    found = mlcroissant.Dataset(str(carded / "croissant.json"))
+    assert found.metadata.ctx.issues.errors == set()
+    frame = artsound.open(carded).frame
+    rows = list(found.records("pairs"))
+    assert [row["pairs/key"].decode() for row in rows] == frame["key"].to_list()
+    assert {name.removeprefix("pairs/") for name in rows[0]} == set(arrow_schema("index").names)
+    assert [tag.decode() for tag in rows[1]["pairs/tags"]] == frame["tags"][1].to_list()
+    picture = next(iter(found.records("images")))
+    assert picture["images/key"].decode() in set(frame["key"])
+    assert picture["images/content"].size == (96, 64)
+    clip = next(iter(found.records("audio")))
+    data = artsound.open(carded).filter(key=clip["audio/key"].decode()).read(0)
+    assert clip["audio/content"] == data["mp3"]
+
+
+def test_croissant_names_version_digests_provenance_and_care(carded: Path) -> None:
+    told = json.loads((carded / "croissant.json").read_text())
+    assert told["conformsTo"] == "http://mlcommons.org/croissant/1.1"
+    objects = [d for d in told["distribution"] if d["@type"] == "cr:FileObject"]
+    assert len(objects) == 4
+    for each in objects:
+        assert each["sha256"] == sha256_file(carded / each["contentUrl"])
+    for field in ("dataBiases", "dataLimitations", "machineAnnotationTools", "dataUseCases"):
+        assert told[f"rai:{field}"]
+    assert told["prov:wasGeneratedBy"]["prov:label"].startswith("artsound ")
+
+
+@pytest.mark.parametrize(
+    ("licence", "url"),
+    [
+        ("CC-BY-NC-SA-3.0-US", "https://creativecommons.org/licenses/by-nc-sa/3.0/us/"),
+        ("CC-BY-4.0", "https://creativecommons.org/licenses/by/4.0/"),
+        ("CC0-1.0", "https://creativecommons.org/publicdomain/zero/1.0/"),
+        ("public-domain", "https://creativecommons.org/publicdomain/mark/1.0/"),
+        ("unknown", "urn:artsound:licence:unknown"),
+    ],
+)
+def test_a_licence_has_an_address(licence: str, url: str) -> None:
+    assert licence_url(licence) == url
+
+
+def _kept(text: str) -> str:
+    """A card without what a processor's last digit may change: digests, sizes and measures."""
+    text = re.sub(r"\b[0-9a-f]{12,64}\b", "#", text)
+    return re.sub(r"\d{1,3}(,\d{3})+|\d+\.\d+|\d{4,}", "#", text)
+
+
+def test_a_build_ends_with_its_cards_and_those_in_the_project_are_not_stale(
+    built: Workspace, project: Path
+) -> None:
+    recipe = load_recipe(project / "data_cards" / "recipe.toml")
+    assert recipe.digest() == load_recipe(built.root / "recipe.toml").digest()
+    for name in CARDS:
+        fresh = (built.shards / name).read_text()
+        kept = (project / "data_cards" / name).read_text()
+        assert _kept(kept) == _kept(fresh), f"data_cards/{name} is stale: run `make card`"
+    assert verify(built.shards) == []
