@@ -22,12 +22,16 @@ def console_progress() -> Progress:
     return _BarProgress() if sys.stderr.isatty() else _LineProgress()
 
 
+_SILENCE = 60.0  # seconds without a line that are long enough
+
+
 class _LineProgress:
-    """One line when a stage begins, one at every quarter, one when it ends."""
+    """One line when a stage begins, one at every quarter or minute, one when it ends."""
 
     def start(self, stage: str, items: int, unit: str = "items") -> None:
         self._stage, self._items, self._unit, self._done, self._told = stage, items, unit, 0, 0
-        self._began = time.monotonic()
+        self._began = self._spoke = time.monotonic()
+        self._before = 0
         self._say(f"{stage}: {self._count(items)}" if items else stage)
 
     def total(self, items: int) -> None:
@@ -36,9 +40,12 @@ class _LineProgress:
     def advance(self, items: int) -> None:
         self._done += items
         quarter = 4 * self._done // max(self._items, 1)
-        if quarter > self._told and self._done < self._items:
-            self._told = quarter
-            self._say(f"{self._stage}: {self._of()}")
+        now = time.monotonic()
+        if now - self._began < 0.5:  # what an earlier run left comes at once: it makes no rate
+            self._before = self._done
+        if self._done < self._items and (quarter > self._told or now - self._spoke > _SILENCE):
+            self._told, self._spoke = quarter, now
+            self._say(f"{self._stage}: {self._of()}{self._pace(now - self._began)}")
 
     def finish(self) -> None:
         self._say(f"{self._stage}: {self._of()} in {time.monotonic() - self._began:.1f} s")
@@ -50,11 +57,26 @@ class _LineProgress:
         of = f" of {self._count(self._items)}" if self._items else ""
         return f"{self._count(self._done)}{of}"
 
+    def _pace(self, seconds: float) -> str:
+        """Rate and time left, once there is enough to reckon with."""
+        if seconds < 1 or self._done <= self._before:
+            return ""
+        rate = (self._done - self._before) / seconds
+        left = _duration((self._items - self._done) / rate)
+        return f", {self._count(round(rate))}/s, {left} left"
+
     def _count(self, count: int) -> str:
         return human_bytes(count) if self._unit == "bytes" else f"{count:,}"
 
     def _say(self, line: str) -> None:
         print(line, file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    """Seconds for people: 40 s, 12 min, 3.5 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 class _BarProgress:

@@ -77,7 +77,7 @@ def unwanted(header: str) -> str:
         before, mark, after = (word.strip() for word in rule.partition(":"))
         if mark and before not in _WITH_VALUE:
             robot = before
-        word = after if mark else before
+        word = after if mark and before not in _WITH_VALUE else before
         if word in _NO and robot in ("", "*", "artsound"):
             return word
     return ""

@@ -17,6 +17,7 @@ from artsound.recipe import Recipe
 from artsound.sources import ingest
 from artsound.sources.fetch import fetch_sources
 from artsound.sources.http import Client
+from artsound.sources.image_urls import unwanted
 from artsound.sources.servers import OFFICIAL, files_at
 from artsound.stage import run_stage
 from artsound.storage import Workspace, read_parquet, sha256_file
@@ -271,6 +272,23 @@ def test_pictures_come_from_their_addresses_where_they_may(folder: Path, tmp_pat
             "no-one_nothing-1700.jpg": ("failed", "image-unreachable"),
         }
         assert server.sent(NAMES[0]) == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "word"),
+    [
+        ("", ""),
+        ("noai", "noai"),
+        ("all, NoImageAI", "noimageai"),
+        ("googlebot: noindex", ""),
+        ("googlebot: nofollow, noindex", ""),
+        ("artsound: noindex", "noindex"),
+        ("unavailable_after: 25 Jun 2026, noindex", "noindex"),
+        ("max-image-preview: none", ""),
+    ],
+)
+def test_robot_rules_are_read_as_their_authors_meant_them(header: str, word: str) -> None:
+    assert unwanted(header) == word
 
 
 def test_the_official_servers_are_held_to_their_digests() -> None:
