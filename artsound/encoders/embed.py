@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from artsound.encoders.affect import SAMPLE_RATE, describe_audio, describe_image
 from artsound.encoders.base import Side, save_embeddings
-from artsound.errors import BadData
+from artsound.encoders.items import RECORDS, SIDES, Item, catalogue_items, read_item, unreadable
+from artsound.encoders.vectors import make_vectors, merge_vectors, plan_vectors
 from artsound.media import MediaError
 from artsound.media.audio import load_mono
 from artsound.media.images import load_rgb
@@ -26,49 +27,48 @@ from artsound.stage import (
     part_path,
     split_into_parts,
 )
-from artsound.storage import Workspace, digest, read_parquet, sha256_bytes, write_parquet
+from artsound.storage import Workspace, digest, read_parquet, write_parquet
 
 NAME = "embed"
 AFFECT_VERSION = 1  # changes whenever a descriptor's formula does
 MEASURED_SECONDS = 60.0  # of a clip, from its start
 LOADED_SIDE = 256  # pixels; JPEGs decode faster when little is asked of them
 
-_COLUMNS = {
-    "artworks": ("artwork", ["artwork_id", "image_path", "image_sha256"]),
-    "tracks": ("track", ["track_id", "audio_path", "audio_sha256"]),
-}
-_SIDES: tuple[Side, ...] = ("artworks", "tracks")
-
 
 def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
-    """Parts over both sides of the catalogue, each with the digest of its rows."""
+    """Parts over both sides of the catalogue, each with the digest of its rows.
+
+    First those that are measured, then those for the models of the recipe's bridges, if any.
+    """
     parts = []
-    for side in _SIDES:
-        rows = _rows(workspace, side)
+    for side in SIDES:
+        items = catalogue_items(workspace, side)
         for name, start, stop in split_into_parts(
-            f"affect-{side}", len(rows), recipe.run.part_size
+            f"affect-{side}", len(items), recipe.run.part_size
         ):
             inputs = {
                 "side": side,
                 "start": start,
                 "stop": stop,
                 "affect": AFFECT_VERSION,
-                "digest": digest([list(row) for row in rows[start:stop]]),
+                "digest": digest([[i.id, i.path, i.sha256] for i in items[start:stop]]),
             }
             parts.append(Part(name, stop - start, inputs))
-    return parts
+    return parts + plan_vectors(workspace, recipe)
 
 
 def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
-    """Measure one part's pictures or clips.
+    """Measure one part's pictures or clips, or put them through a model.
 
     Raises BadData when a stored file is gone or is not what the catalogue says.
     """
+    if "encoder" in part.inputs:
+        return make_vectors(workspace, recipe, part, NAME)
     side = part.inputs["side"]
-    record = _COLUMNS[side][0]
+    record = RECORDS[side]
     rows = [
-        {f"{record}_id": item, **_measure(workspace, side, path, sha256)}
-        for item, path, sha256 in _rows(workspace, side)[part.inputs["start"] : part.inputs["stop"]]
+        {f"{record}_id": item.id, **_measure(workspace, side, item)}
+        for item in catalogue_items(workspace, side)[part.inputs["start"] : part.inputs["stop"]]
     ]
     path = part_path(workspace, NAME, part.name)
     write_parquet(path, f"{record}_descriptors", rows)
@@ -82,12 +82,12 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
     """
     files: list[Path] = []
     extra: dict[str, int] = {}
-    for side in _SIDES:
-        record = _COLUMNS[side][0]
+    for side in SIDES:
+        record = RECORDS[side]
         tables = [
             read_parquet(part_path(workspace, NAME, r.part.name), f"{record}_descriptors")
             for r in results
-            if r.part.inputs["side"] == side
+            if r.part.inputs["side"] == side and "encoder" not in r.part.inputs
         ]
         schema = arrow_schema(f"{record}_descriptors")
         table = pa.concat_tables(tables) if tables else schema.empty_table()
@@ -97,7 +97,8 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
         made_by = digest(["affect", AFFECT_VERSION])
         files += [path, *save_embeddings(workspace, "affect", side, made_by, ids, numbers(table))]
         extra[side] = len(ids)
-    return Finish(tuple(files), extra)
+    more, counts = merge_vectors(workspace, results, NAME)
+    return Finish((*files, *more), {**extra, **counts})
 
 
 STAGE = Stage(name=NAME, version=1, sections=(), plan=plan, work=work, finish=finish)
@@ -105,7 +106,7 @@ STAGE = Stage(name=NAME, version=1, sections=(), plan=plan, work=work, finish=fi
 
 def item_ids(side: Side, table: pa.Table) -> list[str]:
     """The items' ids as text: artworks' as they are, tracks' with six digits."""
-    ids = table[f"{_COLUMNS[side][0]}_id"].to_pylist()
+    ids = table[f"{RECORDS[side]}_id"].to_pylist()
     return ids if side == "artworks" else [f"{item:06d}" for item in ids]
 
 
@@ -115,20 +116,11 @@ def numbers(table: pa.Table) -> np.ndarray:
     return np.stack([table[name].to_numpy() for name in columns], axis=1)
 
 
-def _rows(workspace: Workspace, side: Side) -> list[tuple[Any, str, str]]:
-    """(id, path, sha256) of every item, in the catalogue's order."""
-    record, columns = _COLUMNS[side]
-    table = read_parquet(workspace.catalog / f"{side}.parquet", record, columns)
-    return list(zip(*(table[c].to_pylist() for c in columns), strict=True))
-
-
-def _measure(workspace: Workspace, side: Side, path: str, sha256: str) -> Mapping[str, Any]:
+def _measure(workspace: Workspace, side: Side, item: Item) -> Mapping[str, Any]:
+    data = read_item(workspace, item)
     try:
-        data = workspace.path(path).read_bytes()
-        if sha256_bytes(data) != sha256:
-            raise BadData(f"{path} is not what the catalogue says: run `artsound ingest` again.")
         if side == "artworks":
             return describe_image(load_rgb(data, max_side=LOADED_SIDE))
         return describe_audio(load_mono(data, sample_rate=SAMPLE_RATE, seconds=MEASURED_SECONDS))
-    except (OSError, MediaError) as error:
-        raise BadData(f"{path} cannot be read ({error}): run `artsound ingest` again.") from error
+    except MediaError as error:
+        raise unreadable(item, error) from error

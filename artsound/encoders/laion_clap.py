@@ -104,7 +104,7 @@ def load_laion_clap(
     from huggingface_hub import constants
 
     weights = find_clap(checkpoint)
-    clap_module = _import_clap_module()
+    clap_module = import_clap_module()
     known = [name for name in clap_module.list_models() if name.startswith("HTSAT")]
     if model not in known:
         raise BadUsage(
@@ -169,7 +169,7 @@ def _cleaned(tensors: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _import_clap_module() -> Any:
+def import_clap_module() -> Any:
     """LAION-CLAP's models, without its front end.
 
     Importing `laion_clap` itself loads the tokenizers of BERT and BART, which CLAP has no use

@@ -1,0 +1,112 @@
+"""CLIP's vectors of all artworks and CLAP's of all tracks: the embed stage's second half.
+
+Made when a bridge of the recipe goes through language. A part's vectors are looked up by the
+content of its files first, so that after a change of catalogue or recipe only what is new is
+computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from artsound.encoders.base import Side, save_embeddings
+from artsound.encoders.cache import vector_cache
+from artsound.encoders.items import (
+    RECORDS,
+    SIDES,
+    Item,
+    ItemFiles,
+    catalogue_items,
+    unreadable,
+)
+from artsound.encoders.loading import encoder_digest, open_encoder
+from artsound.encoders.passes import ItemError
+from artsound.errors import BadData
+from artsound.recipe import Recipe
+from artsound.stage import Part, PartOutput, PartResult, part_path, split_into_parts
+from artsound.storage import Workspace, atomic_write, digest
+
+_ENCODERS = {"artworks": "clip", "tracks": "clap"}
+_BRIDGES = frozenset(["concepts", "captions", "learned"])
+
+
+def plan_vectors(workspace: Workspace, recipe: Recipe) -> list[Part]:
+    """Parts over both sides when a bridge of the recipe needs them, else none.
+
+    Raises BadData when an encoder's weights are missing.
+    """
+    if _BRIDGES.isdisjoint([recipe.pair.bridge, *recipe.pair.compare]):
+        return []
+    parts = []
+    for side in SIDES:
+        name = _ENCODERS[side]
+        made_by = encoder_digest(name, recipe)
+        items = catalogue_items(workspace, side)
+        for part, start, stop in split_into_parts(
+            f"{name}-{side}", len(items), recipe.run.part_size
+        ):
+            inputs = {
+                "side": side,
+                "start": start,
+                "stop": stop,
+                "encoder": name,
+                "encoder_digest": made_by,
+                "digest": digest([[item.name, item.sha256] for item in items[start:stop]]),
+            }
+            parts.append(Part(part, stop - start, inputs))
+    return parts
+
+
+def make_vectors(workspace: Workspace, recipe: Recipe, part: Part, stage: str) -> PartOutput:
+    """One part's vectors float16 [n, D] in the catalogue's order; BadData for an unusable file."""
+    side: Side = part.inputs["side"]
+    items = catalogue_items(workspace, side)[part.inputs["start"] : part.inputs["stop"]]
+    made_by = part.inputs["encoder_digest"]
+    cache = vector_cache(workspace.embeddings / "cache" / f"{_ENCODERS[side]}-{made_by[:16]}")
+    vectors = cache.find(item.sha256 for item in items)
+    unknown = {item.sha256: item for item in items if item.sha256 not in vectors}
+    if unknown:
+        made = _encoded(workspace, recipe, part, list(unknown.values()))
+        cache.add(list(unknown), made)
+        vectors |= dict(zip(unknown, made, strict=True))
+    path = part_path(workspace, stage, part.name, ".npy")
+    with atomic_write(path) as file:
+        np.save(file, np.stack([vectors[item.sha256] for item in items]), allow_pickle=False)
+    return PartOutput(len(items), (path,), extra={"computed": len(unknown)})
+
+
+def merge_vectors(
+    workspace: Workspace, results: Sequence[PartResult], stage: str
+) -> tuple[list[Path], Mapping[str, int]]:
+    """embeddings/clip/artworks.{npy,json}, embeddings/clap/tracks.{npy,json}; and their counts."""
+    files: list[Path] = []
+    counts: dict[str, int] = {}
+    for side in SIDES:
+        name = _ENCODERS[side]
+        own = [r.part for r in results if r.part.inputs.get("encoder") == name]
+        if own:
+            ids = [item.name for item in catalogue_items(workspace, side)]
+            rows = [
+                np.load(part_path(workspace, stage, part.name, ".npy"), allow_pickle=False)
+                for part in own
+            ]
+            made_by = own[0].inputs["encoder_digest"]
+            files += save_embeddings(workspace, name, side, made_by, ids, np.concatenate(rows))
+            counts[f"{RECORDS[side]}s by {name}"] = len(ids)
+    return files, counts
+
+
+def _encoded(workspace: Workspace, recipe: Recipe, part: Part, items: Sequence[Item]) -> np.ndarray:
+    turn = part.inputs["start"] // recipe.run.part_size
+    encoder = open_encoder(part.inputs["encoder"], recipe, turn)
+    if encoder.digest != part.inputs["encoder_digest"]:
+        raise BadData("An encoder's weights changed while the build ran: run `artsound embed`.")
+    files = ItemFiles(workspace, items)
+    try:
+        rows = encoder.images(files) if part.inputs["side"] == "artworks" else encoder.audio(files)
+    except ItemError as error:
+        raise unreadable(items[error.index], error) from error
+    return rows.astype(np.float16)

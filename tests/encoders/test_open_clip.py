@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from random_weights import CLIP_MODEL, pictures
+
+from artsound.encoders import loading
+from artsound.encoders.loading import check_vocabulary, choose_device, encoder_digest, open_encoder
+from artsound.encoders.passes import ItemError
+from artsound.errors import BadData, BadUsage
+from artsound.recipe import Recipe
+
+
+def test_pictures_become_the_vectors_that_open_clip_itself_gives(clip_recipe: Recipe):
+    import open_clip
+    import torch
+
+    encoder = open_encoder("clip", clip_recipe)
+    rows = encoder.images(pictures(5))
+    model, preprocess = open_clip.create_model_from_pretrained(
+        CLIP_MODEL, pretrained=clip_recipe.embed.clip_checkpoint
+    )
+    batch = torch.stack([preprocess(Image.open(io.BytesIO(data))) for data in pictures(5)])
+    with torch.inference_mode():
+        expected = model.eval().encode_image(batch, normalize=True).numpy()
+    assert (rows.dtype, rows.shape, encoder.dim) == (np.float32, (5, 16), 16)
+    np.testing.assert_allclose(rows, expected, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
+
+
+def test_texts_become_different_unit_vectors_and_none_become_none(clip_recipe: Recipe):
+    encoder = open_encoder("clip", clip_recipe)
+    rows = encoder.texts(["a calm sea", "a storm", "", "word " * 100])
+    assert rows.shape == (4, 16)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
+    assert (rows[0] @ rows[1:].T < 0.999).all()
+    assert encoder.texts([]).shape == (0, 16)
+    assert encoder.images([]).shape == (0, 16)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 64])
+def test_vectors_do_not_depend_on_the_batch(clip_recipe: Recipe, batch: int):
+    whole = open_encoder("clip", clip_recipe).images(pictures(7))
+    encoder = open_encoder("clip", clip_recipe.replaced(embed={"batch": batch}))
+    rows = encoder.images(pictures(7))
+    np.testing.assert_allclose(rows, whole, atol=1e-4)
+    np.testing.assert_array_equal(rows, encoder.images(pictures(7)))
+
+
+def test_batches_are_halved_until_they_fit_into_memory(
+    clip_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+):
+    import torch
+
+    encoder: Any = open_encoder("clip", clip_recipe)
+    expected = encoder.images(pictures(9))
+    run, sizes = encoder._model.encode_image, []
+
+    def run_in_little_memory(rows: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(rows))
+        if len(rows) > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return run(rows)
+
+    monkeypatch.setattr(encoder._model, "encode_image", run_in_little_memory)
+    np.testing.assert_allclose(encoder.images(pictures(9)), expected, atol=1e-4)
+    assert sizes == [9, 4, 2, 2, 2, 2, 1]
+
+    def run_in_no_memory(rows: torch.Tensor) -> torch.Tensor:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(encoder._model, "encode_image", run_in_no_memory)
+    with pytest.raises(BadData, match="one item at a time"):
+        encoder.images(pictures(2))
+
+
+def test_weights_are_loaded_once(clip_recipe: Recipe):
+    encoder = open_encoder("clip", clip_recipe)
+    assert open_encoder("clip", clip_recipe.replaced(pair={"bridge": "concepts"})) is encoder
+
+
+def test_a_digest_is_known_without_loading_and_names_weights_and_precision(
+    clip_recipe: Recipe, tmp_path: Path
+):
+    known = encoder_digest("clip", clip_recipe)
+    assert known == open_encoder("clip", clip_recipe).digest
+    elsewhere = tmp_path / "same.pt"
+    elsewhere.write_bytes(Path(clip_recipe.embed.clip_checkpoint).read_bytes())
+    for change, same in [
+        ({"clip_checkpoint": str(elsewhere)}, True),
+        ({"batch": 1}, True),
+        ({"clap_model": "HTSAT-tiny"}, True),
+        ({"precision": "bf16"}, False),
+    ]:
+        assert (encoder_digest("clip", clip_recipe.replaced(embed=change)) == known) is same
+    elsewhere.write_bytes(b"other weights")
+    changed = clip_recipe.replaced(embed={"clip_checkpoint": str(elsewhere)})
+    assert encoder_digest("clip", changed) != known
+
+
+def test_half_precision_stays_close(clip_recipe: Recipe):
+    whole = open_encoder("clip", clip_recipe).images(pictures(4))
+    half = open_encoder("clip", clip_recipe.replaced(embed={"precision": "bf16"}))
+    rows = half.images(pictures(4))
+    assert rows.dtype == np.float32
+    assert ((rows * whole).sum(axis=1) > 0.995).all()
+
+
+def test_a_file_that_is_no_picture_is_pointed_out(clip_recipe: Recipe):
+    with pytest.raises(ItemError, match="picture") as error:
+        open_encoder("clip", clip_recipe).images([*pictures(3), b"<html>", *pictures(1)])
+    assert error.value.index == 3
+
+
+def test_clip_has_no_ears(clip_recipe: Recipe):
+    with pytest.raises(BadUsage, match="not sound"):
+        open_encoder("clip", clip_recipe).audio([b""])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "sentence"),
+    [
+        ({"clip_checkpoint": "nowhere/clip.pt"}, BadData, "fetch weights of .* into the folder "),
+        ({"clip_model": "ViT-B32"}, BadUsage, r"did you mean ViT-B-32\?"),
+        ({"clip_model": "ViT-B-32", "clip_checkpoint": "nonsense"}, BadUsage, "one of openai, "),
+        (
+            {"clip_model": "ViT-B-32", "clip_checkpoint": "laion2b_s34b_b79k"},
+            BadData,
+            r"hf download laion/CLIP-ViT-B-32-laion2B-s34B-b79K open_clip_model.safetensors` .* "
+            r"into .*hub",
+        ),
+        ({"device": "cuda:99"}, BadUsage, "use auto or cpu"),
+        ({"device": "tpu"}, BadUsage, "give auto, cpu"),
+    ],
+)
+def test_what_is_missing_is_told_in_a_sentence(
+    clip_recipe: Recipe, no_hub: Path, change: dict[str, str], error: type, sentence: str
+):
+    with pytest.raises(error, match=sentence) as told:
+        open_encoder("clip", clip_recipe.replaced(embed=change))
+    assert "\n" not in str(told.value)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused_unrun(clip_recipe: Recipe, tmp_path: Path):
+    import torch
+
+    class Hostile:
+        def __reduce__(self) -> tuple[Any, tuple[str]]:
+            return os.mkdir, (str(tmp_path / "was here"),)
+
+    torch.save({"state_dict": Hostile()}, tmp_path / "hostile.pt")
+    recipe = clip_recipe.replaced(embed={"clip_checkpoint": str(tmp_path / "hostile.pt")})
+    with pytest.raises(BadData, match="may run as code"):
+        open_encoder("clip", recipe)
+    assert not (tmp_path / "was here").exists()
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
+def test_broken_weights_and_those_of_another_model_are_refused(
+    clip_recipe: Recipe, tmp_path: Path, name: str
+):
+    import torch
+    from safetensors.torch import save_file
+
+    path = tmp_path / name
+    recipe = clip_recipe.replaced(embed={"clip_checkpoint": str(path)})
+    path.write_bytes(b"junk")
+    with pytest.raises(BadData, match=name):
+        open_encoder("clip", recipe)
+    tensors = {"visual.proj": torch.zeros(3, 3)}
+    save_file(tensors, path) if name.endswith("safetensors") else torch.save(tensors, path)
+    with pytest.raises(BadData, match=f"{name} cannot be loaded"):
+        open_encoder("clip", recipe)
+
+
+def test_an_empty_tokenizer_is_refused():
+    with pytest.raises(BadData, match="only 5 tokens"):
+        check_vocabulary(5, "roberta-base", "fetch it")
+    check_vocabulary(50_265, "roberta-base", "fetch it")
+
+
+def test_parts_take_turns_on_several_gpus(monkeypatch: pytest.MonkeyPatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert [choose_device("auto", turn) for turn in range(4)] == [
+        "cuda:0", "cuda:1", "cuda:2", "cuda:0",
+    ]  # fmt: skip
+    assert choose_device("cuda:2", 1) == "cuda:2"
+    assert choose_device("cpu", 1) == "cpu"
+
+
+def test_loading_says_nothing(clip_recipe: Recipe, capfd: pytest.CaptureFixture[str]):
+    loading._load.cache_clear()
+    open_encoder("clip", clip_recipe).texts(["quiet"])
+    assert capfd.readouterr() == ("", "")
