@@ -62,7 +62,7 @@ class _LineProgress:
         if seconds < 1 or self._done <= self._before:
             return ""
         rate = (self._done - self._before) / seconds
-        left = _duration((self._items - self._done) / rate)
+        left = human_seconds((self._items - self._done) / rate)
         return f", {self._count(round(rate))}/s, {left} left"
 
     def _count(self, count: int) -> str:
@@ -70,13 +70,6 @@ class _LineProgress:
 
     def _say(self, line: str) -> None:
         print(line, file=sys.stderr, flush=True)
-
-
-def _duration(seconds: float) -> str:
-    """Seconds for people: 40 s, 12 min, 3.5 h."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 class _BarProgress:
@@ -150,3 +143,10 @@ def human_bytes(count: int) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+def human_seconds(seconds: float) -> str:
+    """Seconds for people: 40 s, 12 min, 3.5 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

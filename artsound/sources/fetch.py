@@ -20,7 +20,7 @@ from typing import Any
 
 import polars as pl
 
-from artsound.console import human_bytes
+from artsound.console import human_bytes, human_seconds
 from artsound.errors import BadData, BadUsage
 from artsound.recipe import Recipe
 from artsound.sources import artgraph, fma
@@ -115,7 +115,7 @@ def _begin(workspace: Workspace, recipe: Recipe, side: str, client: Client) -> _
     kept: dict[str, Any] = {"place": place, "key": "", "files": {}}
     if note.exists():
         kept = read_json(note)
-    if kept["place"] != place:
+    if kept["place"] != place and root.exists() and any(root.iterdir()):
         raise BadUsage(
             f"{root} holds what was fetched from {kept['place']}: remove {workspace.sources}, or "
             "choose another --out."
@@ -164,9 +164,9 @@ def _announce(
     # Ingest keeps the original bytes a second time, under their digests.
     free = shutil.disk_usage(make_folder(workspace.sources)).free
     need = 2 * missing
-    hours = missing / _RATE / 3600
     progress.note(
-        f"Fetching {' and '.join(told)}: about {hours:.1f} hours at {human_bytes(_RATE)}/s; "
+        f"Fetching {' and '.join(told)}: about {human_seconds(missing / _RATE)} at "
+        f"{human_bytes(_RATE)}/s; "
         f"the build will need {human_bytes(need)} of the {human_bytes(free)} that are free."
     )
     if need > free:
