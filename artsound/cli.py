@@ -158,6 +158,10 @@ def subset(
         per_painter=per_painter, per_genre=per_genre, sample=sample, sample_by=sample_by,
         seed=seed, top=top,
     )  # fmt: skip
+    if (out / "ATTRIBUTION.csv").is_file():  # new shards of our own making: with their own card
+        from artsound.reports.card import write_cards
+
+        write_cards(out, out)
     print(f"{summary['samples']:,} pairs in {out}")
     _summary(as_json, summary)
 
