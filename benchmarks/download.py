@@ -166,6 +166,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--img2dataset", default="", help="a Python that has img2dataset")
     arguments = parser.parse_args()
+    if shutil.which("nginx") is None:
+        print("skipped: nginx is not installed (Debian package nginx-light)")
+        return
     with ExitStack() as stack:
         base = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         root, scratch = base / "root", base / "scratch"
