@@ -37,7 +37,8 @@ bench: $(INSTALLED) ## Print every figure that the README quotes
 card: $(INSTALLED) ## Write data_cards/ anew, from a small build of the sample
 	@rm -rf $(DEMO)/card && mkdir -p $(DEMO)
 	@$(BIN)/artsound build --recipe data_cards/recipe.toml --out $(DEMO)/card
-	@$(BIN)/python -m artsound.reports.card $(DEMO)/card/shards data_cards
+	@cp $(DEMO)/card/shards/index.parquet $(DEMO)/card/shards/index.json data_cards
+	@$(BIN)/python -m artsound.reports.card data_cards data_cards
 
 clean: ## Remove the demo's output and caches; keeps .venv
 	@rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

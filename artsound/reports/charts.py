@@ -48,12 +48,13 @@ def bars(counts: Mapping[str, float], *, alt: str, most: int = 15) -> str:
     items = list(counts.items())
     if len(items) > most:
         items = [*items[: most - 1], ("others", sum(value for _, value in items[most - 1 :]))]
-    with _axes(6.4, 0.5 + 0.3 * max(len(items), 1), alt) as (axes, svg):
+    rows = max(len(items), 3)  # so that one or two bars are no thicker than many
+    with _axes(6.4, 0.5 + 0.3 * rows, alt) as (axes, svg):
         places = np.arange(len(items))
         values = [value for _, value in items]
         axes.barh(places, values, height=0.7, color=_MAIN)
         axes.set_yticks(places, [shorten(name) for name, _ in items])
-        axes.invert_yaxis()
+        axes.set_ylim(rows - 0.5, -0.5)
         axes.set_xticks([])
         axes.spines["bottom"].set_visible(False)
         axes.margins(x=0.12)
@@ -62,6 +63,27 @@ def bars(counts: Mapping[str, float], *, alt: str, most: int = 15) -> str:
                 f"{value:,.0f}", (value, place), xytext=(4, 0), textcoords="offset points",
                 va="center",
             )  # fmt: skip
+    return svg.getvalue()
+
+
+def two_bars(
+    shares: Mapping[str, tuple[float, float]],
+    *,
+    names: tuple[str, str],
+    alt: str,
+    most: int = 15,
+) -> str:
+    """Two horizontal bars for each of the first `most` values: shares of the one and the other."""
+    items = list(shares.items())[:most]
+    with _axes(6.4, 0.8 + 0.36 * max(len(items), 1), alt) as (axes, svg):
+        places = np.arange(len(items), dtype=float)
+        for side, (colour, shift) in enumerate(((_SECOND, -0.2), (_MAIN, 0.2))):
+            values = [100 * pair[side] for _, pair in items]
+            axes.barh(places + shift, values, height=0.36, color=colour, label=names[side])
+        axes.set_yticks(places, [shorten(name) for name, _ in items])
+        axes.invert_yaxis()
+        axes.set_xlabel("per cent")
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return svg.getvalue()
 
 

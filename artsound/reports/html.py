@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 def render_report(values: Mapping[str, Any]) -> str:
@@ -13,10 +16,14 @@ def render_report(values: Mapping[str, Any]) -> str:
     Every text is escaped; values that are SVG charts come as `markupsafe.Markup`. A missing
     value is an error, never a blank.
     """
+    template = files("artsound.reports") / "report.html.j2"
+    return environment().from_string(template.read_text(encoding="utf-8")).render(**values)
+
+
+def environment() -> Environment:
+    """Templates whose every text is escaped, and in which a missing value is an error."""
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(
+    return Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    template = files("artsound.reports") / "report.html.j2"
-    return environment.from_string(template.read_text(encoding="utf-8")).render(**values)

@@ -6,8 +6,6 @@ took is in runs/*.json.
 
 from __future__ import annotations
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,21 +16,17 @@ import polars as pl
 
 from artsound import __version__
 from artsound.errors import BadData
-from artsound.media.audio import load_mono
-from artsound.media.images import load_rgb
 from artsound.recipe import Recipe
+from artsound.reports import coverage
 from artsound.reports.card import write_cards
-from artsound.reports.charts import bars, heat_map, histogram, two_histograms
+from artsound.reports.charts import bars, heat_map, histogram, two_bars, two_histograms
+from artsound.reports.gallery import PAIRS, SOUND_SECONDS, gallery
 from artsound.reports.html import render_report
-from artsound.reports.stats import frame_stats
+from artsound.reports.stats import frame_stats, value_counts
 from artsound.shards.read import Dataset, open_shards
 from artsound.stage import Finish, Part, PartOutput, PartResult, Stage
 from artsound.storage import Workspace, digest, read_json, read_parquet, sha256_file, write_bytes
 
-GALLERY = 24  # pairs shown
-PICTURE_SIDE = 420  # pixels
-SOUND_SECONDS = 12.0
-SOUND_RATE = 24_000  # hertz
 _TOLD = ("ingest", "embed", "pair", "caption", "shard")
 
 
@@ -68,7 +62,7 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
     )
 
 
-STAGE = Stage("report", 1, ("name",), plan, work, finish, side_by_side=False)
+STAGE = Stage("report", 2, ("name",), plan, work, finish, side_by_side=False)
 
 
 def _told(workspace: Workspace) -> dict[str, Any]:
@@ -107,11 +101,14 @@ def _values(workspace: Workspace, recipe: Recipe, data: Dataset) -> dict[str, An
         "funnel": _funnel(workspace, frame),
         **_scores(told["pair"]["extra"]),
         "heat_map": _markup(_style_genre(frame)),
-        "gallery": [_shown(data, position) for position in _gallery_positions(frame)],
+        "gallery": gallery(data),
         "gallery_text": (
-            f"{min(GALLERY, frame.height)} pairs, spread evenly from the best score to the worst; "
+            f"{min(PAIRS, frame.height)} pairs, spread evenly from the best score to the worst; "
             f"the sound is an excerpt of up to {SOUND_SECONDS:.0f} seconds."
         ),
+        **_coverage(workspace, frame),
+        **_captions(frame, told["caption"]["extra"]),
+        "rights": coverage.rights(frame),
         "charts": [(title, _markup(chart)) for title, chart in _charts(frame, stats)],
         "facts": _facts(recipe, data, told),
     }
@@ -125,7 +122,8 @@ def _funnel(workspace: Workspace, frame: pl.DataFrame) -> list[dict[str, Any]]:
         ("track", "Music", "track_id"),
         ("artwork", "Artworks", "artwork_id"),
     ):
-        lost = [row for row in rejects if row["side"] == side]
+        # A pair that was not packed is a loss to both sides.
+        lost = [row for row in rejects if row["side"] in (side, "pair")]
         spare = Counter(row["reason"] for row in unmatched if row["side"] == side)
         at_ingest = sum(row["stage"] == "ingest" for row in lost)
         at_embed = sum(row["stage"] == "embed" for row in lost)
@@ -209,57 +207,75 @@ def _frequent(frame: pl.DataFrame, column: str, most: int) -> list[str]:
     return counts[column].head(most).to_list()
 
 
-def _gallery_positions(frame: pl.DataFrame) -> list[int]:
-    """Positions spread evenly over the ranking by score, best first."""
-    order = frame.with_row_index("row").sort(["score", "key"], descending=[True, False])["row"]
-    places = np.linspace(0, frame.height - 1, min(GALLERY, frame.height)).round().astype(int)
-    return [int(order[int(place)]) for place in places]
-
-
-def _shown(data: Dataset, position: int) -> dict[str, Any]:
-    sample = data.read(position)
-    row = sample["json"]
-    year = f", {row['year']}" if row["year"] >= 0 else ""
+def _coverage(workspace: Workspace, frame: pl.DataFrame) -> dict[str, Any]:
+    """How the pairs stand to the catalogue they were chosen from; and near-duplicates in it."""
+    columns = ["artwork_id", "painter", "style", "cluster"]
+    artworks = pl.DataFrame(
+        read_parquet(workspace.catalog / "artworks.parquet", "artwork", columns)
+    )
+    tracks = pl.DataFrame(
+        read_parquet(workspace.catalog / "tracks.parquet", "track", ["genre", "cluster"])
+    )
+    styles = coverage.shares(artworks["style"], frame["style"])
+    genres = coverage.shares(tracks["genre"], frame["music_genre"])
+    painters = coverage.shares(artworks["painter"], frame["painter"])
     return {
-        "key": sample["key"],
-        "picture": base64.b64encode(_thumbnail(sample["jpg"])).decode(),
-        "sound": base64.b64encode(_excerpt(sample["mp3"])).decode(),
-        "artwork_caption": row["artwork_caption"],
-        "music_caption": row["music_caption"],
-        "artwork_credit": f"{row['painter']}, {row['artwork_title'] or 'untitled'}{year}",
-        "track_credit": f"{row['artist']}, {row['title']} ({row['track_license_id']})",
-        "tags": [
-            text
-            for text in (
-                row["style"],
-                row["music_genre"],
-                f"score {row['score']:.2f}",
-                row["split"],
+        "coverage_text": (
+            f"The pairs use {100 * frame['artwork_id'].n_unique() / max(artworks.height, 1):.0f} % "
+            f"of the usable artworks, {100 * painters.covered:.0f} % of their painters and "
+            f"{100 * styles.covered:.0f} % of their styles. Were artworks taken evenly, each style "
+            f"would keep its share of the catalogue; shares differ by "
+            f"{100 * styles.distance:.0f} % in all (total variation distance)."
+        ),
+        "coverage_charts": [
+            (title, _markup(two_bars(found.values, names=("catalogue", "pairs"), alt=alt)))
+            for title, alt, found in (
+                ("Styles", "Share of styles in the catalogue and in the pairs", styles),
+                ("Music genres", "Share of genres in the catalogue and in the pairs", genres),
             )
-            if text
+        ],
+        "painters_over": painters.extremes(most=True),
+        "painters_under": painters.extremes(most=False),
+        "clusters": [
+            (title, *coverage.clusters(column))
+            for title, column in (("Artworks", artworks["cluster"]), ("Clips", tracks["cluster"]))
         ],
     }
 
 
-def _thumbnail(jpeg: bytes) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    picture = Image.fromarray(load_rgb(jpeg, max_side=PICTURE_SIDE))
-    picture.save(buffer, format="JPEG", quality=82)
-    return buffer.getvalue()
-
-
-def _excerpt(clip: bytes) -> bytes:
-    import soundfile
-
-    mono = load_mono(clip, sample_rate=SOUND_RATE, seconds=SOUND_SECONDS)
-    fade = min(len(mono), SOUND_RATE // 2)
-    if fade:
-        mono[-fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
-    buffer = io.BytesIO()
-    soundfile.write(buffer, mono, SOUND_RATE, format="MP3", compression_level=0.8)
-    return buffer.getvalue()
+def _captions(frame: pl.DataFrame, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Who wrote the captions, how long they are, and how many repeat or fell back."""
+    rows, lengths = [], []
+    for title, side, column in (
+        ("Artworks", "artworks", "artwork_caption"),
+        ("Music", "tracks", "music_caption"),
+    ):
+        lengths.append(frame[column].str.split(" ").list.len().to_numpy())
+        rows.append(
+            [
+                title,
+                told[side]["captioner"],
+                f"{lengths[-1].min()} – {lengths[-1].max()}",
+                f"{np.mean(lengths[-1]):.1f}",
+                f"{100 * frame[column].n_unique() / max(frame.height, 1):.0f} %",
+                f"{100 * told[side]['fallback_share']:.0f} %",
+            ]
+        )
+    edges = np.arange(min(map(min, lengths)), max(map(max, lengths)) + 2) - 0.5
+    chart = two_histograms(
+        edges.tolist(),
+        np.histogram(lengths[0], edges)[0].tolist(),
+        np.histogram(lengths[1], edges)[0].tolist(),
+        names=("artworks", "music"),
+        label="words",
+        alt="Lengths of the captions of artworks and of music, in words",
+    )
+    fallbacks = [
+        (title, _words(reason), count)
+        for title, side in (("Artworks", "artworks"), ("Music", "tracks"))
+        for reason, count in told[side]["fallbacks"].items()
+    ]
+    return {"caption_rows": rows, "caption_chart": _markup(chart), "fallbacks": fallbacks}
 
 
 def _charts(frame: pl.DataFrame, stats: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -270,6 +286,15 @@ def _charts(frame: pl.DataFrame, stats: Mapping[str, Any]) -> list[tuple[str, st
         ("Music genres", bars(counts["music_genre"], alt="Pairs by music genre")),
         ("Artwork genres", bars(counts["genre"], alt="Pairs by artwork genre")),
         ("Painters", bars(counts["painter"], alt="Pairs by painter")),
+        ("Periods", bars(value_counts(frame, "period"), alt="Pairs by period")),
+        (
+            "Schools and nationalities",
+            bars(value_counts(frame, "school"), alt="Pairs by school or nationality"),
+        ),
+        (
+            "Keys of the music",
+            bars(value_counts(frame, "key_signature"), alt="Pairs by key", most=24),
+        ),
         ("Licences of the music", bars(counts["track_license_id"], alt="Pairs by track licence")),
         (
             "Rights of the pictures",

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from artsound.reports.card import CARDS, write_cards
+from artsound.reports.charts import bars, heat_map, histogram
+from artsound.reports.gallery import gallery
+from artsound.shards.read import open_shards
+from artsound.shards.verify import verify
+from artsound.storage import Workspace
+
+
+class Page(HTMLParser):
+    """Tags of a page, with their attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+
+@pytest.fixture(scope="module")
+def text(built: Workspace) -> str:
+    return (built.report / "index.html").read_text()
+
+
+def test_the_page_asks_nothing_of_the_network(text: str) -> None:
+    for tag, attributes in Page(text).tags:
+        assert tag not in ("script", "link", "iframe", "object", "base")
+        for name in ("src", "href", "xlink:href", "poster"):
+            target = attributes.get(name, "#")
+            assert target.startswith(("#", "data:image/jpeg;base64,", "data:audio/mpeg;base64,"))
+    assert re.search(r"url\(\s*['\"]?(?!#)", text) is None
+    assert "@import" not in text
+
+
+def test_every_picture_and_chart_has_a_text_in_its_place(text: str) -> None:
+    tags = Page(text).tags
+    assert sum(tag == "svg" for tag, _ in tags) >= 12
+    for tag, attributes in tags:
+        if tag == "img":
+            assert attributes["alt"]
+        if tag in ("svg", "audio"):
+            assert attributes["aria-label"]
+
+
+def test_the_page_tells_what_came_in_and_why_not_all_went_out(text: str) -> None:
+    for heading in ("From pulled to sharded", "Coverage", "Captions", "Near-duplicates", "Rights<"):
+        assert heading in text
+    assert "audio too short" in text
+
+
+def test_the_gallery_escapes_texts_from_the_data(site_shards: Path) -> None:
+    data = open_shards(site_shards).filter(key="000012")
+    shown = gallery(data)
+    part = environment().from_string(
+        '{% for p in gallery %}<p title="{{ p.artwork_caption }}">{{ p.artwork_credit }}'
+        "{% endfor %}"
+    )
+    drawn = part.render(gallery=shown)
+    assert [tag for tag, _ in Page(drawn).tags] == ["p"]
+    assert "&lt;script&gt;" in drawn
+
+
+def test_a_chart_escapes_its_labels() -> None:
+    hostile = "</text><script>x</script>"
+    for svg in (
+        bars({hostile: 3}, alt=hostile),
+        histogram([1.0, 2.0], label=hostile, alt=hostile),
+        heat_map([hostile], [hostile], pl.DataFrame({"a": [1]}).to_numpy(), alt=hostile),
+    ):
+        assert "<script" not in svg
+
+
+def test_a_build_ends_with_its_cards_which_verify_lets_be(built: Workspace, tmp_path: Path) -> None:
+    write_cards(built.shards, tmp_path)
+    for name in CARDS:
+        assert (built.shards / name).read_bytes() == (tmp_path / name).read_bytes()
+    assert verify(built.shards) == []
