@@ -2,8 +2,8 @@
 
 The weight of a pair is its score, less what the hub correction takes off its artwork. The optimum
 is exact on the graph of candidates (sparse.py). Tracks that the graph cannot serve well get new
-candidates: the artworks of highest weight less price, looked for among all of them. What is still
-left after that is closed by a dense assignment over the artworks left over.
+candidates, looked for among all artworks: those of highest weight less price, and the best that
+nobody holds. What is still left after that is closed by a dense assignment over what is left.
 """
 
 from __future__ import annotations
@@ -170,11 +170,12 @@ def _assign(
     prices = np.zeros(width * uses, dtype=np.int64)
     row_of = np.full(width * uses, sparse.FREE, dtype=np.int64)
     column_of = np.full(count, sparse.FREE, dtype=np.int64)
-    # At first a track may step aside for half-way between a random artwork and the least of the
-    # listed ones: it is then better served by new candidates than by pushing others from theirs.
+    # At first a track may step aside when it is left with little more than a random artwork would
+    # give it: it is then better served by new candidates than by pushing others from theirs.
     random = float(tracks.mean(axis=0) @ artworks.mean(axis=0))
     least = float(np.quantile(edges.scores, 0.05))
-    aside = np.full(count, round(((random + least) / 2 - penalties.mean()) / UNIT), dtype=np.int64)
+    little = (3 * random + least) / 4 - penalties.mean()
+    aside = np.full(count, round(little / UNIT), dtype=np.int64)
     never = round(NEVER / UNIT)
     for turn in range(ROUNDS):
         graph = _graph(edges, count, width, uses, penalties, floor, allowed)
@@ -183,8 +184,9 @@ def _assign(
         if not len(left):
             break
         off = np.where(allowed, penalties + _of_artworks(prices, uses), np.inf)
+        free = (row_of.reshape(uses, width) == sparse.FREE).any(axis=0)
         known = len(edges.keys)
-        edges = edges.with_more(*_offers(tracks, artworks, left, off, floor))
+        edges = edges.with_more(*_offers(tracks, artworks, left, off, free, floor))
         if len(edges.keys) == known and (aside[left] == never).all():
             break
         aside[slice(None) if turn else left] = never  # later on nobody steps aside any more
@@ -223,33 +225,45 @@ def _graph(
 
 
 def _offers(
-    tracks: np.ndarray, artworks: np.ndarray, some: np.ndarray, off: np.ndarray, floor: float
+    tracks: np.ndarray,
+    artworks: np.ndarray,
+    some: np.ndarray,
+    off: np.ndarray,
+    free: np.ndarray,
+    floor: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Keys and scores of the artworks with the highest score - `off` for tracks[some].
 
-    OFFERS for each track, fewer where fewer score `floor` or more.
+    OFFERS among all artworks and as many among the `free` ones (bool [n_artworks]), which are the
+    way out of a crowd; fewer where fewer score `floor` or more.
     """
     from artsound.pairing import heaps
 
     rows = np.ascontiguousarray(tracks[some])
-    off = off.astype(np.float32)
+    offs = np.stack([off, np.where(free, off, np.inf)]).astype(np.float32)
     size = min(OFFERS, len(artworks))
 
-    def look(stripe: Stripe) -> np.ndarray:
-        best = heaps.empty(len(rows), size)
+    def look(stripe: Stripe) -> list[np.ndarray]:
+        best = [heaps.empty(len(rows), size) for _ in offs]
+        worth = np.empty(0, dtype=np.float32)
         for top, left, scores in stripe.tiles(rows, artworks):
             if floor > -1:
                 scores[scores < floor] = -np.inf
-            np.subtract(scores, off[left : left + scores.shape[1]], out=scores)
-            heaps.scan_rows(scores, top, left, best)
+            if worth.shape != scores.shape:
+                worth = np.empty_like(scores)
+            for taken_off, heap in zip(offs, best, strict=True):
+                np.subtract(scores, taken_off[left : left + scores.shape[1]], out=worth)
+                heaps.scan_rows(worth, top, left, heap)
         return best
 
     best, *others = each_stripe(look, len(artworks))
     for other in others:
-        heaps.merge(best, other)
-    offered, _ = heaps.lists(best)
+        for heap, more in zip(best, other, strict=True):
+            heaps.merge(heap, more)
+    offered = np.concatenate([heaps.lists(heap)[0] for heap in best], axis=1)
     real = offered.ravel() >= 0
-    who, what = np.repeat(some, size)[real], offered.ravel()[real].astype(np.int64)
+    who = np.repeat(some, offered.shape[1])[real]
+    what = offered.ravel()[real].astype(np.int64)
     return who * len(artworks) + what, pair_scores(tracks, artworks, who, what)
 
 
