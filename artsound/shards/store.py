@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 _TRIES = 5
 _TIMEOUT = (10, 60)  # seconds to connect, and between two packets
+_PASSING = (408, 425, 429)  # refusals that pass: too slow, too early, too often
 _CHUNK = 1 << 20
 _LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
@@ -149,7 +150,8 @@ class HttpStore:
         return _again(self, name, lambda: self._get(name).content)
 
     def read_ranges(self, name: str, ranges: Sequence[Range]) -> list[bytes]:
-        def fetch(start: int, stop: int) -> bytes:
+        def fetch(span: Range) -> bytes:
+            start, stop = span
             response = self._get(name, {"Range": f"bytes={start}-{stop - 1}"}, stream=True)
             with response:
                 if response.status_code != 206:
@@ -157,9 +159,13 @@ class HttpStore:
                         f"{self.location} does not serve byte ranges: copy the shards to a folder, "
                         "or serve them with a server that does."
                     )
-                return response.content
+                data: bytes = response.content
+            _check_lengths(f"{self.location}/{name}", [data], [span])
+            return data
 
-        return _fetch_joined(ranges, lambda span: _again(self, name, lambda: fetch(*span)))
+        return _fetch_joined(
+            ranges, lambda span: _again(self, name, functools.partial(fetch, span))
+        )
 
     def chunks(self, name: str) -> Iterator[bytes]:
         with _again(self, name, lambda: self._get(name, stream=True)) as response:
@@ -181,7 +187,7 @@ class HttpStore:
             timeout=_TIMEOUT,
             stream=stream,
         )
-        if response.status_code in (401, 403, 404, 410):
+        if 400 <= response.status_code < 500 and response.status_code not in _PASSING:
             raise FileNotFoundError(f"the server answers {response.status_code}")
         response.raise_for_status()
         return response
@@ -244,7 +250,7 @@ def _fetch_joined(ranges: Sequence[Range], fetch: Callable[[Range], bytes]) -> l
             joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
         else:
             joined.append((start, stop))
-    fetched = [(span[0], fetch(span)) for span in joined]
+    fetched = [(start, fetch((start, stop)) if stop > start else b"") for start, stop in joined]
     pieces = []
     for start, stop in ranges:
         base, data = next(pair for pair in reversed(fetched) if pair[0] <= start)

@@ -12,10 +12,13 @@ from pathlib import Path
 
 @dataclass
 class Served:
-    """`requests` keeps (name, range) of each request answered; `failures` are answered by 503."""
+    """`requests` keeps (name, range) of each request answered; `failures` are answered by 503,
+    `cuts` by half of the bytes promised, and, when `short`, all by one byte less than asked."""
 
     url: str = ""
     failures: int = 0
+    cuts: int = 0
+    short: bool = False
     ranges: bool = True
     sent: int = 0
     requests: list[tuple[str, str]] = field(default_factory=list)
@@ -35,8 +38,9 @@ def serving(folder: Path) -> Iterator[Served]:
         def do_GET(self) -> None:
             name, wanted = self.path.strip("/"), self.headers.get("Range", "")
             with lock:
-                failing = state.failures > 0
+                failing, cut = state.failures > 0, state.cuts > 0
                 state.failures -= failing
+                state.cuts -= cut
             path = folder / name
             if failing or not path.is_file():
                 self.send_response(503 if failing else 404)
@@ -48,10 +52,12 @@ def serving(folder: Path) -> Iterator[Served]:
             if wanted and state.ranges:
                 first, _, last = wanted.removeprefix("bytes=").partition("-")
                 data, status = data[int(first) : int(last) + 1], 206
+            data = data[:-1] if state.short else data
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            self.wfile.write(data)
+            self.wfile.write(data[: len(data) // 2] if cut else data)
+            self.close_connection = cut
             with lock:
                 state.sent += len(data)
                 state.requests.append((name, wanted))

@@ -58,6 +58,20 @@ def test_a_server_that_fails_for_a_while_is_asked_again(served: Served) -> None:
         data.read(0)
 
 
+def test_an_answer_that_breaks_off_is_asked_for_again(shards: Path, served: Served) -> None:
+    data = artsound.open(served.url)
+    served.cuts = 3
+    assert data.read(4) == artsound.open(shards).read(4)
+    assert served.cuts == 0
+
+
+def test_an_answer_of_another_length_is_not_taken_for_the_sample(served: Served) -> None:
+    data = artsound.open(served.url)
+    served.short = True
+    with pytest.raises(BadData, match="ends before byte"):
+        data.read(0)
+
+
 def test_a_missing_file_is_told_at_once(shards: Path, served: Served) -> None:
     with pytest.raises(BadData, match=r"has no index\.json .*404"):
         artsound.open(served.url + "/elsewhere")
@@ -189,3 +203,4 @@ def test_a_file_s_ranges_come_in_the_order_asked_and_near_ones_in_one_request(
     ranges = [(700, 900), (0, 512), (far, far + 10), (512, 600), (5, 5)]
     assert store.read_ranges("artsound-train-000000.tar", ranges) == [data[a:b] for a, b in ranges]
     assert len(served.requests) == 2
+    assert store.read_ranges("artsound-train-000000.tar", [(9, 9)]) == [b""]
