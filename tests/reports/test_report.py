@@ -10,6 +10,7 @@ import pytest
 from artsound.reports.card import CARDS, write_cards
 from artsound.reports.charts import bars, heat_map, histogram
 from artsound.reports.gallery import gallery
+from artsound.reports.html import environment
 from artsound.shards.read import open_shards
 from artsound.shards.verify import verify
 from artsound.storage import Workspace
