@@ -15,6 +15,7 @@ from pipelines.engine import run_flow, session
 from pipelines.ingest import ingest
 from pipelines.pair import pair
 from pipelines.report import report
+from pipelines.serial import stage_order
 from pipelines.shard import shard
 
 FLOWS = {stage.name: stage for stage in (ingest, embed, pair, caption, shard, report)}
@@ -24,7 +25,7 @@ FLOWS = {stage.name: stage for stage in (ingest, embed, pair, caption, shard, re
 def build(out: Path, recipe: Recipe) -> list[StageReport]:
     """Run every stage on the workspace `out`; what is done already is skipped."""
     with session(Workspace(out), recipe) as opened:
-        return [run_flow(stage, opened) for stage in FLOWS.values()]
+        return [run_flow(FLOWS[name], opened) for name in stage_order(recipe)]
 
 
 def run_with_prefect(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from artsound.captions.caption import STAGE as CAPTION
+from artsound.captions.items import before_pairs
 from artsound.encoders.embed import STAGE as EMBED
 from artsound.pairing.pair import STAGE as PAIR
 from artsound.recipe import Recipe
@@ -15,6 +16,15 @@ from artsound.storage import Workspace, write_bytes
 STAGES: dict[str, Stage] = {
     stage.name: stage for stage in (INGEST, EMBED, PAIR, CAPTION, SHARD, REPORT)
 }
+
+
+def stage_order(recipe: Recipe) -> list[str]:
+    """The stages' names in the order in which this recipe's build runs them."""
+    names = list(STAGES)
+    if before_pairs(recipe):
+        names.remove("caption")
+        names.insert(names.index("pair"), "caption")
+    return names
 
 
 def run_serially(
@@ -31,5 +41,5 @@ def run_serially(
         write_bytes(workspace.recipe, recipe.to_toml().encode())
         return [
             run_stage(stage, workspace, recipe, progress=progress, retry_failed=retry_failed)
-            for stage in (STAGES.values() if only is None else [STAGES[only]])
+            for stage in (STAGES[name] for name in ([only] if only else stage_order(recipe)))
         ]

@@ -1,5 +1,7 @@
 """The caption stage: one caption for every artwork and every track that a pair uses.
 
+Where pairs are made by way of captions, the stage comes before them, and captions everything.
+
 Each side has the captioner that the recipe names. What a model writes is tidied and checked; a
 caption that fails is replaced by the grounded one, and the reason stays beside it. Near-duplicates
 can only be seen across the whole side, so they are looked for, and replaced, at the end.
@@ -24,8 +26,9 @@ from artsound.captions.grounded import Grounded, describe
 from artsound.captions.items import (
     SIDES,
     Side,
+    before_pairs,
     catalogue_names,
-    paired_rows,
+    item_rows,
     read_items,
     rows_digest,
 )
@@ -46,13 +49,13 @@ from artsound.storage import Workspace, digest, read_parquet, write_parquet
 
 
 def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
-    """Parts of each side's paired items by ascending id, with the digest of what they depend on:
+    """Parts of each side's items by ascending id, with the digest of what they depend on:
     the items' records and measurements and, where a model writes, its version and the names it
     must not use.
     """
     parts = []
     for side in SIDES.values():
-        records, measured = paired_rows(workspace, side)
+        records, measured = item_rows(workspace, side, every=before_pairs(recipe))
         captioner = _captioner(workspace, side, recipe)
         writer: list[Any] = [captioner.name, captioner.version, Grounded.version]
         if not isinstance(captioner, Grounded):
@@ -74,7 +77,8 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
 def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     """Caption the items of one part."""
     side = SIDES[part.inputs["side"]]
-    items = read_items(workspace, side, part.inputs["start"], part.inputs["stop"])
+    start, stop = part.inputs["start"], part.inputs["stop"]
+    items = read_items(workspace, side, start, stop, every=before_pairs(recipe))
     captioner = _captioner(workspace, side, recipe)
     captions = _write(captioner, items, recipe, catalogue_names(workspace, side))
     path = part_path(workspace, STAGE.name, part.name)
@@ -98,9 +102,9 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
             for name in result.files
         ]
         if not tables:
-            raise BadData(f"{workspace.pairs / 'pairs.parquet'} holds no pairs to caption.")
+            raise BadData(f"{workspace.root} holds no {side.files} to caption: nothing is paired.")
         rows = [from_row("caption", row) for row in pa.concat_tables(tables).to_pylist()]
-        captions = _without_near_duplicates(rows, workspace, side)
+        captions = _without_near_duplicates(rows, workspace, side, before_pairs(recipe))
         path = workspace.captions / f"{side.files}.parquet"
         write_parquet(path, "caption", captions)
         files.append(path)
@@ -149,7 +153,7 @@ def _grounded(item: Item, reason: str) -> Caption:
 
 
 def _without_near_duplicates(
-    captions: list[Caption], workspace: Workspace, side: Side
+    captions: list[Caption], workspace: Workspace, side: Side, every: bool
 ) -> list[Caption]:
     """Captions of models that nearly repeat an earlier one of a model fall back, too."""
     written = [
@@ -158,7 +162,7 @@ def _without_near_duplicates(
     repeats = near_duplicates([captions[index].caption for index in written])
     for index, repeated in zip(written, repeats, strict=True):
         if repeated >= 0:
-            [item] = read_items(workspace, side, index, index + 1)
+            [item] = read_items(workspace, side, index, index + 1, every=every)
             captions[index] = _grounded(item, "near-duplicate")
     return captions
 

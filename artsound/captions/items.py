@@ -1,4 +1,7 @@
-"""The items that pairs use, read from the workspace: record, measurements and media file."""
+"""The items to caption, read from the workspace: record, measurements and media file.
+
+They are those that pairs use; where pairs are made by way of captions, all that were measured.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import pyarrow.compute as pc
 
 from artsound.captions.base import Item
 from artsound.errors import BadData
+from artsound.recipe import Recipe
 from artsound.records import from_row
 from artsound.storage import Workspace, read_parquet, sha256_bytes
 
@@ -38,9 +42,16 @@ SIDES: Mapping[str, Side] = {
 }
 
 
-def read_items(workspace: Workspace, side: Side, start: int, stop: int) -> list[Item]:
-    """The side's paired items from `start` to before `stop`, by ascending id."""
-    records, measured = paired_rows(workspace, side)
+def before_pairs(recipe: Recipe) -> bool:
+    """Whether captions come before pairs, since a bridge of the recipe is made of them."""
+    return "captions" in (recipe.pair.bridge, *recipe.pair.compare)
+
+
+def read_items(
+    workspace: Workspace, side: Side, start: int, stop: int, *, every: bool = False
+) -> list[Item]:
+    """The side's items from `start` to before `stop`, by ascending id, as in `item_rows`."""
+    records, measured = item_rows(workspace, side, every=every)
     return [
         Item(
             side=side.name,
@@ -70,26 +81,37 @@ def _read_names(path: Path, changed: int, person: str) -> frozenset[str]:
     return frozenset(name for name in names if " " in name)
 
 
-def paired_rows(workspace: Workspace, side: Side) -> tuple[pa.Table, pa.Table]:
-    """Records and descriptors of the side's paired items, row for row, by ascending id."""
-    pairs = workspace.pairs / "pairs.parquet"
+def item_rows(
+    workspace: Workspace, side: Side, *, every: bool = False
+) -> tuple[pa.Table, pa.Table]:
+    """Records and descriptors, row for row by ascending id, of the side's items that are in pairs,
+    or with `every` of all that were measured.
+    """
     catalog = workspace.catalog / f"{side.files}.parquet"
     measured = workspace.embeddings / "affect" / f"{side.files}.parquet"
-    for path in (pairs, catalog, measured):
+    wanted = measured if every else workspace.pairs / "pairs.parquet"
+    for path in (wanted, catalog, measured):
         if not path.is_file():
             raise BadData(f"{path} is missing: run the stage that writes it first.")
     return _select(
-        side.files, *((path, path.stat().st_mtime_ns) for path in (pairs, catalog, measured))
+        side.files,
+        every,
+        *((path, path.stat().st_mtime_ns) for path in (wanted, catalog, measured)),
     )
 
 
 @lru_cache(maxsize=2)
 def _select(
-    files: str, pairs: tuple[Path, int], catalog: tuple[Path, int], measured: tuple[Path, int]
+    files: str,
+    every: bool,
+    wanted: tuple[Path, int],
+    catalog: tuple[Path, int],
+    measured: tuple[Path, int],
 ) -> tuple[pa.Table, pa.Table]:
     # The times of change are part of the cache's key: a worker may outlive a file.
     side = SIDES[files]
-    used = pc.unique(read_parquet(pairs[0], "pair", [side.key]).column(side.key))
+    record = f"{side.name}_descriptors" if every else "pair"
+    used = pc.unique(read_parquet(wanted[0], record, [side.key]).column(side.key))
     used = used.take(pc.array_sort_indices(used))
     tables = []
     for path, name in (
@@ -101,7 +123,7 @@ def _select(
         if where.null_count:
             lost = side.item_id(used.filter(pc.is_null(where))[0].as_py())
             raise BadData(
-                f"{path} lacks {side.name} {lost}, which a pair uses: run the stage anew."
+                f"{path} lacks {side.name} {lost}, which is to be captioned: run the stage anew."
             )
         tables.append(table.take(where).combine_chunks())
     return tables[0], tables[1]

@@ -8,16 +8,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from artsound.encoders.base import Side, load_embeddings
 from artsound.errors import BadData, BadUsage
 from artsound.pairing.candidates import check_vectors
+from artsound.pairing.caption_bridge import caption_rows
 from artsound.pairing.concepts import Bank, concept_rows, load_bank, pooled
 from artsound.pairing.rows import centred_rows
 from artsound.recipe import Recipe
-from artsound.storage import Workspace, atomic_write, digest, read_json
+from artsound.storage import (
+    Workspace,
+    atomic_write,
+    digest,
+    read_json,
+    read_parquet,
+    sha256_bytes,
+    sha256_file,
+)
 
 Vectors = tuple[list[str], np.ndarray]
+WORDS = 20_000
 _SIDES: tuple[Side, Side] = ("artworks", "tracks")
 
 
@@ -57,14 +69,87 @@ def imagebind_bridge(workspace: Workspace, recipe: Recipe) -> tuple[Vectors, Vec
     return (artworks, centred_rows(a)), (tracks, centred_rows(t))
 
 
-BRIDGES = {"concepts": concepts_bridge, "imagebind": imagebind_bridge}
+def captions_bridge(workspace: Workspace, recipe: Recipe) -> tuple[Vectors, Vectors]:
+    """(ids, unit rows) of both sides by their captions, which every item must have by now."""
+    (artworks, a), (tracks, t) = item_vectors(workspace)
+    heard = text_vectors(workspace, recipe, "clap", captions_of(workspace, "artworks", artworks))
+    seen = text_vectors(workspace, recipe, "clip", captions_of(workspace, "tracks", tracks))
+    a, t = caption_rows(a, heard, t, seen)
+    return (artworks, a), (tracks, t)
+
+
+def learned_bridge(workspace: Workspace, recipe: Recipe) -> tuple[Vectors, Vectors]:
+    """(ids, unit rows) of both sides by heads trained on the concepts and the catalogue's words.
+
+    The trained heads are kept in the workspace, under the digest of all they were made from.
+    """
+    from artsound.pairing import learned
+
+    (artworks, a), (tracks, t) = item_vectors(workspace)
+    words = catalogue_words(workspace)
+    bank = load_bank(recipe.pair.concept_bank)
+    clip, clap = concept_vectors(workspace, recipe, bank)
+    if words:
+        clip = np.concatenate([clip, text_vectors(workspace, recipe, "clip", words)])
+        clap = np.concatenate([clap, text_vectors(workspace, recipe, "clap", words)])
+    made_from = [sha256_bytes(np.ascontiguousarray(rows).tobytes()) for rows in (clip, clap, a, t)]
+    kept = workspace.parts / "pair" / f"heads-{digest([learned.VERSION, recipe.seed, made_from])}"
+    if kept.is_file():
+        heads = learned.load_heads(kept)
+    else:
+        heads = learned.train_heads(clip, clap, a, t, seed=recipe.seed)
+        learned.save_heads(kept, heads)
+    return (artworks, heads[0].rows(a)), (tracks, heads[1].rows(t))
+
+
+BRIDGES = {
+    "concepts": concepts_bridge,
+    "captions": captions_bridge,
+    "learned": learned_bridge,
+    "imagebind": imagebind_bridge,
+}
 
 
 def inputs(name: str, workspace: Workspace, recipe: Recipe) -> Any:
     """What a bridge of BRIDGES depends on beside recipe and embeddings: a JSON value."""
-    if name == "concepts":
-        return digest(asdict(load_bank(recipe.pair.concept_bank)))
-    return ""
+    if name == "captions":
+        files = [workspace.captions / f"{side}.parquet" for side in _SIDES]
+        return [sha256_file(path) if path.is_file() else "" for path in files]
+    if name == "imagebind":
+        return ""
+    bank = digest(asdict(load_bank(recipe.pair.concept_bank)))
+    return [bank, digest(catalogue_words(workspace))] if name == "learned" else bank
+
+
+def captions_of(workspace: Workspace, side: Side, ids: Sequence[str]) -> list[str]:
+    """The captions of these items; BadData when one has none yet."""
+    path = workspace.captions / f"{side}.parquet"
+    way_out = "run `artsound caption --bridge captions` before `artsound pair`"
+    if not path.is_file():
+        raise BadData(f"The bridge captions needs {path}, which is missing: {way_out}.")
+    table = read_parquet(path, "caption", ["item_id", "caption"])
+    captions = dict(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    if missing := [name for name in ids if name not in captions]:
+        raise BadData(f"{path} has no caption for {missing[0]} ({len(missing)} in all): {way_out}.")
+    return [captions[name] for name in ids]
+
+
+def catalogue_words(workspace: Workspace) -> list[str]:
+    """What the catalogue says of its items (titles, tags, genres, …): each text once, sorted.
+
+    At most WORDS of them, chosen by hash.
+    """
+    texts: set[str] = set()
+    for side, record, columns in (
+        ("artworks", "artwork", ["title", "style", "genre", "tags", "emotions"]),
+        ("tracks", "track", ["title", "genre", "genres", "tags"]),
+    ):
+        table = read_parquet(workspace.catalog / f"{side}.parquet", record, columns)
+        for column in table.columns:
+            flat = pc.list_flatten(column) if pa.types.is_list(column.type) else column
+            texts.update(" ".join(text.split()) for text in pc.unique(flat).to_pylist())
+    usable = [text for text in texts if 3 <= len(text) <= 200]
+    return sorted(sorted(usable, key=lambda text: sha256_bytes(text.encode()))[:WORDS])
 
 
 def item_vectors(workspace: Workspace) -> tuple[Vectors, Vectors]:

@@ -162,3 +162,14 @@ def test_a_servers_captions_are_kept_and_near_duplicates_fall_back(tmp_path: Pat
     # Other parts, the same requests: every answer was kept, and the same bytes come out.
     assert len(server.requests) == 10
     assert again.files == report.files
+
+
+def test_everything_is_captioned_before_there_are_pairs_when_a_bridge_needs_it(
+    tmp_path: Path,
+) -> None:
+    workspace = _workspace(tmp_path)
+    (workspace.pairs / "pairs.parquet").unlink()
+    recipe = Recipe().replaced(run={"part_size": 4}, pair={"bridge": "captions"})
+    assert run_stage(STAGE, workspace, recipe).items_out == 26
+    captions = read_parquet(workspace.captions / "tracks.parquet", "caption")
+    assert captions["item_id"].to_pylist() == [f"{n:06d}" for n in range(13)]

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from artsound.pairing.matching import match
+
 MEANING = 12
 
 
@@ -60,7 +62,7 @@ class Space:
 
 @dataclass(frozen=True)
 class Planted:
-    """Artworks and tracks, row for row of the same meaning, and both encoders."""
+    """Artworks and tracks, and both encoders; track n has the meaning of artwork n."""
 
     meaning: np.ndarray
     clip: Space
@@ -70,22 +72,61 @@ class Planted:
     concepts: np.ndarray  # meanings
 
     @staticmethod
-    def make(count: int, seed: int = 0, *, concepts: int = 200, **space: float) -> Planted:
+    def make(
+        artworks: int, tracks: int, seed: int = 0, *, concepts: int = 200, **space: float
+    ) -> Planted:
         rng = np.random.default_rng(seed)
-        meaning = rng.standard_normal((count, MEANING))
-        clip, clap = Space.make(seed + 1, 96, **space), Space.make(seed + 2, 80, **space)
+        meaning = rng.standard_normal((artworks, MEANING))
+        clip = Space.make(3 * seed + 1, 96, **space)
+        clap = Space.make(3 * seed + 2, 80, **space)
         return Planted(
             meaning,
             clip,
             clap,
             clip.items(meaning),
-            clap.items(meaning),
+            clap.items(meaning[:tracks]),
             rng.standard_normal((concepts, MEANING)),
         )
 
 
+def caption_vectors(world: Planted, noise: float = 0.7) -> tuple[np.ndarray, np.ndarray]:
+    """Artworks' captions by CLAP and tracks' captions by CLIP; captions are not quite exact."""
+    rng = np.random.default_rng([world.clip.seed, 3])
+    said = world.meaning + noise * rng.standard_normal(world.meaning.shape)
+    of_tracks = world.meaning[: len(world.audio)]
+    sung = of_tracks + noise * rng.standard_normal(of_tracks.shape)
+    return world.clap.texts(said), world.clip.texts(sung)
+
+
+def text_pairs(world: Planted, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same texts, which no item has, by CLIP and by CLAP."""
+    meaning = np.random.default_rng([world.clip.seed, 4]).standard_normal((count, MEANING))
+    return world.clip.texts(meaning), world.clap.texts(meaning)
+
+
 def recall(tracks: np.ndarray, artworks: np.ndarray, at: int) -> float:
-    """How often a track's own artwork is among its `at` best."""
+    """How often a track's own artwork, that of the same row, is among its `at` best."""
     scores = tracks @ artworks.T
     true = np.diag(scores)[:, None]
     return float(((scores > true).sum(axis=1) < at).mean())
+
+
+def accuracy(tracks: np.ndarray, artworks: np.ndarray, neighbours: int) -> tuple[float, float]:
+    """Of the best one-to-one assignment, hub-corrected over so many `neighbours` (0: not): how
+    often a track gets its own artwork, and the mean score."""
+    found = match(
+        tracks,
+        artworks,
+        count=32,
+        neighbours=neighbours,
+        floor=-1.0,
+        uses=1,
+        painters=np.arange(len(artworks)),
+        painter_uses=0,
+        optimality=0.999,
+        device="cpu",
+    )
+    chosen = found.assignment.artworks
+    own = np.arange(len(tracks))
+    score = np.einsum("nd,nd->n", tracks, artworks[chosen]).mean()
+    return float((chosen == own).mean()), float(score)
