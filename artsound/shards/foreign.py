@@ -71,7 +71,7 @@ def _samples(path: Path) -> list[tuple[Placed, Mapping[str, Any]]]:
             for member in scan(file, path.stat().st_size):
                 key, extension = key_of(member.name)
                 if extension:
-                    members[key][extension.lower()] = (member.offset, member.size)
+                    members[key][extension] = (member.offset, member.size)
             for key, spans in members.items():
                 offset, size = spans.get("json", (0, 0))
                 fields = {}

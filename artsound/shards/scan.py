@@ -53,10 +53,10 @@ def scan(file: IO[bytes], size: int) -> Iterator[Member]:
 
 
 def key_of(name: str) -> tuple[str, str]:
-    """A member's key and extension, as WebDataset parts them: at the name's first dot."""
+    """A member's key and extension in small letters, as WebDataset parts them: at the first dot."""
     folder, slash, base = name.rpartition("/")
     key, _, extension = base.partition(".")
-    return f"{folder}{slash}{key}", extension
+    return f"{folder}{slash}{key}", extension.lower()
 
 
 class _Bounded(io.RawIOBase):

@@ -1,6 +1,8 @@
 """Samples for training: one global order, walked by any number of ranks and workers.
 
-    stream = artsound.open("out/shards").split("train").stream(batch_size=16, seed=0)
+    stream = artsound.open("out/shards").split("train").stream(
+        batch_size=16, seed=0, decode={"image_size": 256, "sample_rate": 16_000}
+    )
     for batch in stream.loader(workers=4): ...
 
 The order is that of `artsound.shards.order`. All state is two integers, the epoch and the position
@@ -15,7 +17,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -84,18 +86,26 @@ class Options:
 def open_stream(dataset: Dataset, **options: Any) -> Stream:
     """The stream of a dataset; rank and ranks are those of torch.distributed unless given."""
     rank, ranks = _world()
-    known = Options.__dataclass_fields__
-    if unknown := [name for name in options if name not in known]:
-        raise BadUsage(f"stream has no option {unknown[0]!r}: there are {', '.join(known)}.")
+    _check_names("stream", Options, options)
+    if isinstance(how := options.get("decode"), Mapping):
+        _check_names("decode", Decode, how)
+        options["decode"] = Decode(**how)
     chosen = Options(**{"rank": rank, "ranks": ranks, **options})
     return Stream(dataset.layers, chosen)
+
+
+def _check_names(what: str, kind: type, given: Mapping[str, Any]) -> None:
+    known = [field.name for field in fields(kind)]
+    if unknown := [name for name in given if name not in known]:
+        raise BadUsage(f"{what} has no option {unknown[0]!r}: there are {', '.join(known)}.")
 
 
 class Stream(IterableDataset):  # type: ignore[type-arg]
     """Batches, or single samples, of one rank, made in this process or in a DataLoader's workers.
 
-    Without `decode` a sample is {"key", "jpg": bytes, "mp3": bytes, "json": dict}; with one, see
-    `artsound.shards.decode`. `transform` is applied to each. `batch_size` samples make a batch by
+    Without `decode` a sample is {"key", "jpg": bytes, "mp3": bytes, "json": dict}; with one, a
+    `Decode` or a dict of its fields, see `artsound.shards.decode`. `transform` is applied to each,
+    where it was read: the place for spectrograms. `batch_size` samples make a batch by
     `collate` (default: `collate` of this file); 0 gives the samples one by one. The last batch of
     an epoch may be smaller.
 

@@ -115,7 +115,7 @@ def _check_members(
     name: str, shard: Shard, rows: pl.DataFrame, members: Sequence[Member]
 ) -> Iterator[Problem]:
     """Do the files in the shard, and their places, agree with the index?"""
-    found = {(m.name, m.offset, m.size) for m in members}
+    found = {(".".join(key_of(m.name)), m.offset, m.size) for m in members}
     expected = [
         (f"{row['key']}.{extension}", row[f"{extension}_offset"], row[f"{extension}_size"])
         for row in rows.iter_rows(named=True)

@@ -119,6 +119,22 @@ def test_shards_of_webdataset_s_own_writer_are_indexed_filtered_and_streamed(
     assert data[0]["image"].shape == (8, 8, 3)
 
 
+def test_names_in_capitals_and_folders_are_read_as_webdataset_reads_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as archive:
+        for name in ("set/One.JPG", "set/One.txt", "set/two.left.txt"):
+            info = tarfile.TarInfo(name)
+            info.size = 3
+            archive.addfile(info, io.BytesIO(b"abc"))
+    index_folder(tmp_path)
+    assert verify(tmp_path) == []
+    ours = {sample["key"]: sample for sample in artsound.open(tmp_path).stream()}
+    theirs = webdataset.WebDataset(str(path), shardshuffle=False)
+    for sample in theirs:
+        members = {name: data for name, data in sample.items() if not name.startswith("__")}
+        assert ours[sample["__key__"]] == {"key": sample["__key__"], **members}
+
+
 def test_our_own_shards_without_an_index_get_the_same_one_again(
     shards: Path, tmp_path: Path
 ) -> None:

@@ -136,7 +136,7 @@ def test_a_state_of_other_samples_or_another_order_is_refused(data: Dataset) -> 
 
 
 def test_decoded_batches_are_tensors_of_the_asked_size(data: Dataset) -> None:
-    options = Decode(image_size=32, sample_rate=16_000, audio_seconds=0.5)
+    options = {"image_size": 32, "sample_rate": 16_000, "audio_seconds": 0.5}
     batch = next(iter(data.stream(batch_size=5, decode=options).loader(workers=1)))
     assert batch["image"].shape == (5, 3, 32, 32)
     assert batch["image"].dtype == torch.uint8
@@ -201,6 +201,9 @@ def test_a_stream_of_nothing_but_damage_ends_in_a_sentence(make: Callable[..., P
         ({"batch_size": -1}, "positive"),
         ({"on_error": "ignore"}, "on_error"),
         ({"shufle": True}, "shufle"),
+        ({"decode": {"image_sise": 3}}, "image_sise"),
+        ({"decode": {"image_size": -3}}, "negative"),
+        ({"decode": {"audio_start": "random"}}, "audio_seconds"),
     ],
 )
 def test_a_wrong_option_is_named(data: Dataset, options: dict[str, Any], word: str) -> None:
