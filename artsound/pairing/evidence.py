@@ -181,6 +181,18 @@ def agreement(
     }
 
 
+def equal_pairs(chosen: np.ndarray, other: np.ndarray) -> float:
+    """The share of tracks to which two matchings (of two bridges, say) give the same artwork.
+
+    `chosen` and `other` hold each track's artwork, -1 for none; tracks that either leaves without
+    one do not count, and 0.0 is given where none are left. Raises ValueError for unequal lengths.
+    """
+    if chosen.shape != other.shape:
+        raise ValueError(f"matchings of {len(chosen)} and {len(other)} tracks do not compare")
+    both = (chosen >= 0) & (other >= 0)
+    return float((chosen == other)[both].mean()) if both.any() else 0.0
+
+
 def style_genre(
     pairs: pa.Table, artworks: pa.Table, tracks: pa.Table
 ) -> list[dict[str, str | int | float]]:

@@ -10,7 +10,7 @@ from planted import Planted, accuracy, caption_vectors, recall, text_pairs
 from artsound.pairing.candidates import find_candidates
 from artsound.pairing.caption_bridge import caption_rows
 from artsound.pairing.concepts import concept_rows
-from artsound.pairing.evidence import hubness
+from artsound.pairing.evidence import equal_pairs, hubness
 from artsound.pairing.learned import train_heads
 from artsound.pairing.rows import centred_rows, standardised, unit_rows
 
@@ -102,3 +102,12 @@ def test_without_a_common_cause_no_bridge_finds_one(world: Planted):
     tracks = concept_rows(other.audio, other.clap.texts(other.concepts))
     artworks = concept_rows(world.images, world.clip.texts(world.concepts))
     assert recall(tracks, artworks, 10) < 3 * CHANCE
+
+
+def test_the_share_of_equal_pairs_counts_tracks_that_both_matchings_serve():
+    one, other = np.array([3, -1, 5, 7]), np.array([3, 2, -1, 8])
+    assert equal_pairs(one, other) == 0.5
+    assert equal_pairs(one, one) == 1.0
+    assert equal_pairs(one, np.full(4, -1)) == 0.0
+    with pytest.raises(ValueError, match="do not compare"):
+        equal_pairs(one, other[:2])
