@@ -48,7 +48,7 @@ class LaionClap:
     ) -> None:
         self.digest = digest
         self._model, self._tokenizer = model, tokenizer
-        self._precision, self._device, self._batch = precision, device, batch
+        self.device, self._precision, self._batch = device, precision, batch
         self._threads = decoding_threads(device)
 
     def audio(self, data: Sequence[bytes]) -> np.ndarray:
@@ -56,7 +56,7 @@ class LaionClap:
 
         The mean over windows of 10 s that cover the clip's first five minutes.
         """
-        return self._encode(data, _decode, self._hear)
+        return self._encode(data, self.decode, self.hear)
 
     def texts(self, texts: Sequence[str]) -> np.ndarray:
         """Unit rows float32 [n, dim]; a text beyond 77 tokens is cut."""
@@ -65,6 +65,20 @@ class LaionClap:
     def images(self, data: Sequence[bytes]) -> np.ndarray:  # noqa: ARG002
         """CLAP has none: raises BadUsage."""
         raise BadUsage("CLAP embeds sound and texts, not pictures: use CLIP.")
+
+    def decode(self, data: bytes) -> Tensor:
+        """The first half of `audio`: one clip's windows, int16 [w, 480000]."""
+        import torch
+
+        mono = load_mono(data, sample_rate=SAMPLE_RATE, seconds=_MAX_SECONDS)
+        return torch.from_numpy(windows(mono))
+
+    def hear(self, rows: Tensor) -> Tensor:
+        """The second half: vectors [w, dim], on the device and of any length, of w windows."""
+        sound = rows.to(self.device, non_blocking=True).float().div_(32767)
+        with autocast(self._precision, self.device):
+            heard = self._model.encode_audio({"waveform": sound}, device=self.device)
+            return self._model.audio_projection(heard["embedding"])
 
     def _encode(self, items: Sequence[Any], decode: Any, forward: Any) -> np.ndarray:
         return encode(
@@ -79,16 +93,10 @@ class LaionClap:
         )
         return torch.stack([found["input_ids"], found["attention_mask"]], dim=1)
 
-    def _hear(self, rows: Tensor) -> Tensor:
-        sound = rows.to(self._device, non_blocking=True).float().div_(32767)
-        with autocast(self._precision, self._device):
-            heard = self._model.encode_audio({"waveform": sound}, device=self._device)
-            return self._model.audio_projection(heard["embedding"])
-
     def _read(self, rows: Tensor) -> Tensor:
         tokens = {"input_ids": rows[:, 0], "attention_mask": rows[:, 1]}
-        with autocast(self._precision, self._device):
-            return self._model.encode_text(tokens, device=self._device)
+        with autocast(self._precision, self.device):
+            return self._model.encode_text(tokens, device=self.device)
 
 
 def load_laion_clap(
@@ -154,12 +162,6 @@ def windows(mono: np.ndarray) -> np.ndarray:
     count = max(1, math.ceil((len(sound) - _SLACK) / WINDOW))
     starts = np.linspace(0, len(sound) - WINDOW, count).round().astype(int)
     return np.stack([sound[start : start + WINDOW] for start in starts])
-
-
-def _decode(data: bytes) -> Tensor:
-    import torch
-
-    return torch.from_numpy(windows(load_mono(data, sample_rate=SAMPLE_RATE, seconds=_MAX_SECONDS)))
 
 
 def _cleaned(tensors: dict[str, Any]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class OpenClip:
 
         self.dim, self.digest = dim, digest
         self._model, self._tokenizer = model, tokenizer
-        self._precision, self._device, self._batch = precision, device, batch
+        self.device, self._precision, self._batch = device, precision, batch
         # The last two steps make float32 of bytes and standardise them: on the device that is
         # faster, and a quarter of the data travels there.
         *shrink, _, self._standardise = preprocess.transforms
@@ -68,7 +68,7 @@ class OpenClip:
 
         Shrunk and cropped as the model was trained.
         """
-        return self._encode(data, self._decode, self._see)
+        return self._encode(data, self.decode, self.see)
 
     def texts(self, texts: Sequence[str]) -> np.ndarray:
         """Unit rows float32 [n, dim]; a text beyond the model's context is cut."""
@@ -78,26 +78,28 @@ class OpenClip:
         """CLIP has none: raises BadUsage."""
         raise BadUsage("CLIP embeds pictures and texts, not sound: use CLAP.")
 
-    def _encode(self, items: Sequence[Any], decode: Any, forward: Any) -> np.ndarray:
-        return encode(
-            items, decode, forward, dim=self.dim, batch=self._batch, threads=self._threads
-        )
-
-    def _decode(self, data: bytes) -> Tensor:
+    def decode(self, data: bytes) -> Tensor:
+        """The first half of `images`: one picture as the model sees it, uint8 [1, 3, H, W]."""
         from PIL import Image
         from torchvision.transforms.functional import pil_to_tensor
 
         picture = Image.fromarray(load_rgb(data, max_side=self._load_side))
         return pil_to_tensor(self._shrink(picture))[None]
 
-    def _see(self, rows: Tensor) -> Tensor:
-        pictures = rows.to(self._device, non_blocking=True).float().div_(255)
-        with autocast(self._precision, self._device):
+    def see(self, rows: Tensor) -> Tensor:
+        """The second half: vectors [n, dim], on the device and of any length, of n decoded rows."""
+        pictures = rows.to(self.device, non_blocking=True).float().div_(255)
+        with autocast(self._precision, self.device):
             return self._model.encode_image(self._standardise(pictures))
 
+    def _encode(self, items: Sequence[Any], decode: Any, forward: Any) -> np.ndarray:
+        return encode(
+            items, decode, forward, dim=self.dim, batch=self._batch, threads=self._threads
+        )
+
     def _read(self, rows: Tensor) -> Tensor:
-        with autocast(self._precision, self._device):
-            return self._model.encode_text(rows.to(self._device))
+        with autocast(self._precision, self.device):
+            return self._model.encode_text(rows.to(self.device))
 
 
 def load_open_clip(

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from random_weights import CLAP_MODEL, CLIP_MODEL, write_clap, write_clip
+from random_weights import CLAP_MODEL, CLIP_MODEL, register_clip, write_clap, write_clip
 
 from artsound.recipe import Recipe
 
@@ -14,7 +14,9 @@ from artsound.recipe import Recipe
 @pytest.fixture(scope="session")
 def clip_recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     """A recipe whose CLIP is small."""
-    weights = write_clip(tmp_path_factory.mktemp("clip"))
+    home = tmp_path_factory.mktemp("clip")
+    register_clip(home)
+    weights = write_clip(home, CLIP_MODEL)
     embed = {"clip_model": CLIP_MODEL, "clip_checkpoint": str(weights), "device": "cpu"}
     return Recipe().replaced(embed=embed)
 
@@ -26,7 +28,7 @@ def clap_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     before = Path.cwd()
     os.chdir(home)
     try:
-        write_clap(home)
+        write_clap(home, CLAP_MODEL)
     finally:
         os.chdir(before)
     return home

@@ -13,10 +13,9 @@ from PIL import Image
 CLIP_MODEL, CLAP_MODEL = "artsound-test-clip", "HTSAT-tiny"
 
 
-def write_clip(folder: Path) -> Path:
-    """A checkpoint of an architecture of 1.6 M parameters, which OpenCLIP then knows by name."""
+def register_clip(folder: Path) -> None:
+    """Make OpenCLIP know an architecture of a million parameters by name; its file in `folder`."""
     import open_clip
-    import torch
 
     config = {
         "embed_dim": 16,
@@ -27,8 +26,15 @@ def write_clip(folder: Path) -> Path:
     }  # fmt: skip
     (folder / f"{CLIP_MODEL}.json").write_text(json.dumps(config))
     open_clip.add_model_config(folder / f"{CLIP_MODEL}.json")
+
+
+def write_clip(folder: Path, model: str) -> Path:
+    """A checkpoint of an architecture that OpenCLIP knows."""
+    import open_clip
+    import torch
+
     torch.manual_seed(0)
-    torch.save(open_clip.create_model(CLIP_MODEL).state_dict(), folder / "clip.pt")
+    torch.save(open_clip.create_model(model).state_dict(), folder / "clip.pt")
     return folder / "clip.pt"
 
 
@@ -64,8 +70,8 @@ def write_roberta(folder: Path) -> None:
     RobertaModel(config).save_pretrained(home)
 
 
-def write_clap(folder: Path) -> Path:
-    """A checkpoint as LAION's are, of the small audio tower; made in `folder`, with roberta-base.
+def write_clap(folder: Path, tower: str) -> Path:
+    """A checkpoint as LAION's are, of an audio tower, and roberta-base; made in the working folder.
 
     Like theirs it names tensors as DataParallel does, holds a buffer that newer transformers have
     no more, and a NumPy number beside the weights.
@@ -75,7 +81,7 @@ def write_clap(folder: Path) -> Path:
     from artsound.encoders.laion_clap import import_clap_module
 
     write_roberta(folder)
-    model, _ = import_clap_module().create_model(CLAP_MODEL, "roberta", device=torch.device("cpu"))
+    model, _ = import_clap_module().create_model(tower, "roberta", device=torch.device("cpu"))
     tensors = {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
     tensors["module.text_branch.embeddings.position_ids"] = torch.arange(100)[None]
     path = folder / "clap.pt"
