@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
+from small_builds import small_recipe
 
-from artsound.recipe import Recipe, bundled_recipe
 from artsound.sources.sample import SamplePaths, write_sample
 from artsound.storage import Workspace
 from pipelines.serial import run_serially
@@ -48,11 +48,3 @@ def built(sample: SamplePaths, tmp_path_factory: pytest.TempPathFactory) -> Work
     workspace = Workspace(tmp_path_factory.mktemp("built") / "out")
     run_serially(workspace, small_recipe(sample))
     return workspace
-
-
-def small_recipe(sample: SamplePaths, limit: int = 24) -> Recipe:
-    """The sample's recipe on sources already written, with at most `limit` tracks."""
-    sources = {"artgraph": str(sample.artgraph), "fma": str(sample.fma), "limit": limit}
-    return bundled_recipe("sample").replaced(
-        sources=sources, shards={"pairs_per_shard": 6}, run={"runner": "serial", "part_size": 16}
-    )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import small_recipe
+from small_builds import small_recipe
 from nginx_server import Nginx, nginx
 
 from artsound.recipe import Recipe

@@ -53,7 +53,7 @@ MOODS: dict[str, tuple[str, ...]] = {
         "in Mourning",
         "in Solitude",
         "in the Last Light",
-        "at the End of the Year",
+        "at the End of Winter",
     ),
     "bright calm": (
         "in Mild Weather",
