@@ -52,8 +52,12 @@ def each_stripe(work: Callable[[Stripe], T], columns: int, threads: int = 0) -> 
     from threadpoolctl import threadpool_limits
 
     wanted = threads or len(os.sched_getaffinity(0))
-    edges = np.linspace(0, columns, max(1, min(wanted, columns // TILE_COLUMNS)) + 1).astype(int)
-    stripes = [Stripe(int(a), int(b)) for a, b in itertools.pairwise(edges)]
+    tiles = -(-columns // TILE_COLUMNS)
+    # Whole tiles to each: the same products are made, to the last bit, by any number of threads.
+    edges = np.linspace(0, tiles, max(1, min(wanted, tiles)) + 1).astype(int) * TILE_COLUMNS
+    stripes = [
+        Stripe(int(start), min(int(stop), columns)) for start, stop in itertools.pairwise(edges)
+    ]
     with (
         threadpool_limits(limits=1, user_api="blas"),
         ThreadPoolExecutor(len(stripes)) as pool,

@@ -89,6 +89,16 @@ def test_the_result_does_not_depend_on_tiles_or_threads(monkeypatch):
         assert (getattr(first, name) == getattr(second, name)).all(), name
 
 
+def test_any_number_of_threads_gives_the_same_bits():
+    t, a = unit(700, 33, 0), unit(3333, 33, 1)
+    first = find_candidates(t, a, 9, threads=1)
+    for threads in (2, 3, 8):
+        other = find_candidates(t, a, 9, threads=threads)
+        assert (first.artworks == other.artworks).all()
+        assert (first.artwork_scores == other.artwork_scores).all()
+        assert (first.track_scores == other.track_scores).all()
+
+
 def test_equal_scores_everywhere_give_the_first_indices():
     same = np.ones((30, 1), dtype=np.float32)
     found = find_candidates(same, same[:20], 5)
