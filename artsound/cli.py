@@ -252,7 +252,7 @@ def judgements(
 def train(
     data: Annotated[str, typer.Option(help="A shards folder or URL.")],
     out: Annotated[Path, typer.Option(help="Folder for checkpoints and logs.")],
-    preset: Annotated[str, typer.Option(help="tiny: minutes on a CPU.")] = "tiny",
+    preset: Annotated[str, typer.Option(help="tiny: minutes on a CPU; base: for GPUs.")] = "tiny",
     steps: Annotated[int | None, typer.Option(help="Optimiser steps in all.", min=1)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest.")] = False,
     seed: Annotated[int, typer.Option(help="Seeds weights, order and noise.")] = 0,
@@ -348,9 +348,6 @@ def main() -> None:
             raise
         _say(f"artsound: this needs {error.name}: pip install 'artsound[{extra}]'.")
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        _say("artsound: stopped; the same command goes on from here.")
-        raise SystemExit(130) from None
 
 
 _EXTRAS = {
@@ -421,7 +418,11 @@ def _run_stages(
     else:
         _say("Starting Prefect …")
         from pipelines.build import run_with_prefect as run
-    reports = run(workspace, recipe, only=only, progress=progress, retry_failed=retry_failed)
+    try:
+        reports = run(workspace, recipe, only=only, progress=progress, retry_failed=retry_failed)
+    except KeyboardInterrupt:
+        _say("artsound: stopped; the same command goes on from here.")
+        raise SystemExit(130) from None
     print_stages(reports)
     for name, path in (("shards", workspace.shards), ("report", workspace.report / "index.html")):
         if path.exists():

@@ -51,6 +51,7 @@ class Condition(_Section):
     encoder: Literal["affect"] = "affect"
     tokens: int = Field(4, ge=1, le=16)
     width: int = Field(64, ge=4, description="width of a token, as the model's first stream wants")
+    constant_width: int = Field(64, ge=4, description="width of the constant second stream")
     hidden: int = Field(64, ge=4)
     noise: float = Field(
         0.4,
@@ -118,7 +119,32 @@ class Config(_Section):
     optimisation: Optimisation = Optimisation()
 
 
-PRESETS: dict[str, Config] = {"tiny": Config(preset="tiny")}
+# `base` has the shapes of the published AudioLDM 2 (cvssp/audioldm2-music): its UNet, its two
+# streams of 768 and 1024, its latents of 8 x 256 x 16 for 10.24 s. Its weights are random, and the
+# latents come from the patch codec, so that nothing has to be fetched.
+_BASE = Config(
+    preset="base",
+    mel=Mel(hop=160, low_hz=0.0, seconds=10.24),
+    codec=Codec(cell_frames=4, bands=16, channels=8),
+    condition=Condition(tokens=8, width=768, constant_width=1024, hidden=1536),
+    network=Network(
+        blocks=(128, 256, 384, 640),
+        attention=(False, True, True, True),
+        layers=2,
+        heads=8,
+        groups=32,
+    ),
+    optimisation=Optimisation(
+        steps=100_000,
+        learning_rate=1e-4,
+        betas=(0.9, 0.999),
+        warmup=1000,
+        ema=0.9999,
+        mixed_precision="bf16",
+        cpu_threads=0,
+    ),
+)
+PRESETS: dict[str, Config] = {"tiny": Config(preset="tiny"), "base": _BASE}
 
 
 def find_preset(name: str) -> Config:

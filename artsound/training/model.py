@@ -37,7 +37,7 @@ def build_model(config: Config, *, condition_dim: int, channels: int) -> Any:
                 width=condition.width,
             )
             # The second stream carries AudioLDM 2's text; here it is the same for every picture.
-            self.constant = nn.Parameter(torch.zeros(1, 1, condition.width))
+            self.constant = nn.Parameter(torch.zeros(1, 1, condition.constant_width))
             self.unet = AudioLDM2UNet2DConditionModel(
                 in_channels=channels,
                 out_channels=channels,
@@ -47,7 +47,7 @@ def build_model(config: Config, *, condition_dim: int, channels: int) -> Any:
                 up_block_types=up,
                 # None is self-attention; indices 0 and 1 of a level read the first stream, index
                 # 2 the second (diffusers' reading of the nested list).
-                cross_attention_dim=[[None, condition.width, condition.width]] * levels,
+                cross_attention_dim=[[None, condition.width, condition.constant_width]] * levels,
                 attention_head_dim=shape.heads,
                 norm_num_groups=shape.groups,
             )

@@ -1,0 +1,59 @@
+"""The preset `base`: AudioLDM 2's shapes, looked at without allocating its weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from toy_pairs import clip
+
+from artsound.training.batches import make_batch, prepare
+from artsound.training.codec import fit_codec
+from artsound.training.conditioning import fit_standardiser
+from artsound.training.config import PRESETS, Config, Network
+from artsound.training.data import Examples, decode_clip
+from artsound.training.draw import draw
+from artsound.training.model import build_model, diffusion_loss, noise_schedule
+
+BASE = PRESETS["base"]
+
+
+def examples(config: Config) -> Examples:
+    """One clip of four seconds, padded to a window, as eight pairs."""
+    levels = decode_clip(clip(0.3, 0.5, 1, seconds=4.0), config.mel)
+    pictures = np.random.default_rng(0).standard_normal((8, 20)).astype(np.float32)
+    return Examples(tuple(f"{n:06d}" for n in range(8)), pictures, (levels,) * 8)
+
+
+def test_its_unet_has_the_size_and_the_streams_of_the_published_one() -> None:
+    with torch.device("meta"):
+        model = build_model(BASE, condition_dim=20, channels=BASE.codec.channels)
+    count = sum(parameter.numel() for parameter in model.unet.parameters())
+    assert 340e6 < count < 360e6
+    assert model.constant.shape == (1, 1, 1024)
+    assert model.projector.empty.shape == (8, 768)
+
+
+def test_its_latents_have_the_shape_of_the_published_ones_and_a_step_runs_on_them() -> None:
+    small = Network(blocks=(8, 8, 8, 8), attention=BASE.network.attention, heads=2, groups=4)
+    optimisation = BASE.optimisation.model_copy(update={"batch": 1})
+    config = BASE.model_copy(update={"network": small, "optimisation": optimisation})
+    given = examples(config)
+    codec = fit_codec(config.mel, config.codec, list(given.clips))
+    assert codec.latent_shape == (8, 256, 16)
+    prepared = prepare(given, codec, fit_standardiser(given.pictures))
+    choice = draw(config, step=0, pairs=8, condition_dim=20, latent=codec.latent_shape)
+    batch = make_batch(prepared, choice, config, 256, "cpu", slice(None))
+    model = build_model(config, condition_dim=20, channels=8)
+    loss = diffusion_loss(
+        model,
+        noise_schedule(config),
+        config,
+        latents=batch.latents,
+        embedding=batch.embedding,
+        keep=batch.keep,
+        noise=batch.noise,
+        timestep=batch.timestep,
+    )
+    assert loss.shape == (1,)
+    assert bool(torch.isfinite(loss).all())
+    assert codec.decode(batch.latents[0].numpy()).shape == (1024, 64)
