@@ -1,0 +1,140 @@
+"""The bridges over language on a workspace, with the real encoders on small random weights."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from artsound.captions.caption import STAGE as CAPTION
+from artsound.encoders.base import load_embeddings, save_embeddings
+from artsound.encoders.embed import STAGE as EMBED
+from artsound.errors import BadData, BadUsage
+from artsound.pairing.bridge import bridge, bridge_inputs
+from artsound.pairing.language import catalogue_words, text_vectors
+from artsound.pairing.pair import STAGE as PAIR
+from artsound.recipe import Recipe, load_recipe
+from artsound.stage import run_stage
+from artsound.storage import Workspace, read_parquet
+from pipelines.serial import stage_order
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "encoders"))
+from random_weights import CLAP_MODEL, CLIP_MODEL, register_clip, write_clap, write_clip
+
+BANK = """
+alone = true
+[mood]
+calm = { painting = "a calm painting", music = "calm music" }
+wild = { painting = "a wild painting", music = "wild music" }
+dark = { painting = "a dark painting", music = "dark music" }
+"""
+
+
+@pytest.fixture(scope="module")
+def workspace(built: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The built sample's catalogue and media, to be embedded by CLIP and CLAP."""
+    root = tmp_path_factory.mktemp("language") / "out"
+    for name in ("catalog", "embeddings", "media", "parts/embed", "parts/ingest"):
+        shutil.copytree(built.root / name, root / name)
+    return Workspace(root)
+
+
+@pytest.fixture(scope="module")
+def recipe(
+    built: Workspace, workspace: Workspace, tmp_path_factory: pytest.TempPathFactory
+) -> Recipe:
+    """The sample's recipe with small models; the workspace is embedded by them."""
+    home = tmp_path_factory.mktemp("models")
+    (home / "bank.toml").write_text(BANK)
+    register_clip(home)
+    embed = {"clip_model": CLIP_MODEL, "clap_model": CLAP_MODEL, "device": "cpu"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)  # where CLAP finds its text model
+        write_clap(home, CLAP_MODEL)
+        embed["clip_checkpoint"] = str(write_clip(home, CLIP_MODEL))
+        embed["clap_checkpoint"] = str(home / "clap.pt")
+        pair = {"bridge": "concepts", "concept_bank": str(home / "bank.toml"), "compare": []}
+        recipe = load_recipe(built.recipe).replaced(embed=embed, pair=pair)
+        run_stage(EMBED, workspace, recipe)
+        for encoder in ("clip", "clap"):  # loaded here, once, where the text model lies
+            text_vectors(workspace, recipe, encoder, ["a text"])
+    return recipe
+
+
+@pytest.mark.parametrize("name", ["concepts", "captions", "learned"])
+def test_a_build_goes_through_every_bridge_and_comes_out_the_same(
+    workspace: Workspace, recipe: Recipe, name: str
+):
+    recipe = recipe.replaced(pair={"bridge": name})
+    if name == "captions":
+        run_stage(CAPTION, workspace, recipe)
+    before = bridge(name, workspace, recipe)
+    again = bridge(name, workspace, recipe)  # from what is kept in the workspace
+    assert np.array_equal(before[1], again[1])
+    assert np.array_equal(before[3], again[3])
+    run_stage(PAIR, workspace, recipe)
+    pairs = read_parquet(workspace.pairs / "pairs.parquet", "pair")
+    assert set(pairs["bridge"].to_pylist()) == {name}
+    assert pairs.num_rows == len(before[2])
+
+
+def test_another_bank_or_other_words_are_other_inputs(
+    workspace: Workspace, recipe: Recipe, tmp_path: Path
+):
+    other = tmp_path / "bank.toml"
+    other.write_text(BANK.replace("calm music", "soft music"))
+    changed = recipe.replaced(pair={"concept_bank": str(other)})
+    for name in ("concepts", "learned"):
+        assert bridge_inputs(name, workspace, recipe) != bridge_inputs(name, workspace, changed)
+    assert bridge_inputs("affect", workspace, recipe) == ""
+    words = catalogue_words(workspace)
+    assert words == sorted(set(words))
+    assert all(3 <= len(word) <= 200 for word in words)
+
+
+def test_other_weights_than_the_embeddings_were_made_with_are_refused(
+    workspace: Workspace, recipe: Recipe
+):
+    ids, rows = load_embeddings(workspace, "clip", "artworks")
+    copy = Workspace(workspace.root.parent / "copy")
+    save_embeddings(copy, "clip", "artworks", "other weights", ids, rows)
+    with pytest.raises(BadData, match="run `artsound embed` again"):
+        text_vectors(copy, recipe, "clip", ["a text"])
+
+
+def test_captions_that_are_missing_are_asked_for(
+    workspace: Workspace, recipe: Recipe, tmp_path: Path
+):
+    copy = Workspace(tmp_path / "copy")
+    shutil.copytree(workspace.embeddings, copy.embeddings)
+    with pytest.raises(BadData, match="artsound caption --bridge captions"):
+        bridge("captions", copy, recipe)
+
+
+def test_imagebind_is_a_plug_for_embeddings_of_ones_own(tmp_path: Path):
+    workspace = Workspace(tmp_path)
+    with pytest.raises(BadUsage, match="--bridge concepts"):
+        bridge("imagebind", workspace, Recipe())
+    rng = np.random.default_rng(0)
+    sides = [rng.standard_normal((n, 8)).astype(np.float32) for n in (6, 4)]
+    sides = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in sides]
+    save_embeddings(workspace, "imagebind", "artworks", "d", list("abcdef"), sides[0])
+    save_embeddings(workspace, "imagebind", "tracks", "d", list("1234"), sides[1])
+    names, a, tracks, t = bridge("imagebind", workspace, Recipe())
+    assert (names, tracks) == (list("abcdef"), list("1234"))
+    assert np.allclose(np.linalg.norm(a, axis=1), 1.0, atol=1e-5)
+    assert np.allclose(np.linalg.norm(t, axis=1), 1.0, atol=1e-5)
+    save_embeddings(workspace, "imagebind", "tracks", "d", list("1234"), sides[1][:, :5])
+    with pytest.raises(BadData, match=r"one model|not 1"):
+        bridge("imagebind", workspace, Recipe())
+
+
+def test_captions_come_before_pairs_only_where_a_bridge_is_made_of_them():
+    usual = ["ingest", "embed", "pair", "caption", "shard", "report"]
+    assert stage_order(Recipe()) == usual
+    first = ["ingest", "embed", "caption", "pair", "shard", "report"]
+    assert stage_order(Recipe().replaced(pair={"bridge": "captions"})) == first
+    assert stage_order(Recipe().replaced(pair={"compare": ["captions"]})) == first
