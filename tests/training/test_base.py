@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
-from toy_pairs import clip
+from toy_pairs import clip, picture
 
 from artsound.training.batches import make_batch, prepare
 from artsound.training.codec import fit_codec
 from artsound.training.conditioning import fit_standardiser
 from artsound.training.config import PRESETS, Config, Network
-from artsound.training.data import Examples, decode_clip
+from artsound.training.data import Examples, Release, decode_clip
 from artsound.training.draw import draw
+from artsound.training.generate import generate
+from artsound.training.loop import train
 from artsound.training.model import build_model, diffusion_loss, noise_schedule
 
 BASE = PRESETS["base"]
@@ -57,3 +61,21 @@ def test_its_latents_have_the_shape_of_the_published_ones_and_a_step_runs_on_the
     assert loss.shape == (1,)
     assert bool(torch.isfinite(loss).all())
     assert codec.decode(batch.latents[0].numpy()).shape == (1024, 64)
+
+
+def test_a_run_with_its_settings_is_saved_resumed_and_makes_music(
+    release: Release, tmp_path: Path
+) -> None:
+    small = Network(blocks=(4, 4, 4, 4), attention=BASE.network.attention, heads=1, groups=2)
+    optimisation = BASE.optimisation.model_copy(update={"batch": 1})
+    codec = BASE.codec.model_copy(update={"vocoder_iterations": 2})
+    config = BASE.model_copy(
+        update={"network": small, "optimisation": optimisation, "codec": codec}
+    )
+    train(release, config, tmp_path / "run", steps=1)
+    resumed = train(release, config, tmp_path / "run", steps=2, resume=True)
+    assert (resumed.resumed_from, resumed.steps) == (1, 2)
+    image = tmp_path / "painting.jpg"
+    image.write_bytes(picture(0.5, 0.8, 99))
+    [piece] = generate(tmp_path / "run", [image], tmp_path / "painting.wav", steps=2)
+    assert (piece.seconds, piece.sample_rate) == (10.24, 16_000)
