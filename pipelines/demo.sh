@@ -5,7 +5,10 @@ out="${1:-demo}"
 
 artsound build --artgraph sample --fma sample --out "$out"
 artsound verify "$out/shards" --deep
-artsound train --data "$out/shards" --preset tiny --out "$out/training" --steps "${STEPS:-300}"
+resume=""
+[ -d "$out/training/checkpoints" ] && resume="--resume" # a second demo goes on from the first
+artsound train --data "$out/shards" --preset tiny --out "$out/training" \
+    --steps "${STEPS:-300}" $resume
 
 # A picture of the test split: the model never trained on it, nor on anything by its painter.
 python - "$out" <<'PYTHON'

@@ -124,11 +124,14 @@ def _funnel(workspace: Workspace, frame: pl.DataFrame) -> list[dict[str, Any]]:
     ):
         # A pair that was not packed is a loss to both sides.
         lost = [row for row in rejects if row["side"] in (side, "pair")]
-        spare = Counter(row["reason"] for row in unmatched if row["side"] == side)
+        told = {row["item_id"] for row in lost if row["stage"] == "pair"}  # in both tables
+        spare = Counter(
+            row["reason"] for row in unmatched if row["side"] == side and row["item_id"] not in told
+        )
         at_ingest = sum(row["stage"] == "ingest" for row in lost)
         at_embed = sum(row["stage"] == "embed" for row in lost)
         matched = frame[column].n_unique() + sum(row["stage"] in _AFTER_PAIR for row in lost)
-        usable = matched + spare.total()
+        usable = matched + spare.total() + len(told)
         steps = [
             ("pulled", usable + at_ingest + at_embed),
             ("usable", usable),

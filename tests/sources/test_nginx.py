@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_builds import small_recipe
 from nginx_server import Nginx, nginx
+from small_builds import small_recipe
 
 from artsound.recipe import Recipe
 from artsound.sources.sample import SamplePaths
