@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -97,6 +98,11 @@ def rate(count: int, read: Callable[[], int], repeats: int) -> float:
     return count / min(times)
 
 
+def processor_seconds() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
 def main() -> None:
     peer, shards, folder, repeats = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
     write, open_ = PEERS[peer]
@@ -109,10 +115,11 @@ def main() -> None:
         )
         return sum(len(batch) for batch in loader)
 
-    rates = {
-        "raw": rate(count, lambda: sum(1 for _ in open_(folder)), int(repeats)),
-        "decoded": rate(count, loaded, int(repeats)),
-    }
+    raw = rate(count, lambda: sum(1 for _ in open_(folder)), int(repeats))
+    before = processor_seconds()
+    fast = rate(count, loaded, int(repeats))
+    cost = 1e3 * (processor_seconds() - before) / int(repeats) / count
+    rates = {"raw": raw, "decoded": fast, "cost": cost}
     print(json.dumps(rates))
 
 

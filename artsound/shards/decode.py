@@ -75,12 +75,12 @@ def decode(sample: Mapping[str, Any], options: Decode, *, draw: float = 0.0) -> 
 
 def _image(data: bytes, size: int) -> np.ndarray:
     if not size:
-        return load_rgb(data)
+        return load_rgb(data).copy()  # torch warns of arrays it may not write to
     picture = load_rgb(data, max_side=None) if not _is_jpeg(data) else _drafted(data, size)
     side = min(picture.shape[:2])
     top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
     square = Image.fromarray(picture[top : top + side, left : left + side])
-    return np.asarray(square.resize((size, size), Image.Resampling.BICUBIC))
+    return np.array(square.resize((size, size), Image.Resampling.BICUBIC))
 
 
 def _array(data: bytes) -> np.ndarray:
