@@ -8,7 +8,7 @@ artsound verify "$out/shards" --deep
 resume=""
 [ -d "$out/training/checkpoints" ] && resume="--resume" # a second demo goes on from the first
 artsound train --data "$out/shards" --preset tiny --out "$out/training" \
-    --steps "${STEPS:-300}" $resume
+    --steps "${STEPS:-200}" $resume
 
 # A picture of the test split: the model never trained on it, nor on anything by its painter.
 python - "$out" <<'PYTHON'
