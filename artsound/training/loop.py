@@ -53,6 +53,7 @@ def train(
     """
     import torch
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
     from accelerate.utils import set_seed
 
     chosen = find_preset(preset) if isinstance(preset, str) else preset
@@ -65,6 +66,8 @@ def train(
         raise BadUsage(f"{out} already holds a run: add --resume, or choose another --out.")
 
     set_seed(chosen.seed)
+    # accelerate keeps the precision of a process's first run; this one has its own.
+    AcceleratorState._reset_state()
     accelerator = Accelerator(mixed_precision=chosen.optimisation.mixed_precision)
     if accelerator.device.type == "cpu" and chosen.optimisation.cpu_threads:
         torch.set_num_threads(chosen.optimisation.cpu_threads)
