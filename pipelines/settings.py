@@ -16,6 +16,8 @@ _QUIET = {
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
     # A failed task's traceback would come before our one sentence.
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    # Interrupted, it prints every event that it could no longer send.
+    "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
 }
