@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from artsound.errors import BadData, BadUsage
 from artsound.media import MediaError
 from artsound.media.audio import load_mono
 from artsound.media.images import load_rgb
+from artsound.media.mel import MelBands, log_mel
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
 AUDIO = ("mp3", "flac", "wav", "ogg")
@@ -28,7 +29,9 @@ class Decode:
     `sample_rate`: Hz of the mono sound; 0 keeps the clip's own. `audio_seconds`: length of the
     sound, cut or padded with silence to exactly that; 0 keeps all. `audio_start`: seconds from the
     start, or "random": a place drawn from `seed`, epoch and key, the same for any number of
-    workers. `image` and `audio` False leave that side undecoded and out.
+    workers. `mel`: a `MelBands`, a dict of its fields, or True for its defaults (which want
+    sample_rate 16000): the sound's log-mel levels beside it. `image` and `audio` False leave that
+    side undecoded and out.
     """
 
     image: bool = True
@@ -37,8 +40,10 @@ class Decode:
     sample_rate: int = 0
     audio_seconds: float = 0.0
     audio_start: float | Literal["random"] = 0.0
+    mel: MelBands | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "mel", _bands(self.mel))
         if min(self.image_size, self.sample_rate, self.audio_seconds) < 0:
             raise BadUsage("image_size, sample_rate and audio_seconds cannot be negative.")
         if isinstance(self.audio_start, str) and self.audio_start != "random":
@@ -51,7 +56,8 @@ def decode(sample: Mapping[str, Any], options: Decode, *, draw: float = 0.0) -> 
     """A sample as arrays: its key and .json fields, and
 
     `image`: uint8 [height, width, 3], sRGB, upright; `audio`: float32 [n], mono, −1..1, with
-    `sample_rate` in Hz and `audio_start` in seconds; a member such as latent.npy as the array
+    `sample_rate` in Hz and `audio_start` in seconds; `mel`: float32 [frames, bins] where asked
+    for; a member such as latent.npy as the array
     `latent`. `draw` in 0..1 places a random window. Raises BadData naming the key when something
     cannot be decoded.
     """
@@ -71,6 +77,17 @@ def decode(sample: Mapping[str, Any], options: Decode, *, draw: float = 0.0) -> 
     except (MediaError, ValueError, EOFError) as error:
         raise BadData(f"Sample {sample['key']} cannot be decoded: {error}.") from error
     return decoded
+
+
+def _bands(given: object) -> MelBands | None:
+    if given is None or given is False or isinstance(given, MelBands):
+        return given or None
+    if given is True:
+        return MelBands()
+    known = [field.name for field in fields(MelBands)]
+    if not isinstance(given, Mapping) or not set(given) <= set(known):
+        raise BadUsage(f"mel is {given!r}: give True, or some of {', '.join(known)}.")
+    return MelBands(**given)
 
 
 def _image(data: bytes, size: int) -> np.ndarray:
@@ -111,4 +128,7 @@ def _audio(data: bytes, options: Decode, draw: float) -> dict[str, Any]:
     if options.audio_seconds:
         wanted = round(options.audio_seconds * rate)
         mono = np.pad(mono[:wanted], (0, max(0, wanted - len(mono))))
-    return {"audio": mono, "sample_rate": rate, "audio_start": float(start)}
+    decoded = {"audio": mono, "sample_rate": rate, "audio_start": float(start)}
+    if options.mel:
+        decoded["mel"] = log_mel(mono, rate, options.mel)
+    return decoded

@@ -105,7 +105,7 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
 
     Without `decode` a sample is {"key", "jpg": bytes, "mp3": bytes, "json": dict}; with one, a
     `Decode` or a dict of its fields, see `artsound.shards.decode`. `transform` is applied to each,
-    where it was read: the place for spectrograms. `batch_size` samples make a batch by
+    where it was read. `batch_size` samples make a batch by
     `collate` (default: `collate` of this file); 0 gives the samples one by one. The last batch of
     an epoch may be smaller.
 

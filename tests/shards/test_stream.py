@@ -13,6 +13,7 @@ import torch
 
 import artsound
 from artsound.errors import BadData, BadUsage
+from artsound.media.mel import MelBands, log_mel
 from artsound.shards.decode import Decode
 from artsound.shards.read import Dataset
 
@@ -145,6 +146,17 @@ def test_decoded_batches_are_tensors_of_the_asked_size(data: Dataset) -> None:
     assert len(batch["artwork_caption"]) == 5
 
 
+def test_mel_levels_come_with_the_sound_from_the_workers(data: Dataset) -> None:
+    options = {"image": False, "sample_rate": 16_000, "audio_seconds": 0.5, "mel": {"bins": 32}}
+    batch = next(iter(data.stream(batch_size=4, decode=options).loader(workers=1)))
+    assert batch["mel"].shape == (4, 50, 32)
+    assert batch["mel"].dtype == torch.float32
+    expected = log_mel(batch["audio"][0].numpy(), 16_000, MelBands(bins=32))
+    np.testing.assert_array_equal(batch["mel"][0].numpy(), expected)
+    default = data.stream(decode={"image": False, "sample_rate": 16_000, "mel": True})
+    assert next(iter(default))["mel"].shape[1] == 64
+
+
 def test_a_random_window_depends_on_seed_epoch_and_key_alone(data: Dataset) -> None:
     options = Decode(image=False, sample_rate=8_000, audio_seconds=0.25, audio_start="random")
 
@@ -204,6 +216,7 @@ def test_a_stream_of_nothing_but_damage_ends_in_a_sentence(make: Callable[..., P
         ({"decode": {"image_sise": 3}}, "image_sise"),
         ({"decode": {"image_size": -3}}, "negative"),
         ({"decode": {"audio_start": "random"}}, "audio_seconds"),
+        ({"decode": {"mel": {"bin": 64}}}, "n_fft"),
     ],
 )
 def test_a_wrong_option_is_named(data: Dataset, options: dict[str, Any], word: str) -> None:

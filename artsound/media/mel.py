@@ -1,0 +1,78 @@
+"""Log-mel spectrograms of a clip, as the vocoders of the field take them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from artsound.errors import BadUsage
+
+
+@dataclass(frozen=True)
+class MelBands:
+    """How sound becomes log-mel levels; `n_fft` and `hop` in samples, `bins` bands between two Hz.
+
+    With sound at 16 kHz the defaults are the front end of AudioLDM 2 and of its HiFi-GAN vocoder:
+    the natural logarithm of magnitudes under Slaney's triangles (of equal area), not below the
+    logarithm of `floor`.
+    """
+
+    n_fft: int = 1024
+    hop: int = 160
+    bins: int = 64
+    low_hz: float = 0.0
+    high_hz: float = 8_000.0
+    floor: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.hop <= self.n_fft <= 65_536 or self.bins < 1:
+            raise BadUsage("mel needs 1 <= hop <= n_fft <= 65536, and at least one bin.")
+        if not 0 <= self.low_hz < self.high_hz or self.floor <= 0:
+            raise BadUsage("mel needs 0 <= low_hz < high_hz, and a floor above 0.")
+
+
+def log_mel(mono: np.ndarray, sample_rate: int, bands: MelBands) -> np.ndarray:
+    """Levels float32 [frames, bins]; frames = len(mono) // hop, and at least one.
+
+    `mono` float32 [n] at `sample_rate` Hz. Frames are Hann windows of n_fft samples, a hop apart,
+    the first centred on the middle of the first hop; beyond its ends the sound is mirrored
+    (or silent, where it is shorter than a mirror needs).
+    Raises BadUsage when the bands reach above half the sample rate.
+    """
+    from scipy.fft import rfft
+    from scipy.signal import get_window
+
+    frames = max(1, len(mono) // bands.hop)
+    before = (bands.n_fft - bands.hop) // 2
+    after = max(0, (frames - 1) * bands.hop + bands.n_fft - before - len(mono))
+    mono = mono.astype(np.float32, copy=False)
+    if len(mono) > max(before, after):
+        padded = np.pad(mono, (before, after), mode="reflect")
+    else:  # too short for a mirror
+        padded = np.pad(mono, (before, after))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, bands.n_fft)[:: bands.hop][:frames]
+    window = get_window("hann", bands.n_fft).astype(np.float32)
+    magnitudes = np.abs(rfft(windows * window, axis=1))
+    levels = magnitudes @ _triangles(sample_rate, bands).T
+    return np.asarray(np.log(np.maximum(levels, np.float32(bands.floor))), dtype=np.float32)
+
+
+@lru_cache(maxsize=4)
+def _triangles(sample_rate: int, bands: MelBands) -> np.ndarray:
+    if bands.high_hz > sample_rate / 2:
+        raise BadUsage(
+            f"mel reaches {bands.high_hz:g} Hz, but sound at {sample_rate} Hz ends at "
+            f"{sample_rate / 2:g} Hz: set decode's sample_rate, or lower mel's high_hz."
+        )
+    from librosa.filters import mel
+
+    weights = mel(
+        sr=sample_rate,
+        n_fft=bands.n_fft,
+        n_mels=bands.bins,
+        fmin=bands.low_hz,
+        fmax=bands.high_hz,
+    )
+    return np.asarray(weights, dtype=np.float32)
