@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench card clean
+.PHONY: help setup demo test lint bench rehearsal card clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ lint: $(INSTALLED) ## ruff, mypy and the import contract
 
 bench: $(INSTALLED) ## Print every figure that the README quotes
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+rehearsal: $(INSTALLED) ## Build a release of full size from small synthetic media (an hour, 15 GB)
+	@$(BIN)/python benchmarks/rehearsal.py --pairs 105884 --out rehearsal
 
 card: $(INSTALLED) ## Write data_cards/ anew, from a small build of the sample
 	@rm -rf $(DEMO)/card && mkdir -p $(DEMO)

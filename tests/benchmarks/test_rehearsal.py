@@ -1,0 +1,59 @@
+"""The rehearsal of a full release, at a small size."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+STEPS = (
+    "sources", "ingest", "embed", "pair", "caption", "shard", "report", "verify", "verify --deep",
+    "index", "stats", "subset: ids", "subset: view", "subset: shards", "browse: first page",
+    "streamed epoch",
+)  # fmt: skip
+PAIRS = 120
+
+
+def rehearse(project: Path, out: Path) -> str:
+    command = [sys.executable, str(project / "benchmarks" / "rehearsal.py")]
+    options = ["--pairs", str(PAIRS), "--out", str(out), "--invented", "--runner", "serial"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def rehearsed(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("rehearsal") / "out"
+    rehearse(project, out)
+    return out
+
+
+def test_every_step_is_done_and_told_with_what_it_took(rehearsed: Path) -> None:
+    told = json.loads((rehearsed / "rehearsal.json").read_text())
+    assert [row["step"] for row in told["steps"]] == list(STEPS)
+    assert all(row["items"] > 0 and row["seconds"] > 0 for row in told["steps"])
+    assert all(row["memory"] > 0 for row in told["steps"])
+    assert told["disk"] > 0
+
+
+def test_every_pair_asked_for_is_in_a_shard(rehearsed: Path) -> None:
+    index = json.loads((rehearsed / "build" / "shards" / "index.json").read_text())
+    assert index["samples"] == PAIRS
+    assert len(index["shards"]) >= 3
+
+
+def test_faulty_media_are_rejected_each_with_its_reason(rehearsed: Path) -> None:
+    report = json.loads((rehearsed / "build" / "runs" / "ingest.json").read_text())
+    assert report["failed"] > 0
+    assert report["items_in"] == report["items_out"] + report["filtered"] + report["failed"]
+
+
+def test_a_finished_rehearsal_is_only_told_again(project: Path, rehearsed: Path) -> None:
+    before = (rehearsed / "rehearsal.json").read_bytes()
+    told = rehearse(project, rehearsed)
+    assert "streamed epoch" in told
+    assert (rehearsed / "rehearsal.json").read_bytes() == before
