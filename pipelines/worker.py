@@ -1,9 +1,15 @@
-"""What a worker process does first. Imports nothing, so that it comes before any BLAS."""
+"""What a worker process does first. Imports nothing large, so that it comes before any BLAS."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import signal
+
+# What <malloc.h> calls M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, with bytes; 32 MiB is the most that
+# glibc allows for the latter.
+_KEPT = ((-1, 1 << 30), (-3, 32 << 20))
 
 
 def prepare_worker() -> None:
@@ -11,3 +17,16 @@ def prepare_worker() -> None:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
+
+
+def keep_freed_memory() -> None:
+    """Have malloc keep what is freed for the next array, where the C library is glibc.
+
+    Handed back to the kernel after every clip, memory comes again page by page, zeroed: a quarter
+    of the time that measuring a clip takes.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        for threshold, size in _KEPT:
+            library.mallopt(threshold, size)
