@@ -85,13 +85,16 @@ def assign(
     uses: int = 1,
     painters: np.ndarray | None = None,
     painter_uses: int = 0,
+    rough: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Assignment:
     """An artwork for each track, so that the total of score - penalty is as large as can be.
 
     `tracks` [n, D], `artworks` [m, D] float32 unit rows; `edges` the pairs to choose from first;
     `penalties` float64 [m]. No pair scores less than `floor`; no artwork is used more than `uses`
     times. With `painter_uses` no painter (`painters`: whole numbers [m]) has more pairs than
-    that. Every track is matched, save where `floor` forbids it. Deterministic.
+    that. Every track is matched, save where `floor` forbids it. With `rough`, both sides in fewer
+    dimensions (quick.py), new candidates are looked for there; their scores are exact all the
+    same. Deterministic.
 
     The painters' cap is kept by a heuristic, not exactly optimal: of a painter over the cap, only
     the artworks of the best pairs stay in play, and all is matched again.
@@ -100,7 +103,7 @@ def assign(
     allowed = np.ones(len(artworks), dtype=bool)
     _check_enough(len(tracks), len(artworks) * uses, "pair.artwork_uses")
     if not painter_uses or painters is None:
-        return _assign(tracks, artworks, edges, penalties, floor, uses, allowed)
+        return _assign(tracks, artworks, edges, penalties, floor, uses, allowed, rough)
     each = painter_uses // uses
     if not each:
         raise BadUsage(
@@ -110,7 +113,7 @@ def assign(
     works = np.bincount(painters)
     _check_enough(len(tracks), int(np.minimum(works, each).sum()) * uses, "pair.painter_uses")
     while True:
-        found = _assign(tracks, artworks, edges, penalties, floor, uses, allowed)
+        found = _assign(tracks, artworks, edges, penalties, floor, uses, allowed, rough)
         matched = np.flatnonzero(found.artworks >= 0)
         chosen = found.artworks[matched]
         over = np.bincount(painters[chosen], minlength=len(works)) > painter_uses
@@ -162,6 +165,7 @@ def _assign(
     floor: float,
     uses: int,
     allowed: np.ndarray,
+    rough: tuple[np.ndarray, np.ndarray] | None,
 ) -> Assignment:
     from artsound.pairing import sparse
 
@@ -186,7 +190,9 @@ def _assign(
         off = np.where(allowed, penalties + _of_artworks(prices, uses), np.inf)
         free = (row_of.reshape(uses, width) == sparse.FREE).any(axis=0)
         known = len(edges.keys)
-        edges = edges.with_more(*_offers(tracks, artworks, left, off, free, floor))
+        who, what = _offers(*(rough or (tracks, artworks)), left, off, free, floor)
+        offered = pair_scores(tracks, artworks, who, what)
+        edges = edges.with_more(who * width + what, offered)
         if len(edges.keys) == known and (aside[left] == never).all():
             break
         aside[slice(None) if turn else left] = never  # later on nobody steps aside any more
@@ -232,7 +238,7 @@ def _offers(
     free: np.ndarray,
     floor: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Keys and scores of the artworks with the highest score - `off` for tracks[some].
+    """Pairs (tracks, artworks) of tracks[some] with the artworks of highest score - `off`.
 
     OFFERS among all artworks and as many among the `free` ones (bool [n_artworks]), which are the
     way out of a crowd; fewer where fewer score `floor` or more.
@@ -263,8 +269,7 @@ def _offers(
     offered = np.concatenate([heaps.lists(heap)[0] for heap in best], axis=1)
     real = offered.ravel() >= 0
     who = np.repeat(some, offered.shape[1])[real]
-    what = offered.ravel()[real].astype(np.int64)
-    return who * len(artworks) + what, pair_scores(tracks, artworks, who, what)
+    return who, offered.ravel()[real].astype(np.int64)
 
 
 def _close(

@@ -9,7 +9,7 @@ import numpy as np
 from artsound.pairing.assignment import Assignment, Edges, assign, candidate_edges
 from artsound.pairing.audit import Audit, audit
 from artsound.pairing.candidates import Candidates, find_candidates, hub_penalties
-from artsound.pairing.quick import find_quick_candidates
+from artsound.pairing.quick import find_quick_candidates, in_fewer_dimensions
 from artsound.pairing.tiles import pair_scores
 
 MOST_ROUNDS = 8
@@ -68,13 +68,15 @@ def match(
 
     `tracks` [n, D], `artworks` [m, D] float32 unit rows; `count` candidates of each item;
     `neighbours` of the hub correction (0: none); `floor`, `uses`, `painters` and `painter_uses`
-    as for `assign`; `quick`: dimensions of a first pass, for candidates at less cost (0: exact
-    ones). Either way they are widened until the total is at least `optimality` of the bound over
+    as for `assign`; `quick`: dimensions in which candidates are first looked for, at less cost
+    (0: all). Either way they are widened until the total is at least `optimality` of the bound over
     all pairs, or nothing is missed, or MOST_ROUNDS are done; with a painters' cap, to which the
     bound does not apply, there is one round.
     """
-    if quick:
-        candidates = find_quick_candidates(tracks, artworks, count, quick)
+    # What is looked for later, for tracks in a crowd, is worth twice the dimensions.
+    rough = in_fewer_dimensions(tracks, artworks, 2 * quick) if quick else None
+    if rough:
+        candidates = find_quick_candidates(tracks, artworks, count, rough, width=quick)
     else:
         candidates = find_candidates(tracks, artworks, count, device=device)
     penalties = hub_penalties(candidates, neighbours)
@@ -83,7 +85,7 @@ def match(
     while True:
         found = assign(
             tracks, artworks, edges, penalties=penalties, floor=floor, uses=uses,
-            painters=painters, painter_uses=painter_uses,
+            painters=painters, painter_uses=painter_uses, rough=rough,
         )  # fmt: skip
         looked = audit(
             tracks, artworks, found.artworks, penalties=penalties, prices=found.prices, uses=uses

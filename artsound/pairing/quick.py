@@ -11,20 +11,37 @@ from artsound.pairing.tiles import Stripe, each_stripe
 SPARE = 2
 
 
+def in_fewer_dimensions(
+    tracks: np.ndarray, artworks: np.ndarray, width: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both sides, float32 [n, width], in the dimensions that keep most of their dot products.
+
+    These are the principal axes of both sides together, the longest first. With `width` of D or
+    more the dot products stay what they were.
+    """
+    axes = _principal_axes(tracks, artworks, width)
+    return tracks @ axes, artworks @ axes
+
+
 def find_quick_candidates(
-    tracks: np.ndarray, artworks: np.ndarray, count: int, width: int, *, threads: int = 0
+    tracks: np.ndarray,
+    artworks: np.ndarray,
+    count: int,
+    rough: tuple[np.ndarray, np.ndarray],
+    *,
+    width: int = 0,
+    threads: int = 0,
 ) -> Candidates:
     """Good partners of each item, though now and then not the very best; their scores are exact.
 
-    As `find_candidates`, but first in the `width` dimensions that keep most of the dot products
-    (the principal axes of both sides together), where SPARE times as many are listed; these are
-    scored anew in all dimensions and the best `count` kept. With `width` of D or more nothing is
-    lost but time.
+    As `find_candidates`, but first with the `rough` sides (see `in_fewer_dimensions`), or the first
+    `width` dimensions of those, where SPARE times as many are listed; these are scored anew in all
+    dimensions and the best `count` kept.
     """
-    axes = _principal_axes(tracks, artworks, width)
-    rough = find_candidates(tracks @ axes, artworks @ axes, SPARE * count, threads=threads)
-    found = _rescored(tracks, artworks, rough.artworks, min(count, len(artworks)), threads)
-    other = _rescored(artworks, tracks, rough.tracks, min(count, len(tracks)), threads)
+    narrow = [np.ascontiguousarray(side[:, : width or None]) for side in rough]
+    listed = find_candidates(narrow[0], narrow[1], SPARE * count, threads=threads)
+    found = _rescored(tracks, artworks, listed.artworks, min(count, len(artworks)), threads)
+    other = _rescored(artworks, tracks, listed.tracks, min(count, len(tracks)), threads)
     return Candidates(*found, *other)
 
 

@@ -6,7 +6,7 @@ import pytest
 from artsound.pairing.assignment import assign, candidate_edges
 from artsound.pairing.candidates import find_candidates
 from artsound.pairing.matching import match
-from artsound.pairing.quick import find_quick_candidates
+from artsound.pairing.quick import find_quick_candidates, in_fewer_dimensions
 from artsound.pairing.tiles import pair_scores
 
 
@@ -24,7 +24,10 @@ def sides(n_tracks: int, n_artworks: int, width: int = 96) -> tuple[np.ndarray, 
 
 def test_with_all_dimensions_the_quick_candidates_are_the_exact_ones():
     t, a = sides(300, 400)
-    exact, quick = find_candidates(t, a, 9), find_quick_candidates(t, a, 9, 96)
+    exact, quick = (
+        find_candidates(t, a, 9),
+        find_quick_candidates(t, a, 9, in_fewer_dimensions(t, a, 96)),
+    )
     assert (quick.artworks == exact.artworks).all()
     assert (quick.tracks == exact.tracks).all()
     assert quick.artwork_scores == pytest.approx(exact.artwork_scores, abs=1e-6)
@@ -33,7 +36,10 @@ def test_with_all_dimensions_the_quick_candidates_are_the_exact_ones():
 def test_a_quarter_of_the_dimensions_loses_little_of_the_total():
     t, a = sides(1200, 1300)
     totals = []
-    for found in (find_candidates(t, a, 16), find_quick_candidates(t, a, 16, 24)):
+    for found in (
+        find_candidates(t, a, 16),
+        find_quick_candidates(t, a, 16, in_fewer_dimensions(t, a, 24)),
+    ):
         chosen = assign(t, a, candidate_edges(found), penalties=np.zeros(1300)).artworks
         totals.append(pair_scores(t, a, np.arange(1200), chosen).sum())
     assert totals[1] >= 0.995 * totals[0]
@@ -41,7 +47,7 @@ def test_a_quarter_of_the_dimensions_loses_little_of_the_total():
 
 def test_listed_scores_are_exact():
     t, a = sides(200, 300)
-    found = find_quick_candidates(t, a, 5, 8)
+    found = find_quick_candidates(t, a, 5, in_fewer_dimensions(t, a, 8))
     scores = t @ a.T
     assert found.artwork_scores == pytest.approx(
         np.take_along_axis(scores, found.artworks, axis=1), abs=1e-6
@@ -60,6 +66,18 @@ def test_a_quick_start_ends_at_the_same_optimum():
 
 def test_more_candidates_than_items_lists_them_all():
     t, a = sides(3, 5)
-    found = find_quick_candidates(t, a, 64, 16)
+    found = find_quick_candidates(t, a, 64, in_fewer_dimensions(t, a, 16))
     assert found.artworks.shape == (3, 5)
     assert sorted(found.tracks[0].tolist()) == [0, 1, 2]
+
+
+def test_new_candidates_looked_for_in_fewer_dimensions_cost_little_of_the_total():
+    t, a = sides(1200, 1300)
+    rough = in_fewer_dimensions(t, a, 48)
+    edges = candidate_edges(find_candidates(t, a, 3))  # too few: most tracks need more
+    totals = []
+    for option in (None, rough):
+        found = assign(t, a, edges, penalties=np.zeros(1300), rough=option)
+        assert len(set(found.artworks.tolist())) == 1200
+        totals.append(pair_scores(t, a, np.arange(1200), found.artworks).sum())
+    assert totals[1] >= 0.995 * totals[0]
