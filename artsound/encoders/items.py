@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 from artsound.encoders.base import Side
 from artsound.errors import BadData
@@ -31,11 +33,18 @@ class Item:
         return self.id if isinstance(self.id, str) else f"{self.id:06d}"
 
 
-def catalogue_items(workspace: Workspace, side: Side) -> list[Item]:
+def catalogue_items(workspace: Workspace, side: Side) -> Sequence[Item]:
     """Every item of one side, in the catalogue's order."""
+    path = workspace.catalog / f"{side}.parquet"
+    return _items(path, path.stat().st_mtime_ns if path.is_file() else 0, side)
+
+
+@lru_cache(maxsize=2)
+def _items(path: Path, changed: int, side: Side) -> tuple[Item, ...]:
+    # A part needs a few of a hundred thousand: they are read once per process, not once per part.
     columns = _COLUMNS[side]
-    table = read_parquet(workspace.catalog / f"{side}.parquet", RECORDS[side], columns)
-    return [Item(*row) for row in zip(*(table[c].to_pylist() for c in columns), strict=True)]
+    table = read_parquet(path, RECORDS[side], columns)
+    return tuple(Item(*row) for row in zip(*(table[c].to_pylist() for c in columns), strict=True))
 
 
 def read_item(workspace: Workspace, item: Item) -> bytes:

@@ -68,9 +68,9 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     path = part_path(workspace, NAME, part.name)
     write_parquet(path, side, records)
     # The marker vouches for the media too: one that is lost or damaged is taken again.
-    column = "image_path" if side == "artwork" else "audio_path"
-    media = [workspace.path(record[column]) for record in records]
-    return PartOutput(len(records), (path, *media), tuple(rejects))
+    kind = "image" if side == "artwork" else "audio"
+    media = {workspace.path(r[f"{kind}_path"]): r[f"{kind}_sha256"] for r in records}
+    return PartOutput(len(records), (path, *media), tuple(rejects), digests=media)
 
 
 def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:

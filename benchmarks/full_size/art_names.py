@@ -24,7 +24,7 @@ EMOTIONS = (
 )  # fmt: skip
 _MEDIA = ("oil", "canvas", "paper", "watercolor", "panel", "ink", "tempera")
 _TAGS = ("tree", "river", "sky", "house", "portrait", "flower", "boat", "crowd", "mountain")
-_INVENTED_PAINTERS = 1_200
+_INVENTED_PAINTERS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +43,25 @@ class Artwork:
 
 def artworks(count: int, reference: Path | None) -> list[Artwork]:
     """`count` artworks, file names ascending; real ones first, when a reference folder is given."""
-    found = list(_real(reference)) if reference else []
-    if len(found) > count:  # evenly, so that styles and painters keep their shares
-        found = [found[number * len(found) // count] for number in range(count)]
+    lists = _read(reference) if reference else _Lists({}, {}, {})
+    files = sorted(lists.styles)
+    if len(files) > count:  # evenly, so that styles and painters keep their shares
+        files = [files[number * len(files) // count] for number in range(count)]
+    found = [_real(file, lists) for file in files]
     found += [_invented(number) for number in range(count - len(found))]
     return sorted(found, key=lambda work: work.file)
 
 
-def _real(reference: Path) -> Iterator[Artwork]:
-    """The works that the published lists name, whichever of them tells what."""
+@dataclass(frozen=True)
+class _Lists:
+    """What published lists tell of files: style ("" unknown), genre, and a row of more."""
+
+    styles: dict[str, str]
+    genres: dict[str, str]
+    rows: dict[str, dict[str, str]]
+
+
+def _read(reference: Path) -> _Lists:
     styles: dict[str, str] = {}
     for part in ("train", "val"):
         for path, _ in _rows(reference / f"ArtGAN_style_{part}.csv"):
@@ -62,36 +72,41 @@ def _real(reference: Path) -> Iterator[Artwork]:
         for part in ("train", "val")
         for path, genre in _rows(reference / f"ArtGAN_genre_{part}.csv")
     }
-    told: dict[str, dict[str, str]] = {}
+    rows: dict[str, dict[str, str]] = {}
     with (reference / "ArtSAGENet_wikiart_artists.csv").open(encoding="utf-8") as table:
         for row in csv.DictReader(table):
-            told[row["image"]] = row
+            rows[row["image"]] = row
             styles.setdefault(row["image"], row["relative_path"].partition("/")[0])
     paired = json.loads((reference / "art2mus_pairs_10000.json").read_text(encoding="utf-8"))
     for file in paired["Image"].values():
         styles.setdefault(file, "")
-    for number, file in enumerate(sorted(styles)):
-        painter, mark, _ = file.partition("_")
-        if not (mark and file.lower().endswith(".jpg") and file.isprintable()):
-            continue
-        rng = np.random.default_rng([1, number])
-        row = told.get(file, {})
-        yield Artwork(
-            file,
-            painter,
-            styles[file] or str(rng.choice(STYLES)),
-            genres.get(file) or str(rng.choice(GENRES)),
-            row.get("artist_school", "").split(",")[0],
-            tuple(tag.strip() for tag in row.get("tags", "").split(",") if tag.strip())
-            or _drawn(rng, _TAGS, 4),
-            _drawn(rng, _MEDIA, 2),
-            _drawn(rng, EMOTIONS, 2),
-        )
+    usable = {
+        file: style
+        for file, style in styles.items()
+        if "_" in file and file.lower().endswith(".jpg") and file.isprintable()
+    }
+    return _Lists(usable, genres, rows)
+
+
+def _real(file: str, lists: _Lists) -> Artwork:
+    rng = np.random.default_rng([1, *file.encode()])
+    row = lists.rows.get(file, {})
+    tags = tuple(tag.strip() for tag in row.get("tags", "").split(",") if tag.strip())
+    return Artwork(
+        file,
+        file.partition("_")[0],
+        lists.styles[file] or str(rng.choice(STYLES)),
+        lists.genres.get(file) or str(rng.choice(GENRES)),
+        row.get("artist_school", "").split(",")[0],
+        tags or _drawn(rng, _TAGS, 4),
+        _drawn(rng, _MEDIA, 2),
+        _drawn(rng, EMOTIONS, 2),
+    )
 
 
 def _invented(number: int) -> Artwork:
     rng = np.random.default_rng([2, number])
-    painter = int(rng.zipf(1.4)) % _INVENTED_PAINTERS
+    painter = int(_INVENTED_PAINTERS * rng.beta(1, 3))  # a few have many works
     year = 1500 + (painter * 37) % 400 + int(rng.integers(40))
     style, genre = str(rng.choice(STYLES)), str(rng.choice(GENRES))
     name = f"invented-painter-{painter:04d}"
