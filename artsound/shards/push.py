@@ -15,6 +15,8 @@ from artsound.shards.store import open_system
 from artsound.storage import sha256_file
 
 _CHUNK = 4 << 20
+# The Hub limits the commits of an hour, and advises against commits of more files.
+_COMMIT_FILES = 100
 
 
 def push(folder: Path, target: str, *, restricted: bool = False, **options: Any) -> dict[str, Any]:
@@ -44,12 +46,13 @@ def push(folder: Path, target: str, *, restricted: bool = False, **options: Any)
         if missing and system.exists(f"{root}/{SHARDS}"):
             system.rm_file(f"{root}/{SHARDS}")
             missing = [*(name for name in missing if name != SHARDS), SHARDS]
-        for name in missing:
-            path = folder / name
-            system.put_file(str(path), f"{root}/{name}")
-            sent += path.stat().st_size
-            if _digest_at(system, f"{root}/{name}", path.stat().st_size) != expected[name]:
-                raise BadData(f"{target}/{name} did not arrive as it was sent: push again.")
+        for some in _in_turns(system, missing):
+            _put(system, folder, root, some)
+            for name in some:
+                size = (folder / name).stat().st_size
+                sent += size
+                if _digest_at(system, f"{root}/{name}", size) != expected[name]:
+                    raise BadData(f"{target}/{name} did not arrive as it was sent: push again.")
         skipped = len(expected) - len(missing)
         stale = sorted(set(_tars(system, root)) - set(expected))
     except OSError as error:
@@ -61,6 +64,40 @@ def push(folder: Path, target: str, *, restricted: bool = False, **options: Any)
         "bytes_sent": sent,
         "stale": stale,
     }
+
+
+def _in_turns(system: Any, names: list[str]) -> Iterator[list[str]]:
+    """The names in the groups that are sent together; the last name, index.json, alone."""
+    step = _COMMIT_FILES if _is_hub(system) else 1
+    for at in range(0, len(names) - 1, step):
+        yield names[at : min(at + step, len(names) - 1)]
+    if names:
+        yield names[-1:]
+
+
+def _put(system: Any, folder: Path, root: str, names: list[str]) -> None:
+    """Copy files of `folder` to the target; to the Hub in one commit."""
+    if not _is_hub(system):
+        for name in names:
+            system.put_file(str(folder / name), f"{root}/{name}")
+        return
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    place = system.resolve_path(root)
+    inside = f"{place.path_in_repo}/" if place.path_in_repo else ""
+    HfApi(endpoint=system.endpoint, token=system.token).create_commit(
+        place.repo_id,
+        [CommitOperationAdd(f"{inside}{name}", str(folder / name)) for name in names],
+        commit_message=f"Add {names[0]}" + (f" and {len(names) - 1} more" if names[1:] else ""),
+        repo_type=place.repo_type,
+        revision=place.revision,
+    )
+    system.invalidate_cache()
+
+
+def _is_hub(system: Any) -> bool:
+    protocol = system.protocol
+    return "hf" in ((protocol,) if isinstance(protocol, str) else protocol)
 
 
 def _check_rights(data: Dataset, folder: Path) -> None:

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fsspec
 import polars as pl
 import pytest
+from hub_server import REPO, Hub, hub
+from huggingface_hub import constants
 
 import artsound
 from artsound.errors import BadData, BadUsage
 from artsound.shards.push import push
 from artsound.shards.verify import verify
-from artsound.storage import sha256_file
+from artsound.storage import sha256_bytes, sha256_file
 
 Make = Callable[..., Path]
 
@@ -113,3 +115,46 @@ def test_free_samples_need_no_flag(make: Make, tmp_path: Path) -> None:
     shards = shards_of(read_shard_index(LocalStore(folder)))
     write_index(folder, "free", "", shards, free.to_arrow())
     assert push(folder, str(tmp_path / "public"))["files"] == 3
+
+
+@pytest.fixture
+def repository(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    # The Hub's newer transfer, Xet, has no server that could be run here.
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    with hub() as state:
+        yield state
+
+
+def test_a_release_reaches_the_hub_in_two_commits_and_is_opened_there(
+    shards: Path, repository: Hub
+) -> None:
+    target = f"hf://datasets/{REPO}"
+    options = {"endpoint": repository.url, "token": "hf_abc"}
+    first = push(shards, target, restricted=True, **options)
+    assert {name: sha256_bytes(data) for name, data in repository.files.items()} == digests(shards)
+    assert [len(paths) for paths in repository.commits] == [first["files"] - 1, 1]
+    assert repository.commits[-1] == ["index.json"]
+    assert push(shards, target, restricted=True, **options)["skipped"] == first["files"]
+    assert len(repository.commits) == 2
+    assert artsound.open(target, **options).read(3) == artsound.open(str(shards)).read(3)
+
+
+def test_a_push_to_the_hub_goes_on_where_it_was_refused(shards: Path, repository: Hub) -> None:
+    target = f"hf://datasets/{REPO}/releases/v1"
+    options = {"endpoint": repository.url, "token": "hf_abc"}
+    repository.refuse_after = 1
+    with pytest.raises(BadData, match="push again"):
+        push(shards, target, restricted=True, **options)
+    repository.refuse_after = 10_000
+    assert push(shards, target, restricted=True, **options)["skipped"] > 5
+    names = {name.removeprefix("releases/v1/") for name in repository.files}
+    assert names == set(digests(shards))
+
+
+def test_a_shard_that_arrives_damaged_on_the_hub_is_found_out(
+    shards: Path, repository: Hub
+) -> None:
+    repository.damage = True
+    with pytest.raises(BadData, match="did not arrive as it was sent"):
+        push(shards, f"hf://datasets/{REPO}", restricted=True, endpoint=repository.url, token="x")
+    assert "index.json" not in repository.files
