@@ -25,7 +25,7 @@ from artsound.media import MediaError
 from artsound.media.images import release_jpeg
 from artsound.recipe import Recipe
 from artsound.records import Reject
-from artsound.shards.index import SPLITS, index_rows, write_index
+from artsound.shards.index import SHARDS, SPLITS, index_rows, write_index
 from artsound.shards.join import EXTRA, float32_fields, joined
 from artsound.shards.order import shuffled
 from artsound.shards.release import write_attribution, write_readme
@@ -140,13 +140,17 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
 
 def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
     """Put the shards in place under their final names, with index, README and attribution."""
+    packed = [result for result in results if result.items_out]
+    if not packed:
+        raise BadData("No pair could be packed: catalog/rejects.parquet tells why for each.")
     make_folder(workspace.shards)
+    # While shards are put in place no index may describe those of an earlier build: who opens the
+    # folder then, or after a crash, is told that there is no release yet.
+    (workspace.shards / SHARDS).unlink(missing_ok=True)
     shards: list[Shard] = []
     tables: list[pa.Table] = []
     numbers = dict.fromkeys(SPLITS, 0)
-    for result in results:
-        if not result.items_out:
-            continue
+    for result in packed:
         part = Shard(**result.extra)
         name = f"artsound-{part.split}-{numbers[part.split]:06d}.tar"
         numbers[part.split] += 1
@@ -156,8 +160,6 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
         column = table.schema.get_field_index("shard")
         names = pa.array([name] * table.num_rows)
         tables.append(table.set_column(column, table.schema.field(column), names))
-    if not shards:
-        raise BadData("No pair could be packed: catalog/rejects.parquet tells why for each.")
     sync_folder(workspace.shards)
     table = pa.concat_tables(tables)
     files = write_index(workspace.shards, recipe.name, recipe.digest(), shards, table)

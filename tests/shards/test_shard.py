@@ -195,6 +195,25 @@ def test_shards_of_an_earlier_plan_go_when_the_new_index_is_there(workspace: Wor
     assert verify(workspace.shards) == []
 
 
+def test_a_rebuild_that_dies_between_shards_and_index_leaves_no_index_that_lies(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_stage(STAGE, workspace, Recipe())
+    smaller = Recipe(shards={"pairs_per_shard": 2})
+
+    def dies(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("artsound.shards.shard.write_index", dies)
+        with pytest.raises(KeyboardInterrupt):
+            run_stage(STAGE, workspace, smaller)
+    with pytest.raises(BadData, match=r"index\.json"):
+        artsound.open(str(workspace.shards))
+    run_stage(STAGE, workspace, smaller)
+    assert verify(workspace.shards) == []
+
+
 def test_media_that_vanished_or_changed_are_rejected_with_a_reason(workspace: Workspace) -> None:
     images = sorted((workspace.media / "artworks").rglob("*.jpg"))
     images[0].unlink()
