@@ -35,6 +35,7 @@ Bridge = Annotated[str, typer.Option(help="affect, concepts, captions, learned o
 RightsChoice = Annotated[str, typer.Option(help="any, redistributable or commercial.")]
 Runner = Annotated[str, typer.Option(help="processes, threads, dask, or serial (no Prefect).")]
 Workers = Annotated[int | None, typer.Option(help="Parts at work at once; 0: one per CPU.", min=0)]
+Scheduler = Annotated[str, typer.Option(help="A Dask scheduler, tcp://host:8786; means dask.")]
 Retry = Annotated[bool, typer.Option("--retry-failed", help="Try failed items again.")]
 Json = Annotated[bool, typer.Option("--json", help="End with one line of JSON.")]
 ShardsFolder = Annotated[str, typer.Argument(help="A shards folder or URL.")]
@@ -52,6 +53,7 @@ def build(
     rights: RightsChoice = "",
     runner: Runner = "",
     workers: Workers = None,
+    scheduler: Scheduler = "",
     retry_failed: Retry = False,
     as_json: Json = False,
 ) -> None:
@@ -61,8 +63,9 @@ def build(
     official servers are meant. Killed at any moment, the same command goes on from there.
     """
     chosen = _recipe(
-        out, recipe, not (artgraph or fma), artgraph, fma, limit, bridge, rights, runner, workers
-    )
+        out, recipe, not (artgraph or fma), artgraph, fma, limit, bridge, rights, runner, workers,
+        scheduler,
+    )  # fmt: skip
     if not recipe and not bridge and chosen.pair.bridge == "affect" and chosen.name == "artsound":
         _say("Matching through the affect bridge (measured descriptors); --bridge chooses others.")
     _run_stages(None, out, chosen, retry_failed, as_json)
@@ -79,10 +82,13 @@ def _stage_command(stage: str, doc: str) -> None:
         rights: RightsChoice = "",
         runner: Runner = "",
         workers: Workers = None,
+        scheduler: Scheduler = "",
         retry_failed: Retry = False,
         as_json: Json = False,
     ) -> None:
-        chosen = _recipe(out, recipe, True, artgraph, fma, limit, bridge, rights, runner, workers)
+        chosen = _recipe(
+            out, recipe, True, artgraph, fma, limit, bridge, rights, runner, workers, scheduler
+        )
         _run_stages(stage, out, chosen, retry_failed, as_json)
 
     command.__doc__ = doc
@@ -376,6 +382,7 @@ def _recipe(
     rights: str,
     runner: str,
     workers: int | None,
+    scheduler: str,
 ) -> Recipe:
     """The recipe that was asked for: a file, the workspace's own, or the default; then options."""
     from artsound.recipe import Recipe, bundled_recipe, load_recipe
@@ -389,11 +396,14 @@ def _recipe(
         base = bundled_recipe("sample")
     else:
         base = Recipe()
+    if scheduler and runner not in ("", "dask"):
+        raise BadUsage("--scheduler is an address of Dask: leave --runner out, or give dask.")
+    runner = "dask" if scheduler else runner
     given: dict[str, dict[str, Any]] = {
         "sources": {"artgraph": artgraph, "fma": fma, "limit": limit},
         "pair": {"bridge": bridge},
         "rights": {"policy": rights},
-        "run": {"runner": runner, "workers": workers},
+        "run": {"runner": runner, "workers": workers, "dask_address": scheduler},
     }
     return base.replaced(
         **{
@@ -406,23 +416,26 @@ def _recipe(
 def _run_stages(
     only: str | None, out: Path, recipe: Recipe, retry_failed: bool, as_json: bool
 ) -> None:
-    from artsound.console import console_progress, print_stages
+    from artsound.console import console_progress, print_stages, show_cursor
     from artsound.storage import Workspace
+    from pipelines.interrupt import ends_at_once
 
     if out.exists() and not out.is_dir():
         raise BadUsage(f"{out} is a file: give --out a folder.")
     workspace = Workspace(out)
     progress = console_progress()
-    if recipe.run.runner == "serial":
-        from pipelines.serial import run_serially as run
-    else:
-        _say("Starting Prefect …")
-        from pipelines.build import run_with_prefect as run
-    try:
-        reports = run(workspace, recipe, only=only, progress=progress, retry_failed=retry_failed)
-    except KeyboardInterrupt:
+
+    def say_stopped() -> None:
+        show_cursor()
         _say("artsound: stopped; the same command goes on from here.")
-        raise SystemExit(130) from None
+
+    with ends_at_once(say_stopped):
+        if recipe.run.runner == "serial":
+            from pipelines.serial import run_serially as run
+        else:
+            _say("Starting Prefect …")
+            from pipelines.build import run_with_prefect as run
+        reports = run(workspace, recipe, only=only, progress=progress, retry_failed=retry_failed)
     print_stages(reports)
     for name, path in (("shards", workspace.shards), ("report", workspace.report / "index.html")):
         if path.exists():

@@ -170,6 +170,9 @@ class Run(_Section):
     )
     workers: int = Field(0, ge=0, description="parts at work at once; 0: one per processor")
     dask_address: str = Field("", description="scheduler to use; empty: a local cluster")
+    notify: str = Field(
+        "", description="told when a build ends: an http(s) address or python:module:function"
+    )
 
 
 class Recipe(_Section):

@@ -13,6 +13,7 @@ from pipelines.caption import caption
 from pipelines.embed import embed
 from pipelines.engine import run_flow, session
 from pipelines.ingest import ingest
+from pipelines.notify import on_end
 from pipelines.pair import pair
 from pipelines.report import report
 from pipelines.serial import stage_order
@@ -21,10 +22,18 @@ from pipelines.shard import shard
 FLOWS = {stage.name: stage for stage in (ingest, embed, pair, caption, shard, report)}
 
 
-@flow(name="build", flow_run_name="build {out}")
+@flow(
+    name="build",
+    flow_run_name="build {out}",
+    on_completion=[on_end],
+    on_failure=[on_end],
+    on_crashed=[on_end],
+    on_cancellation=[on_end],
+)
 def build(out: Path, recipe: Recipe) -> list[StageReport]:
     """Run every stage on the workspace `out`; what is done already is skipped."""
     with session(Workspace(out), recipe) as opened:
+        opened.entered_flow()
         return [run_flow(FLOWS[name], opened) for name in stage_order(recipe)]
 
 

@@ -10,21 +10,25 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
-from prefect import Flow, task
+from prefect import Flow, get_client, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.futures import as_completed
+from prefect.context import FlowRunContext
+from prefect.futures import PrefectFuture, as_completed
+from prefect.settings import PREFECT_API_URL
+from prefect.states import Cancelled
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
-from prefect.tasks import Task
+from prefect.tasks import Task, exponential_backoff
 
-from artsound.errors import ArtSoundError, BadUsage
+from artsound.errors import ArtSoundError
 from artsound.recipe import Recipe
 from artsound.stage import (
     QUIET,
@@ -37,12 +41,17 @@ from artsound.stage import (
     run_stage,
 )
 from artsound.storage import Workspace, write_bytes
-from pipelines.worker import prepare_worker
+from pipelines.artifacts import ProgressInPrefect, show_counts, show_report
+from pipelines.cluster import dask_cluster, placement
+from pipelines.interrupt import hold_signals, last_words
+from pipelines.worker import keep_freed_memory, prepare_worker
 
 
 class Stopped(ArtSoundError):
     """The build is ending early, because of a fault told elsewhere."""
 
+
+_CANCELLED = "Interrupted; the same build goes on from its markers."
 
 _active: Session | None = None
 
@@ -57,6 +66,7 @@ class Session:
     retry_failed: bool = False
     dask_address: str = ""
     reports: list[StageReport] = field(default_factory=list)
+    flow_runs: list[UUID] = field(default_factory=list)
     stopping: bool = False
     _pool: Executor | None = None
 
@@ -83,6 +93,28 @@ class Session:
             # A worker was killed, perhaps for memory. The task's retry finds a new pool.
             self._pool = None
             raise
+
+    def entered_flow(self) -> None:
+        """Called at the start of every flow, from within it."""
+        hold_signals()
+        context = FlowRunContext.get()
+        if context is not None and context.flow_run is not None:
+            self.flow_runs.append(context.flow_run.id)
+
+    def stop(self) -> None:
+        """End at once: no part is begun any more, and those at work in processes are killed."""
+        self.stopping = True
+        for child in multiprocessing.active_children() if self._pool is not None else []:
+            child.kill()
+
+    def tell_server(self) -> None:
+        """Tell a server of one's own that this build's flows were cancelled; a temporary one ends
+        with the build."""
+        if not PREFECT_API_URL.value():
+            return
+        with get_client(sync_client=True) as client:
+            for flow_run in reversed(self.flow_runs):
+                client.set_flow_run_state(flow_run, Cancelled(message=_CANCELLED), force=True)
 
     def close(self) -> None:
         if self._pool is not None:
@@ -116,9 +148,12 @@ def session(
         write_bytes(workspace.recipe, recipe.to_toml().encode())
         address = ""
         if recipe.run.runner == "dask":
-            address = recipe.run.dask_address or stack.enter_context(_local_dask(recipe))
+            workers = worker_count(recipe)
+            address = stack.enter_context(dask_cluster(recipe.run.dask_address, workers))
+        progress = ProgressInPrefect(progress)
         opened = Session(workspace, recipe, progress, retry_failed, address)
         stack.callback(opened.close)
+        stack.enter_context(last_words(opened.tell_server))
         _active = opened
         try:
             yield opened
@@ -131,8 +166,9 @@ def stage_flow(stage: Stage, doc: str) -> Flow[..., StageReport]:
 
     def run(out: Path, recipe: Recipe) -> StageReport:
         with session(Workspace(out), recipe) as opened:
+            opened.entered_flow()
             report = run_stage(
-                stage,
+                stage if stage.prepare is None else replace(stage, prepare=_Fetch(stage.prepare)),
                 opened.workspace,
                 recipe,
                 progress=opened.progress,
@@ -140,6 +176,9 @@ def stage_flow(stage: Stage, doc: str) -> Flow[..., StageReport]:
                 retry_failed=opened.retry_failed,
             )
             opened.reports.append(report)
+            show_counts(report)
+            if stage.name == "report":
+                show_report(opened.workspace.report / "index.html")
             return report
 
     return Flow(run, name=stage.name, description=doc, flow_run_name=f"{stage.name} {{out}}")
@@ -164,14 +203,29 @@ def map_as_tasks(
         for part in parts:
             yield _do_part(stage, workspace, recipe, part, retry_failed)
         return
-    futures = [_do_part.submit(stage, workspace, recipe, part, retry_failed) for part in parts]
     try:
+        futures = [_submit(stage, workspace, recipe, part, retry_failed) for part in parts]
         for future in as_completed(futures):
             yield future.result()
     except BaseException:
         if _active is not None:
-            _active.stopping = True  # the flow waits for its tasks: let them end at once
+            _active.stop()  # the flow waits for its tasks: let them end at once
         raise
+
+
+def _submit(
+    stage: Stage, workspace: Workspace, recipe: Recipe, part: Part, retry_failed: bool
+) -> PrefectFuture[PartResult]:
+    """One part as a task, tagged with what it competes for, placed where Dask has that."""
+    needs = stage.needs(recipe, part) if stage.needs is not None else ()
+    work = _do_part.with_options(tags={f"artsound-{need}" for need in needs}) if needs else _do_part
+    with contextlib.ExitStack() as stack:
+        if recipe.run.runner == "dask":
+            import dask
+
+            runner: Any = cast(FlowRunContext, FlowRunContext.get()).task_runner
+            stack.enter_context(dask.annotate(**placement(runner.client, needs)))
+        return work.submit(stage, workspace, recipe, part, retry_failed)
 
 
 def _worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -190,8 +244,9 @@ def _worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> 
 @task(
     name="part",
     task_run_name="{part.name}",
-    retries=2,
-    retry_delay_seconds=1,
+    retries=3,
+    retry_delay_seconds=exponential_backoff(1),
+    retry_jitter_factor=0.5,
     retry_condition_fn=_worth_retrying,
     persist_result=False,
     cache_policy=NO_CACHE,
@@ -201,25 +256,30 @@ def _do_part(
 ) -> PartResult:
     if _active is not None:
         return _active.call(stage, part)
-    return run_part(stage, workspace, recipe, part, retry_failed=retry_failed)  # a Dask worker
+    keep_freed_memory()  # a Dask worker: nobody prepared it
+    return run_part(stage, workspace, recipe, part, retry_failed=retry_failed)
+
+
+@dataclass(frozen=True)
+class _Fetch:
+    """A stage's `prepare`, as a task of its own that a limit on `artsound-download` holds."""
+
+    prepare: Callable[[Workspace, Recipe, Progress], None]
+
+    def __call__(self, workspace: Workspace, recipe: Recipe, progress: Progress) -> None:
+        _fetch(self.prepare, workspace, recipe, progress)
+
+
+@task(name="fetch", tags={"artsound-download"}, persist_result=False, cache_policy=NO_CACHE)
+def _fetch(
+    prepare: Callable[[Workspace, Recipe, Progress], None],
+    workspace: Workspace,
+    recipe: Recipe,
+    progress: Progress,
+) -> None:
+    prepare(workspace, recipe, progress)  # servers are tried again there, from where they broke off
 
 
 def _process_pool(workers: int) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker)
-
-
-@contextlib.contextmanager
-def _local_dask(recipe: Recipe) -> Iterator[str]:
-    try:
-        from distributed import LocalCluster
-    except ImportError as error:
-        raise BadUsage("The dask runner needs an extra: pip install 'artsound[dask]'.") from error
-    with LocalCluster(
-        n_workers=worker_count(recipe),
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address=None,
-        silence_logs=50,
-    ) as cluster:
-        yield cluster.scheduler_address

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import multiprocessing
 import os
 import signal
+import threading
 
 # What <malloc.h> calls M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, with bytes; 32 MiB is the most that
 # glibc allows for the latter.
@@ -13,10 +15,14 @@ _KEPT = ((-1, 1 << 30), (-3, 32 << 20))
 
 
 def prepare_worker() -> None:
-    """Make this process one processor's worth, and leave Ctrl-C to the process that drives."""
+    """Make this process one processor's worth, and leave Ctrl-C to the process that drives.
+
+    It ends when that one does, however that ends: a worker alone would wait for ever.
+    """
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_freed_memory()
 
 
@@ -30,3 +36,10 @@ def keep_freed_memory() -> None:
         library = ctypes.CDLL(None)
         for threshold, size in _KEPT:
             library.mallopt(threshold, size)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

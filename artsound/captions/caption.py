@@ -113,8 +113,21 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
     return Finish(tuple(files), extra)
 
 
+def needs(recipe: Recipe, part: Part) -> tuple[str, ...]:
+    """A model on this machine competes for the GPU; sentences and endpoints do not."""
+    writer = getattr(recipe.captions, part.inputs["side"])
+    on_gpu = writer.startswith("transformers:") and recipe.captions.device != "cpu"
+    return ("gpu",) if on_gpu else ()
+
+
 STAGE = Stage(
-    name="caption", version=1, sections=("captions",), plan=plan, work=work, finish=finish
+    name="caption",
+    version=1,
+    sections=("captions",),
+    plan=plan,
+    work=work,
+    finish=finish,
+    needs=needs,
 )
 
 

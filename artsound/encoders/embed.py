@@ -101,7 +101,12 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
     return Finish((*files, *more), {**extra, **counts})
 
 
-STAGE = Stage(name=NAME, version=1, sections=(), plan=plan, work=work, finish=finish)
+def needs(recipe: Recipe, part: Part) -> tuple[str, ...]:
+    """A model's pass competes for the GPU; measuring does not."""
+    return ("gpu",) if "encoder" in part.inputs and recipe.embed.device != "cpu" else ()
+
+
+STAGE = Stage(name=NAME, version=1, sections=(), plan=plan, work=work, finish=finish, needs=needs)
 
 
 def item_ids(side: Side, table: pa.Table) -> list[str]:

@@ -1,0 +1,94 @@
+"""What Prefect's UI shows of a stage: progress while it runs, its counts, the report's link.
+
+Nothing here may fail a build: where the server will not take an artifact, there is none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_link_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.context import FlowRunContext
+
+from artsound.stage import Progress, StageReport
+
+_PAUSE = 2.0  # seconds between two updates at least: each is a request to the server
+
+
+class ProgressInPrefect:
+    """Tells another progress all there is to tell, and Prefect the share that is done."""
+
+    def __init__(self, other: Progress) -> None:
+        self._other = other
+        self._artifact: UUID | None = None
+        self._items = self._done = 0
+        self._told = 0.0
+
+    def start(self, stage: str, items: int, unit: str = "items") -> None:
+        self._other.start(stage, items, unit)
+        self._items, self._done, self._told = items, 0, time.monotonic()
+        made = _try(
+            lambda: create_progress_artifact(0.0, key=f"{stage}-progress", description=stage)
+        )
+        self._artifact = made if isinstance(made, UUID) else None
+
+    def total(self, items: int) -> None:
+        self._other.total(items)
+        self._items = items
+
+    def advance(self, items: int) -> None:
+        self._other.advance(items)
+        self._done += items
+        if time.monotonic() - self._told > _PAUSE:
+            self._tell()
+
+    def finish(self) -> None:
+        self._other.finish()
+        self._tell()
+        self._artifact = None
+
+    def note(self, sentence: str) -> None:
+        self._other.note(sentence)
+
+    def _tell(self) -> None:
+        artifact = self._artifact
+        if artifact is not None and self._items:
+            share = min(100.0, 100.0 * self._done / self._items)
+            _try(lambda: update_progress_artifact(artifact, share))
+            self._told = time.monotonic()
+
+
+def show_counts(report: StageReport) -> None:
+    """A table of what a stage took, gave and rejected."""
+    names = (
+        "items_in", "items_out", "filtered", "failed", "parts", "parts_skipped", "bytes",
+        "peak_memory",
+    )  # fmt: skip
+    row = {name: getattr(report, name) for name in names}
+    row |= {name: round(getattr(report, name), 1) for name in ("seconds", "items_per_second")}
+    description = f"{report.stage}: items in = items out + filtered + failed"
+    _try(lambda: create_table_artifact([row], key=report.stage, description=description))
+
+
+def show_report(page: Path) -> None:
+    """A link to the finished build's report."""
+    link = page.resolve().as_uri()
+    _try(lambda: create_link_artifact(link, link_text=str(page), key="report-page"))
+
+
+def _try(make: Callable[[], Any]) -> Any:
+    if FlowRunContext.get() is None:  # progress before the first flow
+        return None
+    with contextlib.suppress(Exception):
+        return make()
+    return None
