@@ -14,17 +14,14 @@ from artsound.storage import write_bytes, write_json
 from artsound.training.checkpoint import check_release
 from artsound.training.conditioning import Standardiser, describe_picture, fit_standardiser
 from artsound.training.data import Release, open_release
+from artsound.training.effects import condition_effect, condition_effects, paired_mean, retrieval
 from artsound.training.generate import GUIDANCE, STEPS, Generator, wav_bytes
 from artsound.training.metrics import (
     class_divergence,
-    condition_effect,
-    condition_effects,
     distances,
     frechet_by_size,
     frechet_distance,
     kernel_distance,
-    paired_mean,
-    retrieval,
 )
 from artsound.training.plots import effect_png, frechet_png
 
@@ -203,8 +200,8 @@ def table(summary: dict[str, Any]) -> str:
             f"| {name} | {m['frechet']:.2f} | {m['kernel']:.3f} | {m['class_divergence']:.3f} "
             f"| {own['mean']:.3f} ({own['low']:.3f}…{own['high']:.3f}) "
             f"| {effect['mean']:+.3f} ({effect['low']:+.3f}…{effect['high']:+.3f}) "
-            f"| {found['recall_1']:.2f} ({found['chance_1']:.2f}) "
-            f"| {found['recall_5']:.2f} ({found['chance_5']:.2f}) |"
+            f"| {found['recall_1']['mean']:.2f} ({found['chance_1']:.2f}) "
+            f"| {found['recall_5']['mean']:.2f} ({found['chance_5']:.2f}) |"
         )
     return "\n".join(rows) + "\n"
 

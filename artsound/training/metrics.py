@@ -1,80 +1,104 @@
-"""Measures of sets of generated clips against sets of real ones. Numpy in, numbers out.
+"""Measures of a set of generated clips against a set of real ones. Numpy in, numbers out.
 
-Everything is set-level or paired; a Fréchet distance of single clips means nothing and is not
-offered. Distances are between rows of standardised embeddings.
+Rows are embeddings of clips. Everything here is about sets; what belongs to pairs is in effects. A
+Fréchet distance of single clips means nothing and is not offered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean and the ends of its 95% bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
+KERNEL_SCALE = 100.0  # kernel audio distances are quoted times this
 
 
 def frechet_distance(real: np.ndarray, made: np.ndarray) -> float:
     """Fréchet distance of the Gaussians fitted to two sets of rows, [n, D] and [m, D].
 
     |μ₁ − μ₂|² + tr(C₁ + C₂ − 2 (C₁ C₂)^½) (Dowson & Landau, J. Multivariate Anal. 1982; for
-    audio Kilgour et al., Interspeech 2019), covariances with n − 1. The square root's trace is
-    taken from the eigenvalues of the symmetric C₁^½ C₂ C₁^½, so it is never complex. With few
-    rows it is biased upwards: see `frechet_by_size`. Raises ValueError below two rows.
+    audio Kilgour et al., Interspeech 2019), covariances with n − 1. With few rows it is biased
+    upwards: see `frechet_by_size`. Raises ValueError below two rows.
     """
     if min(len(real), len(made)) < 2:
         raise ValueError("a Fréchet distance needs at least two clips on either side")
-    means = real.mean(axis=0) - made.mean(axis=0)
-    first = np.atleast_2d(np.cov(real, rowvar=False))
-    second = np.atleast_2d(np.cov(made, rowvar=False))
-    values, vectors = np.linalg.eigh(first)
-    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-    cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ second @ root), 0)).sum()
-    return float(max(means @ means + np.trace(first) + np.trace(second) - 2 * cross, 0.0))
+    means = real.mean(axis=0, dtype=np.float64) - made.mean(axis=0, dtype=np.float64)
+    first, second = _whitenable(real), _whitenable(made)
+    # With C = AᵀA of centred rows, tr((C₁ C₂)^½) is the sum of the singular values of A₁ A₂ᵀ:
+    # never complex, and exact for sets smaller than D, whose covariances have no full rank.
+    cross = np.linalg.svd(first @ second.T, compute_uv=False).sum()
+    spread = np.square(first).sum() + np.square(second).sum()
+    return float(max(means @ means + spread - 2 * cross, 0.0))
+
+
+def _whitenable(rows: np.ndarray) -> np.ndarray:
+    """A with AᵀA the covariance of `rows` [n, D], at most D rows of it."""
+    centred = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
+    centred /= np.sqrt(len(rows) - 1)
+    return centred if len(centred) <= centred.shape[1] else np.linalg.qr(centred, mode="r")
 
 
 def frechet_by_size(
-    real: np.ndarray, made: np.ndarray, *, seed: int = 0, draws: int = 20
+    real: np.ndarray, made: np.ndarray, *, seed: int = 0, draws: int = 20, sizes: int = 6
 ) -> dict[int, float]:
-    """Mean Fréchet distance at a quarter, half, three quarters and all of the generated rows.
+    """Mean Fréchet distance at `sizes` sizes, from half of the generated rows to all of them.
 
-    The distance falls as rows are added (its bias goes as 1/n: Chong & Forsyth, CVPR 2020); how
-    fast it falls says how much of the figure is bias. Sizes below two are left out.
+    The distance falls as rows are added; how fast it falls says how much of it is bias. Sizes
+    below two are left out.
     """
     chance = np.random.default_rng(seed)
-    sizes = sorted({len(made) * part // 4 for part in (1, 2, 3, 4)} - {0, 1})
+    counts = np.linspace(len(made) / 2, len(made), sizes).round().astype(int)
     result = {}
-    for size in sizes:
-        count = 1 if size == len(made) else draws
-        picks = [chance.permutation(len(made))[:size] for _ in range(count)]
+    for size in sorted(set(counts.tolist()) - {0, 1}):
+        rounds = 1 if size == len(made) else draws
+        picks = [chance.permutation(len(made))[:size] for _ in range(rounds)]
         result[size] = float(np.mean([frechet_distance(real, made[pick]) for pick in picks]))
     return result
 
 
-def kernel_distance(real: np.ndarray, made: np.ndarray) -> float:
-    """Unbiased squared maximum mean discrepancy with the kernel (x·y / D + 1)³.
+def frechet_without_bias(by_size: Mapping[int, float]) -> float:
+    """What Fréchet distances by size come to for endlessly many generated clips.
 
-    Bińkowski et al., ICLR 2018. Unbiased at any size, so it may fall a little below zero. Raises
-    ValueError below two rows on either side.
+    The bias goes as 1/n: the intercept of a straight line through (1/n, distance), as in FID∞
+    (Chong & Forsyth, CVPR 2020) and, for audio, Gui et al., ICASSP 2024. The bias of the real set's
+    own size stays. Of a single size it is that size's distance.
+    """
+    if len(by_size) < 2:
+        return next(iter(by_size.values()))
+    inverse = 1 / np.array(list(by_size))
+    return float(np.polyfit(inverse, np.array(list(by_size.values())), 1)[1])
+
+
+def kernel_distance(
+    real: np.ndarray,
+    made: np.ndarray,
+    *,
+    weights: tuple[np.ndarray, np.ndarray] | None = None,
+) -> float:
+    """Kernel audio distance (Chung et al., arXiv 2502.15602): 100 × an unbiased squared MMD.
+
+    The kernel is Gaussian, exp(−|x − y|² / 2σ²), with σ the median distance within the real rows.
+    Unbiased at any size, so it may fall a little below zero. `weights` count how often each row
+    is in a resample of either side; a row is never compared with itself. Raises ValueError below
+    two rows on either side.
     """
     if min(len(real), len(made)) < 2:
         raise ValueError("a kernel distance needs at least two clips on either side")
+    squared = _squared_distances(real, real)
+    median = np.median(squared[np.triu_indices(len(real), 1)])
+    scale = 2 * max(float(median), 1e-12)
+    p, q = weights if weights is not None else (np.ones(len(real)), np.ones(len(made)))
 
-    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return (a @ b.T / a.shape[1] + 1) ** 3
+    def between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.exp(-_squared_distances(a, b) / scale)
 
-    def off_diagonal_mean(k: np.ndarray) -> float:
-        return float((k.sum() - np.trace(k)) / (len(k) * (len(k) - 1)))
+    def within(rows: np.ndarray, w: np.ndarray) -> float:
+        pairs = np.outer(w, w)
+        np.fill_diagonal(pairs, 0.0)
+        return float((pairs * between(rows, rows)).sum() / pairs.sum())
 
-    within = off_diagonal_mean(kernel(real, real)) + off_diagonal_mean(kernel(made, made))
-    return float(within - 2 * kernel(real, made).mean())
+    across = float(p @ between(real, made) @ q / (p.sum() * q.sum()))
+    return KERNEL_SCALE * (within(real, p) + within(made, q) - 2 * across)
 
 
 def class_divergence(real: np.ndarray, made: np.ndarray, *, classes: int = 3) -> float:
@@ -90,88 +114,36 @@ def class_divergence(real: np.ndarray, made: np.ndarray, *, classes: int = 3) ->
             np.bincount(np.searchsorted(edges, rows[:, column]), minlength=classes) + 1.0
             for rows in (real, made)
         )
-        p, q = p / p.sum(), q / q.sum()
-        total += float((p * np.log(p / q)).sum())
+        total += float(divergences(p[None] / p.sum(), q[None] / q.sum())[0])
     return total / real.shape[1]
+
+
+def divergences(real: np.ndarray, made: np.ndarray) -> np.ndarray:
+    """KL(real ‖ generated) in nats of each row of two tables of probabilities [n, classes]."""
+    p, q = np.maximum(real, 1e-12), np.maximum(made, 1e-12)
+    return (p * np.log(p / q)).sum(axis=1)
 
 
 def distances(tracks: np.ndarray, made: np.ndarray) -> np.ndarray:
     """Root mean square difference of every track's row to every generated row, [n, m]."""
-    return np.sqrt(np.square(tracks[:, None] - made[None]).mean(axis=2))
+    return np.sqrt(_squared_distances(tracks, made) / tracks.shape[1])
 
 
-def condition_effects(distance: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """How much closer each track is to its own picture's music than to other pictures', [n].
+def genre_probabilities(
+    known: np.ndarray, labels: Sequence[str], *asked: np.ndarray
+) -> list[np.ndarray]:
+    """For each asked set of rows its table of probabilities of the genres in `labels`, [n, genres].
 
-    `distance` [n, n]: from track i to what picture j gave. Effect i is the mean of row i without
-    its diagonal, minus the diagonal; all derangements at once, so no shuffle has to be drawn.
-    `weights` [n] counts how often each picture is in the (re)sample.
+    By a logistic regression fitted to the `known` rows (scikit-learn's, L2), which stands in for
+    a tagger where none can be fetched. Raises ValueError when there are fewer than two genres.
     """
-    count = len(distance)
-    weights = np.ones(count) if weights is None else weights
-    others = np.where(np.eye(count, dtype=bool), 0.0, weights[None, :])
-    shuffled = (others * distance).sum(axis=1) / np.maximum(others.sum(axis=1), 1e-12)
-    return shuffled - np.diagonal(distance)
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=0.1, max_iter=1000).fit(known, list(labels))
+    return [model.predict_proba(rows) for rows in asked]
 
 
-def bootstrap(
-    statistic: Callable[[np.ndarray], float], count: int, *, seed: int = 0, rounds: int = 2000
-) -> Interval:
-    """The statistic of `count` items and its 95% percentile interval (Efron 1979).
+def _squared_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    from scipy.spatial.distance import cdist
 
-    `statistic` takes how often each item is in the resample, [count]. Resamples that hold a
-    single item many times are drawn again: nothing can be shuffled in them.
-    """
-    chance = np.random.default_rng(seed)
-    values: list[float] = []
-    while len(values) < rounds:
-        weights = np.bincount(chance.integers(count, size=count), minlength=count)
-        if count > 1 and (weights > 0).sum() < 2:
-            continue
-        values.append(statistic(weights.astype(float)))
-    low, high = np.quantile(values, [0.025, 0.975])
-    return Interval(statistic(np.ones(count)), float(low), float(high))
-
-
-def condition_effect(distance: np.ndarray, *, seed: int = 0) -> Interval:
-    """Mean of `condition_effects` with its interval over pairs (pictures and tracks together)."""
-
-    def mean(weights: np.ndarray) -> float:
-        effects = condition_effects(distance, weights)
-        return float((weights * effects).sum() / weights.sum())
-
-    return bootstrap(mean, len(distance), seed=seed)
-
-
-def paired_mean(values: np.ndarray, *, seed: int = 0) -> Interval:
-    """Mean of one number per pair, with its interval."""
-    return bootstrap(lambda w: float((w * values).sum() / w.sum()), len(values), seed=seed)
-
-
-@dataclass(frozen=True)
-class Retrieval:
-    """Finding each picture's own track by its generated music, among all tracks of the set."""
-
-    recall_1: float
-    recall_5: float
-    mean_reciprocal_rank: float
-    median_rank: float
-    chance_1: float
-    chance_5: float
-
-
-def retrieval(distance: np.ndarray) -> Retrieval:
-    """Ranks (1 = nearest, ties shared fairly) of the own track, from `distance` [tracks, made]."""
-    own = np.diagonal(distance)
-    nearer = (distance < own[None, :]).sum(axis=0)
-    ties = (distance == own[None, :]).sum(axis=0) - 1
-    ranks = 1 + nearer + ties / 2
-    count = len(distance)
-    return Retrieval(
-        recall_1=float((ranks <= 1).mean()),
-        recall_5=float((ranks <= 5).mean()),
-        mean_reciprocal_rank=float((1 / ranks).mean()),
-        median_rank=float(np.median(ranks)),
-        chance_1=1 / count,
-        chance_5=min(1.0, 5 / count),
-    )
+    return cdist(first.astype(np.float64), second.astype(np.float64), "sqeuclidean")
