@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-_EVERY = 0.25  # s between two looks
+_SOONEST, _LATEST = 0.25, 2.0  # s between two looks: of a long run, few are enough
 
 
 @dataclass
@@ -52,7 +52,7 @@ def watch(
     The memory of several processes that share pages counts those once. Interrupted, the command
     is interrupted first. Raises SystemExit with its last lines when it fails.
     """
-    timeline = Timeline()
+    timeline, began = Timeline(), time.time()
     with log.open("a") as output:
         running = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
@@ -61,7 +61,8 @@ def watch(
                 with contextlib.suppress(psutil.Error):
                     timeline.look(process)
                     look_too(timeline)
-                time.sleep(_EVERY)
+                passed = time.time() - began
+                time.sleep(min(_LATEST, max(_SOONEST, passed / 60)))
         except BaseException:
             running.send_signal(signal.SIGINT)
             running.wait()
