@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from artsound.errors import BadUsage
-from artsound.training.codec import PatchCodec
+from artsound.training.codec import SoundCodec
 from artsound.training.conditioning import Standardiser
 from artsound.training.config import Config
 from artsound.training.data import Examples
@@ -40,7 +40,7 @@ class Batch:
     timestep: torch.Tensor
 
 
-def prepare(examples: Examples, codec: PatchCodec, standardise: Standardiser) -> Prepared:
+def prepare(examples: Examples, codec: SoundCodec, standardise: Standardiser) -> Prepared:
     """Examples as the loop wants them; latents are computed once, here."""
     latents = tuple(codec.encode(clip.astype(np.float32)) for clip in examples.clips)
     return Prepared(examples.keys, standardise(examples.pictures), latents)

@@ -23,6 +23,7 @@ import numpy as np
 from artsound.errors import BadData, BadUsage
 from artsound.storage import TEMPORARY_PREFIX, make_folder, read_json, sync_folder, write_json
 from artsound.training.config import Config, read_config
+from artsound.training.model import learned
 
 if TYPE_CHECKING:
     import torch
@@ -175,11 +176,15 @@ def read_optimiser(folder: Path) -> dict[str, Any]:
 
 
 def load_weights(model: Any, weights: Tensors, path: Path) -> None:
-    """Put `weights` into `model`; BadData when names or shapes differ."""
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise BadData(f"{path} holds weights of another network: train again.") from error
+    """Put `weights` into what `model` has learnt; BadData when names or shapes differ."""
+    import torch
+
+    own = learned(model)
+    if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in weights.items()}:
+        raise BadData(f"{path} holds weights of another network: train again.")
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(weights[name])
 
 
 def _whole(tensors: Tensors) -> Tensors:

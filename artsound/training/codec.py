@@ -1,4 +1,7 @@
-"""Log-mel spectrograms to small latents and back: a fixed linear map, fitted once and saved.
+"""Log-mel spectrograms to small latents and back, and on to sound.
+
+What the loop needs of a codec is `SoundCodec`. The one defined here is a fixed linear map, fitted
+once and saved; the published autoencoder and vocoder are in vae.py.
 
 A cell of the spectrogram (`cell_frames` frames by bins / bands mel bins) becomes `channels`
 numbers: its first principal components over the training mels (Pearson 1901), softly whitened.
@@ -7,12 +10,65 @@ Being linear it keeps absolute loudness and brightness, needs no training, and c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from artsound.errors import BadData
-from artsound.training.config import Codec, Mel
+from artsound.training.config import Codec, Config, Mel
+from artsound.training.mel import sound
+
+
+class SoundCodec(Protocol):
+    """Levels [frames, bins] to latents [channels, cells, bands] and back, and levels to sound."""
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(channels, cells, bands) of a training window."""
+        ...
+
+    def shape(self, seconds: float) -> tuple[int, int, int]:
+        """(channels, cells, bands) of a latent that covers `seconds`."""
+        ...
+
+    def encode(self, levels: np.ndarray) -> np.ndarray:
+        """Latent float32 of levels."""
+        ...
+
+    def decode(self, latent: np.ndarray) -> np.ndarray:
+        """Levels float32 of a latent."""
+        ...
+
+    def sound(self, levels: np.ndarray, *, seed: int = 0) -> np.ndarray:
+        """Waveform float32 [frames * hop] in −1..1 of levels."""
+        ...
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """What a checkpoint must keep, so that `open_codec` gives the same codec."""
+        ...
+
+
+def make_codec(config: Config, clips: Sequence[np.ndarray], device: Any = "cpu") -> SoundCodec:
+    """The codec of a new run: fitted to the log-mels `clips`, or loaded."""
+    if config.codec.kind == "patch":
+        return fit_codec(config.mel, config.codec, clips)
+    return open_codec(config, {}, device)
+
+
+def open_codec(config: Config, arrays: dict[str, np.ndarray], device: Any = "cpu") -> SoundCodec:
+    """The codec of a run from what its checkpoint keeps; BadData when that does not fit."""
+    if config.codec.kind == "patch":
+        return PatchCodec.from_tensors(config.mel, config.codec, arrays)
+    from artsound.training.vae import open_vae
+
+    return open_vae(config, device)
+
+
+def cells(seconds: float, codec: Codec, mel: Mel) -> int:
+    """Cells that cover `seconds`, rounded up to an even number (a UNet halves it at least once)."""
+    return 2 * int(np.ceil(seconds * mel.sample_rate / mel.hop / codec.cell_frames / 2 - 1e-9))
 
 
 @dataclass(frozen=True)
@@ -28,32 +84,31 @@ class PatchCodec:
     @property
     def latent_shape(self) -> tuple[int, int, int]:
         """(channels, cells, bands) of a training window."""
-        return self.codec.channels, self.cells(self.mel.seconds), self.codec.bands
+        return self.shape(self.mel.seconds)
 
-    def cells(self, seconds: float) -> int:
-        """Cells that cover `seconds`, rounded up to an even number (the UNet halves it once)."""
-        return 2 * int(np.ceil(seconds / self.cell_seconds / 2 - 1e-9))
-
-    @property
-    def cell_seconds(self) -> float:
-        """Length of one cell."""
-        return self.codec.cell_frames * self.mel.hop / self.mel.sample_rate
+    def shape(self, seconds: float) -> tuple[int, int, int]:
+        """(channels, cells, bands) of a latent that covers `seconds`."""
+        return self.codec.channels, cells(seconds, self.codec, self.mel), self.codec.bands
 
     def encode(self, levels: np.ndarray) -> np.ndarray:
         """Latent float32 [channels, cells, bands] of levels [frames, bins]; odd frames are cut."""
-        cells = _cells(levels, self.codec)
-        values = np.einsum("tbd,bcd->ctb", cells - self.mean, self.basis)
+        cut = _cells(levels, self.codec)
+        values = np.einsum("tbd,bcd->ctb", cut - self.mean, self.basis)
         return (values / self.spread.T[:, None, :]).astype(np.float32)
 
     def decode(self, latent: np.ndarray) -> np.ndarray:
         """Levels float32 [frames, bins] in dB, between the floor and 0, of a latent."""
         values = latent * self.spread.T[:, None, :]
-        cells = np.einsum("ctb,bcd->tbd", values, self.basis) + self.mean
-        count, bands, _ = cells.shape
+        patches = np.einsum("ctb,bcd->tbd", values, self.basis) + self.mean
+        count, bands, _ = patches.shape
         frames = self.codec.cell_frames
-        levels = cells.reshape(count, bands, frames, -1).transpose(0, 2, 1, 3)
+        levels = patches.reshape(count, bands, frames, -1).transpose(0, 2, 1, 3)
         levels = levels.reshape(count * frames, self.mel.bins)
         return np.clip(levels, self.mel.floor_db, 0.0).astype(np.float32)
+
+    def sound(self, levels: np.ndarray, *, seed: int = 0) -> np.ndarray:
+        """Waveform float32 [frames * hop] in −1..1, phases begun from `seed`."""
+        return sound(levels, self.mel, iterations=self.codec.vocoder_iterations, seed=seed)
 
     def tensors(self) -> dict[str, np.ndarray]:
         """What a checkpoint keeps."""
@@ -74,15 +129,15 @@ class PatchCodec:
         return PatchCodec(mel, codec, *(tensors[name] for name in shapes))
 
 
-def fit_codec(mel: Mel, codec: Codec, clips: list[np.ndarray]) -> PatchCodec:
+def fit_codec(mel: Mel, codec: Codec, clips: Sequence[np.ndarray]) -> PatchCodec:
     """The codec of `clips`, log-mels [frames, bins] each; the same for the same clips."""
-    cells = np.concatenate([_cells(clip, codec) for clip in clips]).astype(np.float64)
-    if len(cells) < codec.channels:
+    patches = np.concatenate([_cells(clip, codec) for clip in clips]).astype(np.float64)
+    if len(patches) < codec.channels:
         raise BadData("There is too little music to fit the codec: add pairs to the train split.")
-    mean = cells.mean(axis=0)
+    mean = patches.mean(axis=0)
     basis, spread = [], []
     for band in range(codec.bands):
-        centred = cells[:, band] - mean[band]
+        centred = patches[:, band] - mean[band]
         values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
         top = np.argsort(-values, kind="stable")[: codec.channels]
         rows = vectors[:, top].T
@@ -92,7 +147,7 @@ def fit_codec(mel: Mel, codec: Codec, clips: list[np.ndarray]) -> PatchCodec:
         spread.append(np.sqrt(np.maximum(values[top], 1e-6)) ** codec.whiten)
     scale = np.array(spread)
     # One factor brings the latents to unit variance, as the noise schedule expects.
-    values = np.einsum("tbd,bcd->tbc", cells - mean, np.array(basis)) / scale
+    values = np.einsum("tbd,bcd->tbc", patches - mean, np.array(basis)) / scale
     scale = scale * values.std()
     return PatchCodec(
         mel, codec, mean.astype(np.float32), np.array(basis, np.float32), scale.astype(np.float32)
@@ -104,5 +159,5 @@ def _cells(levels: np.ndarray, codec: Codec) -> np.ndarray:
     frames, bins = levels.shape
     count = frames // codec.cell_frames
     cut = levels[: count * codec.cell_frames]
-    cells = cut.reshape(count, codec.cell_frames, codec.bands, bins // codec.bands)
-    return cells.transpose(0, 2, 1, 3).reshape(count, codec.bands, -1)
+    split = cut.reshape(count, codec.cell_frames, codec.bands, bins // codec.bands)
+    return split.transpose(0, 2, 1, 3).reshape(count, codec.bands, -1)

@@ -63,26 +63,52 @@ def fit_standardiser(values: np.ndarray) -> Standardiser:
     return Standardiser(values.mean(axis=0).astype(np.float32), spread.astype(np.float32))
 
 
-def projector(dim: int, *, hidden: int, tokens: int, width: int) -> Any:
+def projector(
+    dim: int, *, hidden: int, tokens: int, width: int, kind: str = "mlp", heads: int = 4
+) -> Any:
     """A module from embeddings [B, dim] to conditioning tokens [B, tokens, width].
 
-    Dropped rows (`keep` False) get a learnt token sequence of their own instead: the condition
-    of classifier-free guidance (Ho & Salimans 2022).
+    `kind` mlp is one hidden layer. perceiver (Jaegle et al. 2021, a single round) spreads the
+    embedding over `tokens` latent vectors, from which learnt queries read; `hidden` must then be a
+    multiple of `heads`. Dropped rows (`keep` False) get a learnt token sequence of their own
+    instead: the condition of classifier-free guidance (Ho & Salimans 2022).
     """
     import torch
     from torch import nn
 
+    class Perceiver(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.spread = nn.Linear(dim, tokens * hidden)
+            self.queries = nn.Parameter(torch.randn(tokens, hidden) / hidden**0.5)
+            self.before = nn.LayerNorm(hidden)
+            self.read = nn.MultiheadAttention(hidden, heads, batch_first=True)
+            self.after = nn.Sequential(
+                nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, width)
+            )
+
+        def forward(self, embedding: torch.Tensor) -> torch.Tensor:
+            seen = self.before(self.spread(embedding).unflatten(1, (tokens, hidden)))
+            asked = self.queries.expand(len(embedding), -1, -1)
+            return self.after(asked + self.read(asked, seen, seen, need_weights=False)[0])
+
     class Projector(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.net = nn.Sequential(
-                nn.Linear(dim, hidden), nn.SiLU(), nn.Linear(hidden, tokens * width)
-            )
+            if kind == "perceiver":
+                self.net: nn.Module = Perceiver()
+            else:
+                self.net = nn.Sequential(
+                    nn.Linear(dim, hidden),
+                    nn.SiLU(),
+                    nn.Linear(hidden, tokens * width),
+                    nn.Unflatten(1, (tokens, width)),
+                )
             self.norm = nn.LayerNorm(width)
             self.empty = nn.Parameter(torch.zeros(tokens, width))
 
         def forward(self, embedding: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
-            projected = self.norm(self.net(embedding).unflatten(1, (tokens, width)))
+            projected = self.norm(self.net(embedding))
             return torch.where(keep[:, None, None], projected, self.empty)
 
     return Projector()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,14 +11,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from artsound.errors import BadData, BadUsage
 from artsound.storage import read_json
 
+LEAST_MAGNITUDE = 1e-5  # AudioLDM 2's mels are never smaller
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Mel(_Section):
-    """Log-mel front end: mono at `sample_rate` Hz, `n_fft`/`hop` in samples, `bins` mel bands."""
+    """Log-mel front end: mono at `sample_rate` Hz, `n_fft`/`hop` in samples, `bins` mel bands.
 
+    `scale` is decibel (power, dB of full scale) or log_magnitude (what AudioLDM 2 was trained on:
+    natural logarithm of the magnitude, at least 1e-5, under area-normalised filters).
+    """
+
+    scale: Literal["decibel", "log_magnitude"] = "decibel"
     sample_rate: int = Field(16_000, ge=8_000, le=48_000)
     n_fft: int = Field(1024, ge=256, le=4096)
     hop: int = Field(256, ge=64, le=1024)
@@ -28,6 +36,16 @@ class Mel(_Section):
         -80.0, lt=0, description="quieter than this is silence (dB, full scale)"
     )
     seconds: float = Field(8.192, gt=0.5, le=60, description="length of a training window")
+
+    @property
+    def floor(self) -> float:
+        """The level of silence, in the unit of `scale`."""
+        return self.floor_db if self.scale == "decibel" else math.log(LEAST_MAGNITUDE)
+
+    @property
+    def ceiling(self) -> float:
+        """About the level of the loudest music, in the unit of `scale`: where a picture ends."""
+        return 0.0 if self.scale == "decibel" else 2.0
 
 
 class Codec(_Section):
@@ -50,6 +68,7 @@ class Condition(_Section):
 
     encoder: Literal["affect"] = "affect"
     tokens: int = Field(4, ge=1, le=16)
+    projector: Literal["mlp", "perceiver"] = "mlp"
     width: int = Field(64, ge=4, description="width of a token, as the model's first stream wants")
     constant_width: int = Field(64, ge=4, description="width of the constant second stream")
     hidden: int = Field(64, ge=4)
@@ -74,8 +93,23 @@ class Diffusion(_Section):
     min_snr_gamma: float = Field(5.0, gt=0)
 
 
+class Pretrained(_Section):
+    """The published modules a run stands on: where they were found, and what they are.
+
+    `source` is a hub name or a folder in diffusers' layout, `digest` names the content of its
+    modules. All are frozen but for LoRA of rank `lora_rank` on the UNet's cross-attention.
+    """
+
+    source: str
+    digest: str = ""
+    lora_rank: int = Field(0, ge=0, le=256)
+    text: str = Field("Music.", min_length=1, description="what the second stream always says")
+    text_tokens: int = Field(16, ge=2, le=512)
+    states: int = Field(8, ge=1, le=64, description="states that the language model adds")
+
+
 class Network(_Section):
-    """Shape of the UNet (AudioLDM2UNet2DConditionModel)."""
+    """Shape of the UNet (AudioLDM2UNet2DConditionModel); a pretrained one brings its own."""
 
     blocks: tuple[int, ...] = (96, 128)
     attention: tuple[bool, ...] = (False, True)
@@ -98,12 +132,28 @@ class Optimisation(_Section):
     clip: float = Field(1.0, gt=0)
     ema: float = Field(0.995, ge=0, lt=1)
     mixed_precision: Literal["no", "bf16"] = "no"
+    channels_last: bool = False
+    compile: bool = Field(False, description="torch.compile the UNet, on a GPU only")
     cpu_threads: int = Field(
         1,
         ge=0,
         description="threads on a CPU, 0 for torch's choice; with one, a run's bytes do not depend "
         "on the number of cores, and a small network is hardly slower",
     )
+
+
+class Extra(_Section):
+    """Weights of losses beside the diffusion loss; 0 leaves one out.
+
+    `alignment`: mean squared error between the states made of the picture and those that the same
+    frozen language model makes of the track's caption (pretrained only). `contrast`: InfoNCE (van
+    den Oord et al. 2018) between the mean token of a picture and a summary of its track's latent,
+    at `temperature`, within a pass.
+    """
+
+    alignment: float = Field(0.0, ge=0)
+    contrast: float = Field(0.0, ge=0)
+    temperature: float = Field(0.07, gt=0)
 
 
 class Config(_Section):
@@ -116,12 +166,15 @@ class Config(_Section):
     condition: Condition = Condition()
     diffusion: Diffusion = Diffusion()
     network: Network = Network()
+    extra: Extra = Extra()
     optimisation: Optimisation = Optimisation()
+    pretrained: Pretrained | None = None
 
 
 # `base` has the shapes of the published AudioLDM 2 (cvssp/audioldm2-music): its UNet, its two
-# streams of 768 and 1024, its latents of 8 x 256 x 16 for 10.24 s. Its weights are random, and the
-# latents come from the patch codec, so that nothing has to be fetched.
+# streams of 768 and 1024, its latents of 8 x 256 x 16 for 10.24 s, as unet/config.json and
+# vae/config.json of huggingface.co/cvssp/audioldm2 (revision c8e7e189) state them. Its weights are
+# random, and the latents come from the patch codec, so that nothing has to be fetched.
 _BASE = Config(
     preset="base",
     mel=Mel(hop=160, low_hz=0.0, seconds=10.24),
@@ -144,7 +197,32 @@ _BASE = Config(
         cpu_threads=0,
     ),
 )
-PRESETS: dict[str, Config] = {"tiny": Config(preset="tiny"), "base": _BASE}
+# `audioldm2` is those published modules themselves. Only what turns a picture into tokens is
+# trained, by the schedule and objective they were trained with (scheduler_config.json there). The
+# shapes given here are replaced by those of the folder that is used.
+_AUDIOLDM2 = Config(
+    preset="audioldm2",
+    mel=Mel(scale="log_magnitude", hop=160, low_hz=0.0, seconds=10.24),
+    codec=Codec(kind="vae", cell_frames=4, bands=16, channels=8),
+    condition=Condition(tokens=8, width=768, constant_width=1024, hidden=1536),
+    diffusion=Diffusion(prediction="epsilon", zero_terminal_snr=False),
+    optimisation=Optimisation(
+        steps=50_000,
+        learning_rate=1e-4,
+        betas=(0.9, 0.999),
+        warmup=500,
+        ema=0.999,
+        mixed_precision="bf16",
+        channels_last=True,
+        cpu_threads=0,
+    ),
+    pretrained=Pretrained(source="cvssp/audioldm2-music"),
+)
+PRESETS: dict[str, Config] = {
+    "tiny": Config(preset="tiny"),
+    "base": _BASE,
+    "audioldm2": _AUDIOLDM2,
+}
 
 
 def find_preset(name: str) -> Config:

@@ -116,7 +116,7 @@ def decode_clip(data: bytes, mel: Mel) -> np.ndarray:
     levels = log_mel(load_mono(data, sample_rate=mel.sample_rate), mel)
     least = int(np.ceil(mel.seconds * mel.sample_rate / mel.hop))
     missing = max(0, least - len(levels))
-    padded = np.pad(levels, ((0, missing), (0, 0)), constant_values=mel.floor_db)
+    padded = np.pad(levels, ((0, missing), (0, 0)), constant_values=mel.floor)
     return padded.astype(np.float16)
 
 

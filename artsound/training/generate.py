@@ -13,10 +13,10 @@ from artsound.errors import BadData, BadUsage
 from artsound.stage import QUIET, Progress
 from artsound.storage import sha256_bytes, write_bytes
 from artsound.training.checkpoint import Checkpoint, load_checkpoint, load_weights
-from artsound.training.codec import PatchCodec
+from artsound.training.codec import open_codec
 from artsound.training.conditioning import Standardiser, describe_picture
 from artsound.training.config import Mel
-from artsound.training.mel import log_mel, sound
+from artsound.training.mel import log_mel
 from artsound.training.model import build_model, sample_latents
 from artsound.training.plots import spectrogram_png
 
@@ -46,12 +46,13 @@ class Generator:
         self.checkpoint: Checkpoint = load_checkpoint(checkpoint)
         self.config = self.checkpoint.config
         arrays = self.checkpoint.arrays
-        self.codec = PatchCodec.from_tensors(self.config.mel, self.config.codec, arrays)
+        self.codec = open_codec(self.config, arrays)
         self.standardise = Standardiser.from_tensors(arrays)
         self.model = build_model(
             self.config,
             condition_dim=self.checkpoint.state.condition_dim,
             channels=self.config.codec.channels,
+            bands=self.config.codec.bands,
         )
         load_weights(self.model, self.checkpoint.weights, self.checkpoint.path)
 
@@ -67,11 +68,7 @@ class Generator:
         """Waveforms float32 [seconds * sample_rate] for descriptors [n, D], one seed each."""
         mel = self.config.mel
         length = round((seconds or mel.seconds) * mel.sample_rate)
-        shape = (
-            self.config.codec.channels,
-            self.codec.cells(length / mel.sample_rate),
-            self.config.codec.bands,
-        )
+        shape = self.codec.shape(length / mel.sample_rate)
         waves = []
         for first in range(0, len(pictures), BATCH):
             rows = slice(first, first + BATCH)
@@ -85,12 +82,7 @@ class Generator:
                 guidance=guidance,
             )
             for latent, seed in zip(latents, seeds[rows], strict=True):
-                wave = sound(
-                    self.codec.decode(latent),
-                    mel,
-                    iterations=self.config.codec.vocoder_iterations,
-                    seed=seed,
-                )
+                wave = self.codec.sound(self.codec.decode(latent), seed=seed)
                 waves.append(wave[:length])
         return waves
 

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from artsound.errors import BadData, BadUsage
 from artsound.stage import QUIET, Progress
@@ -16,15 +15,13 @@ from artsound.training.checkpoint import (
     check_release,
     load_checkpoint,
 )
-from artsound.training.codec import PatchCodec, fit_codec
+from artsound.training.codec import make_codec, open_codec
 from artsound.training.conditioning import Standardiser, fit_standardiser
 from artsound.training.config import Config, find_preset
 from artsound.training.data import Release, load_examples, open_release
 from artsound.training.log import Log
+from artsound.training.pretrained import with_pretrained
 from artsound.training.run import Run, TrainReport
-
-if TYPE_CHECKING:
-    pass
 
 LEAST_PAIRS = 8
 
@@ -39,6 +36,7 @@ def train(
     seed: int | None = None,
     save_every: int = 500,
     keep: int = 2,
+    pretrained: str | None = None,
     progress: Progress = QUIET,
 ) -> TrainReport:
     """Train on a release's train split and leave checkpoints, a log and a cache in `out`.
@@ -46,7 +44,8 @@ def train(
     `preset` is a name or a whole configuration; `steps` (default: the preset's) is the step to
     stop at, counted from the beginning of the run, resumed or not. Every `save_every` steps the
     run is saved, validated and listened to; the newest `keep` checkpoints and the best one stay.
-    SIGTERM and Ctrl-C save a checkpoint first.
+    SIGTERM and Ctrl-C save a checkpoint first. `pretrained` is the folder or hub name of the
+    published modules, for a preset that stands on them.
 
     Raises BadUsage when `out` holds another run and `resume` is not asked, or when its checkpoint
     belongs to other data; BadData when the split is too small or the loss is not finite.
@@ -57,6 +56,8 @@ def train(
     from accelerate.utils import set_seed
 
     chosen = find_preset(preset) if isinstance(preset, str) else preset
+    if chosen.pretrained or pretrained:
+        chosen = with_pretrained(chosen, pretrained)
     if seed is not None:
         chosen = chosen.model_copy(update={"seed": seed})
     total = steps or chosen.optimisation.steps
@@ -86,18 +87,20 @@ def train(
             "training needs: build a larger release."
         )
     if start is None:
-        codec = fit_codec(chosen.mel, chosen.codec, list(examples.clips))
+        codec = make_codec(chosen, examples.clips, accelerator.device)
         standardise = fit_standardiser(examples.pictures)
     else:
         arrays = load_checkpoint(start).arrays
-        codec = PatchCodec.from_tensors(chosen.mel, chosen.codec, arrays)
+        codec = open_codec(chosen, arrays, accelerator.device)
         standardise = Standardiser.from_tensors(arrays)
     prepared = prepare(examples, codec, standardise)
     held_out = load_examples(release, "val", chosen, cache=out / "cache")
     validation = prepare(held_out, codec, standardise) if len(held_out) else None
 
     run = Run(chosen, release, out, accelerator, codec, standardise, prepared, validation)
-    if start is not None:
+    if start is None:
+        run.begin()
+    else:
         run.restore(start)
     with Log(out / "log") as log, _interruptible() as stop:
         return run.go(total, log, stop, progress, save_every=save_every, keep=keep)
@@ -109,11 +112,20 @@ def _resume_point(out: Path, config: Config, release: Release) -> Path | None:
         return None
     kept = load_checkpoint(out)
     check_release(kept.path, kept.state, release.digest)
-    if kept.config != config:
+    if _movable(kept.config) != _movable(config):
         raise BadUsage(
             f"{out} was begun with other settings: resume with those, or choose another --out."
         )
     return kept.path
+
+
+def _movable(config: Config) -> Config:
+    """`config` without the place of its published modules: they may move, their digest may not."""
+    if config.pretrained is None:
+        return config
+    return config.model_copy(
+        update={"pretrained": config.pretrained.model_copy(update={"source": ""})}
+    )
 
 
 @contextmanager

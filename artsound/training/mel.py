@@ -11,30 +11,35 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from artsound.training.config import Mel
+from artsound.training.config import LEAST_MAGNITUDE, Mel
 
 if TYPE_CHECKING:
     import torch
 
 
 def log_mel(mono: np.ndarray, mel: Mel) -> np.ndarray:
-    """Levels in dB of full scale, float32 [frames, bins], never below the floor.
+    """Levels float32 [frames, bins], never below the floor: in dB of full scale, or as
+    AudioLDM 2 has them (`mel.scale`).
 
     `mono`: float32 at mel.sample_rate; frames = len(mono) // hop. A band's level is the mean
-    power of the STFT bins under its triangle (Slaney's mel scale, as in librosa).
+    power of the STFT bins under its triangle (Slaney's mel scale, as in librosa), or their
+    magnitude weighted by an area-normalised triangle.
     """
     import torch
 
     weights, _ = _filters(mel)
     count = max(1, len(mono) // mel.hop)
     spectrum = _stft(torch.from_numpy(np.ascontiguousarray(mono, dtype=np.float32))[None], mel)
-    power = weights @ spectrum[0, :, :count].abs().square()
+    magnitude = spectrum[0, :, :count].abs()
+    if mel.scale == "log_magnitude":
+        return (weights @ magnitude).clamp(min=LEAST_MAGNITUDE).log().T.contiguous().numpy()
+    power = weights @ magnitude.square()
     floor = 10 ** (mel.floor_db / 10)
     return (10 * power.clamp(min=floor).log10()).T.contiguous().numpy()
 
 
 def sound(levels: np.ndarray, mel: Mel, *, iterations: int, seed: int = 0) -> np.ndarray:
-    """The waveform of a log-mel spectrogram, float32 [frames * hop] within −1..1.
+    """The waveform of a log-mel spectrogram in dB, float32 [frames * hop] within −1..1.
 
     Magnitudes by the filters' pseudo-inverse, phases by the fast Griffin-Lim algorithm
     (Perraudin, Balazs & Søndergaard, WASPAA 2013; momentum 0.99) from seeded random phases.
@@ -71,19 +76,20 @@ def sound(levels: np.ndarray, mel: Mel, *, iterations: int, seed: int = 0) -> np
 def _window(mel: Mel) -> torch.Tensor:
     import torch
 
-    return torch.hann_window(mel.n_fft)
+    window = torch.hann_window(mel.n_fft)
+    if mel.scale == "log_magnitude":
+        return window
+    return window * (2 / window.sum())  # a full-scale sine peaks at 1
 
 
 def _stft(wave: torch.Tensor, mel: Mel) -> torch.Tensor:
     import torch
 
-    window = _window(mel)
-    # Scaled so that a full-scale sine peaks at 1.
     return torch.stft(
         wave,
         mel.n_fft,
         mel.hop,
-        window=window * (2 / window.sum()),
+        window=_window(mel),
         pad_mode="constant",
         return_complex=True,
     )
@@ -92,12 +98,11 @@ def _stft(wave: torch.Tensor, mel: Mel) -> torch.Tensor:
 def _istft(spectrum: torch.Tensor, mel: Mel, length: int) -> torch.Tensor:
     import torch
 
-    window = _window(mel)
     return torch.istft(
         torch.nn.functional.pad(spectrum, (0, 1)),
         mel.n_fft,
         mel.hop,
-        window=window * (2 / window.sum()),
+        window=_window(mel),
         length=length,
     )
 
@@ -113,7 +118,7 @@ def _filters(mel: Mel) -> tuple[torch.Tensor, torch.Tensor]:
         n_mels=mel.bins,
         fmin=mel.low_hz,
         fmax=mel.high_hz,
-        norm=None,
+        norm="slaney" if mel.scale == "log_magnitude" else None,
     )
     weights = torch.from_numpy(weights.astype(np.float32))
     return weights, torch.linalg.pinv(weights)

@@ -1,4 +1,4 @@
-"""The network: projector and UNet in one module, the noise schedule, the objective, sampling."""
+"""The network: projector, prior, noise schedule, objective, sampling."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ if TYPE_CHECKING:
     import torch
 
 
-def build_model(config: Config, *, condition_dim: int, channels: int) -> Any:
+def build_model(config: Config, *, condition_dim: int, channels: int, bands: int = 1) -> Any:
     """An untrained network, its weights drawn from the configuration's seed.
 
     forward(noisy [B, C, T, F], timestep [B], embedding [B, condition_dim], keep bool [B])
-    → prediction [B, C, T, F].
+    → prediction [B, C, T, F]. Given `clean` latents too it gives (prediction, extra loss []), see
+    `Extra` in config.py; `target` [B, N, W] is what the picture's states are aligned with.
+
+    With `config.pretrained` the UNet and the language model are the published ones, frozen but
+    for LoRA; picture tokens then go through the language model, whose new states the UNet reads.
+    `learned` lists what is trained. Raises BadData when published modules are missing or others.
     """
     import torch
-    from diffusers import AudioLDM2UNet2DConditionModel
     from torch import nn
 
-    shape, condition = config.network, config.condition
-    levels = len(shape.blocks)
-    down = tuple("CrossAttnDownBlock2D" if a else "DownBlock2D" for a in shape.attention)
-    up = tuple("CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(shape.attention))
+    condition, published, extra = config.condition, config.pretrained, config.extra
 
     class ArtToMusic(nn.Module):
         def __init__(self) -> None:
@@ -35,22 +36,25 @@ def build_model(config: Config, *, condition_dim: int, channels: int) -> Any:
                 hidden=condition.hidden,
                 tokens=condition.tokens,
                 width=condition.width,
+                kind=condition.projector,
             )
             # The second stream carries AudioLDM 2's text; here it is the same for every picture.
-            self.constant = nn.Parameter(torch.zeros(1, 1, condition.constant_width))
-            self.unet = AudioLDM2UNet2DConditionModel(
-                in_channels=channels,
-                out_channels=channels,
-                block_out_channels=shape.blocks,
-                layers_per_block=shape.layers,
-                down_block_types=down,
-                up_block_types=up,
-                # None is self-attention; indices 0 and 1 of a level read the first stream, index
-                # 2 the second (diffusers' reading of the nested list).
-                cross_attention_dim=[[None, condition.width, condition.constant_width]] * levels,
-                attention_head_dim=shape.heads,
-                norm_num_groups=shape.groups,
-            )
+            if published is None:
+                self.constant = nn.Parameter(torch.zeros(1, 1, condition.constant_width))
+                self.language_model, self.unet = None, _random_unet(config, channels)
+            else:
+                shape = (1, published.text_tokens)
+                self.register_buffer("constant", torch.zeros(*shape, condition.constant_width))
+                self.register_buffer("constant_mask", torch.ones(shape, dtype=torch.int64))
+                self.language_model, self.unet = _published(config)
+            if extra.contrast:
+                self.summary = nn.Linear(2 * channels * bands, condition.width)
+
+        def train(self, mode: bool = True) -> Any:
+            super().train(mode)
+            if self.language_model is not None:  # frozen: no dropout
+                self.language_model.eval()
+            return self
 
         def forward(
             self,
@@ -58,20 +62,136 @@ def build_model(config: Config, *, condition_dim: int, channels: int) -> Any:
             timestep: torch.Tensor,
             embedding: torch.Tensor,
             keep: torch.Tensor,
-        ) -> torch.Tensor:
+            clean: torch.Tensor | None = None,
+            target: torch.Tensor | None = None,
+        ) -> Any:
             tokens = self.projector(embedding, keep)
-            return self.unet(
+            states, mask = tokens, None
+            if published is not None:
+                states = language_of_audio(self.language_model, tokens, published.states)
+                mask = self.constant_mask.expand(len(noisy), -1)
+            prediction = self.unet(
                 noisy,
                 timestep,
-                encoder_hidden_states=tokens,
+                encoder_hidden_states=states,
                 encoder_hidden_states_1=self.constant.expand(len(noisy), -1, -1),
+                encoder_attention_mask_1=mask,
                 return_dict=False,
             )[0]
+            if clean is None:
+                return prediction
+            loss = prediction.new_zeros((), dtype=torch.float32)
+            if extra.contrast:
+                music = self.summary(summarise(clean))
+                loss = loss + extra.contrast * contrast(
+                    tokens.mean(dim=1), music, keep, extra.temperature
+                )
+            if target is not None:
+                apart = (states.float() - target.float()).square().mean(dim=(1, 2))
+                loss = loss + extra.alignment * (apart * keep).sum() / keep.sum().clamp(min=1)
+            return prediction, loss
 
     # fork_rng keeps the caller's random state: building a model must not change what follows.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return ArtToMusic()
+
+
+def _random_unet(config: Config, channels: int) -> Any:
+    from diffusers import AudioLDM2UNet2DConditionModel
+
+    shape, condition = config.network, config.condition
+    return AudioLDM2UNet2DConditionModel(
+        in_channels=channels,
+        out_channels=channels,
+        block_out_channels=shape.blocks,
+        layers_per_block=shape.layers,
+        down_block_types=tuple(
+            "CrossAttnDownBlock2D" if a else "DownBlock2D" for a in shape.attention
+        ),
+        up_block_types=tuple(
+            "CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(shape.attention)
+        ),
+        # None is self-attention; indices 0 and 1 of a level read the first stream, index 2 the
+        # second (diffusers' reading of the nested list).
+        cross_attention_dim=[[None, condition.width, condition.constant_width]] * len(shape.blocks),
+        attention_head_dim=shape.heads,
+        norm_num_groups=shape.groups,
+    )
+
+
+def _published(config: Config) -> tuple[Any, Any]:
+    """The frozen language model and UNet; with LoRA (Hu et al. 2022) beside the latter's
+    cross-attention where the configuration has a rank."""
+    from artsound.training.pretrained import load_module, verified_folder
+
+    folder = verified_folder(config)
+    language_model, unet = load_module(folder, "language_model"), load_module(folder, "unet")
+    rank = config.pretrained.lora_rank if config.pretrained else 0
+    if rank:
+        from peft import LoraConfig, inject_adapter_in_model
+
+        # An attention is across streams when its keys have another source than its queries.
+        across = [
+            f"{name}.{part}"
+            for name, module in unet.named_modules()
+            if getattr(module, "is_cross_attention", False)
+            for part in ("to_q", "to_k", "to_v", "to_out.0")
+        ]
+        unet = inject_adapter_in_model(
+            LoraConfig(r=rank, lora_alpha=rank, target_modules=across), unet
+        )
+    return language_model, unet
+
+
+def learned(model: Any) -> dict[str, torch.Tensor]:
+    """What a run trains and a checkpoint keeps: parameters that are not frozen, and the constant
+    stream, by name. The tensors are the model's own."""
+    trained = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+    return trained | dict(model.named_buffers(recurse=False))
+
+
+def language_of_audio(language_model: Any, tokens: torch.Tensor, states: int) -> torch.Tensor:
+    """The `states` hidden states [B, states, W] that a GPT-2 adds to `tokens` [B, N, W] one by one.
+
+    AudioLDM 2's generation (Liu et al. 2024, section III): each new state is the last one the
+    model gives, and is the next input. Differentiable; equal to diffusers' own loop.
+    """
+    import torch
+
+    for _ in range(states):
+        output = language_model(inputs_embeds=tokens, use_cache=False).last_hidden_state
+        tokens = torch.cat([tokens, output[:, -1:]], dim=1)
+    return tokens[:, -states:]
+
+
+def summarise(latents: torch.Tensor) -> torch.Tensor:
+    """Means and spreads over time of latents [B, C, T, F]: [B, 2 C F]."""
+    import torch
+
+    flat = latents.float().transpose(1, 2).flatten(2)
+    return torch.cat([flat.mean(dim=1), flat.std(dim=1)], dim=1)
+
+
+def contrast(
+    pictures: torch.Tensor, music: torch.Tensor, keep: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """InfoNCE (van den Oord et al. 2018), both ways, of rows that belong together: a number.
+
+    Rows whose picture was dropped do not take part; fewer than two rows have nothing to tell
+    apart, and give 0.
+    """
+    import torch
+    from torch.nn.functional import cross_entropy, normalize
+
+    rows = keep.nonzero()[:, 0]
+    left = normalize(pictures[rows].float(), dim=1)
+    right = normalize(music[rows].float(), dim=1)
+    if len(rows) < 2:
+        return 0 * (pictures.sum() + music.sum())
+    scores = left @ right.T / temperature
+    own = torch.arange(len(rows), device=scores.device)
+    return (cross_entropy(scores, own) + cross_entropy(scores.T, own)) / 2
 
 
 def noise_schedule(config: Config) -> Any:
@@ -118,17 +238,23 @@ def diffusion_loss(
     keep: torch.Tensor,
     noise: torch.Tensor,
     timestep: torch.Tensor,
+    target: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Weighted squared error of each sample, [B]; a pure function of what it is given."""
+    """Weighted squared error of each sample, [B], plus the pass's extra losses where the
+    configuration has any; a pure function of what it is given."""
     noisy = schedule.add_noise(latents, noise, timestep)
     if config.diffusion.prediction == "v_prediction":
-        target = schedule.get_velocity(latents, noise, timestep)
+        wanted = schedule.get_velocity(latents, noise, timestep)
     else:
-        target = noise
-    prediction = model(noisy, timestep, embedding, keep)
-    error = (prediction.float() - target.float()).square().mean(dim=(1, 2, 3))
+        wanted = noise
+    extra: Any = 0.0
+    if config.extra.contrast or target is not None:
+        prediction, extra = model(noisy, timestep, embedding, keep, latents, target)
+    else:
+        prediction = model(noisy, timestep, embedding, keep)
+    error = (prediction.float() - wanted.float()).square().mean(dim=(1, 2, 3))
     signal = schedule.alphas_cumprod.to(latents.device)[timestep]
-    return error * loss_weights(config, signal)
+    return error * loss_weights(config, signal) + extra
 
 
 def sample_latents(

@@ -19,7 +19,7 @@ def spectrogram(levels: np.ndarray, mel: Mel) -> np.ndarray:
     """An image uint8 [bins * 3, frames, 3] of a log-mel [frames, bins]: low notes at the bottom."""
     from matplotlib import colormaps
 
-    shares = (levels.T[::-1] - mel.floor_db) / -mel.floor_db
+    shares = (levels.T[::-1] - mel.floor) / (mel.ceiling - mel.floor)
     rgb = colormaps["magma"](np.clip(shares, 0, 1))[..., :3]
     return np.repeat((rgb * 255).astype(np.uint8), 3, axis=0)
 

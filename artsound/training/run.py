@@ -25,15 +25,21 @@ from artsound.training.checkpoint import (
     read_tensors,
     save_checkpoint,
 )
-from artsound.training.codec import PatchCodec
+from artsound.training.codec import SoundCodec
 from artsound.training.conditioning import Standardiser
 from artsound.training.config import Config
 from artsound.training.data import Release
 from artsound.training.draw import draw
 from artsound.training.log import Log
-from artsound.training.mel import sound
-from artsound.training.model import build_model, diffusion_loss, noise_schedule, sample_latents
+from artsound.training.model import (
+    build_model,
+    diffusion_loss,
+    learned,
+    noise_schedule,
+    sample_latents,
+)
 from artsound.training.plots import spectrogram
+from artsound.training.pretrained import constant_stream, verified_folder
 
 if TYPE_CHECKING:
     import torch
@@ -46,15 +52,15 @@ PREVIEW_STEPS = 12
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What a run did; losses are means over the first and last CURVE steps."""
+    """What a run did; losses are means over the first and last CURVE steps, None with no step."""
 
     checkpoint: str
     preset: str
     steps: int
     pairs: int
     parameters: int
-    first_loss: float
-    last_loss: float
+    first_loss: float | None
+    last_loss: float | None
     validation_loss: float | None
     seconds: float
     steps_per_second: float
@@ -72,7 +78,7 @@ class Run:
         release: Release,
         out: Path,
         accelerator: Any,
-        codec: PatchCodec,
+        codec: SoundCodec,
         standardise: Standardiser,
         prepared: Prepared,
         validation: Prepared | None,
@@ -85,10 +91,16 @@ class Run:
         self.prepared, self.validation = prepared, validation
         self.condition_dim = prepared.conditions.shape[1]
         model = build_model(
-            config, condition_dim=self.condition_dim, channels=config.codec.channels
+            config,
+            condition_dim=self.condition_dim,
+            channels=config.codec.channels,
+            bands=config.codec.bands,
         )
+        if config.optimisation.channels_last:
+            model.unet.to(memory_format=torch.channels_last)
+        self.trained = [p for p in model.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(
-            model.parameters(),
+            self.trained,
             lr=settings.learning_rate,
             betas=settings.betas,
             weight_decay=settings.weight_decay,
@@ -96,12 +108,25 @@ class Run:
         )
         self.model, self.optimiser = accelerator.prepare(model, optimiser)
         self.plain = accelerator.unwrap_model(self.model)
-        self.averaged = {n: t.detach().clone() for n, t in self.plain.state_dict().items()}
+        if settings.compile and accelerator.device.type == "cuda":
+            self.plain.unet.compile()  # in place: the names of its weights stay
+        self.averaged = {n: t.clone() for n, t in learned(self.plain).items()}
         self.schedule = noise_schedule(config)
         self.step = self.resumed_from = 0
         self.curve: list[float] = []
         self.recent: list[float] = []
         self.best: float | None = None
+
+    def begin(self) -> None:
+        """Fill in what a new run keeps from its start: the constant text of published modules."""
+        if (published := self.config.pretrained) is None:
+            return
+        states, mask = constant_stream(
+            verified_folder(self.config), published.text, published.text_tokens
+        )
+        self.plain.constant.copy_(states)
+        self.plain.constant_mask.copy_(mask)
+        self.averaged = {n: t.clone() for n, t in learned(self.plain).items()}
 
     def restore(self, folder: Path) -> None:
         """Go on from a checkpoint: everything a step depends on."""
@@ -140,15 +165,15 @@ class Run:
         finally:
             progress.finish()
         seconds = time.perf_counter() - began
-        curve = self.curve or [float(np.mean(self.recent))]
+        curve = self.curve or ([float(np.mean(self.recent))] if self.recent else [])
         return TrainReport(
             checkpoint=str(find_checkpoint(self.out)),
             preset=self.config.preset,
             steps=self.step,
             pairs=len(self.prepared.keys),
-            parameters=sum(p.numel() for p in self.plain.parameters()),
-            first_loss=curve[0],
-            last_loss=curve[-1],
+            parameters=sum(p.numel() for p in self.trained),
+            first_loss=curve[0] if curve else None,
+            last_loss=curve[-1] if curve else None,
             validation_loss=validation,
             seconds=round(seconds, 3),
             steps_per_second=round(done / seconds, 3) if done else 0.0,
@@ -197,7 +222,7 @@ class Run:
                 self._check_finite(each, batch)
                 self.accelerator.backward(loss)
             losses.append(loss.detach())
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), settings.clip)
+        norm = self.accelerator.clip_grad_norm_(self.trained, settings.clip)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.step += 1
@@ -242,7 +267,7 @@ class Run:
         import torch
 
         decay = min(self.config.optimisation.ema, (1 + self.step) / (10 + self.step))
-        state = self.plain.state_dict()
+        state = learned(self.plain)
         names = [name for name, tensor in state.items() if tensor.is_floating_point()]
         torch._foreach_lerp_(
             [self.averaged[name] for name in names], [state[name] for name in names], 1 - decay
@@ -252,14 +277,15 @@ class Run:
     def _with_averaged_weights(self) -> Iterator[None]:
         import torch
 
-        own = {name: tensor.clone() for name, tensor in self.plain.state_dict().items()}
-        self.plain.load_state_dict(self.averaged)
+        state = learned(self.plain)
+        own = {name: tensor.clone() for name, tensor in state.items()}
         self.plain.eval()
         try:
+            _copy(self.averaged, state)
             with torch.inference_mode():
                 yield
         finally:
-            self.plain.load_state_dict(own)
+            _copy(own, state)
 
     def _validate(self, log: Log) -> float | None:
         """Mean loss of the averaged weights on the val split, noise and windows always the same.
@@ -295,7 +321,7 @@ class Run:
                 guidance=1.0,
             )
         levels = self.codec.decode(latent)
-        wave = sound(levels, mel, iterations=self.config.codec.vocoder_iterations)
+        wave = self.codec.sound(levels)
         log.sound(f"preview/{self.validation.keys[0]}", wave, mel.sample_rate, self.step)
         log.picture(f"preview/{self.validation.keys[0]}", spectrogram(levels, mel), self.step)
         log.scalar("loss/validation", float(np.mean(losses)), self.step)
@@ -321,11 +347,16 @@ class Run:
             self.config,
             state,
             averaged=self.averaged,
-            raw=self.plain.state_dict(),
+            raw=learned(self.plain),
             arrays={**self.codec.tensors(), **self.standardise.tensors()},
             optimiser=self.optimiser.state_dict(),
             keep=keep,
         )
+
+
+def _copy(values: dict[str, torch.Tensor], into: dict[str, torch.Tensor]) -> None:
+    for name, tensor in into.items():
+        tensor.copy_(values[name])
 
 
 def learning_rate_factor(step: int, warmup: int, total: int, schedule: str) -> float:

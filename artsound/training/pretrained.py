@@ -1,0 +1,226 @@
+"""The published AudioLDM 2: found in a folder or on the hub, checked, and opened module by module.
+
+A folder is in diffusers' layout: unet/, vae/, vocoder/, language_model/ and scheduler/ hold a
+config and .safetensors weights each. What the constant second stream says is put into numbers by
+text_encoder_2/ and tokenizer_2/ when a run begins; generating from a checkpoint needs neither.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from artsound.encoders.loading import quiet_libraries
+from artsound.errors import BadData, BadUsage
+from artsound.storage import digest, read_json, sha256_file
+from artsound.training.config import Config
+
+if TYPE_CHECKING:
+    import torch
+
+MODULES = ("unet", "vae", "vocoder", "language_model", "scheduler")
+TEXT = ("text_encoder_2", "tokenizer_2")
+CAPTION = ("text_encoder", "tokenizer", "projection_model", "feature_extractor")
+_WANTED = tuple(
+    f"{module}/{pattern}"
+    for module in (*MODULES, *TEXT, *CAPTION)
+    for pattern in ("*.json", "*.safetensors", "*.txt", "*.model")
+)
+_CONFIG = {"scheduler": "scheduler_config.json"}
+
+
+def find_pretrained(source: str) -> Path:
+    """The folder that `source` means: a folder, or a hub name looked up in the cache, then fetched.
+
+    Raises BadData saying what to fetch, from where and into which folder, when it is not to be
+    had or lacks a module.
+    """
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        lacking = _lacking(folder)
+        if lacking:
+            raise BadData(
+                f"{folder} lacks {lacking}: fetch a whole copy with `hf download "
+                f"cvssp/audioldm2-music --local-dir {folder}`."
+            )
+        return folder
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source):
+        raise BadUsage(f"{source} is neither a folder nor a name on the hub: give one of them.")
+    return _from_hub(source)
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    for local in (True, False):
+        try:
+            folder = Path(
+                snapshot_download(name, local_files_only=local, allow_patterns=list(_WANTED))
+            )
+        except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError):
+            continue
+        if not _lacking(folder):
+            return folder
+    raise BadData(
+        f"The modules of huggingface.co/{name} are not on this machine and cannot be fetched now: "
+        f"run `hf download {name}` where there is a network, which puts them into "
+        f"{constants.HF_HUB_CACHE}, or give --pretrained a folder that holds them."
+    )
+
+
+def _lacking(folder: Path) -> str:
+    """The first file that every copy has and this one has not; empty when it is whole."""
+    for module in MODULES:
+        if not (folder / module / _CONFIG.get(module, "config.json")).is_file():
+            return f"{module}/{_CONFIG.get(module, 'config.json')}"
+        if module != "scheduler" and not any((folder / module).glob("*.safetensors")):
+            return f"{module}/*.safetensors"
+    return ""
+
+
+@lru_cache(maxsize=4)
+def pretrained_digest(folder: Path) -> str:
+    """A digest of the configs and weights of the modules in `folder`; read once per process."""
+    files = [
+        path
+        for module in MODULES
+        for path in sorted((folder / module).iterdir())
+        if path.name == _CONFIG.get(module, "config.json") or path.suffix == ".safetensors"
+    ]
+    return digest([[path.relative_to(folder).as_posix(), sha256_file(path)] for path in files])
+
+
+def with_pretrained(config: Config, source: str | None = None) -> Config:
+    """`config` with the shapes, front end and schedule of the modules that `source` names.
+
+    `source` defaults to the one in the configuration. Raises BadUsage when the configuration
+    uses none, BadData when the modules are missing or do not belong together.
+    """
+    if config.pretrained is None:
+        raise BadUsage(f"The preset {config.preset} uses no published modules: leave out the name.")
+    chosen = source or config.pretrained.source
+    folder = find_pretrained(chosen)
+    try:
+        unet, vae, vocoder, language, schedule = (
+            read_json(folder / module / _CONFIG.get(module, "config.json")) for module in MODULES
+        )
+        factor = 2 ** (len(vae["block_out_channels"]) - 1)
+        first, second = _streams(unet["cross_attention_dim"])
+        bins, width = vocoder["model_in_dim"], language["n_embd"]
+        fits = first == width and unet["in_channels"] == vae["latent_channels"]
+        update = {
+            "mel": {
+                "sample_rate": vocoder["sampling_rate"],
+                "hop": prod(vocoder["upsample_rates"]),
+                "bins": bins,
+            },
+            "codec": {
+                "cell_frames": factor,
+                "bands": bins // factor,
+                "channels": vae["latent_channels"],
+            },
+            "condition": {"width": width, "constant_width": second},
+            "diffusion": {
+                "steps": schedule["num_train_timesteps"],
+                "beta_start": schedule["beta_start"],
+                "beta_end": schedule["beta_end"],
+                "schedule": schedule["beta_schedule"],
+                "prediction": schedule["prediction_type"],
+                "zero_terminal_snr": schedule.get("rescale_betas_zero_snr", False),
+            },
+            "pretrained": {"source": chosen, "digest": pretrained_digest(folder)},
+        }
+        whole = config.model_dump()
+        for section, values in update.items():
+            whole[section] |= values
+        changed = Config.model_validate(whole)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise BadData(
+            f"{folder} is not AudioLDM 2 in diffusers' layout ({error}): fetch it anew."
+        ) from error
+    if not fits:
+        raise BadData(f"The modules of {folder} do not belong together: fetch them anew.")
+    return changed
+
+
+def _streams(dims: Any) -> tuple[int, int]:
+    """Widths of the first and second stream of a UNet's nested cross_attention_dim."""
+    first, second = (width for width in dims[0] if width is not None)
+    return first, second
+
+
+def verified_folder(config: Config) -> Path:
+    """The folder of the run's modules; BadData when they are not those it began with."""
+    if config.pretrained is None:
+        raise BadData("The configuration names no published modules: train again.")
+    folder = find_pretrained(config.pretrained.source)
+    found = pretrained_digest(folder)
+    if found != config.pretrained.digest:
+        raise BadData(
+            f"{folder} holds other modules ({found[:12]}) than the run began with "
+            f"({config.pretrained.digest[:12]}): put those back."
+        )
+    return folder
+
+
+def load_module(folder: Path, name: str) -> Any:
+    """One frozen module of `folder`, float32, on the CPU; safetensors only, nothing is run.
+
+    BadData when its weights are damaged or not of its config.
+    """
+    from diffusers import AudioLDM2UNet2DConditionModel, AutoencoderKL
+    from safetensors import SafetensorError
+    from transformers import GPT2Model, SpeechT5HifiGan, T5EncoderModel
+
+    kinds = {
+        "unet": AudioLDM2UNet2DConditionModel,
+        "vae": AutoencoderKL,
+        "vocoder": SpeechT5HifiGan,
+        "language_model": GPT2Model,
+        "text_encoder_2": T5EncoderModel,
+    }
+    try:
+        with quiet_libraries():
+            module, told = kinds[name].from_pretrained(
+                folder / name, use_safetensors=True, output_loading_info=True
+            )
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        raise BadData(
+            f"{folder / name} cannot be loaded ({str(error).splitlines()[0]}): fetch it anew."
+        ) from error
+    # What is missing or misshapen would otherwise be filled with random numbers.
+    if lost := [*told["missing_keys"], *told["mismatched_keys"]]:
+        raise BadData(f"{folder / name} lacks weights ({lost[0]}): fetch it anew.")
+    return module.eval().requires_grad_(False)
+
+
+def constant_stream(folder: Path, text: str, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the second stream says for every picture: T5 states [1, tokens, W], mask [1, tokens].
+
+    BadData when text_encoder_2 or tokenizer_2 is missing, or the tokenizer knows no word of it.
+    """
+    import torch
+    from transformers import AutoTokenizer
+
+    for name in TEXT:
+        if not (folder / name).is_dir():
+            raise BadData(f"{folder} lacks {name}, which words the second stream: fetch it too.")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer_2")
+    except (OSError, ValueError) as error:
+        raise BadData(f"{folder}/tokenizer_2 cannot be read ({error}): fetch it anew.") from error
+    asked = tokenizer(
+        text, padding="max_length", max_length=tokens, truncation=True, return_tensors="pt"
+    )
+    known = asked.input_ids[asked.attention_mask.bool()]
+    # With its vocabulary missing transformers gives an empty tokenizer instead of an error.
+    if len(known) == 0 or bool((known == tokenizer.unk_token_id).all()):
+        raise BadData(f"{folder}/tokenizer_2 knows no word of {text!r}: fetch it anew.")
+    encoder = load_module(folder, "text_encoder_2")
+    with torch.inference_mode():
+        states = encoder(asked.input_ids, attention_mask=asked.attention_mask).last_hidden_state
+    return states.clone(), asked.attention_mask.clone()

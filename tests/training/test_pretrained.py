@@ -1,0 +1,243 @@
+"""Preset `audioldm2`, on a whole AudioLDM 2 of random weights in diffusers' layout."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import huggingface_hub
+import numpy as np
+import pytest
+import torch
+from diffusers import AudioLDM2Pipeline
+from tiny_audioldm2 import save_tiny_audioldm2
+from toy_pairs import picture
+from transformers import GPT2LMHeadModel
+
+from artsound.errors import BadData, BadUsage
+from artsound.training.checkpoint import load_checkpoint, read_tensors
+from artsound.training.codec import open_codec
+from artsound.training.config import PRESETS, Config, Pretrained
+from artsound.training.data import Release
+from artsound.training.generate import generate
+from artsound.training.loop import train
+from artsound.training.model import build_model, language_of_audio, learned
+from artsound.training.pretrained import constant_stream, find_pretrained, with_pretrained
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_audioldm2(tmp_path_factory.mktemp("audioldm2"))
+
+
+@pytest.fixture(scope="module")
+def config(folder: Path) -> Config:
+    """The preset, with windows of a second, on the tiny modules."""
+    preset = PRESETS["audioldm2"]
+    short = preset.model_copy(
+        update={
+            "mel": preset.mel.model_copy(update={"seconds": 1.024}),
+            "condition": preset.condition.model_copy(update={"hidden": 16, "tokens": 4}),
+            "optimisation": preset.optimisation.model_copy(
+                update={"batch": 2, "warmup": 0, "learning_rate": 1e-2, "mixed_precision": "no"}
+            ),
+        }
+    )
+    return with_pretrained(short, str(folder))
+
+
+@pytest.fixture(scope="module")
+def run(release: Release, config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two steps, resumed for a third."""
+    out = tmp_path_factory.mktemp("run")
+    train(release, config, out, steps=2)
+    report = train(release, config, out, steps=3, resume=True)
+    assert (report.resumed_from, report.steps) == (2, 3)
+    return out
+
+
+def lora(config: Config, rank: int) -> Config:
+    published = config.pretrained
+    assert published is not None
+    return config.model_copy(
+        update={"pretrained": published.model_copy(update={"lora_rank": rank})}
+    )
+
+
+def test_shapes_front_end_and_schedule_come_from_the_folder(config: Config) -> None:
+    assert (config.mel.sample_rate, config.mel.hop, config.mel.bins) == (16_000, 160, 16)
+    assert (config.codec.channels, config.codec.bands, config.codec.cell_frames) == (4, 8, 2)
+    assert (config.condition.width, config.condition.constant_width) == (16, 32)
+    assert config.diffusion.prediction == "epsilon"
+    assert not config.diffusion.zero_terminal_snr
+
+
+def test_only_the_projector_is_trained_and_kept(run: Path, config: Config) -> None:
+    kept = load_checkpoint(run)
+    assert {name.split(".")[0] for name in kept.weights} == {
+        "projector",
+        "constant",
+        "constant_mask",
+    }
+    fresh = build_model(config, condition_dim=20, channels=4)
+    raw = read_tensors(kept.path / "training.safetensors")
+    assert raw.keys() == kept.weights.keys()
+    assert not torch.equal(raw["projector.net.0.weight"], fresh.projector.net[0].weight)
+    assert not any(p.requires_grad for p in fresh.unet.parameters())
+
+
+def test_the_second_stream_says_the_constant_text_under_its_mask(run: Path, folder: Path) -> None:
+    weights = load_checkpoint(run).weights
+    states, mask = constant_stream(folder, "Music.", 16)
+    assert torch.equal(weights["constant"], states)
+    assert torch.equal(weights["constant_mask"], mask)
+    assert mask.tolist() == [[1, 1] + [0] * 14]
+
+
+def test_padding_of_the_second_stream_does_not_count_and_its_words_do(config: Config) -> None:
+    model = build_model(config, condition_dim=20, channels=4).eval()
+    model.constant_mask[:, 2:] = 0
+    given = {
+        "noisy": torch.randn(2, 4, 8, 8),
+        "timestep": torch.tensor([5, 900]),
+        "embedding": torch.randn(2, 20),
+        "keep": torch.ones(2, dtype=torch.bool),
+    }
+    with torch.no_grad():
+        plain = model(**given)
+        model.constant[:, 2:] += 1
+        assert torch.allclose(plain, model(**given), atol=1e-5)
+        model.constant[:, :2] += 1
+        assert not torch.allclose(plain, model(**given), atol=1e-5)
+
+
+def test_the_language_of_audio_is_the_one_the_published_pipeline_makes() -> None:
+    config = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64, "vocab_size": 8}
+    model = GPT2LMHeadModel._from_config(GPT2LMHeadModel.config_class(**config)).eval()
+    tokens = torch.randn(2, 4, 16)
+    with torch.no_grad():
+        theirs = AudioLDM2Pipeline.generate_language_model(
+            SimpleNamespace(language_model=model, device="cpu"),
+            tokens,
+            max_new_tokens=8,
+            attention_mask=torch.ones(2, 4, dtype=torch.long),
+        )
+        ours = language_of_audio(model.transformer, tokens, 8)
+    assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_music_comes_out_of_a_checkpoint(run: Path, tmp_path: Path) -> None:
+    image = tmp_path / "painting.jpg"
+    image.write_bytes(picture(0.5, 0.8, 99))
+    first, again = (
+        generate(run, [image], tmp_path / f"{n}.wav", steps=2, seconds=1.0)[0] for n in range(2)
+    )
+    assert (first.seconds, first.sample_rate) == (1.0, 16_000)
+    assert first.sha256 == again.sha256
+
+
+def test_levels_go_through_the_autoencoder_as_its_authors_scale_them(config: Config) -> None:
+    codec = open_codec(config, {})
+    levels = np.random.default_rng(0).normal(-5, 2, (102, 16)).astype(np.float32)
+    latent = codec.encode(levels)
+    assert latent.shape == (4, 51, 8)
+    with torch.no_grad():
+        mode = codec.vae.encode(torch.from_numpy(levels)[None, None]).latent_dist.mode()  # type: ignore[attr-defined]
+    assert np.allclose(latent, 0.41 * mode[0].numpy(), atol=1e-5)
+    decoded = codec.decode(latent)
+    assert decoded.shape == (102, 16)
+    assert codec.sound(decoded).shape == (102 * 160,)
+
+
+def test_lora_changes_nothing_at_first_and_is_all_that_is_trained_of_the_unet(
+    config: Config, release: Release, tmp_path: Path
+) -> None:
+    plain = build_model(config, condition_dim=20, channels=4).eval()
+    with_lora = build_model(lora(config, 2), condition_dim=20, channels=4).eval()
+    given = (torch.randn(1, 4, 8, 8), torch.tensor([5]), torch.randn(1, 20), torch.tensor([True]))
+    with torch.no_grad():
+        assert torch.allclose(plain(*given), with_lora(*given), atol=1e-5)
+    names = [name for name in learned(with_lora) if name.startswith("unet.")]
+    assert names
+    assert all(".attn2.to_" in name and ".lora_" in name for name in names)
+    train(release, lora(config, 2), tmp_path / "run", steps=1)
+    weights = read_tensors(load_checkpoint(tmp_path / "run").path / "training.safetensors")
+    moved = [name for name in names if "lora_B" in name and weights[name].any()]
+    assert len(moved) == len(names) // 2
+
+
+def test_modules_other_than_those_a_run_began_with_are_refused(
+    run: Path, config: Config, folder: Path, release: Release, tmp_path: Path
+) -> None:
+    other = save_tiny_audioldm2(tmp_path / "other", seed=1)
+    with pytest.raises(BadUsage, match="other settings"):
+        train(release, config, run, steps=4, resume=True, pretrained=str(other))
+    copied = Path(shutil.copytree(run, tmp_path / "run"))
+    path = load_checkpoint(copied).path / "config.json"
+    path.write_text(path.read_text().replace(str(folder), str(other)))
+    with pytest.raises(BadData, match="holds other modules"):
+        generate(copied, [_image(tmp_path)], tmp_path / "x.wav")
+
+
+def test_a_run_goes_on_with_the_same_modules_in_another_place(
+    run: Path, config: Config, folder: Path, release: Release, tmp_path: Path
+) -> None:
+    moved = Path(shutil.copytree(folder, tmp_path / "moved"))
+    copied = Path(shutil.copytree(run, tmp_path / "run"))
+    report = train(release, config, copied, steps=3, resume=True, pretrained=str(moved))
+    assert report.resumed_from == 3
+
+
+def test_a_missing_module_and_a_missing_checkpoint_say_what_to_fetch(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = Path(shutil.copytree(folder, tmp_path / "part"))
+    shutil.rmtree(part / "vocoder")
+    with pytest.raises(BadData, match=r"lacks vocoder.*hf download cvssp/audioldm2-music --local"):
+        find_pretrained(str(part))
+    with pytest.raises(BadUsage, match="neither a folder nor a name"):
+        find_pretrained("no such folder")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    with pytest.raises(BadData, match=r"hf download cvssp/audioldm2-music.*--pretrained a folder"):
+        find_pretrained("cvssp/audioldm2-music")
+
+
+def test_a_cut_or_foreign_module_is_told(folder: Path, config: Config, tmp_path: Path) -> None:
+    cut = Path(shutil.copytree(folder, tmp_path / "cut"))
+    weights = next((cut / "unet").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(BadData, match=r"unet cannot be loaded"):
+        build_model(with_pretrained(config, str(cut)), condition_dim=20, channels=4)
+    settings = folder / "language_model" / "config.json"
+    wide = cut / "language_model" / "config.json"
+    wide.write_text(json.dumps(json.loads(settings.read_text()) | {"n_embd": 24}))
+    with pytest.raises(BadData, match="do not belong together"):
+        with_pretrained(config, str(cut))
+    wide.write_text(json.dumps(json.loads(settings.read_text()) | {"n_layer": 3}))
+    with pytest.raises(BadData, match="language_model lacks weights"):
+        build_model(_at(config, cut, settings), condition_dim=20, channels=4)
+
+
+def test_a_text_of_unknown_words_and_a_preset_without_modules_are_refused(folder: Path) -> None:
+    with pytest.raises(BadData, match="knows no word"):
+        constant_stream(folder, "zzz", 4)
+    with pytest.raises(BadUsage, match="uses no published modules"):
+        with_pretrained(PRESETS["tiny"], str(folder))
+
+
+def _at(config: Config, folder: Path, _settings: Path) -> Config:
+    """`config` on a folder whose UNet is put right again."""
+    assert isinstance(config.pretrained, Pretrained)
+    good = find_pretrained(config.pretrained.source)
+    shutil.copytree(good / "unet", folder / "unet", dirs_exist_ok=True)
+    moved = Path(shutil.copytree(folder, folder.parent / "moved"))
+    return with_pretrained(config, str(moved))
+
+
+def _image(folder: Path) -> Path:
+    path = folder / "painting.jpg"
+    path.write_bytes(picture(0.5, 0.8, 99))
+    return path

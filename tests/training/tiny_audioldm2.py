@@ -1,0 +1,78 @@
+"""A whole AudioLDM 2 of a few thousand random weights, saved in diffusers' layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import AudioLDM2UNet2DConditionModel, AutoencoderKL, DDIMScheduler
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    GPT2Config,
+    GPT2Model,
+    PreTrainedTokenizerFast,
+    SpeechT5HifiGan,
+    SpeechT5HifiGanConfig,
+    T5Config,
+    T5EncoderModel,
+)
+
+WORDS = ("<pad>", "</s>", "<unk>", "Music", ".", "calm", "piano")
+
+
+def save_tiny_audioldm2(folder: Path, seed: int = 0) -> Path:
+    """Every module that training reads, text encoder of the constant stream included."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        AudioLDM2UNet2DConditionModel(
+            in_channels=4,
+            out_channels=4,
+            block_out_channels=(32, 64),
+            layers_per_block=1,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            cross_attention_dim=([None, 16, 32], [None, 16, 32]),
+            attention_head_dim=4,
+            norm_num_groups=8,
+        ).save_pretrained(folder / "unet")
+        AutoencoderKL(
+            in_channels=1,
+            out_channels=1,
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            block_out_channels=(32, 64),
+            latent_channels=4,
+            scaling_factor=0.41,
+        ).save_pretrained(folder / "vae")
+        GPT2Model(
+            GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=64, vocab_size=8)
+        ).save_pretrained(folder / "language_model")
+        SpeechT5HifiGan(
+            SpeechT5HifiGanConfig(
+                model_in_dim=16,
+                sampling_rate=16_000,
+                upsample_initial_channel=8,
+                upsample_rates=[16, 10],
+                upsample_kernel_sizes=[32, 20],
+                resblock_kernel_sizes=[3],
+                resblock_dilation_sizes=[[1]],
+                normalize_before=False,
+            )
+        ).save_pretrained(folder / "vocoder")
+        T5EncoderModel(
+            T5Config(d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2, vocab_size=8)
+        ).save_pretrained(folder / "text_encoder_2")
+    DDIMScheduler(
+        beta_start=0.0015,
+        beta_end=0.0195,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    ).save_pretrained(folder / "scheduler")
+    words = Tokenizer(models.WordLevel({w: n for n, w in enumerate(WORDS)}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+    ).save_pretrained(folder / "tokenizer_2")
+    return folder
