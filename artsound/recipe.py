@@ -22,7 +22,11 @@ BridgeName = Literal["affect", "concepts", "captions", "learned", "imagebind"]
 RightsPolicy = Literal["any", "redistributable", "commercial"]
 Duplicates = Literal["keep", "drop"]
 
-_PLACES = {"artgraph", "fma", "ids", "image_urls"}
+# Where things lie; what is read there is known by its content.
+_PLACES = {
+    "sources": {"artgraph", "fma", "ids", "artwork_ids", "image_urls"},
+    "pair": {"given"},
+}
 
 
 class _Section(BaseModel):
@@ -45,6 +49,15 @@ class Sources(_Section):
         0, ge=0, description="use at most so many tracks, and four artworks for each; 0: all"
     )
     ids: str = Field("", description="text file with the track ids to use, one a line; empty: all")
+    artwork_ids: str = Field(
+        "", description="text file with the artworks to use, an image name a line; empty: all"
+    )
+    track_where: str = Field(
+        "", description="SQL condition over the tracks' metadata: genre = 'Jazz'; empty: all"
+    )
+    artwork_where: str = Field(
+        "", description="SQL condition over the artworks' metadata: year < 1900; empty: all"
+    )
     image_urls: bool = Field(
         False, description="fetch pictures that this ArtGraph lacks from the addresses it gives"
     )
@@ -98,6 +111,11 @@ class Embed(_Section):
 class PairSection(_Section):
     """How artworks and music are matched."""
 
+    given: str = Field(
+        "",
+        description="JSON, CSV or parquet file of published pairs, to be used in place of a "
+        "matching of our own; empty: match",
+    )
     bridge: BridgeName = Field("affect", description="vector space in which the two sides meet")
     concept_bank: str = Field(
         "", description="TOML file of concepts beside the bundled ones (artsound/pairing)"
@@ -194,14 +212,14 @@ class Recipe(_Section):
     def section_values(self, sections: Iterable[str]) -> dict[str, Any]:
         """The values of the named sections (or top-level keys), ready to be digested.
 
-        The places of the sources are left out: what is read there is known by its content.
+        The places of sources and lists are left out: they are known by what is read there.
         """
-        values = self.model_dump(mode="json", exclude={"sources": _PLACES})
+        values = self.model_dump(mode="json", exclude=_PLACES)
         return {section: values[section] for section in sections}
 
     def digest(self) -> str:
         """SHA-256 over all that decides a build's bytes: not `run`, nor where the sources lie."""
-        values = self.model_dump(mode="json", exclude={"run": True, "sources": _PLACES})
+        values = self.model_dump(mode="json", exclude={"run": True, **_PLACES})
         text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 

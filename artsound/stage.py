@@ -128,12 +128,16 @@ class Finish:
 
     `rejects` are items that a part let pass and that only the whole shows to be unusable, such
     as near-duplicates; they are taken off the parts' `items_out`. `digests` as in PartOutput.
+    `again` says that `plan` would now list more than was done: the stage goes round once more.
+    `note` is a sentence that a person should read.
     """
 
     files: tuple[Path, ...]
     extra: Mapping[str, Any] = field(default_factory=dict)
     rejects: tuple[Reject, ...] = ()
     digests: Mapping[Path, str] = field(default_factory=dict)
+    again: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -275,19 +279,27 @@ def run_stage(
     catalog/rejects.parquet. Raises what the stage raises; parts that were done stay done.
     """
     started = time.perf_counter()
-    if stage.prepare is not None:
-        stage.prepare(workspace, recipe, progress)
-    parts = stage.plan(workspace, recipe)
-    progress.start(stage.name, sum(part.items for part in parts))
     results: dict[str, PartResult] = {}
-    try:
-        for result in map_parts(stage, workspace, recipe, parts, retry_failed=retry_failed):
-            results[result.part.name] = result
-            progress.advance(result.part.items)
-    finally:
-        progress.finish()
-    ordered = [results[part.name] for part in parts]
-    final = stage.finish(workspace, recipe, ordered)
+    while True:
+        if stage.prepare is not None:
+            stage.prepare(workspace, recipe, progress)
+        parts = stage.plan(workspace, recipe)
+        # In a later round, parts done in this very run are neither skipped nor tried again.
+        retry = retry_failed and not results
+        progress.start(stage.name, sum(part.items for part in parts))
+        try:
+            for result in map_parts(stage, workspace, recipe, parts, retry_failed=retry):
+                if not result.skipped or result.part.name not in results:
+                    results[result.part.name] = result
+                progress.advance(result.part.items)
+        finally:
+            progress.finish()
+        ordered = [results[part.name] for part in parts]
+        final = stage.finish(workspace, recipe, ordered)
+        if not final.again:
+            break
+    if final.note:
+        progress.note(final.note)
     late = _late_rejects(workspace, stage.name)
     if final.rejects:
         write_parquet(late, "reject", final.rejects)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -11,12 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from artsound.condition import rows_where, shown_columns
 from artsound.errors import BadUsage
-
-# Quoted text is skipped, so that 'the select few' is no query. Comments and escapes are refused:
-# they could hide one.
-_TOKENS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
-_FORBIDDEN = re.compile(r"--|/\*|[;\\`$]|\b(select|from|with|table|values|into)\b", re.IGNORECASE)
 
 
 def mask_of(
@@ -35,7 +30,7 @@ def mask_of(
         for name, values in _by_column(frame, column, _several(wanted)).items():
             mask &= _equal(frame, name, values)
     if where:
-        mask &= _where(frame, where)
+        mask &= rows_where(frame, where)
     return mask
 
 
@@ -59,7 +54,7 @@ def _by_column(frame: pl.DataFrame, column: str, values: list[Any]) -> dict[str,
 def _equal(frame: pl.DataFrame, column: str, values: list[Any]) -> npt.NDArray[np.bool_]:
     if column not in frame.columns:
         near = difflib.get_close_matches(column, frame.columns, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {_columns(frame)}."
+        hint = f"did you mean {near[0]}?" if near else f"there are {shown_columns(frame)}."
         raise BadUsage(f"The index has no column {column!r}: {hint}")
     series = frame[column]
     if isinstance(series.dtype, pl.List):
@@ -97,29 +92,3 @@ def _known_values(series: pl.Series, value: Any) -> str:
         return f"did you mean {near[0]!r}?"
     more = ", …" if len(known) > 12 else ""
     return f"there are {', '.join(known[:12])}{more}."
-
-
-def _columns(frame: pl.DataFrame) -> str:
-    """The columns worth asking for: all but the places of bytes."""
-    return ", ".join(name for name in frame.columns if not name.endswith(("_offset", "_size")))
-
-
-def _where(frame: pl.DataFrame, where: str) -> npt.NDArray[np.bool_]:
-    stray = _FORBIDDEN.search(_TOKENS.sub("''", where))
-    if stray:
-        raise BadUsage(
-            f"The condition {where!r} holds {stray.group()!r}: give one condition over the "
-            f"columns {_columns(frame)}."
-        )
-    try:
-        found = frame.select(pl.sql_expr(where))
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        reason = str(error).strip().splitlines()[0].partition("; valid columns")[0]
-        raise BadUsage(
-            f"The condition {where!r} cannot be used ({reason}); the columns are {_columns(frame)}."
-        ) from error
-    column = found.to_series()
-    if column.dtype != pl.Boolean or column.len() not in (1, frame.height):
-        raise BadUsage(f"The condition {where!r} is not true or false for each sample.")
-    mask = column.fill_null(False).to_numpy()
-    return np.broadcast_to(mask, frame.height).copy()

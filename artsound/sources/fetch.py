@@ -4,9 +4,10 @@
     OUT/sources/artgraph/ the zips of the record, or members/mapping/… and members/imagesf2/…
     OUT/sources/*.json    where from, which items were wanted, which were refused and why
 
-A whole set comes as whole zips. With a limit, a list of ids or a rights policy, the metadata come
-first, the same choice is made from them that ingest makes, and only the members chosen travel,
-by byte range. What is there already is not fetched again, so a killed pull goes on where it was.
+A whole set comes as whole zips. With a limit, lists of ids, given pairs, a condition on metadata
+or a rights policy, the metadata come first, the same choice is made from them that ingest makes,
+and only the members chosen travel, by byte range. What is there already is not fetched again, so
+a killed pull goes on where it was.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ from artsound.sources.staging import (
     fetched_path,
     must_fetch,
     source_root,
-    wanted_ids,
 )
+from artsound.sources.wanted import choice_of, tracks_to_look_at
 from artsound.stage import QUIET, Progress
 from artsound.storage import (
     Workspace,
@@ -106,11 +107,12 @@ def _begin(workspace: Workspace, recipe: Recipe, side: str, client: Client) -> _
     root = source_root(workspace, recipe, side)
     here = "://" not in place  # only the pictures that it lacks are on servers
     by_address = side == "artwork" and recipe.sources.image_urls
-    ids = wanted_ids(recipe) if side == "track" else None
-    partly = bool(recipe.sources.limit or ids or by_address) or recipe.rights.policy != "any"
+    limit = tracks_to_look_at(workspace, recipe) if side == "track" else recipe.sources.limit
+    choice = choice_of(recipe)
+    partly = bool(limit or choice or by_address) or recipe.rights.policy != "any"
     wants: list[Any] = [place, recipe.sources.subset, partly]
     if partly:
-        wants += [recipe.sources.limit, ids, by_address, recipe.rights.model_dump()]
+        wants += [limit, choice, by_address, recipe.rights.model_dump()]
     key = digest(wants)
     kept: dict[str, Any] = {"place": place, "key": "", "files": {}}
     if note.exists():
@@ -200,7 +202,7 @@ def _fetch_part(
     listing = pl.concat([_without_media(local), _remote_listing(archives, pull.side)])
     if pull.side == "artwork" and recipe.sources.image_urls:
         listing = pl.concat([listing, _addressed(pull.root, listing, recipe.rights.year)])
-    chosen, aside = choose_rows(recipe, pull.side, pull.root, listing, Fetched())
+    chosen, aside = choose_rows(workspace, recipe, pull.side, pull.root, listing, Fetched())
     refused: dict[str, Refusal] = {}
     ids = dict(zip(chosen["name"], _item_ids(pull.side, chosen), strict=True))
     for name, archive in archives.items():

@@ -34,6 +34,7 @@ from artsound.sources.staging import (
     source_root,
     staged_rows,
 )
+from artsound.sources.wanted import look_further, shortage
 from artsound.stage import Finish, Part, PartOutput, PartResult, Progress, Stage, part_path
 from artsound.storage import Workspace, read_parquet, store_media, write_parquet
 
@@ -76,10 +77,12 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
 def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
     """Merge the parts, cluster near-duplicates, write the catalogue.
 
-    With near-duplicates dropped by recipe, the first of each cluster stays. Raises BadData when
-    no artwork or no track was usable.
+    With near-duplicates dropped by recipe, the first of each cluster stays. With a limit that
+    unusable tracks left short, the stage goes round again. Raises BadData when no artwork or no
+    track was usable.
     """
     extra: dict[str, int] = {}
+    note = ""
     files: list[Path] = []
     rejects: list[Reject] = []
     policies = {"artwork": recipe.images.near_duplicates, "track": recipe.audio.near_duplicates}
@@ -103,11 +106,18 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
                 if item != first
             )
             table = table.filter(pc.equal(pa.array(ids), table["cluster"]))
+        if side == "track" and recipe.sources.limit > 0:
+            looked_at, usable = _looked_at(workspace, results), set(table["track_id"].to_pylist())
+            if look_further(workspace, recipe, looked_at, usable):
+                return Finish((), again=True)
+            note = shortage(recipe, len(usable)) if len(usable) < recipe.sources.limit else ""
+        if not table.num_rows:
+            raise BadData(f"No {side} could be used: {_reasons(workspace, side, results)}.")
         extra[f"{side}s_out"] = table.num_rows
         path = workspace.catalog / f"{side}s.parquet"
         write_parquet(path, side, table)
         files.append(path)
-    return Finish(tuple(files), extra, tuple(rejects))
+    return Finish(tuple(files), extra, tuple(rejects), note=note)
 
 
 STAGE = Stage(
@@ -188,18 +198,32 @@ def _with_clusters(side: str, table: pa.Table) -> pa.Table:
 
 
 def _merged(workspace: Workspace, side: str, results: Sequence[PartResult]) -> pa.Table:
-    """The records of one side from all parts, by id; BadData when there are none."""
-    tables = [
+    """The records of one side from all parts, by id."""
+    return pa.concat_tables(
         read_parquet(part_path(workspace, NAME, result.part.name), side)
         for result in results
         if result.part.inputs["side"] == side and not is_aside(result.part)
-    ]
-    table = pa.concat_tables(tables).sort_by(f"{side}_id")
-    if not table.num_rows:
-        codes: list[str] = []
-        for result in results:
-            rejects = part_path(workspace, NAME, result.part.name, ".rejects.parquet")
-            if result.part.inputs["side"] == side and workspace.relative(rejects) in result.files:
-                codes.extend(read_parquet(rejects, "reject")["reason"].to_pylist())
-        raise BadData(f"No {side} could be used: {count_reasons(codes)}.")
-    return table
+    ).sort_by(f"{side}_id")
+
+
+def _reasons(workspace: Workspace, side: str, results: Sequence[PartResult]) -> str:
+    """The commonest reasons for which the items of one side fell out."""
+    codes: list[str] = []
+    for result in results:
+        rejects = part_path(workspace, NAME, result.part.name, ".rejects.parquet")
+        if result.part.inputs["side"] == side and workspace.relative(rejects) in result.files:
+            codes.extend(read_parquet(rejects, "reject")["reason"].to_pylist())
+    return count_reasons(codes)
+
+
+def _looked_at(workspace: Workspace, results: Sequence[PartResult]) -> list[int]:
+    """The tracks that were pulled to be checked, by id; none that its metadata alone ruled out."""
+    found: list[int] = []
+    for result in results:
+        if result.part.inputs["side"] == "track":
+            rows = staged_rows(workspace, result.part)
+            if is_aside(result.part):  # a fault there means that it could not be fetched
+                found += [int(row["item_id"]) for row in rows if row["kind"] == "failed"]
+            else:
+                found += [row["track_id"] for row in rows]
+    return sorted(found)

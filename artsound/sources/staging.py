@@ -16,7 +16,8 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
-from artsound.errors import BadData, BadUsage
+from artsound.condition import rows_where
+from artsound.errors import BadData
 from artsound.recipe import Recipe
 from artsound.rights import (
     Rights,
@@ -27,6 +28,8 @@ from artsound.rights import (
     track_rights,
 )
 from artsound.sources import artgraph, fma
+from artsound.sources.published_pairs import artwork_key
+from artsound.sources.wanted import choice_of, tracks_to_look_at, wanted_ids
 from artsound.stage import Part, split_into_parts
 from artsound.storage import (
     Workspace,
@@ -46,6 +49,7 @@ _STAGE = "ingest"
 _ARTWORKS_PER_TRACK = 4
 _FEWEST_ARTWORKS = 64
 _FAULTS = ("image-absent",)
+_PLACE = ("box", "name", "size", "stamp")  # of a file: not for conditions
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,9 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     """The parts of the ingest stage: rows with media to check, then rows that fall out before.
 
     A part's inputs name its side, its staged rows and their digest. With a limit of N, tracks are
-    read in the order of their ids up to the N-th that has audio and rights, and 4 N artworks, at
-    least 64, are taken evenly over the list; rows beyond are not pulled at all.
+    read in the order of their ids up to the N-th that has audio and rights (further, once some
+    have turned out to be unusable: see `look_further`), and 4 N artworks, at least 64, are taken
+    evenly over the list, unless the recipe names them; rows beyond are not pulled at all.
 
     Raises BadUsage for a source that does not exist, BadData for one that cannot be used.
     """
@@ -79,7 +84,8 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
             "made_by": _code_digest(Path(__file__).parent, Path(__file__).parents[1] / "rights.py"),
             "subset": recipe.sources.subset,
             "limit": recipe.sources.limit,
-            "ids": sorted(wanted_ids(recipe) or ()),
+            "look_at": tracks_to_look_at(workspace, recipe),
+            "chosen": choice_of(recipe),
             "sample": [recipe.sources.artgraph == SAMPLE, recipe.sources.fma == SAMPLE],
             "fetched": [asdict(one) for one in fetched.values()],
             "rights": recipe.rights.model_dump(),
@@ -97,7 +103,7 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
         ("artwork", artgraph_root, art_files),
         ("track", fma_root, fma_files),
     ):
-        chosen, aside = choose_rows(recipe, side, root, files, fetched[side])
+        chosen, aside = choose_rows(workspace, recipe, side, root, files, fetched[side])
         if chosen.is_empty():
             raise BadData(f"{root} has no usable {side}: {count_reasons(aside['reason'])}.")
         parts += _stage_rows(folder, side, f"{side}s", chosen, recipe.run.part_size)
@@ -110,12 +116,18 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
 
 
 def choose_rows(
-    recipe: Recipe, side: str, root: Path, files: pl.DataFrame, fetched: Fetched
+    workspace: Workspace,
+    recipe: Recipe,
+    side: str,
+    root: Path,
+    files: pl.DataFrame,
+    fetched: Fetched,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows of one side to work on, by id, and those that fall out, ready-made rejects.
 
     `files` is what the source's `list_source` gave; `fetched` narrows it to what was asked of a
-    server. Raises BadData when the source cannot be read.
+    server. Raises BadData when the source cannot be read, BadUsage when the recipe's lists or
+    conditions cannot be used.
     """
     this_year = recipe.rights.year
     if side == "artwork":
@@ -126,9 +138,14 @@ def choose_rows(
         table = fma.read_tracks(root, files, recipe.sources.subset, this_year).with_columns(
             pl.col("track_id").cast(pl.String).str.zfill(6).alias("item_id")
         )
-    ids = wanted_ids(recipe)
-    if side == "track" and ids is not None:
-        table = table.filter(pl.col("track_id").is_in(ids))
+    if where := getattr(recipe.sources, f"{side}_where"):
+        table = table.filter(rows_where(table.drop("item_id", *_PLACE), where))
+    ids = wanted_ids(recipe, side)
+    if ids is not None:
+        key = pl.col("item_id")
+        if side == "artwork":
+            key = key.map_elements(artwork_key, return_dtype=pl.String)
+        table = table.filter(key.is_in(ids))
     if fetched.wanted is not None:
         table = table.filter(pl.col("item_id").is_in(fetched.wanted))
     refused = [fetched.refused.get(item, ("", "", "")) for item in table["item_id"]]
@@ -136,7 +153,9 @@ def choose_rows(
         pl.Series(name, [one[number] for one in refused], dtype=pl.String)
         for number, name in enumerate(("refused_kind", "refused_code", "refused_message"))
     )
-    return (_choose_artworks if side == "artwork" else _choose_tracks)(table, recipe)
+    if side == "artwork":
+        return _choose_artworks(table, recipe)
+    return _choose_tracks(table, recipe, tracks_to_look_at(workspace, recipe))
 
 
 def is_aside(part: Part) -> bool:
@@ -168,22 +187,6 @@ def must_fetch(recipe: Recipe, side: str) -> bool:
     if side == "artwork" and recipe.sources.image_urls and place != SAMPLE:
         return True
     return not place or "://" in place
-
-
-def wanted_ids(recipe: Recipe) -> list[int] | None:
-    """The track ids in the file that the recipe names; None: all.
-
-    Raises BadUsage when the file cannot be read or holds something else.
-    """
-    path = recipe.sources.ids
-    if not path:
-        return None
-    try:
-        return sorted({int(line) for line in Path(path).read_text().split()})
-    except (OSError, ValueError) as error:
-        raise BadUsage(
-            f"{path} is not a list of track ids, one a line, that can be read: {error}."
-        ) from error
 
 
 def fetched_path(workspace: Workspace, side: str) -> Path:
@@ -236,14 +239,17 @@ def _choose_artworks(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame,
     )
     chosen, aside = _set_aside(table.sort("artwork_id"), recipe)
     most = max(_ARTWORKS_PER_TRACK * recipe.sources.limit, _FEWEST_ARTWORKS)
-    if recipe.sources.limit and chosen.height > most:
+    named = wanted_ids(recipe, "artwork") is not None
+    if recipe.sources.limit and not named and chosen.height > most:
         chosen = chosen[[number * chosen.height // most for number in range(most)]]
         aside = aside.clear()
     return chosen, aside
 
 
-def _choose_tracks(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The tracks to work on, by id, and those set aside with their reasons."""
+def _choose_tracks(
+    table: pl.DataFrame, recipe: Recipe, most: int
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The tracks to work on, by id, at most `most` (0: all), and those set aside with reasons."""
     rights = [track_rights(*terms) for terms in table.select("license", "license_url").iter_rows()]
     table = _with_rights(table, rights, recipe).with_columns(
         pl.lit(SAMPLE if recipe.sources.fma == SAMPLE else "fma").alias("source"),
@@ -256,9 +262,10 @@ def _choose_tracks(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame, p
         ),
     )
     table = table.sort("track_id")
-    if recipe.sources.limit:
-        taken_before = (table["reason"] == "").cum_sum().shift(1, fill_value=0)
-        table = table.filter(taken_before < recipe.sources.limit)
+    if most:  # one that could not be fetched was looked at, too
+        looked_at = (table["reason"] == "") | (table["refused_code"] != "")
+        taken_before = looked_at.cum_sum().shift(1, fill_value=0)
+        table = table.filter(taken_before < most)
     return _set_aside(table, recipe)
 
 

@@ -21,7 +21,7 @@ from tiny_sources import (
 from artsound.errors import BadData, BadUsage
 from artsound.recipe import Audio, Images, Recipe, Rights, Run, Sources
 from artsound.sources import ingest
-from artsound.stage import StageReport, run_stage
+from artsound.stage import QUIET, StageReport, run_stage
 from artsound.storage import Workspace, read_parquet, sha256_bytes
 
 BY, NC = "Attribution 3.0 International", "Attribution-NonCommercial 3.0 International"
@@ -180,6 +180,79 @@ def test_a_limit_reads_ids_up_to_the_last_track_it_takes(tmp_path: Path) -> None
     assert [track["track_id"] for track in tracks] == [5]
     assert rejects == {"000002": ("filtered", "no-audio-here")}
     assert report.extra["tracks_in"] == 2
+
+
+def test_a_limit_ends_with_as_many_usable_tracks_and_no_more(tmp_path: Path) -> None:
+    rows = [{"track_id": number} for number in range(1, 13)]
+    broken = (1, 2, 3, 5, 8)
+    clips = {n: b"<html>404</html>" if n in broken else clip(n) for n in range(1, 13)}
+    sources = {
+        **_sources(tmp_path),
+        "fma": str(write_files(tmp_path / "many", fma_files(rows, clips))),
+        "limit": 4,
+    }
+    _, tracks, rejects, report = _ingest(tmp_path, sources)
+    assert [track["track_id"] for track in tracks] == [4, 6, 7, 9]
+    assert {item for item in rejects if item.isdecimal()} == {f"{n:06d}" for n in broken}
+    assert report.extra["tracks_in"] == 9
+    assert report.parts_skipped == 0
+    again = _ingest(tmp_path, sources)
+    assert again[1] == tracks
+    assert again[3].parts_skipped == again[3].parts
+    # Once the broken ones are mended, fewer are looked at: what was noted before does not count.
+    write_files(tmp_path / "many", fma_files(rows, {n: clip(n) for n in range(1, 13)}))
+    assert [track["track_id"] for track in _ingest(tmp_path, sources)[1]] == [1, 2, 3, 4]
+
+
+def test_a_limit_that_the_source_cannot_fill_is_told_in_a_sentence(tmp_path: Path) -> None:
+    notes: list[str] = []
+
+    class Listener(type(QUIET)):  # type: ignore[misc]
+        def note(self, sentence: str) -> None:
+            notes.append(sentence)
+
+    recipe = Recipe(sources=Sources(**{**_sources(tmp_path), "limit": 10}))
+    run_stage(ingest.STAGE, Workspace(tmp_path / "out"), recipe, progress=Listener())
+    assert len(notes) == 1
+    assert notes[0].startswith("Only 3 of the 10 tracks asked for are usable")
+
+
+@pytest.mark.parametrize(
+    ("changes", "artworks", "tracks"),
+    [
+        ({"track_where": "track_id > 4 and license like '%NonCommercial%'"}, [NEW, OLD], [5]),
+        ({"artwork_where": "year < 1900"}, [OLD], [2, 5, 7]),
+        ({"ids": "000005\n7\n"}, [NEW, OLD], [5, 7]),
+        ({"artwork_ids": f"images/{OLD}\n\n"}, [OLD], [2, 5, 7]),
+        ({"artwork_ids": OLD[:-4], "ids": "2", "limit": 1}, [OLD], [2]),
+    ],
+)
+def test_lists_and_conditions_choose_what_is_read(
+    tmp_path: Path, changes: dict[str, Any], artworks: list[str], tracks: list[int]
+) -> None:
+    for key in ("ids", "artwork_ids"):
+        if key in changes:
+            (tmp_path / key).write_text(changes[key])
+            changes = {**changes, key: str(tmp_path / key)}
+    found = _ingest(tmp_path, {**_sources(tmp_path), **changes})
+    assert [artwork["artwork_id"] for artwork in found[0]] == artworks
+    assert [track["track_id"] for track in found[1]] == tracks
+    assert found[3].items_in == len(artworks) + len(tracks) + len(found[2])
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"track_where": "gnre = 'Rock'"}, "gnre"),
+        ({"track_where": "track_id in (select 1)"}, "select"),
+        ({"artwork_where": "year"}, "true or false"),
+    ],
+)
+def test_a_condition_that_cannot_be_used_is_told(
+    tmp_path: Path, changes: dict[str, str], told: str
+) -> None:
+    with pytest.raises(BadUsage, match=told):
+        _ingest(tmp_path, {**_sources(tmp_path), **changes})
 
 
 def test_a_limit_spreads_the_artworks_over_the_list(
