@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -19,13 +19,30 @@ if TYPE_CHECKING:
     import torch
 
 
+class Source(Protocol):
+    """Training pairs: keys, and on demand a standardised condition [D] and a clip's latent."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The pairs' keys, in their order."""
+        ...
+
+    def read(self, pair: int, /) -> tuple[np.ndarray, np.ndarray]:
+        """Condition float32 [D] and latent float32 [channels, cells, bands] of pair `pair`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Prepared:
-    """The training set as arrays: keys, standardised conditions [n, D], latents of whole clips."""
+    """A Source in memory: keys, standardised conditions [n, D], latents of whole clips."""
 
     keys: tuple[str, ...]
     conditions: np.ndarray
-    latents: tuple[np.ndarray, ...]
+    latents: Sequence[np.ndarray]
+
+    def read(self, pair: int, /) -> tuple[np.ndarray, np.ndarray]:
+        """Condition and latent of pair `pair`."""
+        return self.conditions[pair], self.latents[pair]
 
 
 @dataclass(frozen=True)
@@ -38,6 +55,7 @@ class Batch:
     keep: torch.Tensor
     noise: torch.Tensor
     timestep: torch.Tensor
+    target: torch.Tensor | None = None
 
 
 def prepare(examples: Examples, codec: SoundCodec, standardise: Standardiser) -> Prepared:
@@ -47,29 +65,38 @@ def prepare(examples: Examples, codec: SoundCodec, standardise: Standardiser) ->
 
 
 def make_batch(
-    prepared: Prepared, choice: Draw, config: Config, window: int, device: Any, rows: slice
+    source: Source,
+    choice: Draw,
+    config: Config,
+    window: int,
+    device: Any,
+    rows: slice,
+    targets: np.ndarray | None = None,
 ) -> Batch:
-    """The tensors of `rows` of a draw; `window` is the number of cells."""
+    """The tensors of `rows` of a draw; `window` is the number of cells, `targets` [n, N, W] what
+    each pair's states are aligned with."""
     import torch
 
     pairs = choice.pairs[rows]
-    cuts = []
+    cuts, conditions = [], []
     for pair, start in zip(pairs, choice.starts[rows], strict=True):
-        latent = prepared.latents[pair]
+        condition, latent = source.read(int(pair))
         first = int(start * (latent.shape[1] - window + 1))
         cuts.append(latent[:, first : first + window])
-    embedding = prepared.conditions[pairs] + config.condition.noise * choice.jitter[rows]
+        conditions.append(condition)
+    embedding = np.stack(conditions) + config.condition.noise * choice.jitter[rows]
 
     def tensor(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(device)
 
     return Batch(
-        tuple(prepared.keys[pair] for pair in pairs),
+        tuple(source.keys[pair] for pair in pairs),
         tensor(np.stack(cuts)),
         tensor(embedding),
         tensor(choice.keep[rows]),
         tensor(choice.noise[rows]),
         tensor(choice.timestep[rows]),
+        None if targets is None else tensor(targets[pairs].astype(np.float32)),
     )
 
 

@@ -95,7 +95,7 @@ def load_examples(
     keys, pictures, clips = [], [], []
     with ThreadPoolExecutor(max_workers=2) as pool:  # decoders release the interpreter's lock
         for index, example in enumerate(
-            pool.map(lambda i: _example(pairs.read(i), config.mel), range(len(pairs)))
+            pool.map(lambda i: decode_pair(pairs.read(i), config.mel), range(len(pairs)))
         ):
             keys.append(example[0])
             pictures.append(example[1])
@@ -120,7 +120,8 @@ def decode_clip(data: bytes, mel: Mel) -> np.ndarray:
     return padded.astype(np.float16)
 
 
-def _example(sample: dict[str, Any], mel: Mel) -> tuple[str, np.ndarray, np.ndarray]:
+def decode_pair(sample: dict[str, Any], mel: Mel) -> tuple[str, np.ndarray, np.ndarray]:
+    """Key, picture descriptors and log-mel of a raw sample; BadData naming a broken pair."""
     try:
         return sample["key"], describe_picture(sample["jpg"]), decode_clip(sample["mp3"], mel)
     except ArtSoundError as error:

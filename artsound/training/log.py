@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,14 +13,15 @@ class Log:
     """Scalars, sounds and pictures by step, for `tensorboard --logdir`.
 
     A log that cannot be written any more is given up: a run is worth more than its log, and the
-    next checkpoint tells of a full disk in its own words.
+    next checkpoint tells of a full disk in its own words. Without a folder nothing is logged.
     """
 
-    def __init__(self, folder: Path) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+    def __init__(self, folder: Path | None) -> None:
+        self._writer: Any = None
+        if folder is not None:
+            from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder))
-        self._broken = False
+            self._writer = SummaryWriter(str(folder))
 
     def __enter__(self) -> Log:
         return self
@@ -32,24 +32,24 @@ class Log:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._try(self._writer.close)
+        self._try("close")
 
     def scalar(self, name: str, value: float, step: int) -> None:
         """A number."""
-        self._try(self._writer.add_scalar, name, value, step)
+        self._try("add_scalar", name, value, step)
 
     def sound(self, name: str, wave: np.ndarray, sample_rate: int, step: int) -> None:
         """A waveform float32 [n] in −1..1."""
-        self._try(self._writer.add_audio, name, wave[None], step, sample_rate)
+        self._try("add_audio", name, wave[None], step, sample_rate)
 
     def picture(self, name: str, rgb: np.ndarray, step: int) -> None:
         """An image uint8 [H, W, 3]."""
-        self._try(self._writer.add_image, name, rgb, step, dataformats="HWC")
+        self._try("add_image", name, rgb, step, dataformats="HWC")
 
-    def _try(self, write: Callable[..., object], *values: Any, **options: Any) -> None:
-        if self._broken:
+    def _try(self, call: str, *values: Any, **options: Any) -> None:
+        if self._writer is None:
             return
         try:
-            write(*values, **options)
+            getattr(self._writer, call)(*values, **options)
         except OSError:  # raised late, from the writer's own thread
-            self._broken = True
+            self._writer = None

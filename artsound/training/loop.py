@@ -7,23 +7,31 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from artsound.errors import BadData, BadUsage
 from artsound.stage import QUIET, Progress
-from artsound.training.batches import prepare
+from artsound.training.batches import Source, prepare
+from artsound.training.captions import caption_targets
 from artsound.training.checkpoint import (
     check_release,
     load_checkpoint,
 )
-from artsound.training.codec import make_codec, open_codec
+from artsound.training.codec import SoundCodec, make_codec, open_codec
 from artsound.training.conditioning import Standardiser, fit_standardiser
 from artsound.training.config import Config, find_preset
 from artsound.training.data import Release, load_examples, open_release
+from artsound.training.latents import OnTheFly, fit_on_some, open_latents, ready
 from artsound.training.log import Log
 from artsound.training.pretrained import with_pretrained
 from artsound.training.run import Run, TrainReport
 
+if TYPE_CHECKING:
+    import numpy as np
+
 LEAST_PAIRS = 8
+MOST_IN_MEMORY = 20_000  # pairs: about 12 GB of log-mels and latents
+ON_THE_FLY = "on-the-fly"
 
 
 def train(
@@ -37,6 +45,7 @@ def train(
     save_every: int = 500,
     keep: int = 2,
     pretrained: str | None = None,
+    latents: str | Path | None = None,
     progress: Progress = QUIET,
 ) -> TrainReport:
     """Train on a release's train split and leave checkpoints, a log and a cache in `out`.
@@ -45,7 +54,12 @@ def train(
     stop at, counted from the beginning of the run, resumed or not. Every `save_every` steps the
     run is saved, validated and listened to; the newest `keep` checkpoints and the best one stay.
     SIGTERM and Ctrl-C save a checkpoint first. `pretrained` is the folder or hub name of the
-    published modules, for a preset that stands on them.
+    published modules, for a preset that stands on them. `latents` is a folder that
+    `write_latents` made, or "on-the-fly" to decode each pair whenever it is drawn; without it all
+    pairs are decoded once and kept in memory and in `out`/cache.
+
+    Under `accelerate launch` or `torchrun` the processes share each batch; the steps are the same
+    for any number of them, also after a resume on another number.
 
     Raises BadUsage when `out` holds another run and `resume` is not asked, or when its checkpoint
     belongs to other data; BadData when the split is too small or the loss is not finite.
@@ -72,38 +86,82 @@ def train(
     accelerator = Accelerator(mixed_precision=chosen.optimisation.mixed_precision)
     if accelerator.device.type == "cpu" and chosen.optimisation.cpu_threads:
         torch.set_num_threads(chosen.optimisation.cpu_threads)
-    progress.start("decode pairs", len(release.pairs("train")))
-    examples = load_examples(
-        release,
-        "train",
-        chosen,
-        cache=out / "cache",
-        progress=lambda _done, _total: progress.advance(1),
-    )
-    progress.finish()
-    if len(examples) < LEAST_PAIRS:
-        raise BadData(
-            f"The train split has {len(examples)} pairs, fewer than the {LEAST_PAIRS} that "
-            "training needs: build a larger release."
+    if chosen.extra.alignment and chosen.pretrained is None:
+        raise BadUsage("Alignment needs published modules: use the preset audioldm2.")
+    progress = progress if accelerator.is_main_process else QUIET
+    arrays = load_checkpoint(start).arrays if start else {}
+    with accelerator.main_process_first():  # the others read what the first one decoded
+        source, validation, codec, standardise = _sources(
+            release, chosen, latents, arrays, out, accelerator.device, progress
         )
-    if start is None:
-        codec = make_codec(chosen, examples.clips, accelerator.device)
-        standardise = fit_standardiser(examples.pictures)
-    else:
-        arrays = load_checkpoint(start).arrays
-        codec = open_codec(chosen, arrays, accelerator.device)
-        standardise = Standardiser.from_tensors(arrays)
-    prepared = prepare(examples, codec, standardise)
-    held_out = load_examples(release, "val", chosen, cache=out / "cache")
-    validation = prepare(held_out, codec, standardise) if len(held_out) else None
+        if len(source.keys) < LEAST_PAIRS:
+            raise BadData(
+                f"The train split has {len(source.keys)} pairs, fewer than the {LEAST_PAIRS} that "
+                "training needs: build a larger release."
+            )
+        targets = None
+        if chosen.extra.alignment:
+            targets = caption_targets(release.pairs("train"), chosen, out, accelerator.device)
 
-    run = Run(chosen, release, out, accelerator, codec, standardise, prepared, validation)
+    run = Run(chosen, release, out, accelerator, codec, standardise, source, validation, targets)
     if start is None:
         run.begin()
     else:
         run.restore(start)
-    with Log(out / "log") as log, _interruptible() as stop:
+    with Log(out / "log" if accelerator.is_main_process else None) as log, _interruptible() as stop:
         return run.go(total, log, stop, progress, save_every=save_every, keep=keep)
+
+
+def _sources(
+    release: Release,
+    config: Config,
+    latents: str | Path | None,
+    arrays: dict[str, np.ndarray],
+    out: Path,
+    device: Any,
+    progress: Progress,
+) -> tuple[Source, Source | None, SoundCodec, Standardiser]:
+    """Training and validation pairs, codec and standardiser; the latter two from a checkpoint's
+    `arrays` where there are any."""
+    pairs, held_out = release.pairs("train"), release.pairs("val")
+    codec = open_codec(config, arrays, device) if arrays else None
+    standardise = Standardiser.from_tensors(arrays) if arrays else None
+    if latents == ON_THE_FLY:
+        if codec is None or standardise is None:
+            codec, standardise = fit_on_some(pairs, config, device)
+        fly = OnTheFly(pairs, config, codec, standardise)
+        other = OnTheFly(held_out, config, codec, standardise) if len(held_out) else None
+        return fly, other, codec, standardise
+    if latents is not None:
+        codec = open_latents(Path(latents), release, config, device)
+        train_source, standardise = ready(Path(latents), release, "train", standardise)
+        if not len(held_out):
+            return train_source, None, codec, standardise
+        return (
+            train_source,
+            ready(Path(latents), release, "val", standardise)[0],
+            codec,
+            standardise,
+        )
+    if len(pairs) > MOST_IN_MEMORY:
+        raise BadUsage(
+            f"The train split has {len(pairs):,} pairs, too many to keep in memory: make latents "
+            "once with `artsound latents`, and give their folder as --latents."
+        )
+    progress.start("decode pairs", len(pairs))
+    examples = load_examples(
+        release,
+        "train",
+        config,
+        cache=out / "cache",
+        progress=lambda _done, _total: progress.advance(1),
+    )
+    progress.finish()
+    codec = codec or make_codec(config, examples.clips, device)
+    standardise = standardise or fit_standardiser(examples.pictures)
+    held = load_examples(release, "val", config, cache=out / "cache")
+    validation = prepare(held, codec, standardise) if len(held) else None
+    return prepare(examples, codec, standardise), validation, codec, standardise
 
 
 def _resume_point(out: Path, config: Config, release: Release) -> Path | None:

@@ -3,6 +3,7 @@
 A folder is in diffusers' layout: unet/, vae/, vocoder/, language_model/ and scheduler/ hold a
 config and .safetensors weights each. What the constant second stream says is put into numbers by
 text_encoder_2/ and tokenizer_2/ when a run begins; generating from a checkpoint needs neither.
+Aligning pictures with captions also wants text_encoder/, tokenizer/ and projection_model/.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 MODULES = ("unet", "vae", "vocoder", "language_model", "scheduler")
 TEXT = ("text_encoder_2", "tokenizer_2")
-CAPTION = ("text_encoder", "tokenizer", "projection_model", "feature_extractor")
+CAPTION = ("text_encoder", "tokenizer", "projection_model")
 _WANTED = tuple(
     f"{module}/{pattern}"
     for module in (*MODULES, *TEXT, *CAPTION)
@@ -172,16 +173,18 @@ def load_module(folder: Path, name: str) -> Any:
 
     BadData when its weights are damaged or not of its config.
     """
-    from diffusers import AudioLDM2UNet2DConditionModel, AutoencoderKL
+    from diffusers import AudioLDM2ProjectionModel, AudioLDM2UNet2DConditionModel, AutoencoderKL
     from safetensors import SafetensorError
-    from transformers import GPT2Model, SpeechT5HifiGan, T5EncoderModel
+    from transformers import ClapModel, GPT2Model, SpeechT5HifiGan, T5EncoderModel
 
     kinds = {
         "unet": AudioLDM2UNet2DConditionModel,
         "vae": AutoencoderKL,
         "vocoder": SpeechT5HifiGan,
         "language_model": GPT2Model,
+        "text_encoder": ClapModel,
         "text_encoder_2": T5EncoderModel,
+        "projection_model": AudioLDM2ProjectionModel,
     }
     try:
         with quiet_libraries():
@@ -198,21 +201,27 @@ def load_module(folder: Path, name: str) -> Any:
     return module.eval().requires_grad_(False)
 
 
+def load_tokenizer(folder: Path, name: str) -> Any:
+    """A tokenizer of `folder`; BadData when it is missing or broken."""
+    from transformers import AutoTokenizer
+
+    try:
+        with quiet_libraries():
+            return AutoTokenizer.from_pretrained(folder / name, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise BadData(
+            f"{folder / name} is missing or cannot be read: fetch the tokenizer into it."
+        ) from error
+
+
 def constant_stream(folder: Path, text: str, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
     """What the second stream says for every picture: T5 states [1, tokens, W], mask [1, tokens].
 
     BadData when text_encoder_2 or tokenizer_2 is missing, or the tokenizer knows no word of it.
     """
     import torch
-    from transformers import AutoTokenizer
 
-    for name in TEXT:
-        if not (folder / name).is_dir():
-            raise BadData(f"{folder} lacks {name}, which words the second stream: fetch it too.")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer_2")
-    except (OSError, ValueError) as error:
-        raise BadData(f"{folder}/tokenizer_2 cannot be read ({error}): fetch it anew.") from error
+    tokenizer = load_tokenizer(folder, "tokenizer_2")
     asked = tokenizer(
         text, padding="max_length", max_length=tokens, truncation=True, return_tensors="pt"
     )

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 
 from artsound.errors import BadData
 from artsound.stage import Progress
-from artsound.training.batches import Batch, Prepared, make_batch, shares
+from artsound.training.batches import Batch, Source, make_batch, shares
 from artsound.training.checkpoint import (
     State,
     find_checkpoint,
@@ -80,16 +81,17 @@ class Run:
         accelerator: Any,
         codec: SoundCodec,
         standardise: Standardiser,
-        prepared: Prepared,
-        validation: Prepared | None,
+        source: Source,
+        validation: Source | None,
+        targets: np.ndarray | None = None,
     ) -> None:
         import torch
 
         settings = config.optimisation
         self.config, self.release, self.out = config, release, out
         self.accelerator, self.codec, self.standardise = accelerator, codec, standardise
-        self.prepared, self.validation = prepared, validation
-        self.condition_dim = prepared.conditions.shape[1]
+        self.source, self.validation, self.targets = source, validation, targets
+        self.condition_dim = len(standardise.mean)
         model = build_model(
             config,
             condition_dim=self.condition_dim,
@@ -152,25 +154,35 @@ class Run:
         validation = None
         progress.start("train", total)
         progress.advance(min(self.step, total))
-        try:
-            while self.step < total and not stop.is_set():
-                waited += self._one_step(total, log)
-                done += 1
-                progress.advance(1)
-                if stop.is_set():  # in a hurry: save, and leave
-                    self._save(None, keep)
-                elif self.step == total or self.step % save_every == 0:
-                    validation = self._validate(log)
-                    self._save(validation, keep)
-        finally:
-            progress.finish()
+        stopping = self._any(stop.is_set())
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            try:
+                ahead = pool.submit(self._batches, self.step)
+                while self.step < total and not stopping:
+                    step_began = time.perf_counter()
+                    batches = ahead.result()
+                    wait = time.perf_counter() - step_began
+                    if self.step + 1 < total:  # read while this step is computed
+                        ahead = pool.submit(self._batches, self.step + 1)
+                    self._one_step(batches, total, log, wait)
+                    waited, done = waited + wait, done + 1
+                    progress.advance(1)
+                    stopping = self._any(stop.is_set())
+                    if stopping:  # in a hurry: save, and leave
+                        self._save(None, keep)
+                    elif self.step == total or self.step % save_every == 0:
+                        validation = self._validate(log)
+                        self._save(validation, keep)
+            finally:
+                progress.finish()
+        self.accelerator.wait_for_everyone()
         seconds = time.perf_counter() - began
         curve = self.curve or ([float(np.mean(self.recent))] if self.recent else [])
         return TrainReport(
             checkpoint=str(find_checkpoint(self.out)),
             preset=self.config.preset,
             steps=self.step,
-            pairs=len(self.prepared.keys),
+            pairs=len(self.source.keys),
             parameters=sum(p.numel() for p in self.trained),
             first_loss=curve[0] if curve else None,
             last_loss=curve[-1] if curve else None,
@@ -182,31 +194,44 @@ class Run:
             interrupted=self.step < total,
         )
 
-    def _one_step(self, total: int, log: Log) -> float:
-        """One update; seconds spent waiting for data."""
-        import torch
-
-        settings = self.config.optimisation
-        began = time.perf_counter()
+    def _batches(self, step: int) -> list[Batch]:
+        """This process's batches of `step`, one for each backward pass."""
         choice = draw(
             self.config,
-            step=self.step,
-            pairs=len(self.prepared.keys),
+            step=step,
+            pairs=len(self.source.keys),
             condition_dim=self.condition_dim,
             latent=self.codec.latent_shape,
         )
-        batches = [
+        settings = self.config.optimisation
+        return [
             make_batch(
-                self.prepared,
+                self.source,
                 choice,
                 self.config,
                 self.codec.latent_shape[1],
                 self.accelerator.device,
                 rows,
+                self.targets,
             )
             for rows in shares(settings.batch, settings.accumulate, self.accelerator)
         ]
-        waited = time.perf_counter() - began
+
+    def _any(self, flag: bool) -> bool:
+        """Whether `flag` holds on any process: all of them must stop at the same step."""
+        import torch
+
+        if self.accelerator.num_processes == 1:
+            return flag
+        mine = torch.tensor(float(flag), device=self.accelerator.device)
+        return float(self.accelerator.reduce(mine, "sum")) > 0
+
+    def _one_step(self, batches: list[Batch], total: int, log: Log, waited: float) -> None:
+        """One update from batches that were waited for `waited` seconds."""
+        import torch
+
+        settings = self.config.optimisation
+        began = time.perf_counter() - waited
         for group in self.optimiser.param_groups:
             group["lr"] = settings.learning_rate * learning_rate_factor(
                 self.step, settings.warmup, total, settings.schedule
@@ -237,7 +262,6 @@ class Run:
         log.scalar("norm/gradient", float(norm), self.step)
         log.scalar("speed/pairs_per_second", settings.batch / seconds, self.step)
         log.scalar("speed/data_wait_share", waited / seconds, self.step)
-        return waited
 
     def _loss(self, batch: Batch, model: Any) -> torch.Tensor:
         return diffusion_loss(
@@ -249,12 +273,13 @@ class Run:
             keep=batch.keep,
             noise=batch.noise,
             timestep=batch.timestep,
+            target=batch.target,
         )
 
     def _check_finite(self, each: torch.Tensor, batch: Batch) -> None:
         import torch
 
-        if not bool(torch.isfinite(each).all()):
+        if self._any(not bool(torch.isfinite(each).all())):
             raise BadData(
                 f"The loss of step {self.step} is not finite, on the pairs "
                 f"{', '.join(batch.keys)}: look at them with `artsound browse`, lower the "
@@ -314,7 +339,7 @@ class Run:
             [latent] = sample_latents(
                 self.plain,
                 self.config,
-                self.validation.conditions[:1],
+                self.validation.read(0)[0][None],
                 shape=shape,
                 seeds=[self.config.seed],
                 steps=PREVIEW_STEPS,
@@ -337,7 +362,7 @@ class Run:
             release=self.release.digest,
             encoder=self.config.condition.encoder,
             condition_dim=self.condition_dim,
-            pairs=len(self.prepared.keys),
+            pairs=len(self.source.keys),
             validation=validation,
             best=self.best,
             curve=self.curve,
