@@ -254,22 +254,73 @@ def judgements(
     _summary(as_json, summary)
 
 
+Preset = Annotated[
+    str, typer.Option(help="tiny: minutes on a CPU; base, audioldm2 (published weights): GPUs.")
+]
+Pretrained = Annotated[
+    str | None, typer.Option(help="AudioLDM 2: a folder in diffusers' layout, or a hub name.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting, e.g. pretrained.lora_rank=8; may be repeated."),
+]
+
+
+@app.command(
+    epilog="Example: artsound latents --data out/shards --preset audioldm2 --out out/latents"
+)
+def latents(
+    data: Annotated[str, typer.Option(help="A shards folder or URL.")],
+    out: Annotated[Path, typer.Option(help="Folder for the shards of latents.")],
+    preset: Preset = "tiny",
+    pretrained: Pretrained = None,
+    settings: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Make what training reads ready beside the shards: latents and picture embeddings."""
+    from artsound.console import console_progress
+    from artsound.training.config import find_preset, with_settings
+    from artsound.training.latents import write_latents
+
+    config = with_settings(find_preset(preset), settings or [])
+    pairs = write_latents(
+        data, out, preset=config, pretrained=pretrained, progress=console_progress()
+    )
+    print(f"{pairs:,} latents: {out}")
+    _summary(as_json, {"pairs": pairs, "out": str(out)})
+
+
 @app.command(epilog="Example: artsound train --data out/shards --preset tiny --out out/training")
 def train(
     data: Annotated[str, typer.Option(help="A shards folder or URL.")],
     out: Annotated[Path, typer.Option(help="Folder for checkpoints and logs.")],
-    preset: Annotated[str, typer.Option(help="tiny: minutes on a CPU; base: for GPUs.")] = "tiny",
+    preset: Preset = "tiny",
     steps: Annotated[int | None, typer.Option(help="Optimiser steps in all.", min=1)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest.")] = False,
     seed: Annotated[int, typer.Option(help="Seeds weights, order and noise.")] = 0,
+    pretrained: Pretrained = None,
+    latents: Annotated[
+        str | None,
+        typer.Option(help="A folder made by `artsound latents`, or on-the-fly; else in memory."),
+    ] = None,
+    settings: Settings = None,
     as_json: Json = False,
 ) -> None:
     """Train artwork-to-music on the shards' train split."""
     from artsound.console import console_progress
+    from artsound.training.config import find_preset, with_settings
     from artsound.training.loop import train as run_training
 
     report = run_training(
-        data, preset, out, steps=steps, resume=resume, seed=seed, progress=console_progress()
+        data,
+        with_settings(find_preset(preset), settings or []),
+        out,
+        steps=steps,
+        resume=resume,
+        seed=seed,
+        pretrained=pretrained,
+        latents=latents,
+        progress=console_progress(),
     )
     print(f"Checkpoint: {report.checkpoint}")
     _summary(as_json, report)
@@ -416,7 +467,7 @@ def _recipe(
 def _run_stages(
     only: str | None, out: Path, recipe: Recipe, retry_failed: bool, as_json: bool
 ) -> None:
-    from artsound.console import console_progress, print_stages, show_cursor
+    from artsound.console import console_progress, print_stages
     from artsound.storage import Workspace
     from pipelines.interrupt import ends_at_once
 
@@ -425,11 +476,7 @@ def _run_stages(
     workspace = Workspace(out)
     progress = console_progress()
 
-    def say_stopped() -> None:
-        show_cursor()
-        _say("artsound: stopped; the same command goes on from here.")
-
-    with ends_at_once(say_stopped):
+    with ends_at_once("artsound: stopped; the same command goes on from here."):
         if recipe.run.runner == "serial":
             from pipelines.serial import run_serially as run
         else:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -230,6 +232,35 @@ def find_preset(name: str) -> Config:
     if name not in PRESETS:
         raise BadUsage(f"There is no preset {name!r}: choose one of {', '.join(PRESETS)}.")
     return PRESETS[name]
+
+
+def with_settings(config: Config, settings: Sequence[str]) -> Config:
+    """`config` with settings such as "condition.tokens=8" in place of its own.
+
+    A value is JSON, or text where it is not. BadUsage for an unknown setting or a bad value.
+    """
+    whole = config.model_dump()
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        *sections, key = name.split(".")
+        place: Any = whole
+        for section in sections:
+            place = place.get(section) if isinstance(place, dict) else None
+        if not equals or not isinstance(place, dict) or key not in place:
+            raise BadUsage(
+                f"There is no setting {setting!r}: write one as in condition.tokens=8 or "
+                "optimisation.batch=16."
+            )
+        try:
+            place[key] = json.loads(text)
+        except ValueError:
+            place[key] = text
+    try:
+        return Config.model_validate(whole)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise BadUsage(f"{where} cannot be {fault['input']!r}: {fault['msg']}.") from error
 
 
 def read_config(path: Path) -> Config:
