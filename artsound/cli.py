@@ -31,6 +31,13 @@ ArtGraph = Annotated[str, typer.Option(help="ArtGraph: a folder, a zip, a URL, o
 Fma = Annotated[str, typer.Option(help="FMA: a folder, a zip, a URL, or `sample`.")]
 RecipeFile = Annotated[str, typer.Option(help="A TOML file, or artsound, open or sample.")]
 Limit = Annotated[int | None, typer.Option(help="Use at most so many tracks.", min=0)]
+TrackIds = Annotated[str, typer.Option(help="A file with the tracks to use, an id a line.")]
+ArtworkIds = Annotated[str, typer.Option(help="A file with the artworks to use, a name a line.")]
+TrackWhere = Annotated[str, typer.Option(help="SQL over the tracks' metadata: genre = 'Jazz'.")]
+ArtworkWhere = Annotated[str, typer.Option(help="SQL over the artworks': year < 1900.")]
+Published = Annotated[
+    str, typer.Option("--import-pairs", help="Published pairs (JSON, CSV, parquet) to use.")
+]
 Bridge = Annotated[str, typer.Option(help="affect, concepts, captions, learned or imagebind.")]
 RightsChoice = Annotated[str, typer.Option(help="any, redistributable or commercial.")]
 Runner = Annotated[str, typer.Option(help="processes, threads, dask, or serial (no Prefect).")]
@@ -49,6 +56,11 @@ def build(
     fma: Fma = "",
     recipe: RecipeFile = "",
     limit: Limit = None,
+    track_ids: TrackIds = "",
+    artwork_ids: ArtworkIds = "",
+    track_where: TrackWhere = "",
+    artwork_where: ArtworkWhere = "",
+    import_pairs: Published = "",
     bridge: Bridge = "",
     rights: RightsChoice = "",
     runner: Runner = "",
@@ -64,7 +76,7 @@ def build(
     """
     chosen = _recipe(
         out, recipe, not (artgraph or fma), artgraph, fma, limit, bridge, rights, runner, workers,
-        scheduler,
+        scheduler, track_ids, artwork_ids, track_where, artwork_where, import_pairs,
     )  # fmt: skip
     if not recipe and not bridge and chosen.pair.bridge == "affect" and chosen.name == "artsound":
         _say("Matching through the affect bridge (measured descriptors); --bridge chooses others.")
@@ -78,6 +90,11 @@ def _stage_command(stage: str, doc: str) -> None:
         fma: Fma = "",
         recipe: RecipeFile = "",
         limit: Limit = None,
+        track_ids: TrackIds = "",
+        artwork_ids: ArtworkIds = "",
+        track_where: TrackWhere = "",
+        artwork_where: ArtworkWhere = "",
+        import_pairs: Published = "",
         bridge: Bridge = "",
         rights: RightsChoice = "",
         runner: Runner = "",
@@ -87,8 +104,9 @@ def _stage_command(stage: str, doc: str) -> None:
         as_json: Json = False,
     ) -> None:
         chosen = _recipe(
-            out, recipe, True, artgraph, fma, limit, bridge, rights, runner, workers, scheduler
-        )
+            out, recipe, True, artgraph, fma, limit, bridge, rights, runner, workers, scheduler,
+            track_ids, artwork_ids, track_where, artwork_where, import_pairs,
+        )  # fmt: skip
         _run_stages(stage, out, chosen, retry_failed, as_json)
 
     command.__doc__ = doc
@@ -434,6 +452,11 @@ def _recipe(
     runner: str,
     workers: int | None,
     scheduler: str,
+    track_ids: str,
+    artwork_ids: str,
+    track_where: str,
+    artwork_where: str,
+    import_pairs: str,
 ) -> Recipe:
     """The recipe that was asked for: a file, the workspace's own, or the default; then options."""
     from artsound.recipe import Recipe, bundled_recipe, load_recipe
@@ -451,11 +474,15 @@ def _recipe(
         raise BadUsage("--scheduler is an address of Dask: leave --runner out, or give dask.")
     runner = "dask" if scheduler else runner
     given: dict[str, dict[str, Any]] = {
-        "sources": {"artgraph": artgraph, "fma": fma, "limit": limit},
-        "pair": {"bridge": bridge},
+        "sources": {
+            "artgraph": artgraph, "fma": fma, "limit": limit, "ids": track_ids,
+            "artwork_ids": artwork_ids, "track_where": track_where,
+            "artwork_where": artwork_where,
+        },
+        "pair": {"bridge": bridge, "given": import_pairs},
         "rights": {"policy": rights},
         "run": {"runner": runner, "workers": workers, "dask_address": scheduler},
-    }
+    }  # fmt: skip
     return base.replaced(
         **{
             section: {key: value for key, value in keys.items() if value not in ("", None)}

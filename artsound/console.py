@@ -109,12 +109,6 @@ class _BarProgress:
         print(sentence, file=sys.stderr, flush=True)
 
 
-def show_cursor() -> None:
-    """Leave a terminal usable where a bar was cut off; elsewhere nothing."""
-    if sys.stderr.isatty():
-        print("\x1b[?25h", file=sys.stderr)
-
-
 def print_stages(reports: Sequence[StageReport]) -> None:
     """Print the table of stages: what came in, what went out, what was lost, how fast."""
     from rich.box import SIMPLE_HEAD

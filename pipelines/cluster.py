@@ -40,6 +40,7 @@ def dask_cluster(address: str, workers: int) -> Iterator[str]:
             threads_per_worker=1,
             processes=True,
             dashboard_address=None,
+            preload="pipelines.worker",
             silence_logs=logging.CRITICAL,
         ) as cluster:
             yield cluster.scheduler_address

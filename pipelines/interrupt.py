@@ -11,6 +11,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -20,35 +21,37 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE = 2.0  # seconds that last words to a server may take
 
 _last_words: list[Callable[[], None]] = []
-_handler: Callable[[int, FrameType | None], None] | None = None
 
 
 @contextlib.contextmanager
-def ends_at_once(say: Callable[[], None]) -> Iterator[None]:
-    """Within this block a signal calls `say`, and ends this process and its children.
+def ends_at_once(sentence: str) -> Iterator[None]:
+    """Within this block a signal ends this process and its children, with `sentence` on stderr.
 
-    The exit code is 128 + the signal's number: 130 after Ctrl-C. For the main thread only.
+    The exit code is 128 + the signal's number: 130 after Ctrl-C. For the main thread only, which
+    need not be free to act: a thread of its own waits for the signal.
     """
-    global _handler  # noqa: PLW0603  (signals are a matter of the whole process)
+    stderr = os.dup(2)  # decoders work with the original closed, to be quiet
+    show_cursor = "\x1b[?25h\n" if os.isatty(stderr) else ""
 
-    def end(number: int, _frame: FrameType | None) -> None:
-        for each in _SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
+    def end(number: int) -> None:
         _speak()
         _kill_children()
-        say()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        os.write(stderr, f"{show_cursor}{sentence}\n".encode())
         os._exit(128 + number)
 
-    before = [signal.signal(each, end) for each in _SIGNALS]
-    _handler = end
+    arrivals, alarm = socket.socketpair()
+    alarm.setblocking(False)
+    threading.Thread(target=_wait_for, args=(arrivals, end), daemon=True).start()
+    before = [signal.signal(each, _leave_to_thread) for each in _SIGNALS]
+    wakened = signal.set_wakeup_fd(alarm.fileno(), warn_on_full_buffer=False)
     try:
         yield
     finally:
-        _handler = None
+        signal.set_wakeup_fd(wakened)
         for each, handler in zip(_SIGNALS, before, strict=True):
             signal.signal(each, handler)
+        alarm.close()
+        os.close(stderr)
 
 
 def hold_signals() -> None:
@@ -56,8 +59,9 @@ def hold_signals() -> None:
 
     Does nothing outside `ends_at_once`: a deployment's run is Prefect's to cancel.
     """
-    if _handler is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _handler)
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and signal.getsignal(signal.SIGINT) is _leave_to_thread:
+        signal.signal(signal.SIGTERM, _leave_to_thread)
 
 
 @contextlib.contextmanager
@@ -68,6 +72,17 @@ def last_words(tell: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         _last_words.remove(tell)
+
+
+def _leave_to_thread(_number: int, _frame: FrameType | None) -> None:
+    """The kernel may hand a signal to any thread, and the main one may sleep or compute."""
+
+
+def _wait_for(arrivals: socket.socket, end: Callable[[int], None]) -> None:
+    while number := arrivals.recv(1):
+        if number[0] in _SIGNALS:
+            end(number[0])
+    arrivals.close()
 
 
 def _speak() -> None:

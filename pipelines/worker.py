@@ -26,6 +26,11 @@ def prepare_worker() -> None:
     keep_freed_memory()
 
 
+def dask_setup(_worker: object) -> None:
+    """Prepare a Dask worker: `dask worker … --preload pipelines.worker`."""
+    prepare_worker()
+
+
 def keep_freed_memory() -> None:
     """Have malloc keep what is freed for the next array, where the C library is glibc.
 
