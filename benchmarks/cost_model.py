@@ -34,6 +34,7 @@ REAL_CLIPS = HERE.parents[1] / "shared" / "data" / "fma" / "fma_large"
 TRACKS, FMA_BYTES, ARTWORKS, PAIRS = 106_574, 100_306_112_191, 116_475, 105_884
 WITHIN_SPLITS = 0.65  # share of all scores that lie within the FMA's splits
 WIDTHS = {"CLIP": 768, "CLAP": 512}
+STAGES = ("ingest", "embed", "pair", "caption", "shard", "report", "verify")
 ALONE = ("pair", "report")  # stages that one machine does, however many there are
 SITES = ((1, 2), (1, 16), (4, 16))  # machines, and processors of each
 HOUR, GB, TB = 3600.0, 1e9, 1e12
@@ -245,7 +246,9 @@ def main() -> None:
         raise SystemExit(f"There is no {path}: run `make rehearsal` first, or give --rehearsal.")
     keep_freed_memory()  # as the build's workers do
     kept = read_json(path)
-    rehearsal = {row["step"]: row for row in kept["steps"]}
+    rehearsal = {row["step"]: row for row in kept["steps"] if row["items"]}
+    if missing := [name for name in STAGES if name not in rehearsal]:
+        raise SystemExit(f"{path} does not tell of {missing[0]}: rehearse in a new --out.")
     small, real, whose = measured()
     assumed = Assumed(**options)
     found = stages(

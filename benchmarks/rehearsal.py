@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from pathlib import Path
 
 from full_size.measure import Timeline, disk_usage, watch
 
+from artsound.console import human_bytes, human_seconds
 from artsound.storage import read_json, write_json
 from pipelines.serial import STAGES
 
@@ -84,7 +86,7 @@ class Rehearsal:
     def add(self, row: Row) -> None:
         """Keep a step's row, and show it; of a step gone on with, the run that did more counts."""
         before = self.rows.get(row.step)
-        if before is None or before.items < row.items:
+        if row.items > (before.items if before else 0):
             self.rows[row.step] = row
             print(line(row), flush=True)
         self.save()
@@ -122,7 +124,7 @@ class Rehearsal:
                 self.add(Row(stage, items, report["seconds"], cpu, memory, report["bytes"]))
 
         seen = watch(command, self.out / "log.txt", look)
-        whole = sum(self.rows[stage].seconds for stage in told)
+        whole = sum(self.rows[stage].seconds for stage in told if stage in self.rows)
         print(
             f"{'(Prefect, and between stages)':<24}{'':>24}{seen.at[-1] - seen.at[0] - whole:9.1f}"
         )
@@ -212,20 +214,42 @@ def summary(done: Rehearsal) -> str:
     )
 
 
+def markdown(done: Rehearsal) -> str:
+    """The table once more, for a README."""
+    lines = [
+        "| step | items | time | items/s | CPU per item | memory |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in done.rows.values():
+        each = 1000 * row.cpu / row.items
+        lines.append(
+            f"| {row.step} | {row.items:,} | {human_seconds(row.seconds)} | "
+            f"{row.items / row.seconds:,.0f} | {each:.2f} ms | {human_bytes(row.memory)} |"
+        )
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Rehearse, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--pairs", type=int, default=2000)
     parser.add_argument("--out", type=Path, help="kept, and gone on with; else a temporary folder")
     parser.add_argument("--invented", action="store_true", help="leave the real names alone")
+    parser.add_argument("--markdown", action="store_true", help="print the table in markdown too")
     parser.add_argument("--runner", default="processes", help="as of artsound build")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     data = REAL_DATA if REAL_DATA.is_dir() and not options.invented else None
-    if options.out:
-        print(summary(rehearse(options.out.resolve(), options.pairs, data, options.runner)))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        print(summary(rehearse(Path(folder), options.pairs, data, options.runner)))
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            out = (options.out or Path(folder)).resolve()
+            done = rehearse(out, options.pairs, data, options.runner)
+            print(summary(done))
+            if options.markdown:
+                print(markdown(done))
+    except KeyboardInterrupt:
+        print("stopped; with --out, the same command goes on from here", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":

@@ -63,15 +63,15 @@ def watch(
                     look_too(timeline)
                 passed = time.time() - began
                 time.sleep(min(_LATEST, max(_SOONEST, passed / 60)))
-        except BaseException:
-            running.send_signal(signal.SIGINT)
-            running.wait()
-            raise
+        finally:
+            if running.poll() is None:
+                running.send_signal(signal.SIGINT)
+                running.wait()
+            _end_of(timeline)
+            look_too(timeline)
     if running.returncode:
         told = log.read_text().splitlines()[-8:]
         raise SystemExit("\n".join([*told, f"{' '.join(command)}: exit {running.returncode}"]))
-    _end_of(timeline)
-    look_too(timeline)
     return timeline
 
 

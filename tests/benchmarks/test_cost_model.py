@@ -13,6 +13,7 @@ from cost_model import (
     ARTWORKS,
     FMA_BYTES,
     PAIRS,
+    STAGES,
     TRACKS,
     Assumed,
     Stage,
@@ -27,9 +28,8 @@ ASSUMED = Assumed(
     link=1000.0, picture_kb=200.0, scale_out=0.5, clip_rate=100.0, clap_rate=50.0,
     caption_rate=10.0, train_rate=20.0, epochs=2, gpu_price=1.0, core_price=0.05, disk_price=20.0,
 )  # fmt: skip
-NAMES = ("ingest", "embed", "pair", "caption", "shard", "report", "verify")
 ROWS = {
-    name: {"items": 1000, "cpu": 2.0, "seconds": 1.0, "memory": 1, "bytes": 5000} for name in NAMES
+    name: {"items": 1000, "cpu": 2.0, "seconds": 1.0, "memory": 1, "bytes": 5000} for name in STAGES
 }
 CLIP = {"check": 0.001, "measure": 0.01, "digest": 0.0, "decode for CLAP": 0.0}
 PICTURE = {"check": 0.001, "measure": 0.01, "digest": 0.0, "release": 0.0, "decode for CLIP": 0.0}
@@ -47,7 +47,7 @@ def test_media_like_the_rehearsals_cost_what_the_rehearsal_took() -> None:
 
 def test_longer_clips_add_their_time_to_the_stages_that_decode_them() -> None:
     real = replace(SMALL, clip=CLIP | {"check": 0.011, "measure": 0.05})
-    more = {name: found(real)[name].cpu - found()[name].cpu for name in NAMES}
+    more = {name: found(real)[name].cpu - found()[name].cpu for name in STAGES}
     assert more["ingest"] == pytest.approx(TRACKS * 0.01 / 3600)
     assert more["embed"] == pytest.approx(PAIRS * 0.04 / 3600)
     assert more["caption"] == more["report"] == more["pair"] == 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,22 +19,37 @@ STEPS = (
 PAIRS = 120
 
 
-def rehearse(project: Path, out: Path) -> str:
-    command = [sys.executable, str(project / "benchmarks" / "rehearsal.py")]
+def command(project: Path, out: Path) -> list[str]:
+    script = str(project / "benchmarks" / "rehearsal.py")
     options = ["--pairs", str(PAIRS), "--out", str(out), "--invented", "--runner", "serial"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    return [sys.executable, script, *options]
+
+
+def rehearse(project: Path, out: Path) -> str:
+    done = subprocess.run(command(project, out), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 @pytest.fixture(scope="module")
 def rehearsed(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A rehearsal that was stopped while it measured pictures and clips, and then gone on with."""
     out = tmp_path_factory.mktemp("rehearsal") / "out"
+    running = subprocess.Popen(command(project, out), stderr=subprocess.PIPE, text=True)
+    ingested = out / "build" / "runs" / "ingest.json"
+    while running.poll() is None and not ingested.is_file():
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    told = running.communicate()[1]
+    assert running.returncode == 130, told
+    assert not (out / "build" / "shards").exists()
     rehearse(project, out)
     return out
 
 
-def test_every_step_is_done_and_told_with_what_it_took(rehearsed: Path) -> None:
+def test_a_stopped_rehearsal_goes_on_and_every_step_is_told_with_what_it_took(
+    rehearsed: Path,
+) -> None:
     told = json.loads((rehearsed / "rehearsal.json").read_text())
     assert [row["step"] for row in told["steps"]] == list(STEPS)
     assert all(row["items"] > 0 and row["seconds"] > 0 for row in told["steps"])
