@@ -112,11 +112,17 @@ def retrieval(distance: np.ndarray, *, seed: int = 0) -> Retrieval:
     ties = (distance == own[None, :]).sum(axis=0) - 1
     ranks = 1 + nearer + ties / 2
     count = len(distance)
-    found = [paired_mean((ranks <= k).astype(float), seed=seed) for k in (1, 5, 10)]
-    chance = [min(1.0, k / count) for k in (1, 5, 10)]
+
+    def recall(k: int) -> Interval:
+        return paired_mean((ranks <= k).astype(float), seed=seed)
+
     return Retrieval(
-        *found,
-        *chance,
+        recall_1=recall(1),
+        recall_5=recall(5),
+        recall_10=recall(10),
+        chance_1=1 / count,
+        chance_5=min(1.0, 5 / count),
+        chance_10=min(1.0, 10 / count),
         mean_reciprocal_rank=float((1 / ranks).mean()),
         median_rank=float(np.median(ranks)),
         chance_rank=(count + 1) / 2,

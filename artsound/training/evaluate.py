@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,21 +10,35 @@ from typing import Any
 import numpy as np
 
 from artsound.errors import BadData, BadUsage
+from artsound.pairing.bridge import AffectBridge, fit_affect
 from artsound.stage import QUIET, Progress
 from artsound.storage import write_bytes, write_json
 from artsound.training.checkpoint import check_release
 from artsound.training.conditioning import Standardiser, describe_picture, fit_standardiser
 from artsound.training.data import Release, open_release
-from artsound.training.effects import condition_effect, condition_effects, paired_mean, retrieval
+from artsound.training.ears import DESCRIPTORS, Ear, as_heard, clap_ear, describe_wave
+from artsound.training.effects import (
+    bootstrap,
+    condition_effect,
+    condition_effects,
+    paired_mean,
+    reflected_bootstrap,
+    retrieval,
+)
 from artsound.training.generate import GUIDANCE, STEPS, Generator, wav_bytes
 from artsound.training.metrics import (
     class_divergence,
     distances,
+    divergences,
     frechet_by_size,
     frechet_distance,
+    frechet_without_bias,
+    genre_probabilities,
     kernel_distance,
 )
 from artsound.training.plots import effect_png, frechet_png
+from artsound.training.tables import evaluation_table
+from artsound.training.text_route import TextRoute
 
 # Both are held out: no weight was fitted to val, and evaluation takes the newest checkpoint rather
 # than the one that is best on val.
@@ -34,24 +49,26 @@ SPLITS = {
     "held-out": ("val", "test"),
 }
 LEAST_PAIRS = 4
-# The scalar fields of a track's descriptors; frequencies and tempo on a logarithmic scale, as the
-# ear has them.
-SOUND_FIELDS = (
-    "tempo", "pulse_clarity", "onset_rate", "key_clarity", "majorness", "loudness",
-    "dynamic_range", "loudness_slope", "centroid", "rolloff", "bandwidth", "flatness",
-    "zero_crossings", "percussiveness", "bass", "pitch_height", "roughness", "flux",
-)  # fmt: skip
-_LOGARITHMIC = frozenset({"tempo", "centroid", "rolloff", "bandwidth", "flatness"})
-DESCRIBE_RATE = 22_050
+SET_ROUNDS = 200  # resamples of a whole set; pairs get more, for they cost nothing
+
+
+@dataclass(frozen=True)
+class Take:
+    """Some clips in numbers: descriptors as measured [n, 18], and for each ear its rows [n, D]."""
+
+    described: np.ndarray
+    heard: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Side:
-    """Some pairs of a release: keys, picture descriptors [n, D], track descriptors [n, M]."""
+    """Some pairs of a release: keys, captions, genres, picture descriptors [n, 20], the tracks."""
 
     keys: tuple[str, ...]
+    captions: tuple[str, ...]
+    genres: tuple[str, ...]
     pictures: np.ndarray
-    sounds: np.ndarray
+    sounds: Take
 
 
 def evaluate(
@@ -65,17 +82,23 @@ def evaluate(
     guidance: float = GUIDANCE,
     steps: int = STEPS,
     limit: int = 512,
+    clap: Path | None = None,
+    clap_tower: str = "HTSAT-base",
+    text_route: Path | None = None,
     progress: Progress = QUIET,
 ) -> dict[str, Any]:
     """Measures of the music generated for the pictures of `split`; also written to `out`.
 
-    `split` is train, val, test, or held-out (val and test together).
+    `split` is train, val, test, or held-out (val and test together). Every picture gets `takes`
+    pieces from the same seeds as every other, so that pictures alone make the difference.
+    Compared are: the model, the model without picture (unconditional), the train track whose
+    picture is nearest, and with `text_route` (a folder) AudioLDM 2 given the artwork's caption.
+    Everything is heard through the descriptors, and with `clap` (a checkpoint) through CLAP too;
+    real tracks are brought to the model's sample rate first. At most `limit` pairs of each side
+    are measured. `out` gets metrics.json, table.md, plots and wavs/.
 
-    Every picture gets `takes` pieces from the same seeds as every other, so that pictures alone
-    make the difference. Compared are: the model, the model without picture (unconditional), and
-    the train track whose picture is nearest. At most `limit` pairs of each side are measured.
-    `out` gets metrics.json, table.md, plots and wavs/. Raises BadUsage when the checkpoint is of
-    another release, BadData when the split holds fewer than four pairs.
+    Raises BadUsage when the checkpoint is of another release, BadData when the split holds fewer
+    than four pairs or a given checkpoint cannot be used.
     """
     if split not in SPLITS:
         raise BadUsage(f"There is no split {split!r}: choose one of {', '.join(SPLITS)}.")
@@ -83,43 +106,69 @@ def evaluate(
     release = data if isinstance(data, Release) else open_release(data)
     generator = Generator(checkpoint)
     check_release(generator.checkpoint.path, generator.checkpoint.state, release.digest)
-    held = sum(len(release.pairs(split)) for split in splits)
+    held = sum(len(release.pairs(name)) for name in splits)
     if held < LEAST_PAIRS:
         raise BadData(
             f"The split {split} holds {held} pairs, fewer than the {LEAST_PAIRS} that "
             "an evaluation needs: build a larger release."
         )
-    seconds = generator.config.mel.seconds
-    known = measure(release, ("train",), seconds, limit, progress)
-    asked = measure(release, splits, seconds, limit, progress)
-    scale = fit_standardiser(known.sounds)
-    real = scale(asked.sounds)
+    ears = [DESCRIPTORS]
+    if clap is not None:
+        ears.append(clap_ear(clap, clap_tower))
+    mel = generator.config.mel
+    window = (mel.seconds, mel.sample_rate)
+    known = measure(release, ("train",), ears, window, limit, progress)
+    asked = measure(release, splits, ears, window, limit, progress)
 
-    makers = {
-        "model": (asked.pictures, guidance),
-        "unconditional": (asked.pictures, 0.0),
-    }
-    made: dict[str, list[np.ndarray]] = {}
-    rate = generator.config.mel.sample_rate
-    for name, (pictures, strength) in makers.items():
-        made[name] = []
+    def pieces(strength: float) -> Callable[[int], list[np.ndarray]]:
+        return lambda take: generator.waves(
+            asked.pictures,
+            seeds=[seed + take] * len(asked.keys),
+            guidance=strength,
+            steps=steps,
+        )
+
+    rate = mel.sample_rate
+    makers = {"model": (pieces(guidance), rate), "unconditional": (pieces(0.0), rate)}
+    if text_route is not None:
+        route = TextRoute(text_route)
+        makers["text route"] = (
+            lambda take: route.waves(
+                asked.captions, seconds=mel.seconds, seed=seed + take, steps=steps
+            ),
+            route.sample_rate,
+        )
+    systems: dict[str, list[Take]] = {}
+    for name, (make, made_rate) in makers.items():
+        systems[name] = []
         for take in range(takes):
-            progress.start(f"generate {name} {take + 1}/{takes}", len(pictures))
-            seeds = [seed + take] * len(pictures)
-            waves = generator.waves(pictures, seeds=seeds, guidance=strength, steps=steps)
-            if name == "model" and take == 0:
+            progress.start(f"generate {name} {take + 1}/{takes}", len(asked.keys))
+            waves = make(take)
+            if take == 0:
+                folder = out / ("wavs" if name == "model" else f"wavs {name}")
                 for key, wave in zip(asked.keys, waves, strict=True):
-                    write_bytes(out / "wavs" / f"{key}.wav", wav_bytes(wave, rate))
-            made[name].append(scale(np.array([describe_wave(wave, rate) for wave in waves])))
-            progress.advance(len(pictures))
+                    write_bytes(folder / f"{key}.wav", wav_bytes(wave, made_rate))
+            systems[name].append(hear(waves, made_rate, ears))
+            progress.advance(len(asked.keys))
             progress.finish()
     near = nearest(known.pictures, asked.pictures, generator.standardise)
-    made["nearest track"] = [scale(known.sounds[near])]
+    systems["nearest track"] = [
+        Take(known.sounds.described[near], {n: r[near] for n, r in known.sounds.heard.items()})
+    ]
 
-    apart = {
-        name: np.mean([distances(real, one) for one in sets], axis=0) for name, sets in made.items()
-    }
-    systems = {name: _measures(real, sets, apart[name], seed) for name, sets in made.items()}
+    bridge = fit_affect(known.pictures, known.sounds.described)
+    results: dict[str, dict[str, Any]] = {name: {} for name in systems}
+    effects: dict[str, np.ndarray] = {}
+    for ear in ears:
+        for name, sets in systems.items():
+            compared = _compared(ear, known, asked, sets)
+            results[name][ear.name] = _measures(*compared, seed=seed)
+            if ear.name == ears[0].name:
+                _, rows, _ = compared
+                effects[name] = condition_effects(_apart(compared[0], rows))
+    for name, sets in systems.items():
+        results[name]["bridge"] = _similarity(bridge, asked.pictures, sets, seed)
+    first = results["model"][ears[0].name]
     summary: dict[str, Any] = {
         "checkpoint": str(generator.checkpoint.path),
         "release": release.digest,
@@ -127,26 +176,35 @@ def evaluate(
         "split": split,
         "pairs": len(asked.keys),
         "takes": takes,
-        "seconds": seconds,
+        "seconds": mel.seconds,
         "guidance": guidance,
         "sampling_steps": steps,
-        "embedding": "descriptors",
-        "condition_effect": systems["model"]["condition_effect"],
-        "systems": systems,
+        "embeddings": [ear.name for ear in ears],
+        "condition_effect": first["condition_effect"],
+        "own_track_in_bridge": _similarity(bridge, asked.pictures, [asked.sounds], seed),
+        "systems": results,
     }
     write_json(out / "metrics.json", summary)
-    write_bytes(out / "table.md", table(summary).encode())
-    effects = {name: condition_effects(distance) for name, distance in apart.items()}
+    write_bytes(out / "table.md", evaluation_table(summary).encode())
     write_bytes(out / "effect.png", effect_png(summary, effects))
     write_bytes(out / "frechet.png", frechet_png(summary))
     return summary
 
 
 def measure(
-    release: Release, splits: tuple[str, ...], seconds: float, limit: int, progress: Progress
+    release: Release,
+    splits: tuple[str, ...],
+    ears: Sequence[Ear],
+    window: tuple[float, int],
+    limit: int,
+    progress: Progress,
 ) -> Side:
-    """Descriptors of both sides of the pairs of `splits`, the music's from its middle `seconds`."""
-    keys, pictures, sounds = [], [], []
+    """Both sides of the pairs of `splits`, the music's from its middle.
+
+    `window` is the seconds taken and the sample rate they are brought to.
+    """
+    keys, captions, genres, pictures = [], [], [], []
+    sounds: list[Take] = []
     for split in splits:
         pairs = release.pairs(split)
         count = min(len(pairs), limit)
@@ -155,29 +213,26 @@ def measure(
         for position in np.linspace(0, len(pairs) - 1, count).round().astype(int):
             sample = pairs.read(int(position))
             keys.append(sample["key"])
+            captions.append(str(sample["json"].get("artwork_caption", "")))
+            genres.append(str(sample["json"].get("music_genre", "")))
             pictures.append(describe_picture(sample["jpg"]))
-            sounds.append(_describe_clip(sample["mp3"], seconds))
+            sounds.append(hear([_middle(sample["mp3"], *window)], window[1], ears))
             progress.advance(1)
         progress.finish()
-    return Side(tuple(keys), np.array(pictures), np.array(sounds))
-
-
-def describe_wave(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Descriptors float32 [18] of a waveform float32 [n], in the order of SOUND_FIELDS."""
-    import soxr
-
-    from artsound.encoders.affect import describe_audio
-
-    if sample_rate != DESCRIBE_RATE:
-        wave = soxr.resample(wave, sample_rate, DESCRIBE_RATE).astype(np.float32)
-    values = describe_audio(wave, DESCRIBE_RATE)
-    return np.array(
-        [
-            np.log(max(values[name], 1e-6)) if name in _LOGARITHMIC else values[name]
-            for name in SOUND_FIELDS
-        ],
-        dtype=np.float32,
+    heard = {ear.name: np.concatenate([s.heard[ear.name] for s in sounds]) for ear in ears}
+    described = np.concatenate([s.described for s in sounds])
+    return Side(
+        tuple(keys), tuple(captions), tuple(genres), np.array(pictures), Take(described, heard)
     )
+
+
+def hear(waves: Sequence[np.ndarray], rate: int, ears: Sequence[Ear]) -> Take:
+    """Waveforms at `rate` through every ear."""
+    described = np.array([describe_wave(wave, rate) for wave in waves])
+    rows = {
+        ear.name: as_heard(described) if ear.hear is None else ear.hear(waves, rate) for ear in ears
+    }
+    return Take(described, rows)
 
 
 def nearest(known: np.ndarray, asked: np.ndarray, standardise: Standardiser) -> np.ndarray:
@@ -185,49 +240,93 @@ def nearest(known: np.ndarray, asked: np.ndarray, standardise: Standardiser) -> 
     return distances(standardise(asked), standardise(known)).argmin(axis=1)
 
 
-def table(summary: dict[str, Any]) -> str:
-    """The summary as a Markdown table, a row for each system."""
-    rows = [
-        f"# Evaluation of step {summary['step']} on {summary['pairs']} pairs ({summary['split']})",
-        "",
-        "| system | Fréchet ↓ | kernel ↓ | classes KL ↓ | distance to own track ↓ "
-        "| condition effect ↑ (95%) | R@1 (chance) | R@5 (chance) |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for name, m in summary["systems"].items():
-        effect, own, found = m["condition_effect"], m["own_distance"], m["retrieval"]
-        rows.append(
-            f"| {name} | {m['frechet']:.2f} | {m['kernel']:.3f} | {m['class_divergence']:.3f} "
-            f"| {own['mean']:.3f} ({own['low']:.3f}…{own['high']:.3f}) "
-            f"| {effect['mean']:+.3f} ({effect['low']:+.3f}…{effect['high']:+.3f}) "
-            f"| {found['recall_1']['mean']:.2f} ({found['chance_1']:.2f}) "
-            f"| {found['recall_5']['mean']:.2f} ({found['chance_5']:.2f}) |"
+def _compared(
+    ear: Ear, known: Side, asked: Side, sets: Sequence[Take]
+) -> tuple[np.ndarray, list[np.ndarray], tuple[np.ndarray, list[np.ndarray]] | None]:
+    """Real rows, a system's rows for each take, and probabilities of genres of both (or None).
+
+    There are none when the training tracks are of one genre, or of none that is known.
+    """
+    train, real = known.sounds.heard[ear.name], asked.sounds.heard[ear.name]
+    rows = [take.heard[ear.name] for take in sets]
+    scale = fit_standardiser(train)
+    standard = [scale(each) for each in (train, real, *rows)]
+    labelled = [n for n, genre in enumerate(known.genres) if genre]
+    genres = None
+    if len({known.genres[n] for n in labelled}) > 1:
+        p, *q = genre_probabilities(
+            standard[0][labelled], [known.genres[n] for n in labelled], *standard[1:]
         )
-    return "\n".join(rows) + "\n"
+        genres = (p, q)
+    if ear.standardise:
+        return standard[1], standard[2:], genres
+    return real, rows, genres
+
+
+def _apart(real: np.ndarray, rows: Sequence[np.ndarray]) -> np.ndarray:
+    return np.mean([distances(real, each) for each in rows], axis=0)
 
 
 def _measures(
-    real: np.ndarray, takes: list[np.ndarray], distance: np.ndarray, seed: int
+    real: np.ndarray,
+    rows: list[np.ndarray],
+    genres: tuple[np.ndarray, list[np.ndarray]] | None,
+    *,
+    seed: int,
 ) -> dict[str, Any]:
-    """All measures of one system; `distance` [tracks, pictures] is the mean over its takes."""
-    together = np.concatenate(takes)
+    """All measures of one system by one ear; its takes count as one set, or as means by pair."""
+    count, takes = len(real), len(rows)
+    together = np.concatenate(rows)
+    distance = _apart(real, rows)
+    by_size = frechet_by_size(real, together, seed=seed)
+
+    def frechet(weights: np.ndarray) -> float:
+        picks = np.repeat(np.arange(count), weights.astype(int))
+        return frechet_distance(real[picks], np.concatenate([each[picks] for each in rows]))
+
+    def kernel(weights: np.ndarray) -> float:
+        return kernel_distance(real, together, weights=(weights, np.tile(weights, takes)))
+
+    def classes(weights: np.ndarray) -> float:
+        picks = np.repeat(np.arange(count), weights.astype(int))
+        return class_divergence(real, np.concatenate([each[picks] for each in rows]))
+
+    if genres is not None:
+        p, q = genres
+        divergence = np.mean([divergences(p, each) for each in q], axis=0)
     return {
-        "frechet": frechet_distance(real, together),
-        "frechet_by_size": {
-            str(n): v for n, v in frechet_by_size(real, together, seed=seed).items()
-        },
-        "kernel": kernel_distance(real, together),
-        "class_divergence": class_divergence(real, together),
+        "frechet": asdict(reflected_bootstrap(frechet, count, seed=seed, rounds=SET_ROUNDS)),
+        "frechet_by_size": {str(n): v for n, v in by_size.items()},
+        "frechet_without_bias": frechet_without_bias(by_size),
+        "kernel": asdict(bootstrap(kernel, count, seed=seed, rounds=SET_ROUNDS)),
+        "class_divergence": asdict(bootstrap(classes, count, seed=seed, rounds=SET_ROUNDS)),
+        "genre_divergence": None if genres is None else asdict(paired_mean(divergence, seed=seed)),
         "own_distance": asdict(paired_mean(np.diagonal(distance), seed=seed)),
         "condition_effect": asdict(condition_effect(distance, seed=seed)),
-        "retrieval": asdict(retrieval(distance)),
+        "retrieval": asdict(retrieval(distance, seed=seed)),
     }
 
 
-def _describe_clip(data: bytes, seconds: float) -> np.ndarray:
+def _similarity(
+    bridge: AffectBridge, pictures: np.ndarray, sets: Sequence[Take], seed: int
+) -> dict[str, Any]:
+    """Scores of pictures and the music made from them on the affect bridge (−1 to 1).
+
+    The bridge is fitted to the train split. `effect` is how much higher a picture scores with its
+    own music than with other pictures'.
+    """
+    artworks = bridge.artworks(pictures)
+    score = np.mean([artworks @ bridge.tracks(take.described).T for take in sets], axis=0)
+    return {
+        "similarity": asdict(paired_mean(np.diagonal(score), seed=seed)),
+        "effect": asdict(condition_effect(-score, seed=seed)),
+    }
+
+
+def _middle(data: bytes, seconds: float, rate: int) -> np.ndarray:
     from artsound.media.audio import load_mono
 
-    wave = load_mono(data, sample_rate=DESCRIBE_RATE)
-    length = round(seconds * DESCRIBE_RATE)
+    wave = load_mono(data, sample_rate=rate)
+    length = round(seconds * rate)
     first = max(0, (len(wave) - length) // 2)
-    return describe_wave(wave[first : first + length], DESCRIBE_RATE)
+    return wave[first : first + length]

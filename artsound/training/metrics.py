@@ -23,7 +23,7 @@ def frechet_distance(real: np.ndarray, made: np.ndarray) -> float:
     if min(len(real), len(made)) < 2:
         raise ValueError("a Fréchet distance needs at least two clips on either side")
     means = real.mean(axis=0, dtype=np.float64) - made.mean(axis=0, dtype=np.float64)
-    first, second = _whitenable(real), _whitenable(made)
+    first, second = _root(real), _root(made)
     # With C = AᵀA of centred rows, tr((C₁ C₂)^½) is the sum of the singular values of A₁ A₂ᵀ:
     # never complex, and exact for sets smaller than D, whose covariances have no full rank.
     cross = np.linalg.svd(first @ second.T, compute_uv=False).sum()
@@ -31,11 +31,13 @@ def frechet_distance(real: np.ndarray, made: np.ndarray) -> float:
     return float(max(means @ means + spread - 2 * cross, 0.0))
 
 
-def _whitenable(rows: np.ndarray) -> np.ndarray:
-    """A with AᵀA the covariance of `rows` [n, D], at most D rows of it."""
+def _root(rows: np.ndarray) -> np.ndarray:
+    """A with AᵀA the covariance of `rows` [n, D]; it has min(n, D) rows."""
     centred = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
     centred /= np.sqrt(len(rows) - 1)
-    return centred if len(centred) <= centred.shape[1] else np.linalg.qr(centred, mode="r")
+    if len(centred) <= centred.shape[1]:
+        return centred
+    return np.asarray(np.linalg.qr(centred, mode="r"))
 
 
 def frechet_by_size(

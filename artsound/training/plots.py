@@ -12,7 +12,7 @@ from artsound.training.config import Mel
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_INK, _ACCENT, _PALE = "#22303c", "#b5482a", "#9fb0bd"
+_INK, _ACCENT, _PALE, _FOURTH = "#22303c", "#b5482a", "#9fb0bd", "#4f7a5b"
 
 
 def spectrogram(levels: np.ndarray, mel: Mel) -> np.ndarray:
@@ -37,7 +37,7 @@ def effect_png(summary: dict[str, Any], effects: dict[str, np.ndarray]) -> bytes
     """The condition's effect: a dot for every pair, mean and interval for every system."""
     figure, axis = _figure(7.0, 0.9 + 0.7 * len(effects))
     for row, (name, values) in enumerate(effects.items()):
-        interval = summary["systems"][name]["condition_effect"]
+        interval = summary["systems"][name][summary["embeddings"][0]]["condition_effect"]
         axis.scatter(values, np.full(len(values), row), s=14, color=_PALE, zorder=2)
         axis.plot([interval["low"], interval["high"]], [row, row], color=_ACCENT, lw=3, zorder=3)
         axis.scatter([interval["mean"]], [row], s=46, color=_ACCENT, zorder=4)
@@ -52,9 +52,9 @@ def frechet_png(summary: dict[str, Any]) -> bytes:
     """Fréchet distance by number of clips measured: how much of it is the bias of a small set."""
     figure, axis = _figure(7.0, 3.2)
     for (name, measures), colour in zip(
-        summary["systems"].items(), (_ACCENT, _PALE, _INK), strict=False
+        summary["systems"].items(), (_ACCENT, _PALE, _INK, _FOURTH), strict=False
     ):
-        sizes = measures["frechet_by_size"]
+        sizes = measures[summary["embeddings"][0]]["frechet_by_size"]
         axis.plot(
             [int(n) for n in sizes], list(sizes.values()), marker="o", label=name, color=colour
         )

@@ -34,25 +34,36 @@ def test_the_summary_holds_every_measure_of_every_system(
     assert summary["pairs"] == 8
     assert set(summary["systems"]) == {"model", "unconditional", "nearest track"}
     for measures in summary["systems"].values():
-        assert set(measures["condition_effect"]) == {"mean", "low", "high"}
-        assert measures["frechet"] >= 0
-        assert measures["class_divergence"] >= 0
-    assert summary["condition_effect"] == summary["systems"]["model"]["condition_effect"]
+        heard = measures["descriptors"]
+        for name in ("frechet", "kernel", "class_divergence", "own_distance", "condition_effect"):
+            assert set(heard[name]) == {"mean", "low", "high"}
+        assert list(heard["frechet_by_size"])[-1] in {"8", str(8 * summary["takes"])}
+        assert heard["retrieval"]["recall_10"]["mean"] == 1  # of eight
+        assert set(measures["bridge"]) == {"similarity", "effect"}
+    model = summary["systems"]["model"]["descriptors"]
+    assert summary["condition_effect"] == model["condition_effect"]
     assert json.loads((out / "metrics.json").read_text()) == summary
 
 
 def test_music_made_without_the_picture_shows_no_effect_of_it(
     evaluated: tuple[Path, dict[str, Any]],
 ) -> None:
-    effect = evaluated[1]["systems"]["unconditional"]["condition_effect"]
-    assert effect["mean"] == pytest.approx(0, abs=1e-3)
+    blind = evaluated[1]["systems"]["unconditional"]
+    assert blind["descriptors"]["condition_effect"]["mean"] == pytest.approx(0, abs=1e-3)
+    assert blind["bridge"]["effect"]["mean"] == pytest.approx(0, abs=1e-3)
 
 
-def test_a_table_plots_and_the_sounds_are_written(evaluated: tuple[Path, dict[str, Any]]) -> None:
+def test_own_tracks_score_highest_on_the_bridge(evaluated: tuple[Path, dict[str, Any]]) -> None:
+    own = evaluated[1]["own_track_in_bridge"]
+    assert own["effect"]["low"] > 0
+
+
+def test_tables_plots_and_the_sounds_are_written(evaluated: tuple[Path, dict[str, Any]]) -> None:
     out, _ = evaluated
     rows = (out / "table.md").read_text().splitlines()
-    assert [row.split("|")[1].strip() for row in rows[4:]] == [
-        "model", "unconditional", "nearest track",
+    assert [row.split("|")[1].strip() for row in rows if row.startswith("|")] == [
+        "system", "---", "model", "unconditional", "nearest track",
+        "system", "---", "own track", "model", "unconditional", "nearest track",
     ]  # fmt: skip
     for name in ("effect.png", "frechet.png"):
         assert Image.open(out / name).size[0] > 400
