@@ -222,10 +222,9 @@ def _check_lists(
             yield Problem(path.name, "", "no entry of index.json names it")
     if value["samples"] != frame.height or value["bytes"] != sum(shard.bytes for shard in shards):
         yield Problem("index.json", "", "its totals do not add up")
-    for (key,), rows in frame.group_by(["key"]):
-        if rows.height > 1:
-            places = ", ".join(sorted(rows["shard"]))
-            yield Problem(rows["shard"].sort()[0], str(key), f"the key occurs twice: {places}")
+    for (key,), rows in frame.filter(pl.col("key").is_duplicated()).group_by(["key"]):
+        places = ", ".join(sorted(rows["shard"]))
+        yield Problem(rows["shard"].sort()[0], str(key), f"the key occurs twice: {places}")
     splits = {shard.name: shard.split for shard in shards}
     for name, key, split in frame.select("shard", "key", "split").iter_rows():
         if splits[name] != split:
