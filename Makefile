@@ -34,7 +34,7 @@ lint: $(INSTALLED) ## ruff, mypy and the import contract
 bench: $(INSTALLED) ## Print every figure that the README quotes
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-rehearsal: $(INSTALLED) ## Build a release of full size from small synthetic media (an hour, 15 GB)
+rehearsal: $(INSTALLED) ## Build a release of full size from small synthetic media (under an hour, 6 GB)
 	@$(BIN)/python benchmarks/rehearsal.py --pairs 105884 --out rehearsal
 
 card: $(INSTALLED) ## Write data_cards/ anew, from a small build of the sample
