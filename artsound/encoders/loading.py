@@ -29,7 +29,7 @@ _LOADING = threading.Lock()  # functools.cache lets two threads load the same we
 
 
 def open_encoder(name: str, recipe: Recipe, turn: int = 0) -> Encoder:
-    """The encoder "clip" or "clap" as [embed] of the recipe has it; loaded once per process.
+    """The encoder "clip", "clap" or "imagebind" as [embed] has it; loaded once per process.
 
     Where the recipe leaves the device open and there are several GPUs, `turn` (a part's number)
     chooses among them, or, in a worker process, the process itself: so each loads one copy.
@@ -41,8 +41,10 @@ def open_encoder(name: str, recipe: Recipe, turn: int = 0) -> Encoder:
         settings = (section.clip_model, section.clip_checkpoint)
     elif name == "clap":
         settings = (section.clap_model, section.clap_checkpoint)
+    elif name == "imagebind":
+        settings = ("", "")
     else:
-        raise BadUsage(f"There is no encoder {name!r}: there are clip and clap.")
+        raise _unknown(name)
     device = choose_device(section.device, turn)
     with _LOADING:
         return _load(name, *settings, section.precision, device, section.batch)
@@ -64,9 +66,17 @@ def encoder_digest(name: str, recipe: Recipe) -> str:
         )
     elif name == "clap":
         model, weights = section.clap_model, find_clap(section.clap_checkpoint)
+    elif name == "imagebind":
+        from artsound.encoders import imagebind
+
+        model, weights = imagebind.MODEL, imagebind.find_weights()
     else:
-        raise BadUsage(f"There is no encoder {name!r}: there are clip and clap.")
+        raise _unknown(name)
     return settings_digest(name, model, weights, section.precision)
+
+
+def _unknown(name: str) -> BadUsage:
+    return BadUsage(f"There is no encoder {name!r}: there are clip, clap and imagebind.")
 
 
 def settings_digest(name: str, model: str, weights: Path, precision: str) -> str:
@@ -257,6 +267,10 @@ def _load(
         from artsound.encoders.open_clip import load_open_clip
 
         return load_open_clip(model, checkpoint, precision, device, batch)
+    if name == "imagebind":
+        from artsound.encoders.imagebind import load_imagebind
+
+        return load_imagebind(precision, device, batch)
     from artsound.encoders.laion_clap import load_laion_clap
 
     return load_laion_clap(model, checkpoint, precision, device, batch)

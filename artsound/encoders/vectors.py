@@ -1,8 +1,8 @@
 """CLIP's vectors of all artworks and CLAP's of all tracks: the embed stage's second half.
 
-Made when a bridge of the recipe goes through language. A part's vectors are looked up by the
-content of its files first, so that after a change of catalogue or recipe only what is new is
-computed.
+Made when a bridge of the recipe goes through language; ImageBind's of both sides when one is
+`imagebind`. A part's vectors are looked up by the content of its files first, so that after a
+change of catalogue or recipe only what is new is computed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from artsound.encoders import imagebind
 from artsound.encoders.base import Side, save_embeddings
 from artsound.encoders.cache import vector_cache
 from artsound.encoders.items import (
@@ -29,8 +30,14 @@ from artsound.recipe import Recipe
 from artsound.stage import Part, PartOutput, PartResult, part_path, split_into_parts
 from artsound.storage import Workspace, atomic_write, digest
 
-_ENCODERS = {"artworks": "clip", "tracks": "clap"}
-_BRIDGES = frozenset(["concepts", "captions", "learned"])
+_LANGUAGE: Mapping[Side, str] = {"artworks": "clip", "tracks": "clap"}
+_IMAGEBIND: Mapping[Side, str] = {"artworks": "imagebind", "tracks": "imagebind"}
+_ENCODERS: Mapping[str, Mapping[Side, str]] = {
+    "concepts": _LANGUAGE,
+    "captions": _LANGUAGE,
+    "learned": _LANGUAGE,
+    "imagebind": _IMAGEBIND,
+}
 
 
 def plan_vectors(workspace: Workspace, recipe: Recipe) -> list[Part]:
@@ -38,11 +45,8 @@ def plan_vectors(workspace: Workspace, recipe: Recipe) -> list[Part]:
 
     Raises BadData when an encoder's weights are missing.
     """
-    if _BRIDGES.isdisjoint([recipe.pair.bridge, *recipe.pair.compare]):
-        return []
     parts = []
-    for side in SIDES:
-        name = _ENCODERS[side]
+    for side, name in _wanted(workspace, recipe):
         made_by = encoder_digest(name, recipe)
         items = catalogue_items(workspace, side)
         for part, start, stop in split_into_parts(
@@ -65,7 +69,8 @@ def make_vectors(workspace: Workspace, recipe: Recipe, part: Part, stage: str) -
     side: Side = part.inputs["side"]
     items = catalogue_items(workspace, side)[part.inputs["start"] : part.inputs["stop"]]
     made_by = part.inputs["encoder_digest"]
-    cache = vector_cache(workspace.embeddings / "cache" / f"{_ENCODERS[side]}-{made_by[:16]}")
+    folder = f"{part.inputs['encoder']}-{made_by[:16]}"
+    cache = vector_cache(workspace.embeddings / "cache" / folder)
     vectors = cache.find(item.sha256 for item in items)
     unknown = {item.sha256: item for item in items if item.sha256 not in vectors}
     if unknown:
@@ -81,13 +86,18 @@ def make_vectors(workspace: Workspace, recipe: Recipe, part: Part, stage: str) -
 def merge_vectors(
     workspace: Workspace, results: Sequence[PartResult], stage: str
 ) -> tuple[list[Path], Mapping[str, int]]:
-    """embeddings/clip/artworks.{npy,json}, embeddings/clap/tracks.{npy,json}; and their counts."""
+    """embeddings/<encoder>/{artworks,tracks}.{npy,json} of each that was used; and their counts."""
     files: list[Path] = []
     counts: dict[str, int] = {}
     for side in SIDES:
-        name = _ENCODERS[side]
-        own = [r.part for r in results if r.part.inputs.get("encoder") == name]
-        if own:
+        for name in (_LANGUAGE[side], _IMAGEBIND[side]):
+            own = [
+                r.part
+                for r in results
+                if (r.part.inputs.get("encoder"), r.part.inputs["side"]) == (name, side)
+            ]
+            if not own:
+                continue
             ids = [item.name for item in catalogue_items(workspace, side)]
             rows = [
                 np.load(part_path(workspace, stage, part.name, ".npy"), allow_pickle=False)
@@ -97,6 +107,19 @@ def merge_vectors(
             files += save_embeddings(workspace, name, side, made_by, ids, np.concatenate(rows))
             counts[f"{RECORDS[side]}s by {name}"] = len(ids)
     return files, counts
+
+
+def _wanted(workspace: Workspace, recipe: Recipe) -> list[tuple[Side, str]]:
+    """Sides and the encoders that the recipe's bridges need for them."""
+    found: dict[tuple[Side, str], None] = {}
+    for bridge in (recipe.pair.bridge, *recipe.pair.compare):
+        # Without ImageBind, vectors that somebody made elsewhere are used as they are.
+        given = bridge == "imagebind" and (workspace.embeddings / bridge).is_dir()
+        if given and not imagebind.installed():
+            continue
+        for side, name in _ENCODERS.get(bridge, {}).items():
+            found[side, name] = None
+    return list(found)
 
 
 def _encoded(workspace: Workspace, recipe: Recipe, part: Part, items: Sequence[Item]) -> np.ndarray:

@@ -50,14 +50,13 @@ def concepts_bridge(workspace: Workspace, recipe: Recipe) -> tuple[Vectors, Vect
 def imagebind_bridge(workspace: Workspace, recipe: Recipe) -> tuple[Vectors, Vectors]:
     """(ids, unit rows) of both sides in ImageBind's one space (Girdhar et al., CVPR 2023).
 
-    Each side is centred, for its modalities lie apart as well. Raises BadUsage when nobody has put
-    its embeddings into the workspace.
+    Each side is centred, for its modalities lie apart as well. Raises BadUsage when its embeddings
+    are not in the workspace, where the embed stage or anybody else may have put them.
     """
     if not (workspace.embeddings / "imagebind").is_dir():
         raise BadUsage(
-            "The bridge imagebind needs ImageBind, which comes with no package of ours: embed with "
-            f"it yourself into {workspace.embeddings / 'imagebind'} "
-            "(artsound.encoders.base.save_embeddings), or use --bridge concepts."
+            f"The bridge imagebind finds no {workspace.embeddings / 'imagebind'}: run `artsound "
+            "embed --bridge imagebind` where ImageBind is installed, or use --bridge concepts."
         )
     sides = [_checked(workspace, "imagebind", side) for side in _SIDES]
     (artworks, a), (tracks, t) = sides

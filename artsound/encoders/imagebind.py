@@ -1,0 +1,145 @@
+"""Pictures and clips as unit vectors of one space, by ImageBind (Girdhar et al., CVPR 2023).
+
+A plug for those who install ImageBind themselves: it is in no package index, and its weights may
+not be used commercially (CC BY-NC-SA 4.0). Written against its published interface and tested
+with a stand-in of the same shape; the real model has not been run here.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from artsound.encoders.loading import (
+    autocast,
+    broken,
+    decoding_threads,
+    load_tensors,
+    quiet_libraries,
+    settings_digest,
+)
+from artsound.encoders.passes import encode
+from artsound.errors import BadData, BadUsage
+from artsound.media.audio import load_mono
+from artsound.media.images import load_rgb
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MODEL = "imagebind_huge"
+WEIGHTS = Path(".checkpoints") / f"{MODEL}.pth"  # where ImageBind itself keeps them
+_DIM = 1024
+_SAMPLE_RATE = 16_000
+_MAX_SECONDS = 300.0  # of a clip, from its start
+_LOAD_SIDE = 896  # four times the model's input
+
+
+class ImageBind:
+    """A loaded ImageBind, `load_imagebind` makes one; an Encoder of images, audio and texts."""
+
+    name = "imagebind"
+    dim = _DIM
+
+    def __init__(
+        self, model: Any, data: Any, *, digest: str, precision: str, device: str, batch: int
+    ) -> None:
+        self.digest = digest
+        self._model, self._data = model, data
+        self.device, self._precision, self._batch = device, precision, batch
+        self._threads = decoding_threads(device)
+
+    def images(self, data: Sequence[bytes]) -> np.ndarray:
+        """Unit rows float32 [n, dim] of encoded pictures; ItemError when one cannot be decoded."""
+        return self._encode(data, self._picture, "vision")
+
+    def audio(self, data: Sequence[bytes]) -> np.ndarray:
+        """Unit rows float32 [n, dim] of encoded clips; ItemError when one cannot be decoded.
+
+        ImageBind hears three windows of 2 s, spread over the clip, and takes their mean.
+        """
+        return self._encode(data, self._clip, "audio")
+
+    def texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit rows float32 [n, dim]."""
+        return self._encode(texts, self._text, "text")
+
+    def _picture(self, data: bytes) -> Tensor:
+        from PIL import Image
+
+        picture = Image.fromarray(load_rgb(data, max_side=_LOAD_SIDE))
+        with tempfile.TemporaryDirectory() as folder:  # ImageBind reads files only
+            path = Path(folder) / "picture.png"
+            picture.save(path, compress_level=0)
+            return self._data.load_and_transform_vision_data([str(path)], "cpu")
+
+    def _clip(self, data: bytes) -> Tensor:
+        import soundfile
+
+        mono = load_mono(data, sample_rate=_SAMPLE_RATE, seconds=_MAX_SECONDS)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "clip.wav"
+            soundfile.write(path, mono, _SAMPLE_RATE)
+            return self._data.load_and_transform_audio_data([str(path)], "cpu")
+
+    def _text(self, text: str) -> Tensor:
+        return self._data.load_and_transform_text([text], "cpu")
+
+    def _encode(self, items: Sequence[Any], decode: Any, modality: str) -> np.ndarray:
+        def forward(rows: Tensor) -> Tensor:
+            with autocast(self._precision, self.device):
+                return self._model({modality: rows.to(self.device)})[modality]
+
+        return encode(
+            items, decode, forward, dim=self.dim, batch=self._batch, threads=self._threads
+        )
+
+
+def installed() -> bool:
+    """Whether ImageBind can be imported here."""
+    return find_spec("imagebind") is not None
+
+
+def find_weights() -> Path:
+    """The checkpoint, in the working folder as ImageBind has it.
+
+    Raises BadUsage where ImageBind is not installed, BadData saying what to fetch into which
+    folder where its weights are missing.
+    """
+    if not installed():
+        raise BadUsage(
+            "The bridge imagebind needs ImageBind, which comes with no package of ours: install "
+            "github.com/facebookresearch/ImageBind, or use --bridge concepts."
+        )
+    if not WEIGHTS.is_file():
+        raise BadData(
+            f"There is no checkpoint {WEIGHTS}: fetch {WEIGHTS.name} from "
+            f"dl.fbaipublicfiles.com/imagebind into the folder {WEIGHTS.parent.absolute()}."
+        )
+    return WEIGHTS
+
+
+def load_imagebind(precision: str, device: str, batch: int) -> ImageBind:
+    """ImageBind with its published weights. Raises as `find_weights`, and for broken weights."""
+    weights = find_weights()
+    with quiet_libraries():
+        from imagebind import data
+        from imagebind.models import imagebind_model
+
+        model = imagebind_model.imagebind_huge(pretrained=False)
+    try:
+        model.load_state_dict(load_tensors(weights))
+    except RuntimeError as error:
+        raise broken(weights, error) from error
+    return ImageBind(
+        model.to(device).eval(),
+        data,
+        digest=settings_digest("imagebind", MODEL, weights, precision),
+        precision=precision,
+        device=device,
+        batch=batch,
+    )
