@@ -1,0 +1,5 @@
+"""`python -m artsound.cli`, which launchers such as `accelerate launch -m` need."""
+
+from artsound.cli import main
+
+main()

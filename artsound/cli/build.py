@@ -1,0 +1,183 @@
+"""`artsound build` and one command for each stage."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from artsound.cli.app import (
+    ArtGraph,
+    ArtworkIds,
+    ArtworkWhere,
+    Bridge,
+    Fma,
+    Json,
+    Limit,
+    Out,
+    Published,
+    RecipeFile,
+    Retry,
+    RightsChoice,
+    Runner,
+    Scheduler,
+    TrackIds,
+    TrackWhere,
+    Workers,
+    app,
+    print_summary,
+    say,
+)
+from artsound.errors import BadUsage
+
+if TYPE_CHECKING:
+    from artsound.recipe import Recipe
+
+
+@app.command(epilog="Example: artsound build --artgraph sample --fma sample --out out")
+def build(
+    out: Out,
+    artgraph: ArtGraph = "",
+    fma: Fma = "",
+    recipe: RecipeFile = "",
+    limit: Limit = None,
+    track_ids: TrackIds = "",
+    artwork_ids: ArtworkIds = "",
+    track_where: TrackWhere = "",
+    artwork_where: ArtworkWhere = "",
+    import_pairs: Published = "",
+    bridge: Bridge = "",
+    rights: RightsChoice = "",
+    runner: Runner = "",
+    workers: Workers = None,
+    scheduler: Scheduler = "",
+    retry_failed: Retry = False,
+    as_json: Json = False,
+) -> None:
+    """Pull, match, caption and shard: everything, or the rest of it.
+
+    Without sources, the build that --out holds is gone on with; where there is none, the
+    official servers are meant. Killed at any moment, the same command goes on from there.
+    """
+    chosen = _recipe(
+        out, recipe, not (artgraph or fma), artgraph, fma, limit, bridge, rights, runner, workers,
+        scheduler, track_ids, artwork_ids, track_where, artwork_where, import_pairs,
+    )  # fmt: skip
+    if not recipe and not bridge and chosen.pair.bridge == "affect" and chosen.name == "artsound":
+        say("Matching through the affect bridge (measured descriptors); --bridge chooses others.")
+    _run_stages(None, out, chosen, retry_failed, as_json)
+
+
+def _stage_command(stage: str, doc: str) -> None:
+    def command(
+        out: Out,
+        artgraph: ArtGraph = "",
+        fma: Fma = "",
+        recipe: RecipeFile = "",
+        limit: Limit = None,
+        track_ids: TrackIds = "",
+        artwork_ids: ArtworkIds = "",
+        track_where: TrackWhere = "",
+        artwork_where: ArtworkWhere = "",
+        import_pairs: Published = "",
+        bridge: Bridge = "",
+        rights: RightsChoice = "",
+        runner: Runner = "",
+        workers: Workers = None,
+        scheduler: Scheduler = "",
+        retry_failed: Retry = False,
+        as_json: Json = False,
+    ) -> None:
+        chosen = _recipe(
+            out, recipe, True, artgraph, fma, limit, bridge, rights, runner, workers, scheduler,
+            track_ids, artwork_ids, track_where, artwork_where, import_pairs,
+        )  # fmt: skip
+        _run_stages(stage, out, chosen, retry_failed, as_json)
+
+    command.__doc__ = doc
+    app.command(stage, epilog=f"Example: artsound {stage} --out out")(command)
+
+
+_stage_command("ingest", "Pull and check artworks and tracks into the catalogue.")
+_stage_command("embed", "Measure and embed every artwork and track.")
+_stage_command("pair", "Split, score and match artworks and tracks.")
+_stage_command("caption", "Write a caption for both sides of every pair.")
+_stage_command("shard", "Pack the pairs into WebDataset shards.")
+_stage_command("report", "Draw the report of the build.")
+
+
+def _recipe(
+    out: Path,
+    recipe: str,
+    go_on: bool,
+    artgraph: str,
+    fma: str,
+    limit: int | None,
+    bridge: str,
+    rights: str,
+    runner: str,
+    workers: int | None,
+    scheduler: str,
+    track_ids: str,
+    artwork_ids: str,
+    track_where: str,
+    artwork_where: str,
+    import_pairs: str,
+) -> Recipe:
+    """The recipe that was asked for: a file, the workspace's own, or the default; then options."""
+    from artsound.recipe import Recipe, bundled_recipe, load_recipe
+
+    kept = out / "recipe.toml"
+    if recipe:
+        base = load_recipe(Path(recipe)) if recipe.endswith(".toml") else bundled_recipe(recipe)
+    elif go_on and kept.is_file():
+        base = load_recipe(kept)
+    elif artgraph == fma == "sample":
+        base = bundled_recipe("sample")
+    else:
+        base = Recipe()
+    if scheduler and runner not in ("", "dask"):
+        raise BadUsage("--scheduler is an address of Dask: leave --runner out, or give dask.")
+    runner = "dask" if scheduler else runner
+    given: dict[str, dict[str, Any]] = {
+        "sources": {
+            "artgraph": artgraph, "fma": fma, "limit": limit, "ids": track_ids,
+            "artwork_ids": artwork_ids, "track_where": track_where,
+            "artwork_where": artwork_where,
+        },
+        "pair": {"bridge": bridge, "given": import_pairs},
+        "rights": {"policy": rights},
+        "run": {"runner": runner, "workers": workers, "dask_address": scheduler},
+    }  # fmt: skip
+    return base.replaced(
+        **{
+            section: {key: value for key, value in keys.items() if value not in ("", None)}
+            for section, keys in given.items()
+        }
+    )
+
+
+def _run_stages(
+    only: str | None, out: Path, recipe: Recipe, retry_failed: bool, as_json: bool
+) -> None:
+    from artsound.console import console_progress, print_stages
+    from artsound.storage import Workspace
+    from pipelines.interrupt import ends_at_once
+
+    if out.exists() and not out.is_dir():
+        raise BadUsage(f"{out} is a file: give --out a folder.")
+    workspace = Workspace(out)
+    progress = console_progress()
+
+    with ends_at_once("artsound: stopped; the same command goes on from here."):
+        if recipe.run.runner == "serial":
+            from pipelines.serial import run_serially as run
+        else:
+            say("Starting Prefect …")
+            from pipelines.build import run_with_prefect as run
+        reports = run(workspace, recipe, only=only, progress=progress, retry_failed=retry_failed)
+    print_stages(reports)
+    for name, path in (("shards", workspace.shards), ("report", workspace.report / "index.html")):
+        if path.exists():
+            print(f"{name}: {path}")
+    print_summary(as_json, {"out": str(out), "stages": [asdict(report) for report in reports]})

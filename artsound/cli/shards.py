@@ -1,0 +1,170 @@
+"""Commands on a folder of shards: check, count, choose, publish, look and judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from artsound.cli.app import (
+    Json,
+    Many,
+    RightsChoice,
+    ShardsFolder,
+    Workers,
+    app,
+    print_summary,
+)
+from artsound.errors import BadUsage
+
+
+@app.command(epilog="Example: artsound verify out/shards --deep")
+def verify(
+    shards: ShardsFolder,
+    deep: Annotated[bool, typer.Option("--deep", help="Decode every picture and clip.")] = False,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Check shards against their index: one line per problem, exit 1 when there is any."""
+    from artsound.shards.verify import verify as verify_shards
+
+    problems = verify_shards(shards, deep=deep, workers=workers or 0)
+    for problem in problems:
+        print(problem)
+    print(f"{len(problems)} problems found." if problems else f"{shards}: no problems found.")
+    print_summary(as_json, {"shards": shards, "deep": deep, "problems": [str(p) for p in problems]})
+    if problems:
+        raise SystemExit(1)
+
+
+@app.command(epilog="Example: artsound stats out/shards")
+def stats(shards: ShardsFolder, as_json: Json = False) -> None:
+    """Print what a shards folder holds: splits, styles, genres, rights, durations, scores."""
+    from artsound.reports.stats import print_stats, shard_stats
+
+    values = shard_stats(shards)
+    print_stats(values)
+    print_summary(as_json, values)
+
+
+@app.command(
+    epilog='Example: artsound subset out/shards --genre Jazz --where "year < 1900" '
+    "--top 2000 --out ids.npy"
+)
+def subset(
+    shards: ShardsFolder,
+    out: Annotated[Path, typer.Option(help="ids.npy, subset.parquet, or a folder for shards.")],
+    style: Many = None,
+    genre: Many = None,
+    music_genre: Many = None,
+    painter: Many = None,
+    split: Many = None,
+    rights: RightsChoice = "any",
+    where: Annotated[str, typer.Option(help="An SQL condition over the index.")] = "",
+    exclude: Annotated[Path | None, typer.Option(help="A list of ids to leave out.")] = None,
+    per_painter: Annotated[int, typer.Option(help="At most N of one painter.", min=0)] = 0,
+    per_genre: Annotated[int, typer.Option(help="At most N of one music genre.", min=0)] = 0,
+    sample: Annotated[int, typer.Option(help="Draw N by chance.", min=0)] = 0,
+    sample_by: Annotated[str, typer.Option(help="Column whose shares a draw keeps.")] = "",
+    seed: Annotated[int, typer.Option(help="Seeds the draw.")] = 0,
+    top: Annotated[int | None, typer.Option(help="Keep the best-scored N.", min=1)] = None,
+    as_json: Json = False,
+) -> None:
+    """Choose pairs by style, genre, painter, rights, SQL or score: ids, a view, or new shards."""
+    from artsound.shards.subset import write_subset
+
+    summary = write_subset(
+        shards, out, style=style or (), genre=genre or (), music_genre=music_genre or (),
+        painter=painter or (), split=split or (), rights=rights, where=where, exclude=exclude,
+        per_painter=per_painter, per_genre=per_genre, sample=sample, sample_by=sample_by,
+        seed=seed, top=top,
+    )  # fmt: skip
+    if (out / "ATTRIBUTION.csv").is_file():  # new shards of our own making: with their own card
+        from artsound.reports.card import write_cards
+
+        write_cards(out, out)
+    print(f"{summary['samples']:,} pairs in {out}")
+    print_summary(as_json, summary)
+
+
+@app.command(epilog="Example: artsound index elsewhere/shards")
+def index(
+    shards: Annotated[Path, typer.Argument(help="A folder of WebDataset shards.")],
+    as_json: Json = False,
+) -> None:
+    """Write index.parquet and index.json for shards that lack them, whoever made them."""
+    from artsound.shards.foreign import index_folder
+
+    files = index_folder(shards)
+    print(f"Wrote {' and '.join(str(file) for file in files)}")
+    print_summary(as_json, {"files": [str(file) for file in files]})
+
+
+@app.command(epilog="Example: artsound push out/shards hf://datasets/me/artsound")
+def push(
+    shards: Annotated[Path, typer.Argument(help="A folder of shards.")],
+    target: Annotated[str, typer.Argument(help="hf://…, s3://…, any fsspec address, a folder.")],
+    restricted: Annotated[
+        bool, typer.Option("--restricted", help="Also what may not be passed on: private targets.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Publish shards, or go on with it, and check the digests of all that arrived."""
+    from artsound.shards.push import push as push_shards
+
+    summary = push_shards(shards, target, restricted=restricted)
+    sent = summary["files"] - summary["skipped"]
+    print(f"{sent} of {summary['files']} files sent to {target}; the others were there.")
+    for name in summary["stale"]:
+        print(f"{target}/{name} is of an earlier release: no index names it.")
+    print_summary(as_json, summary)
+
+
+@app.command(epilog="Example: artsound browse out/shards --port 8000")
+def browse(
+    shards: ShardsFolder,
+    port: Annotated[int, typer.Option(help="Port on this machine; 0: any free one.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    save_to: Annotated[
+        Path | None, typer.Option(help="Folder for views and judgements; beside the shards.")
+    ] = None,
+) -> None:
+    """Look at, listen to, judge and save pairs in a web browser."""
+    from artsound.reports.browse import serve
+
+    serve(shards, host=host, port=port, save_to=save_to)
+
+
+@app.command(
+    epilog="Example: artsound judgements out/shards --drop-rejected --min-rating 2.5 "
+    "--out unfit.parquet"
+)
+def judgements(
+    shards: Annotated[Path, typer.Argument(help="A shards folder, or a judgements folder.")],
+    drop_rejected: Annotated[
+        bool, typer.Option("--drop-rejected", help="List pairs that most judges rejected.")
+    ] = False,
+    min_rating: Annotated[
+        float, typer.Option(help="List pairs rated lower than this.", min=0, max=5)
+    ] = 0.0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A .parquet list of those pairs, for shards.exclude of a recipe."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell how far judges agree, how pairs fare against controls, and list unfit pairs."""
+    from artsound.reports import agreement
+
+    if (drop_rejected or min_rating) and out is None:
+        raise BadUsage("Give --out FILE.parquet for the list of pairs to leave out.")
+    found = agreement.judgements_at(shards)
+    summary = agreement.summarise(found)
+    agreement.print_summary(summary)
+    if out is not None:
+        unfit = agreement.unfit(found, drop_rejected=drop_rejected, min_rating=min_rating)
+        agreement.write_exclusions(out, unfit)
+        print(f"{len(unfit):,} pairs listed in {out}")
+        summary |= {"listed": len(unfit), "out": str(out)}
+    print_summary(as_json, summary)

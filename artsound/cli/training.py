@@ -1,0 +1,143 @@
+"""Commands of the model: latents, train, generate, evaluate."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from artsound.cli.app import (
+    Json,
+    app,
+    print_summary,
+)
+
+Preset = Annotated[
+    str, typer.Option(help="tiny: minutes on a CPU; base, audioldm2 (published weights): GPUs.")
+]
+Pretrained = Annotated[
+    str | None, typer.Option(help="AudioLDM 2: a folder in diffusers' layout, or a hub name.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting, e.g. pretrained.lora_rank=8; may be repeated."),
+]
+
+
+@app.command(
+    epilog="Example: artsound latents --data out/shards --preset audioldm2 --out out/latents"
+)
+def latents(
+    data: Annotated[str, typer.Option(help="A shards folder or URL.")],
+    out: Annotated[Path, typer.Option(help="Folder for the shards of latents.")],
+    preset: Preset = "tiny",
+    pretrained: Pretrained = None,
+    settings: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Make what training reads ready beside the shards: latents and picture embeddings."""
+    from artsound.console import console_progress
+    from artsound.training.config import find_preset, with_settings
+    from artsound.training.latents import write_latents
+
+    config = with_settings(find_preset(preset), settings or [])
+    pairs = write_latents(
+        data, out, preset=config, pretrained=pretrained, progress=console_progress()
+    )
+    print(f"{pairs:,} latents: {out}")
+    print_summary(as_json, {"pairs": pairs, "out": str(out)})
+
+
+@app.command(epilog="Example: artsound train --data out/shards --preset tiny --out out/training")
+def train(
+    data: Annotated[str, typer.Option(help="A shards folder or URL.")],
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints and logs.")],
+    preset: Preset = "tiny",
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps in all.", min=1)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest.")] = False,
+    seed: Annotated[int, typer.Option(help="Seeds weights, order and noise.")] = 0,
+    pretrained: Pretrained = None,
+    latents: Annotated[
+        str | None,
+        typer.Option(help="A folder made by `artsound latents`, or on-the-fly; else in memory."),
+    ] = None,
+    settings: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Train artwork-to-music on the shards' train split."""
+    from artsound.console import console_progress
+    from artsound.training.config import find_preset, with_settings
+    from artsound.training.loop import train as run_training
+
+    report = run_training(
+        data,
+        with_settings(find_preset(preset), settings or []),
+        out,
+        steps=steps,
+        resume=resume,
+        seed=seed,
+        pretrained=pretrained,
+        latents=latents,
+        progress=console_progress(),
+    )
+    print(f"Checkpoint: {report.checkpoint}")
+    print_summary(as_json, report)
+
+
+@app.command(
+    epilog="Example: artsound generate --checkpoint out/training --image cat.jpg --out cat.wav"
+)
+def generate(
+    checkpoint: Annotated[Path, typer.Option(help="A checkpoint, or a training folder.")],
+    image: Annotated[list[Path], typer.Option(help="A picture or a folder; may be repeated.")],
+    out: Annotated[Path, typer.Option(help="A .wav file; a folder for several pictures.")],
+    seconds: Annotated[float | None, typer.Option(help="Length of the music.", min=0.1)] = None,
+    seed: Annotated[int, typer.Option(help="Seeds the noise.")] = 0,
+    guidance: Annotated[float, typer.Option(help="Weight of the picture.")] = 2.0,
+    steps: Annotated[int, typer.Option(help="Denoising steps.", min=1)] = 25,
+    spectrogram: Annotated[bool, typer.Option(help="Also write a PNG beside each WAV.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make music for a picture."""
+    from artsound.training.generate import generate as run_generation
+
+    pieces = run_generation(
+        checkpoint,
+        image,
+        out,
+        seconds=seconds,
+        seed=seed,
+        guidance=guidance,
+        steps=steps,
+        spectrogram=spectrogram,
+    )
+    for piece in pieces:
+        print(piece.file)
+    print_summary(as_json, {"files": [asdict(piece) for piece in pieces]})
+
+
+@app.command(
+    epilog="Example: artsound evaluate --checkpoint out/training --data out/shards "
+    "--out out/evaluation"
+)
+def evaluate(
+    checkpoint: Annotated[Path, typer.Option(help="A checkpoint, or a training folder.")],
+    data: Annotated[str, typer.Option(help="A shards folder or URL.")],
+    out: Annotated[Path, typer.Option(help="Folder for results, table and plots.")],
+    split: Annotated[
+        str, typer.Option(help="train, val, test, or held-out (val and test).")
+    ] = "held-out",
+    seed: Annotated[int, typer.Option(help="Seeds noise and bootstrap.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Measure a checkpoint on a split, against shuffled pictures and plain baselines."""
+    from artsound.console import console_progress
+    from artsound.training.evaluate import evaluate as run_evaluation
+
+    summary = run_evaluation(
+        checkpoint, data, out, split=split, seed=seed, progress=console_progress()
+    )
+    print(f"Results: {out}")
+    print_summary(as_json, summary)
