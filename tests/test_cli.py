@@ -46,7 +46,7 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
 
 COMMANDS = (
     "build ingest embed pair caption shard report verify stats subset browse "
-    "train generate evaluate"
+    "latents train generate evaluate"
 )
 
 

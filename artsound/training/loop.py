@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -83,7 +84,9 @@ def train(
     set_seed(chosen.seed)
     # accelerate keeps the precision of a process's first run; this one has its own.
     AcceleratorState._reset_state()
-    accelerator = Accelerator(mixed_precision=chosen.optimisation.mixed_precision)
+    # Told nothing, accelerate lets processes without a GPU run beside each other unaware.
+    on_cpu = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()
+    accelerator = Accelerator(cpu=on_cpu, mixed_precision=chosen.optimisation.mixed_precision)
     if accelerator.device.type == "cpu" and chosen.optimisation.cpu_threads:
         torch.set_num_threads(chosen.optimisation.cpu_threads)
     if chosen.extra.alignment and chosen.pretrained is None:

@@ -1,0 +1,75 @@
+"""Losses and settings beside the plain ones: contrast, the perceiver, single settings."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from artsound.errors import BadUsage
+from artsound.training.checkpoint import load_checkpoint
+from artsound.training.conditioning import projector
+from artsound.training.config import PRESETS, Config, with_settings
+from artsound.training.data import Release
+from artsound.training.loop import train
+from artsound.training.model import contrast, summarise
+
+ALL = torch.ones(4, dtype=torch.bool)
+
+
+def test_contrast_follows_its_closed_form() -> None:
+    own = torch.eye(4)
+    expected = -math.log(math.exp(1 / 0.5) / (math.exp(1 / 0.5) + 3))
+    assert float(contrast(own, own, ALL, 0.5)) == pytest.approx(expected, abs=1e-6)
+    same = torch.ones(4, 3)
+    assert float(contrast(same, same, ALL, 0.5)) == pytest.approx(math.log(4), abs=1e-6)
+
+
+def test_dropped_pictures_take_no_part_in_contrast() -> None:
+    rows = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    music = torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
+    keep = torch.tensor([True, True, False, True])
+    picked = contrast(rows[keep], music[keep], ALL[:3], 0.1)
+    assert torch.allclose(contrast(rows, music, keep, 0.1), picked)
+    assert float(contrast(rows, music, torch.tensor([True] + [False] * 3), 0.1)) == 0
+
+
+def test_a_summary_is_the_mean_and_spread_over_time() -> None:
+    latents = torch.randn(2, 3, 5, 4)
+    flat = latents.permute(0, 2, 1, 3).reshape(2, 5, 12)
+    assert torch.allclose(summarise(latents), torch.cat([flat.mean(1), flat.std(1)], 1))
+
+
+def test_a_run_with_contrast_and_a_perceiver_is_saved_and_resumed(
+    release: Release, small: Config, tmp_path: Path
+) -> None:
+    config = with_settings(
+        small, ["extra.contrast=0.1", "condition.projector=perceiver", "condition.tokens=8"]
+    )
+    train(release, config, tmp_path, steps=2)
+    assert train(release, config, tmp_path, steps=3, resume=True).resumed_from == 2
+    names = set(load_checkpoint(tmp_path).weights)
+    assert {"summary.weight", "projector.net.queries"} <= names
+
+
+@pytest.mark.parametrize("tokens", [1, 4, 8])
+@pytest.mark.parametrize("kind", ["mlp", "perceiver"])
+def test_a_projector_gives_tokens_of_the_width_asked_for(kind: str, tokens: int) -> None:
+    module = projector(20, hidden=16, tokens=tokens, width=12, kind=kind)
+    keep = torch.tensor([True, True, False])
+    made = module(torch.randn(3, 20), keep)
+    assert made.shape == (3, tokens, 12)
+    assert not torch.allclose(made[0], made[1])
+    assert torch.equal(made[2], module.empty)
+
+
+def test_single_settings_are_checked() -> None:
+    tiny = PRESETS["tiny"]
+    assert with_settings(tiny, ["optimisation.batch=4", "seed=3"]).optimisation.batch == 4
+    for wrong in ("batch=4", "optimisation.batches=4", "optimisation.batch", "mel.hop.x=1"):
+        with pytest.raises(BadUsage, match="There is no setting"):
+            with_settings(tiny, [wrong])
+    with pytest.raises(BadUsage, match=r"optimisation\.batch cannot be 'many'"):
+        with_settings(tiny, ["optimisation.batch=many"])
