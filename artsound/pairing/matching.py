@@ -105,3 +105,27 @@ def match(
             return result
         keys = some[worth] * len(artworks) + other[worth]
         edges = found.edges.with_more(keys, more[worth])
+
+
+def judge(
+    tracks: np.ndarray,
+    artworks: np.ndarray,
+    chosen: np.ndarray,
+    *,
+    count: int,
+    uses: int = 1,
+    device: str = "cpu",
+) -> Match:
+    """An assignment made elsewhere, with the same evidence as one of ours.
+
+    `chosen` int64 [n]: the artwork of each track, -1 for none. Nothing is taken off for hubs, and
+    `audit.bound` is each track's best score: no assignment of these tracks is worth more.
+    """
+    candidates = find_candidates(tracks, artworks, count, device=device)
+    nothing = np.zeros(len(artworks))
+    edges = candidate_edges(candidates)
+    looked = audit(tracks, artworks, chosen, penalties=nothing, prices=nothing, uses=uses)
+    matched = np.flatnonzero(chosen >= 0)
+    weight = float(pair_scores(tracks, artworks, matched, chosen[matched]).sum(dtype=np.float64))
+    assignment = Assignment(chosen, edges, nothing)
+    return Match(candidates, edges, nothing, assignment, looked, weight, 1)

@@ -1,20 +1,27 @@
-"""The pair stage: splits, candidates, assignment and evidence; one part per split."""
+"""The pair stage: splits, candidates, assignment and evidence; one part per split.
+
+With published pairs given, they are used in place of candidates and assignment; the rows of their
+file are then the stage's items, and those that fall out form a part of their own.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from artsound.errors import BadData
 from artsound.pairing import evidence
 from artsound.pairing.bridge import bridge, bridge_inputs
 from artsound.pairing.candidates import check_vectors
-from artsound.pairing.matching import match
+from artsound.pairing.given import GivenPair, given_pairs, unpaired
+from artsound.pairing.items import usable_items
+from artsound.pairing.matching import Match, judge, match
 from artsound.pairing.splits import SPLITS, split_artworks, split_tracks
 from artsound.pairing.tiles import pair_scores
 from artsound.recipe import Recipe
@@ -22,8 +29,7 @@ from artsound.records import Reject, to_table
 from artsound.stage import Finish, Part, PartOutput, PartResult, Stage, part_path
 from artsound.storage import Workspace, digest, read_parquet, sha256_file, write_parquet
 
-_ARTWORK_COLUMNS = ("artwork_id", "painter_id", "style", "cluster")
-_TRACK_COLUMNS = ("track_id", "artist_id", "genre", "split", "cluster")
+_FALLEN_OUT = "fallen-out"  # the part of given rows that name no pair
 
 
 @dataclass(frozen=True)
@@ -41,18 +47,12 @@ class Side:
 
 def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     """One part for each split that has tracks; each names its members and all vectors' digests."""
+    if recipe.pair.given:
+        return _plan_given(workspace, recipe)
     artworks, tracks, moved = split_catalogue(workspace, recipe)
     if not tracks.ids:
         raise BadData(f"{workspace.catalog / 'tracks.parquet'} has no usable track to pair.")
-    vectors = digest(
-        {
-            workspace.relative(path): sha256_file(path)
-            for path in sorted(workspace.embeddings.glob("*/*"))
-            if path.suffix in (".json", ".npy")
-        }
-    )
-    names = (recipe.pair.bridge, *recipe.pair.compare)
-    bridges = {name: bridge_inputs(name, workspace, recipe) for name in names}
+    vectors, bridges = _vector_inputs(workspace, recipe)
     parts = []
     for split in SPLITS:
         mine, theirs = tracks.of(split), artworks.of(split)
@@ -75,8 +75,51 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     return parts
 
 
+def _plan_given(workspace: Workspace, recipe: Recipe) -> list[Part]:
+    """One part for each split that has given pairs, and one for the rows that fall out."""
+    given = given_pairs(workspace, recipe)
+    if not given.pairs:
+        counted = Counter(reject.reason for reject in given.rejects).most_common(5)
+        reasons = ", ".join(f"{count} × {reason}" for reason, count in counted)
+        raise BadData(
+            f"None of the {len(given.rejects):,} pairs in {recipe.pair.given} can be used: "
+            f"{reasons}."
+        )
+    vectors, bridges = _vector_inputs(workspace, recipe)
+    parts = []
+    for split in SPLITS:
+        if pairs := given.of(split):
+            inputs = {
+                "split": split,
+                "pairs": digest([asdict(pair) for pair in pairs]),
+                "vectors": vectors,
+                "bridges": bridges,
+                "moved": given.moved,
+            }
+            parts.append(Part(split, len(pairs), inputs))
+    if given.rejects:
+        inputs = {"rows": digest([asdict(reject) for reject in given.rejects])}
+        parts.append(Part(_FALLEN_OUT, len(given.rejects), inputs))
+    return parts
+
+
+def _vector_inputs(workspace: Workspace, recipe: Recipe) -> tuple[str, dict[str, Any]]:
+    """The digest of all vectors, and what each bridge depends on beside them."""
+    vectors = digest(
+        {
+            workspace.relative(path): sha256_file(path)
+            for path in sorted(workspace.embeddings.glob("*/*"))
+            if path.suffix in (".json", ".npy")
+        }
+    )
+    names = (recipe.pair.bridge, *recipe.pair.compare)
+    return vectors, {name: bridge_inputs(name, workspace, recipe) for name in names}
+
+
 def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     """Pair the tracks of one split: its pairs, its unmatched items and the evidence."""
+    if recipe.pair.given:
+        return _work_given(workspace, recipe, part)
     split = part.inputs["split"]
     artworks, tracks, _ = split_catalogue(workspace, recipe)
     mine, theirs = tracks.of(split), artworks.of(split)
@@ -85,35 +128,11 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     t, a = _vectors(workspace, recipe, recipe.pair.bridge, track_ids, artwork_ids)
 
     settings = recipe.pair
-    found = match(
-        t,
-        a,
-        count=settings.candidates,
-        neighbours=settings.csls,
-        floor=settings.floor,
-        uses=settings.artwork_uses,
-        painters=_whole_numbers(artworks.rows["painter_id"].take(theirs)),
-        painter_uses=settings.painter_uses,
-        optimality=settings.optimality,
-        quick=settings.quick,
-        device=settings.device,
-    )
+    painters = _whole_numbers(artworks.rows["painter_id"].take(theirs))
+    found = _matched(recipe, t, a, painters)
     chosen = found.assignment.artworks
-    matched = np.flatnonzero(chosen >= 0)
-    scores = pair_scores(t, a, matched, chosen[matched])
-    columns = {
-        "track_id": [track_ids[n] for n in matched],
-        "artwork_id": [artwork_ids[n] for n in chosen[matched]],
-        "split": [split] * len(matched),
-        "score": scores,
-        "bridge": [settings.bridge] * len(matched),
-        "margin": evidence.margins(found.candidates, matched, chosen[matched], scores),
-        "track_rank": found.audit.track_ranks[matched],
-        "artwork_rank": found.audit.artwork_ranks[matched],
-        "method": np.where(found.listed[matched], "sparse", "dense"),
-    }
-    pairs = part_path(workspace, STAGE.name, part.name)
-    write_parquet(pairs, "pair", _rows(columns))
+    members = _Members(split, track_ids, artwork_ids, t, a, painters)
+    pairs = _write_pairs(workspace, recipe, part, members, found)
 
     rejects = tuple(
         Reject(
@@ -123,7 +142,7 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
         )
         for n in np.flatnonzero(chosen < 0)
     )  # fmt: skip
-    used = set(chosen[matched].tolist())
+    used = set(chosen.tolist())
     unmatched = [("track", reject.item_id, reject.reason) for reject in rejects] + [
         ("artwork", name, "not-needed") for n, name in enumerate(artwork_ids) if n not in used
     ]
@@ -136,42 +155,124 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
             for side, item, reason in unmatched
         ],
     )
-    extra = evidence.of_split(t, a, found, scores, seed=recipe.seed, uses=settings.artwork_uses)
-    extra["agreement"] = {
-        name: evidence.agreement(
-            (t, a),
-            _vectors(workspace, recipe, name, track_ids, artwork_ids),
-            chosen,
-            recipe.seed,
-        )
-        for name in settings.compare
+    extra = _evidence(workspace, recipe, members, found)
+    return PartOutput(len(track_ids) - len(rejects), (pairs, spare), rejects, extra)
+
+
+def _work_given(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+    """Score the given pairs of one split; or hand over the rows that fell out."""
+    given, split = given_pairs(workspace, recipe), part.name
+    if part.name == _FALLEN_OUT:
+        return PartOutput(0, (), given.rejects)
+    rows = given.of(split)
+    track_ids = [pair.track_id for pair in rows]
+    artwork_ids = sorted({pair.artwork_id for pair in rows})
+    t, a = _vectors(workspace, recipe, recipe.pair.bridge, track_ids, artwork_ids)
+    place = {name: n for n, name in enumerate(artwork_ids)}
+    chosen = np.array([place[pair.artwork_id] for pair in rows], dtype=np.int64)
+    low = pair_scores(t, a, np.arange(len(rows)), chosen) < recipe.pair.floor
+    rejects = tuple(_below_floor(rows[n], recipe.pair.floor) for n in np.flatnonzero(low))
+    chosen[low] = -1
+    found = judge(
+        t, a, chosen,
+        count=recipe.pair.candidates, uses=recipe.pair.artwork_uses, device=recipe.pair.device,
+    )  # fmt: skip
+    members = _Members(split, track_ids, artwork_ids, t, a)
+    pairs = _write_pairs(workspace, recipe, part, members, found)
+    extra = _evidence(workspace, recipe, members, found)
+    return PartOutput(len(rows) - len(rejects), (pairs,), rejects, extra)
+
+
+def _below_floor(pair: GivenPair, floor: float) -> Reject:
+    message = f"{pair.track_id:06d} and {pair.artwork_id} score less than pair.floor, {floor}"
+    return pair.refused("below-floor", message)
+
+
+@dataclass(frozen=True)
+class _Members:
+    """The tracks and artworks of one split, their unit vectors, and the artworks' painters."""
+
+    split: str
+    track_ids: list[int]
+    artwork_ids: list[str]
+    tracks: np.ndarray
+    artworks: np.ndarray
+    painters: np.ndarray | None = None  # of the artworks; only a matching of our own needs them
+
+    def scores(self, found: Match) -> np.ndarray:
+        """The scores of the matched pairs."""
+        matched = np.flatnonzero(found.assignment.artworks >= 0)
+        chosen = found.assignment.artworks[matched]
+        return pair_scores(self.tracks, self.artworks, matched, chosen)
+
+
+def _write_pairs(
+    workspace: Workspace, recipe: Recipe, part: Part, members: _Members, found: Match
+) -> Path:
+    """Write the pairs of one split to the part's file."""
+    chosen = found.assignment.artworks
+    matched = np.flatnonzero(chosen >= 0)
+    scores = members.scores(found)
+    ours = np.where(found.listed[matched], "sparse", "dense")
+    columns = {
+        "track_id": [members.track_ids[n] for n in matched],
+        "artwork_id": [members.artwork_ids[n] for n in chosen[matched]],
+        "split": [members.split] * len(matched),
+        "score": scores,
+        "bridge": [recipe.pair.bridge] * len(matched),
+        "margin": evidence.margins(found.candidates, matched, chosen[matched], scores),
+        "track_rank": found.audit.track_ranks[matched],
+        "artwork_rank": found.audit.artwork_ranks[matched],
+        "method": ["given"] * len(matched) if recipe.pair.given else ours,
     }
-    return PartOutput(len(matched), (pairs, spare), rejects, extra)
+    path = part_path(workspace, STAGE.name, part.name)
+    write_parquet(path, "pair", _rows(columns))
+    return path
+
+
+def _evidence(
+    workspace: Workspace, recipe: Recipe, members: _Members, found: Match
+) -> dict[str, Any]:
+    """How good the pairs of one split are, and how far other bridges agree."""
+    t, a, settings = members.tracks, members.artworks, recipe.pair
+    extra = evidence.of_split(
+        t, a, found, members.scores(found), seed=recipe.seed, uses=settings.artwork_uses
+    )
+    extra["agreement"] = {}
+    for name in settings.compare:
+        other = _vectors(workspace, recipe, name, members.track_ids, members.artwork_ids)
+        agreed: dict[str, float] = evidence.agreement(
+            (t, a), other, found.assignment.artworks, recipe.seed
+        )
+        if not settings.given:  # given pairs may be more to an artwork than a matching allows
+            matched = _matched(recipe, *other, members.painters).assignment.artworks
+            agreed["equal_pairs"] = evidence.equal_pairs(found.assignment.artworks, matched)
+        extra["agreement"][name] = agreed
+    return extra
 
 
 def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
     """Merge the splits into pairs/pairs.parquet and pairs/unmatched.parquet."""
-    artworks, tracks, _ = split_catalogue(workspace, recipe)
-    there = {result.part.name for result in results}
-    idle = [
-        {"side": "artwork", "item_id": name, "split": split, "reason": "split-without-tracks"}
-        for name, split in zip(artworks.ids, artworks.splits, strict=True)
-        if split not in there
-    ]
+    results = [result for result in results if result.part.name != _FALLEN_OUT]
     pairs = pa.concat_tables(
         read_parquet(part_path(workspace, STAGE.name, result.part.name), "pair")
         for result in results
     ).sort_by("track_id")
-    unmatched = pa.concat_tables(
-        [to_table("unmatched", idle)]
-        + [
+    if recipe.pair.given:
+        given = given_pairs(workspace, recipe)
+        artworks, tracks = given.artworks, given.tracks
+        spare = [to_table("unmatched", unpaired(given, pairs))]
+    else:
+        ours, theirs, _ = split_catalogue(workspace, recipe)
+        artworks, tracks = ours.rows, theirs.rows
+        spare = [_idle(ours, {result.part.name for result in results})] + [
             read_parquet(
                 part_path(workspace, STAGE.name, result.part.name, ".unmatched.parquet"),
                 "unmatched",
             )
             for result in results
         ]
-    ).sort_by([("side", "ascending"), ("item_id", "ascending")])
+    unmatched = pa.concat_tables(spare).sort_by([("side", "ascending"), ("item_id", "ascending")])
     files = (workspace.pairs / "pairs.parquet", workspace.pairs / "unmatched.parquet")
     write_parquet(files[0], "pair", pairs)
     write_parquet(files[1], "unmatched", unmatched)
@@ -183,10 +284,22 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
         "overall": evidence.overall(list(splits.values())),
         "splits": splits,
         "scores": evidence.merge_histograms(histograms),
-        "style_genre": evidence.style_genre(pairs, artworks.rows, tracks.rows),
+        "style_genre": evidence.style_genre(pairs, artworks, tracks),
         **evidence.most_and_least_certain(pairs),
     }
     return Finish(files, extra)
+
+
+def _idle(artworks: Side, there: set[str]) -> pa.Table:
+    """The artworks of splits that have no tracks, as rows of unmatched.parquet."""
+    return to_table(
+        "unmatched",
+        [
+            {"side": "artwork", "item_id": name, "split": split, "reason": "split-without-tracks"}
+            for name, split in zip(artworks.ids, artworks.splits, strict=True)
+            if split not in there
+        ],
+    )
 
 
 STAGE = Stage(
@@ -201,18 +314,8 @@ STAGE = Stage(
 
 
 def split_catalogue(workspace: Workspace, recipe: Recipe) -> tuple[Side, Side, int]:
-    """Artworks and tracks with their splits, and how many tracks left their official split.
-
-    Items that the embed stage rejected are left out: it has already accounted for them.
-    """
-    lost = read_parquet(workspace.catalog / "rejects.parquet", "reject")
-    lost = lost.filter(pc.equal(lost["stage"], "embed"))
-    artworks = read_parquet(workspace.catalog / "artworks.parquet", "artwork", _ARTWORK_COLUMNS)
-    artworks = _without(artworks.sort_by("artwork_id"), "artwork_id", lost["item_id"])
-    tracks = read_parquet(workspace.catalog / "tracks.parquet", "track", _TRACK_COLUMNS)
-    gone = pc.cast(lost.filter(pc.equal(lost["side"], "track"))["item_id"], pa.int32())
-    tracks = _without(tracks.sort_by("track_id"), "track_id", gone)
-
+    """Artworks and tracks with their splits, and how many tracks left their official split."""
+    artworks, tracks = usable_items(workspace)
     shares = (recipe.split.train, recipe.split.val, recipe.split.test)
     of_tracks = split_tracks(
         tracks["split"].to_pylist(),
@@ -237,8 +340,22 @@ def split_catalogue(workspace: Workspace, recipe: Recipe) -> tuple[Side, Side, i
     )
 
 
-def _without(table: pa.Table, column: str, gone: pa.ChunkedArray) -> pa.Table:
-    return table.filter(pc.invert(pc.is_in(table[column], gone)))
+def _matched(recipe: Recipe, t: np.ndarray, a: np.ndarray, painters: np.ndarray | None) -> Match:
+    """Tracks `t` and artworks `a` of one split matched as [pair] of the recipe has it."""
+    settings = recipe.pair
+    return match(
+        t,
+        a,
+        count=settings.candidates,
+        neighbours=settings.csls,
+        floor=settings.floor,
+        uses=settings.artwork_uses,
+        painters=painters,
+        painter_uses=settings.painter_uses,
+        optimality=settings.optimality,
+        quick=settings.quick,
+        device=settings.device,
+    )
 
 
 def _vectors(

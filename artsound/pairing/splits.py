@@ -50,9 +50,8 @@ def split_tracks(
         ("artist", artist) if artist >= 0 else ("track", n) for n, artist in enumerate(artists)
     ]
     group = _groups(named, clusters)
-    votes = np.zeros((_count(group), len(SPLITS)), dtype=np.int64)
     known = np.array([SPLITS.index(split) if split else -1 for split in official], dtype=np.int64)
-    np.add.at(votes, (group[known >= 0], known[known >= 0]), 1)
+    votes = _votes(group, known)
     choice = votes.argmax(axis=1)
     edges = np.cumsum(np.asarray(shares, dtype=float) / sum(shares))
     names = _names(group, named)
@@ -64,6 +63,25 @@ def split_tracks(
         splits=[SPLITS[n] for n in final],
         moved=int(((known >= 0) & (known != final)).sum()),
     )
+
+
+def split_given(
+    painters: Sequence[str], artworks: Sequence[str], clusters: Sequence[str], splits: Sequence[str]
+) -> list[str]:
+    """For each of several given pairs, the split that its painter belongs to.
+
+    `painters` ("" for unknown), `artworks` and `clusters` are those of the pairs' artworks,
+    `splits` those of their tracks. Painters whose works are near-duplicates of each other form
+    one group, and a group goes to the split that most of its pairs are in, the earlier of SPLITS
+    when two are level.
+    """
+    named = [
+        ("painter", painter) if painter else ("artwork", artwork)
+        for painter, artwork in zip(painters, artworks, strict=True)
+    ]
+    group = _groups(named, clusters)
+    known = np.array([SPLITS.index(split) for split in splits], dtype=np.int64)
+    return [SPLITS[n] for n in _votes(group, known).argmax(axis=1)[group]]
 
 
 def split_artworks(
@@ -121,6 +139,13 @@ def split_artworks(
         lacking[best] -= works[number]
     _relieve(choice, sizes, need)
     return [SPLITS[n] for n in choice[group]]
+
+
+def _votes(group: np.ndarray, splits: np.ndarray) -> np.ndarray:
+    """How many members of each group are in each split: [groups, 3]; -1 is in none."""
+    votes = np.zeros((_count(group), len(SPLITS)), dtype=np.int64)
+    np.add.at(votes, (group[splits >= 0], splits[splits >= 0]), 1)
+    return votes
 
 
 def _relieve(choice: np.ndarray, sizes: np.ndarray, need: np.ndarray) -> None:

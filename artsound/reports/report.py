@@ -124,7 +124,8 @@ def _funnel(workspace: Workspace, frame: pl.DataFrame) -> list[dict[str, Any]]:
     ):
         # A pair that was not packed is a loss to both sides.
         lost = [row for row in rejects if row["side"] in (side, "pair")]
-        told = {row["item_id"] for row in lost if row["stage"] == "pair"}  # in both tables
+        # In both tables; a published pair that was not made takes no item away.
+        told = {row["item_id"] for row in lost if row["stage"] == "pair" and row["side"] == side}
         spare = Counter(
             row["reason"] for row in unmatched if row["side"] == side and row["item_id"] not in told
         )
