@@ -97,6 +97,9 @@ def generate(
     seed: Annotated[int, typer.Option(help="Seeds the noise.")] = 0,
     guidance: Annotated[float, typer.Option(help="Weight of the picture.")] = 2.0,
     steps: Annotated[int, typer.Option(help="Denoising steps.", min=1)] = 25,
+    scheduler: Annotated[str, typer.Option(help="ddim, dpm or unipc.")] = "ddim",
+    batch: Annotated[int, typer.Option(help="Pictures at once.", min=1)] = 16,
+    negative: Annotated[Path | None, typer.Option(help="A picture to push away from.")] = None,
     spectrogram: Annotated[bool, typer.Option(help="Also write a PNG beside each WAV.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -111,6 +114,9 @@ def generate(
         seed=seed,
         guidance=guidance,
         steps=steps,
+        scheduler=scheduler,
+        batch=batch,
+        negative=negative,
         spectrogram=spectrogram,
     )
     for piece in pieces:
@@ -130,6 +136,14 @@ def evaluate(
         str, typer.Option(help="train, val, test, or held-out (val and test).")
     ] = "held-out",
     seed: Annotated[int, typer.Option(help="Seeds noise and bootstrap.")] = 0,
+    takes: Annotated[int, typer.Option(help="Pieces for each picture.", min=1)] = 2,
+    clap: Annotated[
+        Path | None, typer.Option(help="A LAION-CLAP checkpoint, to hear through it too.")
+    ] = None,
+    clap_tower: Annotated[str, typer.Option(help="Its audio tower.")] = "HTSAT-base",
+    text_route: Annotated[
+        Path | None, typer.Option(help="An AudioLDM 2 folder, to compare with captions.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure a checkpoint on a split, against shuffled pictures and plain baselines."""
@@ -137,7 +151,16 @@ def evaluate(
     from artsound.training.evaluate import evaluate as run_evaluation
 
     summary = run_evaluation(
-        checkpoint, data, out, split=split, seed=seed, progress=console_progress()
+        checkpoint,
+        data,
+        out,
+        split=split,
+        takes=takes,
+        seed=seed,
+        clap=clap,
+        clap_tower=clap_tower,
+        text_route=text_route,
+        progress=console_progress(),
     )
     print(f"Results: {out}")
     print_summary(as_json, summary)

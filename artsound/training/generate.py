@@ -17,7 +17,7 @@ from artsound.training.codec import open_codec
 from artsound.training.conditioning import Standardiser, describe_picture
 from artsound.training.config import Mel
 from artsound.training.mel import log_mel
-from artsound.training.model import build_model, sample_latents
+from artsound.training.model import SCHEDULERS, build_model, sample_latents
 from artsound.training.plots import spectrogram_png
 
 BATCH = 16
@@ -43,6 +43,8 @@ class Generator:
     """A loaded checkpoint: embeddings to waveforms."""
 
     def __init__(self, checkpoint: Path) -> None:
+        from artsound.encoders.loading import choose_device
+
         self.checkpoint: Checkpoint = load_checkpoint(checkpoint)
         self.config = self.checkpoint.config
         arrays = self.checkpoint.arrays
@@ -55,6 +57,7 @@ class Generator:
             bands=self.config.codec.bands,
         )
         load_weights(self.model, self.checkpoint.weights, self.checkpoint.path)
+        self.model.to(choose_device("auto"))
 
     def waves(
         self,
@@ -64,14 +67,21 @@ class Generator:
         seeds: Sequence[int],
         guidance: float = GUIDANCE,
         steps: int = STEPS,
+        scheduler: str = "ddim",
+        batch: int = BATCH,
+        negative: np.ndarray | None = None,
     ) -> list[np.ndarray]:
-        """Waveforms float32 [seconds * sample_rate] for descriptors [n, D], one seed each."""
+        """Waveforms float32 [seconds * sample_rate] for descriptors [n, D], one seed each.
+
+        Guidance pushes away from `negative` [D], another picture's descriptors; without it, from
+        what is made without a picture.
+        """
         mel = self.config.mel
         length = round((seconds or mel.seconds) * mel.sample_rate)
         shape = self.codec.shape(length / mel.sample_rate)
         waves = []
-        for first in range(0, len(pictures), BATCH):
-            rows = slice(first, first + BATCH)
+        for first in range(0, len(pictures), batch):
+            rows = slice(first, first + batch)
             latents = sample_latents(
                 self.model,
                 self.config,
@@ -80,6 +90,8 @@ class Generator:
                 seeds=list(seeds[rows]),
                 steps=steps,
                 guidance=guidance,
+                scheduler=scheduler,
+                negative=None if negative is None else self.standardise(negative),
             )
             for latent, seed in zip(latents, seeds[rows], strict=True):
                 wave = self.codec.sound(self.codec.decode(latent), seed=seed)
@@ -96,17 +108,21 @@ def generate(
     seed: int = 0,
     guidance: float = GUIDANCE,
     steps: int = STEPS,
+    scheduler: str = "ddim",
+    batch: int = BATCH,
+    negative: Path | None = None,
     spectrogram: bool = False,
     progress: Progress = QUIET,
 ) -> list[Generated]:
     """Music for each picture: `out` itself when it ends in .wav, else `out`/<picture's name>.wav.
 
     `images` are files, or folders whose pictures are taken in the order of their names. With
-    `spectrogram` a PNG is written beside each WAV.
+    `spectrogram` a PNG is written beside each WAV. `batch` pictures are made at once; guidance
+    pushes away from the picture `negative`.
 
-    Deterministic on one device: the same picture, seed and settings give the same bytes. Raises
-    BadUsage for a missing picture, or several pictures and a single .wav; BadData for one that
-    cannot be decoded.
+    Deterministic on one device: the same picture, seed and settings give the same bytes (batches
+    of another size may differ in the last bit). Raises BadUsage for a missing picture, or several
+    pictures and a single .wav; BadData for one that cannot be decoded.
     """
     if seconds is not None and not 0.5 <= seconds <= 60:
         raise BadUsage(f"--seconds {seconds} is out of range: choose between 0.5 and 60.")
@@ -116,28 +132,48 @@ def generate(
         raise BadUsage(f"{out} is one file for {len(images)} pictures: give a folder as --out.")
     if not single and len({image.stem for image in images}) < len(images):
         raise BadUsage("Two of the pictures have the same name: generate them into two folders.")
-    pictures = []
-    for image in images:
-        try:
-            pictures.append(describe_picture(image.read_bytes()))
-        except BadData as error:
-            raise BadData(f"{image} cannot be used: {error}") from error
+    if guidance < 0:
+        raise BadUsage(f"--guidance {guidance} is out of range: choose 0 or more.")
+    if scheduler not in SCHEDULERS:
+        raise BadUsage(
+            f"There is no scheduler {scheduler!r}: choose one of {', '.join(SCHEDULERS)}."
+        )
+    pictures = np.array([_see(image) for image in images])
+    if negative is not None and not negative.is_file():
+        raise BadUsage(f"{negative} is not a file: give a picture to push away from.")
+    away = None if negative is None else _see(negative)
     generator = Generator(checkpoint)
     progress.start("generate", len(images))
     done = []
     try:
-        for image, picture in zip(images, pictures, strict=True):
-            [wave] = generator.waves(
-                picture[None], seconds=seconds, seeds=[seed], guidance=guidance, steps=steps
+        for first in range(0, len(images), batch):
+            rows = slice(first, first + batch)
+            waves = generator.waves(
+                pictures[rows],
+                seconds=seconds,
+                seeds=[seed] * len(images[rows]),
+                guidance=guidance,
+                steps=steps,
+                scheduler=scheduler,
+                batch=batch,
+                negative=away,
             )
-            path = out if single else out / f"{image.stem}.wav"
-            done.append(
-                _write(path, wave, generator.config.mel, image, with_spectrogram=spectrogram)
-            )
-            progress.advance(1)
+            for image, wave in zip(images[rows], waves, strict=True):
+                path = out if single else out / f"{image.stem}.wav"
+                done.append(
+                    _write(path, wave, generator.config.mel, image, with_spectrogram=spectrogram)
+                )
+                progress.advance(1)
     finally:
         progress.finish()
     return done
+
+
+def _see(image: Path) -> np.ndarray:
+    try:
+        return describe_picture(image.read_bytes())
+    except (BadData, OSError) as error:
+        raise BadData(f"{image} cannot be used: {error}") from error
 
 
 def _files(image: Path) -> list[Path]:

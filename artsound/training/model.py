@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from artsound.errors import BadUsage
 from artsound.training.conditioning import projector
 from artsound.training.config import Config
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+SCHEDULERS = {
+    "ddim": "DDIMScheduler",
+    "dpm": "DPMSolverMultistepScheduler",
+    "unipc": "UniPCMultistepScheduler",
+}
 
 
 def build_model(config: Config, *, condition_dim: int, channels: int, bands: int = 1) -> Any:
@@ -213,6 +220,19 @@ def noise_schedule(config: Config) -> Any:
     )
 
 
+def sampler(config: Config, name: str = "ddim") -> Any:
+    """The way from noise to latents called `name`, on the run's own schedule; BadUsage if unknown.
+
+    DDIM (Song, Meng & Ermon 2021), DPM-Solver++ (Lu et al. 2022) or UniPC (Zhao et al. 2023); the
+    latter two need fewer steps. None of them draws anything at random.
+    """
+    import diffusers
+
+    if name not in SCHEDULERS:
+        raise BadUsage(f"There is no scheduler {name!r}: choose one of {', '.join(SCHEDULERS)}.")
+    return getattr(diffusers, SCHEDULERS[name]).from_config(noise_schedule(config).config)
+
+
 def loss_weights(config: Config, signal: torch.Tensor) -> torch.Tensor:
     """The weight of each sample's squared error, [B], given its alpha-bar [B].
 
@@ -266,35 +286,43 @@ def sample_latents(
     seeds: list[int],
     steps: int,
     guidance: float,
+    scheduler: str = "ddim",
+    negative: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Latents [B, *shape] for embeddings [B, D] by DDIM (Song, Meng & Ermon 2021), from seeds [B].
+    """Latents [B, *shape] for embeddings [B, D] from seeds [B], by one of `SCHEDULERS`.
 
     `guidance` 1 is the plain conditional prediction, 0 the unconditional one; above 1 pushes away
-    from the unconditional one. Each row depends on its own embedding and seed alone.
+    from the unconditional one, or from what `negative` [D] gives. Each row depends on its own
+    embedding and seed alone.
     """
     import torch
 
     device = next(model.parameters()).device
-    schedule = noise_schedule(config)
+    schedule = sampler(config, scheduler)
     schedule.set_timesteps(steps, device=device)
     rows = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     latents = torch.stack(rows).to(device)
     condition = torch.from_numpy(embedding).to(device)
     yes = torch.ones(len(latents), dtype=torch.bool, device=device)
+    # What guidance pushes away from: no picture, or another picture.
+    away, with_away = condition, ~yes
+    if negative is not None:
+        away = torch.from_numpy(negative).to(device).expand_as(condition)
+        with_away = yes
     model.eval()
     with torch.inference_mode():
         for moment in schedule.timesteps:
             timestep = moment.expand(len(latents))
             if guidance == 0:
-                prediction = model(latents, timestep, condition, ~yes)
+                prediction = model(latents, timestep, away, with_away)
             elif guidance == 1:
                 prediction = model(latents, timestep, condition, yes)
             else:
                 both = model(
                     torch.cat([latents, latents]),
                     torch.cat([timestep, timestep]),
-                    torch.cat([condition, condition]),
-                    torch.cat([yes, ~yes]),
+                    torch.cat([condition, away]),
+                    torch.cat([yes, with_away]),
                 )
                 with_picture, without = both.chunk(2)
                 prediction = without + guidance * (with_picture - without)

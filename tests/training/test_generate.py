@@ -75,3 +75,49 @@ def test_bad_requests_and_broken_pictures_are_told(lone: Path, image: Path, tmp_
     with pytest.raises(BadData, match=r"broken\.jpg"):
         generate(lone, [broken], tmp_path / "x.wav")
     assert not (tmp_path / "x.wav").exists()
+
+
+@pytest.mark.parametrize("scheduler", ["dpm", "unipc"])
+def test_another_scheduler_gives_other_sound_the_same_every_time(
+    lone: Path, image: Path, tmp_path: Path, scheduler: str
+) -> None:
+    ways = ["ddim", scheduler, scheduler]
+    digests = [
+        generate(lone, [image], tmp_path / f"{n}.wav", scheduler=way, **QUICK)[0].sha256
+        for n, way in enumerate(ways)
+    ]
+    assert digests[0] != digests[1] == digests[2]
+    with pytest.raises(BadUsage, match="no scheduler 'heun': choose one of ddim, dpm, unipc"):
+        generate(lone, [image], tmp_path / "x.wav", scheduler="heun")
+
+
+def test_pictures_come_out_alike_in_any_batch(lone: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.jpg").write_bytes(picture((number - 1) / 2, 0.2, number))
+    together = generate(lone, [folder], tmp_path / "three", batch=3, spectrogram=True, **QUICK)
+    two = generate(lone, [folder], tmp_path / "two", batch=2, **QUICK)
+    for one, other in zip(together, two, strict=True):
+        assert one.loudness == pytest.approx(other.loudness, abs=0.05)
+        assert Path(one.file).with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_negative_picture_changes_what_guidance_pushes_away_from(
+    lone: Path, image: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.jpg"
+    other.write_bytes(picture(-0.5, -0.8, 98))
+
+    def digest(guidance: float, negative: Path | None) -> str:
+        [piece] = generate(
+            lone, [image], tmp_path / "x.wav", guidance=guidance, negative=negative, **QUICK
+        )
+        return piece.sha256
+
+    assert digest(3.0, other) != digest(3.0, None)
+    assert digest(1.0, other) == digest(1.0, None)
+    with pytest.raises(BadUsage, match=r"none\.jpg is not a file"):
+        digest(3.0, tmp_path / "none.jpg")
+    with pytest.raises(BadUsage, match="guidance -1"):
+        digest(-1.0, None)
