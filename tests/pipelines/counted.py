@@ -1,9 +1,10 @@
-"""A stage whose parts tell which process did them, and what that process loaded."""
+"""A stage whose parts tell which process did them, what it loaded, and when they had a GPU."""
 
 from __future__ import annotations
 
 import functools
 import os
+import time
 from collections.abc import Sequence
 
 from artsound.recipe import Recipe
@@ -25,7 +26,10 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
 
 
 def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
-    return PartOutput(1, (), extra={"process": load_once(workspace)})
+    began = time.monotonic()
+    process = load_once(workspace)
+    time.sleep(0.2)
+    return PartOutput(1, (), extra={"process": process, "span": [began, time.monotonic()]})
 
 
 def needs(recipe: Recipe, part: Part) -> tuple[str, ...]:
@@ -33,7 +37,14 @@ def needs(recipe: Recipe, part: Part) -> tuple[str, ...]:
 
 
 def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
-    return Finish((), {result.part.name: result.extra["process"] for result in results})
+    on_gpu = [result for result in results if needs(recipe, result.part)]
+    return Finish(
+        (),
+        {
+            "processes": {result.part.name: result.extra["process"] for result in results},
+            "gpu": [result.extra["span"] for result in on_gpu],
+        },
+    )
 
 
 STAGE = Stage("counted", 1, (), plan, work, finish, needs=needs)

@@ -90,7 +90,7 @@ def test_a_model_is_loaded_once_by_each_worker_and_parts_that_want_a_gpu_go_wher
             info["name"]: address for address, info in client.scheduler_info()["workers"].items()
         }
         painter = client.run(os.getpid, workers=[names["painter"]])[names["painter"]]
-    processes = report.extra
+    processes = report.extra["processes"]
     assert len(processes) == counted.PARTS
     assert {processes[f"part-{number}"] for number in range(1, counted.PARTS, 2)} == {painter}
     assert len(list(workspace.root.glob("loaded-*"))) == len(set(processes.values()))

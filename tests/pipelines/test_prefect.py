@@ -1,0 +1,187 @@
+"""Prefect for real: deployments, artifacts, limits, the hook at the end, and its database."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_builds import small_recipe
+
+from artsound.errors import BadUsage
+from artsound.sources.sample import SamplePaths
+from artsound.storage import Workspace
+
+TOLD: list[dict[str, Any]] = []
+
+
+def hear(values: dict[str, Any]) -> None:
+    """What `python:module:function` names in a test below."""
+    TOLD.append(values)
+
+
+@pytest.fixture
+def webhook() -> Iterator[str]:
+    """The address of an HTTP server that keeps what it is told in TOLD."""
+
+    class Listener(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            TOLD.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None: ...
+
+    TOLD.clear()
+    with HTTPServer(("127.0.0.1", 0), Listener) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/ended"
+        server.shutdown()
+
+
+@pytest.fixture
+def client(prefect_server: Any) -> Iterator[Any]:
+    """A client of the tests' server, which flows run in this process report to."""
+    from prefect import get_client
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with (
+        temporary_settings({PREFECT_API_URL: prefect_server.url}),
+        get_client(sync_client=True) as opened,
+    ):
+        yield opened
+
+
+def test_a_build_leaves_its_counts_and_report_in_prefect_and_tells_the_webhook(
+    sample: SamplePaths, tmp_path: Path, client: Any, webhook: str, prefect_server: Any
+) -> None:
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+    from pipelines.build import run_with_prefect
+
+    workspace = Workspace(tmp_path / "out")
+    run = {"runner": "processes", "workers": 2, "part_size": 2, "notify": webhook}
+    reports = run_with_prefect(workspace, small_recipe(sample).replaced(run=run))
+    [told] = TOLD
+    assert (told["flow"], told["state"], told["out"]) == ("build", "completed", str(workspace.root))
+    flow_runs = [
+        run.id
+        for run in client.read_flow_runs()
+        if str(workspace.root) in run.name and not run.name.startswith("build")
+    ]
+    assert len(flow_runs) == len(reports) == 6
+    artifacts = client.read_artifacts(
+        artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=flow_runs))
+    )
+    by_key = {artifact.key: artifact for artifact in artifacts}
+    for report in reports:
+        [row] = json.loads(by_key[report.stage].data)
+        assert (
+            row["items_in"] == report.items_in == row["items_out"] + row["filtered"] + row["failed"]
+        )
+        assert by_key[f"{report.stage}-progress"].data == 100.0
+    assert "index.html" in by_key["report-page"].data
+    assert "locked" not in prefect_server.log.read_text()  # with 60 parts on each of two stages
+
+
+def test_a_failed_build_is_told_to_a_function_and_an_unheard_message_fails_nothing(
+    sample: SamplePaths, tmp_path: Path, client: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from artsound.errors import BadData
+    from pipelines.build import run_with_prefect
+
+    TOLD.clear()
+    nowhere = small_recipe(sample).replaced(sources={"fma": str(tmp_path / "nothing")})
+    for number, target in enumerate((f"python:{__name__}:hear", "python:no.such:function")):
+        run = {"runner": "threads", "notify": target}
+        with pytest.raises((BadData, BadUsage), match="nothing"):
+            run_with_prefect(Workspace(tmp_path / f"out-{number}"), nowhere.replaced(run=run))
+    assert [told["state"] for told in TOLD] == ["failed"]
+    assert "python:no.such:function could not be called" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("target", ["ftp://somewhere", "python:json", "json.dumps"])
+def test_a_place_to_notify_that_is_none_is_named(target: str) -> None:
+    from pipelines.notify import notify
+
+    with pytest.raises(BadUsage, match=target):
+        notify(target, {})
+
+
+def test_every_deployment_of_the_project_can_be_deployed_and_shows_its_parameters(
+    project: Path, client: Any, prefect_server: Any, tmp_path: Path
+) -> None:
+    def prefect(*arguments: str) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
+            cwd=project, capture_output=True, text=True, check=False,
+            env=os.environ
+            | {"PREFECT_API_URL": prefect_server.url, "PREFECT_HOME": str(tmp_path)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    prefect("work-pool", "create", "artsound", "--type", "process")
+    prefect("deploy", "--all")
+    deployments = {deployment.name: deployment for deployment in client.read_deployments()}
+    assert set(deployments) == {"nightly", "full", "publish", "train"}
+    assert [schedule.schedule.cron for schedule in deployments["nightly"].schedules] == [
+        "0 2 * * *"
+    ]
+    assert deployments["full"].parameters["from_scratch"] is True
+    for deployment in deployments.values():
+        properties = deployment.parameter_openapi_schema["properties"]
+        assert set(deployment.parameters) <= set(properties)
+        assert all(values.get("description") for values in properties.values()), deployment.name
+        assert deployment.enforce_parameter_schema
+    runners = deployments["full"].parameter_openapi_schema["properties"]["runner"]["enum"]
+    assert runners == ["threads", "processes", "dask"]
+
+
+def test_parts_that_want_a_gpu_wait_for_each_other_where_a_limit_says_so(
+    sample: SamplePaths, tmp_path: Path, client: Any
+) -> None:
+    import counted
+
+    from pipelines.engine import run_flow, session, stage_flow
+
+    client.create_concurrency_limit(tag="artsound-gpu", concurrency_limit=1)
+    workspace = Workspace(tmp_path / "out")
+    recipe = small_recipe(sample).replaced(run={"runner": "threads", "workers": 4})
+    with session(workspace, recipe) as opened:
+        report = run_flow(stage_flow(counted.STAGE, "Count."), opened)
+    spans = sorted(report.extra["gpu"])
+    assert len(spans) == counted.PARTS // 2
+    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+
+
+def test_publishing_checks_first_and_pushes_what_lacks(
+    built: Workspace, tmp_path: Path, client: Any
+) -> None:
+    from artsound.errors import BadData
+    from pipelines.publish import publish
+
+    publish(built.shards, str(tmp_path / "there"))
+    names = {path.name for path in built.shards.glob("*.tar")}
+    assert {path.name for path in (tmp_path / "there").glob("*.tar")} == names
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    for path in built.shards.iterdir():
+        (damaged / path.name).write_bytes(path.read_bytes())
+    next(damaged.glob("*.tar")).write_bytes(b"")
+    with pytest.raises(BadData, match="problems"):
+        publish(damaged, str(tmp_path / "nowhere"))
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_the_server_of_these_tests_is_on_postgresql(prefect_server: Any) -> None:
+    if not prefect_server.database:
+        pytest.skip("PostgreSQL is not installed here (apt-get install postgresql)")
+    assert prefect_server.database.startswith("postgresql+asyncpg://")
