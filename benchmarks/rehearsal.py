@@ -124,10 +124,11 @@ class Rehearsal:
                 self.add(Row(stage, items, report["seconds"], cpu, memory, report["bytes"]))
 
         seen = watch(command, self.out / "log.txt", look)
-        whole = sum(self.rows[stage].seconds for stage in told if stage in self.rows)
-        print(
-            f"{'(Prefect, and between stages)':<24}{'':>24}{seen.at[-1] - seen.at[0] - whole:9.1f}"
-        )
+        here = [self.rows[stage] for stage in told if stage in self.rows]
+        cpu, memory = seen.between(seen.at[0], seen.at[-1])
+        seconds = seen.at[-1] - seen.at[0] - sum(row.seconds for row in here)
+        rest = max(0.0, cpu - sum(row.cpu for row in here))
+        self.add(Row("Prefect, between stages", self.pairs, seconds, rest, memory, 0))
 
 
 def line(row: Row) -> str:

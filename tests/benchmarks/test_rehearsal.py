@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 STEPS = (
-    "sources", "ingest", "embed", "pair", "caption", "shard", "report", "verify", "verify --deep",
-    "index", "stats", "subset: ids", "subset: view", "subset: shards", "browse: first page",
-    "streamed epoch",
+    "sources", "ingest", "embed", "pair", "caption", "shard", "report", "Prefect, between stages",
+    "verify", "verify --deep", "index", "stats", "subset: ids", "subset: view", "subset: shards",
+    "browse: first page", "streamed epoch",
 )  # fmt: skip
 PAIRS = 120
 
