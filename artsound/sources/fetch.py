@@ -91,6 +91,7 @@ def fetch_sources(workspace: Workspace, recipe: Recipe, progress: Progress = QUI
     ]
     _announce([pull for pull in pulls if not pull.partly], workspace, client, progress)
     for pull in pulls:
+        _tell_unchecked(pull, progress)
         fetched, files = Fetched(), [pull.root / name for name in pull.files]
         if pull.partly:
             fetched, files = _fetch_part(workspace, recipe, pull, client, progress)
@@ -175,6 +176,16 @@ def _announce(
         raise BadData(
             f"{workspace.root} has {human_bytes(free)} free, but the build needs about "
             f"{human_bytes(need)}: make room, choose another --out, or take a part with --limit."
+        )
+
+
+def _tell_unchecked(pull: _Pull, progress: Progress) -> None:
+    """Say which files have no digest to be held to."""
+    names = [name for name, remote in pull.files.items() if not remote.digest]
+    if names:
+        progress.note(
+            f"{_host(pull.place)} states no digest of {', '.join(names)}: their sizes and, in "
+            "zips, their CRC-32 are checked, which a forged file would pass."
         )
 
 

@@ -99,8 +99,9 @@ def rejects(workspace: Workspace) -> dict[str, tuple[str, str]]:
         lambda recipe, _: recipe.replaced(rights={"policy": "commercial"}),
         lambda recipe, _: recipe.replaced(rights={"policy": "commercial"}, sources={"limit": 1}),
         lambda recipe, ids: recipe.replaced(sources={"ids": ids}),
+        lambda recipe, _: recipe.replaced(sources={"track_where": "track_id > 100"}),
     ],
-    ids=["everything", "limit", "rights", "rights and limit", "list of ids"],
+    ids=["everything", "limit", "rights", "rights and limit", "list of ids", "condition"],
 )
 def test_a_server_gives_the_same_catalogue_as_the_folder_that_it_serves(
     change: Callable[[Recipe, str], Recipe], server: Nginx, folder: Path, tmp_path: Path
@@ -181,7 +182,10 @@ def test_a_server_without_ranges_is_said_at_once_and_whole_files_still_come(
 def test_a_whole_pull_is_announced_with_its_size_and_time(server: Nginx, tmp_path: Path) -> None:
     notes = Notes()
     fetch_sources(Workspace(tmp_path / "out"), recipe_at(server), notes)
-    (sentence,) = notes.said
+    sentence, *unchecked = notes.said
+    # A mirror's files have nothing to be held to: one line for each source says so.
+    assert ["states no digest of" in line for line in unchecked] == [True, True]
+    assert "fma_metadata.zip, fma_large.zip" in unchecked[1]
     assert "kB of ArtGraph from 127.0.0.1" in sentence
     assert "the FMA" in sentence
     assert "about 0 s at 20.0 MB/s" in sentence
