@@ -20,7 +20,7 @@ from artsound.errors import BadUsage
 from artsound.pairing.rows import checked_rows, decorrelated, standardised, unit_rows
 
 LARGEST_BANK = 4_000_000  # bytes
-SHRINKAGE = 3.0  # the best of 0.3, 1 and 3 on planted truth (benchmarks/bridges.py)
+SHRINKAGE = 3.0  # of 0.1 to 30 the best R@1 on planted truth (benchmarks/bridges.py --choose)
 _PHRASES = ("painting", "music")
 _PLAIN = {"painting": ("{}",), "music": ("{}",)}
 
