@@ -129,11 +129,14 @@ def browse(
     save_to: Annotated[
         Path | None, typer.Option(help="Folder for views and judgements; beside the shards.")
     ] = None,
+    generated: Annotated[
+        Path | None, typer.Option(help="The folder of `artsound evaluate`: adds /compare.")
+    ] = None,
 ) -> None:
     """Look at, listen to, judge and save pairs in a web browser."""
     from artsound.reports.browse import serve
 
-    serve(shards, host=host, port=port, save_to=save_to)
+    serve(shards, host=host, port=port, save_to=save_to, generated=generated)
 
 
 @app.command(

@@ -22,6 +22,8 @@ import numpy as np
 
 from artsound.errors import ArtSoundError, BadUsage
 from artsound.reports import judging
+from artsound.reports.generated import MEDIA as GENERATED
+from artsound.reports.generated import find_generated
 from artsound.reports.ranges import MEDIA, media_response
 from artsound.reports.view import Catalogue, Query, catalogue_of
 from artsound.shards.read import Dataset, open_shards
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 PAGE = 48  # pairs fetched at a time
+COMPARED = 24  # pairs on a page of generated music
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _LONGEST_REQUEST = 1 << 16
 _OPEN_TRIALS = 10_000
@@ -40,6 +43,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _FILES = {
     "browse.css": "text/css",
     "browse.js": "text/javascript",
+    "compare.js": "text/javascript",
     "grid.js": "text/javascript",
     "pair.js": "text/javascript",
     "judge.js": "text/javascript",
@@ -59,16 +63,23 @@ _HEADERS = {
 
 
 def serve(
-    shards: str | Path, *, host: str = "127.0.0.1", port: int = 8000, save_to: Path | None = None
+    shards: str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    save_to: Path | None = None,
+    generated: Path | None = None,
 ) -> None:
     """Serve the page until Ctrl-C. Saved views and judgements go to `save_to`.
+
+    With `generated`, a folder of `<key>.wav`, there is a page that sets them beside their pairs.
 
     That is the folder in which the shards' folder lies, when it is not given; shards on a server
     need it to be given for anything to be saved. Raises BadUsage when the port is taken.
     """
     import uvicorn
 
-    app = browse_app(open_shards(shards), host=host, save_to=save_to)
+    app = browse_app(open_shards(shards), host=host, save_to=save_to, generated=generated)
     listener = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     print(f"Browse at http://{shown}:{listener.getsockname()[1]}/ (Ctrl-C ends)", flush=True)
@@ -77,7 +88,13 @@ def serve(
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def browse_app(data: Dataset, *, host: str = "127.0.0.1", save_to: Path | None = None) -> Starlette:
+def browse_app(
+    data: Dataset,
+    *,
+    host: str = "127.0.0.1",
+    save_to: Path | None = None,
+    generated: Path | None = None,
+) -> Starlette:
     """The page and what it asks for, as a Starlette application.
 
     On a loopback host it answers only requests that name this machine, so that no web page
@@ -90,7 +107,9 @@ def browse_app(data: Dataset, *, host: str = "127.0.0.1", save_to: Path | None =
 
     if save_to is None and data.store.is_local:
         save_to = Path(data.store.location).absolute().parent
-    site = Site(catalogue_of(data), save_to)
+    catalogue = catalogue_of(data)
+    made = find_generated(generated, catalogue.places) if generated is not None else {}
+    site = Site(catalogue, save_to, made)
     # Prepared while the first page is being looked at, not when the first letter is typed.
     prepare = threading.Timer(1.0, lambda: site.catalogue.texts)
     prepare.daemon = True
@@ -101,13 +120,16 @@ def browse_app(data: Dataset, *, host: str = "127.0.0.1", save_to: Path | None =
             Route("/", _shell),
             Route("/pair/{key}", _shell),
             Route("/judge", _shell),
+            Route("/compare", _shell),
             Route("/page/{name}", _file),
             Route("/api/view", site.view),
             Route("/api/pair/{key}", site.pair),
             Route("/api/save", site.save, methods=["POST"]),
             Route("/api/trial", site.trial),
             Route("/api/judgement", site.judgement, methods=["POST"]),
+            Route("/api/generated", site.compared),
             Route("/media/{key}.{member}", site.media),
+            Route("/generated/{key}.{member}", site.generated_media),
             Route("/trial/{token}.{member}", site.trial_media),
         ],
         middleware=[
@@ -124,6 +146,7 @@ class Site:
 
     catalogue: Catalogue
     save_to: Path | None
+    generated: dict[str, dict[str, Path]] = field(default_factory=dict)
     _open: OrderedDict[str, tuple[judging.Trial, tuple[str, ...]]] = field(
         default_factory=OrderedDict
     )
@@ -134,7 +157,8 @@ class Site:
         """One page of the pairs that a query finds, and the facets."""
         start = _whole(request.query_params.get("start", "0"))
         found = self.catalogue.view(query_of(request.query_params.multi_items()), start=start)
-        return _json({**found, "name": self.catalogue.data.name, "saves": self.save_to is not None})
+        more = {"saves": self.save_to is not None, "compares": bool(self.generated)}
+        return _json({**found, "name": self.catalogue.data.name, **more})
 
     def pair(self, request: Request) -> Response:
         """All that is known of one pair."""
@@ -152,6 +176,29 @@ class Site:
         column = "image_sha256" if member == "jpg" else "audio_sha256"
         etag = self.catalogue.data.frame[column][position]
         return media_response(request, self.catalogue.data, position, member, etag=etag)
+
+    def compared(self, request: Request) -> Response:
+        """One page of the pairs that have generated music."""
+        if not self.generated:
+            return _json({"error": "Start `artsound browse` with --generated FOLDER."}, 404)
+        start = _whole(request.query_params.get("start", "0"))
+        keys = list(self.generated)[start : start + COMPARED]
+        cards = self.catalogue.cards([self.catalogue.places[key] for key in keys])
+        pairs = [{**card, "spectrogram": "png" in self.generated[card["key"]]} for card in cards]
+        name, total = self.catalogue.data.name, len(self.generated)
+        return _json({"pairs": pairs, "total": total, "page": COMPARED, "name": name})
+
+    def generated_media(self, request: Request) -> Response:
+        """Generated music or its spectrogram; only what was found when the site was started."""
+        from starlette.responses import FileResponse
+
+        member = request.path_params["member"]
+        path = self.generated.get(request.path_params["key"], {}).get(member)
+        if path is None or not path.is_file():
+            return _json({"error": "There is no such file."}, 404)
+        return FileResponse(
+            path, media_type=GENERATED[member], headers={"Cache-Control": "no-store"}
+        )
 
     async def save(self, request: Request) -> Response:
         """Keep the view: as ids, as a view in parquet, or as new shards."""

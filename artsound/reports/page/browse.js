@@ -3,6 +3,7 @@ import { ask, byId, number, showPlaying, stopPlaying, tell } from "/page/page.js
 import { showGrid, refreshGrid } from "/page/grid.js";
 import { showPair } from "/page/pair.js";
 import { showJudge } from "/page/judge.js";
+import { showCompare } from "/page/compare.js";
 
 const state = { query: new URLSearchParams(), total: 0 };
 
@@ -12,7 +13,7 @@ async function show() {
   state.query = new URLSearchParams(search);
   byId("words").value = state.query.get("q") || "";
   const pair = pathname.match(/^\/pair\/([^/]+)$/);
-  document.body.dataset.page = pair ? "pair" : pathname === "/judge" ? "judge" : "grid";
+  document.body.dataset.page = pair ? "pair" : { "/judge": "judge", "/compare": "compare" }[pathname] || "grid";
   document.body.classList.remove("filtering");
   byId("filters").setAttribute("aria-expanded", "false");
   byId("to-judge").href = `/judge?${state.query}`;
@@ -20,6 +21,9 @@ async function show() {
   else if (pathname === "/judge") {
     stopPlaying();
     await showJudge(state.query);
+  } else if (pathname === "/compare") {
+    stopPlaying();
+    await showCompare(state.query);
   } else await showGrid(state.query, changed, found);
   showPlaying();
 }
@@ -42,6 +46,7 @@ function found(view) {
   byId("name").textContent = view.name;
   byId("save").hidden = !view.saves;
   byId("to-judge").hidden = !view.saves;
+  byId("to-compare").hidden = !view.compares;
 }
 
 byId("words").addEventListener("input", () => {

@@ -1,0 +1,53 @@
+// Artwork, its own track and the music a model made for it, side by side.
+import { artworkTitle, ask, byId, make, media, notice, number, trackTitle } from "/page/page.js";
+
+export async function showCompare(query) {
+  const start = Number(query.get("start")) || 0;
+  let found;
+  try {
+    found = await ask(`/api/generated?start=${start}`);
+  } catch (error) {
+    byId("main").replaceChildren(notice(error.message));
+    return;
+  }
+  document.title = "Generated music – ArtSound";
+  byId("name").textContent = found.name;
+  const step = found.page;
+  byId("main").replaceChildren(
+    make("div", { class: "bar" },
+      make("p", { id: "compared" }, `${number(found.total)} pieces of generated music`),
+      make("nav", { "aria-label": "Pages" },
+        start > 0 ? link(Math.max(0, start - step), "Earlier") : "",
+        start + step < found.total ? link(start + step, "Later") : "")),
+    ...found.pairs.map(line),
+  );
+}
+
+const link = (start, text) => make("a", { class: "button", href: `/compare?start=${start}` }, text);
+
+function line(pair) {
+  const made = (member) => `/generated/${encodeURIComponent(pair.key)}.${member}`;
+  return make("article", { class: "compared", "data-key": pair.key },
+    make("a", { href: `/pair/${encodeURIComponent(pair.key)}` },
+      make("img", { src: media(pair.key, "jpg"), alt: pair.artwork_caption, loading: "lazy" })),
+    make("div", {},
+      make("h2", {}, artworkTitle(pair)),
+      make("p", { class: "soft" }, `${pair.painter} · ${pair.split} · pair ${pair.key}`),
+      make("p", {}, pair.artwork_caption)),
+    sound("Its own track", trackTitle(pair), media(pair.key, "mp3"), ""),
+    sound("Generated", "from the picture alone", made("wav"), pair.spectrogram ? made("png") : ""));
+}
+
+function sound(title, text, address, picture) {
+  return make("section", { "aria-label": title },
+    make("h3", {}, title),
+    make("p", { class: "soft" }, text),
+    make("audio", { controls: true, preload: "none", src: address, onplay: alone }),
+    picture && make("img", { class: "spectrogram", src: picture, alt: "Its spectrogram", loading: "lazy" }));
+}
+
+/** One sound at a time. */
+function alone(event) {
+  for (const audio of document.querySelectorAll("audio"))
+    if (audio !== event.target) audio.pause();
+}

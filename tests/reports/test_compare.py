@@ -1,0 +1,129 @@
+"""Generated music beside its pairs: only what was found is served, and a browser plays it."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import uvicorn
+from PIL import Image
+from playwright.sync_api import expect, sync_playwright
+from starlette.testclient import TestClient
+
+import artsound
+from artsound.errors import BadUsage
+from artsound.reports.browse import browse_app, listen
+from artsound.shards.read import open_shards
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+
+
+@pytest.fixture
+def keys(site_shards: Path) -> list[str]:
+    return list(artsound.open(site_shards).frame["key"][:3])
+
+
+@pytest.fixture
+def generated(keys: list[str], tmp_path: Path) -> Path:
+    """Music for two pairs, one with a spectrogram; a stranger's file and a link beside them."""
+    home = tmp_path / "evaluation" / "wavs"
+    home.mkdir(parents=True)
+    tone = 0.2 * np.sin(np.arange(16_000) / 8)
+    for name in (keys[0], keys[1], "999999"):
+        soundfile.write(home / f"{name}.wav", tone, 16_000)
+    Image.new("RGB", (20, 10), "purple").save(home / f"{keys[0]}.png")
+    (tmp_path / "secret.txt").write_text("secret")
+    (home / f"{keys[2]}.wav").symlink_to(tmp_path / "secret.txt")
+    return home.parent
+
+
+@pytest.fixture
+def client(site_shards: Path, generated: Path, tmp_path: Path) -> TestClient:
+    app = browse_app(open_shards(site_shards), save_to=tmp_path, generated=generated)
+    return TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
+
+
+def test_pairs_with_generated_music_are_listed(client: TestClient, keys: list[str]) -> None:
+    found = client.get("/api/generated").json()
+    assert [(p["key"], p["spectrogram"]) for p in found["pairs"]] == sorted(
+        [(keys[0], True), (keys[1], False)]
+    )
+    assert client.get("/api/generated?start=2").json()["pairs"] == []
+    assert client.get("/api/generated?start=-1").status_code == 400
+    assert client.get("/api/view").json()["compares"] is True
+
+
+def test_sound_and_spectrogram_are_served_whole_and_by_range(
+    client: TestClient, generated: Path, keys: list[str]
+) -> None:
+    data = (generated / "wavs" / f"{keys[0]}.wav").read_bytes()
+    whole = client.get(f"/generated/{keys[0]}.wav")
+    assert (whole.content, whole.headers["content-type"]) == (data, "audio/wav")
+    part = client.get(f"/generated/{keys[0]}.wav", headers={"Range": "bytes=4-9"})
+    assert (part.status_code, part.content) == (206, data[4:10])
+    assert client.get(f"/generated/{keys[0]}.png").headers["content-type"] == "image/png"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["999999.wav", "..%2f..%2fsecret.txt", "../../secret.txt", "%2e%2e/secret.wav", "x.txt"],
+)
+def test_nothing_else_is_served(client: TestClient, keys: list[str], name: str) -> None:
+    for asked in (name, f"{keys[2]}.wav", f"{keys[1]}.png"):
+        answer = client.get(f"/generated/{asked}")
+        assert answer.status_code == 404
+        assert "secret" not in answer.text
+
+
+def test_a_folder_without_such_music_is_refused(site_shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadUsage, match=r"holds no \.wav named after a pair"):
+        browse_app(open_shards(site_shards), save_to=tmp_path, generated=tmp_path)
+    with pytest.raises(BadUsage, match="is not a folder"):
+        browse_app(open_shards(site_shards), save_to=tmp_path, generated=tmp_path / "none")
+    plain = TestClient(
+        browse_app(open_shards(site_shards), save_to=tmp_path), base_url="http://127.0.0.1:8000"
+    )
+    assert "--generated" in plain.get("/api/generated").json()["error"]
+
+
+@pytest.fixture
+def address(site_shards: Path, generated: Path, tmp_path: Path) -> Iterator[str]:
+    app = browse_app(open_shards(site_shards), save_to=tmp_path, generated=generated)
+    with listen("127.0.0.1", 0) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(10)
+
+
+def test_the_page_plays_one_sound_at_a_time(address: str, tmp_path: Path) -> None:
+    if not CHROMIUM:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    flags = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        page = browser.new_page(viewport={"width": 1300, "height": 700})
+        wrong: list[str] = []
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(f"{address}/")
+        page.locator("#to-compare").click()
+        expect(page.locator("#compared")).to_have_text("2 pieces of generated music")
+        rows = page.locator("article.compared")
+        expect(rows).to_have_count(2)
+        expect(page.locator(".spectrogram")).to_have_count(1)
+        sounds = rows.first.locator("audio")
+        expect(sounds).to_have_count(2)
+        for number in (0, 1):
+            sounds.nth(number).evaluate("sound => sound.play()")
+        assert sounds.nth(0).evaluate("sound => sound.paused")
+        assert sounds.nth(1).evaluate("sound => sound.duration") == pytest.approx(1, abs=0.01)
+        page.screenshot(path=tmp_path / "compare.png", full_page=True)
+        browser.close()
+    assert wrong == []
