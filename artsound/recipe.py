@@ -25,7 +25,7 @@ Duplicates = Literal["keep", "drop"]
 # Where things lie; what is read there is known by its content.
 _PLACES = {
     "sources": {"artgraph", "fma", "ids", "artwork_ids", "image_urls"},
-    "pair": {"given"},
+    "pair": {"given", "concept_bank"},
 }
 
 
