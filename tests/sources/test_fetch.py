@@ -113,6 +113,41 @@ def test_a_server_gives_the_same_catalogue_as_the_folder_that_it_serves(
     assert len(pulled) == 3
 
 
+def test_only_what_given_pairs_name_travels(server: Nginx, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text(f"image,audio\n{NAMES[0]},fma_large/000/000007.mp3\n")
+    recipe = recipe_at(server).replaced(pair={"given": str(tmp_path / "pairs.csv")})
+    workspace = Workspace(tmp_path / "a")
+    assert catalogue(workspace, recipe) == catalogue(
+        Workspace(tmp_path / "b"), on_disk(folder, recipe)
+    )
+    assert [path.name for path in workspace.sources.rglob("*.mp3")] == ["000007.mp3"]
+    assert [path.name for path in workspace.sources.rglob("*.jpg")] == [NAMES[0]]
+
+
+def test_a_limit_pulls_one_more_clip_for_each_that_is_unusable(
+    server: Nginx, folder: Path, tmp_path: Path
+) -> None:
+    ids = sorted(int(str(row["track_id"])) for row in TRACKS)
+    broken = write_files(
+        tmp_path / "fma", fma_files(TRACKS, {n: clip(n) if n != ids[0] else b"no" for n in ids})
+    )
+    write_zip(
+        tmp_path / "served/fma_metadata.zip",
+        {f"fma_metadata/{path.name}": path.read_bytes() for path in broken.rglob("*.csv")},
+    )
+    write_zip(
+        tmp_path / "served/fma_large.zip",
+        {str(path.relative_to(broken)): path.read_bytes() for path in broken.rglob("*.mp3")},
+    )
+    with nginx(tmp_path / "served", tmp_path / "nginx-b") as other:
+        recipe = recipe_at(server, fma=other.url, limit=2)
+        workspace = Workspace(tmp_path / "out")
+        catalogue(workspace, recipe)
+    found = read_parquet(workspace.catalog / "tracks.parquet", "track")["track_id"].to_pylist()
+    assert found == ids[1:3]
+    assert len(list(workspace.sources.rglob("*.mp3"))) == 3
+
+
 def test_with_a_limit_or_ids_only_the_chosen_clips_travel(server: Nginx, tmp_path: Path) -> None:
     (tmp_path / "ids.txt").write_text("7")
     for number, changes in enumerate(({"limit": 1}, {"ids": str(tmp_path / "ids.txt")})):
