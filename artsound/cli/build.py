@@ -63,7 +63,8 @@ def build(
         out, recipe, not (artgraph or fma), artgraph, fma, limit, bridge, rights, runner, workers,
         scheduler, track_ids, artwork_ids, track_where, artwork_where, import_pairs,
     )  # fmt: skip
-    if not recipe and not bridge and chosen.pair.bridge == "affect" and chosen.name == "artsound":
+    usual = chosen.pair.bridge == "affect" and chosen.name == "artsound" and not chosen.pair.given
+    if usual and not recipe and not bridge:
         say("Matching through the affect bridge (measured descriptors); --bridge chooses others.")
     _run_stages(None, out, chosen, retry_failed, as_json)
 
