@@ -85,14 +85,18 @@ class Session:
         arguments = (stage, self.workspace, self.recipe, part)
         if self.recipe.run.runner != "processes" or not stage.side_by_side:
             return run_part(*arguments, retry_failed=self.retry_failed)
-        if self._pool is None:
-            self._pool = _process_pool(worker_count(self.recipe))
         try:
-            return self._pool.submit(run_part, *arguments, retry_failed=self.retry_failed).result()
+            return self.pool().submit(run_part, *arguments, retry_failed=self.retry_failed).result()
         except BrokenProcessPool:
             # A worker was killed, perhaps for memory. The task's retry finds a new pool.
             self._pool = None
             raise
+
+    def pool(self) -> Executor:
+        """The session's worker processes, started when they are first asked for."""
+        if self._pool is None:
+            self._pool = _process_pool(worker_count(self.recipe))
+        return self._pool
 
     def entered_flow(self) -> None:
         """Called at the start of every flow, from within it."""

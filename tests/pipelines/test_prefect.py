@@ -168,7 +168,9 @@ def test_publishing_checks_first_and_pushes_what_lacks(
     from artsound.errors import BadData
     from pipelines.publish import publish
 
-    publish(built.shards, str(tmp_path / "there"))
+    with pytest.raises(BadUsage, match="may not be passed on"):
+        publish(built.shards, str(tmp_path / "there"))
+    publish(built.shards, str(tmp_path / "there"), restricted=True)
     names = {path.name for path in built.shards.glob("*.tar")}
     assert {path.name for path in (tmp_path / "there").glob("*.tar")} == names
     damaged = tmp_path / "damaged"
@@ -177,7 +179,7 @@ def test_publishing_checks_first_and_pushes_what_lacks(
         (damaged / path.name).write_bytes(path.read_bytes())
     next(damaged.glob("*.tar")).write_bytes(b"")
     with pytest.raises(BadData, match="problems"):
-        publish(damaged, str(tmp_path / "nowhere"))
+        publish(damaged, str(tmp_path / "nowhere"), restricted=True)
     assert not (tmp_path / "nowhere").exists()
 
 

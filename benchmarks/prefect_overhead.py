@@ -1,0 +1,118 @@
+"""What Prefect costs a stage: the same parts on the same worker processes, with it and without.
+
+    python benchmarks/prefect_overhead.py [--parts 8] [--items 256] [--workers 2] [--repeats 3]
+
+A part checks 256 pictures, as ingest does. Without Prefect the parts go straight to a pool of
+processes; with it each is a task of a flow, with its state on a server, progress and artifacts.
+Turn about, warmed up, best of several; the limit is 5 % more seconds. The start of a temporary
+server, once a build, is told apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import io
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from artsound.media.images import check_image
+from artsound.recipe import Recipe
+from artsound.stage import Finish, Part, PartOutput, PartResult, Stage, run_part, run_stage
+from artsound.storage import Workspace
+from pipelines.engine import run_flow, session, stage_flow
+
+LIMIT = 0.05
+
+
+@functools.cache
+def picture() -> bytes:
+    """A JPEG of 1,200 × 1,000 pixels, soft patches with grain."""
+    rng = np.random.default_rng(0)
+    patches = Image.fromarray(rng.integers(0, 256, (12, 16, 3)).astype(np.uint8))
+    canvas = np.asarray(patches.resize((1200, 1000))).astype(np.int16)
+    canvas = canvas + rng.integers(-20, 21, canvas.shape)
+    file = io.BytesIO()
+    Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def plan(parts: int, items: int, workspace: Workspace, recipe: Recipe) -> list[Part]:
+    return [Part(f"part-{number:05d}", items, {"number": number}) for number in range(parts)]
+
+
+def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+    for _ in range(part.items):
+        check_image(picture(), min_side=128, max_pixels=10_000_000)
+    return PartOutput(part.items, ())
+
+
+def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
+    return Finish(())
+
+
+def map_on(
+    pool: ProcessPoolExecutor,
+    stage: Stage,
+    workspace: Workspace,
+    recipe: Recipe,
+    parts: Sequence[Part],
+    *,
+    retry_failed: bool,
+) -> Iterable[PartResult]:
+    """The parts on a bare pool of processes."""
+    futures = [pool.submit(run_part, stage, workspace, recipe, part) for part in parts]
+    for future in as_completed(futures):
+        yield future.result()
+
+
+def timed(workspace: Workspace, run: Callable[[], object]) -> float:
+    """Seconds of a stage that has nothing done yet."""
+    shutil.rmtree(workspace.parts, ignore_errors=True)
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name, default in (("parts", 8), ("items", 256), ("workers", 2), ("repeats", 3)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    options = parser.parse_args()
+    recipe = Recipe().replaced(run={"runner": "processes", "workers": options.workers})
+    stage = Stage(
+        "checks", 1, (), functools.partial(plan, options.parts, options.items), work, finish
+    )
+    flow = stage_flow(stage, "Check pictures.")
+    bare, through = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Workspace(Path(folder))
+        with session(workspace, recipe) as opened:
+            first = timed(workspace, lambda: run_flow(flow, opened))
+            # The session's own pool, so that both ways use the very same warmed-up processes.
+            pool = opened.pool()
+            for _ in range(options.repeats):
+                bare.append(
+                    timed(
+                        workspace,
+                        lambda: run_stage(
+                            stage, workspace, recipe, map_parts=functools.partial(map_on, pool)
+                        ),
+                    )
+                )
+                through.append(timed(workspace, lambda: run_flow(flow, opened)))
+    more = min(through) / min(bare) - 1
+    print(f"first stage, with the start of workers and server: {first:.1f} s")
+    print(f"without Prefect {min(bare):.2f} s, with it {min(through):.2f} s")
+    print(f"Prefect costs {more:.1%} of a stage of {options.items} items a part; limit {LIMIT:.0%}")
+
+
+if __name__ == "__main__":
+    main()
