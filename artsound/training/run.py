@@ -53,7 +53,11 @@ PREVIEW_STEPS = 12
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What a run did; losses are means over the first and last CURVE steps, None with no step."""
+    """What a run did; losses are means over the first and last CURVE steps, None with no step.
+
+    `steps_per_second` is of the whole run, `training_steps_per_second` without its saving and
+    validating; `data_wait_share` is a share of the latter's time.
+    """
 
     checkpoint: str
     preset: str
@@ -65,6 +69,7 @@ class TrainReport:
     validation_loss: float | None
     seconds: float
     steps_per_second: float
+    training_steps_per_second: float
     data_wait_share: float
     resumed_from: int
     interrupted: bool
@@ -150,7 +155,7 @@ class Run:
         keep: int,
     ) -> TrainReport:
         """Train up to step `total`."""
-        began, waited, done = time.perf_counter(), 0.0, 0
+        began, waited, busy, done = time.perf_counter(), 0.0, 0.0, 0
         validation = None
         progress.start("train", total)
         progress.advance(min(self.step, total))
@@ -165,6 +170,7 @@ class Run:
                     if self.step + 1 < total:  # read while this step is computed
                         ahead = pool.submit(self._batches, self.step + 1)
                     self._one_step(batches, total, log, wait)
+                    busy += time.perf_counter() - step_began
                     waited, done = waited + wait, done + 1
                     progress.advance(1)
                     stopping = self._any(stop.is_set())
@@ -189,7 +195,8 @@ class Run:
             validation_loss=validation,
             seconds=round(seconds, 3),
             steps_per_second=round(done / seconds, 3) if done else 0.0,
-            data_wait_share=round(waited / seconds, 4) if done else 0.0,
+            training_steps_per_second=round(done / busy, 3) if done else 0.0,
+            data_wait_share=round(waited / busy, 4) if done else 0.0,
             resumed_from=self.resumed_from,
             interrupted=self.step < total,
         )

@@ -13,13 +13,14 @@ import pytest
 import torch
 from diffusers import AudioLDM2Pipeline
 from tiny_audioldm2 import save_tiny_audioldm2
-from toy_pairs import picture
+from toy_pairs import ToyPairs, picture
 from transformers import GPT2LMHeadModel
 
 from artsound.errors import BadData, BadUsage
+from artsound.training.captions import caption_targets
 from artsound.training.checkpoint import load_checkpoint, read_tensors
 from artsound.training.codec import open_codec
-from artsound.training.config import PRESETS, Config, Pretrained
+from artsound.training.config import PRESETS, Config, Pretrained, with_settings
 from artsound.training.data import Release
 from artsound.training.generate import generate
 from artsound.training.loop import train
@@ -241,3 +242,35 @@ def _image(folder: Path) -> Path:
     path = folder / "painting.jpg"
     path.write_bytes(picture(0.5, 0.8, 99))
     return path
+
+
+def test_states_are_aligned_with_those_of_the_captions(
+    config: Config, release: Release, tmp_path: Path
+) -> None:
+    aligned = with_settings(config, ["extra.alignment=1.0", "optimisation.batch=4"])
+    with pytest.raises(BadData, match="has no music caption to align with"):
+        train(release, aligned, tmp_path / "none", steps=1)
+    pairs = ToyPairs(12, 1, seconds=2.0)
+    for number, sample in enumerate(pairs.samples):
+        sample["json"]["music_caption"] = "calm piano" if number % 2 else "Music."
+    told = Release("3" * 64, {**release.splits, "train": pairs})
+    targets = caption_targets(pairs, aligned, tmp_path, "cpu")
+    assert targets.shape == (12, 8, 16)
+    assert np.array_equal(targets[0], targets[2])
+    assert not np.array_equal(targets[0], targets[1])
+    train(told, aligned, tmp_path / "run", steps=2)
+    weights = [
+        load_checkpoint(run_).weights["projector.net.0.weight"]
+        for run_ in (tmp_path / "run", _without_alignment(told, config, tmp_path))
+    ]
+    assert not torch.equal(*weights)
+
+
+def test_alignment_without_published_modules_is_refused(release: Release, tmp_path: Path) -> None:
+    with pytest.raises(BadUsage, match="Alignment needs published modules"):
+        train(release, with_settings(PRESETS["tiny"], ["extra.alignment=1"]), tmp_path)
+
+
+def _without_alignment(release: Release, config: Config, folder: Path) -> Path:
+    train(release, with_settings(config, ["optimisation.batch=4"]), folder / "plain", steps=2)
+    return folder / "plain"

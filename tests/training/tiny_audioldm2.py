@@ -5,9 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from diffusers import AudioLDM2UNet2DConditionModel, AutoencoderKL, DDIMScheduler
+from diffusers import (
+    AudioLDM2ProjectionModel,
+    AudioLDM2UNet2DConditionModel,
+    AutoencoderKL,
+    DDIMScheduler,
+)
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
+    ClapConfig,
+    ClapModel,
     GPT2Config,
     GPT2Model,
     PreTrainedTokenizerFast,
@@ -21,7 +28,7 @@ WORDS = ("<pad>", "</s>", "<unk>", "Music", ".", "calm", "piano")
 
 
 def save_tiny_audioldm2(folder: Path, seed: int = 0) -> Path:
-    """Every module that training reads, text encoder of the constant stream included."""
+    """Every module that training reads, the text encoders included."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         AudioLDM2UNet2DConditionModel(
@@ -62,6 +69,32 @@ def save_tiny_audioldm2(folder: Path, seed: int = 0) -> Path:
         T5EncoderModel(
             T5Config(d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2, vocab_size=8)
         ).save_pretrained(folder / "text_encoder_2")
+        ClapModel(
+            ClapConfig(
+                text_config={
+                    "hidden_size": 16,
+                    "intermediate_size": 16,
+                    "num_attention_heads": 2,
+                    "num_hidden_layers": 1,
+                    "vocab_size": 8,
+                    "pad_token_id": 0,
+                    "projection_dim": 16,
+                },
+                audio_config={
+                    "spec_size": 64,
+                    "window_size": 4,
+                    "num_mel_bins": 64,
+                    "depths": [1, 1],
+                    "num_attention_heads": [2, 2],
+                    "num_hidden_layers": 2,
+                    "patch_embeds_hidden_size": 8,
+                    "hidden_size": 16,
+                    "projection_dim": 16,
+                },
+                projection_dim=16,
+            )
+        ).save_pretrained(folder / "text_encoder")
+        AudioLDM2ProjectionModel(16, 32, 16).save_pretrained(folder / "projection_model")
     DDIMScheduler(
         beta_start=0.0015,
         beta_end=0.0195,
@@ -72,7 +105,8 @@ def save_tiny_audioldm2(folder: Path, seed: int = 0) -> Path:
     ).save_pretrained(folder / "scheduler")
     words = Tokenizer(models.WordLevel({w: n for n, w in enumerate(WORDS)}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    ).save_pretrained(folder / "tokenizer_2")
+    for name in ("tokenizer", "tokenizer_2"):
+        PreTrainedTokenizerFast(
+            tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+        ).save_pretrained(folder / name)
     return folder
