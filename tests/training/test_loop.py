@@ -11,6 +11,8 @@ import pytest
 from toy_pairs import ToyPairs
 
 from artsound.errors import BadData, BadUsage
+from artsound.storage import read_json
+from artsound.training.checkpoint import load_checkpoint
 from artsound.training.config import Config
 from artsound.training.data import Release
 from artsound.training.loop import train
@@ -69,6 +71,10 @@ def test_only_the_newest_and_the_best_checkpoints_are_kept(
     steps = sorted(path.name for path in (tmp_path / "checkpoints").glob("step-*"))
     assert {"step-00000004", "step-00000005"} <= set(steps)
     assert len(steps) <= 3
+    best = read_json(tmp_path / "checkpoints" / "best.json")
+    assert f"step-{best['step']:08d}" in steps
+    told = {step: load_checkpoint(tmp_path / "checkpoints" / step).state for step in steps}
+    assert min(state.best for state in told.values() if state.best) == best["validation"]
 
 
 def test_a_folder_with_a_run_is_not_overwritten(

@@ -1,0 +1,49 @@
+"""What a run's TensorBoard log shows, read back with TensorBoard itself."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from artsound.training.config import Config
+from artsound.training.log import Log
+from artsound.training.run import TrainReport
+
+
+def test_losses_norms_pace_and_waiting_are_logged_at_every_step(
+    trained: tuple[Path, TrainReport],
+) -> None:
+    events = EventAccumulator(str(trained[0] / "log"), size_guidance={"scalars": 0}).Reload()
+    for name in (
+        "loss/train",
+        "norm/gradient",
+        "speed/pairs_per_second",
+        "speed/data_wait_share",
+    ):
+        values = events.Scalars(name)
+        assert [value.step for value in values] == list(range(1, 81))
+        assert all(np.isfinite(value.value) and value.value >= 0 for value in values)
+    assert [value.step for value in events.Scalars("loss/validation")] == [40, 80]
+
+
+def test_there_is_sound_with_its_spectrogram_for_a_picture_never_trained_on(
+    trained: tuple[Path, TrainReport], small: Config
+) -> None:
+    events = EventAccumulator(str(trained[0] / "log")).Reload()
+    name = "preview/002000"  # the first pair of val
+    heard, seen = events.Audio(name)[-1], events.Images(name)[-1]
+    wave, rate = soundfile.read(io.BytesIO(heard.encoded_audio_string))
+    assert rate == small.mel.sample_rate
+    assert len(wave) >= small.mel.seconds * rate
+    picture = Image.open(io.BytesIO(seen.encoded_image_string))
+    assert picture.height == 3 * small.mel.bins
+
+
+def test_without_a_folder_nothing_is_logged() -> None:
+    with Log(None) as log:
+        log.scalar("loss/train", 1.0, 1)
