@@ -81,6 +81,35 @@ def test_a_build_goes_through_every_bridge_and_comes_out_the_same(
     assert pairs.num_rows == len(before[2])
 
 
+def test_bridges_are_compared_by_their_order_of_pairs_and_the_pairs_they_share(
+    workspace: Workspace, recipe: Recipe
+):
+    recipe = recipe.replaced(pair={"bridge": "affect", "compare": ["concepts", "affect"]})
+    told = run_stage(PAIR, workspace, recipe).extra["splits"]["train"]
+    assert told["agreement"]["affect"]["equal_pairs"] == 1.0
+    found = told["agreement"]["concepts"]
+    # Random weights know nothing of what is measured: what they share is chance.
+    assert 0.0 <= found["equal_pairs"] < 0.3
+    assert abs(found["spearman"]) < 0.5
+    assert 0.2 < found["preferred"] < 0.8
+
+
+def test_a_bank_is_known_by_what_it_says_wherever_it_lies(
+    workspace: Workspace, recipe: Recipe, tmp_path: Path
+):
+    elsewhere = tmp_path / "elsewhere.toml"
+    elsewhere.write_text(BANK)
+    moved = recipe.replaced(pair={"concept_bank": str(elsewhere)})
+    assert moved.digest() == recipe.digest()
+    run_stage(PAIR, workspace, recipe)
+    again = run_stage(PAIR, workspace, moved)
+    assert again.parts_skipped == again.parts
+    elsewhere.write_text(BANK.replace("calm music", "soft music"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(Path(recipe.embed.clap_checkpoint).parent)
+        assert run_stage(PAIR, workspace, moved).parts_skipped == 0
+
+
 def test_another_bank_or_other_words_are_other_inputs(
     workspace: Workspace, recipe: Recipe, tmp_path: Path
 ):

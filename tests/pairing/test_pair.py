@@ -62,7 +62,9 @@ def test_every_track_gets_an_artwork_and_the_report_adds_up(workspace, recipe):
     margins = [row["margin"] for row in told["most_certain"]]
     assert margins == sorted(margins, reverse=True)
     assert told["splits"]["train"]["music_to_artwork"]["r10"] > 0
-    assert told["splits"]["train"]["agreement"]["affect"]["spearman"] == pytest.approx(1.0)
+    same = told["splits"]["train"]["agreement"]["affect"]
+    assert same["spearman"] == pytest.approx(1.0)
+    assert same["equal_pairs"] == 1.0
 
 
 def test_matching_stays_inside_the_splits(workspace, recipe):
