@@ -51,6 +51,16 @@ def test_settings_of_another_version_are_told(copied: Path) -> None:
         load_checkpoint(copied)
 
 
+@pytest.mark.parametrize("name", ["training.safetensors", "optimiser.pt"])
+def test_a_run_is_not_resumed_from_a_file_cut_short(
+    copied: Path, release: Release, small: Config, name: str
+) -> None:
+    path = find_checkpoint(copied) / name
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(BadData, match=rf"{name} is missing or damaged".replace(".", r"\.")):
+        train(release, small, copied, steps=81, resume=True)
+
+
 def test_a_pickle_is_not_run(copied: Path, release: Release, small: Config) -> None:
     evil = b"cos\nsystem\n(S'touch /tmp/artsound-was-here'\ntR."
     (find_checkpoint(copied) / "optimiser.pt").write_bytes(evil)
