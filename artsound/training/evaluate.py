@@ -15,6 +15,7 @@ from artsound.stage import QUIET, Progress
 from artsound.storage import write_bytes, write_json
 from artsound.training.checkpoint import check_release
 from artsound.training.conditioning import Standardiser, describe_picture, fit_standardiser
+from artsound.training.config import Mel
 from artsound.training.data import Release, open_release
 from artsound.training.ears import DESCRIPTORS, Ear, as_heard, clap_ear, describe_wave
 from artsound.training.effects import (
@@ -26,6 +27,7 @@ from artsound.training.effects import (
     retrieval,
 )
 from artsound.training.generate import GUIDANCE, STEPS, Generator, wav_bytes
+from artsound.training.mel import log_mel
 from artsound.training.metrics import (
     class_divergence,
     distances,
@@ -36,7 +38,7 @@ from artsound.training.metrics import (
     genre_probabilities,
     kernel_distance,
 )
-from artsound.training.plots import effect_png, frechet_png
+from artsound.training.plots import effect_png, frechet_png, spectrogram_png
 from artsound.training.tables import evaluation_table
 from artsound.training.text_route import TextRoute
 
@@ -146,8 +148,7 @@ def evaluate(
             waves = make(take)
             if take == 0:
                 folder = out / ("wavs" if name == "model" else f"wavs {name}")
-                for key, wave in zip(asked.keys, waves, strict=True):
-                    write_bytes(folder / f"{key}.wav", wav_bytes(wave, made_rate))
+                _keep(folder, asked.keys, waves, made_rate, mel if name == "model" else None)
             systems[name].append(hear(waves, made_rate, ears))
             progress.advance(len(asked.keys))
             progress.finish()
@@ -233,6 +234,16 @@ def hear(waves: Sequence[np.ndarray], rate: int, ears: Sequence[Ear]) -> Take:
         ear.name: as_heard(described) if ear.hear is None else ear.hear(waves, rate) for ear in ears
     }
     return Take(described, rows)
+
+
+def _keep(
+    folder: Path, keys: Sequence[str], waves: Sequence[np.ndarray], rate: int, mel: Mel | None
+) -> None:
+    """Write a WAV for each key, and with a front end its spectrogram too."""
+    for key, wave in zip(keys, waves, strict=True):
+        write_bytes(folder / f"{key}.wav", wav_bytes(wave, rate))
+        if mel is not None:
+            write_bytes(folder / f"{key}.png", spectrogram_png(log_mel(wave, mel), mel))
 
 
 def nearest(known: np.ndarray, asked: np.ndarray, standardise: Standardiser) -> np.ndarray:

@@ -1,0 +1,85 @@
+"""Does the music follow the picture? The tiny preset on samples it was not tuned on.
+
+    python benchmarks/condition_effect.py [--seeds 1 2 3] [--steps N] [--takes 4]
+
+For every seed it writes another bundled sample (other pictures, other music), builds its shards,
+trains the tiny preset, and evaluates it on the held-out pairs. The preset's settings were chosen
+on the sample of seed 0, which is therefore not among them. The condition effect is how much closer
+the music made from a picture is to that picture's own track than music made from other pictures
+is, in spreads of the training tracks; the interval is the 95% bootstrap one over pairs. Exits 1
+when an interval does not lie above 0, or a run takes more than 8 minutes of processor time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from artsound.recipe import bundled_recipe
+from artsound.sources.sample import write_sample
+from artsound.storage import Workspace
+from artsound.training.evaluate import evaluate
+from artsound.training.loop import train
+from pipelines.serial import run_serially
+
+MOST_SECONDS = 8 * 60
+
+
+def measure(seed: int, steps: int | None, takes: int, folder: Path) -> dict[str, Any]:
+    """Build, train and evaluate the sample of one seed."""
+    sources = write_sample(folder / "sample", seed)
+    recipe = bundled_recipe("sample").replaced(
+        sources={"artgraph": str(sources.artgraph), "fma": str(sources.fma)}
+    )
+    workspace = Workspace(folder / "out")
+    run_serially(workspace, recipe)
+    began = time.process_time()
+    report = train(str(workspace.shards), "tiny", folder / "training", steps=steps)
+    spent = time.process_time() - began
+    summary = evaluate(
+        folder / "training", str(workspace.shards), folder / "evaluation", takes=takes
+    )
+    systems = summary["systems"]
+    return {
+        "seed": seed,
+        "steps": report.steps,
+        "pairs": summary["pairs"],
+        "cpu_seconds": round(spent),
+        "effect": summary["condition_effect"],
+        "nearest_track": systems["nearest track"]["descriptors"]["condition_effect"],
+        "bridge": systems["model"]["bridge"]["effect"],
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--steps", type=int, help="instead of the preset's")
+    parser.add_argument("--takes", type=int, default=4, help="pieces for each picture")
+    given = parser.parse_args()
+    rows = []
+    print("seed steps pairs  cpu s  condition effect        nearest track           on the bridge")
+    for seed in given.seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            row = measure(seed, given.steps, given.takes, Path(folder))
+        rows.append(row)
+        told = "  ".join(_interval(row[name]) for name in ("effect", "nearest_track", "bridge"))
+        counts = f"{seed:4} {row['steps']:5} {row['pairs']:5} {row['cpu_seconds']:6}"
+        print(f"{counts}  {told}", flush=True)
+    print(json.dumps(rows))
+    ok = all(r["effect"]["low"] > 0 and r["cpu_seconds"] <= MOST_SECONDS for r in rows)
+    sys.exit(not ok)
+
+
+def _interval(value: dict[str, float]) -> str:
+    return f"{value['mean']:+.3f} ({value['low']:+.3f} {value['high']:+.3f})"
+
+
+if __name__ == "__main__":
+    main()
