@@ -123,7 +123,7 @@ class Network(_Section):
 class Optimisation(_Section):
     """AdamW and what surrounds it."""
 
-    steps: int = Field(1500, ge=1, description="default length of a run")
+    steps: int = Field(1000, ge=1, description="default length of a run")
     batch: int = Field(16, ge=1)
     accumulate: int = Field(1, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
