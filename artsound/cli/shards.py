@@ -88,6 +88,29 @@ def subset(
     print_summary(as_json, summary)
 
 
+@app.command(epilog="Example: artsound diff releases/1.0.0 releases/1.0.1")
+def diff(
+    old: Annotated[str, typer.Argument(help="The older release: a shards folder or URL.")],
+    new: Annotated[str, typer.Argument(help="The newer one.")],
+    changelog: Annotated[
+        Path | None, typer.Option(help="A Markdown file for the changes, key by key.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell which pairs and shards one release adds, removes or changes in another."""
+    from dataclasses import asdict
+
+    from artsound.shards import diff as differences
+    from artsound.storage import write_bytes
+
+    found = differences.diff(old, new)
+    for kind, names in asdict(found).items():
+        print(f"{kind.replace('_', ' '):<15}{len(names):>9,}")
+    if changelog is not None:
+        write_bytes(changelog, differences.changelog(found).encode())
+    print_summary(as_json, found)
+
+
 @app.command(epilog="Example: artsound index elsewhere/shards")
 def index(
     shards: Annotated[Path, typer.Argument(help="A folder of WebDataset shards.")],
