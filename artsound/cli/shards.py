@@ -111,6 +111,27 @@ def diff(
     print_summary(as_json, found)
 
 
+@app.command(epilog="Example: artsound withdraw out/shards takedown.txt --out releases/1.0.1")
+def withdraw(
+    shards: Annotated[Path, typer.Argument(help="A release: a folder of shards.")],
+    ids: Annotated[Path, typer.Argument(help="Keys and artwork ids, one a line.")],
+    out: Annotated[Path, typer.Option(help="A new folder for the release without them.")],
+    as_json: Json = False,
+) -> None:
+    """Make a release without some tracks or artworks; untouched shards keep their bytes."""
+    from artsound.reports.card import write_cards
+    from artsound.shards.subset import read_ids
+    from artsound.shards.withdraw import withdraw as withdraw_ids
+
+    found = withdraw_ids(shards, out, [str(name) for name in read_ids(ids)])
+    write_cards(out, out)
+    print(
+        f"{len(found.removed):,} pairs withdrawn: {out} has {len(found.shards_kept):,} shards as "
+        f"they were and {len(found.shards_changed):,} written again."
+    )
+    print_summary(as_json, found)
+
+
 @app.command(epilog="Example: artsound index elsewhere/shards")
 def index(
     shards: Annotated[Path, typer.Argument(help="A folder of WebDataset shards.")],

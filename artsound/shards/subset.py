@@ -141,9 +141,9 @@ def _write_all(data: Dataset, folder: Path, pairs_per_shard: int) -> None:
             rows = data.frame[some].sort("key")
             order = some[np.argsort(data.pointers.keys[some], kind="stable")]
             path = folder / f"artsound-{split}-{number:06d}.tar"
-            shard, placed = write_shard(path, split, _members(data, order.tolist()))
+            shard, placed = write_shard(path, split, members(data, order.tolist()))
             shards.append(shard)
-            frames.append(_moved(rows, shard.name, placed))
+            frames.append(moved(rows, shard.name, placed))
     rows = pl.concat(frames)
     name = data.name if data.name.endswith("-subset") else f"{data.name}-subset"
     write_index(folder, name, "", shards, rows.to_arrow())
@@ -153,7 +153,7 @@ def _write_all(data: Dataset, folder: Path, pairs_per_shard: int) -> None:
     write_readme(folder, name, shards, rows.height, asked=data.asked)
 
 
-def _members(data: Dataset, order: Iterable[int]) -> Iterator[tuple[str, Mapping[str, bytes]]]:
+def members(data: Dataset, order: Iterable[int]) -> Iterator[tuple[str, Mapping[str, bytes]]]:
     pointers_ = data.pointers
     for number in order:
         shard = pointers_.shards[pointers_.shard[number]].name
@@ -161,7 +161,7 @@ def _members(data: Dataset, order: Iterable[int]) -> Iterator[tuple[str, Mapping
         yield str(pointers_.keys[number]), dict(zip(pointers_.present(number), pieces, strict=True))
 
 
-def _moved(rows: pl.DataFrame, shard: str, placed: Sequence[Placed]) -> pl.DataFrame:
+def moved(rows: pl.DataFrame, shard: str, placed: Sequence[Placed]) -> pl.DataFrame:
     """Index rows with the places their samples have in a new shard."""
     places = pl.DataFrame([pointers(place) for place in placed])
     changed = [
