@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from artsound.media.mel import MelBands
+from artsound.media.mel import log_mel as published_mel
 from artsound.training.config import LEAST_MAGNITUDE, Mel
 
 if TYPE_CHECKING:
@@ -19,21 +21,22 @@ if TYPE_CHECKING:
 
 def log_mel(mono: np.ndarray, mel: Mel) -> np.ndarray:
     """Levels float32 [frames, bins], never below the floor: in dB of full scale, or as
-    AudioLDM 2 has them (`mel.scale`).
+    AudioLDM 2 has them (`mel.scale`; artsound/media/mel.py).
 
-    `mono`: float32 at mel.sample_rate; frames = len(mono) // hop. A band's level is the mean
-    power of the STFT bins under its triangle (Slaney's mel scale, as in librosa), or their
-    magnitude weighted by an area-normalised triangle.
+    `mono`: float32 at mel.sample_rate; frames = len(mono) // hop. A band's level in dB is the mean
+    power of the STFT bins under its triangle (Slaney's mel scale, as in librosa).
     """
     import torch
 
+    if mel.scale == "log_magnitude":
+        bands = MelBands(
+            mel.n_fft, mel.hop, mel.bins, mel.low_hz, mel.high_hz, floor=LEAST_MAGNITUDE
+        )
+        return published_mel(mono, mel.sample_rate, bands)
     weights, _ = _filters(mel)
     count = max(1, len(mono) // mel.hop)
     spectrum = _stft(torch.from_numpy(np.ascontiguousarray(mono, dtype=np.float32))[None], mel)
-    magnitude = spectrum[0, :, :count].abs()
-    if mel.scale == "log_magnitude":
-        return (weights @ magnitude).clamp(min=LEAST_MAGNITUDE).log().T.contiguous().numpy()
-    power = weights @ magnitude.square()
+    power = weights @ spectrum[0, :, :count].abs().square()
     floor = 10 ** (mel.floor_db / 10)
     return (10 * power.clamp(min=floor).log10()).T.contiguous().numpy()
 
@@ -77,8 +80,6 @@ def _window(mel: Mel) -> torch.Tensor:
     import torch
 
     window = torch.hann_window(mel.n_fft)
-    if mel.scale == "log_magnitude":
-        return window
     return window * (2 / window.sum())  # a full-scale sine peaks at 1
 
 
@@ -118,7 +119,7 @@ def _filters(mel: Mel) -> tuple[torch.Tensor, torch.Tensor]:
         n_mels=mel.bins,
         fmin=mel.low_hz,
         fmax=mel.high_hz,
-        norm="slaney" if mel.scale == "log_magnitude" else None,
+        norm=None,
     )
     weights = torch.from_numpy(weights.astype(np.float32))
     return weights, torch.linalg.pinv(weights)
