@@ -35,7 +35,7 @@ SPLIT_TRACKS = (84_353, 10_958, 11_263)  # of the FMA's 106,574
 CENTRES = 400
 NOISE = 0.8  # beside a centre's spread of 1
 LISTED = 32
-QUICK = 128
+QUICK = 112
 
 
 @dataclass
