@@ -7,7 +7,7 @@ took is in runs/*.json.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -189,9 +189,45 @@ def _scores(told: Mapping[str, Any]) -> dict[str, Any]:
             f"{overall['random']:.3f}, and no matching could exceed {overall['bound']:.3f}. "
             f"Scores of different bridges cannot be compared."
         ),
-        "match_head": ["split", *names.values()],
-        "match_rows": rows,
+        "match_tables": [
+            ("Matching, split by split", ["split", *names.values()], rows),
+            *_evidence(told["splits"]),
+        ],
     }
+
+
+def _evidence(splits: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Tables (title, headings, rows) of hubs and retrieval, and of other bridges if compared."""
+    hubs = ["split", "share of the possible", "hubness before", "after"]
+    yield (
+        "Share of what is provably possible, and hubness before and after its correction",
+        hubs,
+        [
+            [split, *(_number(told[key]) for key in ("optimality", "hubness", "hubness_corrected"))]
+            for split, told in splits.items()
+        ],
+    )
+    yield (
+        "Rank of the partner among all of the split",
+        ["split", "from", "R@1", "R@5", "R@10", "median rank"],
+        [
+            [split, start, *(_number(told[way][key]) for key in ("r1", "r5", "r10", "median_rank"))]
+            for split, told in splits.items()
+            for start, way in (("music", "music_to_artwork"), ("artwork", "artwork_to_music"))
+        ],
+    )
+    agreed = [
+        [split, name, *(_number(found[key]) for key in ("spearman", "preferred", "equal_pairs"))]
+        for split, told in splits.items()
+        for name, found in told["agreement"].items()
+        if "equal_pairs" in found
+    ]
+    if agreed:
+        yield (
+            "What other bridges make of the pairs",
+            ["split", "bridge", "rank correlation", "prefers the pair to chance", "equal pairs"],
+            agreed,
+        )
 
 
 def _style_genre(frame: pl.DataFrame, most: int = 14) -> str:

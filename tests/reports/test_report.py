@@ -11,6 +11,7 @@ from artsound.reports.card import CARDS, write_cards
 from artsound.reports.charts import bars, heat_map, histogram
 from artsound.reports.gallery import gallery
 from artsound.reports.html import environment
+from artsound.reports.report import _evidence
 from artsound.shards.read import open_shards
 from artsound.shards.verify import verify
 from artsound.storage import Workspace
@@ -57,6 +58,20 @@ def test_the_page_tells_what_came_in_and_why_not_all_went_out(text: str) -> None
     for heading in ("From pulled to sharded", "Coverage", "Captions", "Near-duplicates", "Rights<"):
         assert heading in text
     assert "audio too short" in text
+
+
+def test_the_page_tells_hubs_retrieval_and_what_other_bridges_make_of_the_pairs(text: str) -> None:
+    for told in ("hubness before", "R@10", "median rank", "share of the possible"):
+        assert told in text
+    agreed = {"concepts": {"spearman": 0.5, "preferred": 0.6, "equal_pairs": 0.1}}
+    ranks = {"r1": 0.1, "r5": 0.2, "r10": 0.3, "median_rank": 9.0}
+    split = {
+        "optimality": 1.0, "hubness": 2.0, "hubness_corrected": 1.0, "agreement": agreed,
+        "music_to_artwork": ranks, "artwork_to_music": ranks,
+    }  # fmt: skip
+    assert list(_evidence({"train": split}))[-1][2] == [
+        ["train", "concepts", "0.500", "0.600", "0.100"]
+    ]
 
 
 def test_the_gallery_escapes_texts_from_the_data(site_shards: Path) -> None:
