@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import open_clip
 import pytest
 from PIL import Image
 from random_weights import CLIP_MODEL, pictures
@@ -145,6 +147,26 @@ def test_what_is_missing_is_told_in_a_sentence(
     with pytest.raises(error, match=sentence) as told:
         open_encoder("clip", clip_recipe.replaced(embed=change))
     assert "\n" not in str(told.value)
+
+
+def test_the_hubs_cache_is_used_without_a_network(
+    clip_recipe: Recipe, no_hub: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tag = {"hf_hub": "someone/tiny-clip/"}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, CLIP_MODEL, {"tiny": tag})
+    recipe = clip_recipe.replaced(embed={"clip_checkpoint": "tiny"})
+    with pytest.raises(BadData, match="hf download someone/tiny-clip"):
+        open_encoder("clip", recipe)
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    home = no_hub / "models--someone--tiny-clip"
+    for folder in ("refs", f"snapshots/{commit}"):
+        (home / folder).mkdir(parents=True)
+    (home / "refs" / "main").write_text(commit)
+    kept = home / "snapshots" / commit / "open_clip_pytorch_model.bin"
+    shutil.copyfile(clip_recipe.embed.clip_checkpoint, kept)
+    rows = open_encoder("clip", recipe).texts(["a quiet sea"])
+    expected = open_encoder("clip", clip_recipe).texts(["a quiet sea"])
+    np.testing.assert_array_equal(rows, expected)
 
 
 def test_a_checkpoint_that_would_run_code_is_refused_unrun(clip_recipe: Recipe, tmp_path: Path):
