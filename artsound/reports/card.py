@@ -85,6 +85,7 @@ def card_values(data: Dataset) -> dict[str, Any]:
             f"English, as WebDataset shards with an index."
         ),
         "synthetic": synthetic,
+        "asked": _asked(data),
         "sources": sources,
         "source_links": [(name, SOURCES[name]) for name in sources if name in SOURCES],
         "recipe_digest": about["recipe_digest"],
@@ -133,6 +134,15 @@ def card_values(data: Dataset) -> dict[str, Any]:
         ],
         **_warnings(frame),
     }
+
+
+def _asked(data: Dataset) -> list[str]:
+    """The query that chose a subset, as `artsound subset` keeps it; none for a whole release."""
+    try:
+        query = json.loads(data.store.read("query.json"))["query"]
+    except (BadData, ValueError, KeyError, TypeError):
+        return []
+    return [str(part) for part in query]
 
 
 def _splits(data: Dataset) -> list[tuple[str, int, int, int]]:

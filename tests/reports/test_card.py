@@ -19,6 +19,7 @@ from artsound.recipe import load_recipe
 from artsound.records import arrow_schema, check_table
 from artsound.reports.card import CARDS, _cell, card_values, licence_url, write_cards
 from artsound.shards.read import open_shards
+from artsound.shards.subset import write_subset
 from artsound.storage import sha256_file
 
 
@@ -34,6 +35,16 @@ def carded(site_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _front_matter(text: str) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load(text.split("---\n")[1])
     return found
+
+
+def test_the_card_of_a_subset_repeats_the_query_that_chose_it(
+    site_shards: Path, carded: Path, tmp_path: Path
+) -> None:
+    write_subset(site_shards, tmp_path / "some", where="score > -1", top=5)
+    write_cards(tmp_path / "some", tmp_path / "some")
+    text = (tmp_path / "some" / "README.md").read_text()
+    assert r"chosen by: score \> -1; top 5 by score." in text
+    assert "chosen by" not in (carded / "README.md").read_text()
 
 
 def test_the_card_tells_the_hub_its_licence_splits_and_machine_made_annotation(
