@@ -93,6 +93,11 @@ class Split(_Section):
     val: float = Field(0.1, ge=0, le=1)
     test: float = Field(0.1, ge=0, le=1)
 
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """Those of train, val and test, in that order."""
+        return self.train, self.val, self.test
+
 
 class Embed(_Section):
     """Encoders beyond the measured descriptors, which are always made."""

@@ -34,42 +34,9 @@ if TYPE_CHECKING:
     from artsound.recipe import Recipe
 
 
-@app.command(epilog="Example: artsound build --artgraph sample --fma sample --out out")
-def build(
-    out: Out,
-    artgraph: ArtGraph = "",
-    fma: Fma = "",
-    recipe: RecipeFile = "",
-    limit: Limit = None,
-    track_ids: TrackIds = "",
-    artwork_ids: ArtworkIds = "",
-    track_where: TrackWhere = "",
-    artwork_where: ArtworkWhere = "",
-    import_pairs: Published = "",
-    bridge: Bridge = "",
-    rights: RightsChoice = "",
-    runner: Runner = "",
-    workers: Workers = None,
-    scheduler: Scheduler = "",
-    retry_failed: Retry = False,
-    as_json: Json = False,
-) -> None:
-    """Pull, match, caption and shard: everything, or the rest of it.
+def _command(name: str, stage: str | None, example: str, doc: str) -> None:
+    """Register a command that runs one stage, or all of them; their options are the same."""
 
-    Without sources, the build that --out holds is gone on with; where there is none, the
-    official servers are meant. Killed at any moment, the same command goes on from there.
-    """
-    chosen = _recipe(
-        out, recipe, not (artgraph or fma), artgraph, fma, limit, bridge, rights, runner, workers,
-        scheduler, track_ids, artwork_ids, track_where, artwork_where, import_pairs,
-    )  # fmt: skip
-    usual = chosen.pair.bridge == "affect" and chosen.name == "artsound" and not chosen.pair.given
-    if usual and not recipe and not bridge:
-        say("Matching through the affect bridge (measured descriptors); --bridge chooses others.")
-    _run_stages(None, out, chosen, retry_failed, as_json)
-
-
-def _stage_command(stage: str, doc: str) -> None:
     def command(
         out: Out,
         artgraph: ArtGraph = "",
@@ -89,22 +56,45 @@ def _stage_command(stage: str, doc: str) -> None:
         retry_failed: Retry = False,
         as_json: Json = False,
     ) -> None:
+        go_on = stage is not None or not (artgraph or fma)
         chosen = _recipe(
-            out, recipe, True, artgraph, fma, limit, bridge, rights, runner, workers, scheduler,
+            out, recipe, go_on, artgraph, fma, limit, bridge, rights, runner, workers, scheduler,
             track_ids, artwork_ids, track_where, artwork_where, import_pairs,
         )  # fmt: skip
+        if stage is None and not recipe and not bridge and _matches_as_usual(chosen):
+            say(
+                "Matching through the affect bridge (measured descriptors); "
+                "--bridge chooses others."
+            )
         _run_stages(stage, out, chosen, retry_failed, as_json)
 
     command.__doc__ = doc
-    app.command(stage, epilog=f"Example: artsound {stage} --out out")(command)
+    app.command(name, epilog=f"Example: artsound {name} {example}")(command)
 
 
-_stage_command("ingest", "Pull and check artworks and tracks into the catalogue.")
-_stage_command("embed", "Measure and embed every artwork and track.")
-_stage_command("pair", "Split, score and match artworks and tracks.")
-_stage_command("caption", "Write a caption for both sides of every pair.")
-_stage_command("shard", "Pack the pairs into WebDataset shards.")
-_stage_command("report", "Draw the report of the build.")
+def _matches_as_usual(recipe: Recipe) -> bool:
+    return recipe.pair.bridge == "affect" and recipe.name == "artsound" and not recipe.pair.given
+
+
+_command(
+    "build",
+    None,
+    "--artgraph sample --fma sample --out out",
+    """Pull, match, caption and shard: everything, or the rest of it.
+
+    Without sources, the build that --out holds is gone on with; where there is none, the
+    official servers are meant. Killed at any moment, the same command goes on from there.
+    """,
+)
+for _stage, _doc in {
+    "ingest": "Pull and check artworks and tracks into the catalogue.",
+    "embed": "Measure and embed every artwork and track.",
+    "pair": "Split, score and match artworks and tracks.",
+    "caption": "Write a caption for both sides of every pair.",
+    "shard": "Pack the pairs into WebDataset shards.",
+    "report": "Draw the report of the build.",
+}.items():
+    _command(_stage, _stage, "--out out", _doc)
 
 
 def _recipe(

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from artsound.pairing.items import usable_items
-from artsound.pairing.splits import split_given, split_tracks
+from artsound.pairing.items import split_of_tracks, usable_items
+from artsound.pairing.splits import split_given
 from artsound.recipe import Recipe
 from artsound.records import Reject
 from artsound.sources.published_pairs import PublishedPair, artwork_key, read_pairs
@@ -155,14 +155,7 @@ def _split(
     found: list[tuple[int, int, str]], artworks: pa.Table, tracks: pa.Table, recipe: Recipe
 ) -> tuple[tuple[GivenPair, ...], list[Reject], int]:
     """The pairs with their splits, rejects for those that would cross one, and tracks moved."""
-    shares = (recipe.split.train, recipe.split.val, recipe.split.test)
-    of_tracks = split_tracks(
-        tracks["split"].to_pylist(),
-        tracks["artist_id"].to_pylist(),
-        tracks["cluster"].to_pylist(),
-        shares=shares,
-        seed=recipe.seed,
-    )
+    of_tracks = split_of_tracks(tracks, recipe)
     split_of = dict(zip(tracks["track_id"].to_pylist(), of_tracks.splits, strict=True))
     place = {name: n for n, name in enumerate(artworks["artwork_id"].to_pylist())}
     mine = artworks.take(pa.array([place[artwork] for _, _, artwork in found], pa.int64()))

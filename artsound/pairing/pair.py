@@ -20,9 +20,9 @@ from artsound.pairing import evidence
 from artsound.pairing.bridge import bridge, bridge_inputs
 from artsound.pairing.candidates import check_vectors
 from artsound.pairing.given import GivenPair, given_pairs, unpaired
-from artsound.pairing.items import usable_items
+from artsound.pairing.items import split_of_tracks, usable_items
 from artsound.pairing.matching import Match, judge, match
-from artsound.pairing.splits import SPLITS, split_artworks, split_tracks
+from artsound.pairing.splits import SPLITS, split_artworks
 from artsound.pairing.tiles import pair_scores
 from artsound.recipe import Recipe
 from artsound.records import Reject, to_table
@@ -316,21 +316,14 @@ STAGE = Stage(
 def split_catalogue(workspace: Workspace, recipe: Recipe) -> tuple[Side, Side, int]:
     """Artworks and tracks with their splits, and how many tracks left their official split."""
     artworks, tracks = usable_items(workspace)
-    shares = (recipe.split.train, recipe.split.val, recipe.split.test)
-    of_tracks = split_tracks(
-        tracks["split"].to_pylist(),
-        tracks["artist_id"].to_pylist(),
-        tracks["cluster"].to_pylist(),
-        shares=shares,
-        seed=recipe.seed,
-    )
+    of_tracks = split_of_tracks(tracks, recipe)
     uses = recipe.pair.artwork_uses
     of_artworks = split_artworks(
         artworks["painter_id"].to_pylist(),
         artworks["style"].to_pylist(),
         artworks["cluster"].to_pylist(),
         needs=[-(-of_tracks.splits.count(split) // uses) for split in SPLITS],
-        shares=shares,
+        shares=recipe.split.shares,
         seed=recipe.seed,
     )
     return (
