@@ -117,19 +117,20 @@ def two_histograms(
     return svg.getvalue()
 
 
-def heat_map(rows: Sequence[str], columns: Sequence[str], counts: np.ndarray, *, alt: str) -> str:
-    """Counts [rows, columns] as tinted cells, each with its number."""
+def heat_map(
+    rows: Sequence[str], columns: Sequence[str], values: np.ndarray, *, alt: str, form: str = ",.0f"
+) -> str:
+    """Values [rows, columns] as tinted cells, each with its number in `form`; none where NaN."""
     width = 2.2 + 0.62 * len(columns)
     with _axes(width, 1.3 + 0.32 * len(rows), alt) as (axes, svg):
-        peak = max(float(counts.max(initial=0)), 1.0)
-        for row in range(len(rows)):
-            for column in range(len(columns)):
-                count = int(counts[row, column])
-                # Tint by opacity, so that the cell suits whatever ground the page has.
-                opacity = 0.05 + 0.75 * (count / peak) ** 0.6 if count else 0.0
-                axes.add_patch(_cell(column, row, opacity))
-                if count:
-                    axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=9)
+        known = values[np.isfinite(values)]
+        peak, least = known.max(initial=0.0), min(known.min(initial=0.0), 0.0)
+        for row, column in np.argwhere(np.isfinite(values)).tolist():
+            value = values[row, column]
+            # Tint by opacity, so that the cell suits whatever ground the page has.
+            opacity = 0.05 + 0.75 * ((value - least) / max(peak - least, 1e-9)) ** 0.6
+            axes.add_patch(_cell(column, row, opacity))
+            axes.text(column, row, f"{value:{form}}", ha="center", va="center", fontsize=9)
         axes.set_xlim(-0.5, len(columns) - 0.5)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xticks(range(len(columns)), [shorten(c) for c in columns], rotation=40, ha="left")

@@ -7,7 +7,7 @@ took is in runs/*.json.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from artsound.errors import BadData
 from artsound.recipe import Recipe
 from artsound.reports import coverage
 from artsound.reports.card import write_cards
-from artsound.reports.charts import bars, heat_map, histogram, two_bars, two_histograms
+from artsound.reports.charts import bars, histogram, two_bars, two_histograms
 from artsound.reports.gallery import PAIRS, SOUND_SECONDS, gallery
-from artsound.reports.html import render_report
+from artsound.reports.html import markup, render_report
+from artsound.reports.matching import score_values, style_genre_maps
 from artsound.reports.stats import frame_stats, value_counts
 from artsound.shards.read import Dataset, open_shards
 from artsound.stage import Finish, Part, PartOutput, PartResult, Stage
@@ -99,8 +100,8 @@ def _values(workspace: Workspace, recipe: Recipe, data: Dataset) -> dict[str, An
             ("hours of music", f"{stats['hours']:.1f}"),
         ],
         "funnel": _funnel(workspace, frame),
-        **_scores(told["pair"]["extra"]),
-        "heat_map": _markup(_style_genre(frame)),
+        **score_values(told["pair"]["extra"]),
+        "heat_maps": style_genre_maps(frame),
         "gallery": gallery(data),
         "gallery_text": (
             f"{min(PAIRS, frame.height)} pairs, spread evenly from the best score to the worst; "
@@ -109,7 +110,7 @@ def _values(workspace: Workspace, recipe: Recipe, data: Dataset) -> dict[str, An
         **_coverage(workspace, frame),
         **_captions(frame, told["caption"]["extra"]),
         "rights": coverage.rights(frame),
-        "charts": [(title, _markup(chart)) for title, chart in _charts(frame, stats)],
+        "charts": [(title, markup(chart)) for title, chart in _charts(frame, stats)],
         "facts": _facts(recipe, data, told),
     }
 
@@ -163,90 +164,6 @@ def _funnel(workspace: Workspace, frame: pl.DataFrame) -> list[dict[str, Any]]:
 _AFTER_PAIR = ("caption", "shard")
 
 
-def _scores(told: Mapping[str, Any]) -> dict[str, Any]:
-    scores = told["scores"]
-    overall = told["overall"]
-    chart = two_histograms(
-        scores["edges"],
-        scores["matched"],
-        scores["random"],
-        names=("matched", "random"),
-        label="score (cosine in the bridge's space)",
-        alt="Distribution of the scores of matched pairs and of random pairs",
-    )
-    names = {
-        "matched": "matched", "mean": "mean score", "random": "random", "greedy": "greedy",
-        "bound": "upper bound",
-    }  # fmt: skip
-    rows = [
-        [split, *(_number(values[key]) for key in names)]
-        for split, values in [*told["splits"].items(), ("all", overall)]
-    ]
-    return {
-        "scores": _markup(chart),
-        "score_text": (
-            f"Mean score {overall['mean']:.3f}; random pairs of the same splits reach "
-            f"{overall['random']:.3f}, and no matching could exceed {overall['bound']:.3f}. "
-            f"Scores of different bridges cannot be compared."
-        ),
-        "match_tables": [
-            ("Matching, split by split", ["split", *names.values()], rows),
-            *_evidence(told["splits"]),
-        ],
-    }
-
-
-def _evidence(splits: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    """Tables (title, headings, rows) of hubs and retrieval, and of other bridges if compared."""
-    hubs = ["split", "share of the possible", "hubness before", "after"]
-    yield (
-        "Share of what is provably possible, and hubness before and after its correction",
-        hubs,
-        [
-            [split, *(_number(told[key]) for key in ("optimality", "hubness", "hubness_corrected"))]
-            for split, told in splits.items()
-        ],
-    )
-    yield (
-        "Rank of the partner among all of the split",
-        ["split", "from", "R@1", "R@5", "R@10", "median rank"],
-        [
-            [split, start, *(_number(told[way][key]) for key in ("r1", "r5", "r10", "median_rank"))]
-            for split, told in splits.items()
-            for start, way in (("music", "music_to_artwork"), ("artwork", "artwork_to_music"))
-        ],
-    )
-    agreed = [
-        [split, name, *(_number(found[key]) for key in ("spearman", "preferred", "equal_pairs"))]
-        for split, told in splits.items()
-        for name, found in told["agreement"].items()
-        if "equal_pairs" in found
-    ]
-    if agreed:
-        yield (
-            "What other bridges make of the pairs",
-            ["split", "bridge", "rank correlation", "prefers the pair to chance", "equal pairs"],
-            agreed,
-        )
-
-
-def _style_genre(frame: pl.DataFrame, most: int = 14) -> str:
-    frame = frame.select(pl.col("style", "music_genre").replace("", "unknown"))
-    styles = _frequent(frame, "style", most)
-    genres = _frequent(frame, "music_genre", most)
-    counts = np.zeros((len(styles), len(genres)), dtype=np.int64)
-    for style, genre, count in frame.group_by("style", "music_genre").len().iter_rows():
-        if style in styles and genre in genres:
-            counts[styles.index(style), genres.index(genre)] = count
-    alt = f"Pairs by style and music genre; the largest cell holds {counts.max(initial=0)} pairs"
-    return heat_map(styles, genres, counts, alt=alt)
-
-
-def _frequent(frame: pl.DataFrame, column: str, most: int) -> list[str]:
-    counts = frame.group_by(column).len().sort(["len", column], descending=[True, False])
-    return counts[column].head(most).to_list()
-
-
 def _coverage(workspace: Workspace, frame: pl.DataFrame) -> dict[str, Any]:
     """How the pairs stand to the catalogue they were chosen from; and near-duplicates in it."""
     columns = ["artwork_id", "painter", "style", "cluster"]
@@ -268,7 +185,7 @@ def _coverage(workspace: Workspace, frame: pl.DataFrame) -> dict[str, Any]:
             f"{100 * styles.distance:.0f} % in all (total variation distance)."
         ),
         "coverage_charts": [
-            (title, _markup(two_bars(found.values, names=("catalogue", "pairs"), alt=alt)))
+            (title, markup(two_bars(found.values, names=("catalogue", "pairs"), alt=alt)))
             for title, alt, found in (
                 ("Styles", "Share of styles in the catalogue and in the pairs", styles),
                 ("Music genres", "Share of genres in the catalogue and in the pairs", genres),
@@ -315,7 +232,7 @@ def _captions(frame: pl.DataFrame, told: Mapping[str, Any]) -> dict[str, Any]:
         for title, side in (("Artworks", "artworks"), ("Music", "tracks"))
         for reason, count in told[side]["fallbacks"].items()
     ]
-    return {"caption_rows": rows, "caption_chart": _markup(chart), "fallbacks": fallbacks}
+    return {"caption_rows": rows, "caption_chart": markup(chart), "fallbacks": fallbacks}
 
 
 def _charts(frame: pl.DataFrame, stats: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -365,13 +282,3 @@ def _facts(recipe: Recipe, data: Dataset, told: Mapping[str, Any]) -> list[tuple
 
 def _words(code: str) -> str:
     return code.replace("-", " ")
-
-
-def _number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
-
-
-def _markup(svg: str) -> Any:
-    from markupsafe import Markup
-
-    return Markup(svg)

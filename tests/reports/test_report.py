@@ -11,7 +11,7 @@ from artsound.reports.card import CARDS, write_cards
 from artsound.reports.charts import bars, heat_map, histogram
 from artsound.reports.gallery import gallery
 from artsound.reports.html import environment
-from artsound.reports.report import _evidence
+from artsound.reports.matching import _evidence
 from artsound.shards.read import open_shards
 from artsound.shards.verify import verify
 from artsound.storage import Workspace
@@ -61,7 +61,7 @@ def test_the_page_tells_what_came_in_and_why_not_all_went_out(text: str) -> None
 
 
 def test_the_page_tells_hubs_retrieval_and_what_other_bridges_make_of_the_pairs(text: str) -> None:
-    for told in ("hubness before", "R@10", "median rank", "share of the possible"):
+    for told in ("hubness before", "R@10", "median rank", "Least certain pairs", "Mean score"):
         assert told in text
     agreed = {"concepts": {"spearman": 0.5, "preferred": 0.6, "equal_pairs": 0.1}}
     ranks = {"r1": 0.1, "r5": 0.2, "r10": 0.3, "median_rank": 9.0}
