@@ -62,15 +62,22 @@ def serving(folder: Path) -> Iterator[Served]:
                 state.sent += len(data)
                 state.requests.append((name, wanted))
 
+    with listening(Handler) as state.url:
+        yield state
+
+
+@contextlib.contextmanager
+def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address at which requests are handled, until the block ends."""
+
     class Server(ThreadingHTTPServer):
         def handle_error(self, *_: object) -> None:
             """Clients that are killed on purpose are no news."""
 
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    state.url = f"http://127.0.0.1:{server.server_port}"
     try:
-        yield state
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

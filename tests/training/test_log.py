@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -44,6 +45,10 @@ def test_there_is_sound_with_its_spectrogram_for_a_picture_never_trained_on(
     assert picture.height == 3 * small.mel.bins
 
 
-def test_without_a_folder_nothing_is_logged() -> None:
+def test_without_a_folder_nothing_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with Log(None) as log:
         log.scalar("loss/train", 1.0, 1)
+    assert not list(tmp_path.iterdir())
