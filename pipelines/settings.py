@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
+from typing import Any
 
 _QUIET = {
     # A temporary server migrates its database first: 20 to 30 s on a new machine, not prefect's 20.
@@ -30,3 +32,20 @@ for _name, _value in _QUIET.items():
 # These two warn at exit, through the root logger, when a last event is still being sent.
 for _name in ("EventsWorker", "APILogWorker"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
+
+
+def _forget_farewells() -> None:
+    """Drop, in a forked child, what Prefect's services want to do when the process ends.
+
+    The child has none of their threads; they raise, and it ends with code 1. A DataLoader takes
+    that for a crash of its worker, in a process that builds first and then trains.
+    """
+    waiting: list[Any] = threading._threading_atexits  # type: ignore[attr-defined]
+    waiting[:] = [each for each in waiting if not _is_prefects(each.func)]
+
+
+def _is_prefects(hook: Any) -> bool:
+    return type(getattr(hook, "__self__", None)).__module__.startswith("prefect.")
+
+
+os.register_at_fork(after_in_child=_forget_farewells)

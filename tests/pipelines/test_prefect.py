@@ -162,6 +162,22 @@ def test_parts_that_want_a_gpu_wait_for_each_other_where_a_limit_says_so(
     assert all(end <= start for (_, end), (start, _) in pairwise(spans))
 
 
+def test_workers_of_a_training_in_the_same_process_end_well(
+    sample: SamplePaths, tmp_path: Path, client: Any
+) -> None:
+    import multiprocessing
+
+    from pipelines.build import run_with_prefect
+
+    recipe = small_recipe(sample).replaced(run={"runner": "threads"})
+    with pytest.raises(BadUsage):  # a flow that ends early, but leaves Prefect's services behind
+        run_with_prefect(Workspace(tmp_path), recipe.replaced(sources={"fma": "nowhere"}))
+    child = multiprocessing.get_context("fork").Process(target=tuple)
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+
+
 def test_publishing_checks_first_and_pushes_what_lacks(
     built: Workspace, tmp_path: Path, client: Any
 ) -> None:
