@@ -29,17 +29,9 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task, exponential_backoff
 
 from artsound.errors import ArtSoundError
+from artsound.parts import Part, PartResult
 from artsound.recipe import Recipe
-from artsound.stage import (
-    QUIET,
-    Part,
-    PartResult,
-    Progress,
-    Stage,
-    StageReport,
-    run_part,
-    run_stage,
-)
+from artsound.stage import QUIET, Progress, Stage, StageReport, run_part, run_stage
 from artsound.storage import Workspace, write_bytes
 from pipelines.artifacts import ProgressInPrefect, show_counts, show_report
 from pipelines.cluster import dask_cluster, placement

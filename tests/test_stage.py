@@ -13,20 +13,10 @@ from pathlib import Path
 import pytest
 
 from artsound.errors import BadData
+from artsound.parts import Part, PartOutput, PartResult, part_path, split_into_parts
 from artsound.recipe import Recipe
 from artsound.records import Pair, Reject
-from artsound.stage import (
-    Finish,
-    LostItems,
-    Part,
-    PartOutput,
-    PartResult,
-    Stage,
-    part_path,
-    run_part,
-    run_stage,
-    split_into_parts,
-)
+from artsound.stage import Finish, LostItems, Stage, run_part, run_stage
 from artsound.storage import Workspace, read_parquet, sha256_file, write_parquet
 
 COUNT = 40

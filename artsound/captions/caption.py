@@ -34,17 +34,10 @@ from artsound.captions.items import (
 )
 from artsound.captions.phrasing import word_count
 from artsound.errors import BadData
+from artsound.parts import Part, PartOutput, PartResult, part_path, split_into_parts
 from artsound.recipe import Captions, Recipe
 from artsound.records import Caption, from_row
-from artsound.stage import (
-    Finish,
-    Part,
-    PartOutput,
-    PartResult,
-    Stage,
-    part_path,
-    split_into_parts,
-)
+from artsound.stage import Finish, Stage
 from artsound.storage import Workspace, digest, read_parquet, write_parquet
 
 

@@ -16,17 +16,10 @@ from artsound.encoders.vectors import make_vectors, merge_vectors, plan_vectors
 from artsound.media import MediaError
 from artsound.media.audio import load_mono
 from artsound.media.images import load_rgb
+from artsound.parts import Part, PartOutput, PartResult, part_path, split_into_parts
 from artsound.recipe import Recipe
 from artsound.records import arrow_schema
-from artsound.stage import (
-    Finish,
-    Part,
-    PartOutput,
-    PartResult,
-    Stage,
-    part_path,
-    split_into_parts,
-)
+from artsound.stage import Finish, Stage
 from artsound.storage import Workspace, digest, read_parquet, write_parquet
 
 NAME = "embed"

@@ -26,8 +26,8 @@ from artsound.encoders.items import (
 from artsound.encoders.loading import encoder_digest, open_encoder
 from artsound.encoders.passes import ItemError
 from artsound.errors import BadData
+from artsound.parts import Part, PartOutput, PartResult, part_path, split_into_parts
 from artsound.recipe import Recipe
-from artsound.stage import Part, PartOutput, PartResult, part_path, split_into_parts
 from artsound.storage import Workspace, atomic_write, digest
 
 _LANGUAGE: Mapping[Side, str] = {"artworks": "clip", "tracks": "clap"}

@@ -24,9 +24,10 @@ from artsound.pairing.items import split_of_tracks, usable_items
 from artsound.pairing.matching import Match, judge, match
 from artsound.pairing.splits import SPLITS, split_artworks
 from artsound.pairing.tiles import pair_scores
+from artsound.parts import Part, PartOutput, PartResult, part_path
 from artsound.recipe import Recipe
 from artsound.records import Reject, to_table
-from artsound.stage import Finish, Part, PartOutput, PartResult, Stage, part_path
+from artsound.stage import Finish, Stage
 from artsound.storage import Workspace, digest, read_parquet, sha256_file, write_parquet
 
 _FALLEN_OUT = "fallen-out"  # the part of given rows that name no pair

@@ -16,6 +16,7 @@ import polars as pl
 
 from artsound import __version__
 from artsound.errors import BadData
+from artsound.parts import Part, PartOutput, PartResult
 from artsound.recipe import Recipe
 from artsound.reports import coverage
 from artsound.reports.card import write_cards
@@ -25,7 +26,7 @@ from artsound.reports.html import markup, render_report
 from artsound.reports.matching import score_values, style_genre_maps
 from artsound.reports.stats import frame_stats, value_counts
 from artsound.shards.read import Dataset, open_shards
-from artsound.stage import Finish, Part, PartOutput, PartResult, Stage
+from artsound.stage import Finish, Stage
 from artsound.storage import Workspace, digest, read_json, read_parquet, sha256_file, write_bytes
 
 _TOLD = ("ingest", "embed", "pair", "caption", "shard")

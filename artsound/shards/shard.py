@@ -23,6 +23,7 @@ import pyarrow as pa
 from artsound.errors import BadData
 from artsound.media import MediaError
 from artsound.media.images import release_jpeg
+from artsound.parts import Part, PartOutput, PartResult, part_path
 from artsound.recipe import Recipe
 from artsound.records import Reject
 from artsound.shards.index import SHARDS, SPLITS, index_rows, write_index
@@ -31,7 +32,7 @@ from artsound.shards.order import shuffled
 from artsound.shards.release import write_attribution, write_readme
 from artsound.shards.withheld import parted, write_withheld
 from artsound.shards.write import Shard, sample_json, write_shard
-from artsound.stage import Finish, Part, PartOutput, PartResult, Stage, part_path
+from artsound.stage import Finish, Stage
 from artsound.storage import (
     TEMPORARY_PREFIX,
     Workspace,

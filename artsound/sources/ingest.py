@@ -21,6 +21,7 @@ from artsound.media import MediaError
 from artsound.media.audio import check_audio
 from artsound.media.fingerprint import clusters, near_audio, near_images
 from artsound.media.images import check_image
+from artsound.parts import Part, PartOutput, PartResult, part_path
 from artsound.recipe import Recipe
 from artsound.records import Reject, arrow_schema
 from artsound.sources.fetch import fetch_sources
@@ -35,7 +36,7 @@ from artsound.sources.staging import (
     staged_rows,
 )
 from artsound.sources.wanted import look_further, shortage
-from artsound.stage import Finish, Part, PartOutput, PartResult, Progress, Stage, part_path
+from artsound.stage import Finish, Progress, Stage
 from artsound.storage import Workspace, read_parquet, store_media, write_parquet
 
 NAME = "ingest"

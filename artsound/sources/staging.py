@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from artsound.condition import rows_where
 from artsound.errors import BadData
+from artsound.parts import Part, split_into_parts
 from artsound.recipe import Recipe
 from artsound.rights import (
     Rights,
@@ -30,7 +31,6 @@ from artsound.rights import (
 from artsound.sources import artgraph, fma
 from artsound.sources.published_pairs import artwork_key
 from artsound.sources.wanted import choice_of, tracks_to_look_at, wanted_ids
-from artsound.stage import Part, split_into_parts
 from artsound.storage import (
     Workspace,
     atomic_write,
