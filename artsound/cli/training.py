@@ -20,6 +20,16 @@ Preset = Annotated[
 Pretrained = Annotated[
     str | None, typer.Option(help="AudioLDM 2: a folder in diffusers' layout, or a hub name.")
 ]
+Visual = Annotated[
+    str | None,
+    typer.Option(help="What sees the picture: affect (measured, the default), clip or imagebind."),
+]
+MovedModules = Annotated[
+    str | None, typer.Option("--pretrained", help="Where AudioLDM 2 is now, if it has moved.")
+]
+MovedClip = Annotated[
+    str | None, typer.Option("--clip-checkpoint", help="Where CLIP is now, if it has moved.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting, e.g. pretrained.lora_rank=8; may be repeated."),
@@ -34,6 +44,7 @@ def latents(
     out: Annotated[Path, typer.Option(help="Folder for the shards of latents.")],
     preset: Preset = "tiny",
     pretrained: Pretrained = None,
+    visual: Visual = None,
     settings: Settings = None,
     as_json: Json = False,
 ) -> None:
@@ -42,7 +53,7 @@ def latents(
     from artsound.training.config import find_preset, with_settings
     from artsound.training.latents import write_latents
 
-    config = with_settings(find_preset(preset), settings or [])
+    config = with_settings(find_preset(preset), _all(settings, visual))
     pairs = write_latents(
         data, out, preset=config, pretrained=pretrained, progress=console_progress()
     )
@@ -59,6 +70,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest.")] = False,
     seed: Annotated[int, typer.Option(help="Seeds weights, order and noise.")] = 0,
     pretrained: Pretrained = None,
+    visual: Visual = None,
     latents: Annotated[
         str | None,
         typer.Option(help="A folder made by `artsound latents`, or on-the-fly; else in memory."),
@@ -73,7 +85,7 @@ def train(
 
     report = run_training(
         data,
-        with_settings(find_preset(preset), settings or []),
+        with_settings(find_preset(preset), _all(settings, visual)),
         out,
         steps=steps,
         resume=resume,
@@ -101,6 +113,8 @@ def generate(
     batch: Annotated[int, typer.Option(help="Pictures at once.", min=1)] = 16,
     negative: Annotated[Path | None, typer.Option(help="A picture to push away from.")] = None,
     spectrogram: Annotated[bool, typer.Option(help="Also write a PNG beside each WAV.")] = False,
+    pretrained: MovedModules = None,
+    clip_checkpoint: MovedClip = None,
     as_json: Json = False,
 ) -> None:
     """Make music for a picture."""
@@ -118,6 +132,8 @@ def generate(
         batch=batch,
         negative=negative,
         spectrogram=spectrogram,
+        pretrained=pretrained,
+        clip_checkpoint=clip_checkpoint,
     )
     for piece in pieces:
         print(piece.file)
@@ -137,6 +153,9 @@ def evaluate(
     ] = "held-out",
     seed: Annotated[int, typer.Option(help="Seeds noise and bootstrap.")] = 0,
     takes: Annotated[int, typer.Option(help="Pieces for each picture.", min=1)] = 2,
+    guidance: Annotated[float, typer.Option(help="Weight of the picture.")] = 2.0,
+    steps: Annotated[int, typer.Option(help="Denoising steps.", min=1)] = 25,
+    limit: Annotated[int, typer.Option(help="Pairs measured, at most.", min=4)] = 512,
     clap: Annotated[
         Path | None, typer.Option(help="A LAION-CLAP checkpoint, to hear through it too.")
     ] = None,
@@ -144,6 +163,8 @@ def evaluate(
     text_route: Annotated[
         Path | None, typer.Option(help="An AudioLDM 2 folder, to compare with captions.")
     ] = None,
+    pretrained: MovedModules = None,
+    clip_checkpoint: MovedClip = None,
     as_json: Json = False,
 ) -> None:
     """Measure a checkpoint on a split, against shuffled pictures and plain baselines."""
@@ -157,10 +178,20 @@ def evaluate(
         split=split,
         takes=takes,
         seed=seed,
+        guidance=guidance,
+        steps=steps,
+        limit=limit,
         clap=clap,
         clap_tower=clap_tower,
         text_route=text_route,
+        pretrained=pretrained,
+        clip_checkpoint=clip_checkpoint,
         progress=console_progress(),
     )
     print(f"Results: {out}")
     print_summary(as_json, summary)
+
+
+def _all(settings: list[str] | None, visual: str | None) -> list[str]:
+    """The settings asked for, --visual among them."""
+    return [*(settings or []), *([f"condition.encoder={visual}"] if visual else [])]

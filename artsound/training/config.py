@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from artsound.errors import BadData, BadUsage
+from artsound.recipe import Embed
 from artsound.storage import read_json
 
 LEAST_MAGNITUDE = 1e-5  # AudioLDM 2's mels are never smaller
@@ -66,9 +67,18 @@ class Codec(_Section):
 
 
 class Condition(_Section):
-    """Picture to cross-attention tokens."""
+    """Picture to cross-attention tokens.
 
-    encoder: Literal["affect"] = "affect"
+    `encoder` is what sees the picture: measured descriptors (affect), CLIP's image tower or
+    ImageBind, whose weights and settings `encoder_digest` names.
+    """
+
+    encoder: Literal["affect", "clip", "imagebind"] = "affect"
+    clip_model: str = Field(Embed().clip_model, description="OpenCLIP architecture")
+    clip_checkpoint: str = Field(
+        Embed().clip_checkpoint, description="OpenCLIP weights: file, or pretrained tag"
+    )
+    encoder_digest: str = ""
     tokens: int = Field(4, ge=1, le=16)
     projector: Literal["mlp", "perceiver"] = "mlp"
     width: int = Field(64, ge=4, description="width of a token, as the model's first stream wants")
@@ -81,6 +91,11 @@ class Condition(_Section):
         "their own spread over the training pictures)",
     )
     drop: float = Field(0.1, ge=0, lt=1, description="share of conditions dropped, for guidance")
+
+    @property
+    def seen_by(self) -> str:
+        """The encoder's name, and its digest where it has weights."""
+        return f"{self.encoder} {self.encoder_digest}".strip()
 
 
 class Diffusion(_Section):

@@ -11,11 +11,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from artsound.errors import ArtSoundError, BadData, BadUsage
+from artsound.errors import BadData, BadUsage
+from artsound.media import MediaError
 from artsound.storage import atomic_write, digest
 from artsound.training.conditioning import IMAGE_FIELDS, describe_picture
 from artsound.training.config import Config, Mel
 from artsound.training.mel import log_mel
+from artsound.training.visual import See, open_eye
 
 CACHE_VERSION = 1
 
@@ -56,7 +58,7 @@ def open_release(location: str | Path) -> Release:
 
 @dataclass(frozen=True)
 class Examples:
-    """Pairs ready to train on: keys [n], descriptors float32 [n, D], log-mels [frames, bins]."""
+    """Pairs ready to train on: keys [n], pictures float32 [n, D], log-mels [frames, bins]."""
 
     keys: tuple[str, ...]
     pictures: np.ndarray
@@ -72,12 +74,14 @@ def load_examples(
     config: Config,
     *,
     cache: Path | None = None,
+    device: Any = "cpu",
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Examples:
     """Every pair of `split` that is at least half a training window long, shorter ones padded.
 
-    With `cache`, what was decoded is kept there under a digest of the release and the front end,
-    and read from there the next time. BadData when a pair's media cannot be decoded.
+    Pictures are seen by the configuration's encoder, on `device`. With `cache`, what was decoded
+    is kept there under a digest of the release, the encoder and the front end, and read from
+    there the next time. BadData when a pair's media cannot be decoded.
     """
     pairs = release.pairs(split)
     path = None
@@ -87,15 +91,17 @@ def load_examples(
             "split": split,
             "mel": config.mel.model_dump(),
             "fields": IMAGE_FIELDS,
+            "encoder": config.condition.seen_by,
             "version": CACHE_VERSION,
         }
         path = cache / f"{split}-{digest(inputs)[:16]}.npz"
         if (kept := _read_cache(path)) is not None:
             return kept
+    see = open_eye(config.condition, device)
     keys, pictures, clips = [], [], []
     with ThreadPoolExecutor(max_workers=2) as pool:  # decoders release the interpreter's lock
         for index, example in enumerate(
-            pool.map(lambda i: decode_pair(pairs.read(i), config.mel), range(len(pairs)))
+            pool.map(lambda i: decode_pair(pairs.read(i), config.mel, see), range(len(pairs)))
         ):
             keys.append(example[0])
             pictures.append(example[1])
@@ -120,11 +126,13 @@ def decode_clip(data: bytes, mel: Mel) -> np.ndarray:
     return padded.astype(np.float16)
 
 
-def decode_pair(sample: dict[str, Any], mel: Mel) -> tuple[str, np.ndarray, np.ndarray]:
-    """Key, picture descriptors and log-mel of a raw sample; BadData naming a broken pair."""
+def decode_pair(
+    sample: dict[str, Any], mel: Mel, see: See = describe_picture
+) -> tuple[str, np.ndarray, np.ndarray]:
+    """Key, what is seen of the picture, and log-mel of a raw sample; BadData naming a bad pair."""
     try:
-        return sample["key"], describe_picture(sample["jpg"]), decode_clip(sample["mp3"], mel)
-    except ArtSoundError as error:
+        return sample["key"], see(sample["jpg"]), decode_clip(sample["mp3"], mel)
+    except MediaError as error:
         raise BadData(
             f"Pair {sample['key']} cannot be decoded ({error}): run `artsound verify "
             "--deep` on the shards."

@@ -41,6 +41,7 @@ from artsound.training.metrics import (
 from artsound.training.plots import effect_png, frechet_png, spectrogram_png
 from artsound.training.tables import evaluation_table
 from artsound.training.text_route import TextRoute
+from artsound.training.visual import See
 
 # Both are held out: no weight was fitted to val, and evaluation takes the newest checkpoint rather
 # than the one that is best on val.
@@ -64,12 +65,14 @@ class Take:
 
 @dataclass(frozen=True)
 class Side:
-    """Some pairs of a release: keys, captions, genres, picture descriptors [n, 20], the tracks."""
+    """Some pairs of a release: keys, captions, genres, picture descriptors [n, 20], the pictures
+    as the model sees them [n, D], the tracks."""
 
     keys: tuple[str, ...]
     captions: tuple[str, ...]
     genres: tuple[str, ...]
     pictures: np.ndarray
+    seen: np.ndarray
     sounds: Take
 
 
@@ -87,6 +90,8 @@ def evaluate(
     clap: Path | None = None,
     clap_tower: str = "HTSAT-base",
     text_route: Path | None = None,
+    pretrained: str | None = None,
+    clip_checkpoint: str | None = None,
     progress: Progress = QUIET,
 ) -> dict[str, Any]:
     """Measures of the music generated for the pictures of `split`; also written to `out`.
@@ -97,7 +102,8 @@ def evaluate(
     picture is nearest, and with `text_route` (a folder) AudioLDM 2 given the artwork's caption.
     Everything is heard through the descriptors, and with `clap` (a checkpoint) through CLAP too;
     real tracks are brought to the model's sample rate first. At most `limit` pairs of each side
-    are measured. `out` gets metrics.json, table.md, plots and wavs/.
+    are measured. `pretrained` and `clip_checkpoint` are as in `generate`. `out` gets
+    metrics.json, table.md, plots and wavs/.
 
     Raises BadUsage when the checkpoint is of another release, BadData when the split holds fewer
     than four pairs or a given checkpoint cannot be used.
@@ -106,7 +112,7 @@ def evaluate(
         raise BadUsage(f"There is no split {split!r}: choose one of {', '.join(SPLITS)}.")
     splits = SPLITS[split]
     release = data if isinstance(data, Release) else open_release(data)
-    generator = Generator(checkpoint)
+    generator = Generator(checkpoint, pretrained=pretrained, clip_checkpoint=clip_checkpoint)
     check_release(generator.checkpoint.path, generator.checkpoint.state, release.digest)
     held = sum(len(release.pairs(name)) for name in splits)
     if held < LEAST_PAIRS:
@@ -119,12 +125,13 @@ def evaluate(
         ears.append(clap_ear(clap, clap_tower))
     mel = generator.config.mel
     window = (mel.seconds, mel.sample_rate)
-    known = measure(release, ("train",), ears, window, limit, progress)
-    asked = measure(release, splits, ears, window, limit, progress)
+    see = generator.see
+    known = measure(release, ("train",), see, ears, window, limit, progress)
+    asked = measure(release, splits, see, ears, window, limit, progress)
 
     def pieces(strength: float) -> Callable[[int], list[np.ndarray]]:
         return lambda take: generator.waves(
-            asked.pictures,
+            asked.seen,
             seeds=[seed + take] * len(asked.keys),
             guidance=strength,
             steps=steps,
@@ -140,19 +147,14 @@ def evaluate(
             ),
             route.sample_rate,
         )
-    systems: dict[str, list[Take]] = {}
-    for name, (make, made_rate) in makers.items():
-        systems[name] = []
-        for take in range(takes):
-            progress.start(f"generate {name} {take + 1}/{takes}", len(asked.keys))
-            waves = make(take)
-            if take == 0:
-                folder = out / ("wavs" if name == "model" else f"wavs {name}")
-                _keep(folder, asked.keys, waves, made_rate, mel if name == "model" else None)
-            systems[name].append(hear(waves, made_rate, ears))
-            progress.advance(len(asked.keys))
-            progress.finish()
-    near = nearest(known.pictures, asked.pictures, generator.standardise)
+    systems = {
+        name: [
+            _take(name, turn, takes, *maker, asked.keys, ears, mel, out, progress)
+            for turn in range(takes)
+        ]
+        for name, maker in makers.items()
+    }
+    near = nearest(known.seen, asked.seen, generator.standardise)
     systems["nearest track"] = [
         Take(known.sounds.described[near], {n: r[near] for n, r in known.sounds.heard.items()})
     ]
@@ -195,6 +197,7 @@ def evaluate(
 def measure(
     release: Release,
     splits: tuple[str, ...],
+    see: See,
     ears: Sequence[Ear],
     window: tuple[float, int],
     limit: int,
@@ -204,7 +207,7 @@ def measure(
 
     `window` is the seconds taken and the sample rate they are brought to.
     """
-    keys, captions, genres, pictures = [], [], [], []
+    keys, captions, genres, pictures, seen = [], [], [], [], []
     sounds: list[Take] = []
     for split in splits:
         pairs = release.pairs(split)
@@ -217,13 +220,19 @@ def measure(
             captions.append(str(sample["json"].get("artwork_caption", "")))
             genres.append(str(sample["json"].get("music_genre", "")))
             pictures.append(describe_picture(sample["jpg"]))
+            seen.append(pictures[-1] if see is describe_picture else see(sample["jpg"]))
             sounds.append(hear([_middle(sample["mp3"], *window)], window[1], ears))
             progress.advance(1)
         progress.finish()
     heard = {ear.name: np.concatenate([s.heard[ear.name] for s in sounds]) for ear in ears}
     described = np.concatenate([s.described for s in sounds])
     return Side(
-        tuple(keys), tuple(captions), tuple(genres), np.array(pictures), Take(described, heard)
+        tuple(keys),
+        tuple(captions),
+        tuple(genres),
+        np.array(pictures),
+        np.array(seen),
+        Take(described, heard),
     )
 
 
@@ -234,6 +243,30 @@ def hear(waves: Sequence[np.ndarray], rate: int, ears: Sequence[Ear]) -> Take:
         ear.name: as_heard(described) if ear.hear is None else ear.hear(waves, rate) for ear in ears
     }
     return Take(described, rows)
+
+
+def _take(
+    name: str,
+    turn: int,
+    takes: int,
+    make: Callable[[int], list[np.ndarray]],
+    rate: int,
+    keys: Sequence[str],
+    ears: Sequence[Ear],
+    mel: Mel,
+    out: Path,
+    progress: Progress,
+) -> Take:
+    """One take of a system, heard; the first one's sounds are kept in `out`."""
+    progress.start(f"generate {name} {turn + 1}/{takes}", len(keys))
+    waves = make(turn)
+    if turn == 0:
+        folder = out / ("wavs" if name == "model" else f"wavs {name}")
+        _keep(folder, keys, waves, rate, mel if name == "model" else None)
+    take = hear(waves, rate, ears)
+    progress.advance(len(keys))
+    progress.finish()
+    return take
 
 
 def _keep(

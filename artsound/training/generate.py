@@ -10,15 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from artsound.errors import BadData, BadUsage
+from artsound.media import MediaError
 from artsound.stage import QUIET, Progress
 from artsound.storage import sha256_bytes, write_bytes
 from artsound.training.checkpoint import Checkpoint, load_checkpoint, load_weights
 from artsound.training.codec import open_codec
-from artsound.training.conditioning import Standardiser, describe_picture
-from artsound.training.config import Mel
+from artsound.training.conditioning import Standardiser
+from artsound.training.config import Config, Mel
 from artsound.training.mel import log_mel
 from artsound.training.model import SCHEDULERS, build_model, sample_latents
 from artsound.training.plots import spectrogram_png
+from artsound.training.visual import See, check_encoder, open_eye
 
 BATCH = 16
 STEPS = 25
@@ -40,13 +42,22 @@ class Generated:
 
 
 class Generator:
-    """A loaded checkpoint: embeddings to waveforms."""
+    """A loaded checkpoint: pictures to embeddings, by `see`, and embeddings to waveforms.
 
-    def __init__(self, checkpoint: Path) -> None:
+    Published modules and CLIP's weights, where the run stands on them, are looked for where they
+    were, or at `pretrained` and `clip_checkpoint`; BadData when they are not those it began with.
+    """
+
+    def __init__(
+        self, checkpoint: Path, *, pretrained: str | None = None, clip_checkpoint: str | None = None
+    ) -> None:
         from artsound.encoders.loading import choose_device
 
         self.checkpoint: Checkpoint = load_checkpoint(checkpoint)
-        self.config = self.checkpoint.config
+        self.config = _moved(self.checkpoint.config, pretrained, clip_checkpoint)
+        device = choose_device("auto")
+        check_encoder(self.config.condition)
+        self.see: See = open_eye(self.config.condition, device)
         arrays = self.checkpoint.arrays
         self.codec = open_codec(self.config, arrays)
         self.standardise = Standardiser.from_tensors(arrays)
@@ -57,7 +68,7 @@ class Generator:
             bands=self.config.codec.bands,
         )
         load_weights(self.model, self.checkpoint.weights, self.checkpoint.path)
-        self.model.to(choose_device("auto"))
+        self.model.to(device)
 
     def waves(
         self,
@@ -71,10 +82,10 @@ class Generator:
         batch: int = BATCH,
         negative: np.ndarray | None = None,
     ) -> list[np.ndarray]:
-        """Waveforms float32 [seconds * sample_rate] for descriptors [n, D], one seed each.
+        """Waveforms float32 [seconds * sample_rate] for seen pictures [n, D], one seed each.
 
-        Guidance pushes away from `negative` [D], another picture's descriptors; without it, from
-        what is made without a picture.
+        Guidance pushes away from `negative` [D], another picture as seen; without it, from what
+        is made without a picture.
         """
         mel = self.config.mel
         length = round((seconds or mel.seconds) * mel.sample_rate)
@@ -112,13 +123,16 @@ def generate(
     batch: int = BATCH,
     negative: Path | None = None,
     spectrogram: bool = False,
+    pretrained: str | None = None,
+    clip_checkpoint: str | None = None,
     progress: Progress = QUIET,
 ) -> list[Generated]:
     """Music for each picture: `out` itself when it ends in .wav, else `out`/<picture's name>.wav.
 
     `images` are files, or folders whose pictures are taken in the order of their names. With
     `spectrogram` a PNG is written beside each WAV. `batch` pictures are made at once; guidance
-    pushes away from the picture `negative`.
+    pushes away from the picture `negative`. `pretrained` and `clip_checkpoint` tell where published
+    modules and CLIP's weights are now, if they have moved since the training.
 
     Deterministic on one device: the same picture, seed and settings give the same bytes (batches
     of another size may differ in the last bit). Raises BadUsage for a missing picture, or several
@@ -138,11 +152,11 @@ def generate(
         raise BadUsage(
             f"There is no scheduler {scheduler!r}: choose one of {', '.join(SCHEDULERS)}."
         )
-    pictures = np.array([_see(image) for image in images])
     if negative is not None and not negative.is_file():
         raise BadUsage(f"{negative} is not a file: give a picture to push away from.")
-    away = None if negative is None else _see(negative)
-    generator = Generator(checkpoint)
+    generator = Generator(checkpoint, pretrained=pretrained, clip_checkpoint=clip_checkpoint)
+    pictures = np.array([_see(image, generator.see) for image in images])
+    away = None if negative is None else _see(negative, generator.see)
     progress.start("generate", len(images))
     done = []
     try:
@@ -169,10 +183,26 @@ def generate(
     return done
 
 
-def _see(image: Path) -> np.ndarray:
+def _moved(config: Config, pretrained: str | None, clip_checkpoint: str | None) -> Config:
+    """`config` with other places of what it stands on; BadUsage when it does not stand on it."""
+    changes: dict[str, object] = {}
+    if pretrained is not None:
+        if config.pretrained is None:
+            raise BadUsage("The checkpoint uses no published modules: leave out --pretrained.")
+        changes["pretrained"] = config.pretrained.model_copy(update={"source": pretrained})
+    if clip_checkpoint is not None:
+        if config.condition.encoder != "clip":
+            raise BadUsage("The checkpoint does not see with CLIP: leave out --clip-checkpoint.")
+        changes["condition"] = config.condition.model_copy(
+            update={"clip_checkpoint": clip_checkpoint}
+        )
+    return config.model_copy(update=changes)
+
+
+def _see(image: Path, see: See) -> np.ndarray:
     try:
-        return describe_picture(image.read_bytes())
-    except (BadData, OSError) as error:
+        return see(image.read_bytes())
+    except (MediaError, OSError) as error:
         raise BadData(f"{image} cannot be used: {error}") from error
 
 

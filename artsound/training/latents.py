@@ -15,10 +15,11 @@ from artsound.errors import BadData, BadUsage
 from artsound.stage import QUIET, Progress
 from artsound.storage import atomic_write, digest, make_folder, read_json, sha256_file
 from artsound.training.codec import SoundCodec, make_codec, open_codec
-from artsound.training.conditioning import Standardiser, fit_standardiser
+from artsound.training.conditioning import Standardiser, describe_picture, fit_standardiser
 from artsound.training.config import Config, find_preset
 from artsound.training.data import Pairs, Release, decode_pair, open_release
 from artsound.training.pretrained import with_pretrained
+from artsound.training.visual import See, open_eye, with_encoder
 
 FIT_PAIRS = 512  # pairs of the train split that codec and standardiser are fitted to
 _CODEC = "codec.npz"
@@ -32,6 +33,7 @@ class OnTheFly:
     config: Config
     codec: SoundCodec
     standardise: Standardiser
+    see: See = describe_picture
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
@@ -40,7 +42,7 @@ class OnTheFly:
 
     def read(self, pair: int, /) -> tuple[np.ndarray, np.ndarray]:
         """Condition and latent of pair `pair`; BadData when it cannot be decoded."""
-        _, picture, clip = decode_pair(self.pairs.read(pair), self.config.mel)
+        _, picture, clip = decode_pair(self.pairs.read(pair), self.config.mel, self.see)
         return self.standardise(picture), self.codec.encode(clip.astype(np.float32))
 
 
@@ -73,7 +75,8 @@ def fit_on_some(
 ) -> tuple[SoundCodec, Standardiser]:
     """Codec and standardiser of a run that does not hold all pairs: from FIT_PAIRS, evenly."""
     places = np.unique(np.linspace(0, len(pairs) - 1, min(FIT_PAIRS, len(pairs))).round())
-    some = [decode_pair(pairs.read(int(place)), config.mel) for place in places]
+    see = open_eye(config.condition, device)
+    some = [decode_pair(pairs.read(int(place)), config.mel, see) for place in places]
     codec = make_codec(config, [clip for _, _, clip in some], device)
     return codec, fit_standardiser(np.array([picture for _, picture, _ in some], np.float32))
 
@@ -99,6 +102,7 @@ def write_latents(
     config = find_preset(preset) if isinstance(preset, str) else preset
     if config.pretrained or pretrained:
         config = with_pretrained(config, pretrained)
+    config = with_encoder(config)
     release, shards = open_release(data), open_shards(data)
     place = make_folder(out) / _CODEC
     if place.exists():
@@ -108,8 +112,10 @@ def write_latents(
         with atomic_write(place) as file:
             np.savez(file, **codec.tensors())  # type: ignore[arg-type]
 
+    see = open_eye(config.condition, device)
+
     def make(sample: dict[str, Any]) -> dict[str, np.ndarray]:
-        _, picture, clip = decode_pair(sample, config.mel)
+        _, picture, clip = decode_pair(sample, config.mel, see)
         progress.advance(1)
         latent = codec.encode(clip.astype(np.float32))
         return {"condition": picture, "latent": latent.astype(np.float16)}
@@ -142,6 +148,16 @@ def open_latents(folder: Path, release: Release, config: Config, device: Any = "
     return open_codec(config, _read_arrays(folder / _CODEC), device)
 
 
+def known_encoder(folder: Path, config: Config) -> str:
+    """The digest of the picture encoder that a folder of latents was made with; empty when it is
+    another encoder's, or there are no latents."""
+    place = folder / "companion.json"
+    about = read_json(place) if place.is_file() else None
+    kept = about.get("settings") if isinstance(about, dict) else None
+    name, _, found = str(kept.get("encoder") if isinstance(kept, dict) else "").partition(" ")
+    return found if name == config.condition.encoder else ""
+
+
 def ready(
     folder: Path, release: Release, split: str, standardise: Standardiser | None = None
 ) -> tuple[Ready, Standardiser]:
@@ -172,7 +188,7 @@ def _settings(release: Release, config: Config, codec: Path) -> dict[str, Any]:
         "mel": config.mel.model_dump(mode="json"),
         "codec": config.codec.model_dump(mode="json"),
         "modules": config.pretrained.digest if config.pretrained else "",
-        "encoder": config.condition.encoder,
+        "encoder": config.condition.seen_by,
         "fitted": sha256_file(codec) if codec.is_file() else digest(None),
     }
 

@@ -22,10 +22,11 @@ from artsound.training.codec import SoundCodec, make_codec, open_codec
 from artsound.training.conditioning import Standardiser, fit_standardiser
 from artsound.training.config import Config, find_preset
 from artsound.training.data import Release, load_examples, open_release
-from artsound.training.latents import OnTheFly, fit_on_some, open_latents, ready
+from artsound.training.latents import OnTheFly, fit_on_some, known_encoder, open_latents, ready
 from artsound.training.log import Log
 from artsound.training.pretrained import with_pretrained
 from artsound.training.run import Run, TrainReport
+from artsound.training.visual import open_eye, with_encoder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,6 +76,8 @@ def train(
         chosen = with_pretrained(chosen, pretrained)
     if seed is not None:
         chosen = chosen.model_copy(update={"seed": seed})
+    made = latents if latents != ON_THE_FLY else None
+    chosen = with_encoder(chosen, known_encoder(Path(made), chosen) if made else "")
     total = steps or chosen.optimisation.steps
     release = data if isinstance(data, Release) else open_release(data)
     start = _resume_point(out, chosen, release) if resume else None
@@ -132,8 +135,9 @@ def _sources(
     if latents == ON_THE_FLY:
         if codec is None or standardise is None:
             codec, standardise = fit_on_some(pairs, config, device)
-        fly = OnTheFly(pairs, config, codec, standardise)
-        other = OnTheFly(held_out, config, codec, standardise) if len(held_out) else None
+        see = open_eye(config.condition, device)
+        fly = OnTheFly(pairs, config, codec, standardise, see)
+        other = OnTheFly(held_out, config, codec, standardise, see) if len(held_out) else None
         return fly, other, codec, standardise
     if latents is not None:
         codec = open_latents(Path(latents), release, config, device)
@@ -157,12 +161,13 @@ def _sources(
         "train",
         config,
         cache=out / "cache",
+        device=device,
         progress=lambda _done, _total: progress.advance(1),
     )
     progress.finish()
     codec = codec or make_codec(config, examples.clips, device)
     standardise = standardise or fit_standardiser(examples.pictures)
-    held = load_examples(release, "val", config, cache=out / "cache")
+    held = load_examples(release, "val", config, cache=out / "cache", device=device)
     validation = prepare(held, codec, standardise) if len(held) else None
     return prepare(examples, codec, standardise), validation, codec, standardise
 
@@ -181,12 +186,13 @@ def _resume_point(out: Path, config: Config, release: Release) -> Path | None:
 
 
 def _movable(config: Config) -> Config:
-    """`config` without the place of its published modules: they may move, their digest may not."""
-    if config.pretrained is None:
-        return config
-    return config.model_copy(
-        update={"pretrained": config.pretrained.model_copy(update={"source": ""})}
-    )
+    """`config` without the places of published modules and weights: they may move, their digests
+    may not."""
+    condition = config.condition.model_copy(update={"clip_checkpoint": ""})
+    published = config.pretrained
+    if published is not None:
+        published = published.model_copy(update={"source": ""})
+    return config.model_copy(update={"condition": condition, "pretrained": published})
 
 
 @contextmanager

@@ -367,7 +367,7 @@ class Run:
         state = State(
             step=self.step,
             release=self.release.digest,
-            encoder=self.config.condition.encoder,
+            encoder=self.config.condition.seen_by,
             condition_dim=self.condition_dim,
             pairs=len(self.source.keys),
             validation=validation,
