@@ -17,13 +17,14 @@ from artsound.reports.facets import Facet, Mask, facets_of
 from artsound.shards.query import mask_of
 from artsound.shards.read import Dataset
 
-Rows = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.integer[Any]]
 
-# Sort order by name: the index columns to sort by, and whether each descends.
-SORTS: Mapping[str, tuple[tuple[str, ...], tuple[bool, ...]]] = {
+_YEAR_LAST = pl.when(pl.col("year") < 0).then(9999).otherwise("year")  # an unknown one last
+# Sort order by name: what to sort by, and whether each descends.
+SORTS: Mapping[str, tuple[tuple[str | pl.Expr, ...], tuple[bool, ...]]] = {
     "best": (("score", "key"), (True, False)),
     "worst": (("score", "key"), (False, False)),
-    "oldest": (("_year", "key"), (False, False)),
+    "oldest": ((_YEAR_LAST, "key"), (False, False)),
     "newest": (("year", "key"), (True, False)),
     "painter": (("painter", "year", "key"), (False, False, False)),
     "music": (("artist", "title", "key"), (False, False, False)),
@@ -58,18 +59,31 @@ class Query:
 
 @dataclass(frozen=True, eq=False)
 class Catalogue:
-    """The pairs of a dataset, prepared for searching: made once, only read afterwards."""
+    """The pairs of a dataset, prepared for searching.
+
+    What the first page does not need is made when it is first asked for, and kept.
+    """
 
     data: Dataset
     facets: tuple[Facet, ...]
-    orders: Mapping[str, Rows]
+    _orders: dict[str, Rows] = field(default_factory=dict)
+
+    def order(self, name: str) -> Rows:
+        """The positions of all pairs in one of SORTS."""
+        if name not in self._orders:
+            columns, descending = SORTS[name]
+            sorted_by = pl.arg_sort_by(columns, descending=list(descending))
+            self._orders[name] = self.data.frame.select(sorted_by).to_series().to_numpy()
+        return self._orders[name]
 
     @cached_property
     def texts(self) -> pl.Series:
         """What is searched: all names, titles, tags and captions of each pair, folded."""
         lists = [pl.col(name).list.join(" ") for name in _SEARCHED_LISTS]
-        joined = pl.concat_str(*_SEARCHED, *lists, separator=" ")
-        return folded(self.data.frame.select(joined).to_series())
+        columns = self.data.frame.select(*_SEARCHED, *lists).get_columns()
+        # One by one, since an accent in a name then costs the folding of that name alone.
+        parts = pl.DataFrame([folded(column) for column in columns])
+        return parts.select(pl.concat_str(pl.all(), separator=" ")).to_series()
 
     @cached_property
     def places(self) -> dict[str, int]:
@@ -80,7 +94,7 @@ class Catalogue:
     def ranks(self) -> Rows:
         """Each pair's place in the order by score, from 0."""
         ranks = np.empty(len(self.data), dtype=np.int64)
-        ranks[self.orders["best"]] = np.arange(len(self.data))
+        ranks[self.order("best")] = np.arange(len(self.data))
         return ranks
 
     def rows(self, query: Query) -> Mask:
@@ -109,7 +123,7 @@ class Catalogue:
             counts = facet.counts(others)
             if len(facet.values) > 1:
                 facets.append({"name": facet.name, "title": facet.title, "counts": counts})
-        order = self.orders[query.sort]
+        order = self.order(query.sort)
         page = order[found[order]][start : start + count]
         return {
             "total": int(found.sum()),
@@ -124,7 +138,7 @@ class Catalogue:
 
     def pair(self, position: int, *, neighbours: int = 4) -> dict[str, Any]:
         """All that is known of a pair, its rank by score and those just above and below it."""
-        order, rank = self.orders["best"], int(self.ranks[position])
+        order, rank = self.order("best"), int(self.ranks[position])
         return {
             "record": self.data.frame.row(position, named=True),
             "rank": rank + 1,
@@ -166,18 +180,7 @@ def catalogue_of(data: Dataset) -> Catalogue:
             f"{data.store.location} has no {missing[0]} for its samples: only shards that "
             "artsound built can be browsed."
         )
-    years = frame["year"]
-    ranked = frame.select("key", "score", "year", "painter", "artist", "title").with_columns(
-        pl.when(years < 0).then(9999).otherwise(years).alias("_year")
-    )
-    orders = {
-        name: ranked.with_row_index("row")
-        .sort(columns, descending=descending)["row"]
-        .to_numpy()
-        .astype(np.int64)
-        for name, (columns, descending) in SORTS.items()
-    }
-    return Catalogue(data, facets_of(frame), orders)
+    return Catalogue(data, facets_of(frame))
 
 
 def folded(texts: pl.Series) -> pl.Series:
