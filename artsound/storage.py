@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 TEMPORARY_PREFIX = ".tmp-"
 
+_ROW_GROUP = 1 << 14  # rows
+
 # mkstemp's 0600 would hide the files from others. The only way to read the mask is to set it,
 # which is safe here, before any thread of ours runs.
 _UMASK = os.umask(0o022)
@@ -269,6 +271,25 @@ def write_parquet(
     table = table.cast(arrow_schema(name))
     with atomic_write(path) as file:
         pq.write_table(table, file, compression="zstd", write_statistics=True)
+    return sha256_file(path)
+
+
+def write_parquet_tables(path: Path, name: str, tables: Iterable[pa.Table]) -> str:
+    """As write_parquet, of tables that come one by one and are not all held in memory.
+
+    The file's row groups, and so its bytes, do not depend on how the rows are cut into tables.
+    """
+    schema = arrow_schema(name)
+    waiting = schema.empty_table()
+    with atomic_write(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for table in tables:
+            check_table(name, table)
+            waiting = pa.concat_tables([waiting, table.cast(schema)])
+            while waiting.num_rows >= _ROW_GROUP:
+                writer.write_table(waiting.slice(0, _ROW_GROUP).combine_chunks())
+                waiting = waiting.slice(_ROW_GROUP)
+        if waiting.num_rows:
+            writer.write_table(waiting.combine_chunks())
     return sha256_file(path)
 
 

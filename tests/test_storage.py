@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artsound.errors import BadData, BadUsage
-from artsound.records import Pair
+from artsound.records import Pair, to_table
 from artsound.storage import (
     Workspace,
     atomic_write,
@@ -24,6 +24,7 @@ from artsound.storage import (
     write_bytes,
     write_json,
     write_parquet,
+    write_parquet_tables,
 )
 
 PAIRS = [Pair(n, f"{n}.jpg", "train", 0.5, "affect", 0.1, 1, 1, "sparse") for n in range(50)]
@@ -85,6 +86,25 @@ def test_parquet_comes_back_as_written_and_twice_the_same_bytes(tmp_path: Path) 
     table = read_parquet(tmp_path / "a.parquet", "pair")
     assert table.to_pylist()[7]["artwork_id"] == "7.jpg"
     assert read_parquet(tmp_path / "a.parquet", "pair", ["split"]).column_names == ["split"]
+
+
+def test_tables_written_one_by_one_give_the_same_bytes_however_they_are_cut(
+    tmp_path: Path,
+) -> None:
+    table = to_table("pair", PAIRS * 900)  # three row groups
+
+    def cut(size: int) -> str:
+        pieces = (table.slice(start, size) for start in range(0, table.num_rows, size))
+        return write_parquet_tables(tmp_path / f"{size}.parquet", "pair", pieces)
+
+    assert cut(777) == cut(20_000) == cut(45_000)
+    assert pq.ParquetFile(tmp_path / "777.parquet").num_row_groups == 3
+    assert read_parquet(tmp_path / "777.parquet", "pair").equals(table)
+    with pytest.raises(BadData, match="wrong columns"):
+        write_parquet_tables(tmp_path / "bad.parquet", "pair", [table.drop_columns("split")])
+    assert not (tmp_path / "bad.parquet").exists()
+    write_parquet_tables(tmp_path / "none.parquet", "pair", [])
+    assert read_parquet(tmp_path / "none.parquet", "pair").num_rows == 0
 
 
 def test_lists_survive_parquet(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import pairwise
 
@@ -146,27 +146,26 @@ def _sub_prints(low: np.ndarray, rate: float) -> np.ndarray:
 
 
 def near_audio(
-    prints: Sequence[str], *, errors: float = PRINT_ERRORS, min_overlap: float = 0.5
+    prints: Iterable[str], *, errors: float = PRINT_ERRORS, min_overlap: float = 0.5
 ) -> np.ndarray:
     """Pairs (i < j) of clips that hold the same sound, at any offset: int64 [m, 2].
 
     Prints that share at least two 32-bit words at one offset are laid over each other there and
     kept when fewer than ``errors`` of the bits differ over at least ``min_overlap`` of the shorter
     one. Words that many clips share (silence, steady tones) lead nowhere and are not followed.
+    ``prints`` may come one by one: they are kept as words, a third of the text's memory.
     """
     words = [np.frombuffer(bytes.fromhex(p), dtype=">u4").astype(np.uint32) for p in prints]
-    lengths = np.array([len(w) for w in words], dtype=np.int64)
     # Clips too short for a print have nothing in common.
-    inverse = _group_numbers([p or f"none {i}" for i, p in enumerate(prints)])
+    inverse = _group_numbers([w.tobytes() or f"none {i}" for i, w in enumerate(words)])
     found = [_chain(inverse)]
     first = np.unique(inverse, return_index=True)[1]
-    candidates = _candidate_offsets([words[i] for i in first])
-    for left, right, offset in candidates:
+    for left, right, offset in _candidate_offsets([words[i] for i in first]):
         i, j = int(first[left]), int(first[right])
         for shift in (offset, offset - 1, offset + 1):
             a, b = words[i][max(0, shift) :], words[j][max(0, -shift) :]
             n = min(len(a), len(b))
-            if n < min_overlap * min(lengths[i], lengths[j]):
+            if n < min_overlap * min(len(words[i]), len(words[j])):
                 continue
             if int(_popcount32(a[:n] ^ b[:n]).sum()) < errors * 32 * n:
                 found.append(np.array([[i, j]]))
@@ -175,29 +174,40 @@ def near_audio(
 
 
 _CROWDED = 64  # sharers of one word beyond which it says nothing
+_AT_ONCE = 1 << 21  # words compared with each other at once, which bounds the memory it takes
 
 
 def _candidate_offsets(words: list[np.ndarray]) -> np.ndarray:
-    """int64 [m, 3]: pairs (a < b) of prints with an offset (frames, a minus b) to be tried."""
-    if not words:
-        return np.zeros((0, 3), np.int64)
-    lengths = np.array([len(w) for w in words])
-    owner = np.repeat(np.arange(len(words)), lengths)
-    frame = np.concatenate([np.arange(n) for n in lengths])
-    value = np.concatenate(words)
-    fresh = np.r_[True, (value[1:] != value[:-1]) | (owner[1:] != owner[:-1])][: len(value)]
-    owner, frame, value = owner[fresh], frame[fresh], value[fresh]
-    hits = []
-    for left, right in _equal_key_pairs(value, most=_CROWDED):
-        swap = owner[left] > owner[right]
-        low, high = np.where(swap, right, left), np.where(swap, left, right)
-        different = owner[low] != owner[high]
-        low, high = low[different], high[different]
-        hits.append(np.stack([owner[low], owner[high], (frame[low] - frame[high]) // 2 * 2], 1))
-    if not hits:
-        return np.zeros((0, 3), np.int64)
-    votes, counts = np.unique(np.concatenate(hits), axis=0, return_counts=True)
-    return votes[counts >= 2]
+    """int64 [m, 3]: pairs (a < b) of prints with an offset (frames, a minus b) to be tried.
+
+    Those that two words or more speak for. A meeting of two words is one number while it waits
+    for a second: 8 bytes, which sort far faster than rows.
+    """
+    longest = max([1, *(len(w) for w in words)])
+    shape = (len(words), len(words), 2 * longest)
+    meetings = [np.zeros(0, np.int64)]
+    value = np.concatenate(words) if words else np.zeros(0, np.uint32)
+    starts = np.cumsum([0, *(len(w) for w in words)])
+    fresh = np.r_[True, value[1:] != value[:-1]][: len(value)]
+    fresh[starts[:-1][starts[:-1] < len(value)]] = True
+    rounds = -(-len(value) // _AT_ONCE)
+    for number in range(rounds):
+        at = np.flatnonzero(fresh & (value % rounds == number))
+        owner = (np.searchsorted(starts, at, side="right") - 1).astype(np.int32)
+        frame = (at - starts[owner]).astype(np.int32)
+        for left, right in _equal_key_pairs(value[at], most=_CROWDED):
+            swap = owner[left] > owner[right]
+            low, high = np.where(swap, right, left), np.where(swap, left, right)
+            different = owner[low] != owner[high]
+            low, high = low[different], high[different]
+            offset = (frame[low] - frame[high]) // 2 * 2 + longest
+            meetings.append(np.ravel_multi_index((owner[low], owner[high], offset), shape))
+    met = np.concatenate(meetings)
+    del meetings
+    met.sort()
+    again = met[1:][met[1:] == met[:-1]]
+    low, high, offset = np.unravel_index(np.unique(again), shape)
+    return np.stack([low, high, offset - longest], axis=1)
 
 
 # --- clusters -------------------------------------------------------------------------------------
@@ -221,8 +231,8 @@ def clusters(ids: Sequence[str], digests: Sequence[str], near: np.ndarray) -> li
     return [smallest[group] for group in label.tolist()]
 
 
-def _group_numbers(keys: Sequence[str]) -> np.ndarray:
-    numbers: dict[str, int] = {}
+def _group_numbers(keys: Sequence[str | bytes]) -> np.ndarray:
+    numbers: dict[str | bytes, int] = {}
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 

@@ -9,7 +9,7 @@ sorted by id.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,13 @@ from artsound.sources.staging import (
 )
 from artsound.sources.wanted import look_further, shortage
 from artsound.stage import Finish, Progress, Stage
-from artsound.storage import Workspace, read_parquet, store_media, write_parquet
+from artsound.storage import (
+    Workspace,
+    read_parquet,
+    store_media,
+    write_parquet,
+    write_parquet_tables,
+)
 
 NAME = "ingest"
 
@@ -88,11 +94,10 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
     rejects: list[Reject] = []
     policies = {"artwork": recipe.images.near_duplicates, "track": recipe.audio.near_duplicates}
     for side, policy in policies.items():
-        table = _with_clusters(side, _merged(workspace, side, results))
-        ids, cluster = _item_ids(side, table), table["cluster"].to_pylist()
+        ids, cluster = _clusters(workspace, side, results)
         of_side = [result for result in results if result.part.inputs["side"] == side]
         extra[f"{side}s_in"] = sum(result.part.items for result in of_side)
-        extra[f"{side}s_near_duplicate"] = table.num_rows - len(set(cluster))
+        extra[f"{side}s_near_duplicate"] = len(ids) - len(set(cluster))
         if policy == "drop":
             rejects.extend(
                 Reject(
@@ -106,17 +111,18 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
                 for item, first in zip(ids, cluster, strict=True)
                 if item != first
             )
-            table = table.filter(pc.equal(pa.array(ids), table["cluster"]))
+        usable = set(cluster if policy == "drop" else ids)
         if side == "track" and recipe.sources.limit > 0:
-            looked_at, usable = _looked_at(workspace, results), set(table["track_id"].to_pylist())
-            if look_further(workspace, recipe, looked_at, usable):
+            looked_at, found = _looked_at(workspace, results), {int(item) for item in usable}
+            if look_further(workspace, recipe, looked_at, found):
                 return Finish((), again=True)
             note = shortage(recipe, len(usable)) if len(usable) < recipe.sources.limit else ""
-        if not table.num_rows:
+        if not usable:
             raise BadData(f"No {side} could be used: {_reasons(workspace, side, results)}.")
-        extra[f"{side}s_out"] = table.num_rows
+        extra[f"{side}s_out"] = len(usable)
         path = workspace.catalog / f"{side}s.parquet"
-        write_parquet(path, side, table)
+        tables = _with_clusters(_tables(workspace, side, results), cluster, policy == "drop")
+        write_parquet_tables(path, side, tables)
         files.append(path)
     return Finish(tuple(files), extra, tuple(rejects), note=note)
 
@@ -183,28 +189,49 @@ def _item_id(side: str, row: Mapping[str, Any]) -> str:
     return row["artwork_id"] if side == "artwork" else f"{row['track_id']:06d}"
 
 
-def _item_ids(side: str, table: pa.Table) -> list[str]:
-    return [_item_id(side, {f"{side}_id": item}) for item in table[f"{side}_id"].to_pylist()]
+def _clusters(
+    workspace: Workspace, side: str, results: Sequence[PartResult]
+) -> tuple[list[str], list[str]]:
+    """Every item's id, and its near-duplicate cluster: same bytes, picture or sound."""
+    kind, mark = ("image", "image_phash") if side == "artwork" else ("audio", "fingerprint")
+    columns = (f"{side}_id", f"{kind}_sha256", mark)
+    ids: list[str] = []
+    digests: list[str] = []
+
+    def marks() -> Iterator[str]:
+        for table in _tables(workspace, side, results, columns):
+            ids.extend(_item_id(side, {columns[0]: item}) for item in table[columns[0]].to_pylist())
+            digests.extend(table[columns[1]].to_pylist())
+            yield from table[mark].to_pylist()
+
+    near = near_images(list(marks())) if side == "artwork" else near_audio(marks())
+    return ids, clusters(ids, digests, near)
 
 
-def _with_clusters(side: str, table: pa.Table) -> pa.Table:
-    """The table with every item's near-duplicate cluster: same bytes, picture or sound."""
-    if side == "artwork":
-        digests, near = table["image_sha256"], near_images(table["image_phash"].to_pylist())
-    else:
-        digests, near = table["audio_sha256"], near_audio(table["fingerprint"].to_pylist())
-    found = clusters(_item_ids(side, table), digests.to_pylist(), near)
-    column = table.schema.get_field_index("cluster")
-    return table.set_column(column, table.schema.field(column), pa.array(found, pa.string()))
+def _with_clusters(
+    tables: Iterable[pa.Table], cluster: Sequence[str], only_first: bool
+) -> Iterator[pa.Table]:
+    """The tables with each item's cluster; with `only_first`, only the items that name one."""
+    start = 0
+    for table in tables:
+        own = table["cluster"]  # a part puts each item into a cluster of its own
+        found = pa.array(cluster[start : start + table.num_rows], pa.string())
+        start += table.num_rows
+        column = table.schema.get_field_index("cluster")
+        clustered = table.set_column(column, table.schema.field(column), found)
+        yield clustered.filter(pc.equal(own, found)) if only_first else clustered
 
 
-def _merged(workspace: Workspace, side: str, results: Sequence[PartResult]) -> pa.Table:
-    """The records of one side from all parts, by id."""
-    return pa.concat_tables(
-        read_parquet(part_path(workspace, NAME, result.part.name), side)
-        for result in results
-        if result.part.inputs["side"] == side and not is_aside(result.part)
-    ).sort_by(f"{side}_id")
+def _tables(
+    workspace: Workspace,
+    side: str,
+    results: Sequence[PartResult],
+    columns: Sequence[str] | None = None,
+) -> Iterator[pa.Table]:
+    """The records of one side, part by part: by id, since the staged rows are."""
+    for result in results:
+        if result.part.inputs["side"] == side and not is_aside(result.part):
+            yield read_parquet(part_path(workspace, NAME, result.part.name), side, columns)
 
 
 def _reasons(workspace: Workspace, side: str, results: Sequence[PartResult]) -> str:
