@@ -161,7 +161,7 @@ def evaluate(
     ] = None,
     clap_tower: Annotated[str, typer.Option(help="Its audio tower.")] = "HTSAT-base",
     text_route: Annotated[
-        Path | None, typer.Option(help="An AudioLDM 2 folder, to compare with captions.")
+        str | None, typer.Option(help="AudioLDM 2 (folder or hub name), to compare with captions.")
     ] = None,
     pretrained: MovedModules = None,
     clip_checkpoint: MovedClip = None,

@@ -89,7 +89,7 @@ def evaluate(
     limit: int = 512,
     clap: Path | None = None,
     clap_tower: str = "HTSAT-base",
-    text_route: Path | None = None,
+    text_route: str | Path | None = None,
     pretrained: str | None = None,
     clip_checkpoint: str | None = None,
     progress: Progress = QUIET,
@@ -99,8 +99,8 @@ def evaluate(
     `split` is train, val, test, or held-out (val and test together). Every picture gets `takes`
     pieces from the same seeds as every other, so that pictures alone make the difference.
     Compared are: the model, the model without picture (unconditional), the train track whose
-    picture is nearest, and with `text_route` (a folder) AudioLDM 2 given the artwork's caption.
-    Everything is heard through the descriptors, and with `clap` (a checkpoint) through CLAP too;
+    picture is nearest, and with `text_route` (a folder or hub name) AudioLDM 2 given the artwork's
+    caption. Everything is heard through the descriptors, and with `clap` (a checkpoint) through CLAP too;
     real tracks are brought to the model's sample rate first. At most `limit` pairs of each side
     are measured. `pretrained` and `clip_checkpoint` are as in `generate`. `out` gets
     metrics.json, table.md, plots and wavs/.

@@ -158,17 +158,22 @@ def learned(model: Any) -> dict[str, torch.Tensor]:
     return trained | dict(model.named_buffers(recurse=False))
 
 
-def language_of_audio(language_model: Any, tokens: torch.Tensor, states: int) -> torch.Tensor:
+def language_of_audio(
+    language_model: Any, tokens: torch.Tensor, states: int, mask: torch.Tensor | None = None
+) -> torch.Tensor:
     """The `states` hidden states [B, states, W] that a GPT-2 adds to `tokens` [B, N, W] one by one.
 
     AudioLDM 2's generation (Liu et al. 2024, section III): each new state is the last one the
-    model gives, and is the next input. Differentiable; equal to diffusers' own loop.
+    model gives, and is the next input. `mask` [B, N] is 0 where a token is but padding.
+    Differentiable; equal to diffusers' own loop.
     """
     import torch
 
     for _ in range(states):
-        output = language_model(inputs_embeds=tokens, use_cache=False).last_hidden_state
-        tokens = torch.cat([tokens, output[:, -1:]], dim=1)
+        output = language_model(inputs_embeds=tokens, attention_mask=mask, use_cache=False)
+        tokens = torch.cat([tokens, output.last_hidden_state[:, -1:]], dim=1)
+        if mask is not None:
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
     return tokens[:, -states:]
 
 

@@ -49,7 +49,10 @@ def find_pretrained(source: str) -> Path:
             )
         return folder
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source):
-        raise BadUsage(f"{source} is neither a folder nor a name on the hub: give one of them.")
+        raise BadUsage(
+            f"{source} is neither a folder nor a name on the hub: say where AudioLDM 2 is with "
+            "--pretrained, or fetch it with `hf download cvssp/audioldm2-music --local-dir FOLDER`."
+        )
     return _from_hub(source)
 
 
@@ -105,6 +108,8 @@ def with_pretrained(config: Config, source: str | None = None) -> Config:
         raise BadUsage(f"The preset {config.preset} uses no published modules: leave out the name.")
     chosen = source or config.pretrained.source
     folder = find_pretrained(chosen)
+    if Path(chosen).expanduser().is_dir():  # found from any working folder later
+        chosen = str(folder.resolve())
     try:
         unet, vae, vocoder, language, schedule = (
             read_json(folder / module / _CONFIG.get(module, "config.json")) for module in MODULES
@@ -225,9 +230,9 @@ def constant_stream(folder: Path, text: str, tokens: int) -> tuple[torch.Tensor,
     asked = tokenizer(
         text, padding="max_length", max_length=tokens, truncation=True, return_tensors="pt"
     )
-    known = asked.input_ids[asked.attention_mask.bool()]
+    said = set(asked.input_ids[asked.attention_mask.bool()].tolist())
     # With its vocabulary missing transformers gives an empty tokenizer instead of an error.
-    if len(known) == 0 or bool((known == tokenizer.unk_token_id).all()):
+    if said <= set(tokenizer.all_special_ids):
         raise BadData(f"{folder}/tokenizer_2 knows no word of {text!r}: fetch it anew.")
     encoder = load_module(folder, "text_encoder_2")
     with torch.inference_mode():

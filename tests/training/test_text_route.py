@@ -1,13 +1,80 @@
-"""The route through captions refuses what is no AudioLDM 2 pipeline."""
+"""The route through captions, on the published pipeline's own classes with random weights."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from tiny_audioldm2 import save_tiny_pipeline
+from toy_pairs import ToyPairs
+from transformers import GPT2LMHeadModel
 
 from artsound.errors import BadData
-from artsound.training.text_route import TextRoute
+from artsound.training.data import Release
+from artsound.training.evaluate import evaluate
+from artsound.training.model import language_of_audio
+from artsound.training.run import TrainReport
+from artsound.training.text_route import TextRoute, _open
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_pipeline(tmp_path_factory.mktemp("pipeline"))
+
+
+@pytest.fixture(scope="module")
+def route(folder: Path) -> TextRoute:
+    return TextRoute(folder, device="cpu")
+
+
+def test_captions_become_music_of_the_length_asked_for(route: TextRoute) -> None:
+    first, other, again = route.waves(
+        ["calm piano", "a storm", "calm piano"], seconds=1.0, seed=3, steps=2
+    )
+    assert (first.dtype, first.shape, route.sample_rate) == (np.float32, (16_000,), 16_000)
+    assert np.array_equal(first, again)
+    assert not np.allclose(first, other)
+    [seeded] = route.waves(["calm piano"], seconds=1.0, seed=4, steps=2)
+    assert not np.allclose(first, seeded)
+
+
+def test_the_states_of_captions_are_those_of_the_pipelines_own_loop(folder: Path) -> None:
+    from diffusers import AudioLDM2Pipeline
+
+    ours = _open(folder)
+    # A model with a head still has the helpers that diffusers' loop calls.
+    headed = GPT2LMHeadModel(ours.language_model.config).eval()
+    headed.transformer.load_state_dict(ours.language_model.state_dict())
+    tokens, mask = torch.randn(2, 6, 16), torch.ones(2, 6, dtype=torch.long)
+    mask[1, 4:] = 0  # padding
+    with torch.inference_mode():
+        mine = ours.generate_language_model(tokens, attention_mask=mask, max_new_tokens=8)
+        ours.language_model = headed
+        theirs = AudioLDM2Pipeline.generate_language_model(
+            ours, tokens, attention_mask=mask, max_new_tokens=8
+        )
+        unmasked = language_of_audio(headed.transformer, tokens, 8)
+    assert torch.allclose(mine, theirs, atol=1e-5)
+    assert not torch.allclose(mine[1], unmasked[1], atol=1e-3)
+
+
+def test_evaluation_compares_with_the_captions(
+    trained: tuple[Path, TrainReport], release: Release, folder: Path, tmp_path: Path
+) -> None:
+    held = {name: ToyPairs(4, seed, seconds=2.0) for name, seed in (("val", 2), ("test", 3))}
+    for pairs in held.values():
+        for number, sample in enumerate(pairs.samples):
+            sample["json"]["artwork_caption"] = ["calm", "a storm", "quiet", "piano"][number]
+    told = Release(release.digest, {**release.splits, **held})
+    summary = evaluate(trained[0], told, tmp_path, takes=1, steps=2, text_route=folder)
+    systems = summary["systems"]
+    assert set(systems) == {"model", "unconditional", "text route", "nearest track"}
+    assert set(systems["text route"]) == {"descriptors", "bridge"}
+    assert len(list((tmp_path / "wavs text route").glob("*.wav"))) == 8
+    assert "text route" in (tmp_path / "table.md").read_text()
 
 
 def test_a_folder_without_a_pipeline_says_what_to_fetch(tmp_path: Path) -> None:
@@ -15,7 +82,13 @@ def test_a_folder_without_a_pipeline_says_what_to_fetch(tmp_path: Path) -> None:
         TextRoute(tmp_path)
 
 
-def test_a_broken_pipeline_is_told(tmp_path: Path) -> None:
-    (tmp_path / "model_index.json").write_text("{")
-    with pytest.raises(BadData, match="cannot be opened"):
-        TextRoute(tmp_path)
+def test_a_cut_module_and_a_tokenizer_without_words_are_told(folder: Path, tmp_path: Path) -> None:
+    cut = Path(shutil.copytree(folder, tmp_path / "cut"))
+    weights = next((cut / "projection_model").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(BadData, match="projection_model cannot be loaded"):
+        TextRoute(cut)
+    mute = Path(shutil.copytree(folder, tmp_path / "mute"))
+    (mute / "tokenizer_2" / "tokenizer.json").unlink()
+    with pytest.raises(BadData, match="tokenizer_2"):
+        TextRoute(mute)

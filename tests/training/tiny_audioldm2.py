@@ -18,13 +18,16 @@ from transformers import (
     GPT2Config,
     GPT2Model,
     PreTrainedTokenizerFast,
+    RobertaTokenizer,
     SpeechT5HifiGan,
     SpeechT5HifiGanConfig,
     T5Config,
     T5EncoderModel,
+    T5Tokenizer,
 )
 
 WORDS = ("<pad>", "</s>", "<unk>", "Music", ".", "calm", "piano")
+VOCABULARY = 256
 
 
 def save_tiny_audioldm2(folder: Path, seed: int = 0) -> Path:
@@ -67,7 +70,7 @@ def save_tiny_audioldm2(folder: Path, seed: int = 0) -> Path:
             )
         ).save_pretrained(folder / "vocoder")
         T5EncoderModel(
-            T5Config(d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2, vocab_size=8)
+            T5Config(d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2, vocab_size=VOCABULARY)
         ).save_pretrained(folder / "text_encoder_2")
         ClapModel(
             ClapConfig(
@@ -76,7 +79,7 @@ def save_tiny_audioldm2(folder: Path, seed: int = 0) -> Path:
                     "intermediate_size": 16,
                     "num_attention_heads": 2,
                     "num_hidden_layers": 1,
-                    "vocab_size": 8,
+                    "vocab_size": VOCABULARY,
                     "pad_token_id": 0,
                     "projection_dim": 16,
                 },
@@ -109,4 +112,22 @@ def save_tiny_audioldm2(folder: Path, seed: int = 0) -> Path:
         PreTrainedTokenizerFast(
             tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
         ).save_pretrained(folder / name)
+    return folder
+
+
+def save_tiny_pipeline(folder: Path, seed: int = 0) -> Path:
+    """The same with tokenizers of the published classes, each of a hundred words."""
+    save_tiny_audioldm2(folder, seed)
+    words = ["calm", "piano", "a", "quiet", "storm", *(f"w{n}" for n in range(120))]
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -4.0)]
+    pieces += [(f"\u2581{word}", -2.0) for word in words]
+    T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=16).save_pretrained(
+        folder / "tokenizer_2"
+    )
+    letters = [*map(chr, range(33, 127)), "\u0120", *(f"\u0120{chr(n)}" for n in range(97, 123))]
+    known = {w: n for n, w in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>", *letters])}
+    merges = [("\u0120", chr(n)) for n in range(97, 123)]
+    RobertaTokenizer(vocab=known, merges=merges, model_max_length=16).save_pretrained(
+        folder / "tokenizer"
+    )
     return folder
