@@ -162,6 +162,13 @@ class Captions(_Section):
     max_new_tokens: int = Field(96, ge=1, description="longest text of a model, in tokens")
     min_words: int = Field(5, ge=1, description="fewest words of a model's caption")
     max_words: int = Field(80, ge=1, description="most words of a model's caption")
+    min_agreement: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of other items that a model's caption must resemble less than its own, "
+        "by CLIP or CLAP; 0: unchecked",
+    )
     batch: int = Field(8, ge=1, description="items per forward pass of a model")
     device: str = Field("auto", description="of a model: auto, cpu, cuda or cuda:N")
     requests_at_once: int = Field(8, ge=1, le=256, description="requests to a server at once")

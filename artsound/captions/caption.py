@@ -3,8 +3,10 @@
 Where pairs are made by way of captions, the stage comes before them, and captions everything.
 
 Each side has the captioner that the recipe names. What a model writes is tidied and checked; a
-caption that fails is replaced by the grounded one, and the reason stays beside it. Near-duplicates
-can only be seen across the whole side, so they are looked for, and replaced, at the end.
+caption that fails is replaced by the grounded one, and the reason stays beside it. Captions that
+agree with other items better than with their own, where the recipe asks for that check, and
+near-duplicates can only be seen across the whole side: they are looked for, and replaced, at the
+end.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from artsound.captions.agreement import caption_agreements, check_embedded
 from artsound.captions.base import Captioner, Item, open_captioner
 from artsound.captions.checks import Limits, failure, tidy
 from artsound.captions.duplicates import near_duplicates
@@ -44,15 +47,18 @@ from artsound.storage import Workspace, digest, read_parquet, write_parquet
 def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     """Parts of each side's items by ascending id, with the digest of what they depend on:
     the items' records and measurements and, where a model writes, its version and the names it
-    must not use.
+    must not use. The least agreement is none of them: it is looked at when all are done.
     """
     parts = []
+    settings = digest(recipe.captions.model_dump(mode="json", exclude={"min_agreement"}))
     for side in SIDES.values():
         records, measured = item_rows(workspace, side, every=before_pairs(recipe))
         captioner = _captioner(workspace, side, recipe)
         writer: list[Any] = [captioner.name, captioner.version, Grounded.version]
         if not isinstance(captioner, Grounded):
             writer.append(sorted(catalogue_names(workspace, side)))
+            if recipe.captions.min_agreement:
+                check_embedded(workspace, side)
         writer_digest = digest(writer)
         for name, start, stop in split_into_parts(side.files, len(records), recipe.run.part_size):
             tables = [table.slice(start, stop - start) for table in (records, measured)]
@@ -62,6 +68,7 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
                 "stop": stop,
                 "rows": digest([rows_digest(table) for table in tables]),
                 "captioner": writer_digest,
+                "settings": settings,
             }
             parts.append(Part(name, stop - start, inputs))
     return parts
@@ -83,7 +90,8 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
     """Merge the parts into captions/artworks.parquet and captions/tracks.parquet.
 
     `extra` tells for each side: the captioner, captions, distinct share, words (mean, least,
-    most), fallbacks by reason and the share of captions that fell back.
+    most), fallbacks by reason and the share of captions that fell back; where agreement was
+    looked at, of how many captions, and its mean.
     """
     files: list[Path] = []
     extra: dict[str, Any] = {}
@@ -96,13 +104,14 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
         ]
         if not tables:
             raise BadData(f"{workspace.root} holds no {side.files} to caption: nothing is paired.")
-        rows = [from_row("caption", row) for row in pa.concat_tables(tables).to_pylist()]
-        captions = _without_near_duplicates(rows, workspace, side, before_pairs(recipe))
+        captions = [from_row("caption", row) for row in pa.concat_tables(tables).to_pylist()]
+        told = _fall_back_where_they_disagree(captions, workspace, side, recipe)
+        _fall_back_where_they_repeat(captions, workspace, side, recipe)
         path = workspace.captions / f"{side.files}.parquet"
         write_parquet(path, "caption", captions)
         files.append(path)
         chosen = _captioner(workspace, side, recipe).name
-        extra[side.files] = {"captioner": chosen, **_summary(captions)}
+        extra[side.files] = {"captioner": chosen, **_summary(captions), **told}
     return Finish(tuple(files), extra)
 
 
@@ -116,7 +125,7 @@ def needs(recipe: Recipe, part: Part) -> tuple[str, ...]:
 STAGE = Stage(
     name="caption",
     version=1,
-    sections=("captions",),
+    sections=(),  # plan digests what the parts depend on
     plan=plan,
     work=work,
     finish=finish,
@@ -158,19 +167,42 @@ def _grounded(item: Item, reason: str) -> Caption:
     return replace(_caption(Grounded(), item, describe(item)), fallback_reason=reason)
 
 
-def _without_near_duplicates(
-    captions: list[Caption], workspace: Workspace, side: Side, every: bool
-) -> list[Caption]:
+def _fall_back_where_they_disagree(
+    captions: list[Caption], workspace: Workspace, side: Side, recipe: Recipe
+) -> dict[str, Any]:
+    """Captions of models that the recipe's share of other items suits better fall back."""
+    written = _by_models(captions)
+    if not recipe.captions.min_agreement or not written:
+        return {}
+    names = [captions[index].item_id for index in written]
+    texts = [captions[index].caption for index in written]
+    found = caption_agreements(workspace, recipe, side, names, texts)
+    for index, agreement in zip(written, found, strict=True):
+        if agreement < recipe.captions.min_agreement:
+            captions[index] = _replacement(workspace, side, recipe, index, "disagrees")
+    return {"agreement": {"captions": len(written), "mean": float(found.mean())}}
+
+
+def _fall_back_where_they_repeat(
+    captions: list[Caption], workspace: Workspace, side: Side, recipe: Recipe
+) -> None:
     """Captions of models that nearly repeat an earlier one of a model fall back, too."""
-    written = [
-        index for index, caption in enumerate(captions) if caption.captioner != Grounded.name
-    ]
+    written = _by_models(captions)
     repeats = near_duplicates([captions[index].caption for index in written])
     for index, repeated in zip(written, repeats, strict=True):
         if repeated >= 0:
-            [item] = read_items(workspace, side, index, index + 1, every=every)
-            captions[index] = _grounded(item, "near-duplicate")
-    return captions
+            captions[index] = _replacement(workspace, side, recipe, index, "near-duplicate")
+
+
+def _by_models(captions: Sequence[Caption]) -> list[int]:
+    return [index for index, caption in enumerate(captions) if caption.captioner != Grounded.name]
+
+
+def _replacement(
+    workspace: Workspace, side: Side, recipe: Recipe, index: int, reason: str
+) -> Caption:
+    [item] = read_items(workspace, side, index, index + 1, every=before_pairs(recipe))
+    return _grounded(item, reason)
 
 
 def _summary(captions: Sequence[Caption]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """CLIP's vectors of all artworks and CLAP's of all tracks: the embed stage's second half.
 
-Made when a bridge of the recipe goes through language; ImageBind's of both sides when one is
+Made when a bridge of the recipe goes through language, or when captions that models write are to
+be compared with what they describe; ImageBind's of both sides when one is
 `imagebind`. A part's vectors are looked up by the content of its files first, so that after a
 change of catalogue or recipe only what is new is computed.
 """
@@ -41,7 +42,7 @@ _ENCODERS: Mapping[str, Mapping[Side, str]] = {
 
 
 def plan_vectors(workspace: Workspace, recipe: Recipe) -> list[Part]:
-    """Parts over both sides when a bridge of the recipe needs them, else none.
+    """Parts over the sides whose vectors the recipe needs, if any.
 
     Raises BadData when an encoder's weights are missing.
     """
@@ -110,7 +111,7 @@ def merge_vectors(
 
 
 def _wanted(workspace: Workspace, recipe: Recipe) -> list[tuple[Side, str]]:
-    """Sides and the encoders that the recipe's bridges need for them."""
+    """Sides and the encoders that the recipe's bridges and checks of captions need for them."""
     found: dict[tuple[Side, str], None] = {}
     for bridge in (recipe.pair.bridge, *recipe.pair.compare):
         # Without ImageBind, vectors that somebody made elsewhere are used as they are.
@@ -119,6 +120,10 @@ def _wanted(workspace: Workspace, recipe: Recipe) -> list[tuple[Side, str]]:
             continue
         for side, name in _ENCODERS.get(bridge, {}).items():
             found[side, name] = None
+    if recipe.captions.min_agreement:
+        for side, name in _LANGUAGE.items():
+            if getattr(recipe.captions, side) != "grounded":
+                found[side, name] = None
     return list(found)
 
 
