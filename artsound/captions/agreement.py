@@ -38,7 +38,7 @@ def agreements(
     captions = _centred(captions) if len(captions) > 1 else captions.astype(np.float32)
     items = _centred(items)
     below = np.zeros(len(captions))
-    count = np.full(len(captions), len(others)) - np.isin(own, others)
+    count: np.ndarray = len(others) - np.isin(own, others).astype(np.int64)
     for start in range(0, len(captions), _TEXTS_AT_ONCE):
         block = slice(start, start + _TEXTS_AT_ONCE)
         rows = captions[block]
