@@ -91,7 +91,7 @@ def load_mono(
                 block = sound.read(min(_BLOCK, left), dtype="float32", always_2d=True)
                 if not len(block):
                     break
-                blocks.append(block.mean(axis=1))
+                blocks.append(_mono(block))
                 left -= len(block)
         except (soundfile.LibsndfileError, RuntimeError) as error:
             raise _corrupt(error) from None
@@ -99,6 +99,16 @@ def load_mono(
     if rate != sample_rate and len(mono):
         mono = soxr.resample(mono, rate, sample_rate)
     return mono
+
+
+def _mono(block: np.ndarray) -> np.ndarray:
+    """The mean of a block's channels, float32 [n]. numpy's own, over rows of two, takes as long
+    as decoding them did."""
+    total = block[:, 0].copy()
+    for channel in block.T[1:]:
+        total += channel
+    total /= block.shape[1]
+    return total
 
 
 @dataclass(frozen=True, slots=True)
