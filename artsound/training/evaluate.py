@@ -100,9 +100,9 @@ def evaluate(
     pieces from the same seeds as every other, so that pictures alone make the difference.
     Compared are: the model, the model without picture (unconditional), the train track whose
     picture is nearest, and with `text_route` (a folder or hub name) AudioLDM 2 given the artwork's
-    caption. Everything is heard through the descriptors, and with `clap` (a checkpoint) through CLAP too;
-    real tracks are brought to the model's sample rate first. At most `limit` pairs of each side
-    are measured. `pretrained` and `clip_checkpoint` are as in `generate`. `out` gets
+    caption. Everything is heard through the descriptors, and with `clap` (a checkpoint) through
+    CLAP too; real tracks are brought to the model's sample rate first. At most `limit` pairs of
+    each side are measured. `pretrained` and `clip_checkpoint` are as in `generate`. `out` gets
     metrics.json, table.md, plots and wavs/.
 
     Raises BadUsage when the checkpoint is of another release, BadData when the split holds fewer
@@ -221,7 +221,7 @@ def measure(
             genres.append(str(sample["json"].get("music_genre", "")))
             pictures.append(describe_picture(sample["jpg"]))
             seen.append(pictures[-1] if see is describe_picture else see(sample["jpg"]))
-            sounds.append(hear([_middle(sample["mp3"], *window)], window[1], ears))
+            sounds.append(hear([window_of(sample["mp3"], *window)], window[1], ears))
             progress.advance(1)
         progress.finish()
     heard = {ear.name: np.concatenate([s.heard[ear.name] for s in sounds]) for ear in ears}
@@ -367,7 +367,8 @@ def _similarity(
     }
 
 
-def _middle(data: bytes, seconds: float, rate: int) -> np.ndarray:
+def window_of(data: bytes, seconds: float, rate: int) -> np.ndarray:
+    """The middle `seconds` of an encoded clip, float32 at `rate`; all of it when it is shorter."""
     from artsound.media.audio import load_mono
 
     wave = load_mono(data, sample_rate=rate)

@@ -80,7 +80,8 @@ def _open(folder: Path) -> Any:
             max_new_tokens: int | None = None,
             attention_mask: torch.Tensor | None = None,
         ) -> torch.Tensor:
-            states = max_new_tokens or getattr(self.language_model.config, "max_new_tokens", 8)
+            told = getattr(self.language_model.config, "max_new_tokens", 8)
+            states = int(max_new_tokens or told)
             return language_of_audio(self.language_model, inputs_embeds, states, attention_mask)
 
     modules = {name: load_module(folder, name) for name in _MODULES}

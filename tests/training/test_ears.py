@@ -1,4 +1,4 @@
-"""Clips heard through descriptors and through the real CLAP code on small random weights."""
+"""Clips heard by descriptors and by the real CLAP code on small random weights, to the results."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from artsound.errors import BadData
+from artsound.training.data import Release
 from artsound.training.ears import SOUND_FIELDS, as_heard, clap_ear, describe_wave
-from artsound.training.evaluate import hear
+from artsound.training.evaluate import evaluate, hear, window_of
+from artsound.training.metrics import frechet_distance, kernel_distance
+from artsound.training.run import TrainReport
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "encoders"))
 from random_weights import CLAP_MODEL, write_clap
@@ -19,10 +23,19 @@ RATE = 16_000
 TONE = (0.3 * np.sin(2 * np.pi * 440 * np.arange(2 * RATE) / RATE)).astype(np.float32)
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clap")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_clap(folder, CLAP_MODEL)
+    return folder
+
+
 @pytest.fixture
-def clap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)  # CLAP finds its text model there
-    return write_clap(tmp_path, CLAP_MODEL)
+def clap(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(home)  # CLAP finds its text model there
+    return home / "clap.pt"
 
 
 def test_frequencies_and_tempo_are_heard_on_a_logarithmic_scale() -> None:
@@ -41,6 +54,35 @@ def test_clap_gives_unit_rows_beside_the_descriptors(clap: Path) -> None:
     assert np.array_equal(rows[0], rows[2])
     assert not np.allclose(rows[0], rows[1], atol=1e-3)
     assert take.described.shape == (3, len(SOUND_FIELDS))
+
+
+def test_evaluation_reports_distances_in_claps_embeddings(
+    clap: Path, trained: tuple[Path, TrainReport], release: Release, tmp_path: Path
+) -> None:
+    summary = evaluate(
+        trained[0],
+        release,
+        tmp_path / "out",
+        takes=1,
+        steps=2,
+        limit=4,
+        clap=clap,
+        clap_tower=CLAP_MODEL,
+    )
+    assert summary["embeddings"] == ["descriptors", "clap"]
+    assert all(set(s) == {"descriptors", "clap", "bridge"} for s in summary["systems"].values())
+    measured = summary["systems"]["model"]["clap"]
+    # The same, from the files that were left and the library's own calls.
+    samples = [release.pairs(split).read(n) for split in ("val", "test") for n in range(4)]
+    ear = clap_ear(clap, CLAP_MODEL, device="cpu")
+    assert ear.hear is not None
+    real = ear.hear([window_of(sample["mp3"], 1.024, RATE) for sample in samples], RATE)
+    files = [tmp_path / "out" / "wavs" / f"{sample['key']}.wav" for sample in samples]
+    made = ear.hear([soundfile.read(file, dtype="float32")[0] for file in files], RATE)
+    assert measured["frechet"]["mean"] == pytest.approx(frechet_distance(real, made), rel=1e-3)
+    assert measured["kernel"]["mean"] == pytest.approx(kernel_distance(real, made), rel=1e-3)
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert "clap" in table.lower()
 
 
 def test_a_missing_clap_checkpoint_is_told(tmp_path: Path) -> None:
