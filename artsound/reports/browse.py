@@ -111,7 +111,7 @@ def browse_app(
     made = find_generated(generated, catalogue.places) if generated is not None else {}
     site = Site(catalogue, save_to, made)
     # Prepared while the first page is being looked at, not when the first letter is typed.
-    prepare = threading.Timer(1.0, lambda: site.catalogue.texts)
+    prepare = threading.Timer(0.25, lambda: site.catalogue.texts)
     prepare.daemon = True
     prepare.start()
     hosts = [*LOOPBACK, "[::1]"] if host in LOOPBACK else ["*"]
