@@ -77,6 +77,21 @@ def load_rgb(data: bytes, *, max_side: int | None = None) -> np.ndarray:
     return np.asarray(_upright_rgb(data, max_side))
 
 
+def load_square(data: bytes, side: int) -> np.ndarray:
+    """The middle of the picture, as wide as it is high, scaled to uint8 [side, side, 3].
+
+    Else as load_rgb. A JPEG is decoded no larger than needed: libjpeg scales by 1/2, 1/4 or 1/8.
+    """
+    image = _open(data)
+    image.draft(None, (side, side))
+    _load(image)
+    image = _to_rgb(image)
+    short = min(image.size)
+    left, top = (image.width - short) // 2, (image.height - short) // 2
+    middle = (left, top, left + short, top + short)
+    return np.array(image.resize((side, side), Image.Resampling.BICUBIC, middle))
+
+
 def release_jpeg(data: bytes, *, max_side: int, quality: int) -> bytes:
     """JPEG bytes fit for release, longest side ≤ ``max_side``.
 

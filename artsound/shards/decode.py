@@ -9,12 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 import soundfile
-from PIL import Image
 
 from artsound.errors import BadData, BadUsage
 from artsound.media import MediaError
 from artsound.media.audio import load_mono
-from artsound.media.images import load_rgb
+from artsound.media.images import load_rgb, load_square
 from artsound.media.mel import MelBands, log_mel
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
@@ -91,28 +90,11 @@ def _bands(given: object) -> MelBands | None:
 
 
 def _image(data: bytes, size: int) -> np.ndarray:
-    if not size:
-        return load_rgb(data).copy()  # torch warns of arrays it may not write to
-    picture = load_rgb(data, max_side=None) if not _is_jpeg(data) else _drafted(data, size)
-    side = min(picture.shape[:2])
-    top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
-    square = Image.fromarray(picture[top : top + side, left : left + side])
-    return np.array(square.resize((size, size), Image.Resampling.BICUBIC))
+    return load_square(data, size) if size else load_rgb(data).copy()  # torch wants to write to it
 
 
 def _array(data: bytes) -> np.ndarray:
     return np.asarray(np.load(io.BytesIO(data), allow_pickle=False))
-
-
-def _is_jpeg(data: bytes) -> bool:
-    return data[:3] == b"\xff\xd8\xff"
-
-
-def _drafted(data: bytes, size: int) -> np.ndarray:
-    """A JPEG decoded no larger than needed: libjpeg scales by 1/2, 1/4, 1/8 while it decodes."""
-    with Image.open(io.BytesIO(data), formats=("JPEG", "MPO")) as image:
-        width, height = image.size
-    return load_rgb(data, max_side=max(size, -(-size * max(width, height) // min(width, height))))
 
 
 def _audio(data: bytes, options: Decode, draw: float) -> dict[str, Any]:

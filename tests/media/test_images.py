@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageCms, ImageDraw
 
 from artsound.media import MediaError
-from artsound.media.images import check_image, load_rgb, release_jpeg
+from artsound.media.images import check_image, load_rgb, load_square, release_jpeg
 
 LIMITS = {"min_side": 32, "max_pixels": 1_000_000}
 
@@ -139,6 +139,19 @@ def test_max_side_shrinks_but_never_enlarges():
     data = encode(picture(1000, 500))
     assert load_rgb(data, max_side=256).shape == (128, 256, 3)
     assert load_rgb(data, max_side=4000).shape == (500, 1000, 3)
+
+
+@pytest.mark.parametrize("size", [(900, 300), (300, 900), (20, 20)])
+def test_the_square_of_a_picture_is_its_middle_at_any_scale(size: tuple[int, int]) -> None:
+    image = Image.new("RGB", size, "red")
+    short = min(size)
+    middle = Image.new("RGB", (short, short), "blue")
+    image.paste(middle, ((size[0] - short) // 2, (size[1] - short) // 2))
+    for kind in ("JPEG", "PNG"):
+        square = load_square(encode(image, kind), 64)
+        assert square.shape == (64, 64, 3)
+        assert square[:, 2:-2, 2].min() > 230  # blue, but for the edge that JPEG smears
+        assert square[2:-2, :, 0].max() < 120
 
 
 def test_a_plain_jpeg_is_released_untouched():
