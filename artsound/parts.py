@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,15 @@ class Part:
     name: str
     items: int
     inputs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A part as a plan keeps it: its marker holds when it has this key."""
+
+    name: str
+    items: int
+    key: str
 
 
 @dataclass(frozen=True)
@@ -107,6 +116,25 @@ def part_key(stage: str, version: int, settings: Any, part: Part) -> str:
             "inputs": dict(part.inputs),
         }
     )
+
+
+def plan_path(workspace: Workspace, stage: str) -> Path:
+    """Where a stage under way keeps its plan; a stage that has ended has none."""
+    return workspace.runs / f"{stage}.plan.json"
+
+
+def write_plan(workspace: Workspace, stage: str, parts: Sequence[Planned] | None) -> None:
+    """Keep what a stage is about to do, for `artsound status`; None: it is not known yet."""
+    planned = None if parts is None else [asdict(part) for part in parts]
+    write_json(plan_path(workspace, stage), {"parts": planned})
+
+
+def read_plan(workspace: Workspace, stage: str) -> tuple[Planned, ...] | None:
+    """The parts of a stage under way; None while they are not known, or when it is not."""
+    try:
+        return tuple(Planned(**part) for part in read_json(plan_path(workspace, stage))["parts"])
+    except (ArtSoundError, KeyError, TypeError):
+        return None
 
 
 def write_marker(workspace: Workspace, marker: Path, key: str, result: PartResult) -> None:

@@ -26,14 +26,17 @@ from artsound.parts import (
     Part,
     PartOutput,
     PartResult,
+    Planned,
     digests,
     forget_other_parts,
     gather_rejects,
     late_rejects,
     part_key,
     part_path,
+    plan_path,
     read_marker,
     write_marker,
+    write_plan,
 )
 from artsound.recipe import Recipe
 from artsound.records import Reject
@@ -159,7 +162,7 @@ def run_part(
     stage: Stage, workspace: Workspace, recipe: Recipe, part: Part, *, retry_failed: bool = False
 ) -> PartResult:
     """Do one part, or prove that it is done. Runs in any process that sees the workspace."""
-    key = part_key(stage.name, stage.version, recipe.section_values(stage.sections), part)
+    key = _key(stage, recipe, part)
     marker = part_path(workspace, stage.name, part.name, ".json")
     done = read_marker(workspace, marker, key, part)
     if done is not None and not (retry_failed and done.failed):
@@ -224,9 +227,12 @@ def run_stage(
     started = time.perf_counter()
     results: dict[str, PartResult] = {}
     while True:
+        write_plan(workspace, stage.name, None)
         if stage.prepare is not None:
             stage.prepare(workspace, recipe, progress)
         parts = stage.plan(workspace, recipe)
+        planned = [Planned(part.name, part.items, _key(stage, recipe, part)) for part in parts]
+        write_plan(workspace, stage.name, planned)
         # In a later round, parts done in this very run are neither skipped nor tried again.
         retry = retry_failed and not results
         progress.start(stage.name, sum(part.items for part in parts))
@@ -252,6 +258,7 @@ def run_stage(
     gather_rejects(workspace)
     report = _report(workspace, stage.name, ordered, final, time.perf_counter() - started)
     write_json(workspace.runs / f"{stage.name}.json", asdict(report))
+    plan_path(workspace, stage.name).unlink()
     return report
 
 
@@ -259,6 +266,10 @@ def peak_memory() -> int:
     """Peak resident memory of this process so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _key(stage: Stage, recipe: Recipe, part: Part) -> str:
+    return part_key(stage.name, stage.version, recipe.section_values(stage.sections), part)
 
 
 def _report(

@@ -29,6 +29,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task, exponential_backoff
 
 from artsound.errors import ArtSoundError
+from artsound.holder import hold
 from artsound.parts import Part, PartResult
 from artsound.recipe import Recipe
 from artsound.stage import QUIET, Progress, Stage, StageReport, run_part, run_stage
@@ -139,7 +140,7 @@ def session(
         yield _active
         return
     with contextlib.ExitStack() as stack:
-        stack.enter_context(workspace.lock())
+        stack.enter_context(hold(workspace))
         workspace.sweep()
         write_bytes(workspace.recipe, recipe.to_toml().encode())
         address = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from artsound.captions.caption import STAGE as CAPTION
 from artsound.captions.items import before_pairs
 from artsound.encoders.embed import STAGE as EMBED
+from artsound.holder import hold
 from artsound.pairing.pair import STAGE as PAIR
 from artsound.recipe import Recipe
 from artsound.reports.report import STAGE as REPORT
@@ -36,7 +37,7 @@ def run_serially(
     retry_failed: bool = False,
 ) -> list[StageReport]:
     """Run all stages, or the one called `only`, part after part; their reports."""
-    with workspace.lock():
+    with hold(workspace):
         workspace.sweep()
         write_bytes(workspace.recipe, recipe.to_toml().encode())
         return [

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from artsound import __version__
-from artsound.cli import build, shards, training  # noqa: F401  (each adds its commands to the app)
+from artsound.cli import build, shards, status, training  # noqa: F401  (each adds its commands to the app)
 from artsound.cli.app import app, say
 from artsound.errors import ArtSoundError
 

@@ -1,0 +1,195 @@
+"""`artsound status`: a real build in another process, seen while it runs, killed and done."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+from small_builds import small_recipe
+
+from artsound.errors import BadData, BadUsage
+from artsound.holder import hold, is_alive, last_holder
+from artsound.recipe import Recipe
+from artsound.sources.sample import SamplePaths
+from artsound.status import StageStatus, Status, read_status, stage_names
+from artsound.storage import Workspace, read_json, write_bytes, write_json
+from pipelines.serial import run_serially, stage_order
+
+
+def build_quietly(root: str, recipe_text: str) -> None:
+    import tomllib
+
+    from artsound.recipe import recipe_from
+
+    recipe = recipe_from(tomllib.loads(recipe_text), "the test")
+    run_serially(Workspace(Path(root)), recipe)
+
+
+def start(out: Path, recipe: Recipe) -> BaseProcess:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pipelines.serial"])
+    process = context.Process(target=build_quietly, args=(str(out), recipe.to_toml()))
+    process.start()
+    return process
+
+
+def wait_until(workspace: Workspace, stage: str, parts: int, build: BaseProcess) -> Status:
+    """The first status that tells of so many finished parts of `stage`."""
+    while build.is_alive():
+        if workspace.recipe.is_file():
+            status = read_status(workspace)
+            seen = row(status, stage)
+            if seen.state == "running" and seen.parts_done >= parts:
+                return status
+        time.sleep(0.005)
+    raise AssertionError(f"the build ended before {stage} was seen at work")
+
+
+def row(status: Status, stage: str) -> StageStatus:
+    return next(one for one in status.stages if one.stage == stage)
+
+
+def markers(workspace: Workspace, stage: str) -> list[dict[str, int]]:
+    return [read_json(path) for path in sorted((workspace.parts / stage).glob("*.json"))]
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "artsound", "status", *map(str, arguments)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_a_build_is_seen_running_then_stopped_with_its_counts_then_done(
+    sample: SamplePaths, tmp_path: Path
+) -> None:
+    recipe = small_recipe(sample, limit=8).replaced(run={"part_size": 2})
+    workspace = Workspace(tmp_path / "out")
+    build = start(workspace.root, recipe)
+    status = wait_until(workspace, "embed", 3, build)
+    assert (status.state, row(status, "ingest").state) == ("running", "done")
+    assert status.holder is not None
+    assert status.holder.pid == build.pid
+    assert row(status, "embed").rate > 0
+    assert row(status, "embed").seconds_left
+    assert row(status, "shard").state == "waiting"
+    build.kill()
+    build.join()
+
+    status = read_status(workspace)
+    done = markers(workspace, "embed")
+    stopped = row(status, "embed")
+    assert (status.state, stopped.state, stopped.seconds_left) == ("stopped", "stopped", None)
+    assert stopped.parts_done == len(done) < stopped.parts
+    assert stopped.items_out == sum(marker["items_out"] for marker in done)
+    assert stopped.items_in == stopped.items_out + stopped.filtered + stopped.failed
+    assert stopped.items_in < stopped.items
+    assert status.next == f"artsound build --out {workspace.root}"
+
+    again = start(workspace.root, recipe)
+    again.join()
+    assert again.exitcode == 0
+    status = read_status(workspace)
+    assert status.state == "done"
+    assert status.next == f"artsound verify {workspace.shards}"
+    for stage in status.stages:
+        report = read_json(workspace.runs / f"{stage.stage}.json")
+        assert (stage.state, stage.parts_done, stage.items_in) == (
+            "done", report["parts"], report["items_in"]
+        )  # fmt: skip
+    assert not list(workspace.runs.glob("*.plan.json"))
+
+
+def test_a_stage_that_fails_tells_its_error(sample: SamplePaths, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "out")
+    with pytest.raises(BadData, match="run the stage"):
+        run_serially(workspace, small_recipe(sample), only="pair")
+    status = read_status(workspace)
+    assert (status.state, row(status, "pair").state) == ("failed", "failed")
+    assert "run the stage" in status.error
+
+
+def test_a_stage_run_alone_leaves_the_later_ones_to_be_looked_through(
+    sample: SamplePaths, built: Workspace, tmp_path: Path
+) -> None:
+    import shutil
+
+    shutil.copytree(built.root, tmp_path / "out")
+    workspace = Workspace(tmp_path / "out")
+    assert read_status(workspace).state == "done"
+    run_serially(workspace, small_recipe(sample), only="caption")
+    status = read_status(workspace)
+    assert status.state == "unfinished"
+    assert [stage.state for stage in status.stages] == [*["done"] * 4, *["done before"] * 2]
+    assert status.next == f"artsound shard --out {workspace.root}"
+
+
+def test_only_the_very_process_that_began_counts_as_alive(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    with hold(workspace):
+        holder = last_holder(workspace)
+        assert holder is not None
+        assert is_alive(holder)
+        assert not is_alive(replace(holder, birth=holder.birth + 1)), "a later process, same number"
+        assert not is_alive(replace(holder, pid=2**22 + 1)), "no such process"
+        assert is_alive(replace(holder, host="elsewhere")) is None
+    ended = last_holder(workspace)
+    assert ended is not None
+    assert not is_alive(ended)
+    assert not ended.error
+
+
+def test_another_machines_build_is_not_judged_from_here(built: Workspace, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    write_bytes(workspace.recipe, built.recipe.read_bytes())
+    values = {"pid": 1, "host": "elsewhere", "command": "artsound build", "started": 1.0}
+    write_json(workspace.runs / "build.json", {**values, "birth": 5})
+    assert read_status(workspace).state == "unknown"
+    write_json(workspace.runs / "build.json", ["nonsense"])
+    assert read_status(workspace).state == "unfinished"
+
+
+def test_asking_takes_no_lock_and_writes_nothing(built: Workspace) -> None:
+    def looks() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in built.root.rglob("*")}
+
+    before = looks()
+    with built.lock():
+        done = command(built.root, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["state"] == "done"
+    assert looks() == before
+    for line in done.stdout.splitlines()[:-1]:
+        assert len(line) <= 100
+
+
+def test_watching_ends_when_the_build_does(sample: SamplePaths, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "out")
+    recipe = small_recipe(sample, limit=5)
+    build = start(workspace.root, recipe)
+    wait_until(workspace, "ingest", 0, build)
+    done = command(workspace.root, "--watch", "--json")
+    build.join()
+    assert json.loads(done.stdout.splitlines()[-1])["state"] == "done"
+    assert done.stdout.count("stage ") == 1, "without a terminal the table is printed once"
+
+
+def test_a_folder_that_is_no_workspace_is_told_and_leaves_with_two(tmp_path: Path) -> None:
+    done = command(tmp_path)
+    assert done.returncode == 2
+    assert "holds no build" in done.stderr
+    with pytest.raises(BadUsage, match="holds no build"):
+        read_status(Workspace(tmp_path / "absent"))
+
+
+def test_the_stages_are_those_of_the_build_in_its_order() -> None:
+    for bridge in ("affect", "captions"):
+        recipe = Recipe().replaced(pair={"bridge": bridge})
+        assert list(stage_names(recipe)) == stage_order(recipe)
