@@ -1,8 +1,9 @@
 """Captions from models of the transformers library: image-to-text and audio-to-text.
 
-Any model that the library's own auto classes know will do: BLIP, BLIP-2, GIT, Florence-2,
-Qwen2.5-VL and their like for artworks; Qwen2-Audio, Voxtral, Whisper-shaped captioners for
-tracks. Code shipped with a checkpoint is never run, and weights are read from safetensors only.
+Any model that the library's own auto classes know will do. Tested with small ones: BLIP,
+Florence-2, Qwen2-VL and Qwen2.5-VL for artworks, Qwen2-Audio for tracks; their like (BLIP-2, GIT,
+Voxtral, Whisper-shaped captioners) go the same way, untested. Code shipped with a checkpoint is
+never run, and weights are read from safetensors only.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 MAX_SIDE = 768
 SMALLEST_VOCABULARY = 32
 TASK_PROMPTS: Mapping[str, str] = {"florence2": "<MORE_DETAILED_CAPTION>"}
-_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+_SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
+_FILES = [*_SMALL_FILES, "*.safetensors"]
 # What transformers raises for a checkpoint that is incomplete, damaged or of an unknown kind.
 _LOADING_FAULTS = (
     OSError, ValueError, KeyError, ImportError, AttributeError, TypeError, RuntimeError
@@ -132,12 +134,13 @@ def checkpoint_folder(place: str, key: str) -> Path:
 
 
 def checkpoint_version(folder: Path) -> str:
-    """A digest of a checkpoint: its configuration's bytes, and names and sizes of its weights."""
-    config = folder / "config.json"
-    if not config.is_file():
+    """A digest of a checkpoint: its settings and vocabulary, and names and sizes of its weights."""
+    if not (folder / "config.json").is_file():
         raise BadUsage(f"{folder} holds no config.json: it is not a checkpoint of transformers.")
     weights = sorted((path.name, path.stat().st_size) for path in folder.glob("*.safetensors"))
-    return digest({"config": sha256_file(config), "weights": weights})[:16]
+    small = sorted(path for kind in _SMALL_FILES for path in folder.glob(kind) if path.is_file())
+    files = [(path.name, sha256_file(path)) for path in small]
+    return digest({"files": files, "weights": weights})[:16]
 
 
 def _load(folder: Path, side: str, device: str) -> tuple[Any, Any]:
@@ -156,17 +159,24 @@ def _load(folder: Path, side: str, device: str) -> tuple[Any, Any]:
         if model_class is None or not hasattr(processor, _PREPARES[side]):
             kind = "pictures" if side == "artwork" else "sound"
             raise BadData(f"{folder} is a {config.model_type} model, which cannot describe {kind}.")
-        model = model_class.from_pretrained(
+        model, found = model_class.from_pretrained(
             folder,
             local_files_only=True,
             use_safetensors=True,
             dtype=torch.float32 if chosen == "cpu" else torch.bfloat16,
+            output_loading_info=True,
         )
     except (*_LOADING_FAULTS, SafetensorError) as error:
         raise BadData(
             f"{folder} cannot be loaded as a captioner ({_first_line(error)}): "
             "fetch the checkpoint anew, or choose one that transformers knows."
         ) from error
+    if lacking := sorted(found["missing_keys"]):
+        # Transformers would draw them at random, and write nonsense without a word.
+        raise BadData(
+            f"{folder} lacks {len(lacking)} of the weights of a {config.model_type} model "
+            f"({lacking[0]}): fetch the checkpoint anew, in the form that transformers itself uses."
+        )
     tokenizer = getattr(processor, "tokenizer", None)
     # Without its vocabulary file a tokenizer loads all the same, and then knows nothing.
     if tokenizer is None or len(tokenizer) < SMALLEST_VOCABULARY:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,13 @@ import pytest
 import soundfile
 from caption_records import artwork, artwork_descriptors, track, track_descriptors
 from PIL import Image
-from tiny_models import make_blip, make_qwen2_audio
+from tiny_models import (
+    make_blip,
+    make_florence2,
+    make_qwen2_5_vl,
+    make_qwen2_audio,
+    make_qwen2_vl,
+)
 
 from artsound.captions.base import CHAT_PROMPTS, Item, open_captioner
 from artsound.captions.models import TransformersCaptioner, checkpoint_version
@@ -36,7 +44,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Item]:
     items = []
     for number in range(5):
         path = folder / f"{number}.jpg"
-        pixels = np.random.default_rng(number).integers(0, 255, (40, 50, 3), np.uint8)
+        pixels = np.random.default_rng(number).integers(0, 255, (40 + 10 * number, 50, 3), np.uint8)
         Image.fromarray(pixels).save(path)
         items.append(Item("artwork", path.name, artwork(), artwork_descriptors(), path))
     return items
@@ -96,6 +104,47 @@ def test_an_audio_chat_model_is_asked_in_its_own_form_and_only_its_answer_is_kep
     assert not any("Describe this music" in text or "assistant" in text for text in texts)
 
 
+@pytest.mark.parametrize("make", [make_qwen2_vl, make_qwen2_5_vl])
+def test_a_picture_chat_model_sees_each_picture_and_only_its_answer_is_kept(
+    make: Callable[[Path], Path], tmp_path: Path, pictures: list[Item]
+) -> None:
+    folder = make(tmp_path)
+    captioner = _captioner("artwork", folder)
+    texts = captioner.captions(pictures)
+    assert captioner.prompt == CHAT_PROMPTS["artwork"]
+    assert len(set(texts)) > 2
+    assert not any("Describe" in text or "assistant" in text or "<|" in text for text in texts)
+    assert _captioner("artwork", folder, batch=5).captions(pictures) == texts
+
+
+def test_florence_is_asked_for_its_task_and_answers_with_plain_text(
+    tmp_path: Path, pictures: list[Item]
+) -> None:
+    folder = make_florence2(tmp_path)
+    captioner = _captioner("artwork", folder)
+    texts = captioner.captions(pictures)
+    assert captioner.prompt == "<MORE_DETAILED_CAPTION>"
+    assert len(set(texts)) > 2
+    assert not any("<s>" in text or "</s>" in text or "<image>" in text for text in texts)
+    assert _captioner("artwork", folder, batch=5).captions(pictures) == texts
+    # Another task is another question to it.
+    assert _captioner("artwork", folder, prompt="<CAPTION>").captions(pictures) != texts
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused_not_filled_up_at_random(
+    tmp_path: Path, pictures: list[Item]
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = make_florence2(tmp_path) / "model.safetensors"
+    tensors = load_file(weights)
+    name = next(name for name in tensors if "vision_tower" in name)
+    del tensors[name]
+    save_file(tensors, weights, metadata={"format": "pt"})
+    with pytest.raises(BadData, match=r"lacks 1 of the weights of a florence2 model .*vision"):
+        _captioner("artwork", tmp_path).captions(pictures)
+
+
 def test_a_model_of_the_other_side_is_refused_in_one_sentence(
     blip: Path, qwen2_audio: Path, pictures: list[Item]
 ) -> None:
@@ -111,11 +160,16 @@ def test_a_device_that_is_not_there_is_named(blip: Path, pictures: list[Item]) -
             _captioner("artwork", blip, device=device).captions(pictures)
 
 
-def test_the_version_follows_the_configuration_and_the_weights(
-    blip: Path, qwen2_audio: Path
-) -> None:
-    assert checkpoint_version(blip) != checkpoint_version(qwen2_audio)
+def test_the_version_follows_settings_vocabulary_and_weights(tmp_path: Path, blip: Path) -> None:
     assert _captioner("artwork", blip).version == checkpoint_version(blip)
+    folder = Path(shutil.copytree(blip, tmp_path / "copy"))
+    versions = {checkpoint_version(folder)}
+    assert versions == {checkpoint_version(blip)}
+    for name in ("config.json", "generation_config.json", "tokenizer.json", "model.safetensors"):
+        with (folder / name).open("ab") as file:
+            file.write(b" ")
+        versions.add(checkpoint_version(folder))
+    assert len(versions) == 5
 
 
 def test_a_checkpoint_without_its_vocabulary_is_refused(
