@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench rehearsal card clean
+.PHONY: help setup demo test lint bench rehearsal card docs clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -43,6 +43,10 @@ card: $(INSTALLED) ## Write data_cards/ anew, from a small build of the sample
 	@cp $(DEMO)/card/shards/index.parquet $(DEMO)/card/shards/index.json data_cards
 	@$(BIN)/python -m artsound.reports.card data_cards data_cards
 
+docs: $(INSTALLED) ## Build the reference of all public functions: build/docs/index.html
+	@$(BIN)/python docs/recipe_tables.py
+	@$(BIN)/python docs/reference.py build/docs
+
 clean: ## Remove the demo's output and caches; keeps .venv
-	@rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(DEMO) build/docs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find artsound pipelines tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

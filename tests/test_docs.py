@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import importlib
+import inspect
 import re
+import runpy
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 import typer
+from nbclient import NotebookClient
 
 from artsound.cli import app
 from artsound.recipe import Recipe
+from artsound.storage import Workspace
 
 PROJECT = Path(__file__).resolve().parents[1]
 DOCS = PROJECT / "docs"
@@ -103,22 +110,13 @@ def test_every_page_is_reached_from_the_index() -> None:
 
 
 def test_the_stages_pages_list_every_recipe_key_with_its_default() -> None:
-    row = re.compile(r"^\| `([a-z_.]+)` \| `(.*)` \| (.*) \|$", flags=re.MULTILINE)
-    shown = {}
-    for page in sorted((DOCS / "stages").glob("*.md")):
-        text = page.read_text(encoding="utf-8").partition("## Recipe keys")[2]
-        for key, default, meaning in row.findall(text):
-            shown[key] = f"| `{key}` | `{default}` | {meaning} |"
-    expected = {}
-    for name, field in Recipe.model_fields.items():
-        section = getattr(Recipe(), name)
-        keys = getattr(type(section), "model_fields", None)
-        for key, one in keys.items() if keys else [("", field)]:
-            full, value = (f"{name}.{key}", getattr(section, key)) if key else (name, section)
-            old = shown.get(full, "").removesuffix(" |").rpartition("| ")[2]
-            expected[full] = f"| `{full}` | `{json.dumps(value)}` | {one.description or old} |"
-    assert list(shown.values()) == [expected[key] for key in shown if key in expected]
-    assert not expected.keys() - shown.keys(), [expected[k] for k in expected.keys() - shown.keys()]
+    tables = runpy.run_path(str(DOCS / "recipe_tables.py"))
+    listed = [name for sections in tables["SECTIONS"].values() for name in sections]
+    assert sorted(listed) == sorted(Recipe.model_fields)
+    for name, sections in tables["SECTIONS"].items():
+        page = DOCS / "stages" / name
+        stale = f"the table of recipe keys in {name} is stale: run docs/recipe_tables.py"
+        assert tables["table"](sections) in page.read_text(encoding="utf-8"), stale
 
 
 @pytest.mark.parametrize("stage", REASONS)
@@ -150,3 +148,55 @@ def test_every_file_that_rejects_items_is_listed_above() -> None:
         and not re.search(r"^class (?:Reject|MediaError)\b", path.read_text(), flags=re.MULTILINE)
     }
     assert rejecting <= listed
+
+
+def test_the_reference_is_built_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "default", DOCS / "reference.py", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT)
+    assert done.returncode == 0, done.stderr
+    assert "pdoc" not in done.stderr
+    pages = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.html")}
+    assert {"index.html", "artsound.html", "artsound/shards/read.html"} <= pages
+    # What pdoc takes for a name of ours in the midst of code would garble the code.
+    for page in tmp_path.rglob("*.html"):
+        assert not re.search(r"[)\]\"]<a [^>]*>artsound\.", page.read_text(encoding="utf-8")), page
+
+
+def test_everything_in_the_reference_is_explained() -> None:
+    listed = (DOCS / "reference.py").read_text(encoding="utf-8")
+    bare = []
+    for name in re.findall(r'"(artsound[\w.]*)"', listed):
+        for key, value in vars(importlib.import_module(name)).items():
+            if key.startswith("_") or getattr(value, "__module__", "") != name:
+                continue
+            own = [(key, value)] if inspect.isfunction(value) else []
+            if inspect.isclass(value):
+                own = [(key, value), *((f"{key}.{k}", v) for k, v in vars(value).items())]
+            for label, thing in own:
+                public = not label.rpartition(".")[2].startswith("_")
+                if public and (inspect.isfunction(thing) or thing is value):
+                    made_up = f"{thing.__name__}("  # what dataclasses say where nobody does
+                    doc = inspect.getdoc(thing) or made_up
+                    bare += [f"{name}.{label}"] * doc.startswith(made_up)
+    assert not bare
+
+
+def test_the_notebook_runs_from_its_first_cell_to_its_last(
+    built: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARTSOUND_SHARDS", str(built.shards))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells)
+    assert not any(cell.get("execution_count") for cell in notebook.cells)
+    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}})
+    client.execute()
+    shown = {
+        cell.id: {kind for out in cell.outputs for kind in out.get("data", {})}
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    }
+    assert "text/html" in shown["load"]
+    assert "text/html" in shown["listen"]
+    for plot in ("look", "spectrogram", "scores", "batch"):
+        assert "image/png" in shown[plot], plot

@@ -1,8 +1,8 @@
 """Samples for training: one global order, walked by any number of ranks and workers.
 
-    stream = artsound.open("out/shards").split("train").stream(
-        batch_size=16, seed=0, decode={"image_size": 256, "sample_rate": 16_000}
-    )
+    data = artsound.open("out/shards").split("train")
+    decode = {"image_size": 256, "sample_rate": 16_000}
+    stream = data.stream(batch_size=16, seed=0, decode=decode)
     for batch in stream.loader(workers=4): ...
 
 The order is that of `artsound.shards.order`. All state is two integers, the epoch and the position

@@ -154,6 +154,7 @@ def _write_all(data: Dataset, folder: Path, pairs_per_shard: int) -> None:
 
 
 def members(data: Dataset, order: Iterable[int]) -> Iterator[tuple[str, Mapping[str, bytes]]]:
+    """(key, {extension: bytes}) of the samples at the positions `order`, as they lie in shards."""
     pointers_ = data.pointers
     for number in order:
         shard = pointers_.shards[pointers_.shard[number]].name

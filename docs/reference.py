@@ -1,0 +1,87 @@
+"""Pages of the public functions, made from their docstrings: `make docs`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pdoc
+
+import artsound
+
+MODULES = (
+    "artsound",
+    "artsound.errors",
+    "artsound.recipe",
+    "artsound.records",
+    "artsound.storage",
+    "artsound.parts",
+    "artsound.stage",
+    "artsound.rights",
+    "artsound.media",  # with its modules
+    "!artsound.media.quiet",
+    "artsound.encoders.base",
+    "artsound.encoders.affect_audio",
+    "artsound.encoders.affect_image",
+    "artsound.encoders.loading",
+    "artsound.pairing.affect_axes",
+    "artsound.pairing.assignment",
+    "artsound.pairing.bridge",
+    "artsound.pairing.candidates",
+    "artsound.pairing.evidence",
+    "artsound.pairing.matching",
+    "artsound.pairing.splits",
+    "artsound.captions.base",
+    "artsound.captions.checks",
+    "artsound.captions.grounded",
+    "artsound.shards.read",
+    "artsound.shards.stream",
+    "artsound.shards.decode",
+    "artsound.shards.subset",
+    "artsound.shards.verify",
+    "artsound.shards.diff",
+    "artsound.shards.withdraw",
+    "artsound.shards.push",
+    "artsound.shards.companion",
+    "artsound.shards.foreign",
+    "artsound.shards.order",
+    "artsound.shards.write",
+    "artsound.shards.index",
+    "artsound.training.config",
+    "artsound.training.run",
+    "artsound.training.generate",
+    "artsound.training.evaluate",
+    "artsound.training.metrics",
+    "artsound.training.model",
+    "artsound.training.conditioning",
+    "artsound.reports.stats",
+    "artsound.reports.agreement",
+    "artsound.reports.browse",
+    "artsound.reports.card",
+    "artsound.reports.croissant",
+)
+
+
+def build(out: Path) -> None:
+    """Write the reference to `out`/index.html; what pdoc would warn of is raised."""
+    pdoc.render.configure(
+        docformat="markdown",
+        footer_text=f"ArtSound {artsound.__version__}",
+        show_source=False,
+        template_directory=Path(__file__).parent / "templates",
+    )
+    # What our annotations take from type checkers alone, for pdoc reads them at run time.
+    typeshed: Any = sys.modules.setdefault("_typeshed", ModuleType("_typeshed"))
+    typeshed.DataclassInstance = Any
+    os.environ["PDOC_ALLOW_EXEC"] = "1"  # a library asks the machine for its processors
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", module=r"pdoc(\.|$)")
+        pdoc.pdoc(*MODULES, output_directory=out)
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1]))
