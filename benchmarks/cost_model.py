@@ -220,7 +220,7 @@ def assumptions(assumed: Assumed, whose: str, about: dict[str, object]) -> str:
         f"{assumed.train_rate:,.0f} samples/s in training; "
         f"${assumed.gpu_price:.2f} per GPU-hour (A100 80 GB on demand, price lists of early 2026: "
         f"$1.49 to $2.49), ${assumed.core_price:.3f} per core-hour, ${assumed.disk_price:.0f} per "
-        "TB and month (usual list prices of large clouds; set your own)."
+        "TB and month (the last two are round figures for scale: set your own)."
     )
 
 
