@@ -1,7 +1,8 @@
 """Charts as SVG text that takes its colours from the page, so that one file suits light and dark.
 
 Matplotlib draws with placeholder colours; each is replaced by a CSS variable of the page. Equal
-data give equal bytes.
+data give equal bytes. Charts are as wide as a phone, so that their text is as large there as on a
+desk, where several stand side by side; heat maps keep their size and are scrolled.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ _VARIABLES = {
     _MAIN: "var(--main)",
     _SECOND: "var(--second)",
 }
+WIDTH = 4.2  # inches: 302 CSS pixels at the size drawn, about what a phone leaves inside a card
+_GROWTH = 1.3  # what a card that is wider may add to that
 _SETTINGS = {
     "svg.fonttype": "none",
     "svg.hashsalt": "artsound",
     "font.family": "sans-serif",
-    "font.size": 11,
+    "font.size": 11.5,
     "text.color": _INK,
     "axes.labelcolor": _INK,
     "axes.edgecolor": _LINE,
@@ -49,7 +52,7 @@ def bars(counts: Mapping[str, float], *, alt: str, most: int = 15) -> str:
     if len(items) > most:
         items = [*items[: most - 1], ("others", sum(value for _, value in items[most - 1 :]))]
     rows = max(len(items), 3)  # so that one or two bars are no thicker than many
-    with _axes(6.4, 0.5 + 0.3 * rows, alt) as (axes, svg):
+    with _axes(WIDTH, 0.5 + 0.3 * rows, alt) as (axes, svg):
         places = np.arange(len(items))
         values = [value for _, value in items]
         axes.barh(places, values, height=0.7, color=_MAIN)
@@ -57,7 +60,7 @@ def bars(counts: Mapping[str, float], *, alt: str, most: int = 15) -> str:
         axes.set_ylim(rows - 0.5, -0.5)
         axes.set_xticks([])
         axes.spines["bottom"].set_visible(False)
-        axes.margins(x=0.12)
+        axes.margins(x=0.25)  # the room of the number beside the longest bar
         for place, value in zip(places, values, strict=True):
             axes.annotate(
                 f"{value:,.0f}", (value, place), xytext=(4, 0), textcoords="offset points",
@@ -75,7 +78,7 @@ def two_bars(
 ) -> str:
     """Two horizontal bars for each of the first `most` values: shares of the one and the other."""
     items = list(shares.items())[:most]
-    with _axes(6.4, 0.8 + 0.36 * max(len(items), 1), alt) as (axes, svg):
+    with _axes(WIDTH, 0.8 + 0.36 * max(len(items), 1), alt) as (axes, svg):
         places = np.arange(len(items), dtype=float)
         for side, (colour, shift) in enumerate(((_SECOND, -0.2), (_MAIN, 0.2))):
             values = [100 * pair[side] for _, pair in items]
@@ -83,13 +86,13 @@ def two_bars(
         axes.set_yticks(places, [shorten(name) for name, _ in items])
         axes.invert_yaxis()
         axes.set_xlabel("per cent")
-        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+        _legend(axes)
     return svg.getvalue()
 
 
 def histogram(values: Sequence[float], *, label: str, alt: str, bins: int = 30) -> str:
     """How often values occur."""
-    with _axes(6.4, 2.6, alt) as (axes, svg):
+    with _axes(WIDTH, 2.6, alt) as (axes, svg):
         axes.hist(values, bins=bins, color=_MAIN)
         _quiet(axes, label)
     return svg.getvalue()
@@ -105,14 +108,14 @@ def two_histograms(
     alt: str,
 ) -> str:
     """Two distributions over the same bins, as shares of their own totals."""
-    with _axes(6.4, 3.0, alt) as (axes, svg):
+    with _axes(WIDTH, 3.0, alt) as (axes, svg):
         for counts, colour, name, filled in (
             (second, _SECOND, names[1], False),
             (main, _MAIN, names[0], True),
         ):
             shares = np.asarray(counts, dtype=float) / max(float(np.sum(counts)), 1.0)
             axes.stairs(shares, edges, fill=filled, color=colour, label=name, linewidth=2)
-        axes.legend(frameon=False, loc="upper left")
+        _legend(axes)
         _quiet(axes, label)
     return svg.getvalue()
 
@@ -120,9 +123,12 @@ def two_histograms(
 def heat_map(
     rows: Sequence[str], columns: Sequence[str], values: np.ndarray, *, alt: str, form: str = ",.0f"
 ) -> str:
-    """Values [rows, columns] as tinted cells, each with its number in `form`; none where NaN."""
+    """Values [rows, columns] as tinted cells, each with its number in `form`; none where NaN.
+
+    As wide as its columns need: the page lets it be scrolled.
+    """
     width = 2.2 + 0.62 * len(columns)
-    with _axes(width, 1.3 + 0.32 * len(rows), alt) as (axes, svg):
+    with _axes(width, 1.3 + 0.32 * len(rows), alt, shrinks=False) as (axes, svg):
         known = values[np.isfinite(values)]
         peak, least = known.max(initial=0.0), min(known.min(initial=0.0), 0.0)
         for row, column in np.argwhere(np.isfinite(values)).tolist():
@@ -130,7 +136,7 @@ def heat_map(
             # Tint by opacity, so that the cell suits whatever ground the page has.
             opacity = 0.05 + 0.75 * ((value - least) / max(peak - least, 1e-9)) ** 0.6
             axes.add_patch(_cell(column, row, opacity))
-            axes.text(column, row, f"{value:{form}}", ha="center", va="center", fontsize=9)
+            axes.text(column, row, f"{value:{form}}", ha="center", va="center", fontsize=11)
         axes.set_xlim(-0.5, len(columns) - 0.5)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xticks(range(len(columns)), [shorten(c) for c in columns], rotation=40, ha="left")
@@ -141,7 +147,7 @@ def heat_map(
     return svg.getvalue()
 
 
-def shorten(text: str, length: int = 28) -> str:
+def shorten(text: str, length: int = 22) -> str:
     """`text`, cut with an ellipsis when it is longer than `length`."""
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
@@ -152,15 +158,28 @@ def _cell(column: int, row: int, opacity: float) -> Any:
     return Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, color=_MAIN, alpha=opacity, lw=0)
 
 
+def _legend(axes: Axes) -> None:
+    axes.legend(
+        frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0,
+        handlelength=1, columnspacing=1,
+    )  # fmt: skip
+
+
 def _quiet(axes: Axes, label: str) -> None:
     axes.set_xlabel(label)
+    axes.locator_params(axis="x", nbins=5)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
 
 
 @contextmanager
-def _axes(width: float, height: float, alt: str) -> Iterator[tuple[Axes, io.StringIO]]:
-    """Axes to draw on; when the block ends, the SVG is in the buffer. Sizes in inches."""
+def _axes(
+    width: float, height: float, alt: str, *, shrinks: bool = True
+) -> Iterator[tuple[Axes, io.StringIO]]:
+    """Axes to draw on; when the block ends, the SVG is in the buffer. Sizes in inches.
+
+    An SVG that `shrinks` is as wide as its card, within reason; the others keep their size.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -174,10 +193,10 @@ def _axes(width: float, height: float, alt: str) -> Iterator[tuple[Axes, io.Stri
     svg = svg[svg.index("<svg") :]
     for placeholder, variable in _VARIABLES.items():
         svg = svg.replace(placeholder, variable)
-    # The page scales it; the view box keeps its proportions.
+    # A unit of the view box is a CSS pixel at the size drawn, and keeps the proportions.
+    size = 72 * width
+    style = f"max-width:{_GROWTH * size:.0f}px" if shrinks else f"width:{size:.0f}px"
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(
-        r'(<svg[^>]*?) width="([\d.]+)pt"', rf'\1 style="max-width:{width:.2f}in"', svg, count=1
-    )
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', rf'\1 style="{style}"', svg, count=1)
     label = f'<svg role="img" aria-label="{escape(alt, quote=True)}" '
     buffer.write(svg.replace("<svg ", label, 1))

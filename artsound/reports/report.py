@@ -64,7 +64,7 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
     )
 
 
-STAGE = Stage("report", 2, ("name",), plan, work, finish, side_by_side=False)
+STAGE = Stage("report", 3, ("name",), plan, work, finish, side_by_side=False)
 
 
 def _told(workspace: Workspace) -> dict[str, Any]:

@@ -96,6 +96,18 @@ def test_a_chart_escapes_its_labels() -> None:
         assert "<script" not in svg
 
 
+def test_text_in_charts_can_be_read_on_a_phone(text: str) -> None:
+    room = 390 - 2 * 16 - 2 * 17  # CSS pixels beside the page's and a card's margins
+    charts = re.findall(r'<svg role="img".*?</svg>', text, re.DOTALL)
+    for chart in charts:
+        units = float(re.findall(r'viewBox="0 0 ([\d.]+)', chart)[0])
+        sizes = [float(size) for size in re.findall(r"font: ([\d.]+)px", chart)]
+        # A chart that keeps its size is scrolled; any other is as wide as its card.
+        scale = 1.0 if f'style="width:{units:.0f}px"' in chart else room / units
+        assert min(sizes) * scale >= 11
+    assert len(charts) >= 12
+
+
 def test_a_build_ends_with_its_cards_which_verify_lets_be(built: Workspace, tmp_path: Path) -> None:
     write_cards(built.shards, tmp_path)
     for name in CARDS:
