@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from artsound.logs import log
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
@@ -18,52 +20,119 @@ if TYPE_CHECKING:
 
 
 def console_progress() -> Progress:
-    """A moving bar on a terminal, plain lines elsewhere."""
-    return _BarProgress() if sys.stderr.isatty() else _LineProgress()
+    """A moving bar on a terminal, plain lines elsewhere; the log is told the same."""
+    return _LoggedProgress(_BarProgress() if sys.stderr.isatty() else _LineProgress())
 
 
 _SILENCE = 60.0  # seconds without a line that are long enough
+_LOGGED = 10.0  # seconds between two lines of the log at least
+
+
+class _Pace:
+    """How much is done of how much, how fast, and how long the rest will take."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done = total, 0
+        self._before = 0
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def advance(self, items: int) -> None:
+        self.done += items
+        if self.seconds < 0.5:  # what an earlier run left comes at once: it makes no rate
+            self._before = self.done
+
+    def rate(self) -> float:
+        """Items per second; 0 before there is enough to reckon with."""
+        seconds = self.seconds
+        return (self.done - self._before) / seconds if seconds >= 1 else 0.0
+
+    def left(self) -> float | None:
+        """Seconds to go; None where nothing can be said."""
+        rate = self.rate()
+        return max(0, self.total - self.done) / rate if rate and self.total else None
+
+
+class _LoggedProgress:
+    """Tells another progress all there is to tell, and the log how far things are."""
+
+    def __init__(self, other: Progress) -> None:
+        self._other = other
+
+    def start(self, stage: str, items: int, unit: str = "items") -> None:
+        self._other.start(stage, items, unit)
+        self._stage, self._unit, self._pace = stage, unit, _Pace(items)
+        self._told = time.monotonic()
+
+    def total(self, items: int) -> None:
+        self._other.total(items)
+        self._pace.total = items
+
+    def advance(self, items: int) -> None:
+        self._other.advance(items)
+        self._pace.advance(items)
+        if time.monotonic() - self._told > _LOGGED:
+            self._tell()
+
+    def finish(self) -> None:
+        self._other.finish()
+        self._tell()
+
+    def note(self, sentence: str) -> None:
+        self._other.note(sentence)
+
+    def _tell(self) -> None:
+        self._told = time.monotonic()
+        pace = self._pace
+        of = f" of {pace.total:,}" if pace.total else ""
+        log(
+            "progress",
+            f"{self._stage}: {pace.done:,}{of} {self._unit}",
+            stage=self._stage,
+            unit=self._unit,
+            items=pace.done,
+            total=pace.total or None,
+            seconds=pace.seconds,
+            rate=pace.rate(),
+            left=pace.left(),
+        )
 
 
 class _LineProgress:
     """One line when a stage begins, one at every quarter or minute, one when it ends."""
 
     def start(self, stage: str, items: int, unit: str = "items") -> None:
-        self._stage, self._items, self._unit, self._done, self._told = stage, items, unit, 0, 0
-        self._began = self._spoke = time.monotonic()
-        self._before = 0
+        self._stage, self._unit, self._pace, self._told = stage, unit, _Pace(items), 0
+        self._spoke = time.monotonic()
         self._say(f"{stage}: {self._count(items)}" if items else stage)
 
     def total(self, items: int) -> None:
-        self._items = items
+        self._pace.total = items
 
     def advance(self, items: int) -> None:
-        self._done += items
-        quarter = 4 * self._done // max(self._items, 1)
+        pace = self._pace
+        pace.advance(items)
+        quarter = 4 * pace.done // max(pace.total, 1)
         now = time.monotonic()
-        if now - self._began < 0.5:  # what an earlier run left comes at once: it makes no rate
-            self._before = self._done
-        if self._done < self._items and (quarter > self._told or now - self._spoke > _SILENCE):
+        if pace.done < pace.total and (quarter > self._told or now - self._spoke > _SILENCE):
             self._told, self._spoke = quarter, now
-            self._say(f"{self._stage}: {self._of()}{self._pace(now - self._began)}")
+            rate, left = self._pace.rate(), self._pace.left()
+            speed = f", {self._count(round(rate))}/s" if rate else ""
+            rest = f", {human_seconds(left)} left" if left is not None else ""
+            self._say(f"{self._stage}: {self._of()}{speed}{rest}")
 
     def finish(self) -> None:
-        self._say(f"{self._stage}: {self._of()} in {time.monotonic() - self._began:.1f} s")
+        self._say(f"{self._stage}: {self._of()} in {self._pace.seconds:.1f} s")
 
     def note(self, sentence: str) -> None:
         self._say(sentence)
 
     def _of(self) -> str:
-        of = f" of {self._count(self._items)}" if self._items else ""
-        return f"{self._count(self._done)}{of}"
-
-    def _pace(self, seconds: float) -> str:
-        """Rate and time left, once there is enough to reckon with."""
-        if seconds < 1 or self._done <= self._before:
-            return ""
-        rate = (self._done - self._before) / seconds
-        left = human_seconds((self._items - self._done) / rate)
-        return f", {self._count(round(rate))}/s, {left} left"
+        of = f" of {self._count(self._pace.total)}" if self._pace.total else ""
+        return f"{self._count(self._pace.done)}{of}"
 
     def _count(self, count: int) -> str:
         return human_bytes(count) if self._unit == "bytes" else f"{count:,}"

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from artsound.errors import ArtSoundError
+from artsound.logs import command_line
 from artsound.storage import Workspace, read_json, write_json
 
 
@@ -42,7 +41,7 @@ class Holder:
 def hold(workspace: Workspace) -> Iterator[None]:
     """Hold `workspace` for one build, on record; BadUsage when another process holds it."""
     with workspace.lock():
-        holder = Holder(os.getpid(), socket.gethostname(), _command(), time.time(), _birth())
+        holder = Holder(os.getpid(), socket.gethostname(), command_line(), time.time(), _birth())
         path = _path(workspace)
         write_json(path, asdict(holder))
         try:
@@ -80,13 +79,6 @@ def is_alive(holder: Holder) -> bool | None:
 
 def _path(workspace: Workspace) -> Path:
     return workspace.runs / "build.json"
-
-
-def _command() -> str:
-    """The command line of this process, as one would type it."""
-    program = Path(sys.argv[0])
-    name = "artsound" if program.parent.name in ("artsound", "cli") else program.name
-    return shlex.join([name, *sys.argv[1:]])
 
 
 def _birth(pid: int | None = None) -> int:

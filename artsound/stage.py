@@ -13,6 +13,7 @@ bytes, since a part is either proven done or done anew.
 
 from __future__ import annotations
 
+import logging
 import resource
 import sys
 import time
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from artsound.errors import ArtSoundError
+from artsound.logs import log
 from artsound.parts import (
     Part,
     PartOutput,
@@ -224,6 +226,22 @@ def run_stage(
     `map_parts` decides where the parts run. Rejects of all stages so far are gathered in
     catalog/rejects.parquet. Raises what the stage raises; parts that were done stay done.
     """
+    try:
+        return _run_stage(stage, workspace, recipe, progress, map_parts, retry_failed)
+    except Exception as error:
+        told = str(error) or type(error).__name__
+        log("failed", told, level=logging.ERROR, stage=stage.name)
+        raise
+
+
+def _run_stage(
+    stage: Stage,
+    workspace: Workspace,
+    recipe: Recipe,
+    progress: Progress,
+    map_parts: MapParts,
+    retry_failed: bool,
+) -> StageReport:
     started = time.perf_counter()
     results: dict[str, PartResult] = {}
     while True:
@@ -235,11 +253,15 @@ def run_stage(
         write_plan(workspace, stage.name, planned)
         # In a later round, parts done in this very run are neither skipped nor tried again.
         retry = retry_failed and not results
-        progress.start(stage.name, sum(part.items for part in parts))
+        total = sum(part.items for part in parts)
+        begins = f"{stage.name}: {total:,} items in {len(parts):,} parts"
+        log("begin", begins, stage=stage.name, parts=len(parts), total=total)
+        progress.start(stage.name, total)
         try:
             for result in map_parts(stage, workspace, recipe, parts, retry_failed=retry):
                 if not result.skipped or result.part.name not in results:
                     results[result.part.name] = result
+                _log_part(stage.name, result)
                 progress.advance(result.part.items)
         finally:
             progress.finish()
@@ -248,6 +270,7 @@ def run_stage(
         if not final.again:
             break
     if final.note:
+        log("note", final.note, stage=stage.name)
         progress.note(final.note)
     late = late_rejects(workspace, stage.name)
     if final.rejects:
@@ -259,6 +282,7 @@ def run_stage(
     report = _report(workspace, stage.name, ordered, final, time.perf_counter() - started)
     write_json(workspace.runs / f"{stage.name}.json", asdict(report))
     plan_path(workspace, stage.name).unlink()
+    _log_end(report)
     return report
 
 
@@ -266,6 +290,43 @@ def peak_memory() -> int:
     """Peak resident memory of this process so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _log_part(stage: str, result: PartResult) -> None:
+    items, seconds = result.part.items, result.seconds
+    log(
+        "part",
+        f"{stage}: {result.part.name}, {items:,} items"
+        + (" done before" if result.skipped else f" in {seconds:.1f} s"),
+        stage=stage,
+        part=result.part.name,
+        items=items,
+        items_out=result.items_out,
+        filtered=result.filtered,
+        failed=result.failed,
+        skipped=result.skipped,
+        seconds=seconds,
+        rate=items / seconds if seconds else 0.0,
+        peak_memory=result.peak_memory,
+    )
+
+
+def _log_end(report: StageReport) -> None:
+    log(
+        "end",
+        f"{report.stage}: {report.items_out:,} of {report.items_in:,} items "
+        f"in {report.seconds:.1f} s",
+        stage=report.stage,
+        parts=report.parts,
+        parts_skipped=report.parts_skipped,
+        items=report.items_in,
+        items_out=report.items_out,
+        filtered=report.filtered,
+        failed=report.failed,
+        seconds=report.seconds,
+        rate=report.items_per_second,
+        peak_memory=report.peak_memory,
+    )
 
 
 def _key(stage: Stage, recipe: Recipe, part: Part) -> str:

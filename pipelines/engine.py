@@ -8,6 +8,7 @@ not once per stage.
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,6 +31,7 @@ from prefect.tasks import Task, exponential_backoff
 
 from artsound.errors import ArtSoundError
 from artsound.holder import hold
+from artsound.logs import log
 from artsound.parts import Part, PartResult
 from artsound.recipe import Recipe
 from artsound.stage import QUIET, Progress, Stage, StageReport, run_part, run_stage
@@ -83,6 +85,8 @@ class Session:
         except BrokenProcessPool:
             # A worker was killed, perhaps for memory. The task's retry finds a new pool.
             self._pool = None
+            told = f"A worker process was lost; {part.name} is tried again."
+            log("retry", told, level=logging.WARNING, stage=stage.name, part=part.name)
             raise
 
     def pool(self) -> Executor:

@@ -8,6 +8,7 @@ part to end, or tell a server that has been stopped as well; it kills its childr
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -16,6 +17,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+
+from artsound.logs import log
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE = 2.0  # seconds that last words to a server may take
@@ -34,6 +37,7 @@ def ends_at_once(sentence: str) -> Iterator[None]:
     show_cursor = "\x1b[?25h\n" if os.isatty(stderr) else ""
 
     def end(number: int) -> None:
+        log("failed", sentence, level=logging.ERROR)
         _speak()
         _kill_children()
         os.write(stderr, f"{show_cursor}{sentence}\n".encode())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,29 +13,52 @@ from artsound import __version__
 from artsound.cli import build, shards, status, training  # noqa: F401  (each adds its commands to the app)
 from artsound.cli.app import app, say
 from artsound.errors import ArtSoundError
+from artsound.logs import command_line, log, log_to
 
 
 @app.callback(invoke_without_command=True)
 def _top(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    log_file: Annotated[
+        Path | None,
+        typer.Option("--log", envvar="ARTSOUND_LOG", help="Append what happens, as JSON lines."),
+    ] = None,
 ) -> None:
     if version:
         print(f"artsound {__version__}")
         raise SystemExit(0)
+    if log_file is not None:
+        log_to(log_file)
+        log("begin", command_line())
 
 
 def main() -> None:
     """Run the command line; exit 0 done, 1 the data is bad, 2 wrong usage."""
+    began = time.perf_counter()
+
+    def ends(sentence: str, code: int) -> None:
+        """The log's last line."""
+        event, level = ("failed", logging.ERROR) if code else ("end", logging.INFO)
+        log(event, sentence, level=level, seconds=time.perf_counter() - began)
+
     try:
         app(standalone_mode=True)
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else 0
+        ends(f"Left with exit code {code}.", code)
+        raise
     except ArtSoundError as error:
+        ends(str(error), error.exit_code)
         say(f"artsound: {error}")
         raise SystemExit(error.exit_code) from None
-    except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
+    except Exception as error:
+        extra = _EXTRAS.get((getattr(error, "name", "") or "").partition(".")[0])
+        if extra is None or not isinstance(error, ModuleNotFoundError):
+            ends(f"{type(error).__name__}: {error}", 1)
             raise
-        say(f"artsound: this needs {error.name}: pip install 'artsound[{extra}]'.")
+        sentence = f"this needs {error.name}: pip install 'artsound[{extra}]'."
+        ends(sentence, 2)
+        say(f"artsound: {sentence}")
         raise SystemExit(2) from None
 
 
