@@ -77,7 +77,7 @@ def load_examples(
     device: Any = "cpu",
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Examples:
-    """Every pair of `split` that is at least half a training window long, shorter ones padded.
+    """Every pair of `split`, clips shorter than a training window padded with silence.
 
     Pictures are seen by the configuration's encoder, on `device`. With `cache`, what was decoded
     is kept there under a digest of the release, the encoder and the front end, and read from
@@ -107,9 +107,7 @@ def load_examples(
             pictures.append(example[1])
             clips.append(example[2])
             progress(index + 1, len(pairs))
-    examples = Examples(
-        tuple(keys), np.array(pictures, np.float32).reshape(len(keys), -1), tuple(clips)
-    )
+    examples = Examples(tuple(keys), np.array(pictures, np.float32), tuple(clips))
     if path is not None:
         _write_cache(path, examples)
     return examples

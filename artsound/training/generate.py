@@ -203,7 +203,7 @@ def _see(image: Path, see: See) -> np.ndarray:
     try:
         return see(image.read_bytes())
     except (MediaError, OSError) as error:
-        raise BadData(f"{image} cannot be used: {error}") from error
+        raise BadData(f"{image} cannot be used ({error}): give another picture.") from error
 
 
 def _files(image: Path) -> list[Path]:

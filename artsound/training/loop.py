@@ -81,6 +81,11 @@ def train(
     total = steps or chosen.optimisation.steps
     release = data if isinstance(data, Release) else open_release(data)
     start = _resume_point(out, chosen, release) if resume else None
+    if (pairs := len(release.pairs("train"))) < LEAST_PAIRS:
+        raise BadData(
+            f"The train split has {pairs} pairs, fewer than the {LEAST_PAIRS} that training "
+            "needs: build a larger release."
+        )
     if start is None and (out / "checkpoints").exists() and not resume:
         raise BadUsage(f"{out} already holds a run: add --resume, or choose another --out.")
 
@@ -100,11 +105,6 @@ def train(
         source, validation, codec, standardise = _sources(
             release, chosen, latents, arrays, out, accelerator.device, progress
         )
-        if len(source.keys) < LEAST_PAIRS:
-            raise BadData(
-                f"The train split has {len(source.keys)} pairs, fewer than the {LEAST_PAIRS} that "
-                "training needs: build a larger release."
-            )
         targets = None
         if chosen.extra.alignment:
             targets = caption_targets(release.pairs("train"), chosen, out, accelerator.device)
@@ -167,8 +167,10 @@ def _sources(
     progress.finish()
     codec = codec or make_codec(config, examples.clips, device)
     standardise = standardise or fit_standardiser(examples.pictures)
-    held = load_examples(release, "val", config, cache=out / "cache", device=device)
-    validation = prepare(held, codec, standardise) if len(held) else None
+    validation = None
+    if len(held_out):
+        held = load_examples(release, "val", config, cache=out / "cache", device=device)
+        validation = prepare(held, codec, standardise)
     return prepare(examples, codec, standardise), validation, codec, standardise
 
 

@@ -107,7 +107,7 @@ def test_too_few_pairs_and_a_broken_clip_are_told(
     few = Release("1" * 64, {**release.splits, "train": ToyPairs(3, 4, seconds=2.0)})
     with pytest.raises(BadData, match="3 pairs, fewer than the 8"):
         train(few, small, tmp_path, steps=1)
-    broken = ToyPairs(1, 5, seconds=2.0)
+    broken = ToyPairs(8, 5, seconds=2.0)
     broken.samples[0]["mp3"] = b"not an MP3"
     with pytest.raises(BadData, match="Pair 005000 cannot be decoded"):
         train(Release("2" * 64, {**release.splits, "train": broken}), small, tmp_path / "b")
