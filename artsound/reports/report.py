@@ -245,9 +245,10 @@ def _charts(frame: pl.DataFrame, stats: Mapping[str, Any]) -> list[tuple[str, st
         ("Artwork genres", bars(counts["genre"], alt="Pairs by artwork genre")),
         ("Painters", bars(counts["painter"], alt="Pairs by painter")),
         ("Periods", bars(value_counts(frame, "period"), alt="Pairs by period")),
+        # ArtGraph tells where a painter trained; nationalities it does not give.
         (
-            "Schools and nationalities",
-            bars(value_counts(frame, "school"), alt="Pairs by school or nationality"),
+            "Schools of the painters (ArtGraph gives no nationality)",
+            bars(value_counts(frame, "school"), alt="Pairs by the painter's school"),
         ),
         (
             "Keys of the music",

@@ -101,7 +101,7 @@ def test_text_in_charts_can_be_read_on_a_phone(text: str) -> None:
     charts = re.findall(r'<svg role="img".*?</svg>', text, re.DOTALL)
     for chart in charts:
         units = float(re.findall(r'viewBox="0 0 ([\d.]+)', chart)[0])
-        sizes = [float(size) for size in re.findall(r"font: ([\d.]+)px", chart)]
+        sizes = [float(size) for size in re.findall(r"font(?:-size)?: ([\d.]+)px", chart)]
         # A chart that keeps its size is scrolled; any other is as wide as its card.
         scale = 1.0 if f'style="width:{units:.0f}px"' in chart else room / units
         assert min(sizes) * scale >= 11
