@@ -24,7 +24,7 @@ Duplicates = Literal["keep", "drop"]
 
 # Where things lie; what is read there is known by its content.
 _PLACES = {
-    "sources": {"artgraph", "fma", "ids", "artwork_ids", "image_urls"},
+    "sources": {"artgraph", "fma", "ids", "artwork_ids", "without", "base", "image_urls"},
     "pair": {"given", "concept_bank"},
 }
 
@@ -51,6 +51,14 @@ class Sources(_Section):
     ids: str = Field("", description="text file with the track ids to use, one a line; empty: all")
     artwork_ids: str = Field(
         "", description="text file with the artworks to use, an image name a line; empty: all"
+    )
+    without: str = Field(
+        "", description="text file of track ids and artworks never to use, one a line; empty: none"
+    )
+    base: str = Field(
+        "",
+        description="earlier release (a shards folder, or the build that holds one) whose pairs, "
+        "splits and unchanged shards are kept; empty: none",
     )
     track_where: str = Field(
         "", description="SQL condition over the tracks' metadata: genre = 'Jazz'; empty: all"
@@ -156,7 +164,10 @@ class Captions(_Section):
         description="captioner of the artworks: grounded, transformers:NAME-OR-FOLDER "
         "or endpoint:URL#MODEL",
     )
-    tracks: str = Field("grounded", description="captioner of the music, as for artworks")
+    tracks: str = Field(
+        "grounded",
+        description="captioner of the music, as for artworks, or lp-music-caps[:NAME-OR-FOLDER]",
+    )
     artwork_prompt: str = Field("", description="prompt for artworks; empty: the usual one")
     track_prompt: str = Field("", description="prompt for music; empty: the usual one")
     max_new_tokens: int = Field(96, ge=1, description="longest text of a model, in tokens")

@@ -29,6 +29,8 @@ TrackIds = Annotated[str, typer.Option(help="A file with the tracks to use, an i
 ArtworkIds = Annotated[str, typer.Option(help="A file with the artworks to use, a name a line.")]
 TrackWhere = Annotated[str, typer.Option(help="SQL over the tracks' metadata: genre = 'Jazz'.")]
 ArtworkWhere = Annotated[str, typer.Option(help="SQL over the artworks': year < 1900.")]
+Without = Annotated[str, typer.Option(help="A file with tracks and artworks never to use.")]
+Base = Annotated[str, typer.Option(help="An earlier release: keep its pairs, splits and shards.")]
 Published = Annotated[
     str, typer.Option("--import-pairs", help="Published pairs (JSON, CSV, parquet) to use.")
 ]

@@ -10,6 +10,7 @@ from artsound.cli.app import (
     ArtGraph,
     ArtworkIds,
     ArtworkWhere,
+    Base,
     Bridge,
     Fma,
     Json,
@@ -23,6 +24,7 @@ from artsound.cli.app import (
     Scheduler,
     TrackIds,
     TrackWhere,
+    Without,
     Workers,
     app,
     print_summary,
@@ -47,6 +49,8 @@ def _command(name: str, stage: str | None, example: str, doc: str) -> None:
         artwork_ids: ArtworkIds = "",
         track_where: TrackWhere = "",
         artwork_where: ArtworkWhere = "",
+        without: Without = "",
+        base: Base = "",
         import_pairs: Published = "",
         bridge: Bridge = "",
         rights: RightsChoice = "",
@@ -59,7 +63,7 @@ def _command(name: str, stage: str | None, example: str, doc: str) -> None:
         go_on = stage is not None or not (artgraph or fma)
         chosen = _recipe(
             out, recipe, go_on, artgraph, fma, limit, bridge, rights, runner, workers, scheduler,
-            track_ids, artwork_ids, track_where, artwork_where, import_pairs,
+            track_ids, artwork_ids, track_where, artwork_where, import_pairs, without, base,
         )  # fmt: skip
         if stage is None and not recipe and not bridge and _matches_as_usual(chosen):
             say(
@@ -114,6 +118,8 @@ def _recipe(
     track_where: str,
     artwork_where: str,
     import_pairs: str,
+    without: str,
+    earlier: str,
 ) -> Recipe:
     """The recipe that was asked for: a file, the workspace's own, or the default; then options."""
     from artsound.recipe import Recipe, bundled_recipe, load_recipe
@@ -134,7 +140,7 @@ def _recipe(
         "sources": {
             "artgraph": artgraph, "fma": fma, "limit": limit, "ids": track_ids,
             "artwork_ids": artwork_ids, "track_where": track_where,
-            "artwork_where": artwork_where,
+            "artwork_where": artwork_where, "without": without, "base": earlier,
         },
         "pair": {"bridge": bridge, "given": import_pairs},
         "rights": {"policy": rights},

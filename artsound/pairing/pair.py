@@ -1,5 +1,6 @@
 """The pair stage: splits, candidates, assignment and evidence; one part per split.
 
+Where an earlier release is continued, its pairs stay and only other tracks are matched.
 With published pairs given, they are used in place of candidates and assignment; the rows of their
 file are then the stage's items, and those that fall out form a part of their own.
 """
@@ -7,9 +8,10 @@ file are then the stage's items, and those that fall out form a part of their ow
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,9 +22,10 @@ from artsound.pairing import evidence
 from artsound.pairing.bridge import bridge, bridge_inputs
 from artsound.pairing.candidates import check_vectors
 from artsound.pairing.given import GivenPair, given_pairs, unpaired
-from artsound.pairing.items import split_of_tracks, usable_items
+from artsound.pairing.items import Catalogue, Side, split_catalogue
+from artsound.pairing.kept import KeptPair, as_made, free_artworks
 from artsound.pairing.matching import Match, judge, match
-from artsound.pairing.splits import SPLITS, split_artworks
+from artsound.pairing.splits import SPLITS
 from artsound.pairing.tiles import pair_scores
 from artsound.parts import Part, PartOutput, PartResult, part_path
 from artsound.recipe import Recipe
@@ -33,24 +36,12 @@ from artsound.storage import Workspace, digest, read_parquet, sha256_file, write
 _FALLEN_OUT = "fallen-out"  # the part of given rows that name no pair
 
 
-@dataclass(frozen=True)
-class Side:
-    """The usable items of one side of the catalogue, ids ascending, and their splits."""
-
-    ids: list[Any]
-    splits: list[str]
-    rows: pa.Table
-
-    def of(self, split: str) -> list[int]:
-        """The positions of a split's items."""
-        return [n for n, name in enumerate(self.splits) if name == split]
-
-
 def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     """One part for each split that has tracks; each names its members and all vectors' digests."""
     if recipe.pair.given:
         return _plan_given(workspace, recipe)
-    artworks, tracks, moved = split_catalogue(workspace, recipe)
+    catalogue = split_catalogue(workspace, recipe)
+    artworks, tracks = catalogue.artworks, catalogue.tracks
     if not tracks.ids:
         raise BadData(f"{workspace.catalog / 'tracks.parquet'} has no usable track to pair.")
     vectors, bridges = _vector_inputs(workspace, recipe)
@@ -59,9 +50,12 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
         mine, theirs = tracks.of(split), artworks.of(split)
         if not mine:
             continue
-        if len(theirs) * recipe.pair.artwork_uses < len(mine):
+        new, free = catalogue.to_match(split)
+        if len(free) * recipe.pair.artwork_uses < len(new):
+            which = ("new ", "unused ") if catalogue.base else ("", "")
             raise BadData(
-                f"The {split} split has {len(mine)} tracks but only {len(theirs)} artworks: "
+                f"The {split} split has {len(new)} {which[0]}tracks but only {len(free)} "
+                f"{which[1]}artworks: "
                 "add artworks, lower sources.limit, or raise pair.artwork_uses."
             )
         inputs = {
@@ -70,7 +64,8 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
             "artworks": digest(artworks.rows.take(theirs).to_pylist()),
             "vectors": vectors,
             "bridges": bridges,
-            "moved": moved,
+            "moved": catalogue.moved,
+            **({"base": catalogue.base} if catalogue.base else {}),
         }
         parts.append(Part(split, len(mine), inputs))
     return parts
@@ -122,7 +117,8 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     if recipe.pair.given:
         return _work_given(workspace, recipe, part)
     split = part.inputs["split"]
-    artworks, tracks, _ = split_catalogue(workspace, recipe)
+    catalogue = split_catalogue(workspace, recipe)
+    artworks, tracks = catalogue.artworks, catalogue.tracks
     mine, theirs = tracks.of(split), artworks.of(split)
     track_ids = [tracks.ids[n] for n in mine]
     artwork_ids = [artworks.ids[n] for n in theirs]
@@ -130,10 +126,13 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
 
     settings = recipe.pair
     painters = _whole_numbers(artworks.rows["painter_id"].take(theirs))
-    found = _matched(recipe, t, a, painters)
+    if catalogue.base:
+        found = _continued(recipe, catalogue, t, a, painters, split)
+    else:
+        found = _matched(recipe, t, a, painters)
     chosen = found.assignment.artworks
     members = _Members(split, track_ids, artwork_ids, t, a, painters)
-    pairs = _write_pairs(workspace, recipe, part, members, found)
+    pairs = _write_pairs(workspace, recipe, part, members, found, catalogue.kept)
 
     rejects = tuple(
         Reject(
@@ -208,9 +207,14 @@ class _Members:
 
 
 def _write_pairs(
-    workspace: Workspace, recipe: Recipe, part: Part, members: _Members, found: Match
+    workspace: Workspace,
+    recipe: Recipe,
+    part: Part,
+    members: _Members,
+    found: Match,
+    kept: Mapping[int, KeptPair] = MappingProxyType({}),
 ) -> Path:
-    """Write the pairs of one split to the part's file."""
+    """Write the pairs of one split to the part's file; those `kept` as they were made."""
     chosen = found.assignment.artworks
     matched = np.flatnonzero(chosen >= 0)
     scores = members.scores(found)
@@ -227,7 +231,7 @@ def _write_pairs(
         "method": ["given"] * len(matched) if recipe.pair.given else ours,
     }
     path = part_path(workspace, STAGE.name, part.name)
-    write_parquet(path, "pair", _rows(columns))
+    write_parquet(path, "pair", [as_made(row, kept) for row in _rows(columns)])
     return path
 
 
@@ -245,7 +249,8 @@ def _evidence(
         agreed: dict[str, float] = evidence.agreement(
             (t, a), other, found.assignment.artworks, recipe.seed
         )
-        if not settings.given:  # given pairs may be more to an artwork than a matching allows
+        # Pairs that were given or kept may be more to an artwork than a matching allows.
+        if not settings.given and not recipe.sources.base:
             matched = _matched(recipe, *other, members.painters).assignment.artworks
             agreed["equal_pairs"] = evidence.equal_pairs(found.assignment.artworks, matched)
         extra["agreement"][name] = agreed
@@ -264,9 +269,9 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
         artworks, tracks = given.artworks, given.tracks
         spare = [to_table("unmatched", unpaired(given, pairs))]
     else:
-        ours, theirs, _ = split_catalogue(workspace, recipe)
-        artworks, tracks = ours.rows, theirs.rows
-        spare = [_idle(ours, {result.part.name for result in results})] + [
+        catalogue = split_catalogue(workspace, recipe)
+        artworks, tracks = catalogue.artworks.rows, catalogue.tracks.rows
+        spare = [_idle(catalogue.artworks, {result.part.name for result in results})] + [
             read_parquet(
                 part_path(workspace, STAGE.name, result.part.name, ".unmatched.parquet"),
                 "unmatched",
@@ -314,26 +319,6 @@ STAGE = Stage(
 )
 
 
-def split_catalogue(workspace: Workspace, recipe: Recipe) -> tuple[Side, Side, int]:
-    """Artworks and tracks with their splits, and how many tracks left their official split."""
-    artworks, tracks = usable_items(workspace)
-    of_tracks = split_of_tracks(tracks, recipe)
-    uses = recipe.pair.artwork_uses
-    of_artworks = split_artworks(
-        artworks["painter_id"].to_pylist(),
-        artworks["style"].to_pylist(),
-        artworks["cluster"].to_pylist(),
-        needs=[-(-of_tracks.splits.count(split) // uses) for split in SPLITS],
-        shares=recipe.split.shares,
-        seed=recipe.seed,
-    )
-    return (
-        Side(artworks["artwork_id"].to_pylist(), of_artworks, artworks),
-        Side(tracks["track_id"].to_pylist(), of_tracks.splits, tracks),
-        of_tracks.moved,
-    )
-
-
 def _matched(recipe: Recipe, t: np.ndarray, a: np.ndarray, painters: np.ndarray | None) -> Match:
     """Tracks `t` and artworks `a` of one split matched as [pair] of the recipe has it."""
     settings = recipe.pair
@@ -350,6 +335,34 @@ def _matched(recipe: Recipe, t: np.ndarray, a: np.ndarray, painters: np.ndarray 
         quick=settings.quick,
         device=settings.device,
     )
+
+
+def _continued(
+    recipe: Recipe,
+    catalogue: Catalogue,
+    t: np.ndarray,
+    a: np.ndarray,
+    painters: np.ndarray,
+    split: str,
+) -> Match:
+    """The kept pairs of a split with its other tracks matched to the artworks that are free.
+
+    `t` and `a` are the vectors of the split's tracks and artworks, `painters` those of the latter.
+    The whole is judged as one assignment.
+    """
+    tracks, artworks = catalogue.tracks, catalogue.artworks
+    place = {artworks.ids[n]: here for here, n in enumerate(artworks.of(split))}
+    kept = [catalogue.kept.get(tracks.ids[n]) for n in tracks.of(split)]
+    chosen = np.array([place[pair.artwork_id] if pair else -1 for pair in kept], dtype=np.int64)
+    new = np.flatnonzero(chosen < 0)
+    free = free_artworks(chosen[chosen >= 0], painters, recipe.pair.painter_uses)
+    if len(new) and len(free):
+        found = _matched(recipe, t[new], a[free], painters[free]).assignment.artworks
+        chosen[new[found >= 0]] = free[found[found >= 0]]
+    return judge(
+        t, a, chosen,
+        count=recipe.pair.candidates, uses=recipe.pair.artwork_uses, device=recipe.pair.device,
+    )  # fmt: skip
 
 
 def _vectors(

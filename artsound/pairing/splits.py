@@ -33,12 +33,15 @@ def split_tracks(
     *,
     shares: Sequence[float],
     seed: int,
+    settled: Sequence[str] = (),
 ) -> TrackSplits:
     """The split of each track: one of SPLITS, the same for an artist's and a cluster's tracks.
 
     `official` holds each track's official split, "" for none; `artists` its artist, negative for
     unknown; `clusters` the name of its near-duplicate cluster; `shares` the wanted share of each
-    split for the artists that have no official split.
+    split for the artists that have no official split. `settled` holds the split that an earlier
+    release gave each track or its artist, "" for none (an empty list: none at all): a group that
+    has any goes where most of them are, whatever its official splits say.
 
     Artists that share a near-duplicate (a song on a compilation, say) form one group, and a group
     whose official splits disagree goes to the split that most of its tracks are in, the earlier
@@ -53,9 +56,11 @@ def split_tracks(
     known = np.array([SPLITS.index(split) if split else -1 for split in official], dtype=np.int64)
     votes = _votes(group, known)
     choice = votes.argmax(axis=1)
+    held = _settled(group, settled)
+    choice[held >= 0] = held[held >= 0]
     edges = np.cumsum(np.asarray(shares, dtype=float) / sum(shares))
     names = _names(group, named)
-    for number in np.flatnonzero(votes.sum(axis=1) == 0).tolist():
+    for number in np.flatnonzero((votes.sum(axis=1) == 0) & (held < 0)).tolist():
         place = np.searchsorted(edges, _fraction(seed, names[number]), side="right")
         choice[number] = min(place, len(SPLITS) - 1)
     final = choice[group]
@@ -92,13 +97,15 @@ def split_artworks(
     needs: Sequence[int],
     shares: Sequence[float],
     seed: int,
+    settled: Sequence[str] = (),
 ) -> list[str]:
     """The split of each artwork: one of SPLITS, the same for a painter's and a cluster's works.
 
     `painters` holds each artwork's painter, "" for unknown; `styles` its style; `clusters` the
     name of its near-duplicate cluster; `needs` the least number of artworks wanted in each split;
     what is beyond them is shared out by `shares`. Painters whose works are near-duplicates of
-    each other (copies, workshop versions) stay together.
+    each other (copies, workshop versions) stay together. `settled` is as in `split_tracks`: where
+    an earlier release put each artwork or its painter.
 
     Painters are dealt largest first, each to the split that lacks most of the painter's styles
     (iterative stratification: Sechidis, Tsoumakas & Vlahavas, ECML 2011), then moved or swapped
@@ -125,8 +132,14 @@ def split_artworks(
     lacking = np.outer(target / count, works.sum(axis=0))
 
     names = _names(group, named)
-    order = sorted(names, key=lambda number: (-sizes[number], _fraction(seed, names[number])))
-    choice = np.zeros(len(order), dtype=np.int64)
+    choice = _settled(group, settled)
+    free = choice < 0
+    for number in np.flatnonzero(~free):
+        lacking[choice[number]] -= works[number]
+    order = sorted(
+        np.flatnonzero(free).tolist(),
+        key=lambda number: (-sizes[number], _fraction(seed, names[number])),
+    )
     for number in order:
         # Among the splits with room for all of a painter, one whose styles have room too: a
         # prolific painter must not crowd a small split. Then the one that lacks these styles most.
@@ -137,7 +150,7 @@ def split_artworks(
         best = np.lexsort((pull, wanted.round(1), fits))[-1] if fits.any() else room.argmax()
         choice[number] = best
         lacking[best] -= works[number]
-    _relieve(choice, sizes, need)
+    _relieve(choice, sizes, need, free)
     return [SPLITS[n] for n in choice[group]]
 
 
@@ -148,8 +161,17 @@ def _votes(group: np.ndarray, splits: np.ndarray) -> np.ndarray:
     return votes
 
 
-def _relieve(choice: np.ndarray, sizes: np.ndarray, need: np.ndarray) -> None:
-    """Move or swap groups, in place, from splits with enough to splits that are short."""
+def _settled(group: np.ndarray, settled: Sequence[str]) -> np.ndarray:
+    """The split of each group in which most of its settled members are; -1 where none is."""
+    if not len(settled):
+        return np.full(_count(group), -1, dtype=np.int64)
+    known = np.array([SPLITS.index(split) if split else -1 for split in settled], dtype=np.int64)
+    votes = _votes(group, known)
+    return np.where(votes.any(axis=1), votes.argmax(axis=1), -1)
+
+
+def _relieve(choice: np.ndarray, sizes: np.ndarray, need: np.ndarray, free: np.ndarray) -> None:
+    """Move or swap `free` groups, in place, from splits with enough to splits that are short."""
     while True:
         have = np.bincount(choice, weights=sizes, minlength=len(need))
         surplus = have - need
@@ -158,9 +180,9 @@ def _relieve(choice: np.ndarray, sizes: np.ndarray, need: np.ndarray) -> None:
         if lack <= 0:
             return
         best: tuple[float, float, int, int] | None = None
-        ours = np.append(np.flatnonzero(choice == short), -1)  # -1: give nothing back
+        ours = np.append(np.flatnonzero((choice == short) & free), -1)  # -1: give nothing back
         returned = np.append(sizes[ours[:-1]], 0)
-        for taken in np.flatnonzero(choice != short):
+        for taken in np.flatnonzero((choice != short) & free):
             gain = sizes[taken] - returned
             allowed = (gain > 0) & (gain <= surplus[choice[taken]])
             if allowed.any():

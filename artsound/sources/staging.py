@@ -30,7 +30,7 @@ from artsound.rights import (
 )
 from artsound.sources import artgraph, fma
 from artsound.sources.published_pairs import artwork_key
-from artsound.sources.wanted import choice_of, tracks_to_look_at, wanted_ids
+from artsound.sources.wanted import choice_of, tracks_to_look_at, unwanted_ids, wanted_ids
 from artsound.storage import (
     Workspace,
     atomic_write,
@@ -146,6 +146,8 @@ def choose_rows(
         if side == "artwork":
             key = key.map_elements(artwork_key, return_dtype=pl.String)
         table = table.filter(key.is_in(ids))
+    if unwanted := unwanted_ids(recipe):
+        table = table.filter(~pl.col("item_id").is_in(unwanted))
     if fetched.wanted is not None:
         table = table.filter(pl.col("item_id").is_in(fetched.wanted))
     refused = [fetched.refused.get(item, ("", "", "")) for item in table["item_id"]]

@@ -65,9 +65,11 @@ def choice_of(recipe: Recipe) -> list[Any]:
     sources = recipe.sources
     ids = [wanted_ids(recipe, side) for side in ("artwork", "track")]
     where = [sources.artwork_where, sources.track_where]
-    if ids == [None, None] and where == ["", ""]:
+    unwanted = sorted(unwanted_ids(recipe))
+    if ids == [None, None] and where == ["", ""] and not unwanted:
         return []
-    return [*where, *(None if one is None else sorted(one) for one in ids)]
+    lists = [None if one is None else sorted(one) for one in ids]
+    return [*where, *lists, *([unwanted] if unwanted else [])]
 
 
 def wanted_ids(recipe: Recipe, side: str) -> frozenset[str] | None:
@@ -91,6 +93,21 @@ def wanted_ids(recipe: Recipe, side: str) -> frozenset[str] | None:
             )
         )
     return frozenset.intersection(*lists) if lists else None
+
+
+def unwanted_ids(recipe: Recipe) -> frozenset[str]:
+    """The items that `sources.without` lists: tracks by six digits, artworks by their image name.
+
+    Raises BadUsage when the file cannot be read.
+    """
+    if not recipe.sources.without:
+        return frozenset()
+    path = Path(recipe.sources.without)
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, ValueError) as error:
+        raise BadUsage(f"{path} is not a list of ids, one a line: {error}.") from error
+    return frozenset(line.zfill(6) if line.isdecimal() else line for line in lines if line)
 
 
 def _read_ids(path: Path, side: str) -> frozenset[str]:

@@ -42,7 +42,8 @@ def test_every_track_gets_an_artwork_and_the_report_adds_up(workspace, recipe):
     report = paired(workspace, recipe)
     pairs = read_parquet(workspace.pairs / "pairs.parquet", "pair")
     unmatched = read_parquet(workspace.pairs / "unmatched.parquet", "unmatched")
-    artworks, tracks, _ = pair.split_catalogue(workspace, recipe)
+    catalogue = pair.split_catalogue(workspace, recipe)
+    artworks, tracks = catalogue.artworks, catalogue.tracks
     assert report.items_in == report.items_out == len(tracks.ids) == pairs.num_rows
     assert sorted(pairs["track_id"].to_pylist()) == tracks.ids
     assert len(set(pairs["artwork_id"].to_pylist())) == pairs.num_rows
@@ -69,7 +70,8 @@ def test_every_track_gets_an_artwork_and_the_report_adds_up(workspace, recipe):
 
 def test_matching_stays_inside_the_splits(workspace, recipe):
     paired(workspace, recipe)
-    artworks, tracks, _ = pair.split_catalogue(workspace, recipe)
+    catalogue = pair.split_catalogue(workspace, recipe)
+    artworks, tracks = catalogue.artworks, catalogue.tracks
     split_of = dict(zip(artworks.ids, artworks.splits, strict=True))
     split_of_track = dict(zip(tracks.ids, tracks.splits, strict=True))
     for row in read_parquet(workspace.pairs / "pairs.parquet", "pair").to_pylist():
@@ -81,7 +83,7 @@ def test_matching_stays_inside_the_splits(workspace, recipe):
 def test_scores_ranks_and_margins_are_those_of_the_bridge(workspace, recipe):
     paired(workspace, recipe)
     artwork_ids, a, track_ids, t = bridge("affect", workspace, recipe)
-    artworks, _, _ = pair.split_catalogue(workspace, recipe)
+    artworks = pair.split_catalogue(workspace, recipe).artworks
     split_of = dict(zip(artworks.ids, artworks.splits, strict=True))
     for row in read_parquet(workspace.pairs / "pairs.parquet", "pair").to_pylist():
         vector = t[track_ids.index(f"{row['track_id']:06d}")]
