@@ -5,6 +5,7 @@ Recipes choose one for each side:
 - `grounded`: from the record and what was measured, nothing else; always there;
 - `transformers:NAME-OR-FOLDER`: a model of the transformers library, image-to-text for artworks
   and audio-to-text for tracks (models.py);
+- `lp-music-caps` or `lp-music-caps:NAME-OR-FOLDER`: LP-MusicCaps, for tracks (lp_music_caps.py);
 - `endpoint:URL#MODEL`: a server with the OpenAI chat interface, vLLM for one (endpoint.py).
 
 What a model writes is checked before it is used (checks.py).
@@ -93,6 +94,16 @@ def open_captioner(side: str, section: Captions, responses: Path) -> Captioner:
             batch=section.batch,
             device=section.device,
         )
+    if kind == "lp-music-caps":
+        from artsound.captions.lp_music_caps import LpMusicCaps
+
+        return LpMusicCaps(
+            side,
+            place,
+            max_new_tokens=section.max_new_tokens,
+            batch=section.batch,
+            device=section.device,
+        )
     if kind == "endpoint" and place.startswith(("http://", "https://")):
         from artsound.captions.endpoint import EndpointCaptioner
 
@@ -108,5 +119,6 @@ def open_captioner(side: str, section: Captions, responses: Path) -> Captioner:
         )
     raise BadUsage(
         f"{key} = {choice!r} is no captioner: "
-        "write grounded, transformers:NAME-OR-FOLDER or endpoint:URL#MODEL."
+        "write grounded, transformers:NAME-OR-FOLDER, endpoint:URL#MODEL or, for music, "
+        "lp-music-caps."
     )

@@ -118,8 +118,8 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
 def needs(recipe: Recipe, part: Part) -> tuple[str, ...]:
     """A model on this machine competes for the GPU; sentences and endpoints do not."""
     writer = getattr(recipe.captions, part.inputs["side"])
-    on_gpu = writer.startswith("transformers:") and recipe.captions.device != "cpu"
-    return ("gpu",) if on_gpu else ()
+    here = writer.startswith(("transformers:", "lp-music-caps"))
+    return ("gpu",) if here and recipe.captions.device != "cpu" else ()
 
 
 STAGE = Stage(

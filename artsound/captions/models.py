@@ -151,7 +151,7 @@ def _load(folder: Path, side: str, device: str) -> tuple[Any, Any]:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    chosen = _device(device)
+    chosen = chosen_device(device)
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         model_class = _model_class(config, side)
@@ -205,7 +205,8 @@ def _model_class(config: Any, side: str) -> Any:
     return None
 
 
-def _device(device: str) -> str:
+def chosen_device(device: str) -> str:
+    """`device`, or for "auto" the GPU where there is one; BadUsage when it is not here."""
     import torch
 
     if device == "auto":

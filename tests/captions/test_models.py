@@ -207,5 +207,5 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_an_unknown_captioner_is_named_with_the_known_ones(tmp_path: Path) -> None:
     for choice in ("blip", "transformers:", "endpoint:ftp://x", "grounded:x"):
-        with pytest.raises(BadUsage, match="grounded, transformers:NAME-OR-FOLDER or endpoint:"):
+        with pytest.raises(BadUsage, match="grounded, transformers:NAME-OR-FOLDER, endpoint:"):
             open_captioner("track", Captions(tracks=choice), tmp_path)
