@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import huggingface_hub
 import numpy as np
@@ -22,6 +23,7 @@ from artsound.training.checkpoint import load_checkpoint, read_tensors
 from artsound.training.codec import open_codec
 from artsound.training.config import PRESETS, Config, Pretrained, with_settings
 from artsound.training.data import Release
+from artsound.training.evaluate import evaluate
 from artsound.training.generate import generate
 from artsound.training.loop import train
 from artsound.training.model import build_model, language_of_audio, learned
@@ -189,6 +191,33 @@ def test_a_run_goes_on_with_the_same_modules_in_another_place(
     copied = Path(shutil.copytree(run, tmp_path / "run"))
     report = train(release, config, copied, steps=3, resume=True, pretrained=str(moved))
     assert report.resumed_from == 3
+
+
+def test_a_checkpoint_finds_its_modules_from_any_folder_and_where_they_have_moved(
+    run: Path,
+    config: Config,
+    folder: Path,
+    release: Release,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    named = with_pretrained(config, folder.name)  # a relative place
+    assert named.pretrained is not None
+    assert named.pretrained.source == str(folder.resolve())
+    quick: dict[str, Any] = {"steps": 1, "seconds": 1.0}
+    copied = Path(shutil.copytree(run, tmp_path / "run"))
+    path = load_checkpoint(copied).path / "config.json"
+    path.write_text(path.read_text().replace(str(folder), str(tmp_path / "gone")))
+    with pytest.raises(BadUsage, match=r"gone is neither .* --pretrained, or fetch it"):
+        generate(copied, [_image(tmp_path)], tmp_path / "x.wav", **quick)
+    pieces = [
+        generate(place, [_image(tmp_path)], tmp_path / "x.wav", pretrained=told, **quick)[0]
+        for place, told in ((run, None), (copied, str(folder)))
+    ]
+    assert pieces[0].sha256 == pieces[1].sha256
+    summary = evaluate(copied, release, tmp_path, pretrained=str(folder), takes=1, steps=1)
+    assert summary["pairs"] == 8
 
 
 def test_a_missing_module_and_a_missing_checkpoint_say_what_to_fetch(
