@@ -116,7 +116,7 @@ def _text_rows(
 
 def _centred(rows: np.ndarray) -> np.ndarray:
     """Rows less their mean, at length one again, float32; a row that is the mean becomes zero."""
-    moved = rows - rows.mean(axis=0, dtype=np.float64)
+    moved: np.ndarray = rows.astype(np.float32)
+    moved -= moved.mean(axis=0, dtype=np.float64).astype(np.float32)
     lengths = np.linalg.norm(moved, axis=1, keepdims=True)
-    unit = np.divide(moved, lengths, out=np.zeros_like(moved), where=lengths > _ROUNDING)
-    return unit.astype(np.float32)
+    return np.divide(moved, lengths, out=np.zeros_like(moved), where=lengths > _ROUNDING)

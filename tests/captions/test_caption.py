@@ -14,6 +14,7 @@ from tiny_models import make_blip
 
 from artsound.captions.caption import STAGE
 from artsound.errors import BadData
+from artsound.parts import Part
 from artsound.recipe import Recipe
 from artsound.records import Pair
 from artsound.stage import run_stage
@@ -173,3 +174,21 @@ def test_everything_is_captioned_before_there_are_pairs_when_a_bridge_needs_it(
     assert run_stage(STAGE, workspace, recipe).items_out == 26
     captions = read_parquet(workspace.captions / "tracks.parquet", "caption")
     assert captions["item_id"].to_pylist() == [f"{n:06d}" for n in range(13)]
+
+
+@pytest.mark.parametrize(
+    ("writer", "device", "needed"),
+    [
+        ("grounded", "auto", ()),
+        ("endpoint:http://localhost/v1#m", "auto", ()),
+        ("transformers:some/model", "auto", ("gpu",)),
+        ("lp-music-caps", "cuda:0", ("gpu",)),
+        ("lp-music-caps:folder", "cpu", ()),
+    ],
+)
+def test_only_a_model_on_this_machine_competes_for_the_gpu(
+    writer: str, device: str, needed: tuple[str, ...]
+) -> None:
+    recipe = Recipe().replaced(captions={"tracks": writer, "device": device})
+    assert STAGE.needs is not None
+    assert STAGE.needs(recipe, Part("tracks-000000", 1, {"side": "tracks"})) == needed

@@ -131,6 +131,24 @@ def test_florence_is_asked_for_its_task_and_answers_with_plain_text(
     assert _captioner("artwork", folder, prompt="<CAPTION>").captions(pictures) != texts
 
 
+@pytest.mark.parametrize("make", [make_blip, make_florence2, make_qwen2_5_vl, make_qwen2_audio])
+def test_real_paintings_and_clips_are_taken_as_they_are(
+    make: Callable[[Path], Path], shared_data: Path, tmp_path: Path
+) -> None:
+    def picture(path: Path) -> Item:
+        return Item("artwork", path.name, artwork(), artwork_descriptors(), path)
+
+    def clip(path: Path) -> Item:
+        return Item("track", path.stem, track(), track_descriptors(), path)
+
+    if make is make_qwen2_audio:
+        items = [clip(path) for path in sorted(shared_data.glob("fma/fma_large/*/*.mp3"))[:2]]
+    else:
+        items = [picture(path) for path in sorted(shared_data.glob("artgraph/imagesf2/*"))[:4]]
+    captioner = _captioner(items[0].side, make(tmp_path))
+    assert len(captioner.captions(items)) == len(items) >= 2
+
+
 def test_a_checkpoint_that_lacks_weights_is_refused_not_filled_up_at_random(
     tmp_path: Path, pictures: list[Item]
 ) -> None:
