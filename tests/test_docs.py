@@ -116,6 +116,17 @@ def headings(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in found}
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name_of)
+def test_every_python_block_of_a_document_runs_on_the_sample(
+    page: Path, built: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert built.root.name == "out"
+    monkeypatch.chdir(built.root.parent)
+    for block in blocks(page, "python"):
+        own_process = re.sub(r"workers=\d+", "workers=0", block)
+        exec(compile(own_process, str(page), "exec"), {})
+
+
 def test_every_page_is_reached_from_the_index() -> None:
     index = (DOCS / "README.md").read_text(encoding="utf-8")
     for path in [*DOCS.rglob("*.md"), NOTEBOOK]:
