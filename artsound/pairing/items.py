@@ -55,7 +55,7 @@ class Catalogue:
 def split_catalogue(workspace: Workspace, recipe: Recipe) -> Catalogue:
     """The usable items with their splits; those of a release that is continued stay as they are."""
     artworks, tracks = usable_items(workspace)
-    base = base_release(recipe)
+    base = base_release(workspace, recipe)
     of_tracks = split_of_tracks(tracks, recipe, base)
     artwork_ids, track_ids = artworks["artwork_id"].to_pylist(), tracks["track_id"].to_pylist()
     split_of = dict(zip(track_ids, of_tracks.splits, strict=True))

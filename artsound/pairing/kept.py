@@ -1,6 +1,7 @@
 """The pairs of an earlier release, which a build that continues it keeps.
 
-A pair is kept when both its items are still usable and still in its split. It keeps the score and
+A pair is kept when both its items are still usable and still in its split, and the recipe does
+not exclude it. It keeps the score and
 margin with which it was made: what those are measured against changes with every item that comes
 or goes, and a new number would give every pair, and so every shard, new bytes. Scores of another
 bridge would not compare with those, so a release is continued through the bridge that made it.
@@ -18,9 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artsound.errors import BadData, BadUsage
+from artsound.pairing.barred import barred_pairs
 from artsound.recipe import Recipe
 from artsound.records import arrow_schema
-from artsound.storage import read_json, sha256_file
+from artsound.storage import Workspace, read_json, sha256_file
 
 _WITHHELD = ("track_id", "artwork_id", "split", "score", "bridge")
 _COLUMNS = (*_WITHHELD, "painter_id", "artist_id", "margin")
@@ -79,13 +81,17 @@ class Base:
         }
 
 
-def release_folder(place: str) -> Path:
+def release_folder(workspace: Workspace, place: str) -> Path:
     """The shards of a release, given their folder or that of the build that holds them.
 
-    Raises BadUsage when neither has an index.
+    Raises BadUsage when neither has an index, or it is what the build in `workspace` replaces.
     """
     for folder in (Path(place), Path(place) / "shards"):
         if (folder / "index.json").is_file() and (folder / "index.parquet").is_file():
+            if folder.resolve() == workspace.shards.resolve():
+                raise BadUsage(
+                    f"A build in {workspace.root} replaces {folder}: give another --out."
+                )
             return folder
     raise BadUsage(
         f"{place} is no release to continue: give --base a folder of shards, or the build that "
@@ -93,7 +99,7 @@ def release_folder(place: str) -> Path:
     )
 
 
-def base_release(recipe: Recipe) -> Base | None:
+def base_release(workspace: Workspace, recipe: Recipe) -> Base | None:
     """The release that the recipe continues, None when it begins anew.
 
     Raises BadUsage when it is no release, BadData when it is damaged or of another schema.
@@ -104,12 +110,13 @@ def base_release(recipe: Recipe) -> Base | None:
         raise BadUsage(
             "Given pairs leave nothing to keep: use either pair.given or sources.base, not both."
         )
-    folder = release_folder(recipe.sources.base)
+    folder = release_folder(workspace, recipe.sources.base)
     index = folder / "index.parquet"
     about = read_json(folder / "index.json")
     if not isinstance(about, dict) or about.get("index_sha256") != sha256_file(index):
         raise BadData(f"{index} is not the file that its index.json names: verify {folder} first.")
     rows = _rows(folder, recipe)
+    barred = set(barred_pairs(recipe))
     painters: dict[str, str] = {}
     musicians: dict[int, str] = {}
     for row in rows:
@@ -124,6 +131,7 @@ def base_release(recipe: Recipe) -> Base | None:
                 row["track_id"], row["artwork_id"], row["split"], row["score"], row.get("margin")
             )
             for row in rows
+            if (row["track_id"], row["artwork_id"]) not in barred
         },
         painters=painters,
         musicians=musicians,

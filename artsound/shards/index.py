@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jsonschema
@@ -56,9 +57,16 @@ def pointers(place: Placed) -> dict[str, int]:
 
 
 def write_index(
-    folder: Path, name: str, recipe_digest: str, shards: Sequence[Shard], table: pa.Table
+    folder: Path,
+    name: str,
+    recipe_digest: str,
+    shards: Sequence[Shard],
+    table: pa.Table,
+    lineage: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Path]:
     """Write index.parquet, then index.json, which names its digest; their paths.
+
+    `lineage`: the version and the base of a release.
 
     The rows of `table` are in the shards' order. They are held to schemas/index.json when they
     have its columns; the rows of somebody else's samples are written as they are.
@@ -68,7 +76,7 @@ def write_index(
     else:
         with atomic_write(folder / INDEX) as file:
             pq.write_table(table, file, compression="zstd")
-    return [folder / INDEX, write_shard_index(folder, name, recipe_digest, shards)]
+    return [folder / INDEX, write_shard_index(folder, name, recipe_digest, shards, lineage)]
 
 
 def to_index_table(table: pa.Table) -> pa.Table:
@@ -80,13 +88,20 @@ def to_index_table(table: pa.Table) -> pa.Table:
         raise BadData(f"These rows are no index of samples: {error}.") from error
 
 
-def write_shard_index(folder: Path, name: str, recipe_digest: str, shards: Sequence[Shard]) -> Path:
+def write_shard_index(
+    folder: Path,
+    name: str,
+    recipe_digest: str,
+    shards: Sequence[Shard],
+    lineage: Mapping[str, str] = MappingProxyType({}),
+) -> Path:
     """Write index.json for the index.parquet that lies there already."""
     write_json(
         folder / SHARDS,
         {
             "format": FORMAT,
             "name": name,
+            **lineage,
             "samples": sum(shard.samples for shard in shards),
             "bytes": sum(shard.bytes for shard in shards),
             "recipe_digest": recipe_digest,

@@ -2,8 +2,9 @@
 
 Within a split the samples are put in a seeded random order and cut into shards of equal size
 (± 1), so that every shard is a fair sample of its split; a shard holds its samples in the order
-of their keys. One part makes one shard, in parts/shard; `finish` links the shards into place,
-writes the index, and only then removes shards of an earlier build that no index names.
+of their keys. Where an earlier release is continued, its shards stay as far as they can (base.py)
+and only new pairs are dealt. One part makes one shard, in parts/shard; `finish` links the shards
+into place, writes the index, and tells of the release's history.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from artsound.media.images import release_jpeg
 from artsound.parts import Part, PartOutput, PartResult, part_path
 from artsound.recipe import Recipe
 from artsound.records import Reject
-from artsound.shards.index import SHARDS, SPLITS, index_rows, write_index
+from artsound.shards.base import Base, open_base, stays
+from artsound.shards.changes import copy_index, write_history
+from artsound.shards.index import SHARDS, SPLITS, index_rows, to_index_table, write_index
 from artsound.shards.join import EXTRA, float32_fields, joined
 from artsound.shards.order import shuffled
 from artsound.shards.release import write_attribution, write_readme
@@ -41,6 +44,7 @@ from artsound.storage import (
     make_folder,
     read_parquet,
     sha256_bytes,
+    sha256_file,
     sync_folder,
     write_parquet,
 )
@@ -70,24 +74,36 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
         raise BadData(f"No pair of {workspace.pairs} {reason}: there is nothing to pack in shards.")
     digests = dict(zip(rows["track_id"], _row_digests(rows), strict=True))
     unfit = _unfit(rows, recipe)
+    base = open_base(workspace, recipe)
+    continued = {"base": base.digest} if base else {}
     parts = []
     for split in SPLITS:
-        tracks = rows.filter(pl.col("split") == split)["track_id"].to_list()
-        if not tracks:
-            continue
+        mine = rows.filter(pl.col("split") == split)
+        staying = stays(base, mine, split, {f"{track:06d}" for track in unfit}) if base else []
+        planned: list[tuple[str, list[int]]] = []
+        for name, shard, keys, whole in staying:
+            if whole:
+                parts.append(Part(name, shard.samples, {"shard": shard.name, **continued}))
+            else:
+                planned.append((name, [int(key) for key in keys]))
+        there = {int(key) for _, _, keys, _ in staying for key in keys}
         shards = plan_shards(
-            tracks,
+            [track for track in mine["track_id"].to_list() if track not in there],
             pairs_per_shard=recipe.shards.pairs_per_shard,
-            min_shards=recipe.shards.min_shards,
+            min_shards=1 if there else recipe.shards.min_shards,
             seed=recipe.seed,
         )
-        for number, members in enumerate(shards):
+        first = base.next_number(split) if base else 0
+        planned += [(f"{split}-{n:06d}", members) for n, members in enumerate(shards, first)]
+        for name, members in planned:
             inputs = {
                 "tracks": members,
                 "rows": digest([digests[track] for track in members]),
                 "unfit": sorted(unfit.intersection(members)),
+                **continued,
             }
-            parts.append(Part(f"{split}-{number:06d}", len(members), inputs))
+            parts.append(Part(name, len(members), inputs))
+    parts.sort(key=_place)
     if withheld.height:
         keys = withheld["key"].to_list()
         parts.append(Part(_WITHHELD_PART, len(keys), {"keys": keys}))
@@ -98,6 +114,9 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     """Write one shard and its index rows under parts/shard."""
     if part.name == _WITHHELD_PART:
         return PartOutput(0, (), tuple(_withheld(key) for key in part.inputs["keys"]))
+    base = open_base(workspace, recipe)
+    if base and "shard" in part.inputs:
+        return _as_it_was(workspace, base, part)
     chosen = joined(workspace).filter(pl.col("track_id").is_in(part.inputs["tracks"]))
     rejects: list[Reject] = []
     samples: list[dict[str, Any]] = []
@@ -111,13 +130,15 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
                 )
                 continue
             try:
-                image, audio = _media(workspace, recipe, row)
+                image, audio, image_sha256 = (base.media(row) if base else None) or _media(
+                    workspace, recipe, row
+                )
             except MediaError as error:
                 rejects.append(
                     Reject("shard", "pair", row["key"], "failed", error.reason, error.message)
                 )
                 continue
-            samples.append(_sample(row, sha256_bytes(image)))
+            samples.append(_sample(row, image_sha256))
             yield row["key"], {"jpg": image, "mp3": audio, "json": sample_json(samples[-1])}
 
     split = part.name.rpartition("-")[0]
@@ -144,41 +165,50 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
     packed = [result for result in results if result.items_out]
     if not packed:
         raise BadData("No pair could be packed: catalog/rejects.parquet tells why for each.")
-    make_folder(workspace.shards)
+    base = open_base(workspace, recipe)
+    folder = make_folder(workspace.shards)
     # While shards are put in place no index may describe those of an earlier build: who opens the
     # folder then, or after a crash, is told that there is no release yet.
-    (workspace.shards / SHARDS).unlink(missing_ok=True)
+    (folder / SHARDS).unlink(missing_ok=True)
     shards: list[Shard] = []
     tables: list[pa.Table] = []
     numbers = dict.fromkeys(SPLITS, 0)
     for result in packed:
         part = Shard(**result.extra)
-        name = f"artsound-{part.split}-{numbers[part.split]:06d}.tar"
+        # A shard of the base keeps its name, though others before it may be gone.
+        own = result.part.name if base else f"{part.split}-{numbers[part.split]:06d}"
+        name = f"artsound-{own}.tar"
         numbers[part.split] += 1
-        _link(part_path(workspace, "shard", result.part.name, ".tar"), workspace.shards / name)
+        _link(part_path(workspace, "shard", result.part.name, ".tar"), folder / name)
         shards.append(replace(part, name=name))
         table = read_parquet(part_path(workspace, "shard", result.part.name), "index")
         column = table.schema.get_field_index("shard")
         names = pa.array([name] * table.num_rows)
         tables.append(table.set_column(column, table.schema.field(column), names))
-    sync_folder(workspace.shards)
-    table = pa.concat_tables(tables)
-    files = write_index(workspace.shards, recipe.name, recipe.digest(), shards, table)
-    files += [
-        write_attribution(workspace.shards, table),
-        write_readme(workspace.shards, recipe.name, shards, table.num_rows),
+    sync_folder(folder)
+    table = to_index_table(pa.concat_tables(tables))
+    files = [
+        write_attribution(folder, table),
+        write_readme(folder, recipe.name, shards, table.num_rows),
         *write_withheld(workspace, parted(joined(workspace), recipe.shards.withhold)[1]),
     ]
     _remove_stale(workspace, {shard.name for shard in shards}, {r.part.name for r in results})
-    tars = [workspace.shards / shard.name for shard in shards]
+    lineage, more = write_history(folder, base.folder if base else None, shards, table)
+    files += more
+    if base and not lineage.bump:
+        files += copy_index(folder, base.folder)
+    else:
+        files += write_index(folder, recipe.name, recipe.digest(), shards, table, lineage.fields())
     return Finish(
-        files=(*files, *tars),
+        files=(*files, *(folder / shard.name for shard in shards)),
         extra={
             "samples": table.num_rows,
             "shards": {split: count for split, count in numbers.items() if count},
             "shard_bytes": sum(shard.bytes for shard in shards),
+            "version": lineage.version,
+            "bump": lineage.bump,
         },
-        digests={workspace.shards / shard.name: shard.sha256 for shard in shards},
+        digests={folder / shard.name: shard.sha256 for shard in shards},
     )
 
 
@@ -190,6 +220,30 @@ STAGE = Stage(
     work=work,
     finish=finish,
 )
+
+
+def _place(part: Part) -> tuple[int, str]:
+    """Parts in the order of an index: by split, then by number; what is no shard last."""
+    split = part.name.rpartition("-")[0]
+    return (SPLITS.index(split) if split in SPLITS else len(SPLITS), part.name)
+
+
+def _as_it_was(workspace: Workspace, base: Base, part: Part) -> PartOutput:
+    """A shard of the base under this build's parts, its bytes checked, with its index rows."""
+    shard = next(one for one in base.data.shards if one.name == part.inputs["shard"])
+    source = base.folder / shard.name
+    if not source.is_file() or sha256_file(source) != shard.sha256:
+        raise BadData(f"{source} is not the shard that its {SHARDS} names: verify the base first.")
+    tar_path = make_folder(workspace.parts / "shard") / f"{part.name}.tar"
+    row_path = part_path(workspace, "shard", part.name)
+    _link(source, tar_path)
+    write_parquet(row_path, "index", to_index_table(base.rows_of(shard.name).to_arrow()))
+    return PartOutput(
+        items_out=shard.samples,
+        files=(tar_path, row_path),
+        extra=asdict(shard),
+        digests={tar_path: shard.sha256},
+    )
 
 
 def _unfit(rows: pl.DataFrame, recipe: Recipe) -> set[int]:
@@ -211,15 +265,20 @@ def _withheld(key: str) -> Reject:
     return Reject("shard", "pair", key, "filtered", "rights-withheld", message)
 
 
-def _media(workspace: Workspace, recipe: Recipe, row: Mapping[str, Any]) -> tuple[bytes, bytes]:
-    """The .jpg and .mp3 of one sample; MediaError when they are not what the catalogue says."""
+def _media(
+    workspace: Workspace, recipe: Recipe, row: Mapping[str, Any]
+) -> tuple[bytes, bytes, str]:
+    """The .jpg, .mp3 and the former's digest of one sample.
+
+    Raises MediaError when they are not what the catalogue says.
+    """
     image = _original(workspace, row["image_path"], row["image_original_sha256"], "image")
     audio = _original(workspace, row["audio_path"], row["audio_sha256"], "audio")
     if row["audio_format"] != "MP3":
         found = row["audio_format"]
         raise MediaError("audio-not-mp3", f"the clip is {found}: shards hold original MP3 bytes")
     jpeg = release_jpeg(image, max_side=recipe.shards.max_side, quality=recipe.shards.jpeg_quality)
-    return jpeg, audio
+    return jpeg, audio, sha256_bytes(jpeg)
 
 
 def _original(workspace: Workspace, relative: str, sha256: str, side: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -59,3 +60,23 @@ def _with_vectors(
     vectors = np.asarray(matrix[[numbers[item] for item in wanted]], dtype=np.float32)
     name = f"{encoder}_{side.removesuffix('s')}"
     return table.with_columns(pl.Series(name, vectors.tolist(), dtype=pl.List(pl.Float32)))
+
+
+def withheld_bump(before: Path, after: Path, released: Collection[str]) -> str:
+    """What the change of withheld.parquet between two folders raises; "" where it is the same.
+
+    major: a pair is gone from it and not `released` either; minor: one is new; patch: else.
+    """
+    was, now = withheld_rows(before), withheld_rows(after)
+    if was.equals(now):
+        return ""
+    gone = set(was["key"]) - set(now["key"]) - set(released)
+    return "major" if gone else "minor" if set(now["key"]) - set(was["key"]) else "patch"
+
+
+def withheld_rows(folder: Path) -> pl.DataFrame:
+    """The rows of withheld.parquet, none where there is no such file."""
+    path = folder / WITHHELD
+    if path.is_file():
+        return pl.read_parquet(path)
+    return pl.DataFrame(schema=dict.fromkeys(("key", "artwork_id"), pl.String))
