@@ -25,7 +25,7 @@ Duplicates = Literal["keep", "drop"]
 # Where things lie; what is read there is known by its content.
 _PLACES = {
     "sources": {"artgraph", "fma", "ids", "artwork_ids", "without", "base", "image_urls"},
-    "pair": {"given", "concept_bank"},
+    "pair": {"given", "exclude", "concept_bank"},
 }
 
 
@@ -128,6 +128,11 @@ class PairSection(_Section):
         "",
         description="JSON, CSV or parquet file of published pairs, to be used in place of a "
         "matching of our own; empty: match",
+    )
+    exclude: str = Field(
+        "",
+        description="parquet list of pairs never to be made, as `artsound judgements` writes it; "
+        "their items are matched to others",
     )
     bridge: BridgeName = Field("affect", description="vector space in which the two sides meet")
     concept_bank: str = Field(

@@ -185,7 +185,9 @@ def browse(
 
 @app.command(
     epilog="Example: artsound judgements out/shards --drop-rejected --min-rating 2.5 "
-    "--out unfit.parquet"
+    "--out unfit.parquet\n\nNamed as pair.exclude in a recipe, the list keeps those pairs from "
+    "being made again: the next build gives both sides their next best partners. Named as "
+    "shards.exclude, it only leaves them out."
 )
 def judgements(
     shards: Annotated[Path, typer.Argument(help="A shards folder, or a judgements folder.")],
@@ -197,7 +199,7 @@ def judgements(
     ] = 0.0,
     out: Annotated[
         Path | None,
-        typer.Option(help="A .parquet list of those pairs, for shards.exclude of a recipe."),
+        typer.Option(help="A .parquet list of those pairs, for pair.exclude of a recipe."),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -30,21 +30,22 @@ DENSE_CELLS = 120_000_000
 @dataclass(frozen=True)
 class Edges:
     """Scored pairs, each once: `keys` int64 ascending, track · n_artworks + artwork, and
-    `scores` float32."""
+    `scores` float32. The pairs whose keys are `barred` are never among them."""
 
     keys: np.ndarray
     scores: np.ndarray
+    barred: np.ndarray
 
     def holds(self, keys: np.ndarray) -> np.ndarray:
         """Whether each of `keys` is one of these pairs."""
-        place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        found: np.ndarray = self.keys[place] == keys
-        return found
+        return np.isin(keys, self.keys)
 
     def with_more(self, keys: np.ndarray, scores: np.ndarray) -> Edges:
-        """These and others, of which those that are already here are passed over."""
+        """These and others, of which those that are already here or barred are passed over."""
         every, first = np.unique(np.concatenate([self.keys, keys]), return_index=True)
-        return Edges(every, np.concatenate([self.scores, scores])[first])
+        welcome = ~np.isin(every, self.barred)
+        every_score = np.concatenate([self.scores, scores])[first]
+        return Edges(every[welcome], every_score[welcome], self.barred)
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,15 @@ class Assignment:
     prices: np.ndarray
 
 
-def candidate_edges(candidates: Candidates) -> Edges:
-    """The union of both directions' candidates."""
+def candidate_edges(candidates: Candidates, barred: np.ndarray | None = None) -> Edges:
+    """The union of both directions' candidates, without the `barred` keys (see Edges)."""
     n_tracks, n_artworks = len(candidates.artworks), len(candidates.tracks)
     artworks = np.arange(n_artworks)[:, None]
     from_tracks = np.arange(n_tracks)[:, None] * n_artworks + candidates.artworks
     from_artworks = candidates.tracks.astype(np.int64) * n_artworks + artworks
-    none = Edges(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32))
+    no_keys = np.zeros(0, dtype=np.int64)
+    barred = no_keys if barred is None else barred
+    none = Edges(no_keys, np.zeros(0, dtype=np.float32), barred)
     return none.with_more(
         np.concatenate([from_tracks.ravel(), from_artworks.ravel()]),
         np.concatenate([candidates.artwork_scores.ravel(), candidates.track_scores.ravel()]),
@@ -92,9 +95,9 @@ def assign(
     `tracks` [n, D], `artworks` [m, D] float32 unit rows; `edges` the pairs to choose from first;
     `penalties` float64 [m]. No pair scores less than `floor`; no artwork is used more than `uses`
     times. With `painter_uses` no painter (`painters`: whole numbers [m]) has more pairs than
-    that. Every track is matched, save where `floor` forbids it. With `rough`, both sides in fewer
-    dimensions (quick.py), new candidates are looked for there; their scores are exact all the
-    same. Deterministic.
+    that. Every track is matched, save where `floor` or the barred pairs of `edges` forbid it. With
+    `rough`, both sides in fewer dimensions (quick.py), new candidates are looked for there; their
+    scores are exact all the same. Deterministic.
 
     The painters' cap is kept by a heuristic, not exactly optimal: of a painter over the cap, only
     the artworks of the best pairs stay in play, and all is matched again.
@@ -177,7 +180,7 @@ def _assign(
     # At first a track may step aside when it is left with little more than a random artwork would
     # give it: it is then better served by new candidates than by pushing others from theirs.
     random = float(tracks.mean(axis=0) @ artworks.mean(axis=0))
-    least = float(np.quantile(edges.scores, 0.05))
+    least = float(np.quantile(edges.scores, 0.05)) if len(edges.scores) else random
     little = (3 * random + least) / 4 - penalties.mean()
     aside = np.full(count, round(little / UNIT), dtype=np.int64)
     never = round(NEVER / UNIT)
@@ -198,7 +201,7 @@ def _assign(
         aside[slice(None) if turn else left] = never  # later on nobody steps aside any more
         column_of[left] = sparse.FREE
     chosen = np.where(column_of >= 0, column_of % width, -1)
-    _close(tracks, artworks, chosen, penalties, floor, uses, allowed)
+    _close(tracks, artworks, chosen, penalties, floor, uses, allowed, edges.barred)
     return Assignment(chosen, edges, _of_artworks(prices, uses))
 
 
@@ -280,6 +283,7 @@ def _close(
     floor: float,
     uses: int,
     allowed: np.ndarray,
+    barred: np.ndarray,
 ) -> None:
     """Give tracks that have no artwork (chosen < 0) the best of the artworks left over, in place.
 
@@ -293,6 +297,8 @@ def _close(
         some = left[at : at + step]
         scores = tracks[some] @ artworks[free].T
         weights = np.where(scores >= floor, scores - penalties[free], NEVER)
+        for track, artwork in zip(*np.divmod(barred, len(artworks)), strict=True):
+            weights[np.ix_(some == track, free == artwork)] = NEVER
         rows, columns = linear_sum_assignment(weights, maximize=True)
         good = weights[rows, columns] > NEVER
         chosen[some[rows[good]]] = free[columns[good]]

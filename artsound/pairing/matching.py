@@ -63,6 +63,7 @@ def match(
     optimality: float = 0.999,
     quick: int = 0,
     device: str = "cpu",
+    barred: np.ndarray | None = None,
 ) -> Match:
     """Candidates, hub correction, assignment, audit; again with the pairs that were missed.
 
@@ -71,7 +72,8 @@ def match(
     as for `assign`; `quick`: dimensions in which candidates are first looked for, at less cost
     (0: all). Either way they are widened until the total is at least `optimality` of the bound over
     all pairs, or nothing is missed, or MOST_ROUNDS are done; with a painters' cap, to which the
-    bound does not apply, there is one round.
+    bound does not apply, there is one round. `barred`: keys of pairs that are not to be made, as
+    for `Edges`; the bound holds with them or without.
     """
     # What is looked for later, for tracks in a crowd, is worth twice the dimensions.
     rough = in_fewer_dimensions(tracks, artworks, 2 * quick) if quick else None
@@ -80,7 +82,7 @@ def match(
     else:
         candidates = find_candidates(tracks, artworks, count, device=device)
     penalties = hub_penalties(candidates, neighbours)
-    edges = listed = candidate_edges(candidates)
+    edges = listed = candidate_edges(candidates, barred)
     rounds = 0
     while True:
         found = assign(
@@ -101,10 +103,10 @@ def match(
         some, other = looked.missed.T
         more = pair_scores(tracks, artworks, some, other)
         worth = more >= floor
-        if not worth.any():
-            return result
         keys = some[worth] * len(artworks) + other[worth]
         edges = found.edges.with_more(keys, more[worth])
+        if len(edges.keys) == len(found.edges.keys):
+            return result
 
 
 def judge(

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from artsound.errors import BadData
+from artsound.errors import BadData, BadUsage
 from artsound.pairing import evidence
+from artsound.pairing.barred import barred_keys, barred_pairs, barred_within
 from artsound.pairing.bridge import bridge, bridge_inputs
 from artsound.pairing.candidates import check_vectors
 from artsound.pairing.given import GivenPair, given_pairs, unpaired
@@ -45,12 +46,16 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     if not tracks.ids:
         raise BadData(f"{workspace.catalog / 'tracks.parquet'} has no usable track to pair.")
     vectors, bridges = _vector_inputs(workspace, recipe)
+    excluded = barred_pairs(recipe)
     parts = []
     for split in SPLITS:
         mine, theirs = tracks.of(split), artworks.of(split)
         if not mine:
             continue
         new, free = catalogue.to_match(split)
+        barred = barred_keys(
+            excluded, [tracks.ids[n] for n in mine], [artworks.ids[n] for n in theirs]
+        ).tolist()
         if len(free) * recipe.pair.artwork_uses < len(new):
             which = ("new ", "unused ") if catalogue.base else ("", "")
             raise BadData(
@@ -66,6 +71,7 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
             "bridges": bridges,
             "moved": catalogue.moved,
             **({"base": catalogue.base} if catalogue.base else {}),
+            **({"barred": barred} if barred else {}),
         }
         parts.append(Part(split, len(mine), inputs))
     return parts
@@ -73,6 +79,10 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
 
 def _plan_given(workspace: Workspace, recipe: Recipe) -> list[Part]:
     """One part for each split that has given pairs, and one for the rows that fall out."""
+    if recipe.pair.exclude:
+        raise BadUsage(
+            "Given pairs are not matched to others: use shards.exclude in place of pair.exclude."
+        )
     given = given_pairs(workspace, recipe)
     if not given.pairs:
         counted = Counter(reject.reason for reject in given.rejects).most_common(5)
@@ -126,22 +136,20 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
 
     settings = recipe.pair
     painters = _whole_numbers(artworks.rows["painter_id"].take(theirs))
+    barred = np.array(part.inputs.get("barred", []), dtype=np.int64)
     if catalogue.base:
-        found = _continued(recipe, catalogue, t, a, painters, split)
+        found = _continued(recipe, catalogue, t, a, painters, barred, split)
     else:
-        found = _matched(recipe, t, a, painters)
+        found = _matched(recipe, t, a, painters, barred)
     chosen = found.assignment.artworks
-    members = _Members(split, track_ids, artwork_ids, t, a, painters)
+    members = _Members(split, track_ids, artwork_ids, t, a, painters, barred)
     pairs = _write_pairs(workspace, recipe, part, members, found, catalogue.kept)
 
+    apart = set((barred // max(len(theirs), 1)).tolist())
     rejects = tuple(
-        Reject(
-            stage="pair", side="track", item_id=f"{track_ids[n]:06d}", kind="filtered",
-            reason="below-floor",
-            message=f"No free artwork scores {settings.floor} or more: lower pair.floor.",
-        )
-        for n in np.flatnonzero(chosen < 0)
-    )  # fmt: skip
+        _unpaired(track_ids[n], settings.floor, barred=n in apart)
+        for n in np.flatnonzero(chosen < 0).tolist()
+    )
     used = set(chosen.tolist())
     unmatched = [("track", reject.item_id, reject.reason) for reject in rejects] + [
         ("artwork", name, "not-needed") for n, name in enumerate(artwork_ids) if n not in used
@@ -157,6 +165,15 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     )
     extra = _evidence(workspace, recipe, members, found)
     return PartOutput(len(track_ids) - len(rejects), (pairs, spare), rejects, extra)
+
+
+def _unpaired(track_id: int, floor: float, *, barred: bool) -> Reject:
+    """Why a track got no artwork; `barred`: whether some pair with it was not to be made."""
+    reason, message = "below-floor", f"No free artwork scores {floor} or more: lower pair.floor."
+    if barred:
+        reason = "judged-unfit"
+        message = f"pair.exclude bars it from every free artwork that scores {floor} or more."
+    return Reject("pair", "track", f"{track_id:06d}", "filtered", reason, message)
 
 
 def _work_given(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
@@ -197,7 +214,9 @@ class _Members:
     artwork_ids: list[str]
     tracks: np.ndarray
     artworks: np.ndarray
-    painters: np.ndarray | None = None  # of the artworks; only a matching of our own needs them
+    # Of the artworks, and what may not be made; only a matching of our own needs them.
+    painters: np.ndarray | None = None
+    barred: np.ndarray | None = None
 
     def scores(self, found: Match) -> np.ndarray:
         """The scores of the matched pairs."""
@@ -251,7 +270,7 @@ def _evidence(
         )
         # Pairs that were given or kept may be more to an artwork than a matching allows.
         if not settings.given and not recipe.sources.base:
-            matched = _matched(recipe, *other, members.painters).assignment.artworks
+            matched = _matched(recipe, *other, members.painters, members.barred).assignment.artworks
             agreed["equal_pairs"] = evidence.equal_pairs(found.assignment.artworks, matched)
         extra["agreement"][name] = agreed
     return extra
@@ -319,7 +338,13 @@ STAGE = Stage(
 )
 
 
-def _matched(recipe: Recipe, t: np.ndarray, a: np.ndarray, painters: np.ndarray | None) -> Match:
+def _matched(
+    recipe: Recipe,
+    t: np.ndarray,
+    a: np.ndarray,
+    painters: np.ndarray | None,
+    barred: np.ndarray | None,
+) -> Match:
     """Tracks `t` and artworks `a` of one split matched as [pair] of the recipe has it."""
     settings = recipe.pair
     return match(
@@ -334,6 +359,7 @@ def _matched(recipe: Recipe, t: np.ndarray, a: np.ndarray, painters: np.ndarray 
         optimality=settings.optimality,
         quick=settings.quick,
         device=settings.device,
+        barred=barred,
     )
 
 
@@ -343,6 +369,7 @@ def _continued(
     t: np.ndarray,
     a: np.ndarray,
     painters: np.ndarray,
+    barred: np.ndarray,
     split: str,
 ) -> Match:
     """The kept pairs of a split with its other tracks matched to the artworks that are free.
@@ -357,7 +384,8 @@ def _continued(
     new = np.flatnonzero(chosen < 0)
     free = free_artworks(chosen[chosen >= 0], painters, recipe.pair.painter_uses)
     if len(new) and len(free):
-        found = _matched(recipe, t[new], a[free], painters[free]).assignment.artworks
+        apart = barred_within(barred, len(a), new, free)
+        found = _matched(recipe, t[new], a[free], painters[free], apart).assignment.artworks
         chosen[new[found >= 0]] = free[found[found >= 0]]
     return judge(
         t, a, chosen,

@@ -165,7 +165,7 @@ def judgements_at(place: Path) -> pl.DataFrame:
 
 
 def write_exclusions(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write the pairs to leave out, for `shards.exclude` of a recipe and `subset --exclude`."""
+    """Write the pairs to leave out, for a recipe (`pair.exclude`) and `subset --exclude`."""
     if path.suffix != ".parquet":
         raise BadUsage(f"{path}: the list of pairs to leave out is a .parquet file.")
     write_parquet(path, "exclusion", rows)
