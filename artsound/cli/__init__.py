@@ -10,7 +10,13 @@ from typing import Annotated
 import typer
 
 from artsound import __version__
-from artsound.cli import build, shards, status, training  # noqa: F401  (each adds its commands to the app)
+from artsound.cli import (  # noqa: F401  (each adds its commands to the app)
+    build,
+    doctor,
+    shards,
+    status,
+    training,
+)
 from artsound.cli.app import app, say
 from artsound.errors import ArtSoundError
 from artsound.logs import command_line, log, log_to
