@@ -22,6 +22,8 @@ MODULES = (
     "artsound.parts",
     "artsound.stage",
     "artsound.rights",
+    "artsound.status",
+    "artsound.logs",
     "artsound.media",  # with its modules
     "!artsound.media.quiet",
     "artsound.encoders.base",
