@@ -46,17 +46,20 @@ from artsound.storage import Workspace, digest, read_parquet, write_parquet
 
 def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     """Parts of each side's items by ascending id, with the digest of what they depend on:
-    the items' records and measurements and, where a model writes, its version and the names it
-    must not use. The least agreement is none of them: it is looked at when all are done.
+    the items' records and measurements and, where a model writes, its version, what the recipe
+    tells it and the names it must not use. The least agreement and what the recipe tells the other
+    side are none of them: another of these captions nothing anew.
     """
     parts = []
-    settings = digest(recipe.captions.model_dump(mode="json", exclude={"min_agreement"}))
     for side in SIDES.values():
         records, measured = item_rows(workspace, side, every=before_pairs(recipe))
         captioner = _captioner(workspace, side, recipe)
         writer: list[Any] = [captioner.name, captioner.version, Grounded.version]
         if not isinstance(captioner, Grounded):
-            writer.append(sorted(catalogue_names(workspace, side)))
+            other = next(one for one in SIDES.values() if one is not side)
+            untold = {"min_agreement", other.files, f"{other.name}_prompt"}
+            told = recipe.captions.model_dump(mode="json", exclude=untold)
+            writer += [told, sorted(catalogue_names(workspace, side))]
             if recipe.captions.min_agreement:
                 check_embedded(workspace, side)
         writer_digest = digest(writer)
@@ -68,7 +71,6 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
                 "stop": stop,
                 "rows": digest([rows_digest(table) for table in tables]),
                 "captioner": writer_digest,
-                "settings": settings,
             }
             parts.append(Part(name, stop - start, inputs))
     return parts

@@ -165,6 +165,34 @@ def test_a_servers_captions_are_kept_and_near_duplicates_fall_back(tmp_path: Pat
     assert again.files == report.files
 
 
+def test_what_one_side_is_told_captions_nothing_anew_on_the_other(tmp_path: Path) -> None:
+    server = Server()
+    workspace = _with_pictures(_workspace(tmp_path))
+    chosen = {"artworks": f"endpoint:{server.url}#m", "tracks": f"endpoint:{server.url}#m"}
+    recipe = Recipe().replaced(captions=chosen, run={"part_size": 4})
+    for number in range(13):
+        path = workspace.path(f"media/tracks/{number:02d}.mp3")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    tracks = [track(track_id=n, audio_path=f"media/tracks/{n:02d}.mp3") for n in range(13)]
+    write_parquet(workspace.catalog / "tracks.parquet", "track", tracks)
+    try:
+        first = run_stage(STAGE, workspace, recipe)
+        told = [
+            {"artwork_prompt": "What is painted here?"},
+            {"tracks": "grounded"},
+            {"min_words": 4},
+        ]
+        done = []
+        for changes in told:
+            recipe = recipe.replaced(captions=changes)
+            done.append(run_stage(STAGE, workspace, recipe).parts_skipped)
+    finally:
+        server.close()
+    # The sentences of `grounded` depend on nothing that the recipe says of captions.
+    assert (first.parts, first.parts_skipped, done) == (6, 0, [3, 3, 3])
+
+
 def test_everything_is_captioned_before_there_are_pairs_when_a_bridge_needs_it(
     tmp_path: Path,
 ) -> None:
