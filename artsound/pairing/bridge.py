@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from artsound.encoders.base import load_embeddings
-from artsound.errors import BadUsage
+from artsound.errors import BadData, BadUsage
 from artsound.pairing.affect_axes import AXES
+from artsound.pairing.candidates import check_vectors
 from artsound.recipe import Recipe
 from artsound.records import arrow_schema
-from artsound.storage import Workspace
+from artsound.storage import Workspace, digest, sha256_file
 
 if TYPE_CHECKING:
     from artsound.pairing.language import Vectors
@@ -51,6 +52,49 @@ def bridge_inputs(name: str, workspace: Workspace, recipe: Recipe) -> Any:
     from artsound.pairing import language
 
     return language.inputs(name, workspace, recipe)
+
+
+def vector_inputs(workspace: Workspace, recipe: Recipe) -> tuple[str, dict[str, Any]]:
+    """The digest of all vectors, and what each bridge depends on beside them."""
+    vectors = digest(
+        {
+            workspace.relative(path): sha256_file(path)
+            for path in sorted(workspace.embeddings.glob("*/*"))
+            if path.suffix in (".json", ".npy")
+        }
+    )
+    names = (recipe.pair.bridge, *recipe.pair.compare)
+    return vectors, {name: bridge_inputs(name, workspace, recipe) for name in names}
+
+
+def unit_vectors(
+    workspace: Workspace,
+    recipe: Recipe,
+    name: str,
+    track_ids: list[int],
+    artwork_ids: list[str],
+) -> tuple[np.ndarray, np.ndarray]:
+    """The unit vectors of these tracks and of these artworks in one bridge's space, checked.
+
+    Float32 [n, D] each, in the order of the ids. Raises as `bridge` does, and BadData for an item
+    that has no vector or none of length one.
+    """
+    all_artworks, a, all_tracks, t = bridge(name, workspace, recipe)
+    check_vectors(a, all_artworks, "artworks")
+    check_vectors(t, all_tracks, "tracks")
+    return (
+        _take(t, all_tracks, [f"{track:06d}" for track in track_ids], "track"),
+        _take(a, all_artworks, artwork_ids, "artwork"),
+    )
+
+
+def _take(vectors: np.ndarray, ids: Sequence[str], wanted: Sequence[str], side: str) -> np.ndarray:
+    place = {name: n for n, name in enumerate(ids)}
+    if missing := [name for name in wanted if name not in place]:
+        raise BadData(
+            f"The {side} {missing[0]} has no vector ({len(missing)} in all): run `artsound embed`."
+        )
+    return np.ascontiguousarray(vectors[[place[name] for name in wanted]], dtype=np.float32)
 
 
 def _language_bridge(name: str) -> Callable[[Workspace, Recipe], tuple[Vectors, Vectors]]:

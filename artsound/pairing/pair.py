@@ -20,8 +20,7 @@ import pyarrow as pa
 from artsound.errors import BadData, BadUsage
 from artsound.pairing import evidence
 from artsound.pairing.barred import barred_keys, barred_pairs, barred_within
-from artsound.pairing.bridge import bridge, bridge_inputs
-from artsound.pairing.candidates import check_vectors
+from artsound.pairing.bridge import unit_vectors, vector_inputs
 from artsound.pairing.given import GivenPair, given_pairs, unpaired
 from artsound.pairing.items import Catalogue, Side, split_catalogue
 from artsound.pairing.kept import KeptPair, as_made, free_artworks
@@ -32,7 +31,7 @@ from artsound.parts import Part, PartOutput, PartResult, part_path
 from artsound.recipe import Recipe
 from artsound.records import Reject, to_table
 from artsound.stage import Finish, Stage
-from artsound.storage import Workspace, digest, read_parquet, sha256_file, write_parquet
+from artsound.storage import Workspace, digest, read_parquet, write_parquet
 
 _FALLEN_OUT = "fallen-out"  # the part of given rows that name no pair
 
@@ -45,7 +44,7 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     artworks, tracks = catalogue.artworks, catalogue.tracks
     if not tracks.ids:
         raise BadData(f"{workspace.catalog / 'tracks.parquet'} has no usable track to pair.")
-    vectors, bridges = _vector_inputs(workspace, recipe)
+    vectors, bridges = vector_inputs(workspace, recipe)
     excluded = barred_pairs(recipe)
     parts = []
     for split in SPLITS:
@@ -91,7 +90,7 @@ def _plan_given(workspace: Workspace, recipe: Recipe) -> list[Part]:
             f"None of the {len(given.rejects):,} pairs in {recipe.pair.given} can be used: "
             f"{reasons}."
         )
-    vectors, bridges = _vector_inputs(workspace, recipe)
+    vectors, bridges = vector_inputs(workspace, recipe)
     parts = []
     for split in SPLITS:
         if pairs := given.of(split):
@@ -109,19 +108,6 @@ def _plan_given(workspace: Workspace, recipe: Recipe) -> list[Part]:
     return parts
 
 
-def _vector_inputs(workspace: Workspace, recipe: Recipe) -> tuple[str, dict[str, Any]]:
-    """The digest of all vectors, and what each bridge depends on beside them."""
-    vectors = digest(
-        {
-            workspace.relative(path): sha256_file(path)
-            for path in sorted(workspace.embeddings.glob("*/*"))
-            if path.suffix in (".json", ".npy")
-        }
-    )
-    names = (recipe.pair.bridge, *recipe.pair.compare)
-    return vectors, {name: bridge_inputs(name, workspace, recipe) for name in names}
-
-
 def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     """Pair the tracks of one split: its pairs, its unmatched items and the evidence."""
     if recipe.pair.given:
@@ -132,7 +118,7 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     mine, theirs = tracks.of(split), artworks.of(split)
     track_ids = [tracks.ids[n] for n in mine]
     artwork_ids = [artworks.ids[n] for n in theirs]
-    t, a = _vectors(workspace, recipe, recipe.pair.bridge, track_ids, artwork_ids)
+    t, a = unit_vectors(workspace, recipe, recipe.pair.bridge, track_ids, artwork_ids)
 
     settings = recipe.pair
     painters = _whole_numbers(artworks.rows["painter_id"].take(theirs))
@@ -184,7 +170,7 @@ def _work_given(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     rows = given.of(split)
     track_ids = [pair.track_id for pair in rows]
     artwork_ids = sorted({pair.artwork_id for pair in rows})
-    t, a = _vectors(workspace, recipe, recipe.pair.bridge, track_ids, artwork_ids)
+    t, a = unit_vectors(workspace, recipe, recipe.pair.bridge, track_ids, artwork_ids)
     place = {name: n for n, name in enumerate(artwork_ids)}
     chosen = np.array([place[pair.artwork_id] for pair in rows], dtype=np.int64)
     low = pair_scores(t, a, np.arange(len(rows)), chosen) < recipe.pair.floor
@@ -264,7 +250,7 @@ def _evidence(
     )
     extra["agreement"] = {}
     for name in settings.compare:
-        other = _vectors(workspace, recipe, name, members.track_ids, members.artwork_ids)
+        other = unit_vectors(workspace, recipe, name, members.track_ids, members.artwork_ids)
         agreed: dict[str, float] = evidence.agreement(
             (t, a), other, found.assignment.artworks, recipe.seed
         )
@@ -391,32 +377,6 @@ def _continued(
         t, a, chosen,
         count=recipe.pair.candidates, uses=recipe.pair.artwork_uses, device=recipe.pair.device,
     )  # fmt: skip
-
-
-def _vectors(
-    workspace: Workspace,
-    recipe: Recipe,
-    name: str,
-    track_ids: list[int],
-    artwork_ids: list[str],
-) -> tuple[np.ndarray, np.ndarray]:
-    """The unit vectors of these tracks and of these artworks in one bridge's space, checked."""
-    all_artworks, a, all_tracks, t = bridge(name, workspace, recipe)
-    check_vectors(a, all_artworks, "artworks")
-    check_vectors(t, all_tracks, "tracks")
-    return (
-        _take(t, all_tracks, [f"{track:06d}" for track in track_ids], "track"),
-        _take(a, all_artworks, artwork_ids, "artwork"),
-    )
-
-
-def _take(vectors: np.ndarray, ids: Sequence[str], wanted: Sequence[str], side: str) -> np.ndarray:
-    place = {name: n for n, name in enumerate(ids)}
-    if missing := [name for name in wanted if name not in place]:
-        raise BadData(
-            f"The {side} {missing[0]} has no vector ({len(missing)} in all): run `artsound embed`."
-        )
-    return np.ascontiguousarray(vectors[[place[name] for name in wanted]], dtype=np.float32)
 
 
 def _whole_numbers(names: pa.ChunkedArray) -> np.ndarray:
