@@ -10,6 +10,7 @@ import contextlib
 import functools
 import os
 import platform
+import re
 import shutil
 import threading
 import time
@@ -32,6 +33,7 @@ _SECONDS = 10.0  # for servers, which may hang
 _PATIENCE = Patience(retries=0, connect=4.0, stall=5.0)
 _MEMORY = 8_000_000_000  # bytes that the full set wants at its peak
 _BY_LANGUAGE = {"concepts", "captions", "learned"}  # bridges made of CLIP and CLAP
+_HUB = "Hugging Face hub"
 _SIDES = {"artwork": "ArtGraph", "track": "FMA"}
 
 
@@ -39,24 +41,26 @@ def examine(recipe: Recipe, out: Path, seconds: float = _SECONDS) -> list[Check]
     """Look at all that a build by `recipe` into `out` needs; servers may take `seconds`."""
     client = Client(_PATIENCE)
     prefect = "" if recipe.run.runner == "serial" else os.environ.get("PREFECT_API_URL", "")
-    answers = _asked_side_by_side(
-        {
-            "ArtGraph": lambda: check_source("artwork", recipe, client),
-            "FMA": lambda: check_source("track", recipe, client),
-            "Prefect": lambda: check_prefect(prefect),
-        },
-        seconds,
-    )
     needed = needed_extras(recipe)
+    questions: dict[str, Callable[[], Iterable[Check]]] = {
+        "ArtGraph": lambda: check_source("artwork", recipe, client),
+        "FMA": lambda: check_source("track", recipe, client),
+        "Prefect": lambda: check_prefect(prefect),
+    }
+    if "models" in needed:
+        questions[_HUB] = lambda: check_hub(client)
+    answers = _asked_side_by_side(questions, seconds)
     here = [
         *check_machine(),
         *_tried("machine", "GPU", lambda: check_gpus(recipe), needed),
         check_disk(recipe, out),
         *check_packages(needed),
         *check_traps(),
-        *_tried("checkpoints", "weights", lambda: check_checkpoints(recipe), needed),
     ]
-    return [*here, *answers()]
+    asked = answers()
+    hub = any(check.name == _HUB and check.state == "ok" for check in asked)
+    weights = _tried("checkpoints", "weights", lambda: check_checkpoints(recipe, hub), needed)
+    return [*here, *weights, *asked]
 
 
 def needed_extras(recipe: Recipe) -> set[str]:
@@ -157,27 +161,44 @@ def check_prefect(url: str) -> Iterator[Check]:
         yield Check("sources", "Prefect", "missing", told, way_out)
 
 
-def check_checkpoints(recipe: Recipe) -> Iterator[Check]:
-    """What the hub's cache holds, and the weights of the recipe's encoders and captioners."""
+def check_hub(client: Client) -> Iterator[Check]:
+    """Whether the Hugging Face hub answers, from which weights come."""
+    place = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    try:
+        with client.get(place) as answer:
+            told = f"{place} answers {answer.status_code}"
+            yield Check("sources", _HUB, "ok" if answer.ok else "warning", told)
+    except ArtSoundError as error:
+        yield Check("sources", _HUB, "warning", str(error), "fetch the weights beforehand")
+
+
+def check_checkpoints(recipe: Recipe, hub: bool) -> Iterator[Check]:
+    """What the hub's cache holds, and the weights of the recipe's encoders and captioners.
+
+    `hub` says that the hub answers: what it has is then fetched by the build itself.
+    """
     yield _cached()
     bridges = _bridges(recipe)
     with _hub_offline():
         if bridges & _BY_LANGUAGE:
             from artsound.encoders.loading import find_clap
 
-            yield _found("CLIP", lambda: _clip(recipe))
-            yield _found("CLAP", lambda: find_clap(recipe.embed.clap_checkpoint))
+            clip, clap = recipe.embed.clip_checkpoint, recipe.embed.clap_checkpoint
+            yield _found("CLIP", lambda: _clip(recipe), hub and not Path(clip).suffix)
+            yield _found("CLAP", lambda: find_clap(clap), hub and not clap)
             yield check_tokenizer(_roberta())
         if "imagebind" in bridges:
             from artsound.encoders.imagebind import find_weights
 
-            yield _found("ImageBind", find_weights)
+            yield _found("ImageBind", find_weights, False)
         for side, choice in (
             ("artwork", recipe.captions.artworks),
             ("track", recipe.captions.tracks),
         ):
             if choice != "grounded":
-                yield _found(choice, functools.partial(_captioner, side, recipe))
+                named = re.fullmatch(r"transformers:[\w-]+/[\w.-]+", choice) is not None
+                find = functools.partial(_captioner, side, recipe)
+                yield _found(choice, find, hub and named)
 
 
 def _ask(name: str, remote: RemoteFile, client: Client, way_out: str) -> Check:
@@ -213,11 +234,14 @@ def _cached() -> Check:
     return Check("checkpoints", name, "ok", f"{held} ({constants.HF_HUB_CACHE})")
 
 
-def _found(name: str, find: Callable[[], Path | str]) -> Check:
+def _found(name: str, find: Callable[[], Path | str], on_hub: bool) -> Check:
     """A checkpoint that the recipe needs, or the sentence on what to fetch."""
     try:
         return Check("checkpoints", name, "ok", str(find()))
     except ArtSoundError as error:
+        if on_hub:
+            told = "not here yet: the build asks the hub for it"
+            return Check("checkpoints", name, "warning", told, "fetch it beforehand: hf download")
         return Check("checkpoints", name, "missing", "not here", str(error))
 
 

@@ -20,6 +20,7 @@ from artsound.checks import Check
 from artsound.doctor import (
     check_checkpoints,
     check_disk,
+    check_hub,
     check_prefect,
     check_source,
     examine,
@@ -160,15 +161,19 @@ def test_weights_are_missing_only_where_the_recipe_needs_them(
 ) -> None:
     weights = {"clip_checkpoint": str(tmp_path / "absent.pt"), "clap_checkpoint": "absent.pt"}
     monkeypatch.chdir(tmp_path)
-    does_without = list(check_checkpoints(Recipe().replaced(embed=weights)))
+    does_without = list(check_checkpoints(Recipe().replaced(embed=weights), hub=True))
     assert "missing" not in {check.state for check in does_without}
     needed = Recipe().replaced(
         embed=weights, pair={"bridge": "concepts"}, captions={"artworks": "transformers:absent"}
     )
-    checks = {check.name: check for check in check_checkpoints(needed)}
+    checks = {check.name: check for check in check_checkpoints(needed, hub=True)}
     for name in ("CLIP", "CLAP", "transformers:absent"):
         assert checks[name].state == "missing"
         assert "absent" in checks[name].way_out
+    on_hub = Recipe().replaced(pair={"bridge": "concepts"})
+    for hub, state in ((True, "warning"), (False, "missing")):
+        checks = {check.name: check for check in check_checkpoints(on_hub, hub)}
+        assert {checks[name].state for name in ("CLIP", "CLAP")} <= {state, "ok"}
 
 
 def test_room_on_the_disk_is_wanted_for_whole_archives_only(tmp_path: Path) -> None:
@@ -176,6 +181,18 @@ def test_room_on_the_disk_is_wanted_for_whole_archives_only(tmp_path: Path) -> N
     whole = check_disk(Recipe().replaced(sources={"subset": "full"}), tmp_path / "out")
     assert whole.state in ("ok", "missing")
     assert "the music alone" in check_disk(Recipe(), tmp_path).found
+
+
+def test_the_hub_is_asked_where_the_environment_says(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place, state in (
+        (f"{server}/whole/", "ok"),
+        (f"{server}/none", "warning"),
+        ("http://127.0.0.1:9", "warning"),
+    ):
+        monkeypatch.setenv("HF_ENDPOINT", place)
+        assert next(check_hub(HASTY)).state == state
 
 
 def test_a_prefect_server_is_asked_where_there_is_one(server: str) -> None:
