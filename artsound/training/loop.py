@@ -14,10 +14,7 @@ from artsound.errors import BadData, BadUsage
 from artsound.stage import QUIET, Progress
 from artsound.training.batches import Source, prepare
 from artsound.training.captions import caption_targets
-from artsound.training.checkpoint import (
-    check_release,
-    load_checkpoint,
-)
+from artsound.training.checkpoint import Checkpoint, check_release, load_checkpoint
 from artsound.training.codec import SoundCodec, make_codec, open_codec
 from artsound.training.conditioning import Standardiser, fit_standardiser
 from artsound.training.config import Config, find_preset
@@ -100,10 +97,15 @@ def train(
     if chosen.extra.alignment and chosen.pretrained is None:
         raise BadUsage("Alignment needs published modules: use the preset audioldm2.")
     progress = progress if accelerator.is_main_process else QUIET
-    arrays = load_checkpoint(start).arrays if start else {}
     with accelerator.main_process_first():  # the others read what the first one decoded
         source, validation, codec, standardise = _sources(
-            release, chosen, latents, arrays, out, accelerator.device, progress
+            release,
+            chosen,
+            latents,
+            start.arrays if start else {},
+            out,
+            accelerator.device,
+            progress,
         )
         targets = None
         if chosen.extra.alignment:
@@ -174,7 +176,7 @@ def _sources(
     return prepare(examples, codec, standardise), validation, codec, standardise
 
 
-def _resume_point(out: Path, config: Config, release: Release) -> Path | None:
+def _resume_point(out: Path, config: Config, release: Release) -> Checkpoint | None:
     """The checkpoint to go on from, or None when there is none yet; BadUsage when it differs."""
     if not list((out / "checkpoints").glob("step-*/state.json")):
         return None
@@ -184,7 +186,7 @@ def _resume_point(out: Path, config: Config, release: Release) -> Path | None:
         raise BadUsage(
             f"{out} was begun with other settings: resume with those, or choose another --out."
         )
-    return kept.path
+    return kept
 
 
 def _movable(config: Config) -> Config:

@@ -18,9 +18,9 @@ from artsound.errors import BadData
 from artsound.stage import Progress
 from artsound.training.batches import Batch, Source, make_batch, shares
 from artsound.training.checkpoint import (
+    Checkpoint,
     State,
     find_checkpoint,
-    load_checkpoint,
     load_weights,
     read_optimiser,
     read_tensors,
@@ -111,7 +111,7 @@ class Run:
             lr=settings.learning_rate,
             betas=settings.betas,
             weight_decay=settings.weight_decay,
-            foreach=True,
+            fused=True,  # one pass over the weights: three times as fast as by operations
         )
         self.model, self.optimiser = accelerator.prepare(model, optimiser)
         self.plain = accelerator.unwrap_model(self.model)
@@ -135,12 +135,11 @@ class Run:
         self.plain.constant_mask.copy_(mask)
         self.averaged = {n: t.clone() for n, t in learned(self.plain).items()}
 
-    def restore(self, folder: Path) -> None:
+    def restore(self, kept: Checkpoint) -> None:
         """Go on from a checkpoint: everything a step depends on."""
-        kept = load_checkpoint(folder)
-        load_weights(self.plain, read_tensors(folder / "training.safetensors"), folder)
+        load_weights(self.plain, read_tensors(kept.path / "training.safetensors"), kept.path)
         self.averaged = {n: t.to(self.accelerator.device) for n, t in kept.weights.items()}
-        self.optimiser.load_state_dict(read_optimiser(folder))
+        self.optimiser.load_state_dict(read_optimiser(kept.path))
         self.step = self.resumed_from = kept.state.step
         self.curve, self.best = list(kept.state.curve), kept.state.best
 
