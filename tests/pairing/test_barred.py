@@ -146,3 +146,18 @@ def test_a_list_that_is_none_is_told_and_given_pairs_take_no_list(built, workspa
     given_too = recipe.replaced(pair={"exclude": "unfit.parquet", "given": "pairs.csv"})
     with pytest.raises(BadUsage, match=r"shards\.exclude"):
         run_stage(pair.STAGE, workspace, given_too)
+
+
+def test_a_continued_release_gives_up_the_pairs_that_judges_rejected(built, workspace, tmp_path):
+    before = read_parquet(workspace.pairs / "pairs.parquet", "pair").to_pylist()
+    unfit = [p for p in before if p["split"] == "train"][:3]
+    recipe = load_recipe(built.recipe).replaced(sources={"base": str(built.root)})
+    run_stage(pair.STAGE, workspace, excluding(tmp_path / "unfit.parquet", unfit, recipe))
+    after = read_parquet(workspace.pairs / "pairs.parquet", "pair").to_pylist()
+    assert {p["method"] for p in after if p["split"] != "train"} == {"kept"}
+    changed = [
+        old["track_id"]
+        for old, new in zip(before, after, strict=True)
+        if old["artwork_id"] != new["artwork_id"]
+    ]
+    assert changed == [p["track_id"] for p in unfit]
