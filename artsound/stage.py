@@ -226,8 +226,13 @@ def run_stage(
     `map_parts` decides where the parts run. Rejects of all stages so far are gathered in
     catalog/rejects.parquet. Raises what the stage raises; parts that were done stay done.
     """
+    from threadpoolctl import threadpool_limits
+
     try:
-        return _run_stage(stage, workspace, recipe, progress, map_parts, retry_failed)
+        # How BLAS rounds depends on the number of its threads, and the bytes must not: one, as in
+        # the worker processes. What needs more at once brings threads of its own.
+        with threadpool_limits(limits=1, user_api="blas"):
+            return _run_stage(stage, workspace, recipe, progress, map_parts, retry_failed)
     except Exception as error:
         told = str(error) or type(error).__name__
         log("failed", told, level=logging.ERROR, stage=stage.name)

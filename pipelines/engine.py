@@ -39,7 +39,7 @@ from artsound.storage import Workspace, write_bytes
 from pipelines.artifacts import ProgressInPrefect, show_counts, show_report
 from pipelines.cluster import dask_cluster, placement
 from pipelines.interrupt import hold_signals, last_words
-from pipelines.worker import keep_freed_memory, prepare_worker
+from pipelines.worker import keep_freed_memory, one_blas_thread, prepare_worker
 
 
 class Stopped(ArtSoundError):
@@ -257,7 +257,8 @@ def _do_part(
 ) -> PartResult:
     if _active is not None:
         return _active.call(stage, part)
-    keep_freed_memory()  # a Dask worker: nobody prepared it
+    keep_freed_memory()  # a Dask worker: perhaps nobody prepared it
+    one_blas_thread()
     return run_part(stage, workspace, recipe, part, retry_failed=retry_failed)
 
 

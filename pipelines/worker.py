@@ -43,6 +43,14 @@ def keep_freed_memory() -> None:
             library.mallopt(threshold, size)
 
 
+def one_blas_thread() -> None:
+    """Have numpy compute with one thread, as the process that drives does: how it rounds depends
+    on their number."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(limits=1, user_api="blas")
+
+
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -169,6 +169,27 @@ def test_a_stage_killed_at_any_moment_resumes_to_the_same_bytes(tmp_path: Path) 
     assert report.files == clean.files
 
 
+def test_numpy_computes_with_one_thread_since_their_number_changes_its_rounding(
+    tmp_path: Path,
+) -> None:
+    from dataclasses import replace
+
+    import numpy as np  # noqa: F401  (its BLAS is what is looked at)
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    def threads() -> list[int]:
+        return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+
+    def counting(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+        return replace(work(workspace, recipe, part), extra={"sum": max(threads())})
+
+    with threadpool_limits(limits=2, user_api="blas"):
+        before = threads()
+        report = run_stage(replace(SQUARE, work=counting), Workspace(tmp_path), RECIPE)
+        assert threads() == before
+    assert report.extra["sum"] == report.parts  # one in each
+
+
 def test_one_part_can_be_done_alone(tmp_path: Path) -> None:
     part = plan(Workspace(tmp_path), RECIPE)[0]
     assert not run_part(SQUARE, Workspace(tmp_path), RECIPE, part).skipped
