@@ -23,13 +23,24 @@ from artsound.errors import BadUsage
 def verify(
     shards: ShardsFolder,
     deep: Annotated[bool, typer.Option("--deep", help="Decode every picture and clip.")] = False,
+    without: Annotated[
+        Path | None,
+        typer.Option(help="A list of ids and digests that may be nowhere in the release."),
+    ] = None,
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Check shards against their index: one line per problem, exit 1 when there is any."""
+    from artsound.shards.nowhere import named, traces
+    from artsound.shards.subset import read_ids
+    from artsound.shards.verify import Problem
     from artsound.shards.verify import verify as verify_shards
 
     problems = verify_shards(shards, deep=deep, workers=workers or 0)
+    if without is not None:
+        ids = named([str(name) for name in read_ids(without)])
+        told = f"it tells of something that {without} lists"
+        problems += [Problem(name, "", told) for name in traces(Path(shards), *ids)]
     for problem in problems:
         print(problem)
     print(f"{len(problems)} problems found." if problems else f"{shards}: no problems found.")
@@ -106,9 +117,15 @@ def diff(
     found = differences.diff(old, new)
     for kind, names in asdict(found).items():
         print(f"{kind.replace('_', ' '):<15}{len(names):>9,}")
+    version = differences.version_of(old)
+    if found.bump:
+        after = differences.next_version(version, found.bump)
+        print(f"a {found.bump} change: {version} becomes {after}")
+    else:
+        print(f"no change: still {version}")
     if changelog is not None:
         write_bytes(changelog, differences.changelog(found).encode())
-    print_summary(as_json, found)
+    print_summary(as_json, {**asdict(found), "bump": found.bump})
 
 
 @app.command(epilog="Example: artsound withdraw out/shards takedown.txt --out releases/1.0.1")
@@ -123,8 +140,10 @@ def withdraw(
     from artsound.shards.subset import read_ids
     from artsound.shards.withdraw import withdraw as withdraw_ids
 
-    found = withdraw_ids(shards, out, [str(name) for name in read_ids(ids)])
-    write_cards(out, out)
+    found = withdraw_ids(
+        shards, out, [str(name) for name in read_ids(ids)],
+        describe=lambda folder: write_cards(folder, folder),
+    )  # fmt: skip
     print(
         f"{len(found.removed):,} pairs withdrawn: {out} has {len(found.shards_kept):,} shards as "
         f"they were and {len(found.shards_changed):,} written again."

@@ -9,7 +9,8 @@ import polars as pl
 
 from artsound.errors import BadData
 from artsound.shards.index import read_shard_index
-from artsound.shards.read import Dataset, open_shards
+from artsound.shards.read import open_shards
+from artsound.shards.store import open_store
 from artsound.shards.write import Shard
 
 FIRST = "1.0.0"
@@ -82,9 +83,9 @@ def diff(old: str, new: str) -> Difference:
     return difference(before.frame, before.shards, after.frame, after.shards, (old, new))
 
 
-def version_of(data: Dataset) -> str:
-    """The version of a release; FIRST when its index.json names none."""
-    return str(read_shard_index(data.store).get("version", FIRST))
+def version_of(location: str) -> str:
+    """The version of the release at a folder or address; FIRST when its index.json names none."""
+    return str(read_shard_index(open_store(location)).get("version", FIRST))
 
 
 def difference(

@@ -31,10 +31,13 @@ from artsound.shards.base import Base, open_base, stays
 from artsound.shards.changes import copy_index, write_history
 from artsound.shards.index import SHARDS, SPLITS, index_rows, to_index_table, write_index
 from artsound.shards.join import EXTRA, float32_fields, joined
+from artsound.shards.nowhere import named, traces
 from artsound.shards.order import shuffled
 from artsound.shards.release import write_attribution, write_readme
-from artsound.shards.withheld import parted, write_withheld
+from artsound.shards.withdraw import digests_of
+from artsound.shards.withheld import parted, withheld_rows, write_withheld
 from artsound.shards.write import Shard, sample_json, write_shard
+from artsound.sources.wanted import unwanted_ids
 from artsound.stage import Finish, Stage
 from artsound.storage import (
     TEMPORARY_PREFIX,
@@ -199,6 +202,8 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
         files += copy_index(folder, base.folder)
     else:
         files += write_index(folder, recipe.name, recipe.digest(), shards, table, lineage.fields())
+    if base:
+        _check_withdrawn(folder, base, unwanted_ids(recipe))
     return Finish(
         files=(*files, *(folder / shard.name for shard in shards)),
         extra={
@@ -244,6 +249,18 @@ def _as_it_was(workspace: Workspace, base: Base, part: Part) -> PartOutput:
         extra=asdict(shard),
         digests={tar_path: shard.sha256},
     )
+
+
+def _check_withdrawn(folder: Path, base: Base, ids: frozenset[str]) -> None:
+    """Leave no release behind that tells of what the base had and the recipe never wants again."""
+    texts, keys = named(ids)
+    digests = digests_of(base.data.frame, ids) | digests_of(withheld_rows(base.folder), ids)
+    if ids and (left := traces(folder, texts | digests, keys)):
+        (folder / SHARDS).unlink()
+        raise BadData(
+            f"Something that sources.without lists is still told of in {', '.join(left[:5])}: "
+            "list all that has its bytes."
+        )
 
 
 def _unfit(rows: pl.DataFrame, recipe: Recipe) -> set[int]:

@@ -23,6 +23,7 @@ from artsound.media import MediaError
 from artsound.media.audio import check_audio
 from artsound.media.images import check_image
 from artsound.records import check_table, json_schema
+from artsound.shards.changes import check_changes
 from artsound.shards.index import (
     INDEX,
     extensions,
@@ -33,6 +34,7 @@ from artsound.shards.index import (
 )
 from artsound.shards.scan import Member, key_of, scan
 from artsound.shards.store import LocalStore
+from artsound.shards.withheld import withheld_rows
 from artsound.shards.write import Shard, parse_json
 from artsound.storage import sha256_bytes, sha256_file
 
@@ -74,10 +76,12 @@ def verify(folder: Path | str, *, deep: bool = False, workers: int = 0) -> list[
     except ArtSoundError as error:
         return [Problem("index", "", str(error))]
     shards = shards_of(value)
+    known = {*frame["key"], *withheld_rows(store.folder)["key"]}
     problems = [
         *_check_rows(frame),
         *_check_lists(store.folder, value, shards, frame),
         *_check_splits(frame),
+        *(Problem(name, "", told) for name, told in check_changes(store.folder, value, known)),
     ]
     groups = {name[0]: part for name, part in frame.group_by("shard")}
     jobs = [

@@ -2,48 +2,53 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from artsound.errors import BadData, BadUsage
-from artsound.shards.diff import Difference, changelog, diff
+from artsound.shards.changes import lineage_after, write_changes
+from artsound.shards.diff import Difference, difference
 from artsound.shards.index import read_shard_index, write_index
+from artsound.shards.nowhere import traces
 from artsound.shards.read import Dataset, open_shards
 from artsound.shards.release import write_attribution, write_readme
 from artsound.shards.subset import members, moved
-from artsound.shards.withheld import WITHHELD
-from artsound.shards.write import Shard, write_shard
-from artsound.storage import (
-    TEMPORARY_PREFIX,
-    atomic_write,
-    make_folder,
-    sync_folder,
-    write_bytes,
+from artsound.shards.withheld import WITHHELD, withheld_rows
+from artsound.shards.write import Shard, parse_json, sample_json, write_shard
+from artsound.storage import TEMPORARY_PREFIX, atomic_write, make_folder, sync_folder
+
+_SIDES = (
+    ("artwork_id", "artwork_cluster", ("image_sha256", "image_original_sha256")),
+    ("key", "track_cluster", ("audio_sha256",)),
 )
 
-CHANGELOG = "CHANGELOG.md"
-_DIGESTS = ("image_sha256", "image_original_sha256", "audio_sha256")
 
-
-def withdraw(folder: Path, out: Path, ids: Collection[str]) -> Difference:
+def withdraw(
+    folder: Path,
+    out: Path,
+    ids: Collection[str],
+    *,
+    describe: Callable[[Path], object] = lambda _: None,
+) -> Difference:
     """Write to `out` the release in `folder` without the pairs of the tracks and artworks in `ids`.
 
-    `ids`: keys such as 000123, and artwork ids. Shards that hold none of them are linked or copied
-    under their names; the others are written again without them, and are gone when nothing is
-    left. index, attribution, README and withheld.parquet follow, and CHANGELOG.md tells what
-    changed. `out` is complete or absent. Raises BadUsage when no pair is listed, or `out` is in
-    use; BadData when a trace of a withdrawn pair is left, or no pair.
+    `ids`: keys such as 000123, and artwork ids. What has the very bytes of a listed item goes with
+    it. Shards that hold none of them are linked or copied under their names; the others are written
+    again without them, and are gone when nothing is left. A near-duplicate that stays loses the
+    name of the withdrawn one as that of its cluster. Index, attribution, README and
+    withheld.parquet follow, `describe` may write cards into the folder, and the version and the
+    changelog tell what changed, by count alone. `out` is complete or absent. Raises BadUsage when
+    no pair is listed, or `out` is in use; BadData when a trace of a withdrawn pair is left, or no
+    pair.
     """
     data = open_shards(folder)
-    gone = _listed(data.frame, ids)
-    apart = _withheld(folder)
-    gone_apart = _listed(apart, ids)
+    apart = withheld_rows(folder)
+    gone, gone_apart = _gone(data.frame, apart, set(ids))
     if not gone.any() and not gone_apart.any():
         raise BadUsage(f"{folder} holds none of the {len(ids)} listed ids: nothing to withdraw.")
     if gone.all():
@@ -54,16 +59,24 @@ def withdraw(folder: Path, out: Path, ids: Collection[str]) -> Difference:
     place = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=out.parent))
     try:
         place.chmod(0o755)
-        rows = _write_shards(data, folder, place, gone)
+        shards, rows = _write_shards(data, folder, place, gone)
         if not gone_apart.all():
             with atomic_write(place / WITHHELD) as file:
                 apart.filter(~gone_apart).write_parquet(file)
         write_attribution(place, rows.to_arrow())
-        found = diff(str(folder), str(place))
-        write_bytes(place / CHANGELOG, changelog(found).encode())
-        needles = _only_in(data.frame.filter(gone), rows)
-        needles += _only_in(apart.filter(gone_apart), apart.filter(~gone_apart))
-        if left := traces(place, needles, data.frame["key"].filter(gone).to_list()):
+        write_readme(place, data.name, shards, rows.height)
+        found = difference(data.frame, data.shards, rows, shards)
+        lineage = lineage_after(folder, found, at_least="major")
+        write_changes(place, folder, found, lineage)
+        digest = read_shard_index(data.store)["recipe_digest"]
+        write_index(place, data.name, digest, shards, rows.to_arrow(), lineage.fields())
+        describe(place)
+        texts = _only_in(
+            [data.frame.filter(gone), apart.filter(gone_apart)],
+            [rows, apart.filter(~gone_apart)],
+        )
+        keys = [*data.frame["key"].filter(gone), *apart["key"].filter(gone_apart)]
+        if left := traces(place, texts, keys):
             raise BadData(f"A withdrawn pair is still told of in {', '.join(left)}.")
         os.replace(place, out)
         sync_folder(out.parent)
@@ -72,76 +85,112 @@ def withdraw(folder: Path, out: Path, ids: Collection[str]) -> Difference:
     return found
 
 
-def traces(folder: Path, needles: Collection[str], keys: Collection[str] = ()) -> list[str]:
-    """The files of a release in which any of these texts stands, in tables and in plain bytes.
-
-    `keys`: samples of which no member may be in a tar.
-    """
-    texts = [needle.encode() for needle in needles]
-    names = [f"{key}.{member}".encode() for key in keys for member in ("jpg", "mp3", "json")]
-    found = []
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.stat().st_size):
-        if path.suffix == ".parquet":
-            table = pl.read_parquet(path)
-            told = table.select(pl.col(pl.String)).unpivot()["value"].is_in(list(needles)).any()
-        else:
-            with (
-                path.open("rb") as file,
-                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
-            ):
-                wanted = [*texts, *names] if path.suffix == ".tar" else texts
-                told = any(data.find(text) >= 0 for text in wanted)
-        if told:
-            found.append(path.name)
-    return found
+def digests_of(rows: pl.DataFrame, ids: Collection[str]) -> set[str]:
+    """The digests of the media of the listed artworks and tracks, as far as `rows` have them."""
+    found: set[str] = set()
+    for name, _, digests in _SIDES:
+        listed = rows.filter(pl.col(name).is_in(list(ids)))
+        for digest in digests:
+            found |= set(listed[digest]) if digest in rows.columns else set()
+    return found - {""}
 
 
-def _write_shards(data: Dataset, folder: Path, place: Path, gone: pl.Series) -> pl.DataFrame:
-    """Link or rewrite every shard, write the index and README; the rows that stay."""
+def _gone(frame: pl.DataFrame, apart: pl.DataFrame, ids: set[str]) -> tuple[pl.Series, pl.Series]:
+    """Which of the released and of the withheld pairs have a listed item, or its very bytes."""
+    digests = list(digests_of(frame, ids) | digests_of(apart, ids))
+
+    def of(rows: pl.DataFrame) -> pl.Series:
+        hit = [pl.col(name).is_in(list(ids)) for name, _, _ in _SIDES]
+        hit += [
+            pl.col(digest).is_in(digests)
+            for _, _, columns in _SIDES
+            for digest in columns
+            if digest in rows.columns
+        ]
+        return rows.select(gone=pl.any_horizontal(hit))["gone"]
+
+    return of(frame), of(apart)
+
+
+def _write_shards(
+    data: Dataset, folder: Path, place: Path, gone: pl.Series
+) -> tuple[list[Shard], pl.DataFrame]:
+    """Link or rewrite every shard; the shards, and the rows that stay."""
     shards: list[Shard] = []
     frames: list[pl.DataFrame] = []
+    renamed = _renamed(data.frame, gone)
     frame = data.frame.with_row_index("position").with_columns(gone=gone)
     for shard in data.shards:
         rows = frame.filter(pl.col("shard") == shard.name)
         stay = rows.filter(~pl.col("gone")).drop("gone")
         if not stay.height:
             continue
-        if stay.height == rows.height:
+        if stay.height == rows.height and not any(key in renamed for key in stay["key"]):
             _link(folder / shard.name, place / shard.name)
             shards.append(shard)
             frames.append(stay.drop("position"))
             continue
-        positions = stay["position"].to_list()
-        written, placed = write_shard(place / shard.name, shard.split, members(data, positions))
+        samples = _relabelled(members(data, stay["position"].to_list()), renamed)
+        written, placed = write_shard(place / shard.name, shard.split, samples)
         shards.append(written)
-        frames.append(moved(stay.drop("position"), written.name, placed))
-    rows = pl.concat(frames)
-    digest = read_shard_index(data.store)["recipe_digest"]
-    write_index(place, data.name, digest, shards, rows.to_arrow())
-    write_readme(place, data.name, shards, rows.height)
-    return rows
+        frames.append(moved(_with_clusters(stay.drop("position"), renamed), written.name, placed))
+    return shards, pl.concat(frames)
 
 
-def _withheld(folder: Path) -> pl.DataFrame:
-    """The rows of withheld.parquet, none where there is no such file."""
-    path = folder / WITHHELD
-    if path.is_file():
-        return pl.read_parquet(path)
-    return pl.DataFrame(schema=dict.fromkeys(("key", "artwork_id"), pl.String))
+def _renamed(frame: pl.DataFrame, gone: pl.Series) -> dict[str, dict[str, str]]:
+    """By key, the new clusters of samples whose cluster is named after an item that goes.
+
+    A cluster bears the name of its first item, so now that of the first that stays.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for name, cluster, _ in _SIDES:
+        if cluster not in frame.columns:
+            continue
+        staying = frame.filter(~gone)
+        withdrawn = set(frame.filter(gone)[name]) - set(staying[name])
+        orphans = staying.filter(pl.col(cluster).is_in(list(withdrawn)))
+        first = orphans.with_columns(first=pl.col(name).min().over(cluster))
+        for key, new in first.select("key", "first").iter_rows():
+            found.setdefault(key, {})[cluster] = new
+    return found
 
 
-def _listed(rows: pl.DataFrame, ids: Collection[str]) -> pl.Series:
-    wanted = list(ids)
-    return rows["key"].is_in(wanted) | rows["artwork_id"].is_in(wanted)
+def _relabelled(
+    samples: Iterator[tuple[str, Mapping[str, bytes]]], renamed: Mapping[str, Mapping[str, str]]
+) -> Iterator[tuple[str, Mapping[str, bytes]]]:
+    """The samples, with new clusters in the .json of those that get any."""
+    for key, parts in samples:
+        if key in renamed:
+            fields = {**parse_json(parts["json"]), **renamed[key]}
+            yield key, {**parts, "json": sample_json(fields)}
+        else:
+            yield key, parts
 
 
-def _only_in(gone: pl.DataFrame, kept: pl.DataFrame) -> list[str]:
+def _with_clusters(rows: pl.DataFrame, renamed: Mapping[str, Mapping[str, str]]) -> pl.DataFrame:
+    columns = [cluster for _, cluster, _ in _SIDES if cluster in rows.columns]
+    return rows.with_columns(
+        pl.Series(
+            cluster,
+            [
+                renamed.get(key, {}).get(cluster, old)
+                for key, old in rows.select("key", cluster).iter_rows()
+            ],
+            dtype=pl.String,
+        )
+        for cluster in columns
+    )
+
+
+def _only_in(gone: Sequence[pl.DataFrame], kept: Sequence[pl.DataFrame]) -> list[str]:
     """Digests and artwork ids that only the withdrawn pairs have."""
-    needles: set[str] = set()
-    for column in ("artwork_id", *_DIGESTS):
-        if column in gone.columns:
-            needles |= set(gone[column]) - set(kept[column])
-    return sorted(needles - {""})
+    columns = ["artwork_id", *(digest for _, _, digests in _SIDES for digest in digests)]
+
+    def told(frames: Sequence[pl.DataFrame]) -> set[str]:
+        cells = [set(rows[name]) for rows in frames for name in columns if name in rows.columns]
+        return set().union(*cells)
+
+    return sorted(told(gone) - told(kept) - {""})
 
 
 def _link(source: Path, target: Path) -> None:

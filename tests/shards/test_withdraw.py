@@ -12,8 +12,12 @@ from typer.testing import CliRunner
 import artsound
 from artsound.cli import app
 from artsound.errors import BadData, BadUsage
+from artsound.shards.changes import CHANGELOG, CHANGES
+from artsound.shards.index import read_shard_index, shards_of, write_index
+from artsound.shards.nowhere import named, traces
+from artsound.shards.store import LocalStore
 from artsound.shards.verify import verify
-from artsound.shards.withdraw import CHANGELOG, traces, withdraw
+from artsound.shards.withdraw import withdraw
 from artsound.storage import sha256_file
 
 Make = Callable[..., Path]
@@ -21,7 +25,7 @@ Make = Callable[..., Path]
 
 @pytest.fixture
 def release(make: Make) -> Path:
-    return make({"train": [5, 5, 5], "val": [4], "test": [1]})
+    return make({"train": [5, 5, 5], "val": [4], "test": [1]}, media=60)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -46,7 +50,10 @@ def test_only_shards_that_held_a_withdrawn_pair_change(release: Path, tmp_path: 
     for number, key in enumerate(kept["key"]):
         old = artsound.open(str(release)).filter(f"key = '{key}'").read(0)
         assert now.read(number) == old
-    assert track["key"] in (tmp_path / "next" / CHANGELOG).read_text()
+    assert "| Removed | 2 |" in (tmp_path / "next" / CHANGELOG).read_text()
+    about = read_shard_index(LocalStore(tmp_path / "next"))
+    assert about["version"] == "2.0.0"
+    assert about["base"] == sha256_file(release / "index.json")
 
 
 def test_the_same_takedown_gives_the_same_bytes(release: Path, tmp_path: Path) -> None:
@@ -67,13 +74,106 @@ def test_a_withdrawn_item_is_nowhere_in_the_release_and_a_trace_would_be_found(
     )
     assert told.exit_code == 0, told.output
     assert json.loads(told.output.splitlines()[-1])["removed"] == [row["key"]]
-    needles = [row["artwork_id"]]  # the fixture's pictures and clips are used by several pairs
+    needles = [row["artwork_id"], row["image_sha256"], row["audio_sha256"]]
     assert traces(tmp_path / "next", needles, [row["key"]]) == []
     assert set(traces(release, needles)) >= {row["shard"], "index.parquet"}
     assert "croissant.json" in digests(tmp_path / "next")
     shutil.copy(release / row["shard"], tmp_path / "next" / "forgotten.tar")
     assert traces(tmp_path / "next", needles) == ["forgotten.tar"]
     assert traces(tmp_path / "next", [], [row["key"]]) == ["forgotten.tar"]
+    assert traces(tmp_path / "next", [row["audio_sha256"]]) == ["forgotten.tar"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("NOTES.md", "We no longer have\n- 000010\n"),
+        ("notes.md", "or painter-train-0_work-10.jpg, by the way"),
+        ("ATTRIBUTION.csv", "artwork,painter-train-0_work-10.jpg,x\n"),
+        ("more.csv", "track,000010,x\n"),
+        ("notes.json", '{"gone": [{"was": "000010"}]}'),
+    ],
+)
+def test_an_id_in_any_kind_of_text_is_found(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    (tmp_path / "plain.md").write_text("A sample `000010` has members; artsound-train-000010.tar")
+    ids = ["000010", "painter-train-0_work-10.jpg"]
+    assert traces(tmp_path, *named(ids)) == [name]
+
+
+def test_verify_tells_what_a_list_forbids(release: Path, tmp_path: Path) -> None:
+    ids = tmp_path / "takedown.txt"
+    ids.write_text(artsound.open(str(release)).frame["key"][0])
+    next_release = tmp_path / "next"
+    withdraw(release, next_release, [ids.read_text()])
+    for folder, code in ((release, 1), (next_release, 0)):
+        told = CliRunner().invoke(app, ["verify", str(folder), "--without", str(ids)])
+        assert told.exit_code == code, told.output
+        assert ("lists" in told.output) == bool(code)
+
+
+def test_what_has_the_bytes_of_a_withdrawn_item_goes_with_it(make: Make, tmp_path: Path) -> None:
+    release = make({"train": [4, 4], "test": [2]}, media=12)
+    rows = artsound.open(str(release)).frame
+    listed = rows.row(0, named=True)
+    twins = rows.filter(pl.col("audio_sha256") == listed["audio_sha256"])["key"].to_list()
+    assert len(twins) > 1
+    found = withdraw(release, tmp_path / "next", [listed["key"]])
+    assert list(found.removed) == sorted(twins)
+    assert traces(tmp_path / "next", [listed["audio_sha256"]]) == []
+
+
+def test_a_near_duplicate_that_stays_gives_up_the_withdrawn_name_of_its_cluster(
+    make: Make, tmp_path: Path
+) -> None:
+    release = make({"train": [3, 3, 3], "test": [2]}, media=60)
+    rows = artsound.open(str(release)).frame
+    first, twin = rows["key"][0], rows["key"][4]
+    clustered = pl.when(pl.col("key") == twin).then(pl.lit(first)).otherwise("track_cluster")
+    about = read_shard_index(LocalStore(release))
+    write_index(
+        release, "stripes", "", shards_of(about),
+        rows.with_columns(track_cluster=clustered).to_arrow(),
+    )  # fmt: skip
+    withdraw(release, tmp_path / "next", [first])
+    now = artsound.open(str(tmp_path / "next"))
+    assert now.frame.filter(key=twin)["track_cluster"].to_list() == [twin]
+    assert now.filter(f"key = '{twin}'").read(0)["json"]["track_cluster"] == twin
+    assert verify(tmp_path / "next") == []
+
+
+def test_versions_and_counts_of_all_releases_are_kept_but_no_withdrawn_key(
+    release: Path, tmp_path: Path
+) -> None:
+    keys = artsound.open(str(release)).frame["key"].to_list()
+    withdraw(release, tmp_path / "two", keys[:1])
+    withdraw(tmp_path / "two", tmp_path / "three", keys[7:9])
+    changes = json.loads((tmp_path / "three" / CHANGES).read_text())
+    assert [one["version"] for one in changes["releases"]] == ["3.0.0", "2.0.0"]
+    assert [one["counts"]["Removed"] for one in changes["releases"]] == [2, 1]
+    assert traces(tmp_path / "three", [], [keys[0], *keys[7:9]]) == []
+    text = (tmp_path / "three" / CHANGELOG).read_text()
+    assert text.index("## 3.0.0") < text.index("## 2.0.0")
+    assert verify(tmp_path / "three") == []
+
+
+def test_changes_that_do_not_belong_to_the_index_are_a_problem(
+    release: Path, tmp_path: Path
+) -> None:
+    keys = artsound.open(str(release)).frame["key"].to_list()
+    withdraw(release, tmp_path / "next", keys[:1])
+    path = tmp_path / "next" / CHANGES
+    value = json.loads(path.read_text())
+    value["releases"][0]["version"] = "7.0.0"
+    value["keys"]["added"] = ["999999"]
+    path.write_text(json.dumps(value))
+    told = [problem.message for problem in verify(tmp_path / "next")]
+    assert any("not the one in index.json" in one for one in told)
+    assert any("999999" in one for one in told)
+    path.write_text("[]")
+    assert [problem.shard for problem in verify(tmp_path / "next")] == [CHANGES]
+    path.unlink()
+    assert [problem.shard for problem in verify(tmp_path / "next")] == [CHANGES]
 
 
 def test_a_shard_of_which_nothing_is_left_is_gone(release: Path, tmp_path: Path) -> None:
