@@ -30,7 +30,7 @@ DENSE_CELLS = 120_000_000
 @dataclass(frozen=True)
 class Edges:
     """Scored pairs, each once: `keys` int64 ascending, track · n_artworks + artwork, and
-    `scores` float32. The pairs whose keys are `barred` are never among them."""
+    `scores` float32. The pairs whose keys are `barred`, ascending too, are never among them."""
 
     keys: np.ndarray
     scores: np.ndarray
@@ -38,12 +38,12 @@ class Edges:
 
     def holds(self, keys: np.ndarray) -> np.ndarray:
         """Whether each of `keys` is one of these pairs."""
-        return np.isin(keys, self.keys)
+        return _among(self.keys, keys)
 
     def with_more(self, keys: np.ndarray, scores: np.ndarray) -> Edges:
         """These and others, of which those that are already here or barred are passed over."""
         every, first = np.unique(np.concatenate([self.keys, keys]), return_index=True)
-        welcome = ~np.isin(every, self.barred)
+        welcome = ~_among(self.barred, every)
         every_score = np.concatenate([self.scores, scores])[first]
         return Edges(every[welcome], every_score[welcome], self.barred)
 
@@ -61,6 +61,12 @@ class Assignment:
     artworks: np.ndarray
     edges: Edges
     prices: np.ndarray
+
+
+def _among(ascending: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Whether each of `keys`, all zero or more, is in the ascending ones."""
+    found: np.ndarray = np.append(ascending, -1)[np.searchsorted(ascending, keys)] == keys
+    return found
 
 
 def candidate_edges(candidates: Candidates, barred: np.ndarray | None = None) -> Edges:
