@@ -106,10 +106,6 @@ def base_release(workspace: Workspace, recipe: Recipe) -> Base | None:
     """
     if not recipe.sources.base:
         return None
-    if recipe.pair.given:
-        raise BadUsage(
-            "Given pairs leave nothing to keep: use either pair.given or sources.base, not both."
-        )
     folder = release_folder(workspace, recipe.sources.base)
     index = folder / "index.parquet"
     about = read_json(folder / "index.json")

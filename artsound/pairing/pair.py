@@ -38,6 +38,10 @@ _FALLEN_OUT = "fallen-out"  # the part of given rows that name no pair
 
 def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     """One part for each split that has tracks; each names its members and all vectors' digests."""
+    if recipe.pair.given and recipe.sources.base:
+        raise BadUsage(
+            "Given pairs leave nothing to keep: use pair.given or sources.base, not both."
+        )
     if recipe.pair.given:
         return _plan_given(workspace, recipe)
     catalogue = split_catalogue(workspace, recipe)

@@ -145,3 +145,36 @@ def test_real_painters_and_styles_are_spread_evenly(shared_data):
     for style, total in whole.items():
         for split in SPLITS:
             assert both[style, split] / sizes[split] == pytest.approx(total / len(names), abs=0.01)
+
+
+def test_what_an_earlier_release_settled_stays_and_the_rest_follows_it() -> None:
+    artists = [1, 1, 2, 3, 3, 4]
+    clusters = ["a", "b", "b", "c", "d", "e"]  # 1 and 2 share a recording
+    settled = ["val", "", "", "", "test", ""]
+    found = split_tracks(
+        ["train"] * 6, artists, clusters, shares=(0.8, 0.1, 0.1), seed=0, settled=settled
+    )
+    assert found.splits == ["val", "val", "val", "test", "test", "train"]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), min_size=1, max_size=60), st.data()
+)
+def test_no_painter_leaves_the_split_of_an_earlier_release(
+    works: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    homes = data.draw(st.dictionaries(st.integers(0, 9), st.sampled_from(SPLITS)))
+    painters = [f"p{painter}" for painter, _ in works]
+    found = split_artworks(
+        painters,
+        [f"s{style}" for _, style in works],
+        [str(number) for number in range(len(works))],
+        needs=[len(works) // 2, len(works) // 4, len(works) // 4],
+        shares=(0.8, 0.1, 0.1),
+        seed=0,
+        settled=[homes.get(painter, "") for painter, _ in works],
+    )
+    for (painter, _), split in zip(works, found, strict=True):
+        assert homes.get(painter, split) == split
+    assert len({*zip(painters, found, strict=True)}) == len(set(painters))
