@@ -46,12 +46,14 @@ def audit(
     uses: int = 1,
     offers: int = 8,
     threads: int = 0,
+    barred: np.ndarray | None = None,
 ) -> Audit:
     """Ranks of the assigned pairs among all, and the dual bound at the given prices.
 
     `tracks` [n, D], `artworks` [m, D] float32 unit rows; `assigned` [n] the artwork of each
     track, -1 for none; `penalties` [m] what is taken off an artwork's scores to give weights;
-    `prices` [m] >= 0, for each of an artwork's `uses`. Costs about one candidate search.
+    `prices` [m] >= 0, for each of an artwork's `uses`; `barred`: keys of pairs that are not to be
+    made, which count for nothing but ranks. Costs about one candidate search.
     """
     from artsound.pairing import heaps
 
@@ -88,7 +90,13 @@ def audit(
         heaps.merge(best, other_best)
     offered, worth = heaps.lists(best)
     artwork_ranks = np.where(assigned >= 0, above[level, assigned] + 1, 0)
-    bound = worth[matched, 0].sum(dtype=np.float64) + uses * prices.sum(dtype=np.float64)
+    best_worth = worth[:, 0]
+    if barred is not None and len(barred):
+        least = worth[:, -1].copy()  # no pair that is not offered is worth more
+        keys = np.arange(len(tracks))[:, None] * len(artworks) + offered
+        worth[np.isin(keys, barred)] = -np.inf
+        best_worth = np.maximum(worth.max(axis=1), least)
+    bound = best_worth[matched].sum(dtype=np.float64) + uses * prices.sum(dtype=np.float64)
     held = np.full(len(tracks), -np.inf)
     held[matched] = own[matched].astype(np.float64) - off[mine]
     some, place = np.nonzero(worth > held[:, None] + TOLERANCE)

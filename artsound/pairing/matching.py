@@ -73,7 +73,7 @@ def match(
     (0: all). Either way they are widened until the total is at least `optimality` of the bound over
     all pairs, or nothing is missed, or MOST_ROUNDS are done; with a painters' cap, to which the
     bound does not apply, there is one round. `barred`: keys of pairs that are not to be made, as
-    for `Edges`; the bound holds with them or without.
+    for `Edges`.
     """
     # What is looked for later, for tracks in a crowd, is worth twice the dimensions.
     rough = in_fewer_dimensions(tracks, artworks, 2 * quick) if quick else None
@@ -90,8 +90,9 @@ def match(
             painters=painters, painter_uses=painter_uses, rough=rough,
         )  # fmt: skip
         looked = audit(
-            tracks, artworks, found.artworks, penalties=penalties, prices=found.prices, uses=uses
-        )
+            tracks, artworks, found.artworks, penalties=penalties, prices=found.prices, uses=uses,
+            barred=barred,
+        )  # fmt: skip
         rounds += 1
         matched = np.flatnonzero(found.artworks >= 0)
         chosen = found.artworks[matched]

@@ -47,6 +47,7 @@ def test_a_barred_pair_is_not_made_and_the_rest_is_the_optimum_without_it(count,
     assert len(set(chosen.tolist())) == 200
     assert not np.isin(np.arange(200) * 230 + chosen, barred).any()
     assert found.weight == pytest.approx(best_without(t, a, barred), rel=2e-6)
+    assert found.audit.bound == pytest.approx(found.weight, rel=2e-6)  # which proves it
 
 
 def test_a_track_all_of_whose_candidates_are_barred_gets_another_artwork():
