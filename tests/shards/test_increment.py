@@ -7,16 +7,22 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import polars as pl
 import pytest
 from small_builds import small_recipe
 
+from artsound.errors import BadData, BadUsage
+from artsound.pairing.pair import STAGE as PAIR
+from artsound.recipe import load_recipe
 from artsound.shards.changes import CHANGELOG, CHANGES
 from artsound.shards.diff import diff
 from artsound.shards.index import read_shard_index
+from artsound.shards.nowhere import traces
 from artsound.shards.read import open_shards
 from artsound.shards.store import LocalStore
 from artsound.shards.verify import verify
 from artsound.sources.sample import SamplePaths
+from artsound.stage import run_stage
 from artsound.storage import Workspace, read_parquet, sha256_file
 from pipelines.serial import run_serially
 
@@ -68,13 +74,15 @@ def build(
 
 
 @pytest.fixture(scope="module")
-def first(build: Build, ids: tuple[list[str], list[str]]) -> Workspace:
-    return build("first", ids[0][:18])
+def first(build: Build, built: Workspace, ids: tuple[list[str], list[str]]) -> Workspace:
+    return build("first", ids[0][:16], like=built)
 
 
 @pytest.fixture(scope="module")
-def second(build: Build, first: Workspace, ids: tuple[list[str], list[str]]) -> Workspace:
-    return build("second", ids[0], base=first.root, like=first)
+def second(
+    build: Build, built: Workspace, first: Workspace, ids: tuple[list[str], list[str]]
+) -> Workspace:
+    return build("second", ids[0], base=first.root, like=built)
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -89,7 +97,7 @@ def test_new_tracks_come_in_new_shards_and_nothing_else_changes(
     first: Workspace, second: Workspace, ids: tuple[list[str], list[str]]
 ) -> None:
     found = diff(str(first.shards), str(second.shards))
-    assert found.added == tuple(ids[0][18:])
+    assert found.added == tuple(ids[0][16:])
     assert found.bump == "minor"
     told = (found.removed, found.moved, found.recaptioned, found.rescored, found.changed)
     assert told == ((), (), (), (), ())
@@ -111,9 +119,9 @@ def test_the_version_and_the_changes_follow_from_the_difference(
     assert about(second)["version"] == "1.1.0"
     assert about(second)["base"] == sha256_file(first.shards / "index.json")
     changes = json.loads((second.shards / CHANGES).read_text())
-    assert len(changes["keys"]["added"]) == 6
+    assert len(changes["keys"]["added"]) == 8
     assert [one["version"] for one in changes["releases"]] == ["1.1.0"]
-    assert "| Added | 6 |" in (second.shards / CHANGELOG).read_text()
+    assert "| Added | 8 |" in (second.shards / CHANGELOG).read_text()
 
 
 def test_a_build_with_nothing_new_is_the_base(
@@ -121,3 +129,62 @@ def test_a_build_with_nothing_new_is_the_base(
 ) -> None:
     again = build("again", ids[0], base=second.shards, like=second)
     assert files(again.shards) == files(second.shards)
+
+
+def test_a_takedown_and_additions_come_in_one_release(
+    build: Build, first: Workspace, ids: tuple[list[str], list[str]]
+) -> None:
+    rows = open_shards(first.shards).frame
+    track, artwork = rows["key"][0], rows["artwork_id"][-1]
+    third = build(
+        "third", ids[0], base=first.shards, like=first, without=[track.lstrip("0"), artwork]
+    )
+    found = diff(str(first.shards), str(third.shards))
+    orphan = rows["key"][-1]  # its artwork is gone: it is matched anew
+    assert found.removed == (track,)
+    assert found.moved == (orphan,)
+    assert found.added == tuple(key for key in ids[0][16:] if key != track)
+    assert found.recaptioned == found.rescored == (orphan,)
+    touched = {rows["shard"][0], rows["shard"][-1]}
+    assert touched.isdisjoint(found.shards_kept)
+    assert len(found.shards_kept) == rows["shard"].n_unique() - len(touched)
+    assert about(third)["version"] == "2.0.0"
+    assert verify(third.shards, deep=True) == []
+    gone = rows.filter(pl.col("artwork_id") == artwork).row(0, named=True)
+    needles = [artwork, gone["image_sha256"], gone["image_original_sha256"]]
+    needles.append(rows["audio_sha256"][0])
+    assert traces(third.shards, needles, [track]) == []
+    now = open_shards(third.shards).frame
+    for column in ("painter_id", "artist_id"):
+        homes = dict(rows.select(column, "split").iter_rows())
+        for item, split in now.select(column, "split").iter_rows():
+            assert homes.get(item, split) == split
+
+
+def test_what_cannot_be_continued_is_refused_in_a_sentence(
+    first: Workspace, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    for name in ("catalog", "embeddings"):
+        shutil.copytree(first.root / name, out / name)
+    recipe = load_recipe(first.recipe).replaced(sources={"base": str(tmp_path / "nowhere")})
+    with pytest.raises(BadUsage, match="no release to continue"):
+        run_stage(PAIR, Workspace(out), recipe)
+    with pytest.raises(BadUsage, match="give another --out"):
+        run_stage(PAIR, first, recipe.replaced(sources={"base": str(first.root)}))
+    base = tmp_path / "base"
+    shutil.copytree(first.shards, base)
+    recipe = recipe.replaced(sources={"base": str(base)})
+    with pytest.raises(BadUsage, match="give --bridge affect"):
+        run_stage(PAIR, Workspace(out), recipe.replaced(pair={"bridge": "concepts"}))
+    with pytest.raises(BadUsage, match="not both"):
+        run_stage(PAIR, Workspace(out), recipe.replaced(pair={"given": str(base / "index.json")}))
+    index = pl.read_parquet(base / "index.parquet")
+    index.drop("margin").write_parquet(base / "index.parquet")
+    with pytest.raises(BadData, match="not the file"):
+        run_stage(PAIR, Workspace(out), recipe)
+    value = json.loads((base / "index.json").read_text())
+    value["index_sha256"] = sha256_file(base / "index.parquet")
+    (base / "index.json").write_text(json.dumps(value))
+    with pytest.raises(BadData, match="another schema"):
+        run_stage(PAIR, Workspace(out), recipe)
