@@ -195,13 +195,13 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
         write_readme(folder, recipe.name, shards, table.num_rows),
         *write_withheld(workspace, parted(joined(workspace), recipe.shards.withhold)[1]),
     ]
-    _remove_stale(workspace, {shard.name for shard in shards}, {r.part.name for r in results})
     lineage, more = write_history(folder, base.folder if base else None, shards, table)
     files += more
     if base and not lineage.bump:
         files += copy_index(folder, base.folder)
     else:
         files += write_index(folder, recipe.name, recipe.digest(), shards, table, lineage.fields())
+    _remove_stale(workspace, {shard.name for shard in shards}, {r.part.name for r in results})
     if base:
         _check_withdrawn(folder, base, unwanted_ids(recipe))
     return Finish(
