@@ -79,7 +79,7 @@ def card_values(data: Dataset) -> dict[str, Any]:
         "tool": f"artsound {__version__}",
         "name": data.name,
         "pretty": "ArtSound (synthetic sample)" if synthetic else "ArtSound",
-        "version": f"{__version__}+{data.index_sha256[:12]}",
+        "version": f"{about.get('version', __version__)}+{data.index_sha256[:12]}",
         "summary": (
             f"{frame.height:,} pairs of an artwork and a music clip, each side with a caption in "
             f"English, as WebDataset shards with an index."
