@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from artsound.errors import BadData, BadUsage
 from artsound.shards import order
+from artsound.shards.batch import Parcel, collate
 from artsound.shards.cache import Cache
 from artsound.shards.decode import Decode, decode
 from artsound.shards.reader import Layer, Reader
@@ -315,7 +316,9 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
     def _finished(self, batch: list[Sample]) -> Any:
         if not self.options.batch_size:
             return batch[0]
-        return (self.options.collate or collate)(batch)
+        if self.options.collate:
+            return self.options.collate(batch)
+        return collate(batch) if get_worker_info() is None else Parcel(collate(batch))
 
 
 class Loader:
@@ -356,25 +359,6 @@ class Loader:
 
     def _go(self, place: order.Place) -> None:
         self.stream.start, self.stream.taken, self._taken = place, 0, 0
-
-
-def collate(samples: list[Sample]) -> dict[str, Any]:
-    """A batch as one dict. `image` becomes uint8 [B, 3, H, W]; arrays of one shape are stacked,
-    numbers become tensors, and all else stays a list of B values."""
-    batch: dict[str, Any] = {}
-    for name in samples[0]:
-        values = [sample[name] for sample in samples]
-        first = values[0]
-        if isinstance(first, np.ndarray) and len({value.shape for value in values}) == 1:
-            stacked = torch.from_numpy(np.stack(values))
-            batch[name] = stacked.permute(0, 3, 1, 2).contiguous() if name == "image" else stacked
-        elif isinstance(first, torch.Tensor) and len({value.shape for value in values}) == 1:
-            batch[name] = torch.stack(values)
-        elif isinstance(first, (bool, int, float)):
-            batch[name] = torch.tensor(values)
-        else:
-            batch[name] = values
-    return batch
 
 
 def _told(turns: Iterable[Turn], tell: Callable[[int], None], ahead: int) -> Iterator[Turn]:

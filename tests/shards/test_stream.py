@@ -146,6 +146,20 @@ def test_decoded_batches_are_tensors_of_the_asked_size(data: Dataset) -> None:
     assert len(batch["artwork_caption"]) == 5
 
 
+def test_a_batch_from_a_worker_is_the_dict_that_this_process_makes(data: Dataset) -> None:
+    stream = data.stream(batch_size=5, decode={"image_size": 32, "sample_rate": 16_000})
+    here, there = next(iter(stream)), next(iter(stream.loader(workers=1)))
+    assert type(there) is dict
+    assert list(there) == list(here)
+    for name, value in here.items():
+        if isinstance(value, torch.Tensor):
+            assert there[name].dtype == value.dtype
+            assert torch.equal(there[name], value)
+            there[name].zero_()  # it is ours to write to
+        else:
+            assert repr(there[name]) == repr(value)
+
+
 def test_mel_levels_come_with_the_sound_from_the_workers(data: Dataset) -> None:
     options = {"image": False, "sample_rate": 16_000, "audio_seconds": 0.5, "mel": {"bins": 32}}
     batch = next(iter(data.stream(batch_size=4, decode=options).loader(workers=1)))

@@ -1,0 +1,54 @@
+"""Samples put together to a batch, and how a batch travels from a worker process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+_SMALL = 4096  # bytes
+
+
+def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """A batch as one dict. `image` becomes uint8 [B, 3, H, W], in memory channels last, as it was
+    decoded; arrays of one shape are stacked, numbers become tensors, and all else stays a list of
+    B values."""
+    batch: dict[str, Any] = {}
+    for name in samples[0]:
+        values = [sample[name] for sample in samples]
+        first = values[0]
+        if isinstance(first, np.ndarray) and len({value.shape for value in values}) == 1:
+            stacked = torch.from_numpy(np.stack(values))
+            batch[name] = stacked.permute(0, 3, 1, 2) if name == "image" else stacked
+        elif isinstance(first, torch.Tensor) and len({value.shape for value in values}) == 1:
+            batch[name] = torch.stack(values)
+        elif isinstance(first, (bool, int, float)):
+            batch[name] = torch.tensor(values)
+        else:
+            batch[name] = values
+    return batch
+
+
+class Parcel(dict[str, Any]):
+    """A batch that a worker process hands out; where it arrives it is a plain dict.
+
+    Its small tensors travel within the message. torch would put each of them, and there are two
+    dozen, into shared memory of its own.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        small = {
+            name: value.numpy()
+            for name, value in self.items()
+            if isinstance(value, torch.Tensor) and value.nbytes <= _SMALL
+        }
+        large = {name: value for name, value in self.items() if name not in small}
+        return _unpacked, (tuple(self), small, large)
+
+
+def _unpacked(
+    names: tuple[str, ...], small: Mapping[str, np.ndarray], large: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {name: torch.from_numpy(small[name]) if name in small else large[name] for name in names}
