@@ -1,10 +1,11 @@
 """From one process to two: how much faster the stages that decode become.
 
-    python benchmarks/scale_out.py [--runner processes|dask] [--workers 2] [--repeats 3]
+    python benchmarks/scale_out.py [--runner processes|dask] [--workers 2] [--pairs 1000]
 
-Ingests and embeds the bundled sample through Prefect, with one worker process and with several,
-and prints the ratio of their seconds; the limit for two is 1.7. Workers are warmed up by a first
-pass; every timed pass does all parts anew, from planning to the merged files. Best of several.
+Ingests and embeds a rehearsal of reduced size (synthetic pictures and clips) through Prefect, with
+one worker process and with several, and prints the ratio of their seconds; the limit for two is
+1.7. Workers are warmed up by a first pass; every timed pass does all parts anew, from planning to
+the merged files. Best of `--repeats`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from artsound.recipe import Recipe, bundled_recipe
-from artsound.sources.sample import write_sample
+from full_size.sources import write_sources
+
+from artsound.recipe import Recipe
 from artsound.storage import Workspace
 from pipelines.build import FLOWS
 from pipelines.engine import run_flow, session
@@ -41,15 +43,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runner", choices=("processes", "dask"), default="processes")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        sample = write_sample(Path(folder) / "sample", 0)
-        sources = {"artgraph": str(sample.artgraph), "fma": str(sample.fma)}
+        write_sources(Path(folder) / "sources", options.pairs, None)
+        sources = {name: f"{folder}/sources/{name}" for name in ("artgraph", "fma")}
         best = []
         for workers in (1, options.workers):
-            run = {"runner": options.runner, "workers": workers, "part_size": 16}
-            recipe = bundled_recipe("sample").replaced(sources=sources, run=run)
+            run = {"runner": options.runner, "workers": workers, "part_size": 64}
+            recipe = Recipe().replaced(sources=sources, run=run)
             best.append(seconds(Workspace(Path(folder) / str(workers)), recipe, options.repeats))
     for stage in STAGES:
         one, many = best[0][stage], best[1][stage]
