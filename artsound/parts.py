@@ -6,6 +6,7 @@ part depends on (`part_key`) and the files it wrote are the same.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from artsound.errors import ArtSoundError
+from artsound.errors import ArtSoundError, BadData
 from artsound.records import Reject, to_table
 from artsound.storage import (
     Workspace,
@@ -208,13 +209,20 @@ def late_rejects(workspace: Workspace, stage: str) -> Path:
 
 
 def gather_rejects(workspace: Workspace) -> None:
-    """Write catalog/rejects.parquet from the rejects of every stage's parts."""
-    late = workspace.parts.glob(f"*/{_FINISH}.rejects.parquet")
-    tables = [read_parquet(path, "reject") for path in sorted(late)]
+    """Write catalog/rejects.parquet from the rejects of every stage's parts.
+
+    Those of a stage yet to come may lie damaged: its own run makes them anew, and gathers again.
+    """
+    paths = sorted(workspace.parts.glob(f"*/{_FINISH}.rejects.parquet"))
     for marker in sorted(workspace.parts.glob("*/*.json")):
         rejects = marker.with_suffix(".rejects.parquet")
-        if workspace.relative(rejects) in read_json(marker).get("files", {}):
-            tables.append(read_parquet(rejects, "reject"))
+        with contextlib.suppress(BadData, AttributeError, TypeError):  # a broken one is no marker
+            if workspace.relative(rejects) in read_json(marker).get("files", {}):
+                paths.append(rejects)
+    tables = []
+    for path in paths:
+        with contextlib.suppress(BadData):
+            tables.append(read_parquet(path, "reject"))
     order = [(name, "ascending") for name in ("stage", "side", "item_id", "reason")]
     rows = pa.concat_tables(tables).sort_by(order) if tables else to_table("reject", [])
     write_parquet(workspace.catalog / "rejects.parquet", "reject", rows)

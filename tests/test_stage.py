@@ -101,6 +101,23 @@ def test_a_damaged_part_is_done_again_and_only_that(damage: str, tmp_path: Path)
     assert again.files == first.files
 
 
+@pytest.mark.parametrize("suffix", [".json", ".rejects.parquet"])
+def test_what_lies_damaged_of_a_later_stage_stops_no_earlier_one(
+    suffix: str, tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    workspace, later = Workspace(tmp_path), replace(SQUARE, name="square-again")
+    run_stage(SQUARE, workspace, RECIPE)
+    run_stage(later, workspace, RECIPE)
+    path = part_path(workspace, later.name, "numbers-00002", suffix)
+    whole = read_parquet(tmp_path / "catalog" / "rejects.parquet", "reject")
+    path.write_bytes(b"\xc7" + path.read_bytes()[1:])
+    run_stage(SQUARE, workspace, RECIPE)
+    assert run_stage(later, workspace, RECIPE).parts_skipped == 5
+    assert read_parquet(tmp_path / "catalog" / "rejects.parquet", "reject").equals(whole)
+
+
 def test_only_the_sections_a_stage_reads_make_it_run_again(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     run_stage(SQUARE, workspace, RECIPE)
