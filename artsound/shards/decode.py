@@ -109,7 +109,9 @@ def _audio(data: bytes, options: Decode, draw: float) -> dict[str, Any]:
     )
     if options.audio_seconds:
         wanted = round(options.audio_seconds * rate)
-        mono = np.pad(mono[:wanted], (0, max(0, wanted - len(mono))))
+        mono = mono[:wanted]
+        if len(mono) < wanted:  # np.pad copies even when there is nothing to add
+            mono = np.pad(mono, (0, wanted - len(mono)))
     decoded = {"audio": mono, "sample_rate": rate, "audio_start": float(start)}
     if options.mel:
         decoded["mel"] = log_mel(mono, rate, options.mel)
