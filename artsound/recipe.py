@@ -97,9 +97,9 @@ class Rights(_Section):
 class Split(_Section):
     """Shares of the splits for painters, and for tracks that FMA gives none."""
 
-    train: float = Field(0.8, gt=0, le=1)
-    val: float = Field(0.1, ge=0, le=1)
-    test: float = Field(0.1, ge=0, le=1)
+    train: float = Field(0.8, gt=0, le=1, description="weight of train beside val and test")
+    val: float = Field(0.1, ge=0, le=1, description="weight of val; 0: none of them go there")
+    test: float = Field(0.1, ge=0, le=1, description="weight of test; 0: none of them go there")
 
     @property
     def shares(self) -> tuple[float, float, float]:

@@ -34,6 +34,9 @@ Base = Annotated[str, typer.Option(help="An earlier release: keep its pairs, spl
 Published = Annotated[
     str, typer.Option("--import-pairs", help="Published pairs (JSON, CSV, parquet) to use.")
 ]
+ExcludePairs = Annotated[
+    str, typer.Option(help="Pairs never to make: a parquet list by `artsound judgements`.")
+]
 Bridge = Annotated[str, typer.Option(help="affect, concepts, captions, learned or imagebind.")]
 RightsChoice = Annotated[str, typer.Option(help="any, redistributable or commercial.")]
 Runner = Annotated[str, typer.Option(help="processes, threads, dask, or serial (no Prefect).")]

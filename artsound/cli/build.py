@@ -12,6 +12,7 @@ from artsound.cli.app import (
     ArtworkWhere,
     Base,
     Bridge,
+    ExcludePairs,
     Fma,
     Json,
     Limit,
@@ -52,6 +53,7 @@ def _command(name: str, stage: str | None, example: str, doc: str) -> None:
         without: Without = "",
         base: Base = "",
         import_pairs: Published = "",
+        exclude_pairs: ExcludePairs = "",
         bridge: Bridge = "",
         rights: RightsChoice = "",
         runner: Runner = "",
@@ -63,7 +65,8 @@ def _command(name: str, stage: str | None, example: str, doc: str) -> None:
         go_on = stage is not None or not (artgraph or fma)
         chosen = _recipe(
             out, recipe, go_on, artgraph, fma, limit, bridge, rights, runner, workers, scheduler,
-            track_ids, artwork_ids, track_where, artwork_where, import_pairs, without, base,
+            track_ids, artwork_ids, track_where, artwork_where, import_pairs, exclude_pairs,
+            without, base,
         )  # fmt: skip
         if stage is None and not recipe and not bridge and _matches_as_usual(chosen):
             say(
@@ -118,6 +121,7 @@ def _recipe(
     track_where: str,
     artwork_where: str,
     import_pairs: str,
+    exclude_pairs: str,
     without: str,
     earlier: str,
 ) -> Recipe:
@@ -142,7 +146,7 @@ def _recipe(
             "artwork_ids": artwork_ids, "track_where": track_where,
             "artwork_where": artwork_where, "without": without, "base": earlier,
         },
-        "pair": {"bridge": bridge, "given": import_pairs},
+        "pair": {"bridge": bridge, "given": import_pairs, "exclude": exclude_pairs},
         "rights": {"policy": rights},
         "run": {"runner": runner, "workers": workers, "dask_address": scheduler},
     }  # fmt: skip

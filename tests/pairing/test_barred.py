@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
+from typer.testing import CliRunner
 
+from artsound.cli import app
 from artsound.errors import BadData, BadUsage
 from artsound.pairing import pair
 from artsound.pairing.barred import barred_keys, barred_within
@@ -122,6 +124,20 @@ def test_the_next_build_makes_other_pairs_of_what_judges_rejected(built, workspa
     assert all(artwork_of[p["track_id"]] != p["artwork_id"] for p in unfit)
     # Only the split of the rejected pairs was matched anew.
     assert [p for p in before if p["split"] != "val"] == [p for p in after if p["split"] != "val"]
+
+
+def test_the_command_takes_the_list_and_the_workspace_remembers_it(built, workspace, tmp_path):
+    shutil.copy(built.recipe, workspace.recipe)
+    [unfit, *_] = read_parquet(workspace.pairs / "pairs.parquet", "pair").to_pylist()
+    excluding(tmp_path / "unfit.parquet", [unfit], load_recipe(built.recipe))
+    options = ["--out", str(workspace.root), "--exclude-pairs", str(tmp_path / "unfit.parquet")]
+    done = CliRunner().invoke(app, ["pair", *options])
+    assert done.exit_code == 0, done.output
+    assert load_recipe(workspace.recipe).pair.exclude == str(tmp_path / "unfit.parquet")
+    after = read_parquet(workspace.pairs / "pairs.parquet", "pair").to_pylist()
+    made = {(p["track_id"], p["artwork_id"]) for p in after}
+    assert (unfit["track_id"], unfit["artwork_id"]) not in made
+    assert unfit["track_id"] in {track for track, _ in made}
 
 
 def test_a_track_for_which_nothing_is_left_says_that_pairs_were_excluded(
