@@ -108,8 +108,9 @@ class Stage:
     `sections` names the sections of the recipe that the stage reads; a change in any other
     leaves its parts valid. `side_by_side` is False where one part already uses every processor:
     such parts run one after another, in the process that drives the build. `prepare` runs before
-    `plan`: it fetches what the plan reads, and shows its own progress. `needs` names what a part
-    competes for with others, such as `gpu`, so that a runner can place it and hold a limit.
+    `plan`: it fetches what the plan reads, and shows its own progress; `downloads` tells whether
+    that asks a server, so that a runner can hold a limit. `needs` names what a part competes for
+    with others, such as `gpu`, so that a runner can place it and hold a limit.
     """
 
     name: str
@@ -120,6 +121,7 @@ class Stage:
     finish: Callable[[Workspace, Recipe, Sequence[PartResult]], Finish]
     side_by_side: bool = True
     prepare: Callable[[Workspace, Recipe, Progress], None] | None = None
+    downloads: Callable[[Recipe], bool] | None = None
     needs: Callable[[Recipe, Part], tuple[str, ...]] | None = None
 
 

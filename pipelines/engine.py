@@ -24,7 +24,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture, as_completed
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    temporary_settings,
+)
 from prefect.states import Cancelled
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task, exponential_backoff
@@ -147,6 +151,10 @@ def session(
         stack.enter_context(hold(workspace))
         workspace.sweep()
         write_bytes(workspace.recipe, recipe.to_toml().encode())
+        if not PREFECT_API_URL.value():
+            # Heartbeats let a server that stays find crashed flows. To a temporary one they mean
+            # nothing, and each flow ends up to a second later for them.
+            stack.enter_context(temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
         address = ""
         if recipe.run.runner == "dask":
             workers = worker_count(recipe)
@@ -169,7 +177,7 @@ def stage_flow(stage: Stage, doc: str) -> Flow[..., StageReport]:
         with session(Workspace(out), recipe) as opened:
             opened.entered_flow()
             report = run_stage(
-                stage if stage.prepare is None else replace(stage, prepare=_Fetch(stage.prepare)),
+                _limiting_downloads(stage, recipe),
                 opened.workspace,
                 recipe,
                 progress=opened.progress,
@@ -260,6 +268,12 @@ def _do_part(
     keep_freed_memory()  # a Dask worker: perhaps nobody prepared it
     one_blas_thread()
     return run_part(stage, workspace, recipe, part, retry_failed=retry_failed)
+
+
+def _limiting_downloads(stage: Stage, recipe: Recipe) -> Stage:
+    if stage.prepare is None or stage.downloads is None or not stage.downloads(recipe):
+        return stage
+    return replace(stage, prepare=_Fetch(stage.prepare))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,9 @@ _QUIET = {
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     # Interrupted, it prints every event that it could no longer send.
     "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",
+    # Nobody reads a temporary server's events (the states of runs are kept without). Writing them
+    # locks its SQLite: requests meanwhile are refused, and made again 2 s later.
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     # An interrupted build's process that tidies up after it tells what it tidied.

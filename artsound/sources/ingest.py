@@ -31,6 +31,7 @@ from artsound.sources.staging import (
     SAMPLE,
     count_reasons,
     is_aside,
+    must_fetch,
     plan,
     source_root,
     staged_rows,
@@ -55,6 +56,11 @@ def prepare(workspace: Workspace, recipe: Recipe, progress: Progress) -> None:
     if SAMPLE in (recipe.sources.artgraph, recipe.sources.fma):
         write_sample(workspace.root / SAMPLE, recipe.seed, progress)
     fetch_sources(workspace, recipe, progress)
+
+
+def downloads(recipe: Recipe) -> bool:
+    """Whether a source is on a server, or a part of it."""
+    return any(must_fetch(recipe, side) for side in ("artwork", "track"))
 
 
 def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
@@ -135,6 +141,7 @@ STAGE = Stage(
     work=work,
     finish=finish,
     prepare=prepare,
+    downloads=downloads,
 )
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
 from pathlib import Path
@@ -160,6 +161,55 @@ def test_parts_that_want_a_gpu_wait_for_each_other_where_a_limit_says_so(
     spans = sorted(report.extra["gpu"])
     assert len(spans) == counted.PARTS // 2
     assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+
+
+def test_heartbeats_are_for_a_server_that_stays(tmp_path: Path, client: Any) -> None:
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        temporary_settings,
+    )
+
+    from artsound.recipe import Recipe
+    from pipelines.engine import session
+
+    with session(Workspace(tmp_path / "its own server"), Recipe()):
+        assert PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value()
+    with (
+        temporary_settings(restore_defaults={PREFECT_API_URL}),
+        session(Workspace(tmp_path / "a temporary one"), Recipe()),
+    ):
+        assert PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value() is None
+
+
+@pytest.mark.parametrize(("place", "tasks"), [("", ["fetch"]), ("sample", [])])
+def test_only_what_asks_a_server_is_a_task_that_a_limit_on_downloads_holds(
+    tmp_path: Path, client: Any, place: str, tasks: list[str]
+) -> None:
+    from prefect import flow
+    from prefect.context import TaskRunContext
+
+    from artsound.recipe import Recipe
+    from artsound.sources.ingest import STAGE
+    from artsound.stage import QUIET
+    from pipelines.engine import _limiting_downloads
+
+    seen: list[str] = []
+
+    def prepare(*_: Any) -> None:
+        context = TaskRunContext.get()
+        seen.extend([context.task.name] if context is not None else [])
+
+    recipe = Recipe().replaced(sources={"artgraph": "sample", "fma": place})
+    stage = _limiting_downloads(replace(STAGE, prepare=prepare), recipe)
+
+    @flow(name="prepare")
+    def run() -> None:
+        assert stage.prepare is not None
+        stage.prepare(Workspace(tmp_path), recipe, QUIET)
+
+    run()
+    assert seen == tasks
 
 
 def test_workers_of_a_training_in_the_same_process_end_well(
