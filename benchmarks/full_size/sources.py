@@ -22,12 +22,14 @@ from itertools import repeat
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
+from full_size import large
 from full_size.art_names import Artwork, artworks
 from full_size.media import clip, picture
 from full_size.track_rows import track_rows, write_genres, write_tracks
 
 from artsound.storage import atomic_write, digest, read_json, sha256_file, write_json
 
+Draw = Callable[[Sequence[int]], list[bytes]]  # numbers to the bytes of their media
 PAIRS = 105_884
 ARTWORKS = 116_475
 # Of the FMA's 106,574 clips.
@@ -39,22 +41,25 @@ _BATCH = 512
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
-def write_sources(out: Path, pairs: int, data: Path | None) -> None:
-    """artgraph/ and fma/ under `out`, for `pairs` usable clips."""
+def write_sources(out: Path, pairs: int, data: Path | None, *, large_media: bool = False) -> None:
+    """artgraph/ and fma/ under `out`, for `pairs` usable clips: of a few kB, or of real size."""
     marker = out / "sources.json"
     code = [sha256_file(file) for file in sorted(Path(__file__).parent.glob("*.py"))]
-    key = digest({"pairs": pairs, "real names": bool(data), "code": code})
+    key = digest({"pairs": pairs, "real names": bool(data), "large": large_media, "code": code})
     if marker.is_file() and read_json(marker) == {"key": key}:
         return
     marker.unlink(missing_ok=True)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=context) as pool:
-        write_fma(out / "fma", pairs, data, pool)
-        write_artgraph(out / "artgraph", round(pairs * ARTWORKS / PAIRS), data, pool)
+        write_fma(out / "fma", pairs, data, pool, large.clips if large_media else clips)
+        drawn = large.pictures if large_media else pictures
+        write_artgraph(out / "artgraph", round(pairs * ARTWORKS / PAIRS), data, pool, drawn)
     write_json(marker, {"key": key})
 
 
-def write_fma(root: Path, pairs: int, data: Path | None, pool: ProcessPoolExecutor) -> None:
+def write_fma(
+    root: Path, pairs: int, data: Path | None, pool: ProcessPoolExecutor, draw: Draw
+) -> None:
     """fma_metadata/ and fma_large.zip."""
     broken, short = (round(pairs * fault / PAIRS) for fault in (_BROKEN, _SHORT))
     rows = track_rows(pairs + broken + short, data)
@@ -62,9 +67,8 @@ def write_fma(root: Path, pairs: int, data: Path | None, pool: ProcessPoolExecut
     write_genres(root / "fma_metadata" / "genres.csv", data)
     ids = list(rows)
     names = [f"fma_large/{number // 1000:03d}/{number:06d}.mp3" for number in ids]
-    _write_zip(
-        root / "fma_large.zip", names, over(pool, clips, plan_clips(len(ids), broken, short))
-    )
+    plan = plan_clips(len(ids), broken, short)
+    _write_zip(root / "fma_large.zip", names, over(pool, draw, plan))
 
 
 def plan_clips(count: int, broken: int, short: int) -> list[int]:
@@ -93,14 +97,16 @@ def pictures(numbers: Sequence[int]) -> list[bytes]:
     return [_HTML if number < 0 else picture(number) for number in numbers]
 
 
-def write_artgraph(root: Path, count: int, data: Path | None, pool: ProcessPoolExecutor) -> None:
+def write_artgraph(
+    root: Path, count: int, data: Path | None, pool: ProcessPoolExecutor, draw: Draw
+) -> None:
     """mapping/, raw/ and imagesf2.zip."""
     works = artworks(count, data / "reference" if data else None)
     _write_graph(root, works)
     there = [n for n in range(count) if n % _FAULTY_PICTURE != 1]
     plan = [-1 if n % _FAULTY_PICTURE == 2 else n for n in there]
     names = [f"imagesf2/{works[n].file}" for n in there]
-    _write_zip(root / "imagesf2.zip", names, over(pool, pictures, plan))
+    _write_zip(root / "imagesf2.zip", names, over(pool, draw, plan))
 
 
 def _write_graph(root: Path, works: Sequence[Artwork]) -> None:
@@ -135,9 +141,7 @@ def _rows(path: Path, rows: Iterable[tuple[object, ...]]) -> None:
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 
-def over(
-    pool: ProcessPoolExecutor, make: Callable[[Sequence[int]], list[bytes]], plan: Sequence[int]
-) -> Iterator[bytes]:
+def over(pool: ProcessPoolExecutor, make: Draw, plan: Sequence[int]) -> Iterator[bytes]:
     """What `make` gives for all of `plan`, in order, a few batches ahead in other processes."""
     batches = [plan[start : start + _BATCH] for start in range(0, len(plan), _BATCH)]
     for first in range(0, len(batches), 8):  # so that memory stays small
