@@ -19,7 +19,7 @@ from pathlib import Path
 
 import requests
 
-from artsound.captions.base import open_captioner
+from artsound.captions.captioners import open_captioner
 from artsound.checks import Check, State
 from artsound.console import human_bytes
 from artsound.errors import ArtSoundError
@@ -181,7 +181,7 @@ def check_checkpoints(recipe: Recipe, hub: bool) -> Iterator[Check]:
     bridges = _bridges(recipe)
     with _hub_offline():
         if bridges & _BY_LANGUAGE:
-            from artsound.encoders.loading import find_clap
+            from artsound.encoders.weights import find_clap
 
             clip, clap = recipe.embed.clip_checkpoint, recipe.embed.clap_checkpoint
             yield _found("CLIP", lambda: _clip(recipe), hub and not Path(clip).suffix)

@@ -25,7 +25,8 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from artsound.encoders.loading import choose_device, open_encoder, quiet_libraries
+from artsound.encoders.loading import choose_device, open_encoder
+from artsound.encoders.weights import quiet_libraries
 from artsound.recipe import Recipe
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "encoders"))

@@ -38,6 +38,7 @@ MODULES = (
     "artsound.pairing.matching",
     "artsound.pairing.splits",
     "artsound.captions.base",
+    "artsound.captions.captioners",
     "artsound.captions.checks",
     "artsound.captions.grounded",
     "artsound.shards.read",

@@ -22,7 +22,8 @@ from typing import Any
 import pyarrow as pa
 
 from artsound.captions.agreement import caption_agreements, check_embedded
-from artsound.captions.base import Captioner, Item, open_captioner
+from artsound.captions.base import Captioner, Item
+from artsound.captions.captioners import open_captioner
 from artsound.captions.checks import Limits, failure, tidy
 from artsound.captions.duplicates import near_duplicates
 from artsound.captions.grounded import Grounded, describe

@@ -20,7 +20,7 @@ import numpy as np
 
 from artsound.captions.base import Item
 from artsound.captions.models import chosen_device
-from artsound.encoders.loading import fetch, hub, load_tensors
+from artsound.encoders.weights import fetch, hub, load_tensors
 from artsound.errors import BadData, BadUsage
 from artsound.records import Track
 from artsound.storage import digest, sha256_file

@@ -6,6 +6,8 @@ from functools import cache
 
 import numpy as np
 
+from artsound.encoders.colour import rgb_to_lab
+
 # Typical sRGB values of the names, in Munsell-like steps of lightness for each hue.
 COLOURS: dict[str, str] = {
     "black": "#121212", "charcoal": "#33363a", "dark grey": "#4c4c4c", "grey": "#7d7d7d",
@@ -44,7 +46,5 @@ def nearest_names(lab: np.ndarray) -> list[str]:
 
 @cache
 def _table() -> tuple[list[str], np.ndarray]:
-    from artsound.encoders.affect_image import rgb_to_lab
-
     rgb = np.array([list(bytes.fromhex(code[1:])) for code in COLOURS.values()], dtype=np.uint8)
     return list(COLOURS), rgb_to_lab(rgb)

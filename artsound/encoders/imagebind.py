@@ -15,15 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from artsound.encoders.loading import (
-    autocast,
-    broken,
-    decoding_threads,
-    load_tensors,
-    quiet_libraries,
-    settings_digest,
-)
-from artsound.encoders.passes import encode
+from artsound.encoders.passes import autocast, decoding_threads, encode
+from artsound.encoders.weights import broken, load_tensors, quiet_libraries, settings_digest
 from artsound.errors import BadData, BadUsage
 from artsound.media.audio import load_mono
 from artsound.media.images import load_rgb

@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from artsound.encoders.loading import (
-    autocast,
+from artsound.encoders.passes import autocast, decoding_threads, encode
+from artsound.encoders.weights import (
     broken,
     check_vocabulary,
-    decoding_threads,
     find_clap,
     load_tensors,
     quiet_libraries,
     settings_digest,
 )
-from artsound.encoders.passes import encode
 from artsound.errors import BadData, BadUsage
 from artsound.media.audio import load_mono
 

@@ -1,30 +1,19 @@
-"""Opening encoders: where their weights are, on which device they run, one copy per process."""
+"""Opening encoders: by name, on a device of this machine, one copy per process."""
 
 from __future__ import annotations
 
 import functools
-import logging
 import multiprocessing
 import os
-import pickle
 import re
 import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from artsound.encoders import imagebind, laion_clap, open_clip
 from artsound.encoders.base import Encoder
-from artsound.errors import BadData, BadUsage
+from artsound.encoders.weights import find_clap, settings_digest
+from artsound.errors import BadUsage
 from artsound.recipe import Recipe
-from artsound.storage import digest, sha256_file
 
-if TYPE_CHECKING:
-    import torch
-
-CLAP_REPO, CLAP_FILE = "lukewys/laion_clap", "music_audioset_epoch_15_esc_90.14.pt"
-_VERSION = 1  # changes whenever the same weights and media would give other vectors
 _LOADING = threading.Lock()  # functools.cache lets two threads load the same weights
 
 
@@ -58,17 +47,11 @@ def encoder_digest(name: str, recipe: Recipe) -> str:
     """
     section = recipe.embed
     if name == "clip":
-        from artsound.encoders.open_clip import find_weights
-
-        model, weights = (
-            section.clip_model,
-            find_weights(section.clip_model, section.clip_checkpoint),
-        )
+        model = section.clip_model
+        weights = open_clip.find_weights(model, section.clip_checkpoint)
     elif name == "clap":
         model, weights = section.clap_model, find_clap(section.clap_checkpoint)
     elif name == "imagebind":
-        from artsound.encoders import imagebind
-
         model, weights = imagebind.MODEL, imagebind.find_weights()
     else:
         raise _unknown(name)
@@ -77,110 +60,6 @@ def encoder_digest(name: str, recipe: Recipe) -> str:
 
 def _unknown(name: str) -> BadUsage:
     return BadUsage(f"There is no encoder {name!r}: there are clip, clap and imagebind.")
-
-
-def settings_digest(name: str, model: str, weights: Path, precision: str) -> str:
-    """An encoder's digest: of its weights' content and of what it does with them."""
-    return digest([name, _VERSION, model, _weights_digest(weights), precision])
-
-
-def find_clap(checkpoint: str) -> Path:
-    """The file `checkpoint`, or, when empty, the music checkpoint of the hub or its cache."""
-    if checkpoint:
-        return local_file(checkpoint, "embed.clap_checkpoint", f"{CLAP_FILE} of {hub(CLAP_REPO)}")
-    return fetch(CLAP_REPO, CLAP_FILE, "embed.clap_checkpoint")
-
-
-def hub(repo: str) -> str:
-    """A repository's address, for people."""
-    return f"huggingface.co/{repo}"
-
-
-def local_file(path: str, key: str, wanted: str) -> Path:
-    """The file that the recipe's `key` names; BadData saying what to put there when missing."""
-    found = Path(path).expanduser()
-    if not found.is_file():
-        raise BadData(
-            f"There is no checkpoint {path} ({key}): fetch {wanted} into the folder "
-            f"{found.absolute().parent} under that name."
-        )
-    return found
-
-
-def fetch(repo: str, file: str, key: str) -> Path:
-    """A file of the Hugging Face hub: from its cache, else downloaded into it.
-
-    Raises BadData saying what to fetch from where into which folder when neither works.
-    """
-    from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(hf_hub_download(repo, file, local_files_only=True))
-    except LocalEntryNotFoundError:
-        pass
-    try:
-        with quiet_libraries():
-            return Path(hf_hub_download(repo, file))
-    except (OSError, HfHubHTTPError, ValueError) as error:
-        raise missing(repo, file, constants.HF_HUB_CACHE, key) from error
-
-
-def missing(repo: str, file: str, folder: str, key: str) -> BadData:
-    """The error for a file that is neither cached nor to be had."""
-    return BadData(
-        f"{file} of {hub(repo)} is not on this machine and cannot be fetched now: run "
-        f"`hf download {repo} {file}` where there is a network, which puts it into {folder}, "
-        f"or give its path as {key}."
-    )
-
-
-def load_tensors(path: Path) -> dict[str, Any]:
-    """The tensors by name in a checkpoint (.safetensors or torch's own), on the CPU.
-
-    Only tensors and plain values are unpickled, so that a hostile file can run nothing. Raises
-    BadData when the file is no such checkpoint.
-    """
-    import numpy as np
-    import torch
-
-    # Training scripts leave NumPy scalars (a best score) beside the weights: harmless values.
-    scalar = np.float64(0).__reduce__()[0]
-    scalars = [
-        (scalar, "numpy.core.multiarray.scalar"),
-        (scalar, "numpy._core.multiarray.scalar"),
-        np.dtype,
-        *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")),
-    ]
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        with torch.serialization.safe_globals(scalars):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise BadData(
-            f"{path} holds more than weights, and what it holds may run as code: fetch it again "
-            "from where it was published."
-        ) from error
-    except Exception as error:  # torch and safetensors raise anything on a broken file
-        raise broken(path, error) from error
-    tensors = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(tensors, dict) or not all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in tensors.items()
-    ):
-        raise BadData(f"{path} is no checkpoint (tensors by name): fetch it again.")
-    return tensors
-
-
-def broken(path: Path, error: Exception) -> BadData:
-    """The error for weights that cannot be read, or belong to another model."""
-    reason = " ".join(str(error).split())[:160]
-    return BadData(
-        f"{path} cannot be loaded ({reason}): fetch it again, or name the model it belongs to "
-        "in the recipe's [embed]."
-    )
 
 
 def choose_device(name: str, turn: int = 0) -> str:
@@ -207,83 +86,12 @@ def choose_device(name: str, turn: int = 0) -> str:
     return name
 
 
-def decoding_threads(device: str) -> int:
-    """How many threads keep a device fed; on the CPU decoding and passes share the processors."""
-    return 1 if device == "cpu" else min(16, os.cpu_count() or 1)
-
-
-def autocast(precision: str, device: str) -> torch.autocast:
-    """A context in which passes run in "fp32", "fp16" or "bf16" (weights stay float32)."""
-    import torch
-
-    types = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-    kind = torch.device(device).type
-    if precision == "fp32":
-        return torch.autocast(kind, enabled=False)
-    return torch.autocast(kind, dtype=types[precision])
-
-
-def check_vocabulary(size: int, name: str, way_out: str) -> None:
-    """Raise BadData unless a tokenizer knows as many tokens as any real one does.
-
-    Without its files transformers 5 gives a tokenizer of a few special tokens, to which every
-    text is the same.
-    """
-    if size <= 1000:
-        raise BadData(
-            f"The tokenizer {name} knows only {size} tokens, for its files are missing: {way_out}."
-        )
-
-
-@contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """No warnings, logs or progress bars of the model libraries while they load."""
-    from transformers.utils import logging as transformers_logging
-
-    level, bars = (
-        transformers_logging.get_verbosity(),
-        transformers_logging.is_progress_bar_enabled(),
-    )
-    before = logging.root.manager.disable
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    logging.disable(logging.ERROR)  # what matters is raised
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()
-
-
 @functools.cache
 def _load(
     name: str, model: str, checkpoint: str, precision: str, device: str, batch: int
 ) -> Encoder:
     if name == "clip":
-        from artsound.encoders.open_clip import load_open_clip
-
-        return load_open_clip(model, checkpoint, precision, device, batch)
+        return open_clip.load_open_clip(model, checkpoint, precision, device, batch)
     if name == "imagebind":
-        from artsound.encoders.imagebind import load_imagebind
-
-        return load_imagebind(precision, device, batch)
-    from artsound.encoders.laion_clap import load_laion_clap
-
-    return load_laion_clap(model, checkpoint, precision, device, batch)
-
-
-def _weights_digest(path: Path) -> str:
-    blob = path.resolve()
-    if blob.parent.name == "blobs" and re.fullmatch("[0-9a-f]{64}", blob.name):
-        return blob.name  # the hub's cache names a file by its SHA-256
-    status = blob.stat()
-    return _file_digest(blob, status.st_size, status.st_mtime_ns)
-
-
-@functools.cache
-def _file_digest(path: Path, size: int, modified: int) -> str:
-    return sha256_file(path)
+        return imagebind.load_imagebind(precision, device, batch)
+    return laion_clap.load_laion_clap(model, checkpoint, precision, device, batch)

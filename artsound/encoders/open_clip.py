@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from artsound.encoders.loading import (
-    autocast,
+from artsound.encoders.passes import autocast, decoding_threads, encode
+from artsound.encoders.weights import (
     broken,
     check_vocabulary,
-    decoding_threads,
     hub,
     load_tensors,
     local_file,
@@ -22,7 +21,6 @@ from artsound.encoders.loading import (
     quiet_libraries,
     settings_digest,
 )
-from artsound.encoders.passes import encode
 from artsound.errors import BadUsage
 from artsound.media.images import load_rgb
 

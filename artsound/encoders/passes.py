@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +14,7 @@ from artsound.errors import BadData
 from artsound.media import MediaError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 T = TypeVar("T")
@@ -125,3 +127,19 @@ def _averaged(vectors: np.ndarray, counts: Sequence[int]) -> np.ndarray:
             'needs embed.precision = "fp32".'
         )
     return (sums / lengths).astype(np.float32)
+
+
+def decoding_threads(device: str) -> int:
+    """How many threads keep a device fed; on the CPU decoding and passes share the processors."""
+    return 1 if device == "cpu" else min(16, os.cpu_count() or 1)
+
+
+def autocast(precision: str, device: str) -> torch.autocast:
+    """A context in which passes run in "fp32", "fp16" or "bf16" (weights stay float32)."""
+    import torch
+
+    types = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    kind = torch.device(device).type
+    if precision == "fp32":
+        return torch.autocast(kind, enabled=False)
+    return torch.autocast(kind, dtype=types[precision])

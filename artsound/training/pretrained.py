@@ -14,7 +14,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artsound.encoders.loading import quiet_libraries
+from artsound.encoders.weights import quiet_libraries
 from artsound.errors import BadData, BadUsage
 from artsound.storage import digest, read_json, sha256_file
 from artsound.training.config import Config

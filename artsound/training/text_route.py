@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from artsound.encoders.loading import choose_device, quiet_libraries
+from artsound.encoders.loading import choose_device
+from artsound.encoders.weights import quiet_libraries
 from artsound.errors import BadData
 from artsound.training.model import language_of_audio
 from artsound.training.pretrained import find_pretrained, load_module

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from artsound.training.codec import cells
 from artsound.training.config import Codec, Config, Mel
+from artsound.training.patches import cells
 from artsound.training.pretrained import load_module, verified_folder
 
 

@@ -14,7 +14,8 @@ import soundfile
 from caption_records import track, track_descriptors
 from tiny_models import small_bart
 
-from artsound.captions.base import Item, open_captioner
+from artsound.captions.base import Item
+from artsound.captions.captioners import open_captioner
 from artsound.captions.lp_music_caps import FILE, LpMusicCaps, hear, mel_levels, middle_window
 from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.recipe import Captions

@@ -20,7 +20,8 @@ from tiny_models import (
     make_qwen2_vl,
 )
 
-from artsound.captions.base import CHAT_PROMPTS, Item, open_captioner
+from artsound.captions.base import CHAT_PROMPTS, Item
+from artsound.captions.captioners import open_captioner
 from artsound.captions.models import TransformersCaptioner, checkpoint_version
 from artsound.errors import BadData, BadUsage
 from artsound.recipe import Captions

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from artsound.encoders.affect import describe_image
-from artsound.encoders.affect_image import rgb_to_lab
+from artsound.encoders.colour import rgb_to_lab
 from artsound.encoders.colour_names import COLOURS, nearest_names
 from artsound.records import check_table, to_table
 

@@ -12,8 +12,9 @@ from random_weights import CLAP_MODEL, clip_of
 
 from artsound.encoders import laion_clap
 from artsound.encoders.laion_clap import SAMPLE_RATE, WINDOW, import_clap_module, windows
-from artsound.encoders.loading import _load, encoder_digest, load_tensors, open_encoder
+from artsound.encoders.loading import _load, encoder_digest, open_encoder
 from artsound.encoders.passes import ItemError
+from artsound.encoders.weights import load_tensors
 from artsound.errors import BadData, BadUsage
 from artsound.media.audio import load_mono
 from artsound.recipe import Recipe

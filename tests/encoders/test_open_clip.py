@@ -13,8 +13,9 @@ from PIL import Image
 from random_weights import CLIP_MODEL, pictures
 
 from artsound.encoders import loading
-from artsound.encoders.loading import check_vocabulary, choose_device, encoder_digest, open_encoder
+from artsound.encoders.loading import choose_device, encoder_digest, open_encoder
 from artsound.encoders.passes import ItemError
+from artsound.encoders.weights import check_vocabulary
 from artsound.errors import BadData, BadUsage
 from artsound.recipe import Recipe
 

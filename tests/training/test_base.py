@@ -9,7 +9,6 @@ import torch
 from toy_pairs import clip, picture
 
 from artsound.training.batches import make_batch, prepare
-from artsound.training.codec import fit_codec
 from artsound.training.conditioning import fit_standardiser
 from artsound.training.config import PRESETS, Config, Network
 from artsound.training.data import Examples, Release, decode_clip
@@ -17,6 +16,7 @@ from artsound.training.draw import draw
 from artsound.training.generate import generate
 from artsound.training.loop import train
 from artsound.training.model import build_model, diffusion_loss, noise_schedule
+from artsound.training.patches import fit_codec
 
 BASE = PRESETS["base"]
 
