@@ -32,6 +32,12 @@ class Item:
     measured: ArtworkDescriptors | TrackDescriptors
     media: Path
 
+    @property
+    def media_sha256(self) -> str:
+        """The digest of the media file, as the catalogue has it."""
+        record = self.record
+        return record.image_sha256 if isinstance(record, Artwork) else record.audio_sha256
+
 
 class Captioner(Protocol):
     """Writes one text for each item, the same for the same items.

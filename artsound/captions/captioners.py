@@ -14,6 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from artsound.captions.base import Captioner
+from artsound.captions.kept import Kept
 from artsound.errors import BadUsage
 from artsound.recipe import Captions
 
@@ -21,8 +22,8 @@ from artsound.recipe import Captions
 def open_captioner(side: str, section: Captions, responses: Path) -> Captioner:
     """The captioner that the recipe's section chooses for `side` ("artwork" or "track").
 
-    `responses` is the folder in which answers of servers are kept. Nothing heavy is loaded
-    before the first caption is asked for. Raises BadUsage for a kind that does not exist.
+    What models and servers write is kept in the folder `responses`. Nothing heavy is loaded before
+    the first caption is asked for. Raises BadUsage for a kind that does not exist.
     """
     key = f"captions.{side}s"
     choice = section.artworks if side == "artwork" else section.tracks
@@ -35,7 +36,7 @@ def open_captioner(side: str, section: Captions, responses: Path) -> Captioner:
     if kind == "transformers" and place:
         from artsound.captions.models import TransformersCaptioner
 
-        return TransformersCaptioner(
+        captioner: Captioner = TransformersCaptioner(
             side,
             place,
             prompt=prompt,
@@ -43,16 +44,18 @@ def open_captioner(side: str, section: Captions, responses: Path) -> Captioner:
             batch=section.batch,
             device=section.device,
         )
+        return Kept(captioner, responses)
     if kind == "lp-music-caps":
         from artsound.captions.lp_music_caps import LpMusicCaps
 
-        return LpMusicCaps(
+        captioner = LpMusicCaps(
             side,
             place,
             max_new_tokens=section.max_new_tokens,
             batch=section.batch,
             device=section.device,
         )
+        return Kept(captioner, responses)
     if kind == "endpoint" and place.startswith(("http://", "https://")):
         from artsound.captions.endpoint import EndpointCaptioner
 

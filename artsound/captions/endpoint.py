@@ -23,7 +23,6 @@ from urllib3.util import Retry
 from artsound.captions.base import CHAT_PROMPTS, Item
 from artsound.errors import ArtSoundError, BadData
 from artsound.media.images import release_jpeg
-from artsound.records import Artwork
 from artsound.storage import digest, read_json, write_json
 
 KEY_VARIABLE = "ARTSOUND_ENDPOINT_KEY"
@@ -90,22 +89,20 @@ class EndpointCaptioner:
                     raise
 
     def _caption(self, session: requests.Session, item: Item) -> str:
-        record = item.record
-        media = record.image_sha256 if isinstance(record, Artwork) else record.audio_sha256
         request = digest(
             {
                 "url": self.url,
                 "model": self.version,
                 "prompt": self.prompt,
                 "settings": dict(self.settings),
-                "media": media,
+                "media": item.media_sha256,
             }
         )
         kept = self._responses / request[:2] / f"{request}.json"
         if kept.is_file():
             return str(read_json(kept)["text"])
         text = self._ask(session, item)
-        write_json(kept, {"text": text, "model": self.version, "media": media})
+        write_json(kept, {"text": text, "model": self.version, "media": item.media_sha256})
         return text
 
     def _ask(self, session: requests.Session, item: Item) -> str:

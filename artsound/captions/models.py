@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artsound.captions.base import CHAT_PROMPTS, Item
+from artsound.encoders.weights import weights_digest
 from artsound.errors import BadData, BadUsage
 from artsound.storage import digest, sha256_file
 
@@ -134,10 +135,10 @@ def checkpoint_folder(place: str, key: str) -> Path:
 
 
 def checkpoint_version(folder: Path) -> str:
-    """A digest of a checkpoint: its settings and vocabulary, and names and sizes of its weights."""
+    """A digest of a checkpoint: of its settings, vocabulary and weights."""
     if not (folder / "config.json").is_file():
         raise BadUsage(f"{folder} holds no config.json: it is not a checkpoint of transformers.")
-    weights = sorted((path.name, path.stat().st_size) for path in folder.glob("*.safetensors"))
+    weights = [(path.name, weights_digest(path)) for path in sorted(folder.glob("*.safetensors"))]
     small = sorted(path for kind in _SMALL_FILES for path in folder.glob(kind) if path.is_file())
     files = [(path.name, sha256_file(path)) for path in small]
     return digest({"files": files, "weights": weights})[:16]

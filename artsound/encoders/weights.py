@@ -21,7 +21,7 @@ _VERSION = 1  # changes whenever the same weights and media would give other vec
 
 def settings_digest(name: str, model: str, weights: Path, precision: str) -> str:
     """An encoder's digest: of its weights' content and of what it does with them."""
-    return digest([name, _VERSION, model, _weights_digest(weights), precision])
+    return digest([name, _VERSION, model, weights_digest(weights), precision])
 
 
 def find_clap(checkpoint: str) -> Path:
@@ -159,7 +159,8 @@ def quiet_libraries() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _weights_digest(path: Path) -> str:
+def weights_digest(path: Path) -> str:
+    """SHA-256 of a file of weights: read once per process, and not at all in the hub's cache."""
     blob = path.resolve()
     if blob.parent.name == "blobs" and re.fullmatch("[0-9a-f]{64}", blob.name):
         return blob.name  # the hub's cache names a file by its SHA-256

@@ -188,7 +188,11 @@ def test_the_version_follows_settings_vocabulary_and_weights(tmp_path: Path, bli
         with (folder / name).open("ab") as file:
             file.write(b" ")
         versions.add(checkpoint_version(folder))
-    assert len(versions) == 5
+    tuned = bytearray((folder / "model.safetensors").read_bytes())
+    tuned[-9] ^= 1  # of the same size, with another weight
+    (folder / "model.safetensors").write_bytes(tuned)
+    versions.add(checkpoint_version(folder))
+    assert len(versions) == 6
 
 
 def test_a_checkpoint_without_its_vocabulary_is_refused(
