@@ -40,6 +40,10 @@ class Parcel(dict[str, Any]):
     dozen, into shared memory of its own.
     """
 
+    def __copy__(self) -> Parcel:
+        # torch's default_convert copies what a worker made; by way of __reduce__, to a plain dict.
+        return Parcel(self)
+
     def __reduce__(self) -> tuple[Any, ...]:
         small = {
             name: value.numpy()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 import artsound
 from artsound.errors import BadData, BadUsage
@@ -158,6 +159,14 @@ def test_a_batch_from_a_worker_is_the_dict_that_this_process_makes(data: Dataset
             there[name].zero_()  # it is ours to write to
         else:
             assert repr(there[name]) == repr(value)
+
+
+def test_only_large_tensors_of_a_batch_come_through_shared_memory(data: Dataset) -> None:
+    stream = data.stream(batch_size=5, decode={"image_size": 64, "sample_rate": 16_000})
+    for loader in (stream.loader(workers=1), DataLoader(stream, batch_size=None, num_workers=1)):
+        batch = next(iter(loader))
+        shared = {n for n, v in batch.items() if isinstance(v, torch.Tensor) and v.is_shared()}
+        assert shared == {"image", "audio"}
 
 
 def test_mel_levels_come_with_the_sound_from_the_workers(data: Dataset) -> None:
