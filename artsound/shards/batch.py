@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import default_collate
+from torch.utils.data import default_collate, default_convert
 
 _SMALL = 4096  # bytes
 
@@ -15,7 +15,7 @@ _SMALL = 4096  # bytes
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
     """A batch as one dict. `image` becomes uint8 [B, 3, H, W], in memory channels last, as it was
     decoded; arrays of one shape are stacked, numbers become tensors, and all else stays a list of
-    B values."""
+    B values, arrays among them as tensors."""
     batch: dict[str, Any] = {}
     for name in samples[0]:
         values = [sample[name] for sample in samples]
@@ -28,8 +28,10 @@ def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
             batch[name] = default_collate(values)
         elif isinstance(first, (bool, int, float)):
             batch[name] = torch.tensor(values)
-        else:
+        elif isinstance(first, str):
             batch[name] = values
+        else:
+            batch[name] = default_convert(values)
     return batch
 
 
@@ -41,7 +43,8 @@ class Parcel(dict[str, Any]):
     """
 
     def __copy__(self) -> Parcel:
-        # torch's default_convert copies what a worker made; by way of __reduce__, to a plain dict.
+        # A DataLoader that is not `Stream.loader`'s copies what its workers made; by way of
+        # __reduce__ that would be a plain dict again.
         return Parcel(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -58,3 +61,9 @@ def _unpacked(
     names: tuple[str, ...], small: Mapping[str, np.ndarray], large: Mapping[str, Any]
 ) -> dict[str, Any]:
     return {name: torch.from_numpy(small[name]) if name in small else large[name] for name in names}
+
+
+def converted(made: Any) -> Any:
+    """What a DataLoader hands on of what a stream made: arrays as tensors, as torch's own
+    default_convert has it, which would look through every text of a batch for them."""
+    return made if isinstance(made, Parcel) else default_convert(made)

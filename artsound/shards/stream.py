@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from artsound.errors import BadData, BadUsage
 from artsound.shards import order
-from artsound.shards.batch import Parcel, collate
+from artsound.shards.batch import Parcel, collate, converted
 from artsound.shards.cache import Cache
 from artsound.shards.decode import Decode, decode
 from artsound.shards.reader import Layer, Reader
@@ -308,8 +308,10 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
     def _decoded(self, raw: Sample, epoch: int) -> Sample:
         options, sample = self.options, raw
         if options.decode is not None:
-            number = zlib.crc32(raw["key"].encode())
-            draw = int(order.hashed([number], options.seed, epoch, 2)[0]) / 2**64
+            draw = 0.0
+            if options.decode.audio_start == "random":
+                number = zlib.crc32(raw["key"].encode())
+                draw = int(order.hashed([number], options.seed, epoch, 2)[0]) / 2**64
             sample = decode(raw, options.decode, draw=draw)
         return options.transform(sample) if options.transform else sample
 
@@ -334,7 +336,8 @@ class Loader:
             )
         self.stream = stream
         self._taken = 0
-        self._loader = DataLoader(stream, batch_size=None, num_workers=workers, **options)
+        chosen = {"collate_fn": converted, **options}
+        self._loader = DataLoader(stream, batch_size=None, num_workers=workers, **chosen)
 
     def __len__(self) -> int:
         return len(self.stream)

@@ -169,6 +169,17 @@ def test_only_large_tensors_of_a_batch_come_through_shared_memory(data: Dataset)
         assert shared == {"image", "audio"}
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_arrays_of_several_shapes_are_a_list_of_tensors(data: Dataset, workers: int) -> None:
+    def unlike(sample: dict[str, Any]) -> dict[str, Any]:
+        return {"key": sample["key"], "ramp": np.arange(int(sample["key"][-1]) + 1)}
+
+    stream = data.stream(batch_size=5, transform=unlike)
+    for made in (next(iter(stream)), next(iter(stream.loader(workers=workers)))):
+        assert [len(ramp) for ramp in made["ramp"]] == [int(key[-1]) + 1 for key in made["key"]]
+        assert all(isinstance(ramp, torch.Tensor) for ramp in made["ramp"])
+
+
 def test_mel_levels_come_with_the_sound_from_the_workers(data: Dataset) -> None:
     options = {"image": False, "sample_rate": 16_000, "audio_seconds": 0.5, "mel": {"bins": 32}}
     batch = next(iter(data.stream(batch_size=4, decode=options).loader(workers=1)))
