@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from artsound.errors import BadData, BadUsage
 from artsound.shards import order
-from artsound.shards.batch import Parcel, collate, converted
+from artsound.shards.batch import Parcel, as_made, collate
 from artsound.shards.cache import Cache
 from artsound.shards.decode import Decode, decode
 from artsound.shards.reader import Layer, Reader
@@ -336,7 +336,8 @@ class Loader:
             )
         self.stream = stream
         self._taken = 0
-        chosen = {"collate_fn": converted, **options}
+        ours = stream.options.batch_size and not stream.options.collate
+        chosen = {"collate_fn": as_made if ours else None, **options}
         self._loader = DataLoader(stream, batch_size=None, num_workers=workers, **chosen)
 
     def __len__(self) -> int:
