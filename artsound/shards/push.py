@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from artsound.errors import BadData, BadUsage
+from artsound.shards.buckets import has_buckets, plain_faults, protocols
 from artsound.shards.choose import rights_condition
 from artsound.shards.index import INDEX, SHARDS
 from artsound.shards.read import Dataset, open_shards
-from artsound.shards.store import open_system
+from artsound.shards.store import LASTING, open_system
 from artsound.storage import sha256_file
 
 _CHUNK = 4 << 20
@@ -34,36 +35,43 @@ def push(folder: Path, target: str, *, restricted: bool = False, **options: Any)
         _check_rights(data, folder)
     expected = _digests(folder, data)
     system, root = open_system(target, **options)
-    sent = skipped = 0
     try:
-        system.makedirs(root, exist_ok=True)
-        there = {
-            name
-            for name, digest in expected.items()
-            if _digest_at(system, f"{root}/{name}", (folder / name).stat().st_size) == digest
-        }
-        missing = [name for name in expected if name not in there]
-        if missing and system.exists(f"{root}/{SHARDS}"):
-            system.rm_file(f"{root}/{SHARDS}")
-            missing = [*(name for name in missing if name != SHARDS), SHARDS]
-        for some in _in_turns(system, missing):
-            _put(system, folder, root, some)
-            for name in some:
-                size = (folder / name).stat().st_size
-                sent += size
-                if _digest_at(system, f"{root}/{name}", size) != expected[name]:
-                    raise BadData(f"{target}/{name} did not arrive as it was sent: push again.")
-        skipped = len(expected) - len(missing)
-        stale = sorted(set(_tars(system, root)) - set(expected))
+        with plain_faults(system, target):
+            missing, sent = _send(system, root, folder, target, expected)
+            stale = sorted(set(_tars(system, root)) - set(expected))
     except OSError as error:
-        raise BadData(f"{target} cannot be written: {error}; push again to go on.") from error
+        again = "" if isinstance(error, LASTING) else "; push again to go on"
+        raise BadData(f"{target} cannot be written: {error}{again}.") from error
     return {
         "target": target,
         "files": len(expected),
-        "skipped": skipped,
+        "skipped": len(expected) - len(missing),
         "bytes_sent": sent,
         "stale": stale,
     }
+
+
+def _send(
+    system: Any, root: str, folder: Path, target: str, expected: dict[str, str]
+) -> tuple[list[str], int]:
+    """Send what is not there as `expected`, and check it; the names sent, and their bytes."""
+    if not has_buckets(system):
+        system.makedirs(root, exist_ok=True)
+    sizes = {name: (folder / name).stat().st_size for name in expected}
+    missing = [
+        name
+        for name, digest in expected.items()
+        if _digest_at(system, f"{root}/{name}", sizes[name]) != digest
+    ]
+    if missing and system.exists(f"{root}/{SHARDS}"):
+        system.rm_file(f"{root}/{SHARDS}")
+        missing = [*(name for name in missing if name != SHARDS), SHARDS]
+    for some in _in_turns(system, missing):
+        _put(system, folder, root, some)
+        for name in some:
+            if _digest_at(system, f"{root}/{name}", sizes[name]) != expected[name]:
+                raise BadData(f"{target}/{name} did not arrive as it was sent: push again.")
+    return missing, sum(sizes[name] for name in missing)
 
 
 def _in_turns(system: Any, names: list[str]) -> Iterator[list[str]]:
@@ -96,8 +104,7 @@ def _put(system: Any, folder: Path, root: str, names: list[str]) -> None:
 
 
 def _is_hub(system: Any) -> bool:
-    protocol = system.protocol
-    return "hf" in ((protocol,) if isinstance(protocol, str) else protocol)
+    return "hf" in protocols(system)
 
 
 def _check_rights(data: Dataset, folder: Path) -> None:

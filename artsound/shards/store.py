@@ -7,16 +7,18 @@ in the process that reads.
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from artsound.errors import BadData, BadUsage
+from artsound.shards.buckets import has_buckets, plain_faults
 
 if TYPE_CHECKING:
     import requests
@@ -28,7 +30,7 @@ _TRIES = 5
 _TIMEOUT = (10, 60)  # seconds to connect, and between two packets
 _PASSING = (408, 425, 429)  # refusals that pass: too slow, too early, too often
 _CHUNK = 1 << 20
-_LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 
 class Store(Protocol):
@@ -80,7 +82,11 @@ def open_system(address: str, **options: Any) -> tuple[Any, str]:
     try:
         system, path = fsspec.core.url_to_fs(address, **options)
     except (ValueError, ImportError) as error:
+        if isinstance(error, ImportError) and address.startswith(("s3://", "s3a://")):
+            raise BadUsage(f"{address} needs s3fs: pip install 'artsound[s3]'.") from error
         raise BadUsage(f"{address} cannot be opened: {error}.") from error
+    if has_buckets(system) and not path.strip("/"):
+        raise BadUsage(f"{address} names no bucket: give one, as in s3://bucket/folder.")
     return system, path.rstrip("/")
 
 
@@ -200,28 +206,30 @@ class FsspecStore:
     location: str
     system: Any
     path: str
+    process: int = field(default_factory=os.getpid, compare=False)
 
     @property
     def is_local(self) -> bool:
         return False
 
     def read(self, name: str) -> bytes:
-        return _again(self, name, lambda: self.system.cat_file(f"{self.path}/{name}"))
+        return self._cat(name)
 
     def read_ranges(self, name: str, ranges: Sequence[Range]) -> list[bytes]:
-        path = f"{self.path}/{name}"
-
         def fetch(span: Range) -> bytes:
-            read = functools.partial(self.system.cat_file, path, start=span[0], end=span[1])
-            data: bytes = _again(self, name, read)
+            data = self._cat(name, start=span[0], end=span[1])
             _check_lengths(f"{self.location}/{name}", [data], [span])
             return data
 
         return _fetch_joined(ranges, fetch)
 
     def chunks(self, name: str) -> Iterator[bytes]:
+        system = self._here()
         try:
-            with self.system.open(f"{self.path}/{name}", "rb") as file:
+            with (
+                plain_faults(system, self.location),
+                system.open(f"{self.path}/{name}", "rb") as file,
+            ):
                 while chunk := file.read(_CHUNK):
                     yield chunk
         except OSError as error:
@@ -229,6 +237,23 @@ class FsspecStore:
 
     def hint(self, name: str, ranges: Sequence[Range]) -> None:
         """Nothing to do: the stream fetches ahead."""
+
+    def _cat(self, name: str, **span: int) -> bytes:
+        system = self._here()
+        with plain_faults(system, self.location):
+            data: bytes = _again(self, name, lambda: system.cat_file(f"{self.path}/{name}", **span))
+        return data
+
+    def _here(self) -> Any:
+        """The file system, or in another process than its own one that is made alike."""
+        here = os.getpid()
+        return self.system if here == self.process else _alike(here, self.system)
+
+
+@functools.lru_cache(maxsize=8)
+def _alike(_process: int, system: Any) -> Any:
+    """fsspec's asynchronous systems, like s3://, refuse to work in a forked process."""
+    return copy.copy(system)  # fsspec makes it anew from its options, as when unpickled
 
 
 @functools.lru_cache(maxsize=1)
@@ -263,7 +288,7 @@ def _again(store: Store, name: str, read: Callable[[], T]) -> T:
     for attempt in range(_TRIES):
         try:
             return read()
-        except _LASTING as error:
+        except LASTING as error:
             raise _fault(store, name, error) from error
         except OSError as error:
             if attempt == _TRIES - 1:
