@@ -1,9 +1,16 @@
-"""Recipes of small builds, for the tests of several rooms."""
+"""Small builds, their recipes and the processes they run in, for the tests of several rooms."""
 
 from __future__ import annotations
 
-from artsound.recipe import Recipe, bundled_recipe
+import multiprocessing
+import tomllib
+from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from artsound.recipe import Recipe, bundled_recipe, recipe_from
 from artsound.sources.sample import SamplePaths
+from artsound.storage import Workspace
 
 
 def small_recipe(sample: SamplePaths, limit: int = 24) -> Recipe:
@@ -12,3 +19,23 @@ def small_recipe(sample: SamplePaths, limit: int = 24) -> Recipe:
     return bundled_recipe("sample").replaced(
         sources=sources, shards={"pairs_per_shard": 6}, run={"runner": "serial", "part_size": 16}
     )
+
+
+def start_build(out: Path, recipe: Recipe, stages: Sequence[str] = ()) -> BaseProcess:
+    """A build in a process forked from one that has everything imported, and nothing running.
+
+    Of `stages` alone, one after the other; without any, of all.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pipelines.serial"])
+    process = context.Process(target=_build, args=(out, recipe.to_toml(), stages))
+    process.start()
+    return process
+
+
+def _build(out: Path, recipe_text: str, stages: Sequence[str]) -> None:
+    from pipelines.serial import run_serially
+
+    recipe = recipe_from(tomllib.loads(recipe_text), "the test")
+    for stage in stages or (None,):
+        run_serially(Workspace(out), recipe, only=stage)

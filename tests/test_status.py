@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-from small_builds import small_recipe
+from small_builds import small_recipe, start_build
 
 from artsound.errors import BadData, BadUsage
 from artsound.holder import hold, is_alive, last_holder
@@ -21,23 +20,6 @@ from artsound.sources.sample import SamplePaths
 from artsound.status import StageStatus, Status, read_status, stage_names
 from artsound.storage import Workspace, read_json, write_bytes, write_json
 from pipelines.serial import run_serially, stage_order
-
-
-def build_quietly(root: str, recipe_text: str) -> None:
-    import tomllib
-
-    from artsound.recipe import recipe_from
-
-    recipe = recipe_from(tomllib.loads(recipe_text), "the test")
-    run_serially(Workspace(Path(root)), recipe)
-
-
-def start(out: Path, recipe: Recipe) -> BaseProcess:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipelines.serial"])
-    process = context.Process(target=build_quietly, args=(str(out), recipe.to_toml()))
-    process.start()
-    return process
 
 
 def wait_until(workspace: Workspace, stage: str, parts: int, build: BaseProcess) -> Status:
@@ -72,7 +54,7 @@ def test_a_build_is_seen_running_then_stopped_with_its_counts_then_done(
 ) -> None:
     recipe = small_recipe(sample, limit=8).replaced(run={"part_size": 2})
     workspace = Workspace(tmp_path / "out")
-    build = start(workspace.root, recipe)
+    build = start_build(workspace.root, recipe)
     status = wait_until(workspace, "embed", 3, build)
     assert (status.state, row(status, "ingest").state) == ("running", "done")
     assert status.holder is not None
@@ -93,7 +75,7 @@ def test_a_build_is_seen_running_then_stopped_with_its_counts_then_done(
     assert stopped.items_in < stopped.items
     assert status.next == f"artsound build --out {workspace.root}"
 
-    again = start(workspace.root, recipe)
+    again = start_build(workspace.root, recipe)
     again.join()
     assert again.exitcode == 0
     status = read_status(workspace)
@@ -173,7 +155,7 @@ def test_asking_takes_no_lock_and_writes_nothing(built: Workspace) -> None:
 def test_watching_ends_when_the_build_does(sample: SamplePaths, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "out")
     recipe = small_recipe(sample, limit=5)
-    build = start(workspace.root, recipe)
+    build = start_build(workspace.root, recipe)
     wait_until(workspace, "ingest", 0, build)
     done = command(workspace.root, "--watch", "--json")
     build.join()

@@ -2,47 +2,26 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import subprocess
 import sys
 import time
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-from small_builds import small_recipe
+from small_builds import small_recipe, start_build
 
 from artsound.recipe import Recipe
 from artsound.sources.sample import SamplePaths
 from artsound.storage import Workspace, sha256_file
 
 KILLS = 20
+STAGES = ("ingest", "embed", "pair", "caption", "shard")  # all that shards hang on
 
 
 def shard_digests(workspace: Workspace) -> dict[str, str]:
     return {path.name: sha256_file(path) for path in sorted(workspace.shards.iterdir())}
-
-
-def build_quietly(root: str, recipe_text: str) -> None:
-    import tomllib
-
-    from artsound.recipe import recipe_from
-    from pipelines.serial import run_serially
-
-    recipe = recipe_from(tomllib.loads(recipe_text), "the test")
-    for stage in ("ingest", "embed", "pair", "caption", "shard"):
-        run_serially(Workspace(Path(root)), recipe, only=stage)
-
-
-def start(out: Path, recipe: Recipe) -> BaseProcess:
-    """A build in a process forked from one that has everything imported, and nothing running."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipelines.serial"])
-    process = context.Process(target=build_quietly, args=(str(out), recipe.to_toml()))
-    process.start()
-    return process
 
 
 def test_a_build_killed_at_any_moment_resumes_to_the_same_bytes(
@@ -50,7 +29,7 @@ def test_a_build_killed_at_any_moment_resumes_to_the_same_bytes(
 ) -> None:
     recipe = small_recipe(sample, limit=5)
     began = time.monotonic()
-    whole = start(tmp_path / "whole", recipe)
+    whole = start_build(tmp_path / "whole", recipe, STAGES)
     whole.join()
     length = time.monotonic() - began
     assert whole.exitcode == 0
@@ -60,12 +39,12 @@ def test_a_build_killed_at_any_moment_resumes_to_the_same_bytes(
     reached = set()
     for number in range(KILLS):
         out = tmp_path / f"killed-{number}"
-        victim = start(out, recipe)
+        victim = start_build(out, recipe, STAGES)
         time.sleep(moments.uniform(0, length))
         victim.kill()
         victim.join()
         reached.add(len(list((out / "parts").glob("*/*.json"))) if out.exists() else 0)
-        again = start(out, recipe)
+        again = start_build(out, recipe, STAGES)
         again.join()
         assert again.exitcode == 0
         assert shard_digests(Workspace(out)) == expected
