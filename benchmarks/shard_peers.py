@@ -4,27 +4,24 @@
 
 Run by benchmarks/shards.py with the interpreter of an environment that has the peer. Rewrites
 the samples of SHARDS in the peer's own format under FOLDER, reads them from a warm page cache,
-and prints samples per second, the best of REPEATS, as one line of JSON.
+and prints samples per second as one line of JSON: raw the best of REPEATS, decoded the median.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from decoding import BATCH, OPTIONS, medians
 from torch.utils.data import DataLoader
 
 import artsound
-from artsound.shards.decode import Decode, decode
-
-OPTIONS = Decode(image_size=256, sample_rate=16_000, audio_seconds=10.0)
-BATCH = 16
+from artsound.shards.decode import decode
 
 
 def keep(batch: list[Any]) -> list[Any]:
@@ -98,12 +95,10 @@ def rate(count: int, read: Callable[[], int], repeats: int) -> float:
     return count / min(times)
 
 
-def processor_seconds() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
-
-
 def main() -> None:
+    if len(sys.argv) == 1:
+        print("`shards.py --peer mosaicml=PYTHON litdata=PYTHON` runs this.")
+        return
     peer, shards, folder, repeats = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
     write, open_ = PEERS[peer]
     write(shards, folder)
@@ -116,10 +111,8 @@ def main() -> None:
         return sum(len(batch) for batch in loader)
 
     raw = rate(count, lambda: sum(1 for _ in open_(folder)), int(repeats))
-    before = processor_seconds()
-    fast = rate(count, loaded, int(repeats))
-    cost = 1e3 * (processor_seconds() - before) / int(repeats) / count
-    rates = {"raw": raw, "decoded": fast, "cost": cost}
+    wall, cost = medians({"decoded": loaded}, int(repeats))["decoded"]
+    rates = {"raw": raw, "decoded": count / wall, "cost": 1e3 * cost / count}
     print(json.dumps(rates))
 
 

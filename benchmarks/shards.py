@@ -20,7 +20,6 @@ import io
 import json
 import os
 import re
-import resource
 import shutil
 import statistics
 import subprocess
@@ -34,11 +33,11 @@ from typing import Any
 import numpy as np
 import soundfile
 import webdataset
-from PIL import Image, ImageOps
+from decoding import decoding_times
+from PIL import Image
 
 import artsound
 from artsound.records import arrow_schema, to_table
-from artsound.shards.decode import Decode, decode
 from artsound.shards.index import index_rows, write_index
 from artsound.shards.write import Shard, sample_json, write_shard
 from artsound.storage import sha256_bytes
@@ -244,86 +243,22 @@ def measure_reading(folder: Path, repeats: int) -> None:
     show("  ours / webdataset, shuffled", f"{shuffled:.2f}", "≥ 1.5")
 
 
-def processor_seconds() -> float:
-    """What this process and its workers have used, however busy the machine is."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
-
-
 def resident() -> int:
     """Resident memory of this process, bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-OPTIONS = Decode(image_size=256, sample_rate=16_000, audio_seconds=10.0)
-
-
-def decoded_by_webdataset(sample: dict[str, Any]) -> dict[str, Any]:
-    """What the same functions make of a sample that webdataset read."""
-    return decode({"key": sample["__key__"], "jpg": sample["jpg"], "mp3": sample["mp3"]}, OPTIONS)
-
-
-def picture_and_sound(sample: dict[str, Any]) -> dict[str, Any]:
-    """The same shapes from what webdataset's "pilrgb" and a sound decoder made of a sample."""
-    picture = ImageOps.fit(sample["jpg"], (256, 256), Image.Resampling.BICUBIC)
-    return {"key": sample["__key__"], "image": np.array(picture), "audio": sample["mp3"]}
-
-
-def sound_by_torchcodec(name: str, data: bytes) -> Any:
-    """A decoder for webdataset, whose own torch_audio needs torchaudio and decodes whole clips."""
-    if not name.endswith("mp3"):
-        return None
-    from torchcodec.decoders import AudioDecoder
-
-    decoder = AudioDecoder(data, sample_rate=OPTIONS.sample_rate, num_channels=1)
-    sound = decoder.get_samples_played_in_range(0, OPTIONS.audio_seconds).data[0].numpy()
-    wanted = round(OPTIONS.audio_seconds * OPTIONS.sample_rate)
-    return np.pad(sound[:wanted], (0, max(0, wanted - len(sound))))
-
-
 def measure_decoding(folder: Path, repeats: int) -> None:
-    """With the same decoders only what lies around them is compared; then, what a user of
-    webdataset would write: its picture decoder, and torchcodec for the sound.
-
-    Ours also hands on the fields of the .json, webdataset's samples have none. Processor time is
-    that of all processes; medians, the ways taking turns, so that a busy moment hits all.
-    """
-    data = artsound.open(folder)
-    urls = [str(path) for path in sorted(folder.glob("*.tar"))]
-    workers = os.cpu_count() or 1
-
-    def theirs(dataset: webdataset.WebDataset) -> None:
-        loader = webdataset.WebLoader(dataset, batch_size=16, num_workers=workers)
-        assert sum(len(batch["key"]) for batch in loader) == len(data)
-
-    def same() -> None:
-        theirs(webdataset.WebDataset(urls, shardshuffle=False).map(decoded_by_webdataset))
-
-    def own() -> None:
-        opened = webdataset.WebDataset(urls, shardshuffle=False)
-        theirs(opened.decode("pilrgb", sound_by_torchcodec).map(picture_and_sound))
-
-    def ours() -> None:
-        stream = data.stream(batch_size=16, shuffle=False, decode=OPTIONS)
-        assert sum(len(batch["key"]) for batch in stream.loader(workers=workers)) == len(data)
-
-    ways = {"webdataset": same, "webdataset, pil + torchcodec": own, "ours": ours}
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    spent: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(repeats):
-        for name, run in ways.items():
-            before = processor_seconds()
-            seconds[name].append(best(run, 1))
-            spent[name].append(processor_seconds() - before)
-    wall = {name: statistics.median(times) for name, times in seconds.items()}
-    cost = {name: statistics.median(times) for name, times in spent.items()}
-    for name in ways:
-        show(f"decode 256² + 10 s, {workers} workers: {name}", f"{len(data) / wall[name]:,.1f}/s")
-        show("  processor time", f"{1e3 * cost[name] / len(data):.1f} ms/sample")
-    for name in list(ways)[:-1]:
-        show(f"  ours / {name}", f"{wall[name] / wall['ours']:.2f}", "≥ 1")
-        show("    by processor time", f"{cost[name] / cost['ours']:.2f}")
+    count, workers = len(artsound.open(folder)), os.cpu_count() or 1
+    times = decoding_times(folder, repeats)
+    for name, (wall, cost) in times.items():
+        show(f"decode 256² + 10 s, {workers} workers: {name}", f"{count / wall:,.1f}/s")
+        show("  processor time", f"{1e3 * cost / count:.1f} ms/sample")
+    our_wall, our_cost = times.pop("ours")
+    for name, (wall, cost) in times.items():
+        show(f"  ours / {name}", f"{wall / our_wall:.2f}", "≥ 1")
+        show("    by processor time", f"{cost / our_cost:.2f}")
 
 
 def measure_peer(peer: str, disk: Path, repeats: int) -> None:
