@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ from artsound.cli.app import (
     Json,
     app,
     print_summary,
+    say,
 )
 
 Preset = Annotated[
@@ -75,6 +77,11 @@ def train(
         str | None,
         typer.Option(help="A folder made by `artsound latents`, or on-the-fly; else in memory."),
     ] = None,
+    save_every: Annotated[
+        int,
+        typer.Option(help="Steps from one checkpoint, validation and preview to the next.", min=1),
+    ] = 500,
+    keep: Annotated[int, typer.Option(help="Newest checkpoints kept, beside the best.", min=1)] = 2,
     settings: Settings = None,
     as_json: Json = False,
 ) -> None:
@@ -83,19 +90,29 @@ def train(
     from artsound.training.config import find_preset, with_settings
     from artsound.training.loop import train as run_training
 
+    config = with_settings(find_preset(preset), _all(settings, visual))
     report = run_training(
         data,
-        with_settings(find_preset(preset), _all(settings, visual)),
+        config,
         out,
         steps=steps,
         resume=resume,
         seed=seed,
+        save_every=save_every,
+        keep=keep,
         pretrained=pretrained,
         latents=latents,
         progress=console_progress(),
     )
-    print(f"Checkpoint: {report.checkpoint}")
-    print_summary(as_json, report)
+    if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+        print(f"Checkpoint: {report.checkpoint}")
+        print_summary(as_json, report)
+    if report.interrupted:
+        say(
+            f"Stopped at step {report.steps:,} of {steps or config.optimisation.steps:,}: the same "
+            "command with --resume goes on from there."
+        )
+        raise SystemExit(130)  # as a shell has it after Ctrl-C, so that no scheduler thinks it done
 
 
 @app.command(
@@ -105,7 +122,7 @@ def generate(
     checkpoint: Annotated[Path, typer.Option(help="A checkpoint, or a training folder.")],
     image: Annotated[list[Path], typer.Option(help="A picture or a folder; may be repeated.")],
     out: Annotated[Path, typer.Option(help="A .wav file; a folder for several pictures.")],
-    seconds: Annotated[float | None, typer.Option(help="Length of the music.", min=0.1)] = None,
+    seconds: Annotated[float | None, typer.Option(help="Length of the music, 0.5 to 60.")] = None,
     seed: Annotated[int, typer.Option(help="Seeds the noise.")] = 0,
     guidance: Annotated[float, typer.Option(help="Weight of the picture.")] = 2.0,
     steps: Annotated[int, typer.Option(help="Denoising steps.", min=1)] = 25,
@@ -118,6 +135,7 @@ def generate(
     as_json: Json = False,
 ) -> None:
     """Make music for a picture."""
+    from artsound.console import console_progress
     from artsound.training.generate import generate as run_generation
 
     pieces = run_generation(
@@ -134,6 +152,7 @@ def generate(
         spectrogram=spectrogram,
         pretrained=pretrained,
         clip_checkpoint=clip_checkpoint,
+        progress=console_progress(),
     )
     for piece in pieces:
         print(piece.file)
@@ -188,6 +207,7 @@ def evaluate(
         clip_checkpoint=clip_checkpoint,
         progress=console_progress(),
     )
+    print((out / "table.md").read_text())
     print(f"Results: {out}")
     print_summary(as_json, summary)
 

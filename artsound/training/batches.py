@@ -105,8 +105,9 @@ def shares(batch: int, accumulate: int, accelerator: Any) -> Iterator[slice]:
     pieces = accumulate * accelerator.num_processes
     if batch % pieces:
         raise BadUsage(
-            f"A batch of {batch} cannot be split into {accumulate} passes on "
-            f"{accelerator.num_processes} processes: choose a multiple of {pieces}."
+            f"A batch of {batch} cannot be split into {accumulate} passes on each of "
+            f"{accelerator.num_processes} processes: choose a multiple of {pieces} as "
+            "optimisation.batch."
         )
     size = batch // pieces
     first = accelerator.process_index * accumulate

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
 Tensors = dict[str, "torch.Tensor"]
+_WAY_OUT = "remove that checkpoint's folder to go on with the one before it, or train again"
 
 
 @dataclass(frozen=True)
@@ -122,11 +123,16 @@ def find_checkpoint(path: Path) -> Path:
 def load_checkpoint(path: Path) -> Checkpoint:
     """The checkpoint meant by `path`; BadData when a file is missing, cut short or misshapen."""
     folder = find_checkpoint(path)
-    config = read_config(folder / "config.json")
+    place = folder / "config.json"
     try:
-        state = State(**read_json(folder / "state.json"))
-    except TypeError as error:
-        raise BadData(f"{folder}/state.json is not a training state: train again.") from error
+        read_json(place)
+        place = folder / "state.json"
+        state = State(**read_json(place))
+        if not isinstance(state.step, int):
+            raise TypeError("its step is no number")
+    except (BadData, TypeError) as error:
+        raise BadData(f"{place} is damaged ({error}): {_WAY_OUT}.") from error
+    config = read_config(folder / "config.json")
     tensors = read_tensors(folder / "weights.safetensors")
     weights = {name: t for name, t in tensors.items() if not name.startswith("fixed.")}
     arrays = {
@@ -154,9 +160,7 @@ def read_tensors(path: Path) -> Tensors:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise BadData(
-            f"{path} is missing or damaged ({error}): use an earlier checkpoint or train again."
-        ) from error
+        raise BadData(f"{path} is missing or damaged ({error}): {_WAY_OUT}.") from error
 
 
 def read_optimiser(folder: Path) -> dict[str, Any]:
@@ -169,10 +173,7 @@ def read_optimiser(folder: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise BadData(
-            f"{path} is missing or damaged ({error}): remove that checkpoint and resume from the "
-            "one before it."
-        ) from error
+        raise BadData(f"{path} is missing or damaged ({error}): {_WAY_OUT}.") from error
 
 
 def load_weights(model: Any, weights: Tensors, path: Path) -> None:

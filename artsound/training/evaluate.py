@@ -26,7 +26,7 @@ from artsound.training.effects import (
     reflected_bootstrap,
     retrieval,
 )
-from artsound.training.generate import GUIDANCE, STEPS, Generator, wav_bytes
+from artsound.training.generate import BATCH, GUIDANCE, STEPS, Generator, wav_bytes
 from artsound.training.mel import log_mel
 from artsound.training.metrics import (
     class_divergence,
@@ -52,6 +52,8 @@ SPLITS = {
     "held-out": ("val", "test"),
 }
 LEAST_PAIRS = 4
+# Waveforms of some pictures, from the number of the take and their rows.
+Make = Callable[[int, slice], list[np.ndarray]]
 SET_ROUNDS = 200  # resamples of a whole set; pairs get more, for they cost nothing
 
 
@@ -114,6 +116,7 @@ def evaluate(
     release = data if isinstance(data, Release) else open_release(data)
     generator = Generator(checkpoint, pretrained=pretrained, clip_checkpoint=clip_checkpoint)
     check_release(generator.checkpoint.path, generator.checkpoint.state, release.digest)
+    generator.check_steps(steps)
     held = sum(len(release.pairs(name)) for name in splits)
     if held < LEAST_PAIRS:
         raise BadData(
@@ -129,10 +132,10 @@ def evaluate(
     known = measure(release, ("train",), see, ears, window, limit, progress)
     asked = measure(release, splits, see, ears, window, limit, progress)
 
-    def pieces(strength: float) -> Callable[[int], list[np.ndarray]]:
-        return lambda take: generator.waves(
-            asked.seen,
-            seeds=[seed + take] * len(asked.keys),
+    def pieces(strength: float) -> Make:
+        return lambda take, rows: generator.waves(
+            asked.seen[rows],
+            seeds=[seed + take] * len(asked.keys[rows]),
             guidance=strength,
             steps=steps,
         )
@@ -142,8 +145,8 @@ def evaluate(
     if text_route is not None:
         route = TextRoute(text_route)
         makers["text route"] = (
-            lambda take: route.waves(
-                asked.captions, seconds=mel.seconds, seed=seed + take, steps=steps
+            lambda take, rows: route.waves(
+                asked.captions[rows], seconds=mel.seconds, seed=seed + take, steps=steps
             ),
             route.sample_rate,
         )
@@ -224,15 +227,13 @@ def measure(
             sounds.append(hear([window_of(sample["mp3"], *window)], window[1], ears))
             progress.advance(1)
         progress.finish()
-    heard = {ear.name: np.concatenate([s.heard[ear.name] for s in sounds]) for ear in ears}
-    described = np.concatenate([s.described for s in sounds])
     return Side(
         tuple(keys),
         tuple(captions),
         tuple(genres),
         np.array(pictures),
         np.array(seen),
-        Take(described, heard),
+        _together(sounds),
     )
 
 
@@ -249,7 +250,7 @@ def _take(
     name: str,
     turn: int,
     takes: int,
-    make: Callable[[int], list[np.ndarray]],
+    make: Make,
     rate: int,
     keys: Sequence[str],
     ears: Sequence[Ear],
@@ -259,14 +260,24 @@ def _take(
 ) -> Take:
     """One take of a system, heard; the first one's sounds are kept in `out`."""
     progress.start(f"generate {name} {turn + 1}/{takes}", len(keys))
-    waves = make(turn)
-    if turn == 0:
-        folder = out / ("wavs" if name == "model" else f"wavs {name}")
-        _keep(folder, keys, waves, rate, mel if name == "model" else None)
-    take = hear(waves, rate, ears)
-    progress.advance(len(keys))
+    parts: list[Take] = []
+    for first in range(0, len(keys), BATCH):
+        rows = slice(first, first + BATCH)
+        waves = make(turn, rows)
+        if turn == 0:
+            folder = out / ("wavs" if name == "model" else f"wavs {name}")
+            _keep(folder, keys[rows], waves, rate, mel if name == "model" else None)
+        parts.append(hear(waves, rate, ears))
+        progress.advance(len(waves))
     progress.finish()
-    return take
+    return _together(parts)
+
+
+def _together(parts: Sequence[Take]) -> Take:
+    return Take(
+        np.concatenate([part.described for part in parts]),
+        {name: np.concatenate([part.heard[name] for part in parts]) for name in parts[0].heard},
+    )
 
 
 def _keep(

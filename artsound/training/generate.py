@@ -19,13 +19,14 @@ from artsound.training.conditioning import Standardiser
 from artsound.training.config import Config, Mel
 from artsound.training.mel import log_mel
 from artsound.training.model import SCHEDULERS, build_model, sample_latents
-from artsound.training.plots import spectrogram_png
+from artsound.training.plots import labelled_spectrogram_png
 from artsound.training.visual import See, check_encoder, open_eye
 
 BATCH = 16
 STEPS = 25
 GUIDANCE = 2.0
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+OTHER_SOUNDS = (".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".wave")
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ class Generator:
         )
         load_weights(self.model, self.checkpoint.weights, self.checkpoint.path)
         self.model.to(device)
+
+    def check_steps(self, steps: int) -> None:
+        """BadUsage when the noise schedule has no room for so many denoising steps."""
+        if not 1 <= steps <= (most := self.config.diffusion.steps):
+            raise BadUsage(f"--steps {steps} is out of range: choose between 1 and {most}.")
 
     def waves(
         self,
@@ -144,6 +150,8 @@ def generate(
     single = out.suffix.lower() == ".wav"
     if single and len(images) != 1:
         raise BadUsage(f"{out} is one file for {len(images)} pictures: give a folder as --out.")
+    if not single and out.suffix.lower() in OTHER_SOUNDS:
+        raise BadUsage(f"{out} is no WAV: give a name that ends in .wav, or a folder, as --out.")
     if not single and len({image.stem for image in images}) < len(images):
         raise BadUsage("Two of the pictures have the same name: generate them into two folders.")
     if guidance < 0:
@@ -155,6 +163,7 @@ def generate(
     if negative is not None and not negative.is_file():
         raise BadUsage(f"{negative} is not a file: give a picture to push away from.")
     generator = Generator(checkpoint, pretrained=pretrained, clip_checkpoint=clip_checkpoint)
+    generator.check_steps(steps)
     pictures = np.array([_see(image, generator.see) for image in images])
     away = None if negative is None else _see(negative, generator.see)
     progress.start("generate", len(images))
@@ -232,7 +241,7 @@ def _write(
     data = wav_bytes(wave, mel.sample_rate)
     write_bytes(path, data)
     if with_spectrogram:
-        write_bytes(path.with_suffix(".png"), spectrogram_png(log_mel(wave, mel), mel))
+        write_bytes(path.with_suffix(".png"), labelled_spectrogram_png(log_mel(wave, mel), mel))
     level = 10 * np.log10(max(float(np.mean(np.square(wave, dtype=np.float64))), 1e-12))
     return Generated(
         image=str(image),

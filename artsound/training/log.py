@@ -16,12 +16,14 @@ class Log:
     next checkpoint tells of a full disk in its own words. Without a folder nothing is logged.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, *, after: int = 0) -> None:
+        """`after` is the step a run goes on from: what an earlier try logged beyond it is hidden,
+        for those steps are done again."""
         self._writer: Any = None
         if folder is not None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(folder))
+            self._writer = SummaryWriter(str(folder), purge_step=after + 1 if after else None)
 
     def __enter__(self) -> Log:
         return self

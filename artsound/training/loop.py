@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from artsound.errors import BadData, BadUsage
 from artsound.stage import QUIET, Progress
-from artsound.training.batches import Source, prepare
+from artsound.training.batches import Source, prepare, shares
 from artsound.training.captions import caption_targets
 from artsound.training.checkpoint import Checkpoint, check_release, load_checkpoint
 from artsound.training.codec import SoundCodec, make_codec, open_codec
 from artsound.training.conditioning import Standardiser, fit_standardiser
-from artsound.training.config import Config, find_preset
+from artsound.training.config import Config, Optimisation, find_preset
 from artsound.training.data import Release, load_examples, open_release
 from artsound.training.latents import OnTheFly, fit_on_some, known_encoder, open_latents, ready
 from artsound.training.log import Log
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 LEAST_PAIRS = 8
 MOST_IN_MEMORY = 20_000  # pairs: about 12 GB of log-mels and latents
 ON_THE_FLY = "on-the-fly"
+_MAY_CHANGE = (
+    "steps", "learning_rate", "warmup", "clip", "accumulate", "mixed_precision", "channels_last",
+    "compile", "cpu_threads",
+)  # fmt: skip
 
 
 def train(
@@ -83,6 +87,8 @@ def train(
             f"The train split has {pairs} pairs, fewer than the {LEAST_PAIRS} that training "
             "needs: build a larger release."
         )
+    if chosen.extra.alignment and chosen.pretrained is None:
+        raise BadUsage("Alignment needs published modules: use the preset audioldm2.")
     if start is None and (out / "checkpoints").exists() and not resume:
         raise BadUsage(f"{out} already holds a run: add --resume, or choose another --out.")
 
@@ -94,8 +100,8 @@ def train(
     accelerator = Accelerator(cpu=on_cpu, mixed_precision=chosen.optimisation.mixed_precision)
     if accelerator.device.type == "cpu" and chosen.optimisation.cpu_threads:
         torch.set_num_threads(chosen.optimisation.cpu_threads)
-    if chosen.extra.alignment and chosen.pretrained is None:
-        raise BadUsage("Alignment needs published modules: use the preset audioldm2.")
+    # Told now rather than when all pairs are decoded.
+    list(shares(chosen.optimisation.batch, chosen.optimisation.accumulate, accelerator))
     progress = progress if accelerator.is_main_process else QUIET
     with accelerator.main_process_first():  # the others read what the first one decoded
         source, validation, codec, standardise = _sources(
@@ -116,7 +122,8 @@ def train(
         run.begin()
     else:
         run.restore(start)
-    with Log(out / "log" if accelerator.is_main_process else None) as log, _interruptible() as stop:
+    home = out / "log" if accelerator.is_main_process else None
+    with Log(home, after=run.step) as log, _interruptible() as stop:
         return run.go(total, log, stop, progress, save_every=save_every, keep=keep)
 
 
@@ -182,21 +189,44 @@ def _resume_point(out: Path, config: Config, release: Release) -> Checkpoint | N
         return None
     kept = load_checkpoint(out)
     check_release(kept.path, kept.state, release.digest)
-    if _movable(kept.config) != _movable(config):
+    if changed := _changed(_fixed(kept.config).model_dump(), _fixed(config).model_dump()):
         raise BadUsage(
-            f"{out} was begun with other settings: resume with those, or choose another --out."
+            f"{out} was begun with other settings ({', '.join(changed)}): resume with those, or "
+            "choose another --out."
         )
     return kept
 
 
-def _movable(config: Config) -> Config:
-    """`config` without the places of published modules and weights: they may move, their digests
-    may not."""
+def _fixed(config: Config) -> Config:
+    """`config` without what may change when a run is resumed.
+
+    That is the places of published modules and weights, whose digests may not change; how a step
+    is computed, for another machine or number of processes; and how far and how long it goes, so
+    that a run whose loss was not finite can go on more carefully.
+    """
+    plain = Optimisation()
     condition = config.condition.model_copy(update={"clip_checkpoint": ""})
     published = config.pretrained
     if published is not None:
         published = published.model_copy(update={"source": ""})
-    return config.model_copy(update={"condition": condition, "pretrained": published})
+    optimisation = config.optimisation.model_copy(
+        update={name: getattr(plain, name) for name in _MAY_CHANGE}
+    )
+    return config.model_copy(
+        update={"condition": condition, "pretrained": published, "optimisation": optimisation}
+    )
+
+
+def _changed(before: dict[str, Any], now: dict[str, Any], within: str = "") -> list[str]:
+    """The names of settings that differ, as --set has them, with both values."""
+    changed: list[str] = []
+    for name, value in now.items():
+        was = before[name]
+        if isinstance(was, dict) and isinstance(value, dict):
+            changed += _changed(was, value, f"{within}{name}.")
+        elif was != value:
+            changed.append(f"{within}{name} was {was}")
+    return changed
 
 
 @contextmanager

@@ -33,6 +33,32 @@ def spectrogram_png(levels: np.ndarray, mel: Mel) -> bytes:
     return buffer.getvalue()
 
 
+def labelled_spectrogram_png(levels: np.ndarray, mel: Mel) -> bytes:
+    """`spectrogram` as a PNG file with its axes: seconds, Hz, and what the colours mean."""
+    import librosa
+
+    figure, axis = _figure(8.0, 3.2)
+    seconds = len(levels) * mel.hop / mel.sample_rate
+    shown = axis.imshow(
+        levels.T,
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        vmin=mel.floor,
+        vmax=mel.ceiling,
+        extent=(0, seconds, 0, mel.bins),
+    )
+    # The edges and centres of the bands; Slaney's mel scale, as in librosa.
+    edges = librosa.mel_frequencies(n_mels=mel.bins + 2, fmin=mel.low_hz, fmax=mel.high_hz)
+    marks = [hertz for hertz in (250, 500, 1000, 2000, 4000, 8000, 16000) if hertz <= mel.high_hz]
+    axis.set_yticks(np.interp(marks, edges, np.arange(mel.bins + 2) - 0.5), map(str, marks))
+    axis.set_xlabel("seconds")
+    axis.set_ylabel("Hz")
+    unit = "dB of full scale" if mel.scale == "decibel" else "log magnitude"
+    figure.colorbar(shown, ax=axis, label=unit, pad=0.01)
+    return _png(figure)
+
+
 def effect_png(summary: dict[str, Any], effects: dict[str, np.ndarray]) -> bytes:
     """The condition's effect: a dot for every pair, mean and interval for every system."""
     figure, axis = _figure(7.0, 0.9 + 0.7 * len(effects))
@@ -44,7 +70,10 @@ def effect_png(summary: dict[str, Any], effects: dict[str, np.ndarray]) -> bytes
     axis.axvline(0, color=_INK, lw=1)
     axis.set_yticks(range(len(effects)), list(effects))
     axis.set_ylim(len(effects) - 0.5, -0.5)
-    axis.set_xlabel("closer to its own track than shuffled pictures' music is (spreads, 95%)")
+    axis.set_xlabel(
+        "how much closer to its own track than shuffled pictures' music is\n"
+        "(in spreads of the training tracks; a dot a pair, bars 95% intervals)"
+    )
     return _png(figure)
 
 
@@ -59,7 +88,8 @@ def frechet_png(summary: dict[str, Any]) -> bytes:
             [int(n) for n in sizes], list(sizes.values()), marker="o", label=name, color=colour
         )
     axis.set_xlabel("generated clips")
-    axis.set_ylabel("Fréchet distance")
+    axis.set_ylim(bottom=0)
+    axis.set_ylabel("Fréchet distance (spreads²)")
     axis.legend(frameon=False)
     return _png(figure)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -250,7 +250,7 @@ class Run:
                 with self.accelerator.autocast():
                     each = self._loss(batch, self.model)
                 loss = each.mean() / len(batches)
-                self._check_finite(each, batch)
+                self._check_finite(bool(torch.isfinite(each).all()), batch.keys)
                 self.accelerator.backward(loss)
             losses.append(loss.detach())
         norm = self.accelerator.clip_grad_norm_(self.trained, settings.clip)
@@ -266,6 +266,8 @@ class Run:
         seconds = time.perf_counter() - began
         log.scalar("loss/train", mean, self.step)
         log.scalar("norm/gradient", float(norm), self.step)
+        log.scalar("norm/weights", self._weight_norm(), self.step)
+        log.scalar("speed/learning_rate", group["lr"], self.step)
         log.scalar("speed/pairs_per_second", settings.batch / seconds, self.step)
         log.scalar("speed/data_wait_share", waited / seconds, self.step)
 
@@ -282,15 +284,31 @@ class Run:
             target=batch.target,
         )
 
-    def _check_finite(self, each: torch.Tensor, batch: Batch) -> None:
+    def _check_finite(self, finite: bool, keys: Sequence[str]) -> None:
+        """BadData, on every process, when the loss of any is not finite."""
+        from accelerate.utils import gather_object
+
+        if not self._any(not finite):
+            return
+        blamed = gather_object([] if finite else list(keys))
+        raise BadData(
+            f"The loss of step {self.step + 1} is not finite, on the pairs {', '.join(blamed)}: "
+            f"look at them with `artsound browse`, and {self._more_carefully()}."
+        )
+
+    def _more_carefully(self) -> str:
+        """What to do when numbers have run away."""
+        kept = (self.out / "checkpoints").exists()
+        return (
+            f"{'add --resume to' if kept else 'repeat'} the command with a lower "
+            f"--set optimisation.learning_rate (it was {self.config.optimisation.learning_rate})"
+        )
+
+    def _weight_norm(self) -> float:
+        """The Euclidean norm of all that is trained."""
         import torch
 
-        if self._any(not bool(torch.isfinite(each).all())):
-            raise BadData(
-                f"The loss of step {self.step} is not finite, on the pairs "
-                f"{', '.join(batch.keys)}: look at them with `artsound browse`, lower the "
-                "learning rate, and resume from the last checkpoint."
-            )
+        return float(torch.stack(torch._foreach_norm([p.detach() for p in self.trained])).norm())
 
     def _average(self) -> None:
         """Move the averaged weights; the average is quick at first (Karras et al. 2024 use the
@@ -351,12 +369,17 @@ class Run:
                 steps=PREVIEW_STEPS,
                 guidance=1.0,
             )
+        loss = float(np.mean(losses))
+        if not math.isfinite(loss):  # such weights are not kept
+            raise BadData(
+                f"The validation loss of step {self.step} is not finite: {self._more_carefully()}."
+            )
         levels = self.codec.decode(latent)
         wave = self.codec.sound(levels)
         log.sound(f"preview/{self.validation.keys[0]}", wave, mel.sample_rate, self.step)
         log.picture(f"preview/{self.validation.keys[0]}", spectrogram(levels, mel), self.step)
-        log.scalar("loss/validation", float(np.mean(losses)), self.step)
-        return float(np.mean(losses))
+        log.scalar("loss/validation", loss, self.step)
+        return loss
 
     def _save(self, validation: float | None, keep: int) -> None:
         if not self.accelerator.is_main_process:

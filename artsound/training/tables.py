@@ -55,6 +55,8 @@ def _cells(measures: dict[str, Any]) -> list[str]:
 
 
 def _interval(value: dict[str, float]) -> str:
+    # What is but the rounding of sums is nothing.
+    value = {name: 0.0 if abs(number) < 1e-9 else number for name, number in value.items()}
     return f"{value['mean']:.3g} ({value['low']:.3g}…{value['high']:.3g})"
 
 

@@ -23,6 +23,8 @@ def test_losses_norms_pace_and_waiting_are_logged_at_every_step(
     for name in (
         "loss/train",
         "norm/gradient",
+        "norm/weights",
+        "speed/learning_rate",
         "speed/pairs_per_second",
         "speed/data_wait_share",
     ):
@@ -43,6 +45,17 @@ def test_there_is_sound_with_its_spectrogram_for_a_picture_never_trained_on(
     assert len(wave) >= small.mel.seconds * rate
     picture = Image.open(io.BytesIO(seen.encoded_image_string))
     assert picture.height == 3 * small.mel.bins
+
+
+def test_steps_done_again_after_a_crash_are_shown_once(tmp_path: Path) -> None:
+    for after, last, value in ((0, 5, 1.0), (3, 6, 2.0)):
+        with Log(tmp_path, after=after) as log:
+            for step in range(after + 1, last + 1):
+                log.scalar("loss/train", value, step)
+    events = EventAccumulator(str(tmp_path)).Reload().Scalars("loss/train")
+    assert [(e.step, e.value) for e in events] == [
+        (1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, 2),
+    ]  # fmt: skip
 
 
 def test_without_a_folder_nothing_is_logged(

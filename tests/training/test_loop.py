@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from toy_pairs import ToyPairs
 
 from artsound.errors import BadData, BadUsage
 from artsound.storage import read_json
 from artsound.training.checkpoint import load_checkpoint
-from artsound.training.config import Config
+from artsound.training.config import Config, with_settings
 from artsound.training.data import Release
 from artsound.training.loop import train
 from artsound.training.run import TrainReport, learning_rate_factor
@@ -89,16 +90,50 @@ def test_other_data_and_other_settings_are_refused_on_resume(
 ) -> None:
     with pytest.raises(BadUsage, match="another release"):
         train(replace(release, digest="8" * 64), small, trained[0], resume=True)
-    with pytest.raises(BadUsage, match="other settings"):
+    with pytest.raises(BadUsage, match=r"other settings \(seed was 0\)"):
         train(release, small, trained[0], seed=5, resume=True)
+    with pytest.raises(BadUsage, match=r"\(condition\.tokens was 4, optimisation\.ema was 0\.9\)"):
+        train(
+            release,
+            with_settings(small, ["condition.tokens=2", "optimisation.ema=0.5"]),
+            trained[0],
+            resume=True,
+        )
+
+
+def test_a_run_goes_on_with_a_lower_rate_and_on_another_machine(
+    release: Release, small: Config, tmp_path: Path
+) -> None:
+    train(release, small, tmp_path, steps=1)
+    changed = ["learning_rate=1e-5", "accumulate=2", "channels_last=true"]
+    other = with_settings(small, [f"optimisation.{setting}" for setting in changed])
+    assert train(release, other, tmp_path, steps=2, resume=True).resumed_from == 1
+    events = EventAccumulator(str(tmp_path / "log")).Reload()
+    assert [e.value for e in events.Scalars("speed/learning_rate")] == pytest.approx([1e-3, 4e-6])
+
+
+def test_a_batch_that_cannot_be_split_is_told_before_anything_is_decoded(
+    release: Release, small: Config, tmp_path: Path
+) -> None:
+    with pytest.raises(BadUsage, match=r"12 cannot be split into 5 passes .* a multiple of 5"):
+        train(release, with_settings(small, ["optimisation.accumulate=5"]), tmp_path)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_pairs(
     release: Release, small: Config, tmp_path: Path
 ) -> None:
     wild = small.optimisation.model_copy(update={"learning_rate": 1e25, "warmup": 0})
-    with pytest.raises(BadData, match=r"step \d+ is not finite, on the pairs 0010"):
-        train(release, small.model_copy(update={"optimisation": wild}), tmp_path, steps=8)
+    wild_small = small.model_copy(update={"optimisation": wild})
+    with pytest.raises(BadData, match=r"step [2-8] is not finite, on the pairs 0010.* repeat the"):
+        train(release, wild_small, tmp_path, steps=8)
+    with pytest.raises(BadData, match="The validation loss of step 1 is not finite: repeat the"):
+        train(release, wild_small, tmp_path, steps=8, save_every=1)
+    assert not (tmp_path / "checkpoints").exists()
+    train(release, small, tmp_path, steps=1)
+    with pytest.raises(BadData, match=r"is not finite.* add --resume to the command with a lower"):
+        train(release, wild_small, tmp_path, steps=8, resume=True)
+    assert train(release, small, tmp_path, steps=2, resume=True).steps == 2
 
 
 def test_too_few_pairs_and_a_broken_clip_are_told(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import soundfile
 from PIL import Image
+from test_loop import StopAfter
 from toy_pairs import picture
 
 from artsound.cli import main
@@ -165,6 +166,30 @@ def test_evaluate_measures_the_model_beside_its_baselines(
     assert set(told["condition_effect"]) == {"mean", "low", "high"}
     assert json.loads((tmp_path / "metrics.json").read_text()) == told
     assert {p.name for p in tmp_path.iterdir()} >= {"table.md", "effect.png", "frechet.png"}
+
+
+def test_a_run_that_is_stopped_says_so_and_leaves_with_130(
+    run: Path, built: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = Path(shutil.copytree(run, tmp_path / "again"))
+    ask = ["train", "--data", built.shards, "--out", again, "--resume", *SMALL]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("artsound.console.console_progress", lambda: StopAfter(3))  # 2 were done
+        code, out, told = artsound(capsys, *ask, "--steps", 9, "--save-every", 1, "--json")
+    assert (code, json.loads(out.splitlines()[-1])["interrupted"]) == (130, True)
+    assert "Stopped at step 3 of 9: the same command with --resume goes on from there." in told
+    summary(capsys, *ask, "--steps", 6, "--save-every", 1, "--keep", 1)
+    best = json.loads((again / "checkpoints" / "best.json").read_text())["step"]
+    kept = {path.name for path in (again / "checkpoints").glob("step-*")}
+    assert kept == {"step-00000006", f"step-{best:08d}"}
+
+
+def test_of_several_processes_one_speaks(
+    run: Path, built: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = ["train", "--data", built.shards, "--out", run, "--resume", "--steps", 2, *SMALL]
+    monkeypatch.setenv("RANK", "1")
+    assert artsound(capsys, *ask, "--json")[:2] == (0, "")
 
 
 def test_shards_of_another_release_and_thin_splits_are_told(
