@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import os
 import resource
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -25,8 +24,15 @@ OPTIONS = Decode(image_size=256, sample_rate=16_000, audio_seconds=10.0)
 BATCH = 16
 
 
-def decoding_times(folder: Path, repeats: int) -> dict[str, tuple[float, float]]:
-    """For each way of decoding the shards of a folder, ours last, what `medians` tells of it."""
+class Times(NamedTuple):
+    """Seconds of each repetition: by the clock, and of processors in all processes."""
+
+    wall: list[float]
+    cost: list[float]
+
+
+def decoding_times(folder: Path, repeats: int) -> dict[str, Times]:
+    """What each way of decoding the shards of a folder takes, ours last."""
     import webdataset  # shard_peers.py imports this file where there may be none
 
     data = artsound.open(folder)
@@ -48,23 +54,24 @@ def decoding_times(folder: Path, repeats: int) -> dict[str, tuple[float, float]]
         stream = data.stream(batch_size=BATCH, shuffle=False, decode=OPTIONS)
         assert sum(len(batch["key"]) for batch in stream.loader(workers=workers)) == len(data)
 
-    return medians({"webdataset": same, "webdataset, pil + torchcodec": own, "ours": ours}, repeats)
+    return in_turns(
+        {"webdataset": same, "webdataset, pil + torchcodec": own, "ours": ours}, repeats
+    )
 
 
-def medians(ways: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, tuple[float, float]]:
-    """For each way its median seconds, and those of processors in all processes.
+def in_turns(ways: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, Times]:
+    """What each way takes, in seconds, so many times.
 
-    The ways take turns, so that a busy moment hits all.
+    The ways take turns, every other time from last to first, so that a busy moment hits all.
     """
-    wall: dict[str, list[float]] = {name: [] for name in ways}
-    cost: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(repeats):
-        for name, run in ways.items():
+    times = {name: Times([], []) for name in ways}
+    for turn in range(repeats):
+        for name in reversed(ways) if turn % 2 else ways:
             start, before = time.perf_counter(), processor_seconds()
-            run()
-            wall[name].append(time.perf_counter() - start)
-            cost[name].append(processor_seconds() - before)
-    return {name: (statistics.median(wall[name]), statistics.median(cost[name])) for name in ways}
+            ways[name]()
+            times[name].wall.append(time.perf_counter() - start)
+            times[name].cost.append(processor_seconds() - before)
+    return times
 
 
 def processor_seconds() -> float:

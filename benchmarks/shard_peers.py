@@ -15,23 +15,22 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from decoding import BATCH, OPTIONS, medians
-from torch.utils.data import DataLoader
+from decoding import BATCH, OPTIONS, in_turns
+from torch.utils.data import DataLoader, default_collate
 
 import artsound
 from artsound.shards.decode import decode
 
 
-def keep(batch: list[Any]) -> list[Any]:
-    return batch
-
-
-def decoded(batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def decoded(batch: list[dict[str, Any]]) -> dict[str, Any]:
     """Runs in the workers: what a transform of the dataset would do there."""
     members = ("key", "jpg", "mp3")
-    return [decode({name: sample[name] for name in members}, OPTIONS) for sample in batch]
+    return default_collate(
+        [decode({name: sample[name] for name in members}, OPTIONS) for sample in batch]
+    )
 
 
 def raw_sample(data: artsound.shards.read.Dataset, number: int) -> dict[str, Any]:
@@ -108,10 +107,10 @@ def main() -> None:
         loader = DataLoader(
             open_(folder), batch_size=BATCH, num_workers=os.cpu_count() or 1, collate_fn=decoded
         )
-        return sum(len(batch) for batch in loader)
+        return sum(len(batch["key"]) for batch in loader)
 
     raw = rate(count, lambda: sum(1 for _ in open_(folder)), int(repeats))
-    wall, cost = medians({"decoded": loaded}, int(repeats))["decoded"]
+    wall, cost = map(median, in_turns({"decoded": loaded}, int(repeats))["decoded"])
     rates = {"raw": raw, "decoded": count / wall, "cost": 1e3 * cost / count}
     print(json.dumps(rates))
 

@@ -253,12 +253,22 @@ def measure_decoding(folder: Path, repeats: int) -> None:
     count, workers = len(artsound.open(folder)), os.cpu_count() or 1
     times = decoding_times(folder, repeats)
     for name, (wall, cost) in times.items():
-        show(f"decode 256² + 10 s, {workers} workers: {name}", f"{count / wall:,.1f}/s")
-        show("  processor time", f"{1e3 * cost / count:.1f} ms/sample")
-    our_wall, our_cost = times.pop("ours")
-    for name, (wall, cost) in times.items():
-        show(f"  ours / {name}", f"{wall / our_wall:.2f}", "≥ 1")
-        show("    by processor time", f"{cost / our_cost:.2f}")
+        show(
+            f"decode 256² + 10 s, {workers} workers: {name}",
+            f"{count / statistics.median(wall):,.1f}/s",
+        )
+        show("  processor time", f"{1e3 * statistics.median(cost) / count:.1f} ms/sample")
+    ours = times.pop("ours")
+    for name, theirs in times.items():
+        show(f"  ours / {name}", spread(theirs.wall, ours.wall), "≥ 1")
+        show("    by processor time", spread(theirs.cost, ours.cost))
+
+
+def spread(theirs: list[float], ours: list[float]) -> str:
+    """The median of the ratios within each turn, and between what half of them lie."""
+    ratios = [one / other for one, other in zip(theirs, ours, strict=True)]
+    low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 def measure_peer(peer: str, disk: Path, repeats: int) -> None:
