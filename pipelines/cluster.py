@@ -30,9 +30,11 @@ def dask_cluster(address: str, workers: int) -> Iterator[str]:
     except ImportError as error:
         raise BadUsage("The dask runner needs an extra: pip install 'artsound[dask]'.") from error
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    with _server_for_workers(address):
+    if address:
+        _check_server(address)
+        _check_scheduler(address)
+    with _server_for_workers():
         if address:
-            _check_scheduler(address)
             yield address
             return
         with distributed.LocalCluster(
@@ -68,18 +70,23 @@ def _check_scheduler(address: str) -> None:
         ) from error
 
 
+def _check_server(address: str) -> None:
+    from prefect.settings import PREFECT_API_URL
+
+    if not PREFECT_API_URL.value() and urlsplit(address).hostname not in _HERE:
+        raise BadUsage(
+            f"Workers of {address} must reach a Prefect server: start one with "
+            "`prefect server start --host 0.0.0.0` and set PREFECT_API_URL to its address."
+        )
+
+
 @contextlib.contextmanager
-def _server_for_workers(address: str) -> Iterator[None]:
+def _server_for_workers() -> Iterator[None]:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     if PREFECT_API_URL.value():
         yield
         return
-    if address and urlsplit(address).hostname not in _HERE:
-        raise BadUsage(
-            f"Workers of {address} must reach a Prefect server: start one with "
-            "`prefect server start --host 0.0.0.0` and set PREFECT_API_URL to its address."
-        )
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:  # starts the temporary server

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -33,7 +34,7 @@ from prefect.states import Cancelled
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task, exponential_backoff
 
-from artsound.errors import ArtSoundError
+from artsound.errors import ArtSoundError, BadUsage
 from artsound.holder import hold
 from artsound.logs import log
 from artsound.parts import Part, PartResult
@@ -263,9 +264,22 @@ def _worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> 
 def _do_part(
     stage: Stage, workspace: Workspace, recipe: Recipe, part: Part, retry_failed: bool
 ) -> PartResult:
+    # A cluster gets this function by value, with all it names; what it calls, by name.
+    return do_part(stage, workspace, recipe, part, retry_failed)
+
+
+def do_part(
+    stage: Stage, workspace: Workspace, recipe: Recipe, part: Part, retry_failed: bool
+) -> PartResult:
+    """Do one part: on the session of this process, or as a Dask worker, which has none."""
     if _active is not None:
         return _active.call(stage, part)
-    keep_freed_memory()  # a Dask worker: perhaps nobody prepared it
+    if not workspace.recipe.is_file():
+        raise BadUsage(
+            f"The Dask worker on {socket.gethostname()} sees no build in {workspace.root}: give "
+            "--out a full path, of a folder that every machine sees."
+        )
+    keep_freed_memory()  # perhaps nobody prepared this worker
     one_blas_thread()
     return run_part(stage, workspace, recipe, part, retry_failed=retry_failed)
 

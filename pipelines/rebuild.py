@@ -9,9 +9,9 @@ from typing import Literal
 from prefect import flow
 
 from artsound.recipe import BridgeName, Recipe, RightsPolicy, bundled_recipe, load_recipe
-from artsound.stage import QUIET
 from artsound.storage import Workspace
-from pipelines.build import run_with_prefect
+from pipelines.build import build
+from pipelines.engine import session
 
 
 @flow(name="rebuild", flow_run_name="rebuild {out}")
@@ -22,7 +22,10 @@ def rebuild(
     fma: str = "",
     limit: int = 0,
     bridge: BridgeName | Literal[""] = "",
-    rights: RightsPolicy = "any",
+    rights: RightsPolicy | Literal[""] = "",
+    without: str = "",
+    base: str = "",
+    exclude_pairs: str = "",
     runner: Literal["threads", "processes", "dask"] = "processes",
     workers: int = 0,
     scheduler: str = "",
@@ -39,7 +42,10 @@ def rebuild(
         fma: FMA: a folder, a zip, a URL, or `sample`; empty: as the recipe says.
         limit: Use at most so many tracks; 0: all.
         bridge: The space in which art and music meet; empty: as the recipe says.
-        rights: Which rights an item needs to be used.
+        rights: Which rights an item needs to be used; empty: as the recipe says.
+        without: A file with tracks and artworks never to use: a takedown list.
+        base: An earlier release, whose pairs, splits and unchanged shards are kept.
+        exclude_pairs: Pairs never to make: a parquet list by `artsound judgements`.
         runner: Where parts run.
         workers: Parts at work at once; 0: one per processor.
         scheduler: A Dask scheduler, tcp://host:8786, for the dask runner; empty: a local cluster.
@@ -51,15 +57,17 @@ def rebuild(
     chosen = load_recipe(Path(recipe)) if recipe.endswith(".toml") else bundled_recipe(recipe)
     chosen = _with_options(
         chosen,
-        sources={"artgraph": artgraph, "fma": fma, "limit": limit},
-        pair={"bridge": bridge},
-        rights={"policy": rights if rights != "any" else ""},
+        sources={
+            "artgraph": artgraph, "fma": fma, "limit": limit, "without": without, "base": base,
+        },
+        pair={"bridge": bridge, "exclude": exclude_pairs},
+        rights={"policy": rights},
         run={"runner": runner, "workers": workers, "dask_address": scheduler, "notify": notify},
-    )
-    if from_scratch:
-        with workspace.lock():
+    )  # fmt: skip
+    with session(workspace, chosen, retry_failed=retry_failed):
+        if from_scratch:
             shutil.rmtree(workspace.parts, ignore_errors=True)
-    run_with_prefect(workspace, chosen, progress=QUIET, retry_failed=retry_failed)
+        build(workspace.root, chosen)
 
 
 def _with_options(recipe: Recipe, **sections: dict[str, str | int]) -> Recipe:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from artsound.recipe import Recipe, bundled_recipe, recipe_from
 from artsound.sources.sample import SamplePaths
-from artsound.storage import Workspace
+from artsound.storage import Workspace, sha256_file
 
 
 def small_recipe(sample: SamplePaths, limit: int = 24) -> Recipe:
@@ -19,6 +19,11 @@ def small_recipe(sample: SamplePaths, limit: int = 24) -> Recipe:
     return bundled_recipe("sample").replaced(
         sources=sources, shards={"pairs_per_shard": 6}, run={"runner": "serial", "part_size": 16}
     )
+
+
+def shard_digests(workspace: Workspace) -> dict[str, str]:
+    """Every file of a build's release, with its digest."""
+    return {path.name: sha256_file(path) for path in sorted(workspace.shards.iterdir())}
 
 
 def start_build(out: Path, recipe: Recipe, stages: Sequence[str] = ()) -> BaseProcess:

@@ -10,18 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
-from small_builds import small_recipe, start_build
+from small_builds import shard_digests, small_recipe, start_build
 
 from artsound.recipe import Recipe
 from artsound.sources.sample import SamplePaths
-from artsound.storage import Workspace, sha256_file
+from artsound.storage import Workspace
 
 KILLS = 20
 STAGES = ("ingest", "embed", "pair", "caption", "shard")  # all that shards hang on
-
-
-def shard_digests(workspace: Workspace) -> dict[str, str]:
-    return {path.name: sha256_file(path) for path in sorted(workspace.shards.iterdir())}
 
 
 def test_a_build_killed_at_any_moment_resumes_to_the_same_bytes(

@@ -14,19 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_builds import small_recipe
+from small_builds import shard_digests, small_recipe
 
 from artsound.errors import BadUsage
 from artsound.sources.sample import SamplePaths
-from artsound.storage import Workspace, sha256_file
+from artsound.storage import Workspace
 
 HERE = Path(__file__).parent
 WORKER = ["worker", "--nworkers", "1", "--nthreads", "1", "--no-dashboard", "--no-nanny",
           "--preload", "pipelines.worker", "--death-timeout", "60"]  # fmt: skip
-
-
-def shard_digests(workspace: Workspace) -> dict[str, str]:
-    return {path.name: sha256_file(path) for path in sorted(workspace.shards.iterdir())}
 
 
 @contextlib.contextmanager
@@ -150,3 +146,21 @@ def test_workers_elsewhere_cannot_report_to_a_temporary_server() -> None:
         dask_cluster("tcp://10.0.0.1:8786", 1),
     ):
         pass
+
+
+def test_a_worker_that_does_not_see_the_build_is_told_of(
+    scheduler: str,
+    sample: SamplePaths,
+    tmp_path: Path,
+    prefect_server: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from pipelines.build import run_with_prefect
+
+    monkeypatch.chdir(tmp_path)  # the workers are in another folder
+    run = {"runner": "dask", "dask_address": scheduler}
+    with (
+        using(prefect_server),
+        pytest.raises(BadUsage, match=r"sees no build in out: give --out a full path"),
+    ):
+        run_with_prefect(Workspace(Path("out")), small_recipe(sample).replaced(run=run))

@@ -10,17 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
-from small_builds import small_recipe
+from small_builds import shard_digests, small_recipe
 
 from artsound.sources.sample import SamplePaths
-from artsound.storage import Workspace, sha256_file
+from artsound.storage import Workspace
 from pipelines.serial import run_serially
 
 SENTENCE = "artsound: stopped; the same command goes on from here.\n"
-
-
-def shard_digests(workspace: Workspace) -> dict[str, str]:
-    return {path.name: sha256_file(path) for path in sorted(workspace.shards.iterdir())}
 
 
 def alive_in_group(group: int) -> list[str]:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_builds import small_recipe
+from small_builds import shard_digests, small_recipe
 
 from artsound.errors import BadUsage
+from artsound.shards.read import open_shards
 from artsound.sources.sample import SamplePaths
 from artsound.storage import Workspace
 
@@ -144,6 +145,31 @@ def test_every_deployment_of_the_project_can_be_deployed_and_shows_its_parameter
         assert deployment.enforce_parameter_schema
     runners = deployments["full"].parameter_openapi_schema["properties"]["runner"]["enum"]
     assert runners == ["threads", "processes", "dask"]
+
+
+def test_a_rebuild_keeps_the_shards_of_its_base_that_lose_nothing(
+    sample: SamplePaths, built: Workspace, tmp_path: Path, client: Any
+) -> None:
+    from pipelines.rebuild import rebuild
+
+    recipe, takedown = tmp_path / "recipe.toml", tmp_path / "takedown.txt"
+    recipe.write_text(small_recipe(sample).to_toml())
+    frame = open_shards(str(built.shards)).frame
+    gone = frame.row(0, named=True)
+    takedown.write_text(f"{gone['track_id']}\n")
+    workspace = Workspace(tmp_path / "out")
+    asked = {"recipe": str(recipe), "base": str(built.root), "without": str(takedown)}
+    rebuild(workspace.root, **asked, runner="processes", workers=2)
+    before, after = shard_digests(built), shard_digests(workspace)
+    shards = {name for name in before if name.endswith(".tar")}
+    assert {name for name in shards if after.get(name) != before[name]} == {gone["shard"]}
+    [came] = {*open_shards(str(workspace.shards)).frame["track_id"]} - {*frame["track_id"]}
+    assert gone["track_id"] not in set(open_shards(str(workspace.shards)).frame["track_id"])
+    assert came > max(frame["track_id"])  # the limit on tracks left room for the next one
+    markers = {path: path.stat().st_mtime_ns for path in workspace.parts.rglob("*.json")}
+    rebuild(workspace.root, **asked, runner="threads", from_scratch=True)
+    assert shard_digests(workspace) == after
+    assert all(path.stat().st_mtime_ns > told for path, told in markers.items())
 
 
 def test_parts_that_want_a_gpu_wait_for_each_other_where_a_limit_says_so(
