@@ -43,7 +43,8 @@ def dask_cluster(address: str, workers: int) -> Iterator[str]:
             processes=True,
             dashboard_address=None,
             preload="pipelines.worker",
-            silence_logs=logging.CRITICAL,
+            silence_logs=logging.CRITICAL,  # here; and in the workers:
+            env={"DASK_LOGGING__DISTRIBUTED": "critical"},
         ) as cluster:
             yield cluster.scheduler_address
 

@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -132,6 +133,20 @@ def _averaged(vectors: np.ndarray, counts: Sequence[int]) -> np.ndarray:
 def decoding_threads(device: str) -> int:
     """How many threads keep a device fed; on the CPU decoding and passes share the processors."""
     return 1 if device == "cpu" else min(16, os.cpu_count() or 1)
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Have torch compute with one thread on the CPU: the order of sums, and so the last bits of
+    what a build keeps, must not depend on the number of processors."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def autocast(precision: str, device: str) -> torch.autocast:

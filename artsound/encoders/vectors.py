@@ -25,7 +25,7 @@ from artsound.encoders.items import (
     unreadable,
 )
 from artsound.encoders.loading import encoder_digest, open_encoder
-from artsound.encoders.passes import ItemError
+from artsound.encoders.passes import ItemError, one_torch_thread
 from artsound.errors import BadData
 from artsound.parts import Part, PartOutput, PartResult, part_path, split_into_parts
 from artsound.recipe import Recipe
@@ -133,8 +133,10 @@ def _encoded(workspace: Workspace, recipe: Recipe, part: Part, items: Sequence[I
     if encoder.digest != part.inputs["encoder_digest"]:
         raise BadData("An encoder's weights changed while the build ran: run `artsound embed`.")
     files = ItemFiles(workspace, items)
+    read = encoder.images if part.inputs["side"] == "artworks" else encoder.audio
     try:
-        rows = encoder.images(files) if part.inputs["side"] == "artworks" else encoder.audio(files)
+        with one_torch_thread():
+            rows = read(files)
     except ItemError as error:
         raise unreadable(items[error.index], error) from error
     return rows.astype(np.float16)

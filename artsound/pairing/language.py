@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from artsound.encoders.base import Side, load_embeddings
+from artsound.encoders.passes import one_torch_thread
 from artsound.errors import BadData, BadUsage
 from artsound.pairing.candidates import check_vectors
 from artsound.pairing.caption_bridge import caption_rows
@@ -196,7 +197,8 @@ def text_vectors(
             f"{workspace.embeddings / encoder} was made with other weights or another precision "
             "than [embed] of the recipe has now: run `artsound embed` again."
         )
-    rows = np.asarray(opened.texts(texts), dtype=np.float32)
+    with one_torch_thread():
+        rows = np.asarray(opened.texts(texts), dtype=np.float32)
     check_vectors(rows, list(range(len(texts))), f"texts of {encoder}")
     with atomic_write(kept) as file:
         np.save(file, rows, allow_pickle=False)

@@ -14,6 +14,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from artsound.encoders.passes import one_torch_thread
 from artsound.errors import BadData, BadUsage
 from artsound.pairing.rows import centred_rows, checked_rows, unit_rows
 from artsound.storage import atomic_write
@@ -89,16 +90,11 @@ def train_heads(
         said = centred_rows(checked_rows(texts, f"texts of {name}", memory.shape[1]))
         kept = np.sort(generator.permutation(len(memory))[:MEMORY])
         sides.append((torch.from_numpy(said), torch.from_numpy(memory[kept])))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the order of sums, and so the last bits, must not depend on them
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            heads = [_new_head(texts.shape[1]) for texts, _ in sides]
-            _train(heads, sides, steps or min(MOST_STEPS, EPOCHS * -(-len(clip_texts) // BATCH)))
-            return _folded(heads[0]), _folded(heads[1])
-    finally:
-        torch.set_num_threads(threads)
+    with one_torch_thread(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        heads = [_new_head(texts.shape[1]) for texts, _ in sides]
+        _train(heads, sides, steps or min(MOST_STEPS, EPOCHS * -(-len(clip_texts) // BATCH)))
+        return _folded(heads[0]), _folded(heads[1])
 
 
 def save_heads(path: Path, heads: tuple[Head, Head]) -> None:

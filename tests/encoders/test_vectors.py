@@ -96,6 +96,29 @@ def test_only_new_items_pass_through_a_model(tmp_path: Path, recipe: Recipe, pas
     assert passes == []
 
 
+def test_the_number_of_processors_does_not_reach_the_passes_of_a_build(
+    tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+):
+    import torch
+
+    encoder: Any = open_encoder("clip", recipe)
+    see, threads = encoder._model.encode_image, []
+
+    def counted(rows: Any) -> Any:
+        threads.append(torch.get_num_threads())
+        return see(rows)
+
+    monkeypatch.setattr(encoder._model, "encode_image", counted)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        catalogue(Workspace(tmp_path), clips=0)
+        run(Workspace(tmp_path), recipe)
+        assert (threads, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_broken_cache_is_made_again(tmp_path: Path, recipe: Recipe, passes: list[int]):
     cache = VectorCache(tmp_path / "cache")
     cache.add(["a" * 64, "b" * 64], np.ones((2, 3)))
