@@ -231,9 +231,14 @@ class Dataset:
         return replace(self, joined=(*self.joined, other))
 
     def stream(self, **options: Any) -> Stream:
-        """A torch IterableDataset of these samples: see `artsound.shards.stream.Stream`."""
-        from artsound.shards.stream import open_stream
+        """A torch IterableDataset of these samples: see `artsound.shards.stream.Stream`.
 
+        Raises BadUsage for options that do not exist, and without torch.
+        """
+        try:
+            from artsound.shards.stream import open_stream
+        except ModuleNotFoundError as error:
+            raise BadUsage("Streams need torch: pip install 'artsound[train]'.") from error
         return open_stream(self, **options)
 
 

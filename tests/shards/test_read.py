@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +32,23 @@ def test_indexing_gives_picture_and_sound_as_arrays_beside_the_fields(shards: Pa
     assert sample["audio"].dtype == np.float32
     assert len(sample["audio"]) / sample["sample_rate"] == pytest.approx(1.0, abs=0.1)
     assert sample["style"] == artsound.open(shards).frame["style"][3]
+
+
+def test_without_torch_there_are_samples_and_a_sentence_in_the_place_of_streams(
+    shards: Path,
+) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        f"import artsound; data = artsound.open({str(shards)!r})\n"
+        "print(data[0]['image'].shape)\n"
+        "try: data.stream()\n"
+        "except artsound.errors.BadUsage as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "(64, 96, 3)",
+        "Streams need torch: pip install 'artsound[train]'.",
+    ]
 
 
 def test_splits_part_the_dataset(shards: Path) -> None:
