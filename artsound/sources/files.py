@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
@@ -28,6 +29,10 @@ TABLE_LIMIT = 2 << 30
 # JPEG and MP3 hardly shrink and CSV shrinks tenfold; a thousandfold is a bomb's way.
 _BOMB_RATIO = 1000
 _BOMB_SIZE = 16 << 20
+
+# What zipfile raises for damage, somewhere: a name in a local header may be no text, an offset
+# no number that a file has.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, OverflowError, EOFError)
 
 _SCHEMA = {"box": pl.String, "name": pl.String, "size": pl.Int64, "stamp": pl.String}
 
@@ -98,7 +103,7 @@ def read_file(root: Path, box: str, name: str, limit: int = MEDIA_LIMIT) -> byte
         raise
     except (FileNotFoundError, KeyError) as error:
         raise UnreadableFile("file-missing", f"{where} is missing.") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except _DAMAGED as error:
         raise UnreadableFile("file-damaged", f"{where} is damaged: {error}.") from error
     except (RuntimeError, NotImplementedError) as error:
         raise UnreadableFile("file-encrypted", f"{where} cannot be unpacked: {error}.") from error
@@ -174,7 +179,7 @@ def _opened_zip(path: Path, *_key: int) -> zipfile.ZipFile:
         archive = zipfile.ZipFile(path)
     except UnicodeDecodeError as error:
         raise BadData(f"{path} holds a name that is not UTF-8: pack it again.") from error
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
+    except (*_DAMAGED, NotImplementedError) as error:
         with path.open("rb") as file:
             begins_well = file.read(4) == b"PK\x03\x04"
         fault = (

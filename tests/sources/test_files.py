@@ -168,6 +168,17 @@ def test_folders_reached_through_links_are_listed_once(tmp_path: Path) -> None:
     assert sorted(_listed(root)) == sorted(f"linked/{name}" for name in FILES)
 
 
+def test_a_name_that_is_no_text_where_the_member_begins_is_damage(tmp_path: Path) -> None:
+    damaged = bytearray(write_zip(tmp_path / "all.zip", {"a.txt": b"text"}).read_bytes())
+    damaged[damaged.index(b"PK\1\2") + 9] |= 0x08  # the directory says that names are UTF-8
+    damaged[damaged.index(b"a.txt")] = 0xCF
+    (tmp_path / "all.zip").write_bytes(damaged)
+    [name] = list_files(tmp_path / "all.zip")["name"]
+    with pytest.raises(UnreadableFile, match="is damaged") as told:
+        read_file(tmp_path / "all.zip", "", name)
+    assert told.value.reason == "file-damaged"
+
+
 @given(st.data())
 def test_whatever_happens_to_a_zip_it_reads_as_it_was_or_is_refused(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
