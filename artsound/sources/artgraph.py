@@ -20,6 +20,7 @@ from artsound.errors import BadData
 from artsound.sources.artgraph_export import ARTWORKS, read_deaths, read_export
 from artsound.sources.artwork_names import complete
 from artsound.sources.files import TABLE_LIMIT, find_file, list_files, read_file
+from artsound.sources.tables import parse_csv
 
 # Field of a row, and the node types that fill it: the first is version 2's name.
 _SINGLE = {"style": ("style",), "genre": ("genre",), "period": ("period",)}
@@ -190,7 +191,7 @@ class _Graph:
         if not data.strip():
             return pl.DataFrame(schema=schema)
         try:
-            frame = pl.read_csv(data, has_header=False, schema=schema)
+            frame = parse_csv(data, has_header=False, schema=schema)
         except (pl.exceptions.PolarsError, ValueError) as error:
             raise BadData(
                 f"{self.root / self.box}: {path} is not a table of {len(columns)} numbers a line."

@@ -21,6 +21,7 @@ import polars as pl
 
 from artsound.errors import BadData
 from artsound.sources.files import TABLE_LIMIT, find_file, list_files, read_file
+from artsound.sources.tables import parse_csv
 
 METADATA_ZIP = "fma_metadata.zip"
 CLIP_ZIPS = ("fma_large.zip", "fma_medium.zip", "fma_small.zip")
@@ -128,7 +129,7 @@ def _read_table(root: Path, files: pl.DataFrame) -> pl.DataFrame:
         raise BadData(f"{where} lacks the column {missing[0]}: take it from {METADATA_ZIP}.")
     kept = [column for column in ("track_id", *_REQUIRED, *_OPTIONAL) if column in columns]
     try:
-        table = pl.read_csv(
+        table = parse_csv(
             data,
             has_header=False,
             skip_rows=3,
@@ -223,7 +224,7 @@ def _read_raw(root: Path, files: pl.DataFrame) -> pl.DataFrame:
         return pl.DataFrame(schema={"track_id": pl.Int32, **dict.fromkeys(_RAW, pl.String)})
     data = read_file(root, *found, TABLE_LIMIT)
     try:
-        raw = pl.read_csv(data, columns=["track_id", *_RAW], infer_schema=False)
+        raw = parse_csv(data, columns=["track_id", *_RAW], infer_schema=False)
     except (pl.exceptions.PolarsError, ValueError) as error:
         where = root.joinpath(*found)
         reason = str(error).splitlines()[0]

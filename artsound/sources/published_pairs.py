@@ -13,7 +13,6 @@ track by FMA's number, alone or as the name of its file. Nothing else is taken f
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import unicodedata
@@ -28,6 +27,7 @@ import pyarrow.parquet as pq
 
 from artsound.errors import BadData, BadUsage
 from artsound.sources.artwork_names import IMAGE_SUFFIXES
+from artsound.sources.tables import parse_csv
 
 _LARGEST = 256 << 20  # bytes; a million pairs take about 120 MB
 _MOST_ROWS = 2_000_000
@@ -143,9 +143,8 @@ def _distinct(items: list[tuple[str, Any]]) -> dict[str, Any]:
 def _read_csv(path: Path) -> tuple[Sequence[Any], Sequence[Any]]:
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     try:
-        data = path.read_bytes()
-        frame = pl.read_csv(
-            io.BytesIO(data), infer_schema=False, separator=separator, truncate_ragged_lines=False
+        frame = parse_csv(
+            path.read_bytes(), infer_schema=False, separator=separator, truncate_ragged_lines=False
         )
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         reason = str(error).strip().splitlines()[0]
