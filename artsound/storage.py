@@ -251,11 +251,19 @@ def write_json(path: Path, value: Any) -> str:
 def read_json(path: Path) -> Any:
     """The value of a JSON file; BadData when it is missing or broken."""
     try:
-        return json.loads(path.read_bytes())
+        return parse_json(path.read_bytes())
     except FileNotFoundError as error:
         raise BadData(f"{path} is missing: run the stage that writes it first.") from error
     except (OSError, ValueError) as error:
         raise BadData(f"{path} cannot be read as JSON: {error}.") from error
+
+
+def parse_json(data: bytes) -> Any:
+    """The value of JSON from somebody else; ValueError for all that is wrong with it."""
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def write_parquet(

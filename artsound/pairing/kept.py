@@ -9,7 +9,7 @@ bridge would not compare with those, so a release is continued through the bridg
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,6 +167,7 @@ def free_artworks(used: np.ndarray, painters: np.ndarray, painter_uses: int) -> 
 def _rows(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
     """The release's pairs, those withheld from it included, by track."""
     index = folder / "index.parquet"
+    withheld = folder / "withheld.parquet"
     try:
         found = set(pq.read_schema(index).names)
         if differs := sorted(found ^ set(arrow_schema("index").names)):
@@ -174,10 +175,10 @@ def _rows(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
                 f"{index} is of another schema ({differs[0]} is in only one of the two): "
                 "build without --base."
             )
-        rows = pq.read_table(index, columns=list(_COLUMNS)).to_pylist()
-        if (folder / "withheld.parquet").is_file():
-            rows += pq.read_table(folder / "withheld.parquet", columns=list(_WITHHELD)).to_pylist()
-    except (OSError, pa.ArrowException) as error:
+        rows = _columns(index, _COLUMNS)
+        if withheld.is_file():
+            rows += _columns(withheld, _WITHHELD)
+    except (OSError, KeyError, pa.ArrowException) as error:
         raise BadData(f"{folder} cannot be continued, its index is broken: {error}.") from error
     if others := sorted({row["bridge"] for row in rows} - {recipe.pair.bridge}):
         raise BadUsage(
@@ -185,3 +186,14 @@ def _rows(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
             f"compare with those of {recipe.pair.bridge}: give --bridge {others[0]}."
         )
     return sorted(rows, key=lambda row: row["track_id"])
+
+
+def _columns(path: Path, names: Sequence[str]) -> list[dict[str, Any]]:
+    """These columns of a parquet file, row by row; BadData where one is not as in an index."""
+    schema = pa.schema([arrow_schema("index").field(name) for name in names])
+    table = pq.read_table(path, columns=list(names)).select(list(names))
+    for field, column in zip(schema, table.columns, strict=True):
+        if column.type != field.type or column.null_count:
+            raise BadData(f"The {field.name} of {path} must be {field.type}, with no null.")
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows

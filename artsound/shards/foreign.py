@@ -16,8 +16,8 @@ from artsound.errors import BadData, BadUsage
 from artsound.records import arrow_schema, json_schema
 from artsound.shards.index import SPLITS, pointers, write_index
 from artsound.shards.scan import key_of, scan
-from artsound.shards.write import Placed, Shard, parse_json
-from artsound.storage import sha256_file
+from artsound.shards.write import Placed, Shard
+from artsound.storage import parse_json, sha256_file
 
 _MAX_JSON = 1 << 20
 _PLAIN = (bool, int, float, str)
@@ -28,8 +28,9 @@ def index_folder(folder: Path) -> list[Path]:
 
     Samples made by this project get the columns of schemas/index.json. Of others, the fields of
     their .json members that hold one type throughout (numbers, text, truth values, lists of text)
-    become columns. A shard's split is told by its name (train, val, test), else it is train.
-    Raises BadUsage without a folder or shards, BadData for a shard that cannot be trusted.
+    become columns, but for those named as the index's own. A shard's split is told by its name
+    (train, val, test), else it is train. Raises BadUsage without a folder or shards, BadData for a
+    shard that cannot be trusted.
     """
     paths = sorted(folder.glob("*.tar"), key=lambda path: (SPLITS.index(split_of(path)), path.name))
     if not paths:
@@ -99,7 +100,7 @@ def _table(rows: Iterable[tuple[Placed, Mapping[str, Any], str, str]]) -> pa.Tab
     known = dict.fromkeys(name for _, fields, *_ in rows for name in fields)
     for name in known:
         column = _column([fields.get(name) for _, fields, *_ in rows])
-        if column is not None and name not in ("key", "split", "shard"):
+        if column is not None and not _reserved(name):
             table[name] = column
     table["shard"] = [shard for *_, shard, _ in rows]
     for extension in extensions:
@@ -118,6 +119,11 @@ def _all_ours(rows: Iterable[tuple[Placed, Mapping[str, Any], str, str]]) -> boo
         and fields["split"] == split
         for place, fields, _, split in rows
     )
+
+
+def _reserved(name: str) -> bool:
+    """Whether a column of this name says where a sample lies, and so cannot be a field."""
+    return name in ("key", "split", "shard") or name.endswith("_offset")
 
 
 def _column(values: list[Any]) -> pa.Array | None:

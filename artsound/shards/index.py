@@ -22,9 +22,10 @@ import pyarrow.parquet as pq
 from artsound.errors import BadData
 from artsound.records import arrow_schema, json_schema
 from artsound.shards.store import Store
-from artsound.shards.write import Placed, Shard, parse_json
+from artsound.shards.write import Placed, Shard
 from artsound.storage import (
     atomic_write,
+    parse_json,
     sha256_bytes,
     sha256_file,
     write_json,
@@ -163,13 +164,20 @@ def extensions(frame: pl.DataFrame) -> tuple[str, ...]:
     )
 
 
+def is_ours(frame: pl.DataFrame) -> bool:
+    """Whether the samples of an index are this project's, with all the columns of its schema."""
+    return set(arrow_schema("index").names) <= set(frame.columns)
+
+
 def check_pointers(frame: pl.DataFrame, shards: Sequence[Shard], place: str) -> None:
     """Do nothing when every row points into a listed shard; else raise BadData."""
-    missing = {"key", "shard", "split"} - set(frame.columns)
+    names = ("key", "shard", "split")
+    missing = set(names) - set(frame.columns)
     members = extensions(frame)
     if missing or not members:
         lacking = ", ".join(sorted(missing)) or "offsets"
         raise BadData(f"{place} is not an index of shards: it lacks {lacking}.")
+    _check_types(frame, members, place)
     known = pl.DataFrame(
         {"shard": [s.name for s in shards], "_bytes": [s.bytes for s in shards]},
         schema={"shard": pl.String, "_bytes": pl.Int64},
@@ -187,6 +195,22 @@ def check_pointers(frame: pl.DataFrame, shards: Sequence[Shard], place: str) -> 
     if outside.height:
         name = outside["shard"][0]
         raise BadData(f"{place} points outside the shard {name!r}: it is damaged or not its index.")
+
+
+def _check_types(frame: pl.DataFrame, members: Iterable[str], place: str) -> None:
+    """Raise BadData for a column of another type than an index's, or that lacks values.
+
+    Other people's fields may be anything.
+    """
+    expected: dict[str, pl.DataType] = dict.fromkeys(("key", "shard", "split"), pl.String())
+    expected |= {
+        f"{member}_{what}": pl.Int64() for member in members for what in ("offset", "size")
+    }
+    if is_ours(frame):
+        expected |= pl.DataFrame(arrow_schema("index").empty_table()).schema
+    for name, kind in expected.items():
+        if frame[name].dtype != kind or frame[name].null_count():
+            raise BadData(f"{place} is not an index of shards: its {name} must be {kind}, no null.")
 
 
 def _ends(members: Iterable[str]) -> list[pl.Expr]:

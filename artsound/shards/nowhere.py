@@ -17,8 +17,7 @@ import polars as pl
 
 from artsound.errors import BadData
 from artsound.shards.scan import key_of, scan
-from artsound.shards.write import parse_json
-from artsound.storage import sha256_bytes
+from artsound.storage import parse_json, sha256_bytes
 
 _KEY_COLUMNS = ("key", "track_cluster")
 _LISTED_KEY = re.compile(r"(?m)^\s*(?:- )?(\d{6})\s*$")

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import polars as pl
 
 from artsound.errors import BadData
-from artsound.shards.index import extensions
+from artsound.shards.index import extensions, is_ours
 from artsound.shards.store import Range
-from artsound.shards.write import Shard, parse_json
-from artsound.storage import sha256_bytes
+from artsound.shards.write import Shard
+from artsound.storage import parse_json, sha256_bytes
 
 Integers = npt.NDArray[np.int64]
 
@@ -25,7 +25,7 @@ class Pointers:
     """Samples 0..n−1 of a dataset: keys [n], shard [n] (which of `shards`), and members' places.
 
     `offsets` and `sizes` are [n, m] in bytes, for the m `members`; an offset of −1 marks a member
-    that a sample lacks.
+    that a sample lacks. `ours`: a sample's .json names its key, by which a stale index is found.
     """
 
     shards: tuple[Shard, ...]
@@ -34,6 +34,7 @@ class Pointers:
     shard: Integers
     offsets: Integers
     sizes: Integers
+    ours: bool
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -55,7 +56,7 @@ class Pointers:
         """
         key = str(self.keys[number])
         members = dict(zip(self.present(number), pieces, strict=True))
-        return _parsed(key, members, self.shards[self.shard[number]].name)
+        return _parsed(key, members, self.shards[self.shard[number]].name, ours=self.ours)
 
     @cached_property
     def shard_counts(self) -> Integers:
@@ -85,6 +86,7 @@ def pointers_of(frame: pl.DataFrame, shards: Sequence[Shard]) -> Pointers:
         shard=np.array([numbers[name] for name in frame["shard"].to_list()], dtype=np.int64),
         offsets=_columns(frame, members, "offset"),
         sizes=_columns(frame, members, "size"),
+        ours=is_ours(frame),
     )
 
 
@@ -93,13 +95,13 @@ def _columns(frame: pl.DataFrame, members: Sequence[str], what: str) -> Integers
     return np.stack(columns, axis=1).astype(np.int64).reshape(frame.height, len(members))
 
 
-def _parsed(key: str, members: Mapping[str, bytes], shard: str) -> dict[str, Any]:
+def _parsed(key: str, members: Mapping[str, bytes], shard: str, *, ours: bool) -> dict[str, Any]:
     sample: dict[str, Any] = {"key": key, **members}
     if "json" in members:
         try:
             sample["json"] = parse_json(members["json"])
         except ValueError as error:
             raise BadData(f"{shard}: the .json of {key} is damaged: {error}.") from error
-        if isinstance(sample["json"], dict) and sample["json"].get("key", key) != key:
+        if ours and not (isinstance(sample["json"], dict) and sample["json"].get("key") == key):
             raise BadData(f"{shard}: another sample lies where {key} should: the index is stale.")
     return sample

@@ -24,9 +24,11 @@ from artsound.media.audio import check_audio
 from artsound.media.images import check_image
 from artsound.records import check_table, json_schema
 from artsound.shards.changes import check_changes
+from artsound.shards.decode import AUDIO, IMAGES
 from artsound.shards.index import (
     INDEX,
     extensions,
+    is_ours,
     read_index,
     read_shard_index,
     shards_of,
@@ -34,9 +36,9 @@ from artsound.shards.index import (
 )
 from artsound.shards.scan import Member, key_of, scan
 from artsound.shards.store import LocalStore
-from artsound.shards.withheld import withheld_rows
-from artsound.shards.write import Shard, parse_json
-from artsound.storage import sha256_bytes, sha256_file
+from artsound.shards.withheld import WITHHELD, withheld_rows
+from artsound.shards.write import Shard
+from artsound.storage import parse_json, sha256_bytes, sha256_file
 
 
 @dataclass(frozen=True, order=True)
@@ -75,10 +77,15 @@ def verify(folder: Path | str, *, deep: bool = False, workers: int = 0) -> list[
         frame = read_index(store, value)
     except ArtSoundError as error:
         return [Problem("index", "", str(error))]
+    try:
+        withheld, broken = set(withheld_rows(store.folder)["key"]), ""
+    except BadData as error:
+        withheld, broken = set(), str(error)
     shards = shards_of(value)
-    known = {*frame["key"], *withheld_rows(store.folder)["key"]}
+    known = {*frame["key"], *withheld}
     problems = [
-        *_check_rows(frame),
+        *([Problem(WITHHELD, "", broken)] if broken else []),
+        *_check_rows(frame, value),
         *_check_lists(store.folder, value, shards, frame),
         *_check_splits(frame),
         *(Problem(name, "", told) for name, told in check_changes(store.folder, value, known)),
@@ -109,8 +116,9 @@ def check_shard(path: Path, shard: Shard, rows: pl.DataFrame, deep: bool) -> Ite
                 yield Problem(path.name, "", f"it is not a sound tar: {error}")
                 return
             yield from _check_members(path.name, shard, rows, members)
+            ours = is_ours(rows)
             for row in rows.iter_rows(named=True):
-                yield from _check_sample(path.name, file, row, extensions(rows), deep)
+                yield from _check_sample(path.name, file, row, ours=ours, deep=deep)
     except OSError as error:
         yield Problem(path.name, "", f"it cannot be read: {error.strerror or error}")
 
@@ -147,27 +155,29 @@ def _check_members(
 
 
 def _check_sample(
-    name: str, file: IO[bytes], row: dict[str, Any], members: Sequence[str], deep: bool
+    name: str, file: IO[bytes], row: dict[str, Any], *, ours: bool, deep: bool
 ) -> Iterator[Problem]:
     key = row["key"]
+    members = [name for name in (*IMAGES, *AUDIO, "json") if row.get(f"{name}_offset", -1) >= 0]
 
     def data(member: str) -> bytes:
         return os.pread(file.fileno(), row[f"{member}_size"], row[f"{member}_offset"])
 
-    if "json" in members and "image_sha256" in row:
+    if ours and "json" in members:
         yield from _check_json(name, key, data("json"), row)
     if not deep:
         return
     for member, digest in (("jpg", "image_sha256"), ("mp3", "audio_sha256")):
-        if member in members and digest in row and sha256_bytes(data(member)) != row[digest]:
+        if ours and member in members and sha256_bytes(data(member)) != row[digest]:
             yield Problem(name, key, f"the SHA-256 of its .{member} is not the one in its .json")
-    try:
-        if "jpg" in members:
-            check_image(data("jpg"), min_side=1, max_pixels=200_000_000)
-        if "mp3" in members:
-            check_audio(data("mp3"), min_seconds=0.0, silence_db=float("-inf"))
-    except MediaError as error:
-        yield Problem(name, key, str(error))
+    for member in members:
+        try:
+            if member in IMAGES:
+                check_image(data(member), min_side=1, max_pixels=200_000_000)
+            elif member in AUDIO:
+                check_audio(data(member), min_seconds=0.0, silence_db=float("-inf"))
+        except MediaError as error:
+            yield Problem(name, key, str(error))
 
 
 def _check_json(name: str, key: str, data: bytes, row: dict[str, Any]) -> Iterator[Problem]:
@@ -205,13 +215,16 @@ def _validator() -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(json_schema("sample"))
 
 
-def _check_rows(frame: pl.DataFrame) -> Iterator[Problem]:
+def _check_rows(frame: pl.DataFrame, value: dict[str, Any]) -> Iterator[Problem]:
     """Do the rows of our own index fulfil its schema?"""
-    if "image_sha256" in frame.columns:
+    if is_ours(frame):
         try:
             check_table("index", to_index_table(frame.to_arrow()))
         except BadData as error:
             yield Problem(INDEX, "", str(error))
+    elif value["recipe_digest"]:  # a build's, so it should
+        lacking = sorted(set(json_schema("index")["properties"]) - set(frame.columns))
+        yield Problem(INDEX, "", f"it lacks the columns {', '.join(lacking)}")
 
 
 def _check_lists(
@@ -237,19 +250,20 @@ def _check_lists(
 
 def _check_splits(frame: pl.DataFrame) -> Iterator[Problem]:
     """Nothing that could tell one split about another may lie in both."""
-    known = pl.col("artist_id") != -1 if "artist_id" in frame.columns else pl.lit(True)
-    for column, what, condition in (
-        ("painter_id", "the painter", pl.lit(True)),
-        ("artist_id", "the musician", known),
-        ("artwork_cluster", "the artwork, or a near-duplicate of it,", pl.lit(True)),
-        ("track_cluster", "the clip, or a near-duplicate of it,", pl.lit(True)),
-        ("audio_sha256", "the clip", pl.lit(True)),
-        ("image_original_sha256", "the image", pl.lit(True)),
+    for column, what in (
+        ("painter_id", "the painter"),
+        ("artist_id", "the musician"),
+        ("artwork_cluster", "the artwork, or a near-duplicate of it,"),
+        ("track_cluster", "the clip, or a near-duplicate of it,"),
+        ("audio_sha256", "the clip"),
+        ("image_original_sha256", "the image"),
     ):
-        if column not in frame.columns:
+        kind = frame.schema.get(column, pl.Null())
+        if not (kind.is_integer() or kind == pl.String):  # somebody else's may be anything
             continue
+        unknown = pl.col(column) == -1 if kind.is_integer() else pl.lit(False)
         shared = (
-            frame.filter(condition)
+            frame.filter(pl.col(column).is_not_null() & ~unknown)
             .group_by(column)
             .agg(pl.col("split").unique().sort(), pl.col("key").min(), pl.col("shard").first())
             .filter(pl.col("split").list.len() > 1)

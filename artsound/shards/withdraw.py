@@ -19,8 +19,14 @@ from artsound.shards.read import Dataset, open_shards
 from artsound.shards.release import write_attribution, write_readme
 from artsound.shards.subset import members, moved
 from artsound.shards.withheld import WITHHELD, withheld_rows
-from artsound.shards.write import Shard, parse_json, sample_json, write_shard
-from artsound.storage import TEMPORARY_PREFIX, atomic_write, make_folder, sync_folder
+from artsound.shards.write import Shard, sample_json, write_shard
+from artsound.storage import (
+    TEMPORARY_PREFIX,
+    atomic_write,
+    make_folder,
+    parse_json,
+    sync_folder,
+)
 
 _SIDES = (
     ("artwork_id", "artwork_cluster", ("image_sha256", "image_original_sha256")),

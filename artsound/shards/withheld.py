@@ -10,7 +10,9 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from artsound.encoders.base import Side, load_embeddings
+from artsound.errors import BadData
 from artsound.shards.choose import rights_condition
+from artsound.shards.index import read_frame
 from artsound.storage import Workspace, atomic_write
 
 WITHHELD = "withheld.parquet"
@@ -75,8 +77,15 @@ def withheld_bump(before: Path, after: Path, released: Collection[str]) -> str:
 
 
 def withheld_rows(folder: Path) -> pl.DataFrame:
-    """The rows of withheld.parquet, none where there is no such file."""
+    """The rows of withheld.parquet, none where there is no such file; BadData for a broken one."""
     path = folder / WITHHELD
-    if path.is_file():
-        return pl.read_parquet(path)
-    return pl.DataFrame(schema=dict.fromkeys(("key", "artwork_id"), pl.String))
+    empty = pl.DataFrame(schema=dict.fromkeys(("key", "artwork_id"), pl.String))
+    if not path.is_file():
+        return empty
+    try:
+        rows = read_frame(path.read_bytes(), str(path))
+    except OSError as error:
+        raise BadData(f"{path} cannot be read: {error.strerror or error}.") from error
+    if any(rows.schema.get(name) != kind for name, kind in empty.schema.items()):
+        raise BadData(f"{path} is no list of withheld pairs: its key and artwork_id must be text.")
+    return rows

@@ -106,14 +106,6 @@ def sample_json(row: Mapping[str, Any]) -> bytes:
     return text.encode()
 
 
-def parse_json(data: bytes) -> Any:
-    """The value of JSON from somebody else; ValueError for all that is wrong with it."""
-    try:
-        return json.loads(data)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-
-
 def _check_key(path: Path, key: str, before: str) -> None:
     if not key or "." in key or "/" in key:
         raise BadData(f"{path} cannot hold the key {key!r}: a key has no dot and no slash.")

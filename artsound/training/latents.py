@@ -136,9 +136,9 @@ def open_latents(folder: Path, release: Release, config: Config, device: Any = "
             f"{config.preset} --out {folder}`."
         )
     about = read_json(folder / "companion.json")
-    kept = about.get("settings", {}) if isinstance(about, dict) else {}
+    kept = about.get("settings") if isinstance(about, dict) else None
     wanted = _settings(release, config, folder / _CODEC)
-    if kept.get("release") != release.digest:
+    if not isinstance(kept, dict) or kept.get("release") != release.digest:
         raise BadUsage(f"{folder} holds latents of another release: make them of these shards.")
     if kept != wanted:
         raise BadUsage(

@@ -119,6 +119,36 @@ def test_shards_of_webdataset_s_own_writer_are_indexed_filtered_and_streamed(
     assert data[0]["image"].shape == (8, 8, 3)
 
 
+def test_fields_of_others_that_are_named_as_ours_mean_what_they_want(tmp_path: Path) -> None:
+    """A key of their own, digests of something else, painters as lists, places that are none."""
+    for split, numbers in (("train", (0, 1)), ("test", (2, 3))):
+        with webdataset.TarWriter(str(tmp_path / f"{split}-0.tar")) as writer:
+            for at in numbers:
+                fields = {"key": at, "image_sha256": "a negative's", "painter_id": ["a", "b"],
+                          "artist_id": "anonymous" if at else None, "artwork_cluster": f"{at}",
+                          "crop_offset": 3, "crop_size": 8}  # fmt: skip
+                picture = np.full((8, 8, 3), at, np.uint8)
+                writer.write({"__key__": f"item-{at}", "png": picture, "json": fields})
+    index_folder(tmp_path)
+    problems = verify(tmp_path, deep=True)
+    assert [str(problem) for problem in problems] == [
+        "index item-1: the musician anonymous is in the splits test and train"
+    ]
+    data = artsound.open(tmp_path)
+    assert [sample["json"]["key"] for sample in data.stream(shuffle=False)] == [0, 1, 2, 3]
+    assert data.frame["crop_size"].to_list() == [8] * 4
+
+
+def test_pictures_and_sounds_of_others_are_decoded_by_a_deep_check(tmp_path: Path) -> None:
+    with webdataset.TarWriter(str(tmp_path / "a.tar")) as writer:
+        writer.write({"__key__": "item", "png": b"no picture", "flac": b"no sound"})
+    index_folder(tmp_path)
+    assert verify(tmp_path) == []
+    told = "\n".join(str(problem) for problem in verify(tmp_path, deep=True))
+    assert "not a picture" in told
+    assert "the file is not sound" in told
+
+
 def test_names_in_capitals_and_folders_are_read_as_webdataset_reads_them(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     with tarfile.open(path, "w") as archive:

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 import artsound
 from artsound.errors import BadData, BadUsage
+from artsound.shards.verify import verify
+from artsound.storage import sha256_file
 
 
 def test_a_dataset_has_as_many_samples_as_its_index_and_reads_each_as_written(shards: Path) -> None:
@@ -152,6 +155,28 @@ def test_an_index_that_points_outside_a_shard_is_refused(make: Callable[..., Pat
     (folder / "index.json").write_text(json.dumps(index))
     with pytest.raises(BadData, match="points outside the shard"):
         artsound.open(folder)
+
+
+@pytest.mark.parametrize("column", ["key", "split", "shard", "jpg_offset", "json_size", "score"])
+@pytest.mark.parametrize("what", ["another type", "a list", "nothing"])
+def test_an_index_whose_columns_hold_something_else_is_refused(
+    make: Callable[..., Path], column: str, what: str
+) -> None:
+    folder = make({"train": [3]})
+    frame = pl.read_parquet(folder / "index.parquet")
+    kind = frame.schema[column]
+    spoilt = {
+        "another type": pl.lit("1") if kind != pl.String else pl.lit(1),
+        "a list": pl.concat_list(column),
+        "nothing": pl.when(pl.int_range(pl.len()) != 1).then(pl.col(column)),
+    }[what]
+    frame.with_columns(spoilt.alias(column)).write_parquet(folder / "index.parquet")
+    index = json.loads((folder / "index.json").read_text())
+    index["index_sha256"] = sha256_file(folder / "index.parquet")
+    (folder / "index.json").write_text(json.dumps(index))
+    with pytest.raises(BadData, match=rf"is not an index of shards: its {column} must be {kind}"):
+        artsound.open(folder)
+    assert f"its {column} must be" in str(verify(folder)[0])
 
 
 def test_a_shard_that_was_cut_or_swapped_is_noticed_when_read(make: Callable[..., Path]) -> None:

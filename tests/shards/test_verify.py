@@ -199,6 +199,23 @@ def test_no_bytes_make_the_scan_fail_in_any_other_way(data: bytes) -> None:
         assert list(scan(io.BytesIO(data + b"x"), len(data) + 1))
 
 
+def test_an_index_of_a_build_that_lacks_a_column_is_told(make: Make) -> None:
+    folder = respoilt(make({"train": [3]}), lambda frame: frame.drop("score"))
+    assert verify(folder) == []  # somebody else's, for all that is known
+    value = json.loads((folder / "index.json").read_text())
+    (folder / "index.json").write_text(json.dumps({**value, "recipe_digest": "a" * 64}))
+    assert told(folder) == "index.parquet: it lacks the columns score"
+
+
+def test_a_broken_list_of_withheld_pairs_is_a_problem_not_a_crash(make: Make) -> None:
+    folder = make({"train": [3]})
+    path = folder / "withheld.parquet"
+    path.write_bytes(b"PAR1" + bytes(100))
+    assert "withheld.parquet is not a readable parquet file" in told(folder)
+    pl.DataFrame({"key": [1], "artwork_id": ["a"]}).write_parquet(path)
+    assert "its key and artwork_id must be text" in told(folder)
+
+
 def test_a_hostile_shard_index_is_a_problem_not_a_crash(make: Make) -> None:
     folder = make({"train": [3]})
     value = json.loads((folder / "index.json").read_text())
