@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from artsound.arrays import read_array
 from artsound.errors import BadData
 from artsound.storage import Workspace, atomic_write, read_json, write_json
 
@@ -60,8 +61,8 @@ def load_embeddings(workspace: Workspace, encoder: str, side: Side) -> tuple[lis
     matrix = workspace.embeddings / encoder / f"{side}.npy"
     names = read_json(matrix.with_suffix(".json"))
     try:
-        m = np.load(matrix, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        m = read_array(matrix, mapped=True)
+    except (OSError, ValueError) as error:
         raise BadData(f"{matrix} cannot be read ({error}): run `artsound embed`.") from error
     ids = names.get("ids") if isinstance(names, dict) else None
     if not isinstance(ids, list) or m.ndim != 2 or len(ids) != len(m):

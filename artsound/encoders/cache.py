@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from artsound.arrays import read_array
 from artsound.storage import atomic_write, digest
 
 
@@ -65,8 +66,8 @@ def vector_cache(folder: Path) -> VectorCache:
 def _read(path: Path) -> np.ndarray | None:
     """A cache file's table, memory-mapped; None when it is broken or gone: it is but a cache."""
     try:
-        table = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        table = read_array(path, mapped=True)
+    except (OSError, ValueError):
         return None
     known = table.ndim == 1 and table.dtype.names == ("sha256", "vector")
     return table if known and table.dtype["vector"].base == np.float16 else None

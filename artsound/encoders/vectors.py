@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from artsound.arrays import read_array
 from artsound.encoders import imagebind
 from artsound.encoders.base import Side, save_embeddings
 from artsound.encoders.cache import vector_cache
@@ -100,10 +101,7 @@ def merge_vectors(
             if not own:
                 continue
             ids = [item.name for item in catalogue_items(workspace, side)]
-            rows = [
-                np.load(part_path(workspace, stage, part.name, ".npy"), allow_pickle=False)
-                for part in own
-            ]
+            rows = [read_array(part_path(workspace, stage, part.name, ".npy")) for part in own]
             made_by = own[0].inputs["encoder_digest"]
             files += save_embeddings(workspace, name, side, made_by, ids, np.concatenate(rows))
             counts[f"{RECORDS[side]}s by {name}"] = len(ids)

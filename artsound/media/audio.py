@@ -70,6 +70,12 @@ def check_audio(data: bytes, *, min_seconds: float, silence_db: float) -> AudioI
     )
 
 
+def clip_header(data: bytes) -> tuple[int, float]:
+    """A clip's sample rate in Hz and its length in seconds, as its header tells. MediaError."""
+    with quiet_decoder(), _open(data) as sound:
+        return sound.samplerate, sound.frames / sound.samplerate
+
+
 def load_mono(
     data: bytes, *, sample_rate: int, start: float = 0.0, seconds: float | None = None
 ) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from artsound.arrays import read_array
 from artsound.encoders.base import Side, load_embeddings
 from artsound.encoders.passes import one_torch_thread
 from artsound.errors import BadData, BadUsage
@@ -207,8 +208,8 @@ def text_vectors(
 
 def _read(path: Path, count: int) -> np.ndarray:
     try:
-        rows: np.ndarray = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        rows = read_array(path)
+    except (OSError, ValueError) as error:
         raise BadData(f"{path} cannot be read ({error}): delete it and run again.") from error
     if rows.ndim != 2 or len(rows) != count:
         raise BadData(f"{path} is not what was written there: delete it and run again.")

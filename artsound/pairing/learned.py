@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 
 import numpy as np
 
+from artsound.arrays import read_arrays
 from artsound.encoders.passes import one_torch_thread
 from artsound.errors import BadData, BadUsage
 from artsound.pairing.rows import centred_rows, checked_rows, unit_rows
@@ -111,11 +111,11 @@ def save_heads(path: Path, heads: tuple[Head, Head]) -> None:
 def load_heads(path: Path) -> tuple[Head, Head]:
     """The heads that `save_heads` wrote; BadData when they cannot be read."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            clip, clap = (
-                Head(*(arrays[f"{side}_{field.name}"] for field in fields(Head))) for side in _SIDES
-            )
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        arrays = read_arrays(path)
+        clip, clap = (
+            Head(*(arrays[f"{side}_{field.name}"] for field in fields(Head))) for side in _SIDES
+        )
+    except (OSError, ValueError, KeyError) as error:
         raise BadData(f"{path} cannot be read ({error}): delete it and run again.") from error
     return clip, clap
 

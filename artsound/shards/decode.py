@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
-import soundfile
 
+from artsound.arrays import read_array
 from artsound.errors import BadData, BadUsage
 from artsound.media import MediaError
-from artsound.media.audio import load_mono
+from artsound.media.audio import clip_header, load_mono
 from artsound.media.images import load_rgb, load_square
 from artsound.media.mel import MelBands, log_mel
 
@@ -70,10 +69,10 @@ def decode(sample: Mapping[str, Any], options: Decode, *, draw: float = 0.0) -> 
             elif name in AUDIO and options.audio:
                 decoded.update(_audio(data, options, draw))
             elif name.endswith(".npy"):
-                decoded[name.removesuffix(".npy")] = _array(data)
+                decoded[name.removesuffix(".npy")] = read_array(data)
             elif name not in (*IMAGES, *AUDIO, "json", "key"):
                 decoded[name] = data
-    except (MediaError, ValueError, EOFError) as error:
+    except (MediaError, ValueError) as error:
         raise BadData(f"Sample {sample['key']} cannot be decoded: {error}.") from error
     return decoded
 
@@ -93,13 +92,8 @@ def _image(data: bytes, size: int) -> np.ndarray:
     return load_square(data, size) if size else load_rgb(data).copy()  # torch wants to write to it
 
 
-def _array(data: bytes) -> np.ndarray:
-    return np.asarray(np.load(io.BytesIO(data), allow_pickle=False))
-
-
 def _audio(data: bytes, options: Decode, draw: float) -> dict[str, Any]:
-    with soundfile.SoundFile(io.BytesIO(data)) as sound:
-        own_rate, seconds = sound.samplerate, sound.frames / sound.samplerate
+    own_rate, seconds = clip_header(data)
     rate = options.sample_rate or own_rate
     start = options.audio_start
     if isinstance(start, str):

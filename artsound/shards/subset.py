@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from artsound.arrays import read_array
 from artsound.errors import BadData, BadUsage
 from artsound.shards.index import SPLITS, pointers, write_index
 from artsound.shards.read import VIEW, Dataset, open_shards
@@ -86,7 +87,7 @@ def read_ids(path: Path) -> list[Any]:
     """Ids from a .npy file, the `key` column of a .parquet file, or the lines of a text file."""
     try:
         if path.suffix == ".npy":
-            return list(np.load(path, allow_pickle=False).ravel().tolist())
+            return list(read_array(path).ravel().tolist())
         if path.suffix == ".parquet":
             return pq.read_table(path, columns=["key"])["key"].to_pylist()
         lines = path.read_text(encoding="utf-8").split()

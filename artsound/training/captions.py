@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from artsound.arrays import read_array
 from artsound.errors import BadData
 from artsound.storage import atomic_write, digest
 from artsound.training.config import Config
@@ -34,8 +35,8 @@ def caption_targets(pairs: Pairs, config: Config, out: Path, device: Any) -> np.
     name = digest([captions, published.digest, published.states])[:16]
     path = out / "cache" / f"captions-{name}.npy"
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        return read_array(path)
+    except (OSError, ValueError):
         pass
     known = sorted(set(captions))
     states = caption_states(folder, known, published.states, device)

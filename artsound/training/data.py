@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from artsound.arrays import read_arrays
 from artsound.errors import BadData, BadUsage
 from artsound.media import MediaError
 from artsound.storage import atomic_write, digest
@@ -152,10 +153,10 @@ def _write_cache(path: Path, examples: Examples) -> None:
 def _read_cache(path: Path) -> Examples | None:
     """What an earlier run decoded; None when there is nothing whole."""
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            keys = json.loads(kept["keys"].tobytes())
-            ends = np.cumsum(kept["lengths"])
-            clips = np.split(kept["clips"], ends[:-1]) if len(ends) else []
-            return Examples(tuple(keys), kept["pictures"], tuple(clips))
+        kept = read_arrays(path)
+        keys = json.loads(kept["keys"].tobytes())
+        ends = np.cumsum(kept["lengths"])
+        clips = np.split(kept["clips"], ends[:-1]) if len(ends) else []
+        return Examples(tuple(keys), kept["pictures"], tuple(clips))
     except (OSError, ValueError, KeyError):
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from artsound.arrays import read_array, read_arrays
 from artsound.errors import BadData, BadUsage
 from artsound.stage import QUIET, Progress
 from artsound.storage import atomic_write, digest, make_folder, read_json, sha256_file
@@ -195,16 +195,15 @@ def _settings(release: Release, config: Config, codec: Path) -> dict[str, Any]:
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            return {name: kept[name] for name in kept.files}
-    except (OSError, ValueError, EOFError) as error:
+        return read_arrays(path)
+    except (OSError, ValueError) as error:
         raise BadData(f"{path} is missing or damaged: make the latents anew.") from error
 
 
 def _array(sample: dict[str, Any], name: str) -> np.ndarray:
     try:
-        return np.load(io.BytesIO(sample[f"{name}.npy"]), allow_pickle=False)
-    except (KeyError, ValueError, EOFError) as error:
+        return read_array(sample[f"{name}.npy"])
+    except (KeyError, ValueError) as error:
         raise BadData(
             f"The {name} of pair {sample['key']} is missing or damaged: make the latents anew."
         ) from error

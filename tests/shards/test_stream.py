@@ -231,6 +231,23 @@ def test_a_damaged_sample_is_raised_or_its_place_taken_by_the_next(
     assert [key for turn in zip(*shares, strict=True) for key in turn] == found
 
 
+@pytest.mark.parametrize("member", ["jpg", "mp3"])
+@pytest.mark.parametrize("data", [b"<html>" * 60, bytes(360)])
+def test_media_that_do_not_decode_are_raised_or_skipped_as_any_damage(
+    make: Callable[..., Path], member: str, data: bytes
+) -> None:
+    folder = make({"train": [3]})
+    row = artsound.open(folder).frame.row(1, named=True)
+    with (folder / row["shard"]).open("r+b") as file:
+        file.seek(row[f"{member}_offset"])
+        file.write(data.ljust(row[f"{member}_size"], data[:1]))
+    stream = {"shuffle": False, "batch_size": 1, "decode": {"image_size": 16}}
+    with pytest.raises(BadData, match=f"Sample {row['key']} cannot be decoded"):
+        list(artsound.open(folder).stream(**stream))
+    found = list(artsound.open(folder).stream(**stream, on_error="skip"))
+    assert [batch["key"] for batch in found] == [["000010"], ["000012"], ["000012"]]
+
+
 def test_a_stream_of_nothing_but_damage_ends_in_a_sentence(make: Callable[..., Path]) -> None:
     folder = make({"train": [4]})
     data = artsound.open(folder)

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from artsound.arrays import read_array, read_arrays
+
+ROWS = np.arange(12, dtype=np.float16).reshape(3, 4)
+
+
+def npy() -> bytes:
+    out = io.BytesIO()
+    np.save(out, ROWS)
+    return out.getvalue()
+
+
+def npz() -> bytes:
+    out = io.BytesIO()
+    np.savez(out, rows=ROWS, names=np.array(["a", "b"]))
+    return out.getvalue()
+
+
+def spoilt(data: bytes, at: int, value: int, length: int) -> bytes:
+    """`data` with one byte changed, cut to `length`."""
+    place = at % len(data)
+    return (data[:place] + bytes([value]) + data[place + 1 :])[: length % (len(data) + 1)]
+
+
+def test_what_numpy_wrote_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "rows.npy"
+    path.write_bytes(npy())
+    for found in (read_array(path), read_array(npy()), read_array(path, mapped=True)):
+        assert found.dtype == np.float16
+        assert (found == ROWS).all()
+    (tmp_path / "both.npz").write_bytes(npz())
+    both = read_arrays(tmp_path / "both.npz")
+    assert (both["rows"] == ROWS).all()
+    assert both["names"].tolist() == ["a", "b"]
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(0, 200), st.integers(0, 255), st.integers(0, 1 << 20))
+def test_damaged_arrays_are_a_value_error_whatever_numpy_makes_of_them(
+    at: int, value: int, length: int
+) -> None:
+    for data in (spoilt(npy(), at, value, 1 << 20), spoilt(npy(), at, value, length)):
+        with contextlib.suppress(ValueError):
+            assert isinstance(read_array(data), np.ndarray)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 1 << 20), st.integers(0, 255), st.integers(0, 1 << 20))
+def test_damaged_archives_are_a_value_error(
+    tmp_path_factory: pytest.TempPathFactory, at: int, value: int, length: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "spoilt.npz"
+    path.write_bytes(spoilt(npz(), at, value, length))
+    with contextlib.suppress(ValueError):
+        assert isinstance(read_arrays(path), dict)
+
+
+def test_hostile_headers_are_refused(tmp_path: Path) -> None:
+    huge = b"{'descr': '<f8', 'fortran_order': False, 'shape': (100000000000000,), }"
+    header = b"\x93NUMPY\x01\x00\x76\x00" + huge.ljust(117) + b"\n"
+    with pytest.raises(ValueError, match="not sound"):
+        read_array(header)
+    out = io.BytesIO()
+    np.save(out, np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="pickle"):
+        read_array(out.getvalue())
+    with pytest.raises(ValueError, match="several arrays"):
+        read_array(npz())
+    (tmp_path / "one.npz").write_bytes(npy())
+    with pytest.raises(ValueError, match="single array"):
+        read_arrays(tmp_path / "one.npz")
