@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from artsound.errors import BadData, BadUsage
 from artsound.storage import TEMPORARY_PREFIX, make_folder, read_json, sync_folder, write_json
@@ -127,11 +128,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         read_json(place)
         place = folder / "state.json"
-        state = State(**read_json(place))
-        if not isinstance(state.step, int):
-            raise TypeError("its step is no number")
-    except (BadData, TypeError) as error:
+        state = TypeAdapter(State).validate_python(read_json(place))
+    except BadData as error:
         raise BadData(f"{place} is damaged ({error}): {_WAY_OUT}.") from error
+    except ValidationError as error:
+        fault = error.errors()[0]
+        told = " ".join([*map(str, fault["loc"]), fault["msg"]])
+        raise BadData(f"{place} is damaged ({told}): {_WAY_OUT}.") from error
     config = read_config(folder / "config.json")
     tensors = read_tensors(folder / "weights.safetensors")
     weights = {name: t for name, t in tensors.items() if not name.startswith("fixed.")}
@@ -153,27 +156,29 @@ def check_release(path: Path, state: State, digest: str) -> None:
 
 
 def read_tensors(path: Path) -> Tensors:
-    """The tensors of a safetensors file; BadData when it is missing or cut short."""
+    """The tensors of a safetensors file; BadData when it is missing, cut short or not finite."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
+        tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise BadData(f"{path} is missing or damaged ({error}): {_WAY_OUT}.") from error
+    if broken := next((name for name, t in tensors.items() if not t.isfinite().all()), None):
+        raise BadData(f"{path} is damaged ({broken} is not finite): {_WAY_OUT}.")
+    return tensors
 
 
-def read_optimiser(folder: Path) -> dict[str, Any]:
-    """AdamW's state as saved; tensors and plain values only, nothing in the file is run."""
-    import pickle
-
+def load_optimiser(optimiser: Any, folder: Path) -> None:
+    """Give AdamW its state as saved: tensors and plain values only, nothing in the file is run."""
     import torch
 
     path = folder / "optimiser.pt"
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise BadData(f"{path} is missing or damaged ({error}): {_WAY_OUT}.") from error
+        optimiser.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # torch raises anything on a broken file
+        told = " ".join(str(error).split())[:160]
+        raise BadData(f"{path} is missing or damaged ({told}): {_WAY_OUT}.") from error
 
 
 def load_weights(model: Any, weights: Tensors, path: Path) -> None:

@@ -21,8 +21,8 @@ from artsound.training.checkpoint import (
     Checkpoint,
     State,
     find_checkpoint,
+    load_optimiser,
     load_weights,
-    read_optimiser,
     read_tensors,
     save_checkpoint,
 )
@@ -139,7 +139,7 @@ class Run:
         """Go on from a checkpoint: everything a step depends on."""
         load_weights(self.plain, read_tensors(kept.path / "training.safetensors"), kept.path)
         self.averaged = {n: t.to(self.accelerator.device) for n, t in kept.weights.items()}
-        self.optimiser.load_state_dict(read_optimiser(kept.path))
+        load_optimiser(self.optimiser, kept.path)
         self.step = self.resumed_from = kept.state.step
         self.curve, self.best = list(kept.state.curve), kept.state.best
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import resource
 import shutil
+import warnings
 from pathlib import Path
 
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from artsound.errors import BadData, BadUsage
-from artsound.training.checkpoint import find_checkpoint, load_checkpoint
+from artsound.training.checkpoint import find_checkpoint, load_checkpoint, load_optimiser
 from artsound.training.config import Config
 from artsound.training.data import Release
 from artsound.training.loop import train
@@ -60,6 +67,46 @@ def test_a_run_is_not_resumed_from_a_file_cut_short(
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(BadData, match=rf"{name} is missing or damaged".replace(".", r"\.")):
         train(release, small, copied, steps=81, resume=True)
+
+
+def test_an_optimiser_s_state_damaged_anywhere_is_told(tmp_path: Path) -> None:
+    weights = torch.nn.Parameter(torch.ones(3))
+    optimiser = torch.optim.AdamW([weights])
+    weights.sum().backward()
+    optimiser.step()
+    path = tmp_path / "optimiser.pt"
+    torch.save(optimiser.state_dict(), path)
+    whole = path.read_bytes()
+    load_optimiser(optimiser, tmp_path)
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.integers(0, len(whole) - 1), st.binary(min_size=1, max_size=3))
+    def spoil(at: int, put: bytes) -> None:
+        path.write_bytes((whole[:at] + put + whole[at + len(put) :])[: len(whole)])
+        with contextlib.suppress(BadData):
+            load_optimiser(optimiser, tmp_path)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch wonders at damaged numbers
+        spoil()
+
+
+def test_weights_that_are_not_finite_are_told(copied: Path) -> None:
+    path = find_checkpoint(copied) / "weights.safetensors"
+    tensors = load_file(path)
+    name = sorted(tensors)[-1]
+    tensors[name] = tensors[name] * float("nan")
+    save_file(tensors, path)
+    with pytest.raises(BadData, match=rf"weights\.safetensors is damaged \({name} is not finite"):
+        load_checkpoint(copied)
+
+
+@pytest.mark.parametrize("fields", [{"step": "many"}, {"condition_dim": None}, {"curve": "steep"}])
+def test_a_state_that_holds_something_else_is_told(copied: Path, fields: dict[str, object]) -> None:
+    path = find_checkpoint(copied) / "state.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+    with pytest.raises(BadData, match=rf"state\.json is damaged \({next(iter(fields))} "):
+        load_checkpoint(copied)
 
 
 def test_a_pickle_is_not_run(copied: Path, release: Release, small: Config) -> None:
