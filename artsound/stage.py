@@ -110,7 +110,8 @@ class Stage:
     such parts run one after another, in the process that drives the build. `prepare` runs before
     `plan`: it fetches what the plan reads, and shows its own progress; `downloads` tells whether
     that asks a server, so that a runner can hold a limit. `needs` names what a part competes for
-    with others, such as `gpu`, so that a runner can place it and hold a limit.
+    with others, such as `gpu`, so that a runner can place it and hold a limit. `check` raises for
+    what of a recipe can be seen to be amiss before anything is done.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Stage:
     prepare: Callable[[Workspace, Recipe, Progress], None] | None = None
     downloads: Callable[[Recipe], bool] | None = None
     needs: Callable[[Recipe, Part], tuple[str, ...]] | None = None
+    check: Callable[[Workspace, Recipe], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,14 @@ class StageReport:
     peak_memory: int
     files: Mapping[str, str]
     extra: Mapping[str, Any]
+
+
+def check_stages(stages: Iterable[Stage], workspace: Workspace, recipe: Recipe) -> None:
+    """Raise for what any of these stages sees to be amiss, before the first has worked for hours:
+    files that a recipe names and that are missing or broken, models that cannot be had."""
+    for stage in stages:
+        if stage.check is not None:
+            stage.check(workspace, recipe)
 
 
 class MapParts(Protocol):

@@ -7,7 +7,7 @@ from pathlib import Path
 from prefect import flow
 
 from artsound.recipe import Recipe
-from artsound.stage import QUIET, Progress, StageReport
+from artsound.stage import QUIET, Progress, StageReport, check_stages
 from artsound.storage import Workspace
 from pipelines.caption import caption
 from pipelines.embed import embed
@@ -16,7 +16,7 @@ from pipelines.ingest import ingest
 from pipelines.notify import on_end
 from pipelines.pair import pair
 from pipelines.report import report
-from pipelines.serial import stage_order
+from pipelines.serial import STAGES, stage_order
 from pipelines.shard import shard
 
 FLOWS = {stage.name: stage for stage in (ingest, embed, pair, caption, shard, report)}
@@ -34,6 +34,7 @@ def build(out: Path, recipe: Recipe) -> list[StageReport]:
     """Run every stage on the workspace `out`; what is done already is skipped."""
     with session(Workspace(out), recipe) as opened:
         opened.entered_flow()
+        check_stages(STAGES.values(), opened.workspace, recipe)
         return [run_flow(FLOWS[name], opened) for name in stage_order(recipe)]
 
 

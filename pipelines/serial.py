@@ -11,7 +11,7 @@ from artsound.recipe import Recipe
 from artsound.reports.report import STAGE as REPORT
 from artsound.shards.shard import STAGE as SHARD
 from artsound.sources.ingest import STAGE as INGEST
-from artsound.stage import QUIET, Progress, Stage, StageReport, run_stage
+from artsound.stage import QUIET, Progress, Stage, StageReport, check_stages, run_stage
 from artsound.storage import Workspace, write_bytes
 
 STAGES: dict[str, Stage] = {
@@ -40,7 +40,9 @@ def run_serially(
     with hold(workspace):
         workspace.sweep()
         write_bytes(workspace.recipe, recipe.to_toml().encode())
+        stages = [STAGES[name] for name in ([only] if only else stage_order(recipe))]
+        check_stages(stages, workspace, recipe)
         return [
             run_stage(stage, workspace, recipe, progress=progress, retry_failed=retry_failed)
-            for stage in (STAGES[name] for name in ([only] if only else stage_order(recipe)))
+            for stage in stages
         ]

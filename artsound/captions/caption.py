@@ -45,6 +45,12 @@ from artsound.stage import Finish, Stage
 from artsound.storage import Workspace, digest, read_parquet, write_parquet
 
 
+def check(workspace: Workspace, recipe: Recipe) -> None:
+    """Raise BadUsage or BadData when a model that is to write captions cannot be had."""
+    for side in SIDES.values():
+        _captioner(workspace, side, recipe)
+
+
 def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     """Parts of each side's items by ascending id, with the digest of what they depend on:
     the items' records and measurements and, where a model writes, its version, what the recipe
@@ -133,6 +139,7 @@ STAGE = Stage(
     work=work,
     finish=finish,
     needs=needs,
+    check=check,
 )
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from artsound.encoders.affect import SAMPLE_RATE, describe_audio, describe_image
 from artsound.encoders.base import Side, save_embeddings
 from artsound.encoders.items import RECORDS, SIDES, Item, catalogue_items, read_item, unreadable
-from artsound.encoders.vectors import make_vectors, merge_vectors, plan_vectors
+from artsound.encoders.vectors import check_encoders, make_vectors, merge_vectors, plan_vectors
 from artsound.media import MediaError
 from artsound.media.audio import load_mono
 from artsound.media.images import load_rgb
@@ -99,7 +99,16 @@ def needs(recipe: Recipe, part: Part) -> tuple[str, ...]:
     return ("gpu",) if "encoder" in part.inputs and recipe.embed.device != "cpu" else ()
 
 
-STAGE = Stage(name=NAME, version=1, sections=(), plan=plan, work=work, finish=finish, needs=needs)
+STAGE = Stage(
+    name=NAME,
+    version=1,
+    sections=(),
+    plan=plan,
+    work=work,
+    finish=finish,
+    needs=needs,
+    check=check_encoders,
+)
 
 
 def item_ids(side: Side, table: pa.Table) -> list[str]:

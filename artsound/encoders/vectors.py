@@ -66,6 +66,12 @@ def plan_vectors(workspace: Workspace, recipe: Recipe) -> list[Part]:
     return parts
 
 
+def check_encoders(workspace: Workspace, recipe: Recipe) -> None:
+    """Raise BadUsage or BadData when weights that the recipe needs cannot be had."""
+    for _, name in _wanted(workspace, recipe):
+        encoder_digest(name, recipe)
+
+
 def make_vectors(workspace: Workspace, recipe: Recipe, part: Part, stage: str) -> PartOutput:
     """One part's vectors float16 [n, D] in the catalogue's order; BadData for an unusable file."""
     side: Side = part.inputs["side"]

@@ -10,22 +10,35 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
+from artsound.errors import BadUsage
 from artsound.recipe import Recipe
+from artsound.records import arrow_schema
 from artsound.storage import read_parquet
 
 
 def barred_pairs(recipe: Recipe) -> list[tuple[int, str]]:
     """The (track id, artwork id) pairs of the recipe's list, ascending; none without a list.
 
-    Raises BadData when the list is missing or no list of pairs.
+    Raises BadUsage when the list is missing, BadData when it is no list of pairs.
     """
-    if not recipe.pair.exclude:
-        return []
-    table = read_parquet(Path(recipe.pair.exclude), "exclusion")
+    table = read_exclusions(recipe.pair.exclude)
     return sorted(
         set(zip(table["track_id"].to_pylist(), table["artwork_id"].to_pylist(), strict=True))
     )
+
+
+def read_exclusions(place: str) -> pa.Table:
+    """The list of pairs that `artsound judgements` wrote to `place`; none where that is empty.
+
+    Raises as barred_pairs does.
+    """
+    if not place:
+        return arrow_schema("exclusion").empty_table()
+    if not Path(place).is_file():
+        raise BadUsage(f"{place} is not a file: give the list that `artsound judgements` writes.")
+    return read_parquet(Path(place), "exclusion")
 
 
 def barred_keys(

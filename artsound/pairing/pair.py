@@ -21,9 +21,10 @@ from artsound.errors import BadData, BadUsage
 from artsound.pairing import evidence
 from artsound.pairing.barred import barred_keys, barred_pairs, barred_within
 from artsound.pairing.bridge import unit_vectors, vector_inputs
+from artsound.pairing.concepts import load_bank
 from artsound.pairing.given import GivenPair, given_pairs, unpaired
 from artsound.pairing.items import Catalogue, Side, split_catalogue
-from artsound.pairing.kept import KeptPair, as_made, free_artworks
+from artsound.pairing.kept import KeptPair, as_made, base_release, free_artworks
 from artsound.pairing.matching import Match, judge, match
 from artsound.pairing.splits import SPLITS
 from artsound.pairing.tiles import pair_scores
@@ -36,12 +37,21 @@ from artsound.storage import Workspace, digest, read_parquet, write_parquet
 _FALLEN_OUT = "fallen-out"  # the part of given rows that name no pair
 
 
-def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
-    """One part for each split that has tracks; each names its members and all vectors' digests."""
+def check(workspace: Workspace, recipe: Recipe) -> None:
+    """Raise BadUsage or BadData for options that exclude each other, and for a base, a bank of
+    concepts or a list of pairs that is missing or broken."""
     if recipe.pair.given and recipe.sources.base:
         raise BadUsage(
             "Given pairs leave nothing to keep: use pair.given or sources.base, not both."
         )
+    barred_pairs(recipe)
+    base_release(workspace, recipe)
+    load_bank(recipe.pair.concept_bank)
+
+
+def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
+    """One part for each split that has tracks; each names its members and all vectors' digests."""
+    check(workspace, recipe)
     if recipe.pair.given:
         return _plan_given(workspace, recipe)
     catalogue = split_catalogue(workspace, recipe)
@@ -325,6 +335,7 @@ STAGE = Stage(
     work=work,
     finish=finish,
     side_by_side=False,
+    check=check,
 )
 
 

@@ -17,7 +17,7 @@ from artsound.errors import ArtSoundError, BadUsage
 from artsound.reports.generated import find_generated
 from artsound.reports.site import Site, json_response
 from artsound.reports.view import catalogue_of
-from artsound.shards.read import Dataset, open_shards
+from artsound.shards.read import Dataset, open_pairs
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -64,7 +64,7 @@ def serve(
     """
     import uvicorn
 
-    app = browse_app(open_shards(shards), host=host, save_to=save_to, generated=generated)
+    app = browse_app(open_pairs(shards), host=host, save_to=save_to, generated=generated)
     listener = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     print(f"Browse at http://{shown}:{listener.getsockname()[1]}/ (Ctrl-C ends)", flush=True)

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from artsound.console import human_bytes
-from artsound.shards.read import open_shards
+from artsound.shards.read import open_pairs
 
 # Column and heading of everything that is counted by value.
 COUNTED = {
@@ -29,7 +29,7 @@ MEASURED = ("score", "margin", "duration", "tempo", "loudness", "lightness", "sa
 
 def shard_stats(location: str) -> dict[str, Any]:
     """What a shards folder holds: sizes, counts by value, spread of the measures (JSON values)."""
-    data = open_shards(location)
+    data = open_pairs(location)
     return {
         "name": data.name,
         "shards": len(data.shards),

@@ -164,9 +164,14 @@ def extensions(frame: pl.DataFrame) -> tuple[str, ...]:
     )
 
 
+def index_columns() -> list[str]:
+    """The columns of schemas/index.json."""
+    return list(arrow_schema("index").names)
+
+
 def is_ours(frame: pl.DataFrame) -> bool:
     """Whether the samples of an index are this project's, with all the columns of its schema."""
-    return set(arrow_schema("index").names) <= set(frame.columns)
+    return set(index_columns()) <= set(frame.columns)
 
 
 def check_pointers(frame: pl.DataFrame, shards: Sequence[Shard], place: str) -> None:

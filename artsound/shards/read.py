@@ -22,6 +22,7 @@ from artsound.shards.index import (
     SPLITS,
     check_pointers,
     extensions,
+    index_columns,
     read_frame,
     read_index,
     read_shard_index,
@@ -53,6 +54,14 @@ def open_shards(location: str | Path, *, source: str | Path = "", **options: Any
     store = open_store(location, **options)
     value = read_shard_index(store)
     return _dataset(store, value, read_index(store, value))
+
+
+def open_pairs(location: str | Path, **options: Any) -> Dataset:
+    """As open_shards, for what needs artworks and tracks; BadData for somebody else's samples."""
+    data = open_shards(location, **options)
+    if missing := [name for name in index_columns() if name not in data.index.columns]:
+        raise BadData(f"The index of {location} has no {missing[0]}: it is no release of ArtSound.")
+    return data
 
 
 def _open_view(path: Path, source: str | Path, options: dict[str, Any]) -> Dataset:

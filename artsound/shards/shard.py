@@ -24,6 +24,7 @@ import pyarrow as pa
 from artsound.errors import BadData
 from artsound.media import MediaError
 from artsound.media.images import release_jpeg
+from artsound.pairing.barred import read_exclusions
 from artsound.parts import Part, PartOutput, PartResult, part_path
 from artsound.recipe import Recipe
 from artsound.records import Reject
@@ -67,6 +68,12 @@ def plan_shards(
     wanted = max(1, round(len(tracks) / pairs_per_shard), min(min_shards, len(tracks)))
     order = tracks[shuffled(len(tracks), seed)]
     return [sorted(cut.tolist()) for cut in np.array_split(order, wanted) if cut.size]
+
+
+def check(workspace: Workspace, recipe: Recipe) -> None:
+    """Raise BadUsage or BadData for a base or a list of unfit pairs that is missing or broken."""
+    read_exclusions(recipe.shards.exclude)
+    open_base(workspace, recipe)
 
 
 def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
@@ -224,6 +231,7 @@ STAGE = Stage(
     plan=plan,
     work=work,
     finish=finish,
+    check=check,
 )
 
 
@@ -265,11 +273,7 @@ def _check_withdrawn(folder: Path, base: Base, ids: frozenset[str]) -> None:
 
 def _unfit(rows: pl.DataFrame, recipe: Recipe) -> set[int]:
     """The tracks of pairs that the recipe's list leaves out; a track newly paired stays."""
-    if not recipe.shards.exclude:
-        return set()
-    listed = pl.DataFrame(
-        read_parquet(Path(recipe.shards.exclude), "exclusion", ["track_id", "artwork_id"])
-    )
+    listed = pl.DataFrame(read_exclusions(recipe.shards.exclude).select(["track_id", "artwork_id"]))
     return set(rows.join(listed, on=["track_id", "artwork_id"], how="semi")["track_id"])
 
 

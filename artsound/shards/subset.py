@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from artsound.arrays import read_array
 from artsound.errors import BadData, BadUsage
-from artsound.shards.index import SPLITS, pointers, write_index
+from artsound.shards.index import SPLITS, is_ours, pointers, write_index
 from artsound.shards.read import VIEW, Dataset, open_shards
 from artsound.shards.release import write_attribution, write_readme
 from artsound.shards.write import Placed, Shard, write_shard
@@ -175,9 +175,12 @@ def moved(rows: pl.DataFrame, shard: str, placed: Sequence[Placed]) -> pl.DataFr
 
 def write_ids(data: Dataset, path: Path) -> None:
     """Write the samples' ascending track ids (or keys) as .npy; the query beside it in .json."""
-    column = "track_id" if "track_id" in data.frame.columns else "key"
+    if is_ours(data.index):
+        ids = data.frame["track_id"].sort().to_numpy()
+    else:
+        ids = np.array(sorted(data.frame["key"]), dtype=np.str_)
     buffer = io.BytesIO()
-    np.save(buffer, np.sort(data.frame[column].to_numpy()), allow_pickle=False)
+    np.save(buffer, ids, allow_pickle=False)
     write_bytes(path, buffer.getvalue())
     write_json(path.with_suffix(".json"), {"source": data.store.location, **_query(data)})
 

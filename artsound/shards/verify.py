@@ -28,6 +28,7 @@ from artsound.shards.decode import AUDIO, IMAGES
 from artsound.shards.index import (
     INDEX,
     extensions,
+    index_columns,
     is_ours,
     read_index,
     read_shard_index,
@@ -223,7 +224,7 @@ def _check_rows(frame: pl.DataFrame, value: dict[str, Any]) -> Iterator[Problem]
         except BadData as error:
             yield Problem(INDEX, "", str(error))
     elif value["recipe_digest"]:  # a build's, so it should
-        lacking = sorted(set(json_schema("index")["properties"]) - set(frame.columns))
+        lacking = sorted(set(index_columns()) - set(frame.columns))
         yield Problem(INDEX, "", f"it lacks the columns {', '.join(lacking)}")
 
 

@@ -15,7 +15,7 @@ from artsound.shards.changes import lineage_after, write_changes
 from artsound.shards.diff import Difference, difference
 from artsound.shards.index import read_shard_index, write_index
 from artsound.shards.nowhere import traces
-from artsound.shards.read import Dataset, open_shards
+from artsound.shards.read import Dataset, open_pairs
 from artsound.shards.release import write_attribution, write_readme
 from artsound.shards.subset import members, moved
 from artsound.shards.withheld import WITHHELD, withheld_rows
@@ -52,7 +52,7 @@ def withdraw(
     no pair is listed, or `out` is in use; BadData when a trace of a withdrawn pair is left, or no
     pair.
     """
-    data = open_shards(folder)
+    data = open_pairs(folder)
     apart = withheld_rows(folder)
     gone, gone_apart = _gone(data.frame, apart, set(ids))
     if not gone.any() and not gone_apart.any():

@@ -27,7 +27,7 @@ from artsound.recipe import Recipe
 from artsound.sources import artgraph, fma
 from artsound.sources.artgraph_export import ARTISTS, ARTWORKS
 from artsound.sources.download import RemoteFile, download
-from artsound.sources.files import MEDIA_LIMIT, TABLE_LIMIT, is_safe_name
+from artsound.sources.files import MEDIA_LIMIT, TABLE_LIMIT, check_place, is_safe_name
 from artsound.sources.http import Client
 from artsound.sources.image_urls import fetch_images
 from artsound.sources.remote_zip import Member, RemoteZip, open_remote_zip
@@ -140,8 +140,7 @@ def _begin(workspace: Workspace, recipe: Recipe, side: str, client: Client) -> _
 
 def _link(place: Path, root: Path) -> dict[str, RemoteFile]:
     """Lay links to what `place` holds into `root`, where what it lacks will lie; nothing remote."""
-    if not place.exists():
-        raise BadUsage(f"{place} does not exist: give the folder or zip that holds the source.")
+    check_place(place)
     for entry in sorted(place.iterdir()) if place.is_dir() else [place]:
         if not (root / entry.name).is_symlink():
             (root / entry.name).symlink_to(entry.resolve())

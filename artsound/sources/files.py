@@ -53,6 +53,12 @@ class UnreadableFile(BadData):
         return self.message
 
 
+def check_place(root: Path) -> None:
+    """Raise BadUsage when there is nothing at the place of a source."""
+    if not root.exists():
+        raise BadUsage(f"{root} does not exist: give the folder or zip that holds the source.")
+
+
 def list_files(root: Path, zips: Collection[str] | None = None) -> pl.DataFrame:
     """The files of a source, sorted: columns box, name, size (bytes) and stamp.
 
@@ -64,8 +70,7 @@ def list_files(root: Path, zips: Collection[str] | None = None) -> pl.DataFrame:
     are taken to be unpacked there; with `zips`, only those of these names. Raises BadUsage
     when `root` does not exist, BadData when it is empty, not a zip, damaged or unsafe.
     """
-    if not root.exists():
-        raise BadUsage(f"{root} does not exist: give the folder or zip that holds the source.")
+    check_place(root)
     if root.is_dir():
         rows = list(_folder_files(root))
         for name in sorted(row[1] for row in rows if "/" not in row[1]):

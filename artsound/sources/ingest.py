@@ -25,7 +25,7 @@ from artsound.parts import Part, PartOutput, PartResult, part_path
 from artsound.recipe import Recipe
 from artsound.records import Reject, arrow_schema
 from artsound.sources.fetch import fetch_sources
-from artsound.sources.files import UnreadableFile, read_file
+from artsound.sources.files import UnreadableFile, check_place, read_file
 from artsound.sources.sample import write_sample
 from artsound.sources.staging import (
     SAMPLE,
@@ -36,7 +36,7 @@ from artsound.sources.staging import (
     source_root,
     staged_rows,
 )
-from artsound.sources.wanted import look_further, shortage
+from artsound.sources.wanted import choice_of, look_further, shortage
 from artsound.stage import Finish, Progress, Stage
 from artsound.storage import (
     Workspace,
@@ -49,6 +49,14 @@ from artsound.storage import (
 NAME = "ingest"
 
 _SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif"}
+
+
+def check(workspace: Workspace, recipe: Recipe) -> None:
+    """Raise BadUsage or BadData for a source, a list or a file of pairs that is not there."""
+    choice_of(recipe)
+    for place in (recipe.sources.artgraph, recipe.sources.fma):
+        if place and place != SAMPLE and "://" not in place:
+            check_place(Path(place))
 
 
 def prepare(workspace: Workspace, recipe: Recipe, progress: Progress) -> None:
@@ -142,6 +150,7 @@ STAGE = Stage(
     finish=finish,
     prepare=prepare,
     downloads=downloads,
+    check=check,
 )
 
 

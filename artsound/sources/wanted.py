@@ -102,26 +102,30 @@ def unwanted_ids(recipe: Recipe) -> frozenset[str]:
     """
     if not recipe.sources.without:
         return frozenset()
-    path = Path(recipe.sources.without)
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, ValueError) as error:
-        raise BadUsage(f"{path} is not a list of ids, one a line: {error}.") from error
-    return frozenset(line.zfill(6) if line.isdecimal() else line for line in lines if line)
+    lines = _lines(Path(recipe.sources.without), "ids")
+    return frozenset(line.zfill(6) if line.isdecimal() else line for line in lines)
 
 
 def _read_ids(path: Path, side: str) -> frozenset[str]:
     kind = "track ids" if side == "track" else "artworks' image names"
+    lines = _lines(path, kind)
+    if side == "artwork":
+        return frozenset(artwork_key(line) for line in lines)
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-        named = [line for line in lines if line]
-        return frozenset(
-            f"{int(line):06d}" if side == "track" else artwork_key(line) for line in named
-        )
-    except (OSError, ValueError) as error:
-        raise BadUsage(
-            f"{path} is not a list of {kind}, one a line, that can be read: {error}."
-        ) from error
+        return frozenset(f"{int(line):06d}" for line in lines)
+    except ValueError as error:
+        raise BadUsage(f"{path} is not a list of {kind}, one a line: {error}.") from error
+
+
+def _lines(path: Path, kind: str) -> list[str]:
+    """The lines of a list that a person wrote, but for empty ones; `kind` is what they hold."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise BadUsage(f"{path}, a list of {kind}, cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise BadUsage(f"{path} is not a list of {kind}, one a line: {error}.") from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _look(workspace: Workspace) -> Path:

@@ -50,9 +50,9 @@ class Release:
 def open_release(location: str | Path) -> Release:
     """The release in a folder or at an address; BadUsage or BadData when it holds no shards."""
     from artsound.shards.index import read_shard_index
-    from artsound.shards.read import open_shards
+    from artsound.shards.read import open_pairs
 
-    shards = open_shards(location)
+    shards = open_pairs(location)
     splits = {name: shards.split(name) for name in ("train", "val", "test")}
     return Release(digest(read_shard_index(shards.store)), splits)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -89,6 +90,34 @@ def test_every_usable_clip_has_a_pair_and_everything_is_accounted_for(built: Wor
     for stage in ("ingest", "embed", "pair", "caption", "shard", "report"):
         report = read_json(built.runs / f"{stage}.json")
         assert report["items_in"] == report["items_out"] + report["filtered"] + report["failed"]
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ({"sources": {"artgraph": "nowhere"}}, "nowhere does not exist"),
+        ({"sources": {"without": "gone.txt"}}, "gone.txt, a list of ids, cannot be read"),
+        ({"sources": {"ids": "gone.txt"}}, "gone.txt, a list of track ids, cannot be read"),
+        ({"sources": {"base": "gone"}}, "gone is no release to continue"),
+        ({"pair": {"given": "gone.json"}}, "gone.json is not a file"),
+        ({"pair": {"exclude": "gone.parquet"}}, "gone.parquet is not a file"),
+        ({"pair": {"concept_bank": "gone.toml"}}, "gone.toml"),
+        ({"shards": {"exclude": "gone.parquet"}}, "gone.parquet is not a file"),
+        ({"pair": {"bridge": "concepts"}, "embed": {"clip_checkpoint": "gone.pt"}}, "gone.pt"),
+        ({"captions": {"tracks": "transformers:gone/../gone"}}, "captions.tracks"),
+    ],
+)
+def test_what_a_recipe_names_in_vain_is_told_before_anything_is_done(
+    sample: SamplePaths, tmp_path: Path, option: dict[str, dict[str, str]], told: str
+) -> None:
+    from artsound.errors import ArtSoundError
+    from pipelines.serial import run_serially
+
+    workspace = Workspace(tmp_path / "out")
+    with pytest.raises(ArtSoundError, match=re.escape(told)):
+        run_serially(workspace, small_recipe(sample).replaced(**option))
+    assert not workspace.catalog.exists()
+    assert not (workspace.parts / "ingest").exists()
 
 
 def test_a_second_build_on_the_same_workspace_is_refused(

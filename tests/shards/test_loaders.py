@@ -14,9 +14,15 @@ from PIL import Image
 
 import artsound
 from artsound.errors import BadData, BadUsage
+from artsound.reports.browse import serve
+from artsound.reports.stats import shard_stats
+from artsound.shards.diff import diff
 from artsound.shards.foreign import index_folder
+from artsound.shards.subset import write_subset
 from artsound.shards.verify import verify
+from artsound.shards.withdraw import withdraw
 from artsound.storage import sha256_file
+from artsound.training.data import open_release
 
 
 def test_plain_webdataset_reads_our_shards(shards: Path) -> None:
@@ -117,6 +123,33 @@ def test_shards_of_webdataset_s_own_writer_are_indexed_filtered_and_streamed(
     assert (picture == 7).all()
     assert "json" not in found["item-8"]
     assert data[0]["image"].shape == (8, 8, 3)
+
+
+def test_what_needs_a_release_says_so_of_other_people_s_samples(tmp_path: Path) -> None:
+    folder = tmp_path / "foreign"
+    write_foreign(folder)
+    index_folder(folder)
+    for need in (
+        shard_stats,
+        serve,
+        open_release,
+        lambda place: diff(place, place),
+        lambda place: withdraw(place, tmp_path / "out", ["item-1"]),
+    ):
+        with pytest.raises(BadData, match=r"has no \w+: it is no release of ArtSound"):
+            need(folder)
+
+
+def test_ids_of_other_people_s_samples_are_their_keys(tmp_path: Path) -> None:
+    folder = tmp_path / "foreign"
+    write_foreign(folder)
+    index_folder(folder)
+    chosen, rest = tmp_path / "chosen.npy", tmp_path / "rest.npy"
+    write_subset(str(folder), chosen, where="weight > 1 and weight < 3")
+    assert np.load(chosen).tolist() == ["item-3", "item-5"]
+    write_subset(str(folder), rest, exclude=chosen)
+    assert len(np.load(rest)) == 13
+    assert "item-3" not in np.load(rest)
 
 
 def test_fields_of_others_that_are_named_as_ours_mean_what_they_want(tmp_path: Path) -> None:
