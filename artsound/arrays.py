@@ -1,7 +1,8 @@
-"""Arrays from files that anybody may have written: .npy and .npz, never a pickle.
+"""Arrays and tables from files that anybody may have written: .npy, .npz (no pickles), .parquet.
 
-numpy's reader lets the errors of all that it is made of through: the zip's, the tokeniser's, the
-allocator's. Here they are one.
+The libraries' readers let the errors of all that they are made of through: the zip's, the
+tokeniser's, the allocator's. Here they are one, a ValueError. Parquet is read by pyarrow, since
+over some damage polars' own reader ends the process.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 _FAULTS = (
     *(ValueError, TypeError, KeyError, SyntaxError, EOFError, OverflowError, MemoryError),
@@ -51,6 +55,29 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             return {name: found[name] for name in found.files}
     except _FAULTS as error:
         raise _told(error) from error
+
+
+def read_table(source: Path | bytes, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of a .parquet file, or of the bytes of one; with `columns`, only those.
+
+    Raises as read_array does; a column that is missing, or text that is not UTF-8, is wrong too.
+    """
+    if isinstance(source, Path):
+        with pa.OSFile(str(source)) as file:  # raises OSError
+            return _parsed(file, columns)
+    return _parsed(pa.BufferReader(source), columns)
+
+
+def _parsed(file: pa.NativeFile, columns: Sequence[str] | None) -> pa.Table:
+    try:
+        with pq.ParquetFile(file, pre_buffer=True) as parquet:
+            table = parquet.read(columns=None if columns is None else list(columns))
+        table.validate(full=True)
+    except (OSError, pa.ArrowException, *_FAULTS) as error:
+        raise _told(error) from error
+    if missing := [name for name in columns or () if name not in table.column_names]:
+        raise ValueError(f"it has no column {missing[0]}")
+    return table
 
 
 def _told(error: Exception) -> ValueError:

@@ -5,11 +5,16 @@ import io
 from pathlib import Path
 
 import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artsound.arrays import read_array, read_arrays
+from artsound.arrays import read_array, read_arrays, read_table
+from artsound.errors import BadData
+from artsound.shards.index import read_frame
 
 ROWS = np.arange(12, dtype=np.float16).reshape(3, 4)
 
@@ -63,6 +68,35 @@ def test_damaged_archives_are_a_value_error(
     path.write_bytes(spoilt(npz(), at, value, length))
     with contextlib.suppress(ValueError):
         assert isinstance(read_arrays(path), dict)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(0, 1 << 20), st.binary(min_size=1, max_size=4), st.integers(0, 1 << 20))
+def test_damaged_tables_are_a_value_error_and_never_end_the_process(
+    at: int, put: bytes, length: int
+) -> None:
+    out = io.BytesIO()
+    pq.write_table(pa.table({"key": ["a", "b", "c"], "tags": [["x"], [], ["y", "z"]]}), out)
+    whole = out.getvalue()
+    place = at % len(whole)
+    data = (whole[:place] + put + whole[place + len(put) :])[: len(whole)]
+    for spoilt_data in (data, data[: length % len(data)]):
+        with contextlib.suppress(BadData):
+            assert isinstance(read_frame(spoilt_data, "spoilt"), pl.DataFrame)
+
+
+def test_tables_lack_no_asked_column_and_hold_no_text_but_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"key": ["a"], "n": [1]}), path)
+    assert read_table(path, ["n"]).to_pylist() == [{"n": 1}]
+    with pytest.raises(ValueError, match="it has no column m"):
+        read_table(path, ["m"])
+    with pytest.raises(FileNotFoundError):
+        read_table(tmp_path / "none.parquet")
+    raw = pa.array([b"\xff\xfe"]).view(pa.string())
+    pq.write_table(pa.table({"key": raw}), path)
+    with pytest.raises(ValueError, match="UTF8"):
+        read_table(path)
 
 
 def test_hostile_headers_are_refused(tmp_path: Path) -> None:

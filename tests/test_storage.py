@@ -131,7 +131,7 @@ def test_a_missing_cut_or_foreign_parquet_is_told_in_one_sentence(tmp_path: Path
     write_parquet(path, "reject", [])
     with pytest.raises(BadData, match="wrong columns"):
         read_parquet(path, "pair")
-    with pytest.raises(BadData, match="lacks the column score"):
+    with pytest.raises(BadData, match="it has no column score"):
         read_parquet(path, "pair", ["score"])
     assert pq.read_schema(path).names[0] == "stage"
 

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from artsound.arrays import read_table
 from artsound.errors import BadData, BadUsage
 from artsound.pairing.barred import barred_pairs
 from artsound.recipe import Recipe
@@ -178,7 +179,7 @@ def _rows(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
         rows = _columns(index, _COLUMNS)
         if withheld.is_file():
             rows += _columns(withheld, _WITHHELD)
-    except (OSError, KeyError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise BadData(f"{folder} cannot be continued, its index is broken: {error}.") from error
     if others := sorted({row["bridge"] for row in rows} - {recipe.pair.bridge}):
         raise BadUsage(
@@ -191,7 +192,7 @@ def _rows(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
 def _columns(path: Path, names: Sequence[str]) -> list[dict[str, Any]]:
     """These columns of a parquet file, row by row; BadData where one is not as in an index."""
     schema = pa.schema([arrow_schema("index").field(name) for name in names])
-    table = pq.read_table(path, columns=list(names)).select(list(names))
+    table = read_table(path, names).select(list(names))
     for field, column in zip(schema, table.columns, strict=True):
         if column.type != field.type or column.null_count:
             raise BadData(f"The {field.name} of {path} must be {field.type}, with no null.")

@@ -44,6 +44,10 @@ def check(workspace: Workspace, recipe: Recipe) -> None:
         raise BadUsage(
             "Given pairs leave nothing to keep: use pair.given or sources.base, not both."
         )
+    if recipe.pair.given and recipe.pair.exclude:
+        raise BadUsage(
+            "Given pairs are not matched to others: use shards.exclude in place of pair.exclude."
+        )
     barred_pairs(recipe)
     base_release(workspace, recipe)
     load_bank(recipe.pair.concept_bank)
@@ -92,10 +96,6 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
 
 def _plan_given(workspace: Workspace, recipe: Recipe) -> list[Part]:
     """One part for each split that has given pairs, and one for the rows that fall out."""
-    if recipe.pair.exclude:
-        raise BadUsage(
-            "Given pairs are not matched to others: use shards.exclude in place of pair.exclude."
-        )
     given = given_pairs(workspace, recipe)
     if not given.pairs:
         counted = Counter(reject.reason for reject in given.rejects).most_common(5)

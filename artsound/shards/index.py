@@ -7,7 +7,6 @@ WebDataset holds at least `key`, `split`, `shard` and the offset and size of eve
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from artsound.arrays import read_table
 from artsound.errors import BadData
 from artsound.records import arrow_schema, json_schema
 from artsound.shards.store import Store
@@ -148,9 +148,10 @@ def read_index(store: Store, value: Mapping[str, Any]) -> pl.DataFrame:
 
 def read_frame(data: bytes, place: str) -> pl.DataFrame:
     """The rows of a parquet file in memory; BadData when it is none."""
+    faults = pl.exceptions
     try:
-        return pl.read_parquet(io.BytesIO(data))
-    except (pl.exceptions.PolarsError, OSError) as error:
+        return pl.DataFrame(read_table(data))
+    except (ValueError, TypeError, faults.PolarsError, faults.PanicException) as error:
         raise BadData(f"{place} is not a readable parquet file: {error}.") from error
 
 
@@ -212,7 +213,7 @@ def _check_types(frame: pl.DataFrame, members: Iterable[str], place: str) -> Non
         f"{member}_{what}": pl.Int64() for member in members for what in ("offset", "size")
     }
     if is_ours(frame):
-        expected |= pl.DataFrame(arrow_schema("index").empty_table()).schema
+        expected |= pl.DataFrame(pa.Table.from_batches([], arrow_schema("index"))).schema
     for name, kind in expected.items():
         if frame[name].dtype != kind or frame[name].null_count():
             raise BadData(f"{place} is not an index of shards: its {name} must be {kind}, no null.")

@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from artsound.errors import BadData
+from artsound.shards.index import read_frame
 from artsound.shards.scan import key_of, scan
 from artsound.storage import parse_json, sha256_bytes
 
@@ -51,7 +52,7 @@ def traces(folder: Path, texts: Collection[str], keys: Collection[str] = ()) -> 
 def _tells(path: Path, texts: frozenset[str], keys: frozenset[str]) -> bool:
     name = path.name
     if name.endswith(".parquet"):
-        return _table_tells(pl.read_parquet(path), texts, keys)
+        return _table_tells(read_frame(path.read_bytes(), str(path)), texts, keys)
     if name.endswith(".tar"):
         return _tar_tells(path, texts, keys)
     content = path.read_bytes()

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from artsound.arrays import read_array
+from artsound.arrays import read_array, read_table
 from artsound.errors import BadData, BadUsage
 from artsound.shards.index import SPLITS, is_ours, pointers, write_index
 from artsound.shards.read import VIEW, Dataset, open_shards
@@ -89,12 +88,12 @@ def read_ids(path: Path) -> list[Any]:
         if path.suffix == ".npy":
             return list(read_array(path).ravel().tolist())
         if path.suffix == ".parquet":
-            return pq.read_table(path, columns=["key"])["key"].to_pylist()
+            return read_table(path, ["key"])["key"].to_pylist()
         lines = path.read_text(encoding="utf-8").split()
         return [line.zfill(6) if line.isdecimal() else line for line in lines]
     except FileNotFoundError as error:
         raise BadUsage(f"There is no file {path}: give a list of ids.") from error
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+    except (OSError, ValueError) as error:
         raise BadData(f"{path} holds no list of ids: {error}.") from error
 
 

@@ -25,6 +25,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from artsound.arrays import read_table
 from artsound.errors import BadData, BadUsage
 from artsound.sources.artwork_names import IMAGE_SUFFIXES
 from artsound.sources.tables import parse_csv
@@ -167,8 +168,8 @@ def _read_parquet(path: Path) -> tuple[Sequence[Any], Sequence[Any]]:
                 if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)
                         or pa.types.is_integer(kind)):  # fmt: skip
                     raise BadData(f"{path}: its column {name} is {kind}, not text or numbers.")
-            table = file.read(columns=[image, track])
-    except (OSError, pa.ArrowException) as error:
+        table = read_table(path, [image, track])
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise BadData(f"{path} is not a parquet file that can be read: {error}.") from error
     return table[image].to_pylist(), table[track].to_pylist()
 

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from typer.testing import CliRunner
 
 from artsound.cli import app
-from artsound.errors import BadData, BadUsage
+from artsound.errors import BadUsage
 from artsound.pairing import pair
 from artsound.pairing.barred import barred_keys, barred_within
 from artsound.pairing.matching import match
@@ -158,7 +158,7 @@ def test_a_track_for_which_nothing_is_left_says_that_pairs_were_excluded(
 
 def test_a_list_that_is_none_is_told_and_given_pairs_take_no_list(built, workspace, tmp_path):
     recipe = load_recipe(built.recipe)
-    with pytest.raises(BadData, match=r"nothing\.parquet is missing"):
+    with pytest.raises(BadUsage, match=r"nothing\.parquet is not a file"):
         run_stage(pair.STAGE, workspace, recipe.replaced(pair={"exclude": "nothing.parquet"}))
     given_too = recipe.replaced(pair={"exclude": "unfit.parquet", "given": "pairs.csv"})
     with pytest.raises(BadUsage, match=r"shards\.exclude"):
