@@ -11,12 +11,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from artsound.errors import ArtSoundError, BadData, BadUsage
+from artsound.home import find_home
 
 if TYPE_CHECKING:
     from artsound.shards.read import Dataset
 
 __version__ = "0.1.0"
 __all__ = ["ArtSoundError", "BadData", "BadUsage", "__version__", "open"]
+
+find_home("NUMBA_CACHE_DIR", ".cache/numba")  # before anything imports numba
 
 
 def open(location: str, **options: Any) -> Dataset:

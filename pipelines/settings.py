@@ -11,6 +11,8 @@ import os
 import threading
 from typing import Any
 
+from artsound.home import find_home
+
 _QUIET = {
     # A temporary server migrates its database first: 20 to 30 s on a new machine, not prefect's 20.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
@@ -31,6 +33,8 @@ _QUIET = {
 
 for _name, _value in _QUIET.items():
     os.environ.setdefault(_name, _value)
+
+find_home("PREFECT_HOME", ".prefect")  # its server keeps its database there
 
 # These two warn at exit, through the root logger, when a last event is still being sent.
 for _name in ("EventsWorker", "APILogWorker"):
