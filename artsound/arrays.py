@@ -28,6 +28,7 @@ _FAULTS = (
 
 def read_array(source: Path | bytes, *, mapped: bool = False) -> np.ndarray:
     """The array of a .npy file, or of the bytes of one; `mapped`: the file's, read as needed.
+    Its numbers are in this machine's order of bytes.
 
     Raises ValueError for all that can be wrong with it, OSError when the file cannot be read.
     """
@@ -42,7 +43,7 @@ def read_array(source: Path | bytes, *, mapped: bool = False) -> np.ndarray:
     if not isinstance(found, np.ndarray):
         found.close()
         raise ValueError("it holds several arrays")
-    return found
+    return found if found.dtype.isnative else found.astype(found.dtype.newbyteorder("="))
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

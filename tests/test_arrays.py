@@ -37,6 +37,14 @@ def spoilt(data: bytes, at: int, value: int, length: int) -> bytes:
     return (data[:place] + bytes([value]) + data[place + 1 :])[: length % (len(data) + 1)]
 
 
+def test_numbers_come_in_this_machine_s_order_of_bytes() -> None:
+    out = io.BytesIO()
+    np.save(out, np.array([1, 256], dtype=">i4"))
+    found = read_array(out.getvalue())
+    assert found.dtype.isnative
+    assert found.tolist() == [1, 256]
+
+
 def test_what_numpy_wrote_is_read(tmp_path: Path) -> None:
     path = tmp_path / "rows.npy"
     path.write_bytes(npy())

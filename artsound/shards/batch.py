@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,24 +16,28 @@ _SMALL = 4096  # bytes
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
     """A batch as one dict. `image` becomes uint8 [B, 3, H, W], in memory channels last, as it was
     decoded; arrays of one shape are stacked, numbers become tensors, and all else stays a list of
-    B values, arrays among them as tensors."""
-    batch: dict[str, Any] = {}
-    for name in samples[0]:
-        values = [sample[name] for sample in samples]
-        first = values[0]
-        if isinstance(first, np.ndarray) and len({value.shape for value in values}) == 1:
+    B values, arrays among them as tensors. What a sample lacks that another has is None."""
+    return {
+        name: _together(name, [sample.get(name) for sample in samples])
+        for name in dict.fromkeys(name for sample in samples for name in sample)
+    }
+
+
+def _together(name: str, values: list[Any]) -> Any:
+    kinds = {type(value) for value in values}
+    if kinds == {np.ndarray} and len({(v.shape, v.dtype) for v in values}) == 1:
+        if values[0].dtype.kind in "biuf":
             # default_collate stacks in the memory that a worker shares: one copy less.
             stacked = default_collate([torch.from_numpy(np.require(v, None, "W")) for v in values])
-            batch[name] = stacked.permute(0, 3, 1, 2) if name == "image" else stacked
-        elif isinstance(first, torch.Tensor) and len({value.shape for value in values}) == 1:
-            batch[name] = default_collate(values)
-        elif isinstance(first, (bool, int, float)):
-            batch[name] = torch.tensor(values)
-        elif isinstance(first, str):
-            batch[name] = values
-        else:
-            batch[name] = default_convert(values)
-    return batch
+            return stacked.permute(0, 3, 1, 2) if name == "image" else stacked
+    elif kinds == {torch.Tensor} and len({value.shape for value in values}) == 1:
+        return default_collate(values)
+    elif kinds <= {bool, int, float}:
+        with contextlib.suppress(RuntimeError, ValueError, OverflowError):  # over 64 bits
+            return torch.tensor(values)
+    elif kinds <= {str, type(None)}:
+        return values
+    return default_convert(values)
 
 
 class Parcel(dict[str, Any]):

@@ -33,7 +33,7 @@ def rights_condition(policy: str) -> str:
 def best(frame: pl.DataFrame, count: int) -> Positions:
     """Positions of the `count` samples with the highest score; of equal ones, the first keys."""
     ranked = _numbered(frame, "score").sort("score", "key", descending=[True, False])
-    return _positions(ranked.head(count))
+    return _positions(ranked.head(_many(count)))
 
 
 def drawn(frame: pl.DataFrame, count: int, *, seed: int, by: str = "") -> Positions:
@@ -45,23 +45,35 @@ def drawn(frame: pl.DataFrame, count: int, *, seed: int, by: str = "") -> Positi
         _lot=pl.Series(hashed(_numbers(frame), seed), dtype=pl.UInt64)
     )
     if not by:
-        return _positions(lots.sort("_lot", "key").head(count))
+        return _positions(lots.sort("_lot", "key").head(_many(count)))
     # The middle of each sample's stretch on its value's line 0..1: taking the lowest `count` of
     # all takes the same share of every line.
     rank = (pl.col("_lot").rank("ordinal").over(by) - 0.5) / pl.len().over(by)
-    return _positions(lots.with_columns(_rank=rank).sort("_rank", "_lot", "key").head(count))
+    return _positions(lots.with_columns(_rank=rank).sort("_rank", "_lot", "key").head(_many(count)))
 
 
 def capped(frame: pl.DataFrame, column: str, most: int) -> Positions:
     """Positions of at most `most` samples for each value of a column: those of highest score."""
     ranked = _numbered(frame, "score", column).sort("score", "key", descending=[True, False])
-    return _positions(ranked.filter(pl.int_range(pl.len()).over(column) < most))
+    return _positions(ranked.filter(pl.int_range(pl.len()).over(column) < _many(most)))
 
 
 def without(frame: pl.DataFrame, keys: Collection[Any]) -> Positions:
-    """Positions of the samples whose key is not in `keys`; track ids may be given as numbers."""
-    names = [key if isinstance(key, str) else f"{int(key):06d}" for key in keys]
+    """Positions of the samples whose key is not in `keys`; track ids may be given as numbers.
+
+    Raises BadUsage for what is neither.
+    """
+    if odd := [key for key in keys if not isinstance(key, (str, int, np.integer))]:
+        raise BadUsage(f"{odd[0]!r} is neither a key nor a track id.")
+    names = [key if isinstance(key, str) else f"{key:06d}" for key in keys]
     return np.flatnonzero(~frame["key"].is_in(names).to_numpy())
+
+
+def _many(count: int) -> int:
+    """`count`, if it is a number of samples; else BadUsage: polars takes −3 for all but three."""
+    if not isinstance(count, (int, np.integer)) or count < 0:
+        raise BadUsage(f"{count!r} is not a number of samples.")
+    return int(count)
 
 
 def _numbered(frame: pl.DataFrame, *columns: str) -> pl.DataFrame:

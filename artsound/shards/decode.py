@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -42,10 +43,13 @@ class Decode:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mel", _bands(self.mel))
-        if min(self.image_size, self.sample_rate, self.audio_seconds) < 0:
-            raise BadUsage("image_size, sample_rate and audio_seconds cannot be negative.")
-        if isinstance(self.audio_start, str) and self.audio_start != "random":
-            raise BadUsage(f"audio_start is {self.audio_start!r}: give seconds, or 'random'.")
+        for name in ("image_size", "sample_rate", "audio_seconds"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not 0 <= value < 1_000_000:
+                raise BadUsage(f"{name} is {value!r}: give a number from 0 to a million.")
+        start = self.audio_start
+        if start != "random" and not (isinstance(start, (int, float)) and 0 <= start < math.inf):
+            raise BadUsage(f"audio_start is {start!r}: give seconds, or 'random'.")
         if self.audio_start == "random" and not self.audio_seconds:
             raise BadUsage("A random audio_start needs audio_seconds: how much to take from there.")
 

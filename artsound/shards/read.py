@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
@@ -252,6 +253,7 @@ class Dataset:
 
 
 def _checked(position: int, length: int) -> int:
-    if not -length <= position < length:
-        raise IndexError(f"sample {position} of {length}")
-    return position % length
+    place = operator.index(position)  # raises TypeError for what is no whole number
+    if not -length <= place < length:
+        raise IndexError(f"sample {place} of {length}")
+    return place % length

@@ -80,6 +80,8 @@ class Options:
             raise BadUsage(f"rank {self.rank} of {self.ranks} ranks does not exist.")
         if self.batch_size < 0 or min(self.lanes, self.window, self.ahead, self.threads) < 1:
             raise BadUsage("batch_size, lanes, window, ahead and threads must be positive.")
+        if not isinstance(self.seed, int):
+            raise BadUsage(f"seed is {self.seed!r}: give a whole number.")
         if self.on_error not in ("raise", "skip"):
             raise BadUsage(f"on_error is {self.on_error!r}: choose 'raise' or 'skip'.")
 
@@ -91,6 +93,8 @@ def open_stream(dataset: Dataset, **options: Any) -> Stream:
     if isinstance(how := options.get("decode"), Mapping):
         _check_names("decode", Decode, how)
         options["decode"] = Decode(**how)
+    elif how is not None and not isinstance(how, Decode):
+        raise BadUsage(f"decode is {how!r}: give a dict of its options, or a Decode.")
     chosen = Options(**{"rank": rank, "ranks": ranks, **options})
     return Stream(dataset.layers, chosen)
 
@@ -163,6 +167,8 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
         Takes the same time wherever that is. Raises BadUsage when the state belongs to other
         samples, or to another order of them.
         """
+        if not isinstance(state, Mapping):
+            raise BadUsage(f"A state is what state_dict() gives, not {state!r}.")
         for name, value in self._identity().items():
             if state.get(name) != value:
                 raise BadUsage(

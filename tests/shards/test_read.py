@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -197,3 +198,15 @@ def test_a_position_outside_is_an_index_error(shards: Path) -> None:
     for position in (45, -46):
         with pytest.raises(IndexError, match="of 45"):
             data.read(position)
+    with pytest.raises(TypeError, match="as an integer"):
+        data.read("000010")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("count", [-3, 2.5, "all"])
+def test_a_number_of_samples_that_is_none_is_told(shards: Path, count: Any) -> None:
+    data = artsound.open(shards)
+    for choose in (data.top, data.sample, lambda n: data.cap("painter", n)):
+        with pytest.raises(BadUsage, match=r"is not a number of samples"):
+            choose(count)
+    with pytest.raises(BadUsage, match="neither a key nor a track id"):
+        data.without([None])

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 import artsound
 from artsound.errors import BadData, BadUsage
 from artsound.media.mel import MelBands, log_mel
+from artsound.shards.batch import collate
 from artsound.shards.decode import Decode
 from artsound.shards.read import Dataset
 
@@ -265,7 +266,12 @@ def test_a_stream_of_nothing_but_damage_ends_in_a_sentence(make: Callable[..., P
         ({"on_error": "ignore"}, "on_error"),
         ({"shufle": True}, "shufle"),
         ({"decode": {"image_sise": 3}}, "image_sise"),
-        ({"decode": {"image_size": -3}}, "negative"),
+        ({"decode": {"image_size": -3}}, "image_size is -3"),
+        ({"decode": {"sample_rate": "high"}}, "sample_rate is 'high'"),
+        ({"decode": {"audio_seconds": float("nan")}}, "audio_seconds is nan"),
+        ({"decode": {"audio_start": -1.0}}, "audio_start is -1.0"),
+        ({"decode": 3}, "decode is 3"),
+        ({"seed": "today"}, "seed is 'today'"),
         ({"decode": {"audio_start": "random"}}, "audio_seconds"),
         ({"decode": {"mel": {"bin": 64}}}, "n_fft"),
     ],
@@ -273,6 +279,23 @@ def test_a_stream_of_nothing_but_damage_ends_in_a_sentence(make: Callable[..., P
 def test_a_wrong_option_is_named(data: Dataset, options: dict[str, Any], word: str) -> None:
     with pytest.raises(BadUsage, match=word):
         data.stream(**options)
+
+
+def test_a_batch_of_unlike_samples_lacks_none_of_what_any_has() -> None:
+    short, long = np.arange(2, dtype=np.float32), np.arange(3, dtype=np.float32)
+    batch = collate(
+        [
+            {"key": "a", "n": 1, "year": 1900, "text": "x", "array": long, "long": 1},
+            {"key": "b", "n": True, "year": None, "array": short, "words": ["y"], "long": 2**70},
+        ]
+    )
+    assert batch["key"] == ["a", "b"]
+    assert batch["n"].tolist() == [1, 1]
+    assert batch["year"] == [1900, None]
+    assert batch["text"] == ["x", None]
+    assert [value.tolist() for value in batch["array"]] == [[0, 1, 2], [0, 1]]
+    assert batch["words"] == [None, ["y"]]
+    assert batch["long"] == [1, 2**70]
 
 
 def test_an_empty_stream_ends_at_once(data: Dataset) -> None:
