@@ -29,7 +29,7 @@ def _together(name: str, values: list[Any]) -> Any:
         if values[0].dtype.kind in "biuf":
             # default_collate stacks in the memory that a worker shares: one copy less.
             stacked = default_collate([torch.from_numpy(np.require(v, None, "W")) for v in values])
-            return stacked.permute(0, 3, 1, 2) if name == "image" else stacked
+            return stacked.permute(0, 3, 1, 2) if name == "image" and stacked.ndim == 4 else stacked
     elif kinds == {torch.Tensor} and len({value.shape for value in values}) == 1:
         return default_collate(values)
     elif kinds <= {bool, int, float}:
