@@ -23,8 +23,8 @@ from typing import IO, TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from artsound.arrays import read_table
 from artsound.errors import BadData, BadUsage
+from artsound.readers import parse_json, read_table
 from artsound.records import arrow_schema, check_table, to_table
 
 if TYPE_CHECKING:
@@ -257,14 +257,6 @@ def read_json(path: Path) -> Any:
         raise BadData(f"{path} is missing: run the stage that writes it first.") from error
     except (OSError, ValueError) as error:
         raise BadData(f"{path} cannot be read as JSON: {error}.") from error
-
-
-def parse_json(data: bytes) -> Any:
-    """The value of JSON from somebody else; ValueError for all that is wrong with it."""
-    try:
-        return json.loads(data)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
 
 
 def write_parquet(

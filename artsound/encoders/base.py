@@ -8,8 +8,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from artsound.arrays import read_array
 from artsound.errors import BadData
+from artsound.readers import read_array
 from artsound.storage import Workspace, atomic_write, read_json, write_json
 
 Side = Literal["artworks", "tracks"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from artsound.arrays import read_array
+from artsound.readers import read_array
 from artsound.storage import atomic_write, digest
 
 

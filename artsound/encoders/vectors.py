@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from artsound.arrays import read_array
 from artsound.encoders import imagebind
 from artsound.encoders.base import Side, save_embeddings
 from artsound.encoders.cache import vector_cache
@@ -29,6 +28,7 @@ from artsound.encoders.loading import encoder_digest, open_encoder
 from artsound.encoders.passes import ItemError, one_torch_thread
 from artsound.errors import BadData
 from artsound.parts import Part, PartOutput, PartResult, part_path, split_into_parts
+from artsound.readers import read_array
 from artsound.recipe import Recipe
 from artsound.storage import Workspace, atomic_write, digest
 

@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from artsound.arrays import read_table
 from artsound.errors import BadData, BadUsage
 from artsound.pairing.barred import barred_pairs
+from artsound.readers import read_table
 from artsound.recipe import Recipe
 from artsound.records import arrow_schema
 from artsound.storage import Workspace, read_json, sha256_file

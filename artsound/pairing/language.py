@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from artsound.arrays import read_array
 from artsound.encoders.base import Side, load_embeddings
 from artsound.encoders.passes import one_torch_thread
 from artsound.errors import BadData, BadUsage
@@ -19,6 +18,7 @@ from artsound.pairing.candidates import check_vectors
 from artsound.pairing.caption_bridge import caption_rows
 from artsound.pairing.concepts import Bank, concept_rows, load_bank, pooled
 from artsound.pairing.rows import centred_rows
+from artsound.readers import read_array
 from artsound.recipe import Recipe
 from artsound.storage import (
     Workspace,

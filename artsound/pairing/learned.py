@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from artsound.arrays import read_arrays
 from artsound.encoders.passes import one_torch_thread
 from artsound.errors import BadData, BadUsage
 from artsound.pairing.rows import centred_rows, checked_rows, unit_rows
+from artsound.readers import read_arrays
 from artsound.storage import atomic_write
 
 if TYPE_CHECKING:

@@ -19,13 +19,14 @@ import pyarrow as pa
 
 from artsound.errors import BadData, BadUsage
 from artsound.pairing import evidence
-from artsound.pairing.barred import barred_keys, barred_pairs, barred_within
+from artsound.pairing.barred import barred_keys, barred_pairs
 from artsound.pairing.bridge import unit_vectors, vector_inputs
 from artsound.pairing.concepts import load_bank
 from artsound.pairing.given import GivenPair, given_pairs, unpaired
-from artsound.pairing.items import Catalogue, Side, split_catalogue
-from artsound.pairing.kept import KeptPair, as_made, base_release, free_artworks
-from artsound.pairing.matching import Match, judge, match
+from artsound.pairing.items import Side, split_catalogue
+from artsound.pairing.kept import KeptPair, as_made, base_release
+from artsound.pairing.match_split import continue_split, match_split, painter_numbers
+from artsound.pairing.matching import Match, judge
 from artsound.pairing.splits import SPLITS
 from artsound.pairing.tiles import pair_scores
 from artsound.parts import Part, PartOutput, PartResult, part_path
@@ -135,12 +136,12 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     t, a = unit_vectors(workspace, recipe, recipe.pair.bridge, track_ids, artwork_ids)
 
     settings = recipe.pair
-    painters = _whole_numbers(artworks.rows["painter_id"].take(theirs))
+    painters = painter_numbers(artworks.rows["painter_id"].take(theirs))
     barred = np.array(part.inputs.get("barred", []), dtype=np.int64)
     if catalogue.base:
-        found = _continued(recipe, catalogue, t, a, painters, barred, split)
+        found = continue_split(recipe, catalogue, t, a, painters, barred, split)
     else:
-        found = _matched(recipe, t, a, painters, barred)
+        found = match_split(recipe, t, a, painters, barred)
     chosen = found.assignment.artworks
     members = _Members(split, track_ids, artwork_ids, t, a, painters, barred)
     pairs = _write_pairs(workspace, recipe, part, members, found, catalogue.kept)
@@ -270,7 +271,9 @@ def _evidence(
         )
         # Pairs that were given or kept may be more to an artwork than a matching allows.
         if not settings.given and not recipe.sources.base:
-            matched = _matched(recipe, *other, members.painters, members.barred).assignment.artworks
+            matched = match_split(
+                recipe, *other, members.painters, members.barred
+            ).assignment.artworks
             agreed["equal_pairs"] = evidence.equal_pairs(found.assignment.artworks, matched)
         extra["agreement"][name] = agreed
     return extra
@@ -337,68 +340,6 @@ STAGE = Stage(
     side_by_side=False,
     check=check,
 )
-
-
-def _matched(
-    recipe: Recipe,
-    t: np.ndarray,
-    a: np.ndarray,
-    painters: np.ndarray | None,
-    barred: np.ndarray | None,
-) -> Match:
-    """Tracks `t` and artworks `a` of one split matched as [pair] of the recipe has it."""
-    settings = recipe.pair
-    return match(
-        t,
-        a,
-        count=settings.candidates,
-        neighbours=settings.csls,
-        floor=settings.floor,
-        uses=settings.artwork_uses,
-        painters=painters,
-        painter_uses=settings.painter_uses,
-        optimality=settings.optimality,
-        quick=settings.quick,
-        device=settings.device,
-        barred=barred,
-    )
-
-
-def _continued(
-    recipe: Recipe,
-    catalogue: Catalogue,
-    t: np.ndarray,
-    a: np.ndarray,
-    painters: np.ndarray,
-    barred: np.ndarray,
-    split: str,
-) -> Match:
-    """The kept pairs of a split with its other tracks matched to the artworks that are free.
-
-    `t` and `a` are the vectors of the split's tracks and artworks, `painters` those of the latter.
-    The whole is judged as one assignment.
-    """
-    tracks, artworks = catalogue.tracks, catalogue.artworks
-    place = {artworks.ids[n]: here for here, n in enumerate(artworks.of(split))}
-    kept = [catalogue.kept.get(tracks.ids[n]) for n in tracks.of(split)]
-    chosen = np.array([place[pair.artwork_id] if pair else -1 for pair in kept], dtype=np.int64)
-    new = np.flatnonzero(chosen < 0)
-    free = free_artworks(chosen[chosen >= 0], painters, recipe.pair.painter_uses)
-    if len(new) and len(free):
-        apart = barred_within(barred, len(a), new, free)
-        found = _matched(recipe, t[new], a[free], painters[free], apart).assignment.artworks
-        chosen[new[found >= 0]] = free[found[found >= 0]]
-    return judge(
-        t, a, chosen,
-        count=recipe.pair.candidates, uses=recipe.pair.artwork_uses, device=recipe.pair.device,
-    )  # fmt: skip
-
-
-def _whole_numbers(names: pa.ChunkedArray) -> np.ndarray:
-    """The painters as numbers; an unknown one ("") is nobody else's."""
-    known = [name or f" {n}" for n, name in enumerate(names.to_pylist())]
-    numbers: np.ndarray = np.unique(known, return_inverse=True)[1]
-    return numbers
 
 
 def _rows(columns: dict[str, Any]) -> list[dict[str, Any]]:

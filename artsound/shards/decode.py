@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from artsound.arrays import read_array
 from artsound.errors import BadData, BadUsage
 from artsound.media import MediaError
 from artsound.media.audio import clip_header, load_mono
 from artsound.media.images import load_rgb, load_square
 from artsound.media.mel import MelBands, log_mel
+from artsound.readers import read_array
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
 AUDIO = ("mp3", "flac", "wav", "ogg")

@@ -13,11 +13,12 @@ import jsonschema
 import pyarrow as pa
 
 from artsound.errors import BadData, BadUsage
+from artsound.readers import parse_json
 from artsound.records import arrow_schema, json_schema
-from artsound.shards.index import SPLITS, pointers, write_index
+from artsound.shards.index import NAMES, SPLITS, pointers, write_index
 from artsound.shards.scan import key_of, scan
 from artsound.shards.write import Placed, Shard
-from artsound.storage import parse_json, sha256_file
+from artsound.storage import sha256_file
 
 _MAX_JSON = 1 << 20
 _PLAIN = (bool, int, float, str)
@@ -123,7 +124,7 @@ def _all_ours(rows: Iterable[tuple[Placed, Mapping[str, Any], str, str]]) -> boo
 
 def _reserved(name: str) -> bool:
     """Whether a column of this name says where a sample lies, and so cannot be a field."""
-    return name in ("key", "split", "shard") or name.endswith("_offset")
+    return name in NAMES or name.endswith("_offset")
 
 
 def _column(values: list[Any]) -> pa.Array | None:

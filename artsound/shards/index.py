@@ -18,14 +18,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from artsound.arrays import read_table
 from artsound.errors import BadData
+from artsound.readers import parse_json, read_table
 from artsound.records import arrow_schema, json_schema
 from artsound.shards.store import Store
 from artsound.shards.write import Placed, Shard
 from artsound.storage import (
     atomic_write,
-    parse_json,
     sha256_bytes,
     sha256_file,
     write_json,
@@ -36,6 +35,7 @@ INDEX = "index.parquet"
 SHARDS = "index.json"
 FORMAT = "artsound-shards-1"
 SPLITS = ("train", "val", "test")
+NAMES = ("key", "shard", "split")  # the text that every index has, beside offsets and sizes
 
 
 def index_rows(
@@ -177,8 +177,7 @@ def is_ours(frame: pl.DataFrame) -> bool:
 
 def check_pointers(frame: pl.DataFrame, shards: Sequence[Shard], place: str) -> None:
     """Do nothing when every row points into a listed shard; else raise BadData."""
-    names = ("key", "shard", "split")
-    missing = set(names) - set(frame.columns)
+    missing = set(NAMES) - set(frame.columns)
     members = extensions(frame)
     if missing or not members:
         lacking = ", ".join(sorted(missing)) or "offsets"
@@ -208,7 +207,7 @@ def _check_types(frame: pl.DataFrame, members: Iterable[str], place: str) -> Non
 
     Other people's fields may be anything.
     """
-    expected: dict[str, pl.DataType] = dict.fromkeys(("key", "shard", "split"), pl.String())
+    expected: dict[str, pl.DataType] = dict.fromkeys(NAMES, pl.String())
     expected |= {
         f"{member}_{what}": pl.Int64() for member in members for what in ("offset", "size")
     }

@@ -16,9 +16,10 @@ from typing import Any
 import polars as pl
 
 from artsound.errors import BadData
+from artsound.readers import parse_json
 from artsound.shards.index import read_frame
 from artsound.shards.scan import key_of, scan
-from artsound.storage import parse_json, sha256_bytes
+from artsound.storage import sha256_bytes
 
 _KEY_COLUMNS = ("key", "track_cluster")
 _LISTED_KEY = re.compile(r"(?m)^\s*(?:- )?(\d{6})\s*$")

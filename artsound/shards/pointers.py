@@ -12,10 +12,11 @@ import numpy.typing as npt
 import polars as pl
 
 from artsound.errors import BadData
+from artsound.readers import parse_json
 from artsound.shards.index import extensions, is_ours
 from artsound.shards.store import Range
 from artsound.shards.write import Shard
-from artsound.storage import parse_json, sha256_bytes
+from artsound.storage import sha256_bytes
 
 Integers = npt.NDArray[np.int64]
 

@@ -15,8 +15,8 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from artsound.arrays import read_array, read_table
 from artsound.errors import BadData, BadUsage
+from artsound.readers import read_array, read_table
 from artsound.shards.index import SPLITS, is_ours, pointers, write_index
 from artsound.shards.read import VIEW, Dataset, open_shards
 from artsound.shards.release import write_attribution, write_readme

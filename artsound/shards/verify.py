@@ -22,6 +22,7 @@ from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.media import MediaError
 from artsound.media.audio import check_audio
 from artsound.media.images import check_image
+from artsound.readers import parse_json
 from artsound.records import check_table, json_schema
 from artsound.shards.changes import check_changes
 from artsound.shards.decode import AUDIO, IMAGES
@@ -39,7 +40,7 @@ from artsound.shards.scan import Member, key_of, scan
 from artsound.shards.store import LocalStore
 from artsound.shards.withheld import WITHHELD, withheld_rows
 from artsound.shards.write import Shard
-from artsound.storage import parse_json, sha256_bytes, sha256_file
+from artsound.storage import sha256_bytes, sha256_file
 
 
 @dataclass(frozen=True, order=True)

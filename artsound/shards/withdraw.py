@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from artsound.errors import BadData, BadUsage
+from artsound.readers import parse_json
 from artsound.shards.changes import lineage_after, write_changes
 from artsound.shards.diff import Difference, difference
 from artsound.shards.index import read_shard_index, write_index
@@ -24,7 +25,6 @@ from artsound.storage import (
     TEMPORARY_PREFIX,
     atomic_write,
     make_folder,
-    parse_json,
     sync_folder,
 )
 

@@ -17,10 +17,10 @@ from pathlib import Path
 import polars as pl
 
 from artsound.errors import BadData
+from artsound.readers import parse_csv
 from artsound.sources.artgraph_export import ARTWORKS, read_deaths, read_export
 from artsound.sources.artwork_names import complete
 from artsound.sources.files import TABLE_LIMIT, find_file, list_files, read_file
-from artsound.sources.tables import parse_csv
 
 # Field of a row, and the node types that fill it: the first is version 2's name.
 _SINGLE = {"style": ("style",), "genre": ("genre",), "period": ("period",)}

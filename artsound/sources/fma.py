@@ -20,8 +20,8 @@ from typing import Any
 import polars as pl
 
 from artsound.errors import BadData
+from artsound.readers import parse_csv
 from artsound.sources.files import TABLE_LIMIT, find_file, list_files, read_file
-from artsound.sources.tables import parse_csv
 
 METADATA_ZIP = "fma_metadata.zip"
 CLIP_ZIPS = ("fma_large.zip", "fma_medium.zip", "fma_small.zip")

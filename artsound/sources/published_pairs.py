@@ -25,10 +25,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from artsound.arrays import read_table
 from artsound.errors import BadData, BadUsage
+from artsound.readers import parse_csv, read_table
 from artsound.sources.artwork_names import IMAGE_SUFFIXES
-from artsound.sources.tables import parse_csv
 
 _LARGEST = 256 << 20  # bytes; a million pairs take about 120 MB
 _MOST_ROWS = 2_000_000

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from artsound.arrays import read_array
 from artsound.errors import BadData
+from artsound.readers import read_array
 from artsound.storage import atomic_write, digest
 from artsound.training.config import Config
 from artsound.training.data import Pairs

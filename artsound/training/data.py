@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from artsound.arrays import read_arrays
 from artsound.errors import BadData, BadUsage
 from artsound.media import MediaError
+from artsound.readers import read_arrays
 from artsound.storage import atomic_write, digest
 from artsound.training.conditioning import IMAGE_FIELDS, describe_picture
 from artsound.training.config import Config, Mel

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from artsound.arrays import read_array, read_arrays
 from artsound.errors import BadData, BadUsage
+from artsound.readers import read_array, read_arrays
 from artsound.stage import QUIET, Progress
 from artsound.storage import atomic_write, digest, make_folder, read_json, sha256_file
 from artsound.training.codec import SoundCodec, make_codec, open_codec

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import numpy as np
 
 from artsound.errors import BadData
 from artsound.stage import Progress
+from artsound.training.average import averaged_weights, move_average
 from artsound.training.batches import Batch, Source, make_batch, shares
 from artsound.training.checkpoint import (
     Checkpoint,
@@ -257,7 +258,7 @@ class Run:
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.step += 1
-        self._average()
+        move_average(self.averaged, self.plain, self.step, self.config.optimisation.ema)
         mean = float(self.accelerator.reduce(torch.stack(losses).sum(), "mean"))
         self.recent.append(mean)
         if self.step % CURVE == 0:
@@ -310,32 +311,6 @@ class Run:
 
         return float(torch.stack(torch._foreach_norm([p.detach() for p in self.trained])).norm())
 
-    def _average(self) -> None:
-        """Move the averaged weights; the average is quick at first (Karras et al. 2024 use the
-        same ramp), so that the random start is soon forgotten."""
-        import torch
-
-        decay = min(self.config.optimisation.ema, (1 + self.step) / (10 + self.step))
-        state = learned(self.plain)
-        names = [name for name, tensor in state.items() if tensor.is_floating_point()]
-        torch._foreach_lerp_(
-            [self.averaged[name] for name in names], [state[name] for name in names], 1 - decay
-        )
-
-    @contextmanager
-    def _with_averaged_weights(self) -> Iterator[None]:
-        import torch
-
-        state = learned(self.plain)
-        own = {name: tensor.clone() for name, tensor in state.items()}
-        self.plain.eval()
-        try:
-            _copy(self.averaged, state)
-            with torch.inference_mode():
-                yield
-        finally:
-            _copy(own, state)
-
     def _validate(self, log: Log) -> float | None:
         """Mean loss of the averaged weights on the val split, noise and windows always the same.
 
@@ -347,7 +322,7 @@ class Run:
         quiet = self.config.model_copy(update={"condition": condition})
         shape, mel = self.codec.latent_shape, self.config.mel
         losses = []
-        with self._with_averaged_weights():
+        with averaged_weights(self.plain, self.averaged):
             for index in range(VALIDATION_BATCHES):
                 choice = draw(
                     quiet,
@@ -406,11 +381,6 @@ class Run:
             optimiser=self.optimiser.state_dict(),
             keep=keep,
         )
-
-
-def _copy(values: dict[str, torch.Tensor], into: dict[str, torch.Tensor]) -> None:
-    for name, tensor in into.items():
-        tensor.copy_(values[name])
 
 
 def learning_rate_factor(step: int, warmup: int, total: int, schedule: str) -> float:

@@ -1,24 +1,31 @@
-"""Arrays and tables from files that anybody may have written: .npy, .npz (no pickles), .parquet.
+"""Readers of files that anybody may have written: .npy, .npz (no pickles), .parquet, JSON, CSV.
 
 The libraries' readers let the errors of all that they are made of through: the zip's, the
-tokeniser's, the allocator's. Here they are one, a ValueError. Parquet is read by pyarrow, since
-over some damage polars' own reader ends the process.
+tokeniser's, the allocator's. Here they are few, and told. Parquet is read by pyarrow, since over
+some damage polars' own reader ends the process.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import struct
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+if TYPE_CHECKING:
+    import polars as pl
+
+# How gzip, Zstandard and zlib begin; none of our tables does.
+_PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
 _FAULTS = (
     *(ValueError, TypeError, KeyError, SyntaxError, EOFError, OverflowError, MemoryError),
     *(RuntimeError, RecursionError, NotImplementedError),
@@ -67,6 +74,30 @@ def read_table(source: Path | bytes, columns: Sequence[str] | None = None) -> pa
         with pa.OSFile(str(source)) as file:  # raises OSError
             return _parsed(file, columns)
     return _parsed(pa.BufferReader(source), columns)
+
+
+def parse_json(data: bytes) -> Any:
+    """The value of JSON from somebody else; ValueError for all that is wrong with it."""
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def parse_csv(data: bytes, **options: Any) -> pl.DataFrame:
+    """`polars.read_csv` of bytes that may be anything.
+
+    It unpacks what looks compressed, to any size: not here. Raises PolarsError or ValueError for
+    all that is not such a table.
+    """
+    import polars as pl
+
+    if data.startswith(_PACKED):
+        raise pl.exceptions.ComputeError("it is compressed: unpack it first")
+    try:
+        return pl.read_csv(data, **options)
+    except pl.exceptions.PanicException as error:  # no Exception, and no PolarsError
+        raise pl.exceptions.ComputeError("its rows or quotes do not end") from error
 
 
 def _parsed(file: pa.NativeFile, columns: Sequence[str] | None) -> pa.Table:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artsound.arrays import read_array, read_arrays, read_table
 from artsound.errors import BadData
+from artsound.readers import read_array, read_arrays, read_table
 from artsound.shards.index import read_frame
 
 ROWS = np.arange(12, dtype=np.float16).reshape(3, 4)
