@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from artsound.errors import ArtSoundError, BadData
-from artsound.records import Reject, to_table
+from artsound.records import Reject
 from artsound.storage import (
     Workspace,
     digest,
@@ -26,6 +26,7 @@ from artsound.storage import (
     write_json,
     write_parquet,
 )
+from artsound.tables import to_table
 
 _FINISH = "finish"  # stands for a part's name where rejects come from a stage's finish
 

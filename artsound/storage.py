@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from artsound.errors import BadData, BadUsage
 from artsound.readers import parse_json, read_table
-from artsound.records import arrow_schema, check_table, to_table
+from artsound.tables import arrow_schema, check_table, to_table
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

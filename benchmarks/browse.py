@@ -23,9 +23,9 @@ import numpy as np
 import pyarrow as pa
 from full_size.first_page import get, served, wait_for
 
-from artsound.records import arrow_schema
 from artsound.shards.index import write_index
 from artsound.shards.write import Shard
+from artsound.tables import arrow_schema
 
 ROWS = 105_884
 REPEATS = 7

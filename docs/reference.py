@@ -18,6 +18,7 @@ MODULES = (
     "artsound.errors",
     "artsound.recipe",
     "artsound.records",
+    "artsound.tables",
     "artsound.storage",
     "artsound.parts",
     "artsound.stage",

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artsound.errors import BadData, BadUsage
-from artsound.records import Pair, to_table
+from artsound.records import Pair
 from artsound.storage import (
     Workspace,
     atomic_write,
@@ -26,6 +26,7 @@ from artsound.storage import (
     write_parquet,
     write_parquet_tables,
 )
+from artsound.tables import to_table
 
 PAIRS = [Pair(n, f"{n}.jpg", "train", 0.5, "affect", 0.1, 1, 1, "sparse") for n in range(50)]
 
@@ -115,7 +116,7 @@ def test_lists_survive_parquet(tmp_path: Path) -> None:
 
 
 def read_names(name: str) -> list[str]:
-    from artsound.records import arrow_schema
+    from artsound.tables import arrow_schema
 
     return list(arrow_schema(name).names)
 

@@ -18,9 +18,9 @@ from artsound.media.audio import load_mono
 from artsound.media.images import load_rgb
 from artsound.parts import Part, PartOutput, PartResult, part_path, split_into_parts
 from artsound.recipe import Recipe
-from artsound.records import arrow_schema
 from artsound.stage import Finish, Stage
 from artsound.storage import Workspace, digest, read_parquet, write_parquet
+from artsound.tables import arrow_schema
 
 NAME = "embed"
 AFFECT_VERSION = 1  # changes whenever a descriptor's formula does

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from artsound.errors import BadUsage
 from artsound.recipe import Recipe
-from artsound.records import arrow_schema
 from artsound.storage import read_parquet
+from artsound.tables import arrow_schema
 
 
 def barred_pairs(recipe: Recipe) -> list[tuple[int, str]]:

@@ -14,8 +14,8 @@ from artsound.errors import BadData, BadUsage
 from artsound.pairing.affect_axes import AXES
 from artsound.pairing.candidates import check_vectors
 from artsound.recipe import Recipe
-from artsound.records import arrow_schema
 from artsound.storage import Workspace, digest, sha256_file
+from artsound.tables import arrow_schema
 
 if TYPE_CHECKING:
     from artsound.pairing.language import Vectors

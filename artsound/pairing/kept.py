@@ -22,8 +22,8 @@ from artsound.errors import BadData, BadUsage
 from artsound.pairing.barred import barred_pairs
 from artsound.readers import read_table
 from artsound.recipe import Recipe
-from artsound.records import arrow_schema
 from artsound.storage import Workspace, read_json, sha256_file
+from artsound.tables import arrow_schema
 
 _WITHHELD = ("track_id", "artwork_id", "split", "score", "bridge")
 _COLUMNS = (*_WITHHELD, "painter_id", "artist_id", "margin")

@@ -31,9 +31,10 @@ from artsound.pairing.splits import SPLITS
 from artsound.pairing.tiles import pair_scores
 from artsound.parts import Part, PartOutput, PartResult, part_path
 from artsound.recipe import Recipe
-from artsound.records import Reject, to_table
+from artsound.records import Reject
 from artsound.stage import Finish, Stage
 from artsound.storage import Workspace, digest, read_parquet, write_parquet
+from artsound.tables import to_table
 
 _FALLEN_OUT = "fallen-out"  # the part of given rows that name no pair
 

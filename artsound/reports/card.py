@@ -18,12 +18,12 @@ import polars as pl
 
 from artsound import __version__
 from artsound.errors import BadData
-from artsound.records import arrow_schema
 from artsound.reports.croissant import SOURCES, croissant_of
 from artsound.reports.stats import frame_stats, value_counts
 from artsound.shards.index import SPLITS
 from artsound.shards.read import Dataset, open_shards
 from artsound.storage import write_bytes
+from artsound.tables import arrow_schema
 
 CARDS = ("README.md", "DATASHEET.md", "croissant.json")
 _HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}

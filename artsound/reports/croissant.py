@@ -16,9 +16,9 @@ from typing import Any
 import pyarrow as pa
 
 from artsound import __version__
-from artsound.records import arrow_schema, json_schema
 from artsound.shards.index import INDEX
 from artsound.shards.read import Dataset
+from artsound.tables import arrow_schema, json_schema
 
 SOURCES = {
     "artgraph": "https://doi.org/10.5281/zenodo.8172374",

@@ -19,9 +19,9 @@ import numpy.typing as npt
 import polars as pl
 
 from artsound.errors import BadUsage
-from artsound.records import arrow_schema
 from artsound.shards.read import Dataset
 from artsound.storage import digest, read_parquet, write_parquet
+from artsound.tables import arrow_schema
 
 BLOCK = 20
 CONTROLS = 4  # of each block

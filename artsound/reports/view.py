@@ -12,10 +12,10 @@ import numpy.typing as npt
 import polars as pl
 
 from artsound.errors import BadData, BadUsage
-from artsound.records import arrow_schema
 from artsound.reports.facets import Facet, Mask, facets_of
 from artsound.shards.query import mask_of
 from artsound.shards.read import Dataset
+from artsound.tables import arrow_schema
 
 Rows = npt.NDArray[np.integer[Any]]
 

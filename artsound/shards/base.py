@@ -20,10 +20,10 @@ import polars as pl
 from artsound.errors import BadData
 from artsound.pairing.kept import release_folder
 from artsound.recipe import Recipe
-from artsound.records import arrow_schema
 from artsound.shards.read import Dataset, open_shards
 from artsound.shards.write import Shard
 from artsound.storage import Workspace, digest, sha256_file
+from artsound.tables import arrow_schema
 
 _NAME = re.compile(r"artsound-(?P<part>(?:train|val|test)-(?P<number>\d{6}))\.tar")
 

@@ -14,11 +14,11 @@ import pyarrow as pa
 
 from artsound.errors import BadData, BadUsage
 from artsound.readers import parse_json
-from artsound.records import arrow_schema, json_schema
 from artsound.shards.index import NAMES, SPLITS, pointers, write_index
 from artsound.shards.scan import key_of, scan
 from artsound.shards.write import Placed, Shard
 from artsound.storage import sha256_file
+from artsound.tables import arrow_schema, json_schema
 
 _MAX_JSON = 1 << 20
 _PLAIN = (bool, int, float, str)

@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 
 from artsound.errors import BadData
 from artsound.readers import parse_json, read_table
-from artsound.records import arrow_schema, json_schema
 from artsound.shards.store import Store
 from artsound.shards.write import Placed, Shard
 from artsound.storage import (
@@ -30,6 +29,7 @@ from artsound.storage import (
     write_json,
     write_parquet,
 )
+from artsound.tables import arrow_schema, json_schema
 
 INDEX = "index.parquet"
 SHARDS = "index.json"

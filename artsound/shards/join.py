@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from artsound.errors import BadData
-from artsound.records import arrow_schema, json_schema
 from artsound.storage import Workspace, read_parquet, sha256_file
+from artsound.tables import arrow_schema, json_schema
 
 # Sample field -> column of the artwork's, the track's row.
 _ARTWORK = {

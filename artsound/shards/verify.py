@@ -23,7 +23,6 @@ from artsound.media import MediaError
 from artsound.media.audio import check_audio
 from artsound.media.images import check_image
 from artsound.readers import parse_json
-from artsound.records import check_table, json_schema
 from artsound.shards.changes import check_changes
 from artsound.shards.decode import AUDIO, IMAGES
 from artsound.shards.index import (
@@ -41,6 +40,7 @@ from artsound.shards.store import LocalStore
 from artsound.shards.withheld import WITHHELD, withheld_rows
 from artsound.shards.write import Shard
 from artsound.storage import sha256_bytes, sha256_file
+from artsound.tables import check_table, json_schema
 
 
 @dataclass(frozen=True, order=True)

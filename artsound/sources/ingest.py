@@ -23,7 +23,7 @@ from artsound.media.fingerprint import clusters, near_audio, near_images
 from artsound.media.images import check_image
 from artsound.parts import Part, PartOutput, PartResult, part_path
 from artsound.recipe import Recipe
-from artsound.records import Reject, arrow_schema
+from artsound.records import Reject
 from artsound.sources.fetch import fetch_sources
 from artsound.sources.files import UnreadableFile, check_place, read_file
 from artsound.sources.sample import write_sample
@@ -45,6 +45,7 @@ from artsound.storage import (
     write_parquet,
     write_parquet_tables,
 )
+from artsound.tables import arrow_schema
 
 NAME = "ingest"
 

@@ -17,8 +17,8 @@ from artsound.captions.grounded import Grounded, describe
 from artsound.captions.grounded_artwork import describe_artwork
 from artsound.captions.grounded_track import describe_track
 from artsound.captions.phrasing import slug
-from artsound.records import json_schema
 from artsound.storage import digest
+from artsound.tables import json_schema
 
 HOSTILE = (
     "",

@@ -11,7 +11,7 @@ from synthetic import PATTERNS, RATE, cadence, drums
 
 from artsound.encoders.affect import describe_audio
 from artsound.encoders.affect_tonal import KEYS
-from artsound.records import check_table, to_table
+from artsound.tables import check_table, to_table
 
 
 def noise(seconds: float, level: float = 0.1, seed: int = 0) -> np.ndarray:

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from artsound.encoders.affect import describe_image
 from artsound.encoders.colour import rgb_to_lab
 from artsound.encoders.colour_names import COLOURS, nearest_names
-from artsound.records import check_table, to_table
+from artsound.tables import check_table, to_table
 
 
 def flat(r: int, g: int, b: int, side: int = 64) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 from artsound.pairing import evidence
 from artsound.pairing.candidates import find_candidates, hub_penalties
 from artsound.pairing.matching import match
-from artsound.records import to_table
+from artsound.tables import to_table
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

@@ -17,7 +17,6 @@ import artsound
 from artsound.encoders.base import save_embeddings
 from artsound.errors import BadData
 from artsound.recipe import Recipe
-from artsound.records import arrow_schema
 from artsound.shards.push import push
 from artsound.shards.shard import STAGE, plan_shards
 from artsound.shards.verify import verify
@@ -29,6 +28,7 @@ from artsound.storage import (
     store_media,
     write_parquet,
 )
+from artsound.tables import arrow_schema
 
 
 @settings(deadline=None)
