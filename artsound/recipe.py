@@ -10,7 +10,6 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +20,8 @@ from artsound.errors import BadUsage
 BridgeName = Literal["affect", "concepts", "captions", "learned", "imagebind"]
 RightsPolicy = Literal["any", "redistributable", "commercial"]
 Duplicates = Literal["keep", "drop"]
+
+_BUNDLED = Path(__file__).parent / "recipes"
 
 # Where things lie; what is read there is known by its content.
 _PLACES = {
@@ -292,12 +293,12 @@ def load_recipe(path: Path) -> Recipe:
 
 def bundled_recipe(name: str) -> Recipe:
     """One of the recipes that come with the project: artsound, open or sample."""
-    folder = files("pipelines") / "recipes"
-    path = Path(str(folder / f"{name}.toml"))
-    if not path.is_file():
-        known = ", ".join(sorted(entry.name[:-5] for entry in folder.iterdir()))
-        raise BadUsage(f"There is no recipe {name!r}: give a .toml file, or one of {known}.")
-    return load_recipe(path)
+    known = {entry.stem: entry for entry in sorted(_BUNDLED.glob("*.toml"))}
+    if name not in known:
+        raise BadUsage(
+            f"There is no recipe {name!r}: give a .toml file, or one of {', '.join(known)}."
+        )
+    return load_recipe(known[name])
 
 
 def recipe_from(values: Mapping[str, Any], origin: str) -> Recipe:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -69,8 +71,24 @@ def test_the_written_schema_is_the_recipe_that_the_code_reads(project: Path) -> 
 @pytest.mark.parametrize("name", ["artsound", "open", "sample"])
 def test_every_bundled_recipe_is_valid(name: str, project: Path) -> None:
     recipe = bundled_recipe(name)
-    path = project / "pipelines" / "recipes" / f"{name}.toml"
+    path = project / "artsound" / "recipes" / f"{name}.toml"
     assert tomllib.loads(path.read_text(encoding="utf-8"))["name"] == recipe.name
+
+
+def test_looking_up_a_bundled_recipe_imports_no_flow_and_leaves_the_environment(
+    project: Path,
+) -> None:
+    program = """
+import os, sys
+import artsound.recipe
+modules, environment = set(sys.modules), dict(os.environ)
+artsound.recipe.bundled_recipe("sample")
+print(sorted(set(sys.modules) - modules), dict(os.environ) == environment)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=project
+    )
+    assert result.stdout.split("\n")[0] == "[] True"
 
 
 def test_an_unknown_bundled_recipe_is_answered_with_the_known_ones() -> None:
