@@ -7,8 +7,10 @@ some damage polars' own reader ends the process.
 
 from __future__ import annotations
 
+import csv
 import io
 import json
+import re
 import struct
 import tokenize
 import zipfile
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 
 # How gzip, Zstandard and zlib begin; none of our tables does.
 _PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
+# Outside quoted cells: a quote that nothing closes, and a carriage return without a line feed.
+_CSV_FAULT = re.compile(rb'"[^"]*"|(?P<quote>")|(?P<bare>\r)(?!\n)')
+_BARE = "has a carriage return without a line feed: save the file with line ends LF or CR LF"
+_UNCLOSED = "begins a quoted cell that is never closed"
 _FAULTS = (
     *(ValueError, TypeError, KeyError, SyntaxError, EOFError, OverflowError, MemoryError),
     *(RuntimeError, RecursionError, NotImplementedError),
@@ -87,17 +93,65 @@ def parse_json(data: bytes) -> Any:
 def parse_csv(data: bytes, **options: Any) -> pl.DataFrame:
     """`polars.read_csv` of bytes that may be anything.
 
-    It unpacks what looks compressed, to any size: not here. Raises PolarsError or ValueError for
-    all that is not such a table.
+    It unpacks what looks compressed, to any size, and reads NUL characters and stray carriage
+    returns as text: not here. Raises PolarsError or ValueError for all that is not such a table.
     """
     import polars as pl
 
     if data.startswith(_PACKED):
         raise pl.exceptions.ComputeError("it is compressed: unpack it first")
+    _check_nul(data)
+    if data.count(b'"') % 2 or data.count(b"\r") != data.count(b"\r\n"):  # seldom: worth a walk
+        for match in _CSV_FAULT.finditer(data):
+            if match.lastgroup:
+                reason = _BARE if match.lastgroup == "bare" else _UNCLOSED
+                raise ValueError(f"line {_line(data, match.start())} {reason}")
     try:
         return pl.read_csv(data, **options)
     except pl.exceptions.PanicException as error:  # no Exception, and no PolarsError
         raise pl.exceptions.ComputeError("its rows or quotes do not end") from error
+
+
+def csv_rows(data: bytes) -> list[list[str]]:
+    """The cells of a CSV table in UTF-8, row by row, an empty line being an empty row.
+
+    For small tables whose rows are uneven. Raises ValueError, which names the line, for bytes
+    that are not UTF-8, NUL characters, carriage returns without a line feed, and wrong quotes.
+    """
+    _check_nul(data)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = _line(data, error.start)
+        raise ValueError(f"line {line} is not UTF-8: convert the file (iconv -t UTF-8)") from error
+    reader = csv.reader(io.StringIO(text), strict=True)
+    rows: list[list[str]] = []
+    line = 1
+    try:
+        for row in reader:
+            rows.append(row)
+            line = reader.line_num + 1
+    except csv.Error as error:
+        reason = str(error)
+        if "new-line character" in reason:
+            raise ValueError(f"line {reader.line_num} {_BARE}") from error
+        if "unexpected end" in reason:
+            raise ValueError(f"line {line} {_UNCLOSED}") from error
+        raise ValueError(f"line {line} is wrong: {reason}") from error
+    return rows
+
+
+def _check_nul(data: bytes) -> None:
+    at = data.find(b"\0")
+    if at >= 0:
+        raise ValueError(
+            f"line {_line(data, at)} holds a NUL character: the file is damaged, or not UTF-8"
+        )
+
+
+def _line(data: bytes, at: int) -> int:
+    """The number of the line, from 1, that byte `at` lies in."""
+    return data.count(b"\n", 0, at) + 1
 
 
 def _parsed(file: pa.NativeFile, columns: Sequence[str] | None) -> pa.Table:

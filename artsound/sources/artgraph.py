@@ -9,15 +9,13 @@ folder or zip beside them. Relations are known by the types that they join, so v
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from pathlib import Path
 
 import polars as pl
 
 from artsound.errors import BadData
-from artsound.readers import parse_csv
+from artsound.readers import csv_rows, parse_csv
 from artsound.sources.artgraph_export import ARTWORKS, read_deaths, read_export
 from artsound.sources.artwork_names import complete
 from artsound.sources.files import TABLE_LIMIT, find_file, list_files, read_file
@@ -161,14 +159,11 @@ class _Graph:
         where = f"{self.root / self.box / self.prefix}{path}"
         data = read_file(self.root, self.box, self.prefix + path, TABLE_LIMIT)
         try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            raise BadData(
-                f"{where}, line {line}, is not UTF-8: convert the file (iconv -t UTF-8)."
-            ) from error
+            cells = csv_rows(data)
+        except ValueError as error:
+            raise BadData(f"{where} is not a table of index,name: {error}.") from error
         # An unquoted name may hold commas: everything after the first is the name.
-        rows = [(row[0], ",".join(row[1:]).strip()) for row in csv.reader(io.StringIO(text)) if row]
+        rows = [(row[0], ",".join(row[1:]).strip()) for row in cells if row]
         if rows and not rows[0][0].strip().isdecimal():
             rows = rows[1:]
         try:
@@ -192,7 +187,9 @@ class _Graph:
             return pl.DataFrame(schema=schema)
         try:
             frame = parse_csv(data, has_header=False, schema=schema)
-        except (pl.exceptions.PolarsError, ValueError) as error:
+        except ValueError as error:
+            raise BadData(f"{self.root / self.box}: {path}, {error}.") from error
+        except pl.exceptions.PolarsError as error:
             raise BadData(
                 f"{self.root / self.box}: {path} is not a table of {len(columns)} numbers a line."
             ) from error

@@ -23,17 +23,17 @@ a year of death frees works of the last 170 years.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from collections import Counter
 from collections.abc import Iterable
+from itertools import zip_longest
 from pathlib import Path
 
 import polars as pl
 
 from artsound.errors import BadData
+from artsound.readers import csv_rows
 from artsound.sources.artwork_names import slugify
 from artsound.sources.files import TABLE_LIMIT, find_file, read_file
 
@@ -107,15 +107,14 @@ def _rows(root: Path, files: pl.DataFrame, name: str) -> tuple[Path, list[dict[s
         return None
     where = root.joinpath(*found)
     try:
-        text = read_file(root, *found, TABLE_LIMIT).decode("utf-8-sig")
-        reader = csv.DictReader(io.StringIO(text), restval="", strict=True)
-        rows = list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
+        header, *cells = csv_rows(read_file(root, *found, TABLE_LIMIT)) or [[]]
+    except ValueError as error:
         raise BadData(f"{where} is not a CSV table in UTF-8: {error}.") from error
+    if any(len(row) > len(header) for row in cells):
+        raise BadData(f"{where} has a row with more cells than its header: export it again.")
+    rows = [dict(zip_longest(header, row, fillvalue="")) for row in cells if row]
     if not rows or "name" not in rows[0]:
         raise BadData(f"{where} has no rows or no column `name`: export it again.")
-    if any(None in row for row in rows):
-        raise BadData(f"{where} has a row with more cells than its header: export it again.")
     return where, rows
 
 

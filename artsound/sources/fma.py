@@ -9,9 +9,7 @@ those of whole tracks and often wrong: nothing here reads them.
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from artsound.errors import BadData
-from artsound.readers import parse_csv
+from artsound.readers import csv_rows, parse_csv
 from artsound.sources.files import TABLE_LIMIT, find_file, list_files, read_file
 
 METADATA_ZIP = "fma_metadata.zip"
@@ -151,11 +149,10 @@ def _read_header(where: Path, data: bytes) -> list[str]:
     """The columns that the three header lines name, as `table.column`."""
     take = f"take tracks.csv from {METADATA_ZIP}"
     try:
-        start = b"\n".join(data[: 1 << 16].split(b"\n", 3)[:3]).decode("utf-8-sig")
-        header = list(csv.reader(io.StringIO(start)))
-    except (UnicodeDecodeError, csv.Error) as error:
+        header = csv_rows(b"\n".join(data[: 1 << 16].split(b"\n", 3)[:3]))
+    except ValueError as error:
         raise BadData(
-            f"{where} does not begin with three header lines in UTF-8: {take}."
+            f"{where} does not begin with FMA's three header lines: {error}; {take}."
         ) from error
     if len(header) != 3 or header[2][:1] != ["track_id"] or any(header[2][1:]):
         raise BadData(
@@ -170,25 +167,23 @@ def _read_genres(root: Path, files: pl.DataFrame) -> dict[int, tuple[str, int, i
     """Title, parent and top level of each genre id, from genres.csv."""
     box, name = _find(root, files, "genres.csv")
     where = root / box / name
+    take = f"take it from {METADATA_ZIP}"
     try:
-        rows = csv.DictReader(
-            io.StringIO(read_file(root, box, name, TABLE_LIMIT).decode("utf-8-sig"))
+        header, *rows = csv_rows(read_file(root, box, name, TABLE_LIMIT)) or [[]]
+    except ValueError as error:
+        raise BadData(f"{where} is not FMA's table of genres: {error}; {take}.") from error
+    try:
+        number, title, parent, top = (
+            header.index(column) for column in ("genre_id", "title", "parent", "top_level")
         )
         return {
-            int(row["genre_id"]): (row["title"].strip(), int(row["parent"]), int(row["top_level"]))
+            int(row[number]): (row[title].strip(), int(row[parent]), int(row[top]))
             for row in rows
+            if row
         }
-    except (
-        UnicodeDecodeError,
-        csv.Error,
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-    ) as error:
+    except (ValueError, IndexError) as error:
         raise BadData(
-            f"{where} is not FMA's table of genres (genre_id, parent, title, top_level): "
-            f"take it from {METADATA_ZIP}."
+            f"{where} is not FMA's table of genres (genre_id, parent, title, top_level): {take}."
         ) from error
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tiny_sources import artgraph_files, table, write_files, write_zip
 
@@ -170,8 +170,14 @@ def test_any_name_gives_a_painter_a_title_and_a_sane_year(name: str, painter: st
     ("name", "data", "sentence"),
     [
         ("mapping/artwork_entidx2name.csv", b"", "lists no artwork"),
-        ("mapping/artwork_entidx2name.csv", b"0,caf\xe9.jpg\n", "line 1, is not UTF-8"),
+        ("mapping/artwork_entidx2name.csv", b"0,caf\xe9.jpg\n", "line 1 is not UTF-8"),
         ("mapping/artwork_entidx2name.csv", b"0,a.jpg\nx,b.jpg\n", "not a table of index,name"),
+        ("mapping/artwork_entidx2name.csv", b"0,a.jpg\r1,b.jpg\r", "line 1 has a carriage return"),
+        ("mapping/artwork_entidx2name.csv", b"0,a_b-1900.jpg\r\0", "line 1 holds a NUL"),
+        ("mapping/artwork_entidx2name.csv", b'0,a.jpg\n1,"b\n2,c.jpg\n', "line 2 begins a quoted"),
+        ("raw/relations/artwork___hasstyle___style/edge.csv", b"0,0\r1,1\r", "line 1 has a carri"),
+        ("raw/relations/artwork___hasstyle___style/edge.csv", b"0,0\n1,\0\n", "line 2 holds a NUL"),
+        ("raw/relations/artwork___hasstyle___style/edge.csv", b'0,0\n1,"1', "line 2 begins a quo"),
         ("mapping/artwork_entidx2name.csv", b"0,a.jpg\n1,a.jpg\n", "lists 'a.jpg' twice"),
         ("mapping/artwork_entidx2name.csv", b"0,a.jpg\n0,b.jpg\n", "gives index 0 twice"),
         ("mapping/artwork_entidx2name.csv", b"0,a.jpg\n1,\n", "a row without a name"),
@@ -205,6 +211,8 @@ def test_a_folder_of_something_else_is_told(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=80))
+@example(b"\r\x00")
+@example(b"0\r1")
 def test_any_bytes_for_a_table_are_read_or_told(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
 ) -> None:

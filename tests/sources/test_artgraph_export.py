@@ -101,6 +101,10 @@ def test_lists_come_back_from_json(
         ("artworks", table([("name", "tags"), ("a.jpg", "[1, {")]), "a list that is not JSON"),
         ("artworks", table([("name",), ("a.jpg", "b")]), "more cells than its header"),
         ("artworks", b"name\ncaf\xe9.jpg\n", "not a CSV table in UTF-8"),
+        ("artworks", b"name\ra.jpg\r", "line 1 has a carriage return"),
+        ("artworks", b"name\na.jpg\0\n", "line 2 holds a NUL"),
+        ("artworks", b'name,tags\na.jpg,"x\nb.jpg,y\n', "line 2 begins a quoted cell"),
+        ("artists", b"name,died\nA,1900\rB,1901\r", "line 2 has a carriage return"),
         ("artists", table([("name",), ("A B",)]), "lacks the column died"),
     ],
 )

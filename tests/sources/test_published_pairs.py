@@ -87,13 +87,16 @@ def test_a_value_that_is_no_image_is_a_fault_of_its_row(tmp_path: Path, image: o
         ("p.json", '{"image": [], "audio": []}', "holds no pair"),
         ("p.csv", "image,audio\na,1,2,3\n", "not a CSV table"),
         ("p.csv", "", "not a CSV table"),
+        ("p.csv", "image,audio\ra,1\rb,2\r", "line 1 has a carriage return"),
+        ("p.csv", "image,audio\na,1\0\n", "line 2 holds a NUL"),
+        ("p.tsv", 'image\taudio\n"a\t1\nb\t2\n', "line 2 begins a quoted cell"),
         ("p.parquet", "PAR1", "not a parquet file"),
     ],
 )
 def test_a_broken_file_is_told_in_a_sentence(
     tmp_path: Path, name: str, text: str, told: str
 ) -> None:
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).write_text(text, newline="")
     with pytest.raises(BadData, match=told):
         read_pairs(tmp_path / name)
 
