@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench rehearsal card docs clean
+.PHONY: help setup demo test fuzz lint bench rehearsal card docs clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ demo: $(INSTALLED) ## Build, verify, train and generate on the bundled synthetic
 
 test: lint ## Lint, type-check, hold the import contract, run all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+fuzz: $(INSTALLED) ## Run the property tests on many random examples; failures go to .hypothesis/
+	@$(BIN)/python -m pytest -n 2 -m hypothesis --hypothesis-profile=fuzz
 
 lint: $(INSTALLED) ## ruff, mypy and the import contract
 	@$(BIN)/ruff check --quiet .
@@ -47,6 +50,6 @@ docs: $(INSTALLED) ## Build the reference of all public functions: build/docs/in
 	@$(BIN)/python docs/recipe_tables.py
 	@$(BIN)/python docs/reference.py build/docs
 
-clean: ## Remove the demo's output and caches; keeps .venv
-	@rm -rf $(DEMO) build/docs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+clean: ## Remove the demo's output and caches; keeps .venv and what fuzz has found
+	@rm -rf $(DEMO) build/docs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	@find artsound pipelines tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
