@@ -50,7 +50,7 @@ _logger.propagate = False
 def log_to(path: Path) -> None:
     """Append this process's log to `path` from now on; BadUsage when it cannot be written."""
     try:
-        handler = _File(path, encoding="utf-8")
+        handler = _File(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise BadUsage(f"The log {path} cannot be written: {error.strerror}.") from error
     handler.setFormatter(_JsonLine())

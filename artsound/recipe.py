@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from artsound.errors import BadUsage
@@ -264,14 +265,7 @@ class Recipe(_Section):
 
     def to_toml(self) -> str:
         """The recipe as TOML that `load_recipe` reads back."""
-        values = self.model_dump(mode="json")
-        plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
-        lines = [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
-        for section, keys in values.items():
-            if isinstance(keys, dict):
-                lines += ["", f"[{section}]"]
-                lines += [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
-        return "\n".join(lines) + "\n"
+        return tomli_w.dumps(self.model_dump(mode="json"))
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -109,3 +109,11 @@ def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_without_a_log_nothing_is_printed_anywhere(capfd: pytest.CaptureFixture[str]) -> None:
     log("failed", "said to nobody", level=logging.ERROR)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_log_tells_of_arguments_that_are_not_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / "build.jsonl"
+    done = artsound("--log", path, "stats", os.fsdecode(b"\xff\xfe"))
+    assert done.returncode != 0
+    assert [line["event"] for line in lines(path)] == ["begin", "failed"]
+    assert "\udcff\udcfe" in lines(path)[0]["message"]

@@ -3,20 +3,34 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from artsound.errors import BadUsage
 from artsound.recipe import Recipe, bundled_recipe, load_recipe, recipe_from, recipe_schema
+from artsound.storage import write_bytes
 
 
-def test_a_recipe_survives_the_way_through_toml(tmp_path: Path) -> None:
-    recipe = Recipe().replaced(sources={"artgraph": 'a "quoted" folder', "limit": 7})
-    path = tmp_path / "recipe.toml"
-    path.write_text(recipe.to_toml(), encoding="utf-8")
-    assert load_recipe(path) == recipe
+@settings(max_examples=300)
+@given(st.text(), st.text(), st.text(), st.floats(0, 1, exclude_max=True))
+@example("x\U0001f3a8/artgraph", "genre = '\r\n\x00\x7f\u2028'", 'a "quoted"\tprompt\\', 1e-9)
+def test_a_recipe_of_any_text_is_read_back_as_it_was(
+    path: str, condition: str, prompt: str, share: float
+) -> None:
+    recipe = Recipe().replaced(
+        sources={"artgraph": path, "ids": path, "track_where": condition, "limit": 7},
+        pair={"given": path, "compare": ["concepts", "learned"]},
+        captions={"artwork_prompt": prompt, "min_agreement": share},
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "recipe.toml"
+        write_bytes(file, recipe.to_toml().encode())
+        assert load_recipe(file) == recipe
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ CARDS = ("README.md", "DATASHEET.md", "croissant.json")
 _HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
 _CREATIVE_COMMONS = re.compile(r"CC-(BY(?:-NC)?(?:-ND|-SA)?)(?:-(\d\.\d)(?:-([A-Z]{2}))?)?")
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 # Fields whose absence the datasheet counts: the empty string, −1 or the empty list is unknown.
 _MAY_LACK = (
     *("artwork_title", "year", "style", "genre", "school", "period", "tags", "media", "emotions"),
@@ -229,9 +230,21 @@ def _render(template: str, values: Mapping[str, Any]) -> str:
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     environment.filters["cell"] = _cell
-    environment.filters["quoted"] = lambda text: json.dumps(text, ensure_ascii=False)
+    environment.filters["quoted"] = quoted
     source = (files("artsound.reports") / template).read_text(encoding="utf-8")
     return environment.from_string(source).render(**values)
+
+
+def quoted(text: str) -> str:
+    """Text as a double-quoted YAML scalar.
+
+    That is JSON but for characters that YAML allows only as escapes: controls, line separators,
+    byte order marks and non-characters; JSON's own escapes of the rarer ones are surrogates,
+    which YAML does not combine.
+    """
+    return _UNPRINTABLE.sub(
+        lambda found: f"\\U{ord(found[0]):08x}", json.dumps(text, ensure_ascii=False)
+    )
 
 
 def _cell(text: object) -> str:

@@ -34,12 +34,20 @@ def write_attribution(folder: Path, rows: pa.Table) -> Path:
         for side, columns in (("artwork", _ARTWORK), ("track", _TRACK))
         for row in rows.select(list(columns)).to_pylist()
     }
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    writer.writerows(sorted(lines))
-    write_bytes(folder / "ATTRIBUTION.csv", text.getvalue().encode())
+    text = "".join(_csv_line(line) for line in (_COLUMNS, *sorted(lines)))
+    write_bytes(folder / "ATTRIBUTION.csv", text.encode())
     return folder / "ATTRIBUTION.csv"
+
+
+def _csv_line(values: Sequence[object]) -> str:
+    """One row of CSV, ended by a line feed.
+
+    The writer quotes only the line breaks that it ends rows with, so it is given both kinds:
+    readers end a row at an unquoted carriage return, too.
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(values)
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def write_readme(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import artsound
 from artsound.recipe import load_recipe
-from artsound.reports.card import CARDS, _cell, card_values, licence_url, write_cards
+from artsound.reports.card import CARDS, _cell, card_values, licence_url, quoted, write_cards
 from artsound.shards.read import open_shards
 from artsound.shards.subset import write_subset
 from artsound.storage import sha256_file
@@ -79,6 +79,11 @@ def test_a_table_cell_is_one_line_that_cannot_end_early(text: str) -> None:
     cell = _cell(text)
     assert "\n" not in cell
     assert re.search(r"(?<!\\)(\\\\)*[|<]", cell) is None
+
+
+@given(st.text())
+def test_any_text_in_the_front_matter_is_read_back_by_yaml(text: str) -> None:
+    assert yaml.safe_load(f"- path: {quoted(text)}\n") == [{"path": text}]
 
 
 def test_the_same_shards_give_the_same_cards_wherever_they_lie(
