@@ -26,7 +26,7 @@ from artsound.sources.sample import write_sample
 from artsound.storage import Workspace
 from artsound.training.evaluate import evaluate
 from artsound.training.loop import train
-from pipelines.serial import run_serially
+from artsound_flows.serial import run_serially
 
 MOST_SECONDS = 8 * 60
 

@@ -25,7 +25,7 @@ from media_checks import write_clip, write_picture
 
 from artsound.pairing.candidates import find_candidates
 from artsound.storage import read_json
-from pipelines.worker import keep_freed_memory
+from artsound_flows.worker import keep_freed_memory
 
 HERE = Path(__file__).resolve().parent
 REHEARSED = (HERE.parent / "rehearsal" / "rehearsal.json", HERE / "full_size" / "measured.json")

@@ -29,7 +29,7 @@ from artsound.parts import Part, PartOutput, PartResult
 from artsound.recipe import Recipe
 from artsound.stage import Finish, Stage, StageReport, run_part, run_stage
 from artsound.storage import Workspace
-from pipelines.engine import run_flow, session, stage_flow
+from artsound_flows.engine import run_flow, session, stage_flow
 
 LIMIT = 0.05
 

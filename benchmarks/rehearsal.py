@@ -27,7 +27,7 @@ from full_size.measure import Timeline, disk_usage, watch
 
 from artsound.console import human_bytes, human_seconds
 from artsound.storage import read_json, write_json
-from pipelines.serial import STAGES
+from artsound_flows.serial import STAGES
 
 HERE = Path(__file__).resolve().parent
 REAL_DATA = HERE.parents[1] / "shared" / "data"

@@ -27,10 +27,10 @@ from prefect_overhead import map_on
 from artsound.recipe import Recipe
 from artsound.stage import StageReport, run_stage
 from artsound.storage import Workspace
-from pipelines.build import FLOWS
-from pipelines.engine import Session, run_flow, session
-from pipelines.serial import STAGES as STAGES_OF_BUILD
-from pipelines.worker import prepare_worker
+from artsound_flows.build import FLOWS
+from artsound_flows.engine import Session, run_flow, session
+from artsound_flows.serial import STAGES as STAGES_OF_BUILD
+from artsound_flows.worker import prepare_worker
 
 STAGES = ("ingest", "embed")
 LIMIT = 1.7

@@ -17,7 +17,7 @@ from small_builds import small_recipe
 
 from artsound.sources.sample import SamplePaths, write_sample
 from artsound.storage import Workspace
-from pipelines.serial import run_serially
+from artsound_flows.serial import run_serially
 
 PROJECT = Path(__file__).resolve().parents[1]
 

@@ -32,14 +32,14 @@ def start_build(out: Path, recipe: Recipe, stages: Sequence[str] = ()) -> BasePr
     Of `stages` alone, one after the other; without any, of all.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipelines.serial"])
+    context.set_forkserver_preload(["artsound_flows.serial"])
     process = context.Process(target=_build, args=(out, recipe.to_toml(), stages))
     process.start()
     return process
 
 
 def _build(out: Path, recipe_text: str, stages: Sequence[str]) -> None:
-    from pipelines.serial import run_serially
+    from artsound_flows.serial import run_serially
 
     recipe = recipe_from(tomllib.loads(recipe_text), "the test")
     for stage in stages or (None,):

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 CODE = (
-    "import artsound, os, pipelines.settings\n"
+    "import artsound, os, artsound_flows.settings\n"
     "print(os.environ.get('NUMBA_CACHE_DIR'), os.environ.get('PREFECT_HOME'))\n"
     "from artsound.pairing import heaps"
 )

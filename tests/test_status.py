@@ -19,7 +19,7 @@ from artsound.recipe import Recipe
 from artsound.sources.sample import SamplePaths
 from artsound.status import StageStatus, Status, read_status, stage_names
 from artsound.storage import Workspace, read_json, write_bytes, write_json
-from pipelines.serial import run_serially, stage_order
+from artsound_flows.serial import run_serially, stage_order
 
 
 def wait_until(workspace: Workspace, stage: str, parts: int, build: BaseProcess) -> Status:

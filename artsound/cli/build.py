@@ -163,7 +163,7 @@ def _run_stages(
 ) -> None:
     from artsound.console import console_progress, print_stages
     from artsound.storage import Workspace
-    from pipelines.interrupt import ends_at_once
+    from artsound_flows.interrupt import ends_at_once
 
     if out.exists() and not out.is_dir():
         raise BadUsage(f"{out} is a file: give --out a folder.")
@@ -172,10 +172,10 @@ def _run_stages(
 
     with ends_at_once("artsound: stopped; the same command goes on from here."):
         if recipe.run.runner == "serial":
-            from pipelines.serial import run_serially as run
+            from artsound_flows.serial import run_serially as run
         else:
             say("Starting Prefect …")
-            from pipelines.build import run_with_prefect as run
+            from artsound_flows.build import run_with_prefect as run
         reports = run(workspace, recipe, only=only, progress=progress, retry_failed=retry_failed)
     print_stages(reports)
     for name, path in (("shards", workspace.shards), ("report", workspace.report / "index.html")):

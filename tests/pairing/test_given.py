@@ -22,7 +22,7 @@ from artsound.shards.read import open_shards
 from artsound.shards.verify import verify
 from artsound.stage import run_stage
 from artsound.storage import Workspace, read_parquet
-from pipelines.serial import run_serially
+from artsound_flows.serial import run_serially
 
 
 @pytest.fixture

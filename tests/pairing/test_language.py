@@ -19,7 +19,7 @@ from artsound.pairing.pair import STAGE as PAIR
 from artsound.recipe import Recipe, load_recipe
 from artsound.stage import run_stage
 from artsound.storage import Workspace, read_parquet
-from pipelines.serial import stage_order
+from artsound_flows.serial import stage_order
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "encoders"))
 from random_weights import CLAP_MODEL, CLIP_MODEL, register_clip, write_clap, write_clip

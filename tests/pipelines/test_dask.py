@@ -22,7 +22,7 @@ from artsound.storage import Workspace
 
 HERE = Path(__file__).parent
 WORKER = ["worker", "--nworkers", "1", "--nthreads", "1", "--no-dashboard", "--no-nanny",
-          "--preload", "pipelines.worker", "--death-timeout", "60"]  # fmt: skip
+          "--preload", "artsound_flows.worker", "--death-timeout", "60"]  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -72,7 +72,7 @@ def test_a_model_is_loaded_once_by_each_worker_and_parts_that_want_a_gpu_go_wher
     import counted
     from distributed import Client
 
-    from pipelines.engine import run_flow, session, stage_flow
+    from artsound_flows.engine import run_flow, session, stage_flow
 
     workspace = Workspace(tmp_path / "out")
     run = {"runner": "dask", "dask_address": scheduler, "part_size": 1}
@@ -97,7 +97,7 @@ def test_a_build_on_two_workers_one_killed_in_a_part_gives_the_bytes_of_one_mach
 ) -> None:
     from distributed import Client
 
-    from pipelines.build import run_with_prefect
+    from artsound_flows.build import run_with_prefect
 
     killed: list[int] = []
 
@@ -125,7 +125,7 @@ def test_a_build_on_two_workers_one_killed_in_a_part_gives_the_bytes_of_one_mach
 def test_a_scheduler_that_does_not_answer_is_named(
     sample: SamplePaths, tmp_path: Path, prefect_server: Any
 ) -> None:
-    from pipelines.cluster import dask_cluster
+    from artsound_flows.cluster import dask_cluster
 
     with (
         using(prefect_server),
@@ -138,7 +138,7 @@ def test_a_scheduler_that_does_not_answer_is_named(
 def test_workers_elsewhere_cannot_report_to_a_temporary_server() -> None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from pipelines.cluster import dask_cluster
+    from artsound_flows.cluster import dask_cluster
 
     with (
         temporary_settings(restore_defaults={PREFECT_API_URL}),
@@ -155,7 +155,7 @@ def test_a_worker_that_does_not_see_the_build_is_told_of(
     prefect_server: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from pipelines.build import run_with_prefect
+    from artsound_flows.build import run_with_prefect
 
     monkeypatch.chdir(tmp_path)  # the workers are in another folder
     run = {"runner": "dask", "dask_address": scheduler}

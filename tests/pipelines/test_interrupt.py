@@ -14,7 +14,7 @@ from small_builds import shard_digests, small_recipe
 
 from artsound.sources.sample import SamplePaths
 from artsound.storage import Workspace
-from pipelines.serial import run_serially
+from artsound_flows.serial import run_serially
 
 SENTENCE = "artsound: stopped; the same command goes on from here.\n"
 

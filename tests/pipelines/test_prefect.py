@@ -67,7 +67,7 @@ def test_a_build_leaves_its_counts_and_report_in_prefect_and_tells_the_webhook(
 ) -> None:
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
-    from pipelines.build import run_with_prefect
+    from artsound_flows.build import run_with_prefect
 
     workspace = Workspace(tmp_path / "out")
     run = {"runner": "processes", "workers": 2, "part_size": 2, "notify": webhook}
@@ -98,7 +98,7 @@ def test_a_failed_build_is_told_to_a_function_and_an_unheard_message_fails_nothi
     sample: SamplePaths, tmp_path: Path, client: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from artsound.errors import BadData
-    from pipelines.build import run_with_prefect
+    from artsound_flows.build import run_with_prefect
 
     TOLD.clear()
     nowhere = small_recipe(sample).replaced(sources={"fma": str(tmp_path / "nothing")})
@@ -112,7 +112,7 @@ def test_a_failed_build_is_told_to_a_function_and_an_unheard_message_fails_nothi
 
 @pytest.mark.parametrize("target", ["ftp://somewhere", "python:json", "json.dumps"])
 def test_a_place_to_notify_that_is_none_is_named(target: str) -> None:
-    from pipelines.notify import notify
+    from artsound_flows.notify import notify
 
     with pytest.raises(BadUsage, match=target):
         notify(target, {})
@@ -150,7 +150,7 @@ def test_every_deployment_of_the_project_can_be_deployed_and_shows_its_parameter
 def test_a_rebuild_keeps_the_shards_of_its_base_that_lose_nothing(
     sample: SamplePaths, built: Workspace, tmp_path: Path, client: Any
 ) -> None:
-    from pipelines.rebuild import rebuild
+    from artsound_flows.rebuild import rebuild
 
     recipe, takedown = tmp_path / "recipe.toml", tmp_path / "takedown.txt"
     recipe.write_text(small_recipe(sample).to_toml())
@@ -177,7 +177,7 @@ def test_parts_that_want_a_gpu_wait_for_each_other_where_a_limit_says_so(
 ) -> None:
     import counted
 
-    from pipelines.engine import run_flow, session, stage_flow
+    from artsound_flows.engine import run_flow, session, stage_flow
 
     client.create_concurrency_limit(tag="artsound-gpu", concurrency_limit=1)
     workspace = Workspace(tmp_path / "out")
@@ -197,7 +197,7 @@ def test_heartbeats_are_for_a_server_that_stays(tmp_path: Path, client: Any) -> 
     )
 
     from artsound.recipe import Recipe
-    from pipelines.engine import session
+    from artsound_flows.engine import session
 
     with session(Workspace(tmp_path / "its own server"), Recipe()):
         assert PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value()
@@ -218,7 +218,7 @@ def test_only_what_asks_a_server_is_a_task_that_a_limit_on_downloads_holds(
     from artsound.recipe import Recipe
     from artsound.sources.ingest import STAGE
     from artsound.stage import QUIET
-    from pipelines.engine import _limiting_downloads
+    from artsound_flows.engine import _limiting_downloads
 
     seen: list[str] = []
 
@@ -243,7 +243,7 @@ def test_workers_of_a_training_in_the_same_process_end_well(
 ) -> None:
     import multiprocessing
 
-    from pipelines.build import run_with_prefect
+    from artsound_flows.build import run_with_prefect
 
     recipe = small_recipe(sample).replaced(run={"runner": "threads"})
     with pytest.raises(BadUsage):  # a flow that ends early, but leaves Prefect's services behind
@@ -258,7 +258,7 @@ def test_publishing_checks_first_and_pushes_what_lacks(
     built: Workspace, tmp_path: Path, client: Any
 ) -> None:
     from artsound.errors import BadData
-    from pipelines.publish import publish
+    from artsound_flows.publish import publish
 
     with pytest.raises(BadUsage, match="may not be passed on"):
         publish(built.shards, str(tmp_path / "there"))

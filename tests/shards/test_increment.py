@@ -24,7 +24,7 @@ from artsound.shards.verify import verify
 from artsound.sources.sample import SamplePaths
 from artsound.stage import run_stage
 from artsound.storage import Workspace, read_parquet, sha256_file
-from pipelines.serial import run_serially
+from artsound_flows.serial import run_serially
 
 Build = Callable[..., Workspace]
 

@@ -14,7 +14,7 @@ from small_builds import small_recipe
 from artsound.recipe import Recipe
 from artsound.sources.sample import SamplePaths
 from artsound.storage import Workspace, sha256_file
-from pipelines.serial import run_serially
+from artsound_flows.serial import run_serially
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from artsound.shards.shard import STAGE
-from pipelines.engine import stage_flow
+from artsound_flows.engine import stage_flow
 
 shard = stage_flow(STAGE, "Pack the pairs into WebDataset tars with their index.")

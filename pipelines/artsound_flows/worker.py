@@ -27,7 +27,7 @@ def prepare_worker() -> None:
 
 
 def dask_setup(_worker: object) -> None:
-    """Prepare a Dask worker: `dask worker … --preload pipelines.worker`."""
+    """Prepare a Dask worker: `dask worker … --preload artsound_flows.worker`."""
     prepare_worker()
 
 

@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from artsound.stage import QUIET
 from artsound.training.loop import train as run_training
-from pipelines.artifacts import ProgressInPrefect
+from artsound_flows.artifacts import ProgressInPrefect
 
 
 @flow(name="train", flow_run_name="train {preset} on {data}")

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from artsound.pairing.pair import STAGE
-from pipelines.engine import stage_flow
+from artsound_flows.engine import stage_flow
 
 pair = stage_flow(STAGE, "Split, score and match artworks and tracks.")

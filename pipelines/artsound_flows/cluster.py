@@ -42,7 +42,7 @@ def dask_cluster(address: str, workers: int) -> Iterator[str]:
             threads_per_worker=1,
             processes=True,
             dashboard_address=None,
-            preload="pipelines.worker",
+            preload="artsound_flows.worker",
             silence_logs=logging.CRITICAL,  # here; and in the workers:
             env={"DASK_LOGGING__DISTRIBUTED": "critical"},
         ) as cluster:

@@ -10,8 +10,8 @@ from prefect import flow
 
 from artsound.recipe import BridgeName, Recipe, RightsPolicy, bundled_recipe, load_recipe
 from artsound.storage import Workspace
-from pipelines.build import build
-from pipelines.engine import session
+from artsound_flows.build import build
+from artsound_flows.engine import session
 
 
 @flow(name="rebuild", flow_run_name="rebuild {out}")

@@ -41,10 +41,10 @@ from artsound.parts import Part, PartResult
 from artsound.recipe import Recipe
 from artsound.stage import QUIET, Progress, Stage, StageReport, run_part, run_stage
 from artsound.storage import Workspace, write_bytes
-from pipelines.artifacts import ProgressInPrefect, show_counts, show_report
-from pipelines.cluster import dask_cluster, placement
-from pipelines.interrupt import hold_signals, last_words
-from pipelines.worker import keep_freed_memory, one_blas_thread, prepare_worker
+from artsound_flows.artifacts import ProgressInPrefect, show_counts, show_report
+from artsound_flows.cluster import dask_cluster, placement
+from artsound_flows.interrupt import hold_signals, last_words
+from artsound_flows.worker import keep_freed_memory, one_blas_thread, prepare_worker
 
 
 class Stopped(ArtSoundError):

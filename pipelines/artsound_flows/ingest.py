@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from artsound.sources.ingest import STAGE
-from pipelines.engine import stage_flow
+from artsound_flows.engine import stage_flow
 
 ingest = stage_flow(STAGE, "Pull, check and catalogue artworks and tracks.")

@@ -10,15 +10,15 @@ from artsound.errors import BadUsage
 from artsound.recipe import Recipe
 from artsound.stage import QUIET, Progress, StageReport, check_stages
 from artsound.storage import Workspace
-from pipelines.caption import caption
-from pipelines.embed import embed
-from pipelines.engine import run_flow, session
-from pipelines.ingest import ingest
-from pipelines.notify import on_end
-from pipelines.pair import pair
-from pipelines.report import report
-from pipelines.serial import STAGES, stage_order
-from pipelines.shard import shard
+from artsound_flows.caption import caption
+from artsound_flows.embed import embed
+from artsound_flows.engine import run_flow, session
+from artsound_flows.ingest import ingest
+from artsound_flows.notify import on_end
+from artsound_flows.pair import pair
+from artsound_flows.report import report
+from artsound_flows.serial import STAGES, stage_order
+from artsound_flows.shard import shard
 
 FLOWS = {stage.name: stage for stage in (ingest, embed, pair, caption, shard, report)}
 

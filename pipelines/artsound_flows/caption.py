@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from artsound.captions.caption import STAGE
-from pipelines.engine import stage_flow
+from artsound_flows.engine import stage_flow
 
 caption = stage_flow(STAGE, "Write a caption for both sides of every pair.")

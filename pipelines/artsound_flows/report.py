@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from artsound.reports.report import STAGE
-from pipelines.engine import stage_flow
+from artsound_flows.engine import stage_flow
 
 report = stage_flow(STAGE, "Draw the report of the build.")

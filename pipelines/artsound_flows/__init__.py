@@ -6,6 +6,6 @@ library's business (`artsound.stage`), and its markers, not Prefect's cache, are
 
 from __future__ import annotations
 
-from pipelines import settings
+from artsound_flows import settings
 
 __all__ = ["settings"]
