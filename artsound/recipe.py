@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from artsound.errors import BadUsage
 
 BridgeName = Literal["affect", "concepts", "captions", "learned", "imagebind"]
-RightsPolicy = Literal["any", "redistributable", "commercial"]
+RightsPolicy = Literal["any", "redistributable", "adaptable", "commercial"]
 Duplicates = Literal["keep", "drop"]
 
 _BUNDLED = Path(__file__).parent / "recipes"
@@ -92,7 +92,7 @@ class Audio(_Section):
 class Rights(_Section):
     """Which rights an item needs to be used."""
 
-    policy: RightsPolicy = Field("any", description="any, redistributable or commercial")
+    policy: RightsPolicy = Field("any", description="any, redistributable, adaptable or commercial")
     year: int = Field(2026, description="year for which copyright terms are reckoned")
 
 

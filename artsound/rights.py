@@ -12,9 +12,10 @@ not list (most national ports, or no version given) keeps SPDX's form: `CC-BY-NC
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass, replace
+from functools import lru_cache, reduce
+from urllib.parse import unquote
 
 from artsound.errors import BadUsage
 
@@ -43,19 +44,49 @@ class Rights:
     reason: str
 
 
+# Each rights policy, and the flags that both sides of a pair need for it. Everything that applies a
+# policy reads this table: `allows` for one item, `policy_condition` for an index.
+POLICIES: Mapping[str, tuple[str, ...]] = {
+    "any": (),
+    "redistributable": ("redistribute",),
+    "adaptable": ("redistribute", "derivatives"),
+    "commercial": ("redistribute", "commercial"),
+}
+
+
+def policy_flags(policy: str) -> tuple[str, ...]:
+    """The names of the flags that a rights policy needs.
+
+    Raises:
+        BadUsage: There is no such policy.
+    """
+    if policy not in POLICIES:
+        known = ", ".join(POLICIES)
+        raise BadUsage(f"There is no rights policy of that name: {policy!r} is none of {known}.")
+    return POLICIES[policy]
+
+
 def allows(policy: str, rights: Rights) -> bool:
     """Whether `rights` satisfy a recipe's rights policy.
 
-    `any` takes everything, `redistributable` what may be passed on unchanged, `commercial` what
-    may also be used commercially. Raises BadUsage for any other policy.
+    `any` takes everything, `redistributable` what may be passed on unchanged, `adaptable` what
+    may also be changed (no NoDerivatives), `commercial` what may also be used commercially.
+
+    Raises:
+        BadUsage: There is no such policy.
     """
-    if policy == "any":
-        return True
-    if policy == "redistributable":
-        return rights.redistribute
-    if policy == "commercial":
-        return rights.redistribute and rights.commercial
-    raise BadUsage(f"Rights policy {policy!r} is none of any, redistributable, commercial.")
+    return all(getattr(rights, flag) for flag in policy_flags(policy))
+
+
+def policy_condition(policy: str) -> str:
+    """The SQL condition over an index that a rights policy means for both sides of a pair.
+
+    Raises:
+        BadUsage: There is no such policy.
+    """
+    sides = ("artwork", "track")
+    needed = [f"{side}_{flag}" for flag in policy_flags(policy) for side in sides]
+    return " and ".join(needed) or "true"
 
 
 def _restricted(license_id: str, reason: str) -> Rights:
@@ -88,6 +119,7 @@ _PORTS = {
     "south korea": "KR", "spain": "ES", "sweden": "SE", "switzerland": "CH", "taiwan": "TW",
     "thailand": "TH", "uganda": "UG", "uk": "UK", "uk: england": "UK",
     "uk: england & wales": "UK", "uk: england and wales": "UK", "uk: scotland": "SCOTLAND",
+    "england": "UK", "england & wales": "UK", "england and wales": "UK",
     "united kingdom": "UK", "united states": "US", "us": "US", "usa": "US", "venezuela": "VE",
     "vietnam": "VN",
     # Not ported:
@@ -103,11 +135,32 @@ _ELEMENT_SPELLINGS = (
 )
 _CC_PREFIX = re.compile(r"^(?:creative commons|cc)[\s:-]+")
 _CC_URL = re.compile(
-    r"creativecommons\.org/licenses/(?P<code>[a-z+-]+)(?:/(?P<version>[\d.]+))?(?:/(?P<port>[a-z]+))?"
+    r"(?:(?<![\w-])creativecommons\.org/|^)licenses/(?P<code>[^/?#\s]+)"
+    r"(?:/(?P<version>[\d.]+))?(?:/(?P<port>[a-z.-]+))?"
+    r"(?:/(?:deed|legalcode)[a-z.-]*)?/?(?:[?#]\S*)?"
 )
 _CC_CODE = re.compile(
-    r"^(?P<code>(?:by|nc|sa|nd)(?:-(?:by|nc|sa|nd))*)(?:[\s-]+v?(?P<version>\d\.\d))?"
-    r"(?:[\s-]+(?P<port>[a-z]+))?$"
+    r"^(?P<code>(?:by|nc|sa|nd)(?:[\s_-]+(?:by|nc|sa|nd))*)(?:[\s-]+v?(?P<version>\d\.\d))?"
+    r"(?:[\s-]+(?P<port>[a-z][a-z:& ]*))?$"
+)
+# A short form in parentheses after a title, "(CC BY-NC 3.0)": it must agree with the title.
+_SHORT_FORM = re.compile(r"\s*\((?P<short>cc[ -][^)]*)\)\s*$")
+_DEED = re.compile(r"^(?:deed|legalcode)(?:\.[a-z-]+)?$")
+# Words that take back what the rest of a text grants.
+_DENIAL = re.compile(
+    r"\b(?:not|no|never|none|without|except\w*|exclud\w*|unless|until|former(?:ly)?|previously"
+    r"|den(?:y|ies|ied)|refus\w*|forbid\w*|prohibit\w*|revoke[ds]?|withdrawn|expired?|invalid|void"
+    r"|permission|all rights|rights reserved|(?:is|does|do|are|can)n'?t|cannot)\b"
+)
+_LIMITS = (
+    ("NC", re.compile(r"\bnc\b|\bnon[\s_-]*commercial|\bnot[\s_-]+(?:for[\s_-]+)?commercial")),
+    ("ND", re.compile(r"\bnd\b|\bno[\s_-]*deriv")),
+    ("SA", re.compile(r"\bsa\b|\bshare[\s_-]*alike")),
+)
+# What may follow the name of a licence that has no elements: version, host, file, short form.
+_HARMLESS_TAIL = re.compile(
+    r"(?:[\s\d./()+,-]|universal|international|unported|generic|licen[cs]e|deed(?:\.[a-z-]+)?"
+    r"|legalcode(?:\.[a-z-]+)?|cc0|cc zero|public domain dedication|[?#/]\S*$)*"
 )
 _REST = re.compile(r"^(?:\(aka music sharing\)\s*)?(?:v?(?P<version>\d\.\d)\b\s*)?(?P<port>.*)$")
 _GNU = re.compile(
@@ -123,7 +176,7 @@ _GNU_NAMES = {
 
 _NO_GRANT = "grants no use beyond what FMA itself offers"
 _OTHER = (
-    (r"(?:cc0|cc zero|creative commons zero|publicdomain/zero)",
+    (r"(?:cc0|(?:cc |creative commons )?zero|publicdomain/zero)",
      _free("CC0-1.0", "dedicated to the public domain (CC0)")),
     (r"(?:.*sound recording common law)",
      _restricted("LicenseRef-FMA-Sound-Recording-Common-Law",
@@ -167,34 +220,126 @@ def licence_rights(text: str) -> Rights:
     plain = " ".join(text.split())
     if not plain:
         return _restricted(UNKNOWN, "no licence stated")
-    short = plain.casefold()
-    for pattern, rights in _OTHER_RULES:
-        if pattern.match(_CC_PREFIX.sub("", short)) or pattern.match(_after_host(short)):
-            return rights
-    found = _creative_commons(short) or _gnu(short)
-    return found or _restricted(UNKNOWN, f"licence not recognised: {plain[:80]}")
+    short = unquote(plain).casefold()
+    found = _other(short) or _creative_commons(short) or _gnu(short)
+    if found is None:
+        return _restricted(UNKNOWN, f"licence not recognised: {plain[:80]}")
+    if found.redistribute and _denies(short, found):
+        return _restricted(UNKNOWN, f"licence contradicts itself: {plain[:80]}")
+    return found
 
 
 def track_rights(title: str, address: str) -> Rights:
     """The rights that a licence's title and its address (either may be empty) grant together.
 
-    Where both are understood and agree, the one that says more of version and port names the
-    licence; where they disagree, the one that grants less holds.
+    Where both are understood and one only says more of version and port, it names the licence.
+    Where they disagree, each flag is the more restrictive of the two, and the licence is the one
+    that grants nothing beyond the other, or `A AND B` (an SPDX expression) where each forbids what
+    the other grants. A title that says nothing, or is cut short, leaves it to the address; one
+    that is not understood grants nothing, whatever the address.
     """
     named, linked = licence_rights(title), licence_rights(address)
-    if linked.license_id == UNKNOWN:
+    if not address.strip():
         return named
-    if named.license_id == UNKNOWN:
+    if _silent(title):
         return linked
-    if _grants(named) == _grants(linked):
-        return max(named, linked, key=lambda rights: len(rights.license_id))
-    least = min(named, linked, key=lambda rights: sum(_grants(rights)))
-    reason = f"{least.reason} (title and address of the licence disagree: {title} / {address})"
-    return replace(least, reason=reason)
+    if named.license_id == UNKNOWN and _cut(title):
+        return _both([_cut_elements(title, linked), linked], f"{title} / {address}")
+    if linked.license_id == UNKNOWN and not _about_licences(address):
+        return named  # the address of some page, which states no licence
+    return _both([named, linked], f"{title} / {address}")
 
 
-def _grants(rights: Rights) -> tuple[bool, bool, bool, bool]:
-    return rights.redistribute, rights.derivatives, rights.commercial, not rights.share_alike
+_SILENT = frozenset({"", "unknown", "none", "n/a", "na", "nan", "null", "-", "?", "other"})
+_FLAGS = ("redistribute", "derivatives", "commercial")
+
+
+def _silent(title: str) -> bool:
+    return title.strip().casefold() in _SILENT
+
+
+def _cut(title: str) -> bool:
+    return title.rstrip().endswith(("...", "…"))
+
+
+def _about_licences(address: str) -> bool:
+    return (
+        re.search(r"licen[cs]e|creativecommons|publicdomain|rights", address.casefold()) is not None
+    )
+
+
+def _cut_elements(title: str, whole: Rights) -> Rights:
+    """What a title that is cut short forbids for certain, under the name of the whole licence."""
+    short = title.casefold()
+    if _from_title(_CC_PREFIX.sub("", short).partition("-")[0].strip(" .…")) is None:
+        return _restricted(UNKNOWN, f"licence not recognised: {title[:80]}")
+    limits = {element for element, pattern in _LIMITS if pattern.search(short)}
+    begun = re.split(r"[\s-]+", short.rstrip(" .…"))[-1]  # a word that may have been cut
+    if begun.startswith("no") and not limits & {"NC", "ND"}:
+        if whole.commercial and ("noncommercial".startswith(begun) or whole.derivatives):
+            return _restricted(UNKNOWN, f"licence cut short: {title[:80]}")
+    elif "sharealike".startswith(begun) and whole.derivatives and not whole.share_alike:
+        return _restricted(UNKNOWN, f"licence cut short: {title[:80]}")
+    return replace(
+        whole,
+        derivatives=whole.derivatives and "ND" not in limits,
+        commercial=whole.commercial and "NC" not in limits,
+        share_alike=whole.share_alike or "SA" in limits,
+    )
+
+
+def _both(stated: list[Rights], where: str) -> Rights:
+    """What all of several statements about one item grant."""
+    first = stated[0]
+    flags = {flag: all(getattr(one, flag) for one in stated) for flag in _FLAGS}
+    alike = any(one.share_alike for one in stated) and flags["derivatives"]
+    credit = any(one.attribution for one in stated) and flags["redistribute"]
+    merged = replace(first, **flags, share_alike=alike, attribution=credit)
+    if len({astuple(one)[1:6] for one in stated}) == 1:
+        longest = max(stated, key=lambda one: len(one.license_id))
+        if all(_refines(longest.license_id, one.license_id) for one in stated):
+            return longest
+        ids = dict.fromkeys(one.license_id for one in stated)
+    else:
+        # A licence is named when nothing in it is more generous than what holds; else all are.
+        strict = [one for one in stated if astuple(one)[1:6] == astuple(merged)[1:6]]
+        unknown = [one for one in stated if one.license_id == UNKNOWN]
+        chosen = unknown or strict[:1] or stated
+        ids = dict.fromkeys(one.license_id for one in chosen)
+        first = chosen[0]
+    reason = f"{first.reason} (title and address of the licence disagree: {where})"
+    return replace(merged, license_id=" AND ".join(ids), reason=reason)
+
+
+def _refines(longer: str, shorter: str) -> bool:
+    """Whether a licence's identifier is another's, or that with a version or port added."""
+    return longer == shorter or longer.startswith(f"{shorter}-")
+
+
+def _denies(text: str, found: Rights) -> bool:
+    """Whether a text takes back, or limits further, what was understood of it."""
+    rest = re.sub(r"no[\s_-]*deriv\w*|non[\s_-]*commercial|not[\s_-]derived", " ", text)
+    if _DENIAL.search(rest):
+        return True
+    held = {
+        "NC": not found.commercial,
+        "ND": not found.derivatives,
+        "SA": found.share_alike,
+    }
+    words = re.sub(r"[_%+-]", " ", text)
+    return any(pattern.search(words) and not held[element] for element, pattern in _LIMITS)
+
+
+def _other(text: str) -> Rights | None:
+    """The licences that are not made of Creative Commons' elements."""
+    for start in (_CC_PREFIX.sub("", text), _after_host(text)):
+        for pattern, rights in _OTHER_RULES:
+            match = pattern.match(start)
+            if match and not rights.redistribute:
+                return rights
+            if match and _HARMLESS_TAIL.fullmatch(start[match.end() :]):
+                return rights
+    return None
 
 
 def _after_host(text: str) -> str:
@@ -203,22 +348,37 @@ def _after_host(text: str) -> str:
 
 
 def _creative_commons(text: str) -> Rights | None:
-    if match := _CC_URL.search(text):
-        return _from_code(match["code"], match["version"], match["port"])
-    bare = _CC_PREFIX.sub("", re.sub(r"\s*\(cc[ -][^)]*\)$", "", text))
-    bare = bare.removesuffix(" license").strip()
+    links = list(_CC_URL.finditer(text))
+    if links:
+        read = [_from_code(link["code"], link["version"], link["port"]) for link in links]
+        around = _CC_URL.sub(" ", text)
+        around = re.sub(r"https?://|\bwww\.|[\s<>()\[\]\"'.,;:|]+", " ", around).strip()
+        if around:
+            read.append(_creative_commons(around))
+        understood = [one for one in read if one is not None]
+        return _all_of(understood, text) if len(understood) == len(read) else None
+    if match := _SHORT_FORM.search(text):
+        parts = [_creative_commons(text[: match.start()]), _creative_commons(match["short"])]
+        understood = [one for one in parts if one is not None]
+        return _all_of(understood, text) if len(understood) == 2 else None
+    bare = _CC_PREFIX.sub("", text).removesuffix(" license").strip()
     if match := _CC_CODE.match(bare):
-        return _from_code(match["code"], match["version"], match["port"])
+        port = match["port"]
+        return _from_code(match["code"], match["version"], _PORTS.get(port, port) if port else None)
     if bare == "music sharing":
         return _cc_rights(("BY", "NC", "ND"), "", "")
     return _from_title(bare)
 
 
+def _all_of(stated: list[Rights], text: str) -> Rights:
+    return reduce(lambda one, other: _both([one, other], text), stated)
+
+
 def _from_code(code: str, version: str | None, port: str | None) -> Rights | None:
-    elements = {element.upper() for element in code.split("-")}
+    elements = {element.upper() for element in re.split(r"[\s_+-]+", code)}
     if not elements <= {"BY", "NC", "SA", "ND"} or {"SA", "ND"} <= elements:
         return None
-    where = "" if port in (None, "deed", "legalcode") else str(port).upper()
+    where = "" if not port or _DEED.match(port) else port.upper()
     if where and where not in _PORT_CODES:
         return None
     if version and version not in _VERSIONS:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import get_args
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from artsound.condition import rows_where
 from artsound.errors import BadUsage
+from artsound.recipe import RightsPolicy
 from artsound.rights import (
+    POLICIES,
     PUBLIC_DOMAIN,
     UNKNOWN,
     PainterDates,
+    Rights,
     allows,
     artwork_rights,
     licence_rights,
     painter_dates,
+    policy_condition,
     synthetic_rights,
     track_rights,
 )
@@ -112,11 +119,29 @@ SPELLINGS = [
     ("Attribution-Non...", UNKNOWN, NOTHING),
     ("Attribution-ShareAlike-NoDerivatives 3.0", UNKNOWN, NOTHING),
     ("Attribution with all rights reserved", UNKNOWN, NOTHING),
+    ("http://creativecommons.org/licenses/by_nc/3.0", "CC-BY-NC-3.0", NC),
+    ("http://creativecommons.org/licenses/by%2Dnc/3.0/", "CC-BY-NC-3.0", NC),
+    ("https://creativecommons.org/licenses/by-nc/3.0/us/deed.en", "CC-BY-NC-3.0-US", NC),
+    ("Attribution 3.0 (CC BY-NC 3.0)", "CC-BY-NC-3.0", NC),
+    ("CC BY-NC-ND 4.0 International", "CC-BY-NC-ND-4.0", NC_ND),
+    ("CC BY SA 4.0", "CC-BY-SA-4.0", SA),
+    ("Attribution 2.0 England & Wales", "CC-BY-2.0-UK", BY),
+    ("CC0 does not apply: all rights reserved", UNKNOWN, NOTHING),
+    ("CC0-NC", UNKNOWN, NOTHING),
+    ("CC BY 4.0, non commercial", UNKNOWN, NOTHING),
+    ("CC BY 4.0 (revoked)", UNKNOWN, NOTHING),
+    ("Not under http://creativecommons.org/licenses/by/4.0/", UNKNOWN, NOTHING),
+    ("GNU GPL v2, no commercial use", UNKNOWN, NOTHING),
+    ("http://creativecommons.org.example.com/licenses/by/4.0/", UNKNOWN, NOTHING),
 ]
 
 
 def _flags(text: str) -> str:
     rights = licence_rights(text)
+    return _letters(rights)
+
+
+def _letters(rights: Rights) -> str:
     held = (
         rights.redistribute,
         rights.derivatives,
@@ -194,11 +219,71 @@ def test_title_and_address_are_read_together_and_the_stricter_holds(
     assert rights.reason
 
 
+@pytest.mark.parametrize(
+    ("title", "code", "license_id", "flags"),
+    [
+        ("Attribution-NoDerivatives 3.0", "by-nc/3.0/", "CC-BY-ND-3.0 AND CC-BY-NC-3.0", NC_ND),
+        ("Attribution-ShareAlike 3.0", "by-nc/3.0/", "CC-BY-SA-3.0 AND CC-BY-NC-3.0", NC_SA),
+        ("Attribution-ShareAlike 3.0", "by-nd/3.0/", "CC-BY-ND-3.0", ND),
+        ("Attribution 4.0 International", "by/3.0/us/", "CC-BY-4.0 AND CC-BY-3.0-US", BY),
+        ("CC0", "by/4.0/", "CC-BY-4.0", BY),
+        ("All rights reserved", "by/3.0/", "LicenseRef-All-Rights-Reserved", NOTHING),
+        ("PennSound", "by/3.0/", UNKNOWN, NOTHING),
+        ("Attribution", "made-up/3.0/", UNKNOWN, NOTHING),
+        ("unknown", "by/3.0/", "CC-BY-3.0", BY),
+        ("Attribution-Non...", "by-nc/3.0/us/", "CC-BY-NC-3.0-US", NC),
+        ("Attribution-Non...", "by/3.0/us/", UNKNOWN, NOTHING),
+    ],
+)
+def test_each_flag_is_the_stricter_of_title_and_address(
+    title: str, code: str, license_id: str, flags: str
+) -> None:
+    rights = track_rights(title, f"http://creativecommons.org/licenses/{code}")
+    assert (rights.license_id, _letters(rights)) == (license_id, flags)
+
+
+@given(st.sampled_from(SPELLINGS), st.sampled_from(SPELLINGS))
+def test_title_and_address_never_grant_more_than_either(
+    title: tuple[str, str, str], address: tuple[str, str, str]
+) -> None:
+    if title[0].strip() and address[0].strip() and not title[0].endswith("..."):
+        both = track_rights(title[0], address[0])
+        for flag in ("redistribute", "derivatives", "commercial"):
+            assert not getattr(both, flag) or getattr(licence_rights(title[0]), flag)
+            assert (
+                not getattr(both, flag)
+                or getattr(licence_rights(address[0]), flag)
+                or licence_rights(address[0]).license_id == UNKNOWN
+            )
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_policy_means_the_same_for_an_item_and_for_an_index(policy: str) -> None:
+    licences = [licence_rights(text) for text in ("CC BY", "CC BY-NC", "CC BY-ND", "PennSound")]
+    pairs = [(one, other) for one in licences for other in licences]
+    index = pl.DataFrame(
+        {
+            f"{side}_{flag}": [getattr(pair[number], flag) for pair in pairs]
+            for number, side in enumerate(("artwork", "track"))
+            for flag in ("redistribute", "derivatives", "commercial")
+        }
+    )
+    expected = [allows(policy, one) and allows(policy, other) for one, other in pairs]
+    assert rows_where(index, policy_condition(policy)).tolist() == expected
+
+
+def test_recipes_offer_every_policy() -> None:
+    assert get_args(RightsPolicy) == tuple(POLICIES)
+
+
 def test_policies_take_what_they_say() -> None:
     by, nc, none = map(licence_rights, ("Attribution", "Attribution-NonCommercial", ""))
     assert [allows("any", one) for one in (by, nc, none)] == [True, True, True]
     assert [allows("redistributable", one) for one in (by, nc, none)] == [True, True, False]
     assert [allows("commercial", one) for one in (by, nc, none)] == [True, False, False]
+    nd = licence_rights("Attribution-NoDerivatives")
+    assert [allows("adaptable", one) for one in (by, nc, nd)] == [True, True, False]
+    assert allows("redistributable", nd)
     with pytest.raises(BadUsage, match="'most' is none of"):
         allows("most", by)
 

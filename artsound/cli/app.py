@@ -38,7 +38,7 @@ ExcludePairs = Annotated[
     str, typer.Option(help="Pairs never to make: a parquet list by `artsound judgements`.")
 ]
 Bridge = Annotated[str, typer.Option(help="affect, concepts, captions, learned or imagebind.")]
-RightsChoice = Annotated[str, typer.Option(help="any, redistributable or commercial.")]
+RightsChoice = Annotated[str, typer.Option(help="any, redistributable, adaptable or commercial.")]
 Runner = Annotated[str, typer.Option(help="processes, threads, dask, or serial (no Prefect).")]
 Workers = Annotated[int | None, typer.Option(help="Parts at work at once; 0: one per CPU.", min=0)]
 Scheduler = Annotated[str, typer.Option(help="A Dask scheduler, tcp://host:8786; means dask.")]

@@ -15,20 +15,6 @@ from artsound.shards.order import hashed
 
 Positions = npt.NDArray[np.int64]
 
-RIGHTS = {
-    "any": "true",
-    "redistributable": "artwork_redistribute and track_redistribute",
-    "commercial": "artwork_redistribute and track_redistribute "
-    "and artwork_commercial and track_commercial",
-}
-
-
-def rights_condition(policy: str) -> str:
-    """The condition over an index that a rights policy means for both sides of a pair."""
-    if policy not in RIGHTS:
-        raise BadUsage(f"There is no rights policy {policy!r}: choose one of {', '.join(RIGHTS)}.")
-    return RIGHTS[policy]
-
 
 def best(frame: pl.DataFrame, count: int) -> Positions:
     """Positions of the `count` samples with the highest score; of equal ones, the first keys."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from artsound.errors import BadData, BadUsage
+from artsound.rights import policy_condition
 from artsound.shards.buckets import has_buckets, plain_faults, protocols
-from artsound.shards.choose import rights_condition
 from artsound.shards.index import INDEX, SHARDS
 from artsound.shards.read import Dataset, open_shards
 from artsound.shards.store import LASTING, open_system
@@ -113,7 +113,7 @@ def _check_rights(data: Dataset, folder: Path) -> None:
             f"{folder} does not say which samples may be passed on: push it as restricted, to a "
             "private place."
         )
-    free = len(data.filter(rights_condition("redistributable")))
+    free = len(data.filter(policy_condition("redistributable")))
     if free < len(data):
         raise BadUsage(
             f"{len(data) - free:,} of the {len(data):,} samples in {folder} may not be passed on: "

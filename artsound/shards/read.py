@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artsound.errors import ArtSoundError, BadData, BadUsage
+from artsound.rights import policy_condition
 from artsound.shards import choose
 from artsound.shards.index import (
     SPLITS,
@@ -153,8 +154,8 @@ class Dataset:
         return self.pick(np.flatnonzero(mask), *asked)
 
     def rights(self, policy: str) -> Dataset:
-        """The samples both sides of which a policy allows: any, redistributable or commercial."""
-        return self if policy == "any" else self.filter(choose.rights_condition(policy))
+        """The samples both sides of which a policy of `artsound.rights.POLICIES` allows."""
+        return self if policy == "any" else self.filter(policy_condition(policy))
 
     def top(self, count: int) -> Dataset:
         """The `count` samples of highest score."""

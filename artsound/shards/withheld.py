@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from artsound.encoders.base import Side, load_embeddings
 from artsound.errors import BadData
-from artsound.shards.choose import rights_condition
+from artsound.rights import policy_condition
 from artsound.shards.index import read_frame
 from artsound.storage import Workspace, atomic_write
 
@@ -28,7 +28,7 @@ def parted(rows: pl.DataFrame, withhold: bool) -> tuple[pl.DataFrame, pl.DataFra
     """The pairs to be packed, and those to be withheld."""
     if not withhold:
         return rows, rows.clear()
-    free = pl.sql_expr(rights_condition("redistributable"))
+    free = pl.sql_expr(policy_condition("redistributable"))
     return rows.filter(free), rows.filter(~free)
 
 
