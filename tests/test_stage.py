@@ -8,16 +8,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from disk_steps import Steps
 
 from artsound.errors import BadData
 from artsound.parts import Part, PartOutput, PartResult, part_path, split_into_parts
 from artsound.recipe import Recipe
 from artsound.records import Pair, Reject
 from artsound.stage import Finish, LostItems, Stage, run_part, run_stage
-from artsound.storage import Workspace, read_parquet, sha256_file, write_parquet
+from artsound.storage import Workspace, read_parquet, sha256_file, store_media, write_parquet
 
 COUNT = 40
 
@@ -105,8 +107,6 @@ def test_a_damaged_part_is_done_again_and_only_that(damage: str, tmp_path: Path)
 def test_what_lies_damaged_of_a_later_stage_stops_no_earlier_one(
     suffix: str, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
     workspace, later = Workspace(tmp_path), replace(SQUARE, name="square-again")
     run_stage(SQUARE, workspace, RECIPE)
     run_stage(later, workspace, RECIPE)
@@ -127,6 +127,70 @@ def test_only_the_sections_a_stage_reads_make_it_run_again(tmp_path: Path) -> No
     assert mine.parts_skipped == 0
 
 
+def test_a_new_version_of_a_stage_does_all_its_parts_again(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    run_stage(SQUARE, workspace, RECIPE)
+    newer = run_stage(replace(SQUARE, version=2), workspace, RECIPE)
+    assert (newer.parts, newer.parts_skipped) == (6, 0)
+    assert run_stage(replace(SQUARE, version=2), workspace, RECIPE).parts_skipped == 6
+
+
+@pytest.mark.parametrize("change", [{"size": 3}, {"content": "b"}])
+def test_a_part_whose_inputs_have_changed_is_done_again(
+    change: dict[str, object], tmp_path: Path
+) -> None:
+    def planning(inputs: dict[str, object]) -> Stage:
+        def planned(workspace: Workspace, recipe: Recipe) -> list[Part]:
+            return [
+                replace(part, inputs={**part.inputs, **inputs}) for part in plan(workspace, recipe)
+            ]
+
+        return replace(SQUARE, plan=planned)
+
+    before = {"size": 2, "content": "a"}
+    workspace = Workspace(tmp_path)
+    run_stage(planning(before), workspace, RECIPE)
+    assert run_stage(planning(before), workspace, RECIPE).parts_skipped == 6
+    assert run_stage(planning({**before, **change}), workspace, RECIPE).parts_skipped == 0
+
+
+def test_all_that_a_part_wrote_is_on_disk_before_its_marker_has_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def storing(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+        store_media(workspace, "tracks", part.name.encode(), ".mp3")
+        return work(workspace, recipe, part)
+
+    steps = Steps(tmp_path, monkeypatch)
+    run_stage(replace(SQUARE, work=storing), Workspace(tmp_path), RECIPE)
+    for number in range(6):
+        marker = f"parts/square/numbers-{number:05d}.json"
+        at = steps.taken.index(f"rename to {marker}")
+        before = steps.taken[:at]
+        assert before[-1].startswith("flush ")  # the marker's own bytes
+        assert before[-2] == "flush file system"
+        assert any(step.startswith("rename to media/tracks/") for step in before)
+        assert f"rename to parts/square/numbers-{number:05d}.parquet" in before
+        assert f"rename to parts/square/numbers-{number:05d}.rejects.parquet" in before
+        assert steps.taken[at + 1] == "flush folder parts/square"
+
+
+def test_rejects_of_the_whole_are_taken_off_what_the_parts_let_pass(tmp_path: Path) -> None:
+    late = (
+        Reject("square", "track", "1", "filtered", "twin", "1 is a near-duplicate of 2."),
+        Reject("square", "track", "2", "failed", "gone", "2 cannot be read."),
+        Reject("square", "track", "3", "failed", "gone", "3 cannot be read."),
+    )
+
+    def finishing(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
+        return replace(finish(workspace, recipe, results), rejects=late)
+
+    report = run_stage(replace(SQUARE, finish=finishing), Workspace(tmp_path), RECIPE)
+    assert (report.items_in, report.items_out, report.filtered, report.failed) == (40, 29, 5, 6)
+    rejects = read_parquet(tmp_path / "catalog" / "rejects.parquet", "reject")
+    assert len(rejects) == 11
+
+
 def test_another_part_size_gives_the_same_final_bytes(tmp_path: Path) -> None:
     first = run_stage(SQUARE, Workspace(tmp_path), RECIPE)
     other = run_stage(SQUARE, Workspace(tmp_path), RECIPE.replaced(run={"part_size": 40}))
@@ -141,6 +205,40 @@ def test_retry_failed_tries_only_parts_with_failed_items(tmp_path: Path) -> None
     run_stage(SQUARE, workspace, recipe)
     again = run_stage(SQUARE, workspace, recipe, retry_failed=True)
     assert again.parts - again.parts_skipped == 4
+
+
+def test_a_stage_that_goes_round_again_tries_its_failed_items_once(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    run_stage(SQUARE, workspace, RECIPE)
+    worked: list[str] = []
+    rounds: list[int] = []
+
+    def counting(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+        worked.append(part.name)
+        return work(workspace, recipe, part)
+
+    def twice(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
+        rounds.append(len(results))
+        return replace(finish(workspace, recipe, results), again=len(rounds) < 2)
+
+    stage = replace(SQUARE, work=counting, finish=twice)
+    report = run_stage(stage, workspace, RECIPE, retry_failed=True)
+    assert rounds == [6, 6]
+    assert sorted(worked) == sorted(set(worked))
+    assert report.parts - report.parts_skipped == len(worked) > 0
+
+
+def test_a_part_that_stops_half_way_through_a_retry_is_not_taken_for_done(
+    tmp_path: Path,
+) -> None:
+    def failing(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+        raise BadData("the cable was pulled")
+
+    workspace = Workspace(tmp_path)
+    run_stage(SQUARE, workspace, RECIPE)
+    with pytest.raises(BadData, match="cable"):
+        run_stage(replace(SQUARE, work=failing), workspace, RECIPE, retry_failed=True)
+    assert run_stage(SQUARE, workspace, RECIPE).parts_skipped == 5
 
 
 def test_a_stage_that_loses_items_is_caught(tmp_path: Path) -> None:
@@ -189,8 +287,6 @@ def test_a_stage_killed_at_any_moment_resumes_to_the_same_bytes(tmp_path: Path) 
 def test_numpy_computes_with_one_thread_since_their_number_changes_its_rounding(
     tmp_path: Path,
 ) -> None:
-    from dataclasses import replace
-
     import numpy as np  # noqa: F401  (its BLAS is what is looked at)
     from threadpoolctl import threadpool_info, threadpool_limits
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from disk_steps import Steps
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ from artsound.storage import (
     sha256_bytes,
     sha256_file,
     store_media,
+    sync_file_system,
     write_bytes,
     write_json,
     write_parquet,
@@ -44,6 +46,50 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_pa
         write_half()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture
+def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Steps:
+    """What is done to the disk below tmp_path from here on, in order."""
+    return Steps(tmp_path, monkeypatch)
+
+
+def test_bytes_are_on_disk_before_the_name_and_the_name_before_the_write_returns(
+    tmp_path: Path, steps: Steps
+) -> None:
+    write_bytes(tmp_path / "new" / "a.bin", b"whole")
+    assert steps.taken == ["flush 5 bytes", "rename to new/a.bin", "flush folder new"]
+
+
+@pytest.mark.parametrize("kind", ["json", "parquet", "tables"])
+def test_every_kind_of_file_is_flushed_before_it_has_its_name(
+    kind: str, tmp_path: Path, steps: Steps
+) -> None:
+    path = tmp_path / "file"
+    match kind:
+        case "json":
+            write_json(path, {"a": 1})
+        case "parquet":
+            write_parquet(path, "pair", PAIRS)
+        case "tables":
+            write_parquet_tables(path, "pair", [to_table("pair", PAIRS)])
+    size = path.stat().st_size
+    assert steps.taken == [f"flush {size} bytes", "rename to file", "flush folder ."]
+
+
+def test_media_are_renamed_one_by_one_and_flushed_together(tmp_path: Path, steps: Steps) -> None:
+    names = [store_media(Workspace(tmp_path), "tracks", b, ".mp3")[0] for b in (b"a", b"b")]
+    sync_file_system(tmp_path)
+    assert steps.taken == [*(f"rename to {name}" for name in names), "flush file system"]
+
+
+def test_who_has_the_old_file_open_goes_on_reading_the_old_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    write_bytes(path, b"old bytes")
+    with path.open("rb") as reader:
+        write_bytes(path, b"new")
+        assert reader.read() == b"old bytes"
+    assert path.read_bytes() == b"new"
 
 
 def test_a_full_disk_is_told_in_one_sentence_and_leaves_the_old_file(tmp_path: Path) -> None:
@@ -153,6 +199,15 @@ def test_media_lie_under_their_digest_and_are_written_once(tmp_path: Path) -> No
     inode = workspace.path(relative).stat().st_ino
     assert store_media(workspace, "tracks", b"music", ".mp3") == (relative, sha256)
     assert workspace.path(relative).stat().st_ino == inode
+
+
+def test_media_that_lie_damaged_under_their_digest_are_written_again(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    relative, _ = store_media(workspace, "tracks", b"music", ".mp3")
+    for damaged in (b"mus", b"noise"):  # cut, and of the same length
+        workspace.path(relative).write_bytes(damaged)
+        store_media(workspace, "tracks", b"music", ".mp3")
+        assert workspace.path(relative).read_bytes() == b"music"
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/../../b"])
