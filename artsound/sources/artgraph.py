@@ -156,7 +156,7 @@ class _Graph:
         return named.select("source", pl.col("name").alias("target"))
 
     def _mapping(self, path: str) -> pl.DataFrame:
-        where = f"{self.root / self.box / self.prefix}{path}"
+        where = self.root / self.box / f"{self.prefix}{path}"
         data = read_file(self.root, self.box, self.prefix + path, TABLE_LIMIT)
         try:
             cells = csv_rows(data)

@@ -103,6 +103,39 @@ def test_prints_survive_re_encoding_a_small_offset_and_a_change_of_level():
     assert near_audio(prints + copies).tolist() == [[i, i + 6] for i in range(6)]
 
 
+def words(seed: int, count: int) -> np.ndarray:
+    """A print's words, at random."""
+    return np.random.default_rng(seed).integers(0, 2**32, count, dtype=np.uint32)
+
+
+def text(sub_prints: np.ndarray) -> str:
+    return sub_prints.astype(">u4").tobytes().hex()
+
+
+@pytest.mark.parametrize(("share", "same"), [(0.2, True), (0.3, False)])
+def test_prints_that_differ_in_a_quarter_of_their_bits_are_of_other_sounds(
+    share: float, same: bool
+):
+    print_, rng = words(0, 200), np.random.default_rng(1)
+    flips = np.packbits(rng.random((200, 32)) < share, axis=1).view(np.uint32)[:, 0]
+    flips[::40] = 0  # some words agree, as they do by chance
+    assert near_audio([text(print_), text(print_ ^ flips)]).tolist() == ([[0, 1]] if same else [])
+
+
+@pytest.mark.parametrize(("shared", "same"), [(60, True), (51, True), (49, False), (20, False)])
+def test_clips_that_overlap_by_less_than_half_are_of_other_sounds(shared: int, same: bool):
+    whole = words(2, 200 - shared)
+    prints = [text(whole[:100]), text(whole[100 - shared :])]
+    assert near_audio(prints).tolist() == ([[0, 1]] if same else [])
+
+
+@pytest.mark.parametrize("offset", range(-5, 6))
+def test_a_clip_is_found_at_every_offset(offset: int):
+    whole = words(3, 120)
+    first, second = whole[max(0, -offset) :][:100], whole[max(0, offset) :][:100]
+    assert near_audio([text(first), text(second)]).tolist() == [[0, 1]]
+
+
 def test_clips_too_short_for_a_print_have_nothing_in_common():
     assert audio_fingerprint(np.zeros(100, np.float32), RATE) == ""
     assert near_audio(["", "", ""]).shape == (0, 2)

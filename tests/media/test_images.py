@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import struct
 
 import numpy as np
 import pytest
@@ -152,6 +153,64 @@ def test_the_square_of_a_picture_is_its_middle_at_any_scale(size: tuple[int, int
         assert square.shape == (64, 64, 3)
         assert square[:, 2:-2, 2].min() > 230  # blue, but for the edge that JPEG smears
         assert square[2:-2, :, 0].max() < 120
+
+
+# CIE XYZ of the primaries, seen under D50 as profiles have it: rows are red, green and blue.
+SRGB = [[0.43607, 0.22249, 0.01392], [0.38515, 0.71687, 0.09708], [0.14307, 0.06061, 0.71410]]
+DISPLAY_P3 = [
+    [0.51512, 0.24120, -0.00105],
+    [0.29198, 0.69225, 0.04189],
+    [0.15710, 0.06657, 0.78407],
+]
+
+
+def icc_profile(primaries: list[list[float]], gamma: float = 2.2) -> bytes:
+    """A monitor's profile, version 2, of its primaries and one gamma."""
+
+    def fixed(*values: float) -> bytes:
+        return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
+
+    name = b"A wide screen\0"
+    curve = b"curv" + bytes(4) + struct.pack(">IHxx", 1, round(gamma * 256))
+    tags = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", len(name)) + name + bytes(78),
+        b"cprt": b"text" + bytes(4) + b"none\0",
+        b"wtpt": b"XYZ " + bytes(4) + fixed(0.9642, 1.0, 0.8249),
+        **{
+            letter + b"XYZ": b"XYZ " + bytes(4) + fixed(*row)
+            for letter, row in zip((b"r", b"g", b"b"), primaries, strict=True)
+        },
+        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve),
+    }
+    table, body, place = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
+    for tag, data in tags.items():
+        table += tag + struct.pack(">II", place + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    head = struct.pack(">I4xI4s4s4s", place + len(body), 0x02400000, b"mntr", b"RGB ", b"XYZ ")
+    head += bytes(12) + b"acsp" + bytes(28) + fixed(0.9642, 1.0, 0.8249)
+    return head.ljust(128, b"\0") + table + body
+
+
+def test_a_small_jpeg_in_a_wide_colour_space_is_brought_to_srgb():
+    colour = np.array([180, 120, 90])
+    image = Image.new("RGB", (64, 48), tuple(colour.tolist()))
+    data = encode(image, quality=95, icc_profile=icc_profile(DISPLAY_P3))
+    light = (colour / 255) ** 2.2 @ np.array(DISPLAY_P3) @ np.linalg.inv(SRGB)
+    expected = 255 * np.where(light > 0.0031308, 1.055 * light ** (1 / 2.4) - 0.055, 12.92 * light)
+    assert np.abs(expected - colour).max() > 8
+    assert np.abs(load_rgb(data).reshape(-1, 3).mean(axis=0) - expected).max() < 2
+    out = release_jpeg(data, max_side=1024, quality=95)
+    released = Image.open(io.BytesIO(out))
+    assert "icc_profile" not in released.info
+    assert np.abs(np.asarray(released).reshape(-1, 3).mean(axis=0) - expected).max() < 3
+    assert release_jpeg(out, max_side=1024, quality=95) is out
+
+
+@pytest.mark.parametrize("profile", ["sRGB", "junk"])
+def test_a_jpeg_whose_profile_says_srgb_or_nothing_is_released_untouched(profile: str):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    data = encode(picture(), icc_profile=srgb if profile == "sRGB" else b"junk")
+    assert release_jpeg(data, max_side=1024, quality=92) is data
 
 
 def test_a_plain_jpeg_is_released_untouched():

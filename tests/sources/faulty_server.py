@@ -57,7 +57,8 @@ def faulty_server(payload: bytes, *faults: str) -> Iterator[FaultyServer]:
                 return
             body, start = state.payload, 0
             wanted = self.headers.get("Range", "")
-            same = self.headers.get("If-Range") in (None, state.etag)
+            held = self.headers.get("If-Range")  # a weak tag never holds (RFC 9110, 13.1.5)
+            same = held is None or (held == state.etag and not held.startswith("W/"))
             if wanted and same and fault != "no-range":
                 first, _, last = wanted.removeprefix("bytes=").partition("-")
                 start = int(first)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tiny_sources import COLUMNS, GENRES, fma_files, table, tracks_csv, write_files, write_zip
 
 from artsound.errors import ArtSoundError, BadData
-from artsound.sources.fma import clean_text, list_source, parse_list, read_tracks
+from artsound.sources.fma import clean_text, in_subset, list_source, parse_list, read_tracks
 
 ROWS = [
     {
@@ -66,6 +66,32 @@ def test_rows_are_read_joined_and_cleaned(tmp_path: Path) -> None:
     assert (last["split"], last["genre"], last["genres"]) == ("", "Jazz", ["Jazz"])
     assert last["year"] == 1959
     assert last["name"] == "fma_large/099/099999.mp3"
+
+
+@pytest.mark.parametrize(
+    ("released", "recorded", "year"),
+    [
+        ("1859-12-31", "", -1),  # before any recording of sound
+        ("1860-04-09", "", 1860),
+        ("2026-01-01", "", 2026),
+        ("2027-01-01", "", -1),
+        ("0000-00-00", "1959-03-02", 1959),
+        ("9999-01-01", "1859-01-01", -1),
+    ],
+)
+def test_a_year_without_recordings_is_unknown(
+    tmp_path: Path, released: str, recorded: str, year: int
+) -> None:
+    row = {"track_id": 2, "album.date_released": released, "track.date_recorded": recorded}
+    write_files(tmp_path, fma_files([row], {}))
+    assert _read(tmp_path)["year"].to_list() == [year]
+
+
+def test_each_set_holds_the_smaller_ones() -> None:
+    kinds = ("small", "medium", "large", "")
+    held = {name: [kind in in_subset(name) for kind in kinds] for name in ("small", "medium")}
+    assert held == {"small": [True, False, False, False], "medium": [True, True, False, False]}
+    assert set(in_subset("large")) == set(in_subset("full")) == set(kinds)
 
 
 def test_folders_zips_and_one_zip_of_all_read_the_same(tmp_path: Path) -> None:

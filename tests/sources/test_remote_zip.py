@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import random
+import struct
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -168,6 +170,32 @@ def test_a_member_that_declares_too_much_is_not_asked_for(tmp_path: Path) -> Non
         assert len(server.asked) == 3
     assert "more than is taken" in str(found["a.mp3"])
     assert found["tracks.csv"] == TEXT
+
+
+def test_a_weak_tag_of_the_server_does_not_stop_the_reading(tmp_path: Path) -> None:
+    with faulty_server(ZIP) as server:
+        server.etag = 'W/"v1"'
+        assert pull(server, tmp_path, NAMES) == {name: FILES[name] for name in NAMES}
+
+
+def test_a_member_that_unpacks_to_more_than_it_declares_is_refused_in_little_memory(
+    tmp_path: Path,
+) -> None:
+    whole, told = 64 << 20, 1000
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.mp3", bytes(whole))
+    honest, size = buffer.getvalue(), struct.pack("<I", whole)
+    assert honest.count(size) == 2  # in the local header and in the directory
+    with faulty_server(honest.replace(size, struct.pack("<I", told))) as server:
+        tracemalloc.start()
+        try:
+            found = pull(server, tmp_path, ["bomb.mp3"])
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert "does not have the size and CRC-32" in str(found["bomb.mp3"])
+    assert peak < whole // 8
 
 
 @pytest.fixture(scope="module")

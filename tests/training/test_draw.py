@@ -41,6 +41,15 @@ def test_timesteps_are_spread_over_the_schedule_in_every_step() -> None:
     assert [int(step) // 125 for step in steps] == list(range(8))
 
 
+def test_no_slot_of_a_batch_is_tied_to_a_part_of_the_schedule() -> None:
+    steps = np.array([chances(step).timestep for step in range(60)])
+    assert steps.min() >= 0
+    assert steps.max() < 1000
+    for slot in range(4):
+        assert set((steps[:, slot] // 250).tolist()) == {0, 1, 2, 3}
+        assert len(set((steps[:, slot] % 250).tolist())) > 40
+
+
 def test_the_share_of_dropped_pictures_is_the_one_asked_for() -> None:
     config = Config(
         preset="tiny", condition=Condition(drop=0.3), optimisation=Optimisation(batch=1000)

@@ -16,6 +16,13 @@ def test_effects_are_the_mean_over_all_other_pictures_minus_the_own() -> None:
     assert np.allclose(effects.condition_effects(distance), [4.0, 1.0, 3.0])
 
 
+def test_a_picture_drawn_twice_counts_twice_among_the_others() -> None:
+    distance = np.array([[1.0, 4.0, 6.0], [2.0, 2.0, 4.0], [5.0, 1.0, 0.0]])
+    found = effects.condition_effects(distance, np.array([2.0, 1.0, 3.0]))
+    others = [(4 + 3 * 6) / 4, (2 * 2 + 3 * 4) / 5, (2 * 5 + 1) / 3]
+    assert np.allclose(found, [others[0] - 1, others[1] - 2, others[2]])
+
+
 def test_a_model_that_ignores_its_picture_is_found_out() -> None:
     chance = np.random.default_rng(5)
     tracks = chance.normal(size=(16, 6))
@@ -82,6 +89,14 @@ def test_retrieval_by_the_tracks_themselves_is_perfect_and_by_one_clip_is_chance
     assert same.median_rank == same.chance_rank == (count + 1) / 2
     assert same.chance_1 == 1 / count
     assert same.chance_10 == min(1, 10 / count)
+
+
+def test_each_made_piece_looks_for_its_track_and_not_the_other_way_round() -> None:
+    """Columns are pieces: two tracks are nearer to piece 0 than its own, none to 1 and 2."""
+    found = effects.retrieval(np.array([[5.0, 5.0, 9.0], [1.0, 1.0, 8.0], [2.0, 9.0, 1.0]]))
+    assert found.median_rank == 1
+    assert found.mean_reciprocal_rank == pytest.approx((1 / 3 + 1 + 1) / 3)
+    assert found.recall_1.mean == pytest.approx(2 / 3)
 
 
 def test_recall_counts_the_nearest_five_and_ten() -> None:

@@ -129,6 +129,27 @@ def test_a_sample_depends_on_its_own_picture_and_seed_only() -> None:
     assert not np.allclose(together[0], together[1])
 
 
+@pytest.mark.parametrize("away", [None, np.linspace(-1, 1, 20, dtype=np.float32)])
+def test_guidance_goes_so_many_times_the_way_from_without_the_picture_to_with_it(
+    away: np.ndarray | None,
+) -> None:
+    """One step of DDIM is linear in the prediction, so the same holds of the latents."""
+    model, picture = opened(), np.eye(1, 20, dtype=np.float32)
+
+    def sample(guidance: float, seen: np.ndarray = picture, **options: np.ndarray) -> np.ndarray:
+        return sample_latents(
+            model, SMALL, seen, shape=SHAPE, seeds=[3], steps=1, guidance=guidance, **options
+        )
+
+    with_picture = sample(1.0)
+    without = sample(0.0) if away is None else sample(1.0, away[None])
+    assert np.abs(with_picture - without).max() > 0.01
+    options = {} if away is None else {"negative": away}
+    for guidance in (0.5, 3.0):
+        expected = without + guidance * (with_picture - without)
+        assert np.allclose(sample(guidance, **options), expected, atol=1e-4)
+
+
 def test_without_guidance_the_picture_does_not_matter() -> None:
     model = opened()
     pictures = np.eye(2, 20, dtype=np.float32)
