@@ -30,7 +30,13 @@ COMMANDS = ARTSOUND.commands  # type: ignore[attr-defined]
 # Where each stage's reason codes are written, and what only looks like one there.
 PACKAGE = PROJECT / "artsound"
 MEDIA = ("media/audio.py", "media/images.py")
-FETCH = ("sources/staging.py", "sources/fetch.py", "sources/files.py", "sources/image_urls.py")
+FETCH = (
+    "sources/staging.py",
+    "sources/fetch.py",
+    "sources/files.py",
+    "sources/zips.py",
+    "sources/image_urls.py",
+)
 REASONS = {
     "ingest": ("sources/ingest.py", *FETCH, *MEDIA),
     "pair": ("pairing/pair.py", "pairing/given.py"),

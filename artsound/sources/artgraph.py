@@ -18,7 +18,7 @@ from artsound.errors import BadData
 from artsound.readers import csv_rows, parse_csv
 from artsound.sources.artgraph_export import ARTWORKS, read_deaths, read_export
 from artsound.sources.artwork_names import complete
-from artsound.sources.files import TABLE_LIMIT, find_file, list_files, read_file
+from artsound.sources.files import find_file, list_files, read_table
 
 # Field of a row, and the node types that fill it: the first is version 2's name.
 _SINGLE = {"style": ("style",), "genre": ("genre",), "period": ("period",)}
@@ -46,7 +46,7 @@ def read_artworks(root: Path, files: pl.DataFrame, this_year: int) -> pl.DataFra
     it is broken.
     """
     export = read_export(root, files, this_year)
-    if export is not None and find_file(files, _MARKER) is None:
+    if export is not None and find_file(files, _MARKER, root) is None:
         table = export
     else:
         table = _read_graph(root, files)
@@ -94,17 +94,19 @@ class _Graph:
     """The tables of one ArtGraph release, found wherever they lie below `root`."""
 
     def __init__(self, root: Path, files: pl.DataFrame) -> None:
-        found = find_file(files, _MARKER)
+        found = find_file(files, _MARKER, root)
         if found is None:
             raise BadData(
                 f"{root} is not ArtGraph: it has neither {_MARKER} (OGB layout) nor {ARTWORKS}."
             )
         self.root, self.box = root, found[0]
-        self.prefix = found[1].removesuffix(_MARKER)
+        self.prefix = found[1].removesuffix(".gz").removesuffix(_MARKER)
         inside = files.filter(
             (pl.col("box") == self.box) & pl.col("name").str.starts_with(self.prefix)
         )
-        self.names = frozenset(inside["name"].str.strip_prefix(self.prefix))
+        # Names without .gz, in which OGB ships its tables; of both forms of one, the plain.
+        stored = sorted(inside["name"].str.strip_prefix(self.prefix), reverse=True)
+        self.names = {name.removesuffix(".gz"): name for name in stored}
         found_relations = (_RELATION.match(name) for name in sorted(self.names))
         self.relations = [match for match in found_relations if match]
 
@@ -156,8 +158,8 @@ class _Graph:
         return named.select("source", pl.col("name").alias("target"))
 
     def _mapping(self, path: str) -> pl.DataFrame:
-        where = self.root / self.box / f"{self.prefix}{path}"
-        data = read_file(self.root, self.box, self.prefix + path, TABLE_LIMIT)
+        where = self.root / self.box / f"{self.prefix}{self.names[path]}"
+        data = self._read(path)
         try:
             cells = csv_rows(data)
         except ValueError as error:
@@ -180,8 +182,11 @@ class _Graph:
             raise BadData(f"{where} gives index {repeated['index'][0]} twice.")
         return nodes
 
+    def _read(self, path: str) -> bytes:
+        return read_table(self.root, self.box, self.prefix + self.names[path])
+
     def _numbers(self, path: str, columns: list[str]) -> pl.DataFrame:
-        data = read_file(self.root, self.box, self.prefix + path, TABLE_LIMIT)
+        data = self._read(path)
         schema = dict.fromkeys(columns, pl.Int64)
         if not data.strip():
             return pl.DataFrame(schema=schema)

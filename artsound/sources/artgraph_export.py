@@ -35,7 +35,7 @@ import polars as pl
 from artsound.errors import BadData
 from artsound.readers import csv_rows
 from artsound.sources.artwork_names import slugify
-from artsound.sources.files import TABLE_LIMIT, find_file, read_file
+from artsound.sources.files import find_file, read_table
 
 ARTWORKS = "artgraph_artworks.csv"
 ARTISTS = "artgraph_artists.csv"
@@ -102,12 +102,12 @@ def read_deaths(root: Path, files: pl.DataFrame, this_year: int) -> dict[str, in
 
 
 def _rows(root: Path, files: pl.DataFrame, name: str) -> tuple[Path, list[dict[str, str]]] | None:
-    found = find_file(files, name)
+    found = find_file(files, name, root)
     if found is None:
         return None
     where = root.joinpath(*found)
     try:
-        header, *cells = csv_rows(read_file(root, *found, TABLE_LIMIT)) or [[]]
+        header, *cells = csv_rows(read_table(root, *found)) or [[]]
     except ValueError as error:
         raise BadData(f"{where} is not a CSV table in UTF-8: {error}.") from error
     if any(len(row) > len(header) for row in cells):

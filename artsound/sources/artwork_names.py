@@ -150,8 +150,26 @@ def _is_printed(name: str) -> bool:
     return name.strip() != name.strip().lower()
 
 
+def _found_keys(keys: pl.Series, there: pl.Series) -> pl.Series:
+    """`keys` with those that are not `there` replaced by their only match but for case."""
+    if keys.is_in(there.implode()).all():
+        return keys
+    others = there.filter(~there.is_in(keys.implode()))
+    folded = pl.DataFrame({"folded": others.str.to_lowercase(), "found": others})
+    folded = folded.filter(folded["folded"].is_unique())
+    asked = pl.DataFrame({"key": keys, "folded": keys.str.to_lowercase()})
+    asked = asked.with_columns(
+        pl.when(asked["folded"].is_unique() & ~keys.is_in(there.implode())).then("folded")
+    )
+    matched = asked.join(folded, on="folded", how="left", maintain_order="left")
+    return matched.select(pl.coalesce("found", "key").alias("key"))["key"]
+
+
 def _with_images(table: pl.DataFrame, files: pl.DataFrame) -> pl.DataFrame:
-    """Add where each artwork's image lies; the folder `imagesf2` goes before any other."""
+    """Add where each artwork's image lies; the folder `imagesf2` goes before any other.
+
+    A name in other case (`.JPG` for `.jpg`) is found when that leaves no doubt.
+    """
     images = (
         files.filter(
             pl.col("name").str.to_lowercase().str.contains(r"\.(jpe?g|png|gif|webp|bmp|tiff?)$")
@@ -171,7 +189,7 @@ def _with_images(table: pl.DataFrame, files: pl.DataFrame) -> pl.DataFrame:
         .map_elements(lambda name: unicodedata.normalize("NFC", name), return_dtype=pl.String)
     )
     return (
-        table.with_columns(keys.alias("key"))
+        table.with_columns(_found_keys(keys, images["key"]).alias("key"))
         .join(images, on="key", how="left", maintain_order="left")
         .drop("key")
         .with_columns(pl.col("box", "name", "stamp").fill_null(""), pl.col("size").fill_null(0))

@@ -12,6 +12,7 @@ a killed pull goes on where it was.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,10 +28,10 @@ from artsound.recipe import Recipe
 from artsound.sources import artgraph, fma
 from artsound.sources.artgraph_export import ARTISTS, ARTWORKS
 from artsound.sources.download import RemoteFile, download
-from artsound.sources.files import MEDIA_LIMIT, TABLE_LIMIT, check_place, is_safe_name
+from artsound.sources.files import MEDIA_LIMIT, TABLE_LIMIT, check_place
 from artsound.sources.http import Client
 from artsound.sources.image_urls import fetch_images
-from artsound.sources.remote_zip import Member, RemoteZip, open_remote_zip
+from artsound.sources.remote_zip import RemoteZip, open_remote_zip
 from artsound.sources.servers import OFFICIAL, files_at
 from artsound.sources.staging import (
     Fetched,
@@ -41,6 +42,7 @@ from artsound.sources.staging import (
     source_root,
 )
 from artsound.sources.wanted import choice_of, tracks_to_look_at
+from artsound.sources.zips import Member, UnreadableFile, is_safe_name
 from artsound.stage import QUIET, Progress
 from artsound.storage import (
     Workspace,
@@ -55,9 +57,13 @@ from artsound.storage import (
 _NAMES = {"artwork": "ArtGraph", "track": "the FMA"}
 _RATE = 20_000_000  # bytes per second that a rough time is reckoned with
 _TABLES = {
-    "artwork": re.compile(rf"(^|/)((mapping|raw)/.*\.csv|{ARTWORKS}|{ARTISTS})$"),
-    "track": re.compile(r"(^|/)(tracks|genres|raw_tracks)\.csv$"),
+    "artwork": re.compile(
+        r"(^|/)(mapping/[^/]+_entidx2name\.csv|raw/relations/[^/]+/edge\.csv"
+        rf"|raw/node-label/artwork/node-label-[^/]+\.csv|{ARTWORKS}|{ARTISTS})(\.gz)?$"
+    ),
+    "track": re.compile(r"(^|/)(tracks|genres|raw_tracks)\.csv(\.gz)?$"),
 }
+_DAMAGED = "fetch-damaged"  # the code of what may come right when it is asked for again
 _BY_ADDRESS = "address"  # stands for a zip's name in a listing
 _MEMBERS = "members"  # not the zip's own name: a zip beside a folder of its name is not opened
 
@@ -203,7 +209,7 @@ def _fetch_part(
         archives[name] = archive
         tables = [one for one in archive.members.values() if _TABLES[pull.side].search(one.name)]
         if broken := _fetch_members(name, archive, tables, TABLE_LIMIT, pull.root, progress):
-            raise BadData(f"{remote.url}: {next(iter(broken.values()))}")
+            raise BadData(f"{remote.url}: {next(iter(broken.values()))[2]}")
         files += [_member_path(pull.root, table.name) for table in tables]
     if pull.files and not files:
         raise BadData(f"{pull.place} is not {_NAMES[pull.side]}: it holds no table of its items.")
@@ -220,7 +226,7 @@ def _fetch_part(
         _tell_part(pull, name, archive, members, progress)
         broken = _fetch_members(name, archive, members, MEDIA_LIMIT, pull.root, progress)
         files += [_member_path(pull.root, one.name) for one in members if one.name not in broken]
-        refused |= {ids[one]: ("failed", "fetch-damaged", why) for one, why in broken.items()}
+        refused |= {ids[one]: why for one, why in broken.items()}
     by_address = chosen.filter(pl.col("box") == _BY_ADDRESS)
     if not by_address.is_empty():
         urls = dict(by_address.select("name", "source_url").iter_rows())
@@ -276,7 +282,7 @@ def _fetch_addressed(urls: Mapping[str, str], root: Path, progress: Progress) ->
 def _without_media(files: pl.DataFrame) -> pl.DataFrame:
     """Local files without members fetched before: the choice is made as if there were none."""
     fetched = (pl.col("box") == "") & pl.col("name").str.starts_with(f"{_MEMBERS}/")
-    return files.filter(~fetched | pl.col("name").str.ends_with(".csv"))
+    return files.filter(~fetched | pl.col("name").str.contains(r"\.csv(\.gz)?$"))
 
 
 def _fetch_members(
@@ -286,18 +292,24 @@ def _fetch_members(
     limit: int,
     root: Path,
     progress: Progress,
-) -> dict[str, str]:
-    """Members of a zip on a server, but for those already here; why some could not be had."""
+) -> dict[str, Refusal]:
+    """Members of a zip on a server, but for those already here; why some are unavailable."""
     missing = {one.name: one for one in members if _size(_member_path(root, one.name)) != one.size}
     if not missing:
         return {}
-    broken: dict[str, str] = {}
+    broken: dict[str, Refusal] = {}
+    long = [name for name in missing if _is_too_long(_member_path(root, name))]
+    for name in long:
+        why = f"{name} has a step of over 255 bytes, which cannot be a file's name here"
+        broken[name] = ("failed", "file-name-too-long", f"{why}: download the whole zip.")
     progress.start(box, sum(one.packed for one in missing.values()), "bytes")
     try:
-        for names in (list(missing), broken):  # those that came damaged are asked for once more
-            for name, data in archive.read(list(names), limit=limit):
-                if isinstance(data, BadData):
-                    broken[name] = str(data)
+        # Those that came damaged are asked for once more.
+        for names in (missing.keys() - long, [n for n in broken if broken[n][1] == _DAMAGED]):
+            for name, data in archive.read(names, limit=limit):
+                if isinstance(data, UnreadableFile):
+                    code = _DAMAGED if data.reason == "file-damaged" else data.reason
+                    broken[name] = ("failed", code, str(data))
                     continue
                 write_bytes(_member_path(root, name), data, durable=False)
                 broken.pop(name, None)
@@ -353,6 +365,11 @@ def _item_ids(side: str, rows: pl.DataFrame) -> list[str]:
 
 def _member_path(root: Path, name: str) -> Path:
     return root / _MEMBERS / name
+
+
+def _is_too_long(path: Path) -> bool:
+    """Whether Linux, macOS or Windows would refuse a name so long."""
+    return any(len(os.fsencode(step)) > 255 for step in path.parts) or len(os.fsencode(path)) > 4000
 
 
 def _ask_size(url: str, client: Client) -> int:

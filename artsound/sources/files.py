@@ -11,46 +11,31 @@ is not read.
 from __future__ import annotations
 
 import os
-import stat
-import struct
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import polars as pl
 
 from artsound.errors import BadData, BadUsage
+from artsound.sources.zips import (
+    DAMAGED,
+    Member,
+    UnreadableFile,
+    check_member,
+    read_directory,
+    unpack,
+)
 
 MEDIA_LIMIT = 512 << 20
 TABLE_LIMIT = 2 << 30
 
-# JPEG and MP3 hardly shrink and CSV shrinks tenfold; a thousandfold is a bomb's way.
-_BOMB_RATIO = 1000
-_BOMB_SIZE = 16 << 20
-
-# What zipfile raises for damage, somewhere: a name in a local header may be no text, an offset
-# no number that a file has.
-_DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, OverflowError, EOFError)
-
+_Row = tuple[str, str, int, str]  # box, name, size in bytes, stamp
 _SCHEMA = {"box": pl.String, "name": pl.String, "size": pl.Int64, "stamp": pl.String}
-
-
-class UnreadableFile(BadData):
-    """One file of a source that cannot be read, the source itself being sound.
-
-    `reason` is a short code for the quarantine.
-    """
-
-    def __init__(self, reason: str, message: str) -> None:
-        # Both go to the base class so that the error survives pickling between processes.
-        super().__init__(reason, message)
-        self.reason = reason
-        self.message = message
-
-    def __str__(self) -> str:
-        return self.message
 
 
 def check_place(root: Path) -> None:
@@ -66,38 +51,58 @@ def list_files(root: Path, zips: Collection[str] | None = None) -> pl.DataFrame:
     `root` is itself a zip. `name` is the path inside the box, with `/`. `stamp` changes when the
     content does: the CRC-32 of a zip member, the time of change of a plain file.
 
-    Zips directly in a folder are opened, but for those beside a folder of the same name, which
-    are taken to be unpacked there; with `zips`, only those of these names. Raises BadUsage
-    when `root` does not exist, BadData when it is empty, not a zip, damaged or unsafe.
+    Zips directly in a folder are opened; with `zips`, only those of these names. Of a file that
+    is in a zip and unpacked beside it, the unpacked one is listed, unless it is cut short (a file
+    that unpacking left half-written). Raises BadUsage when `root` does not exist, BadData when
+    it is empty, not a zip, damaged or unsafe.
     """
     check_place(root)
     if root.is_dir():
-        rows = list(_folder_files(root))
-        for name in sorted(row[1] for row in rows if "/" not in row[1]):
-            unpacked = (root / name[:-4]).is_dir()
-            if name.lower().endswith(".zip") and not unpacked and (zips is None or name in zips):
-                rows.extend(_zip_files(root / name, name))
+        rows = {name: row for row in _folder_files(root) for name in row[1:2]}
+        packed: list[_Row] = []
+        for name in sorted(name for name in rows if "/" not in name):
+            if name.lower().endswith(".zip") and (zips is None or name.lower() in zips):
+                packed.extend(_not_unpacked(root, name, rows))
+        found = [*rows.values(), *packed]
     else:
-        rows = list(_zip_files(root, ""))
-    if not rows:
+        found = list(_zip_files(root, ""))
+    if not found:
         raise BadData(f"{root} is empty: give the folder or zip that holds the source.")
-    return pl.DataFrame(rows, schema=_SCHEMA, orient="row").sort("box", "name")
+    return pl.DataFrame(found, schema=_SCHEMA, orient="row").sort("box", "name")
 
 
-def find_file(files: pl.DataFrame, name: str) -> tuple[str, str] | None:
-    """Box and path of the listed file called `name`, the one least deep; None without any."""
-    found = files.filter((pl.col("name") == name) | pl.col("name").str.ends_with(f"/{name}"))
-    if found.is_empty():
-        return None
-    best = found.sort(pl.col("name").str.len_chars(), "box", "name").row(0, named=True)
-    return best["box"], best["name"]
+def find_file(
+    files: pl.DataFrame, name: str, root: Path | str = "the source"
+) -> tuple[str, str] | None:
+    """Box and path of the listed file called `name`, or `name`.gz; None without any.
+
+    Raises BadData when there are several in different folders: two releases in one place. `root`
+    is for the message.
+    """
+    ends = (name, f"{name}.gz")
+    found = files.filter(
+        pl.any_horizontal(
+            [(pl.col("name") == one) | pl.col("name").str.ends_with(f"/{one}") for one in ends]
+        )
+    )
+    # Of a table and the same table packed, in one folder, the plain one.
+    places = {
+        (box, path.removesuffix(".gz")): (box, path)
+        for box, path in found.select("box", "name").sort("name", descending=True).iter_rows()
+    }
+    if len(places) > 1:
+        two = " and ".join(str(Path(root, *place)) for place in sorted(places.values())[:2])
+        raise BadData(
+            f"{root} holds several {name} ({two}): give the folder or zip of one release only."
+        )
+    return next(iter(places.values()), None)
 
 
 def read_file(root: Path, box: str, name: str, limit: int = MEDIA_LIMIT) -> bytes:
     """The bytes of one file that `list_files` listed.
 
-    Raises UnreadableFile when it is gone, damaged, encrypted or larger than `limit` bytes, and
-    BadData when the zip around it cannot be opened any more.
+    Raises UnreadableFile when it is gone, damaged, encrypted, packed by a method that is not read
+    or larger than `limit` bytes, and BadData when the zip around it cannot be opened any more.
     """
     where = f"{name} in {root / box}"
     try:
@@ -108,12 +113,34 @@ def read_file(root: Path, box: str, name: str, limit: int = MEDIA_LIMIT) -> byte
         raise
     except (FileNotFoundError, KeyError) as error:
         raise UnreadableFile("file-missing", f"{where} is missing.") from error
-    except _DAMAGED as error:
-        raise UnreadableFile("file-damaged", f"{where} is damaged: {error}.") from error
-    except (RuntimeError, NotImplementedError) as error:
-        raise UnreadableFile("file-encrypted", f"{where} cannot be unpacked: {error}.") from error
     except OSError as error:
         raise UnreadableFile("file-unreadable", f"{where} cannot be read: {error}.") from error
+
+
+def read_table(root: Path, box: str, name: str, limit: int = TABLE_LIMIT) -> bytes:
+    """The bytes of a table that `list_files` listed, unpacked when its name ends with `.gz`.
+
+    Raises as `read_file` does, for a table that unpacks to more than `limit` bytes too.
+    """
+    data = read_file(root, box, name, limit)
+    if not name.endswith(".gz"):
+        return data
+    where = f"{name} in {root / box}"
+    found: list[bytes] = []
+    size = 0
+    while data:  # one gzip file after another
+        reader = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        try:
+            found.append(reader.decompress(data, limit + 1 - size))
+        except zlib.error as error:
+            raise UnreadableFile("file-damaged", f"{where} is damaged: {error}.") from error
+        size += len(found[-1])
+        if size > limit:
+            raise UnreadableFile("file-too-large", f"{where} unpacks to over {limit >> 20} MiB.")
+        if not reader.eof:
+            raise UnreadableFile("file-damaged", f"{where} is damaged: it is cut short.")
+        data = reader.unused_data.lstrip(b"\0")
+    return b"".join(found)
 
 
 def _read_plain(path: Path, limit: int) -> bytes:
@@ -124,21 +151,44 @@ def _read_plain(path: Path, limit: int) -> bytes:
     return data
 
 
-def _read_member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
-    info = archive.getinfo(name)
-    bomb = info.file_size > _BOMB_SIZE and info.file_size > _BOMB_RATIO * info.compress_size
-    if info.file_size > limit or bomb:
-        raise UnreadableFile(
-            "file-too-large",
-            f"{name} in {archive.filename} claims {info.file_size} bytes unpacked from "
-            f"{info.compress_size}, which is not believed.",
-        )
-    # zipfile stops at the declared size and checks the CRC-32.
-    with archive.open(info) as file:
-        return file.read()
+def _read_member(archive: _Zip, name: str, limit: int) -> bytes:
+    member = archive.members[name]
+    try:
+        check_member(member, limit)
+        return unpack(member, memoryview(archive.read(member.offset, member.end)))
+    except UnreadableFile as error:
+        where = f"{name} in {archive.path}"
+        raise UnreadableFile(error.reason, error.message.replace(name, where, 1)) from error
 
 
-def _folder_files(root: Path) -> Iterator[tuple[str, str, int, str]]:
+def _not_unpacked(root: Path, box: str, rows: dict[str, _Row]) -> Iterator[_Row]:
+    """The files of a zip in a folder, without those that lie unpacked beside it.
+
+    A file beside it that is the beginning of the zip's is taken out of `rows`.
+    """
+    folder = box[:-4]
+    for row in _zip_files(root / box, box):
+        name, size = row[1:3]
+        beside = [one for one in (name, f"{folder}/{name}") if one in rows]
+        if beside and rows[beside[0]][2] < size and _is_cut(root, box, name, beside[0]):
+            del rows[beside[0]]
+            beside = []
+        if not beside:
+            yield row
+
+
+def _is_cut(root: Path, box: str, name: str, unpacked: str) -> bool:
+    """Whether an unpacked file is the beginning of its member in the zip, and not an edited one."""
+    try:
+        whole = read_file(root, box, name, TABLE_LIMIT)
+        return whole.startswith((root / unpacked).read_bytes())
+    except UnreadableFile:
+        return False
+    except OSError:
+        return True
+
+
+def _folder_files(root: Path) -> Iterator[_Row]:
     """Walk a folder, through links to folders too (large sets often lie on another disk)."""
     waiting, seen = [(root, "")], {os.path.realpath(root)}
     while waiting:
@@ -162,51 +212,59 @@ def _folder_files(root: Path) -> Iterator[tuple[str, str, int, str]]:
                 waiting.append((folder / entry.name, f"{name}/"))
 
 
-def _zip_files(path: Path, box: str) -> Iterator[tuple[str, str, int, str]]:
-    for info in _zip_at(path).infolist():
-        if not info.is_dir():
-            yield box, info.filename, info.file_size, f"c{info.CRC:08x}"
+def _zip_files(path: Path, box: str) -> Iterator[_Row]:
+    for member in _zip_at(path).members.values():
+        yield box, member.name, member.size, f"c{member.crc:08x}"
 
 
-def _zip_at(path: Path) -> zipfile.ZipFile:
+class _Zip:
+    """An open zip with its directory."""
+
+    def __init__(self, path: Path, file: BinaryIO, members: Mapping[str, Member]) -> None:
+        self.path, self.members = path, members
+        self._file = file
+
+    def __del__(self) -> None:
+        self._file.close()
+
+    def read(self, start: int, end: int) -> bytes:
+        """The bytes [start, end) of the zip's file."""
+        # Without a file position, so that threads may share the file.
+        return os.pread(self._file.fileno(), end - start, start)
+
+
+def _zip_at(path: Path) -> _Zip:
     try:
         status = path.stat()
     except OSError as error:
         raise BadData(f"{path} cannot be opened: {error.strerror}.") from error
-    # The process is part of the key: a handle inherited by fork shares its file position.
-    return _opened_zip(path, status.st_size, status.st_mtime_ns, os.getpid())
+    return _opened_zip(path, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=8)
-def _opened_zip(path: Path, *_key: int) -> zipfile.ZipFile:
-    """An open zip, kept: the directory of a zip of 100,000 files takes a second to read."""
+def _opened_zip(path: Path, *_key: int) -> _Zip:
+    """An open zip, cached: the directory of a zip of 100,000 files takes a second to read."""
     try:
-        archive = zipfile.ZipFile(path)
-    except UnicodeDecodeError as error:
-        raise BadData(f"{path} holds a name that is not UTF-8: pack it again.") from error
-    except (*_DAMAGED, NotImplementedError) as error:
-        with path.open("rb") as file:
-            begins_well = file.read(4) == b"PK\x03\x04"
-        fault = (
-            "is a damaged or truncated zip: fetch it again"
-            if begins_well
-            else "is not a zip: give a folder or a zip"
-        )
-        raise BadData(f"{path} {fault}.") from error
+        file = path.open("rb")
     except OSError as error:
         raise BadData(f"{path} cannot be opened: {error.strerror}.") from error
-    for info in archive.infolist():
-        if not is_safe_name(info.filename):
-            raise BadData(f"{path} is refused: it holds the unsafe name {info.filename!r}.")
-        if stat.S_ISLNK(info.external_attr >> 16):
-            raise BadData(f"{path} is refused: {info.filename!r} in it is a link, not a file.")
-    return archive
-
-
-def is_safe_name(name: str) -> bool:
-    """Whether a member's name stays inside the zip, on any system."""
-    steps = name.replace("\\", "/").split("/")
-    return bool(steps[0]) and steps[0][1:] != ":" and ".." not in steps and "\0" not in name
+    with ExitStack() as stack:
+        stack.callback(file.close)
+        try:
+            found = _Zip(path, file, read_directory(zipfile.ZipFile(file), path))
+        except UnicodeDecodeError as error:
+            raise BadData(f"{path} holds a name that is not UTF-8: pack it again.") from error
+        except DAMAGED as error:
+            file.seek(0)
+            fault = (
+                "is a damaged or truncated zip: fetch it again, or remove it if what it holds "
+                "lies unpacked beside it"
+                if file.read(4) == b"PK\x03\x04"
+                else "is not a zip: give a folder or a zip"
+            )
+            raise BadData(f"{path} {fault}.") from error
+        stack.pop_all()
+        return found
 
 
 def _is_text(name: str) -> bool:

@@ -19,7 +19,7 @@ import polars as pl
 
 from artsound.errors import BadData
 from artsound.readers import csv_rows, parse_csv
-from artsound.sources.files import TABLE_LIMIT, find_file, list_files, read_file
+from artsound.sources.files import find_file, list_files, read_table
 
 METADATA_ZIP = "fma_metadata.zip"
 CLIP_ZIPS = ("fma_large.zip", "fma_medium.zip", "fma_small.zip")
@@ -121,7 +121,7 @@ def _read_table(root: Path, files: pl.DataFrame) -> pl.DataFrame:
     """tracks.csv as text columns called `table.column`, the first one `track_id`; no nulls."""
     box, name = _find(root, files, "tracks.csv")
     where = root / box / name
-    data = read_file(root, box, name, TABLE_LIMIT)
+    data = read_table(root, box, name)
     columns = _read_header(where, data)
     if missing := [column for column in _REQUIRED if column not in columns]:
         raise BadData(f"{where} lacks the column {missing[0]}: take it from {METADATA_ZIP}.")
@@ -169,7 +169,7 @@ def _read_genres(root: Path, files: pl.DataFrame) -> dict[int, tuple[str, int, i
     where = root / box / name
     take = f"take it from {METADATA_ZIP}"
     try:
-        header, *rows = csv_rows(read_file(root, box, name, TABLE_LIMIT)) or [[]]
+        header, *rows = csv_rows(read_table(root, box, name)) or [[]]
     except ValueError as error:
         raise BadData(f"{where} is not FMA's table of genres: {error}; {take}.") from error
     try:
@@ -188,7 +188,7 @@ def _read_genres(root: Path, files: pl.DataFrame) -> dict[int, tuple[str, int, i
 
 
 def _find(root: Path, files: pl.DataFrame, name: str) -> tuple[str, str]:
-    found = find_file(files, name)
+    found = find_file(files, name, root)
     if found is None:
         raise BadData(
             f"{root} is not the FMA: it has no {name} (in fma_metadata/ or {METADATA_ZIP})."
@@ -214,10 +214,10 @@ def _with_addresses(tracks: pl.DataFrame, root: Path, files: pl.DataFrame) -> pl
 
 
 def _read_raw(root: Path, files: pl.DataFrame) -> pl.DataFrame:
-    found = find_file(files, "raw_tracks.csv")
+    found = find_file(files, "raw_tracks.csv", root)
     if found is None:
         return pl.DataFrame(schema={"track_id": pl.Int32, **dict.fromkeys(_RAW, pl.String)})
-    data = read_file(root, *found, TABLE_LIMIT)
+    data = read_table(root, *found)
     try:
         raw = parse_csv(data, columns=["track_id", *_RAW], infer_schema=False)
     except (pl.exceptions.PolarsError, ValueError) as error:
@@ -315,11 +315,15 @@ def _with_audio(tracks: pl.DataFrame, files: pl.DataFrame, subset: str) -> pl.Da
     others = ("fma_large", "fma_medium", "fma_small") if subset == "full" else ("fma_full",)
     rank = pl.lit(len(order))
     for number, folder in reversed(list(enumerate(order))):
-        rank = pl.when(place.str.contains(folder, literal=True)).then(number).otherwise(rank)
+        rank = (
+            pl.when(place.str.to_lowercase().str.contains(folder, literal=True))
+            .then(number)
+            .otherwise(rank)
+        )
     audio = (
         files.with_columns(
             pl.col("name")
-            .str.extract(r"(?:^|/)\d{3}/(\d{6})\.mp3$")
+            .str.extract(r"(?i)(?:^|/)\d{3}/(\d{6})\.mp3$")
             .cast(pl.Int32)
             .alias("track_id"),
             rank.alias("rank"),

@@ -25,7 +25,7 @@ from artsound.parts import Part, PartOutput, PartResult, part_path
 from artsound.recipe import Recipe
 from artsound.records import Reject
 from artsound.sources.fetch import fetch_sources
-from artsound.sources.files import UnreadableFile, check_place, read_file
+from artsound.sources.files import check_place, read_file
 from artsound.sources.sample import write_sample
 from artsound.sources.staging import (
     SAMPLE,
@@ -37,6 +37,7 @@ from artsound.sources.staging import (
     staged_rows,
 )
 from artsound.sources.wanted import choice_of, look_further, shortage
+from artsound.sources.zips import UnreadableFile
 from artsound.stage import Finish, Progress, Stage
 from artsound.storage import (
     Workspace,

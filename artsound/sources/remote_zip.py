@@ -5,15 +5,15 @@
 
 The central directory (ZIP64 too) is read once and kept in `cache`; later opens ask the server
 only whether the file is still the same. Neighbouring members travel in one request, several
-requests at a time, and each member's CRC-32 is checked.
+requests at a time, and each member's CRC-32 is checked. Members may be stored or packed with
+Deflate, BZIP2 (as the FMA's zips are) or LZMA.
 """
 
 from __future__ import annotations
 
 import io
-import struct
 import zipfile
-import zlib
+from collections import deque
 from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,28 +23,25 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from artsound.errors import BadData
-from artsound.sources.files import is_safe_name
 from artsound.sources.http import Client, Tries
+from artsound.sources.zips import (
+    DAMAGED,
+    Member,
+    UnreadableFile,
+    check_member,
+    read_directory,
+    unpack,
+)
 from artsound.storage import digest, read_json, write_bytes, write_json
 
-_LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _GAP = 64 << 10  # a smaller hole is cheaper to read over than to ask anew
 _LARGEST = 8 << 20  # bytes per request, so that several connections share the work
 _CHUNK = 1 << 17  # what a broken connection may cost at most
 _TAIL = 128 << 10  # first guess of how much the central directory needs
+_LONGEST_DIRECTORY = 64 << 20  # 600,000 names and more; FMA's sets have 106,574
+_AHEAD = 128 << 20  # bytes that may wait in memory, packed and unpacked, beyond the one in hand
 
-
-@dataclass(frozen=True)
-class Member:
-    """One file in the zip. `offset` is that of its local header, `end` that of what follows."""
-
-    name: str
-    offset: int
-    end: int
-    packed: int
-    size: int
-    crc: int
-    method: int
+_Answers = list[tuple[str, bytes | UnreadableFile]]
 
 
 @dataclass(frozen=True)
@@ -58,30 +55,49 @@ class RemoteZip:
 
     def read(
         self, names: Collection[str], *, limit: int, connections: int = 8
-    ) -> Iterator[tuple[str, bytes | BadData]]:
-        """The bytes of the named members, in the zip's order; or why one cannot be had.
+    ) -> Iterator[tuple[str, bytes | UnreadableFile]]:
+        """The bytes of the named members, in the zip's order; or why one is unavailable.
 
-        At most `connections` requests of 8 MiB (more for a larger member) are under way, and as
-        many answers wait, so memory stays bounded; a member that declares more than `limit`
-        bytes is not asked for. Raises BadData when the server fails or the zip changes
-        meanwhile, KeyError for a name that is not in it.
+        A member that declares more than `limit` bytes, reaches beyond its place in the zip, is
+        encrypted or packed by another method is not asked for. At most `connections` requests of
+        8 MiB (more for a larger member) are under way, and 128 MiB of answers, or one member,
+        wait. Raises BadData when the server fails or the zip changes meanwhile, KeyError for a
+        name that is not in it.
         """
-        wanted: list[Member] = []
+        chosen: list[Member] = []
         for member in sorted({self.members[name] for name in names}, key=lambda m: m.offset):
-            if max(member.size, member.packed) > limit:
-                too_large = f"{member.name} declares {member.size:,} bytes, more than is taken."
-                yield member.name, BadData(too_large)
-            else:
-                wanted.append(member)
-        groups = _merge(wanted)
+            try:
+                check_member(member, limit)
+                chosen.append(member)
+            except UnreadableFile as error:
+                yield member.name, error
         with ThreadPoolExecutor(connections) as pool:
-            waiting: list[tuple[list[Member], Future[bytes]]] = []
-            for group in groups:
-                waiting.append((group, pool.submit(self._range, group[0].offset, group[-1].end)))
-                if len(waiting) == 2 * connections:  # so that a slow one holds up none behind it
-                    yield from _unpacked(*waiting.pop(0))
-            for ahead in waiting:
-                yield from _unpacked(*ahead)
+            waiting: deque[tuple[int, Future[_Answers]]] = deque()
+            held = 0
+            for group in _merge(chosen):
+                size = _memory(group)
+                # So that a slow answer holds up none behind it, twice as many as connections.
+                while waiting and (len(waiting) == 2 * connections or held + size > _AHEAD):
+                    done, answers = waiting.popleft()
+                    yield from answers.result()
+                    held -= done
+                waiting.append((size, pool.submit(self._group, group)))
+                held += size
+            while waiting:
+                yield from waiting.popleft()[1].result()
+
+    def _group(self, group: list[Member]) -> _Answers:
+        """Fetch neighbours in one request and unpack them."""
+        start = group[0].offset
+        whole = memoryview(self._range(start, group[-1].end))
+        answers: _Answers = []
+        for member in group:
+            try:
+                data = unpack(member, whole[member.offset - start : member.end - start])
+                answers.append((member.name, data))
+            except UnreadableFile as error:
+                answers.append((member.name, error))
+        return answers
 
     def _range(self, start: int, end: int) -> bytes:
         return _get_range(self.client, self.url, start, end, self.validator)
@@ -150,6 +166,11 @@ def _directory_start(url: str, size: int, tail: bytes) -> int:
         start = int.from_bytes(tail[record + 48 : record + 56], "little")
     if not 0 <= start <= size:
         raise BadData(f"{url} is a zip whose directory lies outside it.")
+    if size - start > _LONGEST_DIRECTORY:
+        raise BadData(
+            f"{url} is a zip whose directory claims {size - start:,} bytes, which is not believed: "
+            "download it, and give the copy on disk."
+        )
     return start
 
 
@@ -185,67 +206,31 @@ class _Tail(io.RawIOBase):
 def _members(url: str, size: int, tail: bytes) -> dict[str, Member]:
     try:
         with zipfile.ZipFile(_Tail(size, tail)) as archive:  # type: ignore[arg-type]
-            infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
-            directory = archive.start_dir
-    except (zipfile.BadZipFile, struct.error, ValueError, OverflowError) as error:
+            return read_directory(archive, url)
+    except DAMAGED as error:
         raise BadData(f"{url} is not a zip file that can be read: {error}.") from error
-    for info in infos:
-        if not is_safe_name(info.filename):
-            raise BadData(f"{url} is refused: it holds the unsafe name {info.filename!r}.")
-    ends = [info.header_offset for info in infos[1:]] + [directory]
-    return {
-        info.filename: Member(
-            info.filename, info.header_offset, end, info.compress_size, info.file_size, info.CRC,
-            info.compress_type,
-        )
-        for info, end in zip(infos, ends, strict=True)
-        if not info.is_dir()
-    }  # fmt: skip
 
 
 def _merge(members: list[Member]) -> list[list[Member]]:
     """Runs of members (sorted by offset) that one request each should bring."""
     groups: list[list[Member]] = []
+    unpacked = 0
     for member in members:
         if groups:
             first, last = groups[-1][0], groups[-1][-1]
-            if member.offset - last.end <= _GAP and member.end - first.offset <= _LARGEST:
+            near = member.offset - last.end <= _GAP and member.end - first.offset <= _LARGEST
+            if near and unpacked + member.size <= 2 * _LARGEST:
                 groups[-1].append(member)
+                unpacked += member.size
                 continue
         groups.append([member])
+        unpacked = member.size
     return groups
 
 
-def _unpacked(group: list[Member], data: Future[bytes]) -> Iterator[tuple[str, bytes | BadData]]:
-    start = group[0].offset
-    whole = memoryview(data.result())
-    for member in group:
-        try:
-            yield member.name, _unpack(member, whole[member.offset - start : member.end - start])
-        except BadData as error:
-            yield member.name, error
-
-
-def _unpack(member: Member, data: memoryview) -> bytes:
-    """The member's bytes out of its local header and packed data; BadData when they are wrong."""
-    if len(data) < _LOCAL_HEADER.size or bytes(data[:4]) != b"PK\x03\x04":
-        raise BadData(f"{member.name} has no local header where the directory says.")
-    *_, name_length, extra_length = _LOCAL_HEADER.unpack_from(data)
-    start = _LOCAL_HEADER.size + name_length + extra_length
-    packed = data[start : start + member.packed]
-    if member.method == zipfile.ZIP_STORED:
-        plain = bytes(packed)
-    elif member.method == zipfile.ZIP_DEFLATED:
-        try:
-            # One byte more than declared shows a bomb without unpacking it.
-            plain = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, member.size + 1)
-        except zlib.error as error:
-            raise BadData(f"{member.name} is damaged: {error}.") from error
-    else:
-        raise BadData(f"{member.name} is packed by method {member.method}, not stored or deflated.")
-    if len(plain) != member.size or zlib.crc32(plain) != member.crc:
-        raise BadData(f"{member.name} does not have the size and CRC-32 that its zip declares.")
-    return plain
+def _memory(group: list[Member]) -> int:
+    """Bytes that a group takes, packed and unpacked."""
+    return group[-1].end - group[0].offset + sum(member.size for member in group)
 
 
 def _get_range(client: Client, url: str, start: int, end: int, validator: str) -> bytes:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tiny_sources import write_files, write_zip
 
 from artsound.errors import ArtSoundError, BadData, BadUsage
-from artsound.sources.files import UnreadableFile, list_files, read_file
+from artsound.sources.files import list_files, read_file
+from artsound.sources.zips import UnreadableFile
 
 FILES = {"a/one.txt": b"one", "a/b/two.txt": b"two two", "three.txt": b"3"}
 
@@ -43,10 +44,13 @@ def test_zips_in_a_folder_are_opened_and_only_those_asked_for(tmp_path: Path) ->
         list_files(tmp_path)
 
 
-def test_a_zip_beside_its_unpacked_folder_is_left_alone(tmp_path: Path) -> None:
+def test_of_a_zip_beside_its_unpacked_folder_nothing_is_listed_twice(tmp_path: Path) -> None:
     write_files(tmp_path / "inner", FILES)
-    (tmp_path / "inner.zip").write_bytes(b"PK\x03\x04 cut short")
+    write_zip(tmp_path / "inner.zip", FILES)
     assert set(list_files(tmp_path)["box"]) == {""}
+    (tmp_path / "inner.zip").write_bytes(b"PK\x03\x04 cut short")
+    with pytest.raises(BadData, match="or remove it if what it holds lies unpacked beside it"):
+        list_files(tmp_path)
 
 
 def test_a_changed_file_changes_its_stamp(tmp_path: Path) -> None:

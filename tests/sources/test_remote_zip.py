@@ -168,7 +168,7 @@ def test_a_member_that_declares_too_much_is_not_asked_for(tmp_path: Path) -> Non
     with faulty_server(packed({"a.mp3": bytes(LIMIT + 1)})) as server:
         found = pull(server, tmp_path, ["a.mp3", "tracks.csv"])
         assert len(server.asked) == 3
-    assert "more than is taken" in str(found["a.mp3"])
+    assert "which is not believed" in str(found["a.mp3"])
     assert found["tracks.csv"] == TEXT
 
 
