@@ -165,7 +165,7 @@ def unpack(member: Member, data: memoryview) -> bytes:
     if len(plain) != member.size or zlib.crc32(plain) != member.crc:
         raise UnreadableFile(
             "file-damaged",
-            f"{member.name} is damaged: it has other bytes than the size and CRC-32 that its zip "
+            f"{member.name} is damaged: it does not have the size and CRC-32 that its zip "
             "declares.",
         )
     return plain
