@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -26,21 +26,38 @@ def shard_digests(workspace: Workspace) -> dict[str, str]:
     return {path.name: sha256_file(path) for path in sorted(workspace.shards.iterdir())}
 
 
-def start_build(out: Path, recipe: Recipe, stages: Sequence[str] = ()) -> BaseProcess:
+def start_build(
+    out: Path,
+    recipe: Recipe,
+    stages: Sequence[str] = (),
+    prepare: Callable[..., object] | None = None,
+    arguments: Sequence[object] = (),
+) -> BaseProcess:
     """A build in a process forked from one that has everything imported, and nothing running.
 
-    Of `stages` alone, one after the other; without any, of all.
+    Of `stages` alone, one after the other; without any, of all. `prepare` is called in that
+    process with `arguments` before the build begins: a function of strikes.py.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["artsound_flows.serial"])
-    process = context.Process(target=_build, args=(out, recipe.to_toml(), stages))
+    process = context.Process(
+        target=_build, args=(out, recipe.to_toml(), stages, prepare, arguments)
+    )
     process.start()
     return process
 
 
-def _build(out: Path, recipe_text: str, stages: Sequence[str]) -> None:
+def _build(
+    out: Path,
+    recipe_text: str,
+    stages: Sequence[str],
+    prepare: Callable[..., object] | None,
+    arguments: Sequence[object],
+) -> None:
     from artsound_flows.serial import run_serially
 
+    if prepare is not None:
+        prepare(*arguments)
     recipe = recipe_from(tomllib.loads(recipe_text), "the test")
     for stage in stages or (None,):
         run_serially(Workspace(out), recipe, only=stage)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +35,6 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     pairs = [
         Pair(n, str(n * n), "train", 0.0, "affect", 0.0, 1, 1, "given") for n in numbers if n % 5
     ]
-    time.sleep(0.005)  # long enough to be killed in
     write_parquet(path, "pair", pairs)
     kinds = {0: "failed", 1: "filtered"}
     rejects = tuple(
@@ -264,23 +261,20 @@ def test_a_stage_that_fails_keeps_the_parts_that_were_done(tmp_path: Path) -> No
     assert run_stage(SQUARE, workspace, RECIPE).parts_skipped == 3
 
 
-def test_a_stage_killed_at_any_moment_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+def test_a_stage_killed_before_any_file_appears_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     clean = run_stage(SQUARE, Workspace(tmp_path / "clean"), RECIPE)
     killed = tmp_path / "killed"
-    code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from pathlib import Path; import test_stage as t\n"
-        "print('go', flush=True)\n"
-        f"t.run_stage(t.SQUARE, t.Workspace(Path({str(killed)!r})), t.RECIPE)\n"
-    )
-    moments = random.Random(0)
-    for _ in range(3):
-        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            process.stdout.readline()
-            time.sleep(moments.uniform(0, 0.08))
-            process.send_signal(signal.SIGKILL)
+    for place in (1, 4, 10):  # each further than the one before: parts that are done stay done
+        code = (
+            f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+            "from pathlib import Path; import test_stage as t; from strikes import strike\n"
+            f"strike({f'{killed}/*'!r}, {place}, {int(signal.SIGKILL)})\n"
+            f"t.run_stage(t.SQUARE, t.Workspace(Path({str(killed)!r})), t.RECIPE)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], check=False)
+        assert done.returncode == -signal.SIGKILL
     report = run_stage(SQUARE, Workspace(killed), RECIPE)
+    assert 0 < report.parts_skipped < report.parts
     assert report.files == clean.files
 
 

@@ -1,52 +1,55 @@
-"""Whole builds of the sample: through Prefect, in one process, and killed at any moment."""
+"""Whole builds of the sample: through Prefect, in one process, and killed at any file."""
 
 from __future__ import annotations
 
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from small_builds import shard_digests, small_recipe, start_build
+from strikes import list_renames, strike
 
 from artsound.recipe import Recipe
 from artsound.sources.sample import SamplePaths
 from artsound.storage import Workspace
 
-KILLS = 20
+KILLS = int(os.environ.get("ARTSOUND_KILLS", "6"))
 STAGES = ("ingest", "embed", "pair", "caption", "shard")  # all that shards hang on
 
 
-def test_a_build_killed_at_any_moment_resumes_to_the_same_bytes(
+def test_a_build_killed_before_any_file_appears_resumes_to_the_same_bytes(
     sample: SamplePaths, tmp_path: Path
 ) -> None:
     recipe = small_recipe(sample, limit=5)
-    began = time.monotonic()
-    whole = start_build(tmp_path / "whole", recipe, STAGES)
+    renames = tmp_path / "renames"
+    out = tmp_path / "whole"
+    whole = start_build(out, recipe, STAGES, list_renames, (f"{out}/*", renames))
     whole.join()
-    length = time.monotonic() - began
     assert whole.exitcode == 0
-    expected = shard_digests(Workspace(tmp_path / "whole"))
+    expected = shard_digests(Workspace(out))
     assert len(expected) > 4
-    moments = random.Random(7)
-    reached = set()
-    for number in range(KILLS):
+    files = renames.read_text().splitlines()
+    assert {Path(file).relative_to(out).parts[:2] for file in files} >= {
+        ("parts", stage) for stage in STAGES
+    }
+    chance = random.Random(7)
+    for number in range(KILLS):  # each in another stretch of the build
+        first, last = number * len(files) // KILLS, (number + 1) * len(files) // KILLS
+        place = chance.randrange(first, last)
         out = tmp_path / f"killed-{number}"
-        victim = start_build(out, recipe, STAGES)
-        time.sleep(moments.uniform(0, length))
-        victim.kill()
+        victim = start_build(out, recipe, STAGES, strike, (f"{out}/*", place, signal.SIGKILL))
         victim.join()
-        reached.add(len(list((out / "parts").glob("*/*.json"))) if out.exists() else 0)
+        assert victim.exitcode == -signal.SIGKILL
         again = start_build(out, recipe, STAGES)
         again.join()
         assert again.exitcode == 0
         assert shard_digests(Workspace(out)) == expected
         assert not list(out.rglob(".tmp-*"))
-    assert len(reached) > 3, "the kills all struck in the same place"
 
 
 def test_through_prefect_on_processes_the_bytes_are_the_same_and_the_console_is_quiet(

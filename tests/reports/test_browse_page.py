@@ -32,7 +32,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser, served: Served) -> Iterator[Page]:
     """A page that fails the test for any error, and for any request to elsewhere."""
     page = browser.new_context(base_url=served.url).new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(120_000)
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on(
@@ -50,7 +50,7 @@ def _total(page: Page, text: str) -> None:
 
 def _until(page: Page, expression: str) -> None:
     """Wait until a JavaScript expression holds; the page's policy forbids wait_for_function."""
-    for _ in range(200):
+    for _ in range(2400):  # two minutes: a guard against hanging only
         if page.evaluate(expression):
             return
         page.wait_for_timeout(50)

@@ -46,7 +46,7 @@ def test_two_processes_share_a_stream_and_three_ranks_take_over_the_rest(shards:
         )
         for rank in range(2)
     ]
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    outputs = [process.communicate(timeout=600)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     (first, state), (second, other) = json.loads(outputs[0].splitlines()[-1])
     assert state == other

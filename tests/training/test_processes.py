@@ -63,7 +63,7 @@ def test_two_processes_take_the_steps_of_one_and_one_resumes_what_two_began(
         for rank in range(2)
     ]
     for process in processes:
-        _, told = process.communicate(timeout=240)
+        _, told = process.communicate(timeout=600)
         assert process.returncode == 0, told
     train(release, small, tmp_path / "one", steps=2)
     pair, one = weights(tmp_path / "pair"), weights(tmp_path / "one")
