@@ -29,6 +29,29 @@ TERM_YEARS = 70
 LIFE_AFTER_A_WORK = 100
 # Works of one painter further apart than this cannot both be dated rightly.
 LONGEST_CAREER = 85
+# Prints and casts are made, and dated, for some years after a painter's death.
+POSTHUMOUS_YEARS = 10
+
+# Styles that ended so long ago that a work's style bears out its date: first and last year, after
+# the Getty's Art & Architecture Thesaurus (aat), with a margin of some decades.
+_STYLE_SPANS: Mapping[str, tuple[int, int]] = {
+    "byzantine": (330, 1480),
+    "romanesque": (950, 1280),
+    "gothic": (1120, 1560),
+    "international gothic": (1350, 1480),
+    "proto renaissance": (1250, 1420),
+    "early renaissance": (1380, 1520),
+    "high renaissance": (1470, 1570),
+    "northern renaissance": (1400, 1620),
+    "mannerism": (1500, 1640),
+    "mannerism late renaissance": (1500, 1640),
+    "baroque": (1570, 1770),
+    "tenebrism": (1570, 1700),
+    "rococo": (1690, 1810),
+    "ukiyo e": (1620, 1890),
+    "neoclassicism": (1740, 1860),
+    "romanticism": (1770, 1880),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +274,6 @@ def track_rights(title: str, address: str) -> Rights:
 
 
 _SILENT = frozenset({"", "unknown", "none", "n/a", "na", "nan", "null", "-", "?", "other"})
-_FLAGS = ("redistribute", "derivatives", "commercial")
 
 
 def _silent(title: str) -> bool:
@@ -291,10 +313,16 @@ def _cut_elements(title: str, whole: Rights) -> Rights:
 def _both(stated: list[Rights], where: str) -> Rights:
     """What all of several statements about one item grant."""
     first = stated[0]
-    flags = {flag: all(getattr(one, flag) for one in stated) for flag in _FLAGS}
-    alike = any(one.share_alike for one in stated) and flags["derivatives"]
-    credit = any(one.attribution for one in stated) and flags["redistribute"]
-    merged = replace(first, **flags, share_alike=alike, attribution=credit)
+    redistribute = all(one.redistribute for one in stated)
+    derivatives = all(one.derivatives for one in stated)
+    merged = replace(
+        first,
+        redistribute=redistribute,
+        derivatives=derivatives,
+        commercial=all(one.commercial for one in stated),
+        share_alike=derivatives and any(one.share_alike for one in stated),
+        attribution=redistribute and any(one.attribution for one in stated),
+    )
     if len({astuple(one)[1:6] for one in stated}) == 1:
         longest = max(stated, key=lambda one: len(one.license_id))
         if all(_refines(longest.license_id, one.license_id) for one in stated):
@@ -500,11 +528,24 @@ def painter_dates(died: int, works: Iterable[int]) -> PainterDates:
     return PainterDates(died, years[0], years[1] if len(years) > 1 else -1, years[-1], fits)
 
 
-def artwork_rights(year: int, painter: PainterDates, this_year: int) -> Rights:
+def bears_out(style: str, year: int) -> bool:
+    """Whether an artwork's style ended long ago and fits its year, so that both agree."""
+    span = _STYLE_SPANS.get(" ".join(re.split(r"[\W_]+", style.casefold())).strip())
+    return span is not None and span[0] <= year <= span[1]
+
+
+def artwork_rights(
+    year: int, painter: PainterDates, this_year: int, *, sure: bool = True
+) -> Rights:
     """The rights of a reproduction of a flat artwork of `year` (-1 unknown), in `this_year`.
 
+    `sure` is false for a year that was read from a file name and that nothing else bears out, such
+    as another dated work of the painter or the style: titles may end in a number that is no date.
+
     In the public domain is a work
-    1. whose painter died more than 70 years ago; where that year is known, it decides alone;
+    1. whose painter died more than 70 years ago; where that year is known, it decides, unless the
+       work is dated later, or the painter's works do not fit a life that ended then: namesakes
+       share a name;
     2. which was made more than 170 years ago: no painter lives more than 100 years after
        making a work (10 years old then, 110 at death), and 70 years of protection follow;
     3. of a painter with two works dated so long ago, for the same reason. Two, since one date
@@ -517,12 +558,18 @@ def artwork_rights(year: int, painter: PainterDates, this_year: int) -> Rights:
     (directive (EU) 2019/790, article 14; Bridgeman Art Library v. Corel, S.D.N.Y. 1999).
     """
     if painter.died >= 0:
+        if year > painter.died or not _fits_death(painter):
+            return _restricted(
+                UNKNOWN, f"the painter's works contradict the year of death, {painter.died}"
+            )
         if this_year - painter.died > TERM_YEARS:
             return _free(PUBLIC_DOMAIN, f"painter died in {painter.died}")
         return _restricted(UNKNOWN, f"painter died in {painter.died}, less than 70 years ago")
     if not painter.consistent or 0 <= year < painter.earliest:
         return _restricted(UNKNOWN, "the dates of the painter's works contradict each other")
     limit = this_year - LIFE_AFTER_A_WORK - TERM_YEARS
+    if 0 <= year < limit and not sure:
+        return _restricted(UNKNOWN, f"only its file's name dates it to {year}, and nothing else")
     if 0 <= year < limit:
         return _free(PUBLIC_DOMAIN, f"made in {year}, more than 170 years ago")
     if 0 <= painter.second < limit:
@@ -530,6 +577,17 @@ def artwork_rights(year: int, painter: PainterDates, this_year: int) -> Rights:
             PUBLIC_DOMAIN, f"its painter made works in {painter.earliest} and {painter.second}"
         )
     return _restricted(UNKNOWN, "year of the painter's death unknown, and no work old enough")
+
+
+def _fits_death(painter: PainterDates) -> bool:
+    """Whether the dated works may all be of one painter who died in the year that is known."""
+    if painter.latest < 0:
+        return True
+    return (
+        painter.consistent
+        and painter.latest <= painter.died + POSTHUMOUS_YEARS
+        and painter.earliest >= painter.died - LIFE_AFTER_A_WORK
+    )
 
 
 def synthetic_rights() -> Rights:

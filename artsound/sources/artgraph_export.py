@@ -24,7 +24,6 @@ a year of death frees works of the last 170 years.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable
 from itertools import zip_longest
@@ -36,13 +35,13 @@ from artsound.errors import BadData
 from artsound.readers import csv_rows
 from artsound.sources.artwork_names import slugify
 from artsound.sources.files import find_file, read_table
+from artsound.sources.years import latest_year
 
 ARTWORKS = "artgraph_artworks.csv"
 ARTISTS = "artgraph_artists.csv"
 
 _TEXTS = ("style", "genre", "school", "period", "title")
 _LISTS = ("tags", "media", "emotions")
-_YEAR = re.compile(r"(?<!\d)(\d{3,4})(?!\d)")
 
 
 def read_export(root: Path, files: pl.DataFrame, this_year: int) -> pl.DataFrame | None:
@@ -78,7 +77,7 @@ def read_export(root: Path, files: pl.DataFrame, this_year: int) -> pl.DataFrame
                 row["name"].strip(),
                 row.get("artist", "").strip(),
                 *(row.get(column, "").strip() for column in _TEXTS),
-                _year(row.get("year", ""), this_year),
+                latest_year(row.get("year", ""), this_year),
                 _address(row.get("image_url", "")),
                 *(_list(where, row.get(column, "")) for column in _LISTS),
             )
@@ -90,15 +89,24 @@ def read_export(root: Path, files: pl.DataFrame, this_year: int) -> pl.DataFrame
 
 
 def read_deaths(root: Path, files: pl.DataFrame, this_year: int) -> dict[str, int]:
-    """The year of death of each painter, by slug, from artgraph_artists.csv; empty without it."""
+    """The year of death of each painter, by slug, from artgraph_artists.csv; empty without it.
+
+    It is the latest that the text allows, and the latest of painters who share a slug.
+    """
     found = _rows(root, files, ARTISTS)
     if found is None:
         return {}
     where, rows = found
     if rows and "died" not in rows[0]:
         raise BadData(f"{where} lacks the column died.")
-    died = {slugify(row["name"]): _year(row["died"], this_year) for row in rows}
-    return {slug: year for slug, year in died.items() if slug and year >= 0}
+    died: dict[str, int] = {}
+    unsure: set[str] = set()
+    for row in rows:
+        slug, year = slugify(row["name"]), latest_year(row["died"], this_year)
+        if year < 0 and row["died"].strip():
+            unsure.add(slug)  # a namesake of whom it is unknown leaves it unknown for all
+        died[slug] = max(year, died.get(slug, -1))
+    return {slug: year for slug, year in died.items() if slug and year >= 0 and slug not in unsure}
 
 
 def _rows(root: Path, files: pl.DataFrame, name: str) -> tuple[Path, list[dict[str, str]]] | None:
@@ -127,12 +135,6 @@ def _list(where: Path, text: str) -> list[str]:
         except (ValueError, RecursionError) as error:
             raise BadData(f"{where} holds a list that is not JSON: {text[:60]!r}.") from error
     return list(dict.fromkeys(word for item in items if (word := str(item).strip())))
-
-
-def _year(text: str, this_year: int) -> int:
-    """The first year in a date as people write it; -1 when there is none or it lies ahead."""
-    match = _YEAR.search(text)
-    return int(match[1]) if match and int(match[1]) <= this_year else -1
 
 
 def _address(text: str) -> str:

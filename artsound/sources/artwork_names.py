@@ -10,6 +10,8 @@ import unicodedata
 
 import polars as pl
 
+from artsound.sources.text_repair import repaired
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff")
 
 # fmt: off
@@ -25,10 +27,38 @@ _NUMERALS = frozenset({
 # fmt: on
 _YEAR = re.compile(r"(?:^|-)(?:c-|ca-|circa-)?(1[0-9]{3}|20[0-2][0-9])(?:-(\d{1,4}))?$")
 _TITLE_YEAR = re.compile(r"-(?:in|no|year)$")
+_NO_BOUND = re.compile(r"(?:^|-)(?:after|since|post|not-before|born)$")
 _WHOLE_TITLE = 90  # WikiArt cuts longer titles, at any word, before it adds the year
 _COPY = re.compile(r"\(\d+\)$")
 _POSSESSIVE = re.compile(r"\b(?!(?:de|des|la|le|the) )(\w{2,}) s\b")
 _ELISION = re.compile(r"\b([dl]) (?=[aeiouh])")
+# Words by which catalogues say that the painter is not known, in any place of the name; a notname
+# such as "Master of the Female Half-Lengths" is one painter and none of these.
+_NAMELESS_WORDS = frozenset({
+    "unknown", "anonymous", "anonymus", "anonyme", "anonym", "anonimo", "anonima", "anonimos",
+    "anon", "unidentified", "unattributed", "unnamed", "nameless", "unbekannt", "unbekannter",
+    "unbekannte", "unbekannten", "inconnu", "inconnue", "inconnus", "ignoto", "ignota", "ignoti",
+    "sconosciuto", "sconosciuta", "desconocido", "desconocida", "desconhecido", "desconhecida",
+    "onbekend", "onbekende", "okand", "ukjent", "ukendt", "nieznany", "neznamy", "neznam",
+    "tuntematon", "ismeretlen", "necunoscut", "neizvestnyi", "neizvestny", "неизвестен",
+    "неизвестный", "неизвестная", "аноним",
+})  # fmt: skip
+# A name that has only these words is nobody's either; beside others they are part of a name.
+_GENERIC_WORDS = frozenset({
+    "artist", "artists", "painter", "painters", "author", "master", "maker", "school", "workshop",
+    "studio", "atelier", "nan", "null", "none", "na", "nn", "tbd", "x", "various", "diverse",
+    "several", "multiple", "collective",
+})  # fmt: skip
+_FILLERS = frozenset({"the", "a", "an", "by", "of", "no", "not", "name", "known", "n"})
+# "Follower of Rembrandt" is not Rembrandt, nor one person; "orthodox icons" have many painters.
+_BY_OTHERS = re.compile(
+    r"^(?:(?:school|workshop|studio|circle|followers?|pupils?|students?|imitators?|manner|style"
+    r"|copy|copyist|assistants?|entourage|atelier|bottega|scuola|cerchia|werkstatt|umkreis)"
+    r"-(?:of|after|de|di|van|von|del|der)-|(?:after|attributed-to|copy-after|nach|d-apres)-)"
+    r"|-(?:school|workshop|studio|circle|followers?)$"
+    r"|(?:^|-)(?:icons|architecture|mosaics?|pottery|frescoes|paintings?|sculptures?|manuscripts?"
+    r"|textiles?|crafts?|folk-art|cave-art|art)$"
+)
 _UNNAMED = re.compile(r"^(?:not[_-]detected|unknown-title|title-unknown)(?:[_-]\d+)?$")
 
 
@@ -37,8 +67,9 @@ def complete(table: pl.DataFrame, files: pl.DataFrame, this_year: int) -> pl.Dat
 
     It needs artwork_id and painter_id (any form of the painter's name, or empty). painter_id
     becomes a slug; painter, title, year and source_url are there afterwards, those that were there
-    already going first; box, name, size and stamp are those of the image in `files`, name being
-    empty when there is none.
+    already going first; `year_stated` says that the year was there, and was not read from a name;
+    box, name, size and stamp are those of the image in `files`, name being empty when there is
+    none.
     """
     given = table.with_columns(
         *(
@@ -51,14 +82,15 @@ def complete(table: pl.DataFrame, files: pl.DataFrame, this_year: int) -> pl.Dat
     shown: dict[str, str] = {}
     for file_name, painter in given.select("artwork_id", "painter_id").iter_rows():
         read.append(read_name(file_name, painter, this_year))
-        slug = read[-1][0]
-        shown.setdefault(slug, painter if _is_printed(painter) else display_name(slug))
+        slug, printed = read[-1][0], repaired(painter)
+        shown.setdefault(slug, printed if _is_printed(printed) else display_name(slug))
     named = given.with_columns(
         pl.Series("painter_id", [slug for slug, _, _ in read], dtype=pl.String),
         pl.Series("painter", [shown[slug] for slug, _, _ in read], dtype=pl.String),
         pl.Series("read_title", [title for _, title, _ in read], dtype=pl.String),
         pl.Series("read_year", [year for _, _, year in read], dtype=pl.Int32),
     ).with_columns(
+        (pl.col("year") >= 0).alias("year_stated"),
         pl.when(pl.col("title") == "").then("read_title").otherwise("title").alias("title"),
         pl.when(pl.col("year") < 0)
         .then("read_year")
@@ -76,7 +108,7 @@ def read_name(file_name: str, painter: str = "", this_year: int = 2026) -> tuple
     the first underscore counts. The title is in sentence case, empty when the name holds none
     (`not_detected_229434`); the year is -1 when there is none between 1000 and `this_year`.
     """
-    stem = file_name.rpartition("/")[2]
+    stem = repaired(file_name.rpartition("/")[2])
     for suffix in IMAGE_SUFFIXES:
         if stem.lower().endswith(suffix):
             stem = stem[: -len(suffix)]
@@ -98,6 +130,8 @@ def _split_year(words: str, this_year: int) -> tuple[str, int]:
     match = _YEAR.search(words)
     if match is None:
         return words, -1
+    if _NO_BOUND.search(words[: match.start()]):
+        return words[: match.end()], -1  # "after-1850" bounds nothing
     title, year, last = words[: match.start()], int(match[1]), match[2] or ""
     if _TITLE_YEAR.search(title) and len(title) < _WHOLE_TITLE:
         # "chopin-in-berlin-in-1829" was not painted then, "chopin-in-berlin-in-1829-1887" later.
@@ -119,7 +153,26 @@ def _title(words: str) -> str:
 
 def slugify(name: str) -> str:
     """A painter's name as ArtGraph and WikiArt write it in file names: `claude-monet`."""
-    return re.sub(r"[\s_]+", "-", name.strip().lower())
+    return re.sub(r"[\s_]+", "-", repaired(name).strip().lower())
+
+
+def is_nameless(slug: str) -> bool:
+    """Whether a painter's slug names no one person: `unknown`, `anonymous-3`, `follower-of-x`.
+
+    Works of nameless painters are by different people, so they say nothing about each other.
+    """
+    bare = "".join(
+        letter
+        for letter in unicodedata.normalize("NFKD", slug.casefold())
+        if not unicodedata.combining(letter)
+    )
+    words = [word for word in re.split(r"[\W_\d]+", bare) if word]
+    naming = [word for word in words if word not in _FILLERS]
+    if not naming or any(word in _NAMELESS_WORDS for word in naming):
+        return True
+    if all(word in _GENERIC_WORDS for word in naming):
+        return True
+    return _BY_OTHERS.search("-".join(words)) is not None
 
 
 def display_name(slug: str) -> str:

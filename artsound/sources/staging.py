@@ -24,11 +24,13 @@ from artsound.rights import (
     Rights,
     allows,
     artwork_rights,
+    bears_out,
     painter_dates,
     synthetic_rights,
     track_rights,
 )
 from artsound.sources import artgraph, fma
+from artsound.sources.artwork_names import is_nameless
 from artsound.sources.published_pairs import artwork_key
 from artsound.sources.wanted import choice_of, tracks_to_look_at, unwanted_ids, wanted_ids
 from artsound.storage import (
@@ -138,8 +140,12 @@ def choose_rows(
         table = fma.read_tracks(root, files, recipe.sources.subset, this_year).with_columns(
             pl.col("track_id").cast(pl.String).str.zfill(6).alias("item_id")
         )
+    # Rights follow from the whole source: what a selection leaves out still dates a painter.
+    own = [*table.columns]
+    table = _with_rights(table, _rights_of(side, table, recipe), recipe)
     if where := getattr(recipe.sources, f"{side}_where"):
-        table = table.filter(rows_where(table.drop("item_id", *_PLACE), where))
+        seen = table.select(own).drop("item_id", "year_stated", *_PLACE, strict=False)
+        table = table.filter(rows_where(seen, where))
     ids = wanted_ids(recipe, side)
     if ids is not None:
         key = pl.col("item_id")
@@ -222,20 +228,47 @@ def _folder(workspace: Workspace) -> Path:
     return workspace.parts / _STAGE / "staged"
 
 
+def _rights_of(side: str, table: pl.DataFrame, recipe: Recipe) -> list[Rights]:
+    """The rights of every item of a source; `table` must hold the whole of it."""
+    if side == "track":
+        terms = table.select("license", "license_url").iter_rows()
+        return [track_rights(*one) for one in terms]
+    if recipe.sources.artgraph == SAMPLE:
+        return [synthetic_rights()] * table.height
+    return _artworks_rights(table, recipe.rights.year)
+
+
+def _artworks_rights(table: pl.DataFrame, this_year: int) -> list[Rights]:
+    """The rights of all artworks of a source, from what is known of their painters.
+
+    Works of nameless painters are not taken together. A year that was read from a file name counts
+    only where the source states it, where the style bears it out, or beside another dated work of
+    the painter: one with another title or year, so that a second copy of a file is none.
+    """
+    columns = ("painter_id", "painter_died", "title", "year", "style", "year_stated")
+    rows = table.select(columns).rows()
+    works: dict[str, set[tuple[str, int]]] = {}
+    died: dict[str, int] = {}
+    for painter, death, title, year, _, _ in rows:
+        works.setdefault(painter, set()).add((title.casefold(), year))
+        died[painter] = max(death, died.get(painter, -1))
+    dates = {
+        painter: painter_dates(died[painter], [year for _, year in sorted(of_painter)])
+        for painter, of_painter in works.items()
+        if not is_nameless(painter)
+    }
+    found: list[Rights] = []
+    for painter, _, _, year, style, stated in rows:
+        known = dates.get(painter) or painter_dates(-1, [year])
+        sure = stated or known.second >= 0 or bears_out(style, year)
+        found.append(artwork_rights(year, known, this_year, sure=sure))
+    return found
+
+
 def _choose_artworks(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The artworks to work on, by id, and those set aside with their reasons."""
     sample = recipe.sources.artgraph == SAMPLE
-    dated = table.select("painter_id", "year").rows()
-    works: dict[str, list[int]] = {}
-    for painter, year in dated:
-        works.setdefault(painter, []).append(year)
-    died = dict(table.select("painter_id", "painter_died").iter_rows())
-    dates = {painter: painter_dates(died[painter], years) for painter, years in works.items()}
-    rights = [
-        synthetic_rights() if sample else artwork_rights(year, dates[painter], recipe.rights.year)
-        for painter, year in dated
-    ]
-    table = _with_rights(table, rights, recipe).with_columns(
+    table = table.with_columns(
         pl.lit(SAMPLE if sample else "artgraph").alias("source"),
         _reason({"rights-policy": ~pl.col("allowed"), "image-absent": pl.col("name") == ""}),
     )
@@ -252,8 +285,7 @@ def _choose_tracks(
     table: pl.DataFrame, recipe: Recipe, most: int
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The tracks to work on, by id, at most `most` (0: all), and those set aside with reasons."""
-    rights = [track_rights(*terms) for terms in table.select("license", "license_url").iter_rows()]
-    table = _with_rights(table, rights, recipe).with_columns(
+    table = table.with_columns(
         pl.lit(SAMPLE if recipe.sources.fma == SAMPLE else "fma").alias("source"),
         _reason(
             {
@@ -328,7 +360,7 @@ def _set_aside(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame, pl.Da
     )
     kept = table.filter(pl.col("reason") == "")
     done_with = ("reason", "allowed", "item_id", "refused_kind", "refused_code", "refused_message")
-    return kept.drop(done_with), out
+    return kept.drop(*done_with, "year_stated", strict=False), out
 
 
 def _stage_rows(folder: Path, side: str, name: str, rows: pl.DataFrame, size: int) -> list[Part]:

@@ -92,8 +92,10 @@ def _sources(root: Path, **changes: bytes | None) -> dict[str, Any]:
         {"track_id": 9, "track.license": BY},
     ]
     clips = {number: clip(number) for number in (2, 5, 7)}
+    style = {"artwork___hasstyle___style": (["romanticism"], [(0, 0)])}  # bears out OLD's year
+    artgraph = artgraph_files([OLD, NEW], images, style)
     files = {
-        **{f"artgraph/{name}": data for name, data in artgraph_files([OLD, NEW], images).items()},
+        **{f"artgraph/{name}": data for name, data in artgraph.items()},
         **{f"fma/{name}": data for name, data in fma_files(rows, clips).items()},
     }
     for name, data in changes.items():
