@@ -166,6 +166,29 @@ def test_leftovers_are_closed_within_the_memory_allowed(monkeypatch):
     assert sorted(chosen.tolist()) == list(range(200))
 
 
+@pytest.mark.parametrize("floor", [-1.0, 0.0])
+def test_leftovers_are_closed_by_score_less_penalty_and_never_with_a_barred_pair(
+    monkeypatch, floor
+):
+    monkeypatch.setattr(assignment_module, "ROUNDS", 0)  # so that every track is left over
+    t, a = clustered(30, 40, seed=12)
+    generator = np.random.default_rng(0)
+    penalties = generator.random(40)
+    barred = np.sort(generator.choice(30 * 40, 300, replace=False))
+    none = np.zeros(0)
+    edges = assignment_module.Edges(none.astype(np.int64), none.astype(np.float32), barred)
+    chosen = assign(t, a, edges, penalties=penalties, floor=floor).artworks
+    scores = (t @ a.T).astype(np.float64)
+    weights = np.where(scores >= floor, scores - penalties, -16.0)
+    weights.ravel()[barred] = -16.0
+    rows, columns = linear_sum_assignment(weights, maximize=True)
+    good = weights[rows, columns] > -16
+    assert set(np.flatnonzero(chosen >= 0)) == set(rows[good])
+    mine = np.flatnonzero(chosen >= 0)
+    best = weights[rows[good], columns[good]].sum()
+    assert weights[mine, chosen[mine]].sum() == pytest.approx(best, abs=1e-5)
+
+
 def test_a_floor_leaves_tracks_out_rather_than_pair_them_badly():
     t, a = clustered(200, 210, seed=6)
     chosen = assigned(t, a, floor=0.6).artworks

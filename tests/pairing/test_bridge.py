@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -132,6 +133,69 @@ def test_the_bridge_reads_what_the_embed_stage_wrote(tmp_path):
 def test_a_bridge_that_is_not_there_is_a_usage_error(tmp_path):
     with pytest.raises(BadUsage, match="affect"):
         bridge("wormhole", Workspace(tmp_path), Recipe())
+
+
+# What raises an axis (+) and what lowers it (-), as the works named in `Axis.sources` have it.
+SIGNS = {
+    # Valdez & Mehrabian 1994: -B, +S; Wilms & Oberfeld 2018: red over blue; Berlyne 1971 and
+    # Machajdik & Hanbury 2010: contrast, edges, oblique lines, complexity. Music: Schubert 2004,
+    # Gabrielsson & Lindström 2010, Eerola et al. 2009: all raise it.
+    "arousal": (
+        "-lightness +chroma +colourfulness +complexity +contrast +diagonal +edge_density +redness",
+        "+centroid +flatness +flux +loudness +onset_rate +percussiveness +pulse_clarity +roughness"
+        " +tempo",
+    ),
+    # Valdez & Mehrabian 1994: +B, +S; Palmer et al. 2013: yellower. Gagnon & Peretz 2003: major
+    # and fast; Eerola et al. 2009: clear pulse and key, consonance; Gabrielsson: high register.
+    "valence": (
+        "+chroma +lightness +yellowness",
+        "-roughness +key_clarity +majorness +pitch_height +pulse_clarity +tempo",
+    ),
+    # Valdez & Mehrabian 1994: -B, +S; Whiteford et al. 2018: loud, punchy, distorted music is
+    # darker, redder, more saturated.
+    "potency": (
+        "-lightness +chroma +contrast +redness",
+        "+bass +centroid +flatness +loudness +roughness",
+    ),
+    # Marks 1987, Ward et al. 2006, Spence 2011: higher pitch is lighter and higher up.
+    "height": ("+lightness +upper_light", "-bass +centroid +pitch_height"),
+    # Berlyne 1971: density of events and visual complexity; Gao & Xin 2006: variety of hues.
+    "activity": (
+        "+complexity +edge_density +fineness +hue_entropy",
+        "+bandwidth +flux +onset_rate +percussiveness",
+    ),
+    # Gao & Xin 2006, Ou et al. 2004; Eitan & Rothschild 2011: little energy high up is warm;
+    # Palmer et al. 2013: major goes with yellower colours.
+    "warmth": ("+redness +warmth +yellowness", "-centroid -flatness +bass +majorness"),
+    # Marks 1987: loudness and brightness contrast, the range of one with that of the other.
+    "contrast": ("+contrast +lightness_spread", "+dynamic_range +loudness_slope"),
+}
+
+
+def test_every_axis_has_the_signs_of_the_works_it_names():
+    def signs(weights: Mapping[str, float]) -> set[str]:
+        return {f"{'+' if weight > 0 else '-'}{name}" for name, weight in weights.items()}
+
+    found = {axis.name: (signs(axis.artwork), signs(axis.track)) for axis in AXES}
+    assert found == {
+        name: (set(artwork.split()), set(track.split())) for name, (artwork, track) in SIGNS.items()
+    }
+
+
+def test_the_equations_of_valdez_and_mehrabian_stand_as_printed():
+    axes = {axis.name: axis.artwork for axis in AXES}
+    # pleasure = 0.69 B + 0.22 S, arousal = -0.31 B + 0.60 S, dominance = -0.76 B + 0.32 S
+    assert (axes["valence"]["lightness"], axes["valence"]["chroma"]) == (0.69, 0.22)
+    assert axes["arousal"]["chroma"] == 0.60
+    assert axes["arousal"]["lightness"] == pytest.approx(-0.31 / 2, abs=0.01)  # disputed: halved
+    assert (axes["potency"]["lightness"], axes["potency"]["chroma"]) == (-0.76, 0.32)
+
+
+def test_arousal_and_valence_weigh_more_than_all_other_axes_together():
+    weights = {axis.name: axis.weight for axis in AXES}
+    assert list(weights)[:2] == ["arousal", "valence"]
+    assert weights.pop("arousal") == weights.pop("valence") == 1.0
+    assert 0 < min(weights.values()) < sum(weights.values()) < 1.0
 
 
 def test_every_axis_names_known_descriptors_and_its_sources():

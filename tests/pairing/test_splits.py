@@ -58,6 +58,35 @@ def test_tracks_without_official_split_are_shared_out_by_artist():
     assert fewer.splits == found.splits[:100]  # more tracks never move the others
 
 
+def test_the_seed_says_where_tracks_without_official_split_go_in_every_version():
+    def places(seed: int) -> str:
+        found = split_tracks([""] * 12, range(12), clusters_of(12), shares=(1, 1, 1), seed=seed)
+        return "".join(str(SPLITS.index(split)) for split in found.splits)
+
+    assert (places(0), places(1)) == ("111012122222", "111111112121")
+
+
+def test_a_group_without_official_split_goes_where_its_smallest_member_goes_alone():
+    alone = split_tracks([""] * 10, range(10), clusters_of(10), shares=(1, 1, 1), seed=0).splits
+    assert len(set(alone)) == 3
+    for first in range(9):  # with each artist, one that sorts behind it shares a recording
+        pair = split_tracks([""] * 2, [first + 1, first], ["a", "a"], shares=(1, 1, 1), seed=0)
+        assert pair.splits == [alone[first]] * 2
+
+
+def test_the_seed_says_which_painters_go_to_a_split():
+    def of(seed: int) -> list[str]:
+        names = [f"painter {n}" for n in range(30)]
+        none = [""] * 30
+        return split_artworks(
+            names, none, clusters_of(30), needs=(10, 10, 10), shares=(1, 1, 1), seed=seed
+        )
+
+    found = [of(seed) for seed in range(3)]
+    assert found[0] != found[1] != found[2] != found[0]
+    assert all(Counter(splits) == dict.fromkeys(SPLITS, 10) for splits in found)
+
+
 def clusters_of(count: int) -> list[str]:
     return [str(n) for n in range(count)]
 

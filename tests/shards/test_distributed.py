@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import artsound
 
 _RANK = """
@@ -60,3 +62,15 @@ def test_two_processes_share_a_stream_and_three_ranks_take_over_the_rest(shards:
         later.append([sample["key"] for sample in stream])
     rest = [key for turn in zip(*later, strict=True) for key in turn]
     assert done + rest == whole
+
+
+def test_without_a_process_group_the_ranks_are_the_launchers(
+    shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = artsound.open(shards)
+    share = [sample["key"] for sample in data.stream(rank=1, ranks=3)]
+    whole = [sample["key"] for sample in data.stream(rank=0, ranks=1)]
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert [sample["key"] for sample in data.stream()] == share
+    assert [sample["key"] for sample in data.stream(rank=0, ranks=1)] == whole

@@ -158,6 +158,65 @@ def test_an_index_that_points_outside_a_shard_is_refused(make: Callable[..., Pat
         artsound.open(folder)
 
 
+def reindexed(folder: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Path:
+    """The folder with its index.parquet changed, and index.json in agreement."""
+    change(pl.read_parquet(folder / "index.parquet")).write_parquet(folder / "index.parquet")
+    index = json.loads((folder / "index.json").read_text())
+    index["index_sha256"] = sha256_file(folder / "index.parquet")
+    (folder / "index.json").write_text(json.dumps(index))
+    return folder
+
+
+def test_a_genre_that_both_sides_know_is_asked_of_the_artwork(make: Callable[..., Path]) -> None:
+    genres = ["Jazz", "portrait", "landscape", "portrait", "jazz", "portrait"]
+    music = ["Rock", "Jazz", "Jazz", "Folk", "Folk", "Rock"]
+    columns = [pl.Series("genre", genres), pl.Series("music_genre", music)]
+    folder = reindexed(make({"train": [6]}), lambda frame: frame.with_columns(columns))
+
+    def found(genre: Any) -> list[int]:
+        return [int(key) - 10 for key in artsound.open(folder).filter(genre=genre).frame["key"]]
+
+    assert found("jazz") == [0, 4]
+    assert found("Folk") == [3, 4]  # only music has it
+    assert found(["Jazz", "Portrait"]) == [0, 1, 3, 4, 5]
+    assert found(["portrait", "rock"]) == [5]  # one of each side: both must hold
+
+
+def test_what_is_unknown_fulfils_no_condition(make: Callable[..., Path]) -> None:
+    years = pl.Series("year", [1900, None, 1800, None])
+    folder = reindexed(  # without a column, as an index of other people's shards may be
+        make({"train": [4]}), lambda frame: frame.drop("score").with_columns(years)
+    )
+    data = artsound.open(folder)
+    assert data.filter("year > 1850").frame["year"].to_list() == [1900]
+    assert data.filter("year <= 1850").frame["year"].to_list() == [1800]
+    assert data.filter(year=1900).frame["year"].to_list() == [1900]
+    assert len(data.filter("year is null")) == 2
+
+
+@pytest.mark.parametrize(
+    ("column", "shift"),
+    [("mp3_offset", -(10**6)), ("mp3_size", -(10**6)), ("jpg_size", 10**6), ("json_offset", 10**6)],
+)
+def test_an_index_that_points_before_or_behind_a_shard_is_refused(
+    make: Callable[..., Path], column: str, shift: int
+) -> None:
+    last = pl.int_range(pl.len()) == pl.len() - 1
+    moved = pl.when(last).then(pl.col(column) + shift).otherwise(pl.col(column)).alias(column)
+    folder = reindexed(make({"train": [3, 3]}), lambda frame: frame.with_columns(moved))
+    with pytest.raises(BadData, match=r"outside the shard 'artsound-train-000001\.tar'"):
+        artsound.open(folder)
+
+
+def test_an_index_that_names_a_shard_that_is_not_listed_is_refused(
+    make: Callable[..., Path],
+) -> None:
+    stray = pl.lit("artsound-train-000009.tar").alias("shard")
+    folder = reindexed(make({"train": [3]}), lambda frame: frame.with_columns(stray))
+    with pytest.raises(BadData, match=r"outside the shard 'artsound-train-000009\.tar'"):
+        artsound.open(folder)
+
+
 @pytest.mark.parametrize("column", ["key", "split", "shard", "jpg_offset", "json_size", "score"])
 @pytest.mark.parametrize("what", ["another type", "a list", "nothing"])
 def test_an_index_whose_columns_hold_something_else_is_refused(

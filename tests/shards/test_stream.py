@@ -138,6 +138,13 @@ def test_a_state_of_other_samples_or_another_order_is_refused(data: Dataset) -> 
         data.stream(seed=1).load_state_dict({**state, "position": 10_000})
 
 
+def test_a_state_of_as_many_other_samples_is_refused(data: Dataset) -> None:
+    one, other = (data.filter(style=style).stream(seed=1) for style in ("Cubism", "Ukiyo-e"))
+    assert len(one) == len(other)
+    with pytest.raises(BadUsage, match="keys"):
+        other.load_state_dict(one.state_dict())
+
+
 def test_decoded_batches_are_tensors_of_the_asked_size(data: Dataset) -> None:
     options = {"image_size": 32, "sample_rate": 16_000, "audio_seconds": 0.5}
     batch = next(iter(data.stream(batch_size=5, decode=options).loader(workers=1)))
@@ -204,6 +211,24 @@ def test_a_random_window_depends_on_seed_epoch_and_key_alone(data: Dataset) -> N
     parts = [windows(3, rank=rank, ranks=3, lanes=5, window=4) for rank in range(3)]
     assert {key: start for part in parts for key, start in part.items()} == alone
     assert windows(4) != alone
+
+
+def test_a_random_window_is_another_in_each_epoch_and_the_same_after_a_resume(
+    data: Dataset,
+) -> None:
+    options = Decode(image=False, sample_rate=8_000, audio_seconds=0.25, audio_start="random")
+    stream = data.stream(seed=3, decode=options)
+
+    def windows() -> dict[str, float]:
+        return {sample["key"]: sample["audio_start"] for sample in stream}
+
+    first = windows()
+    state = stream.state_dict()
+    second = windows()
+    assert first.keys() == second.keys()
+    assert sum(first[key] != second[key] for key in first) > 40
+    stream.load_state_dict(state)
+    assert windows() == second
 
 
 def test_transform_runs_on_each_sample_and_collate_makes_the_batch(data: Dataset) -> None:
