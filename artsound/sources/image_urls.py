@@ -1,7 +1,7 @@
 """Pictures by their own addresses, as politely as a web site may ask.
 
-A server that answers with `X-Robots-Tag: noai` (or noimageai, noindex, noimageindex, none) does
-not want the picture in a set like ours, and is obeyed. Requests to one host keep their distance.
+A server whose answer, or a redirect to it, says that it does not want the picture in a set like
+ours (page_signals.py) is obeyed. Requests to one host keep their distance.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from urllib3.exceptions import HTTPError
 
 from artsound.errors import ArtSoundError
 from artsound.sources.http import Client, Patience, reason
+from artsound.sources.page_signals import refusal_in
 from artsound.sources.staging import Refusal
 
 POLITE = Patience(retries=4, per_host=2, pause=0.25)
 
-_NO = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
-_WITH_VALUE = ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview")
 _LARGEST = 256 << 20
 _AHEAD = 32
 _CHUNK = 1 << 18
@@ -52,8 +51,9 @@ def _fetch(url: str, client: Client) -> bytes | Refusal:
                 return "filtered", "image-refused", f"{url} answered {response.status_code}"
             if response.status_code != 200:
                 return "failed", "image-unreachable", f"{url} answered {response.status_code}"
-            if tag := unwanted(response.headers.get("X-Robots-Tag", "")):
-                return "filtered", "image-refused", f"{url} asks not to be used: {tag}"
+            for answer in (*response.history, response):
+                if rule := refusal_in(answer.raw.headers.items()):
+                    return "filtered", "image-refused", f"{url} asks not to be used: {rule}"
             data = bytearray()
             for chunk in response.iter_content(_CHUNK):
                 data += chunk
@@ -64,20 +64,3 @@ def _fetch(url: str, client: Client) -> bytes | Refusal:
         return "failed", "image-unreachable", str(error)
     except (requests.exceptions.RequestException, HTTPError) as error:
         return "failed", "image-unreachable", f"{url} broke off: {reason(error)}"
-
-
-def unwanted(header: str) -> str:
-    """The word of an X-Robots-Tag that speaks against us, or nothing.
-
-    A rule for a robot of another name (`googlebot: noindex`) is not meant for us; one for every
-    robot is, and so is one that names us.
-    """
-    robot = ""
-    for rule in header.lower().split(","):
-        before, mark, after = (word.strip() for word in rule.partition(":"))
-        if mark and before not in _WITH_VALUE:
-            robot = before
-        word = after if mark and before not in _WITH_VALUE else before
-        if word in _NO and robot in ("", "*", "artsound"):
-            return word
-    return ""

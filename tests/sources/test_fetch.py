@@ -17,7 +17,7 @@ from artsound.recipe import Recipe
 from artsound.sources import ingest
 from artsound.sources.fetch import fetch_sources
 from artsound.sources.http import Client
-from artsound.sources.image_urls import unwanted
+from artsound.sources.page_signals import refusal_in
 from artsound.sources.servers import OFFICIAL, files_at
 from artsound.stage import run_stage
 from artsound.storage import Workspace, read_parquet, sha256_file
@@ -296,7 +296,8 @@ def test_a_zenodo_record_is_asked_for_its_files_and_checksums(
 
 
 def test_pictures_come_from_their_addresses_where_they_may(folder: Path, tmp_path: Path) -> None:
-    refuse = f'location = /pictures/{NAMES[1]} {{ add_header X-Robots-Tag "noai, noimageai"; }}'
+    lines = 'add_header X-Robots-Tag "googlebot: noindex"; add_header X-Robots-Tag noai;'
+    refuse = f"location = /pictures/{NAMES[1]} {{ {lines} }}"
     with nginx(folder, tmp_path / "nginx", refuse) as server:
         rows = [(name, f"{server.url}/pictures/{name}") for name in NAMES]
         rows.append(("no-one_nothing-1700.jpg", f"{server.url}/pictures/nothing.jpg"))
@@ -329,7 +330,30 @@ def test_pictures_come_from_their_addresses_where_they_may(folder: Path, tmp_pat
     ],
 )
 def test_robot_rules_are_read_as_their_authors_meant_them(header: str, word: str) -> None:
-    assert unwanted(header) == word
+    assert refusal_in([("X-Robots-Tag", header)]) == word
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule"),
+    [
+        ([("X-Robots-Tag", "googlebot: noindex"), ("X-Robots-Tag", "noai")], "noai"),
+        ([("x-robots-tag", "NOML")], "noml"),
+        ([("X-Robots-Tag", "googlebot: noindex"), ("X-Robots-Tag", "otherbot: noai")], ""),
+        ([("X-Robots-Tag", "googlebot: noindex, artsound: noimageai")], "noimageai"),
+        ([("X-Robots-Tag", "googlebot: noindex, *: noimageai")], "noimageai"),
+        ([("X-Robots-Tag", "all; noai")], "noai"),
+        (
+            [("X-Robots-Tag", "unavailable_after: Sunday, 06-Nov-94 08:49:37 GMT, noai")],
+            "noai",
+        ),
+        ([("X-Robots-Tag", "unavailable_after: 25 Jun 2010 15:00:00 PST, noindex")], "noindex"),
+        ([("TDM-Reservation", "1"), ("TDM-Policy", "https://example.org")], "tdm-reservation: 1"),
+        ([("TDM-Reservation", "0")], ""),
+        ([("Content-Type", "image/jpeg")], ""),
+    ],
+)
+def test_every_header_line_and_signal_is_heard(fields: list[tuple[str, str]], rule: str) -> None:
+    assert refusal_in(fields) == rule
 
 
 def test_the_official_servers_are_held_to_their_digests() -> None:
