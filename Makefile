@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz lint bench rehearsal card docs clean
+.PHONY: help setup demo test fuzz lint golden bench rehearsal card docs clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ lint: $(INSTALLED) ## ruff, mypy and the import contract
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
+
+golden: $(INSTALLED) ## Record the digests of two small builds in tests/golden.toml
+	@$(BIN)/python tests/golden.py --write
 
 bench: $(INSTALLED) ## Print every figure that the README quotes
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
