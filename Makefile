@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz lint golden bench rehearsal card docs clean
+.PHONY: help setup demo test fuzz lint golden mutants bench rehearsal card docs clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ lint: $(INSTALLED) ## ruff, mypy and the import contract
 
 golden: $(INSTALLED) ## Record the digests of two small builds in tests/golden.toml
 	@$(BIN)/python tests/golden.py --write
+
+mutants: $(INSTALLED) ## Check that the tests notice every change in tests/mutants.toml
+	@$(BIN)/python tests/mutants.py --jobs 2
 
 bench: $(INSTALLED) ## Print every figure that the README quotes
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
