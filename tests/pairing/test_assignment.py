@@ -166,6 +166,41 @@ def test_leftovers_are_closed_within_the_memory_allowed(monkeypatch):
     assert sorted(chosen.tolist()) == list(range(200))
 
 
+def test_leftovers_may_share_an_artwork_up_to_the_cap(monkeypatch):
+    monkeypatch.setattr(assignment_module, "ROUNDS", 0)  # so that every track is left over
+    t, a = clustered(30, 12, seed=11)
+    chosen = assigned(t, a, uses=3).artworks
+    assert np.bincount(chosen).max() == 3
+    best = optimum(np.tile((t @ a.T).astype(np.float64), (1, 3)))
+    assert total(t, a, chosen) == pytest.approx(best, abs=1e-5)
+
+
+def test_greedy_takes_the_best_pair_that_is_left_again_and_again():
+    t, a = clustered(20, 25, seed=13)
+    penalties = np.random.default_rng(0).random(25)
+    weights = (t @ a.T).astype(np.float64) - penalties
+    expected = np.full(20, -1)
+    for _ in range(20):
+        track, artwork = np.unravel_index(weights.argmax(), weights.shape)
+        expected[track] = artwork
+        weights[track], weights[:, artwork] = -np.inf, -np.inf
+    edges = candidate_edges(find_candidates(t, a, 25))
+    assert greedy(t, a, edges, penalties=penalties).tolist() == expected.tolist()
+
+
+def test_prices_are_a_certificate_where_artworks_are_shared():
+    t, a = clustered(90, 40, seed=14)
+    found = assigned(t, a, count=40, uses=3)
+    scores = (t @ a.T).astype(np.float64)
+    best = optimum(np.tile(scores, (1, 3)))
+    bound = (scores - found.prices).max(axis=1).sum() + 3 * found.prices.sum()
+    assert (found.prices >= 0).all()
+    assert best <= bound + 1e-5
+    assert audit(
+        t, a, found.artworks, penalties=np.zeros(40), prices=found.prices, uses=3
+    ).bound == pytest.approx(bound, abs=1e-4)
+
+
 @pytest.mark.parametrize("floor", [-1.0, 0.0])
 def test_leftovers_are_closed_by_score_less_penalty_and_never_with_a_barred_pair(
     monkeypatch, floor

@@ -13,11 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import artsound
 from artsound.errors import BadUsage
+from artsound.shards.foreign import index_folder
 from artsound.shards.index import read_shard_index, shards_of, write_index
 from artsound.shards.scan import scan
 from artsound.shards.store import LocalStore
 from artsound.shards.verify import verify
+from artsound.shards.write import sample_json
 from artsound.storage import sha256_file
 
 Make = Callable[..., Path]
@@ -90,6 +93,8 @@ def respoilt(folder: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Pa
         ("artist_id", "the musician"),
         ("artwork_cluster", "near-duplicate"),
         ("track_cluster", "near-duplicate"),
+        ("audio_sha256", "the clip"),
+        ("image_original_sha256", "the image"),
     ],
 )
 def test_what_crosses_splits_is_told(make: Make, column: str, word: str) -> None:
@@ -151,6 +156,106 @@ def test_only_a_deep_check_finds_media_that_do_not_decode(make: Make, member: st
     problems = told(folder, deep=True)
     assert f"{SHARD} 000011: the SHA-256 of its .{member}" in problems
     assert len(problems.splitlines()) == 2
+
+
+def foreign(folder: Path, names: list[str]) -> Path:
+    """A folder with one shard of empty members in this order, and its index."""
+    folder.mkdir()
+    with tarfile.open(folder / "other-000000.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
+        for name in names:
+            archive.addfile(tarfile.TarInfo(name))
+    index_folder(folder)
+    return folder
+
+
+def test_samples_out_of_order_or_in_pieces_are_told(tmp_path: Path) -> None:
+    shard = "other-000000.tar"
+    assert told(foreign(tmp_path / "sound", ["a.txt", "a.cls", "b.txt"])) == ""
+    swapped = told(foreign(tmp_path / "swapped", ["b.txt", "a.txt"]))
+    assert swapped == f"{shard} a: it comes after b: keys are not in order"
+    pieces = told(foreign(tmp_path / "pieces", ["a.txt", "b.txt", "a.cls"]))
+    assert pieces == f"{shard}: the members of a sample are not next to each other"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"samples": 4}, f"{SHARD}: it holds 3 samples, not 4"),
+        ({"first_key": "000009"}, f"{SHARD}: its first or last key is not the one in index.json"),
+        ({"last_key": "000013"}, f"{SHARD}: its first or last key is not the one in index.json"),
+        ({"sha256": "0" * 64}, f"{SHARD}: its SHA-256 is not the one in index.json"),
+        ({"split": "test"}, f"{SHARD} 000011: a train sample lies in a test shard"),
+    ],
+)
+def test_an_entry_of_a_shard_that_is_not_true_is_told(
+    make: Make, change: dict[str, Any], sentence: str
+) -> None:
+    folder = make({"train": [3]})
+    value = json.loads((folder / "index.json").read_text())
+    value["shards"][0].update(change)
+    (folder / "index.json").write_text(json.dumps(value))
+    assert sentence in told(folder)
+
+
+@pytest.mark.parametrize("total", ["samples", "bytes"])
+def test_totals_that_do_not_add_up_are_told(make: Make, total: str) -> None:
+    folder = make({"train": [3]})
+    value = json.loads((folder / "index.json").read_text())
+    (folder / "index.json").write_text(json.dumps({**value, total: value[total] + 1}))
+    assert told(folder) == "index.json: its totals do not add up"
+
+
+def test_a_shard_that_is_listed_twice_is_told(make: Make) -> None:
+    folder = make({"train": [3]})
+    value = json.loads((folder / "index.json").read_text())
+    value["shards"] *= 2
+    (folder / "index.json").write_text(json.dumps(value))
+    assert f"{SHARD}: it is listed twice in index.json" in told(folder)
+
+
+def test_a_member_that_no_row_names_is_told(make: Make) -> None:
+    folder = respoilt(make({"train": [3]}), lambda frame: frame.head(2))
+    lines = [line for line in told(folder).splitlines() if "is not in the index" in line]
+    starts = [line.partition(" at offset ")[0] for line in lines]
+    assert starts == [f"{SHARD} 000012: 000012.{name}" for name in ("jpg", "json", "mp3")]
+
+
+def test_an_unknown_musician_may_be_in_all_splits(make: Make) -> None:
+    unknown = pl.lit(-1, pl.Int64).alias("artist_id")
+    folder = make({"train": [3], "test": [3]})
+    assert "the musician" not in told(respoilt(folder, lambda frame: frame.with_columns(unknown)))
+
+
+def test_a_row_that_breaks_the_schema_of_an_index_is_told(make: Make) -> None:
+    folder = make({"train": [3]})
+    path = folder / "index.parquet"
+    pl.read_parquet(path).with_columns(pl.lit("ab").alias("audio_sha256")).write_parquet(path)
+    value = json.loads((folder / "index.json").read_text())
+    value["index_sha256"] = sha256_file(path)
+    (folder / "index.json").write_text(json.dumps(value))
+    lines = [line for line in told(folder).splitlines() if line.startswith("index.parquet: ")]
+    assert len(lines) == 1
+    assert "audio_sha256" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("field", "before", "after", "message"),
+    [
+        ("score", "0.07", "0.08", "score is 0.08 in its .json, but 0.07"),
+        ("synthetic", "true", "1   ", "its .json breaks the schema: synthetic"),
+        ("year", "1811", "1812", "year is 1812 in its .json, but 1811"),
+    ],
+)
+def test_a_field_that_differs_a_little_from_its_row_is_told(
+    make: Make, field: str, before: str, after: str, message: str
+) -> None:
+    folder = make({"train": [3]})
+    text = artsound.open(folder).read(1)["json"]
+    whole = sample_json(text).decode()
+    assert f'"{field}": {before}' in whole
+    spoilt = whole.replace(f'"{field}": {before}', f'"{field}": {after}')
+    spoil_member(folder, "000011", "json", spoilt.encode())
+    assert f"{SHARD} 000011: {message}" in told(folder)
 
 
 def hostile(**fields: Any) -> tarfile.TarInfo:
