@@ -106,6 +106,7 @@ def test_a_recipes_model_is_kept_so(tmp_path: Path) -> None:
     Image.fromarray(pixels).save(path)
     shown = [replace(item, media=path) for item in _items(2)]
     texts = open_captioner("artwork", section, tmp_path / "responses").captions(shown)
+    assert all(texts)
     path.unlink()
     again = open_captioner("artwork", section, tmp_path / "responses")
     assert again.captions(shown[1:]) == texts[1:]
