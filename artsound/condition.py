@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,17 @@ from artsound.errors import BadUsage
 # they could hide one.
 _TOKENS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
 _FORBIDDEN = re.compile(r"--|/\*|[;\\`$]|\b(select|from|with|table|values|into)\b", re.IGNORECASE)
+
+_TEXT = r"'(?:[^']|'')*'"
+_LITERAL = re.compile(r"'((?:[^']|'')*)'")
+# A column, how it is compared, and one text or several.
+_COMPARED = re.compile(
+    rf"""(\w+|"[^"]+")\s*(=|==|<=>|(?:not\s+)?i?like|in\s*\()\s*({_TEXT})((?:\s*,\s*{_TEXT})*)""",
+    re.IGNORECASE,
+)
+_MISSING = re.compile(r'unable to find column "(.*)"')
+_OPERATORS = "=, <>, <, <=, >, >=, +, -, *, /, AND, OR, NOT, IN, BETWEEN, LIKE and IS NULL"
+_SHOWN = 12
 
 
 def rows_where(frame: pl.DataFrame, where: str) -> npt.NDArray[np.bool_]:
@@ -30,16 +43,97 @@ def rows_where(frame: pl.DataFrame, where: str) -> npt.NDArray[np.bool_]:
     try:
         found = frame.select(pl.sql_expr(where))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        reason = str(error).strip().splitlines()[0].partition("; valid columns")[0]
-        raise BadUsage(
-            f"The condition {where!r} cannot be used ({reason}); the columns are "
-            f"{shown_columns(frame)}."
-        ) from error
+        raise BadUsage(f"The condition {where!r} {_fault(frame, where, error)}") from error
     column = found.to_series()
     if column.dtype != pl.Boolean or column.len() not in (1, frame.height):
         raise BadUsage(f"The condition {where!r} is not true or false for each row.")
     mask = column.fill_null(False).to_numpy()
     return np.broadcast_to(mask, frame.height).copy()
+
+
+def without_match(frame: pl.DataFrame, where: str) -> str:
+    """What to say of an SQL condition that no row of the table fulfils: the nearest values.
+
+    Returns the end of a sentence, such as `did you mean 'Jazz'?`.
+    """
+    for name, _, first, rest in _COMPARED.findall(where):
+        column = _column(frame, name)
+        if column is None:
+            continue
+        known = _values(frame[column])
+        lowered = {value.lower() for value in known}
+        for literal in _LITERAL.findall(first + rest):
+            text = literal.replace("''", "'")
+            if known and text.lower().strip("%") not in lowered:
+                near = nearest(text.strip("%"), known)
+                if near:
+                    return f"did you mean {near!r}?"
+                more = ", …" if len(known) > _SHOWN else ""
+                return f"{column} is one of {', '.join(known[:_SHOWN])}{more}."
+            if text not in known and text.lower() in lowered:
+                return f"did you mean {nearest(text, known)!r}?"
+    for name in re.findall(r"[A-Za-z_]\w*", _TOKENS.sub("", where)):
+        column = _column(frame, name)
+        if column is not None and frame[column].dtype.is_numeric() and frame.height:
+            series = frame[column].drop_nulls()
+            known_numbers = series.filter(series != -1)  # -1 stands for unknown
+            if known_numbers.len():
+                low, high = known_numbers.min(), known_numbers.max()
+                return f"{column} is between {low} and {high} here."
+    return "loosen the condition."
+
+
+def nearest(value: str, known: Sequence[str], cutoff: float = 0.6) -> str:
+    """The known text most like `value`, without regard to case; empty when none is like it."""
+    folded = {text.lower(): text for text in reversed(known)}
+    within = [text for text in folded if value.lower() and value.lower() in text]
+    if value.lower() in folded:
+        return folded[value.lower()]
+    near = difflib.get_close_matches(value.lower(), folded, n=1, cutoff=cutoff) or within
+    return folded[near[0]] if near else ""
+
+
+def _fault(frame: pl.DataFrame, where: str, error: BaseException) -> str:
+    """Why a condition cannot be used, and what to write in place of it."""
+    reason = str(error).strip().splitlines()[0].partition("; valid columns")[0]
+    missing = _MISSING.search(reason)
+    if missing:
+        name = missing[1]
+        near = nearest(name, frame.columns, 0.7)
+        compared = re.search(rf"([=<>~(,]|\blike)\s*\"?{re.escape(name)}\b", where, re.IGNORECASE)
+        if compared and not near:
+            return (
+                f"compares with {name}, which is no column: text stands in single quotes, as in "
+                "style = 'Cubism'."
+            )
+        if near:
+            return f"names a column {name!r} that is not there: did you mean {near}?"
+        return f"names a column {name!r} that is not there; the columns are {shown_columns(frame)}."
+    if "is not currently supported" in reason or "unsupported function" in reason:
+        part = "a function" if "function" in reason else "an operator"
+        called = re.search(r"'(.*)'", reason) if part == "a function" else None
+        named = f" {called[1]!r}" if called else ""
+        return f"uses {part}{named} that is not available here; use {_OPERATORS}."
+    if "unable to parse" in reason or "sql parser error" in reason:
+        return (
+            "is not an SQL condition: write one such as year < 1900 AND style = 'Cubism', with "
+            "text in single quotes."
+        )
+    return f"cannot be used ({reason}); the columns are {shown_columns(frame)}."
+
+
+def _column(frame: pl.DataFrame, name: str) -> str | None:
+    """The table's column of this name, which SQL may write in quotes."""
+    plain = name.strip('"')
+    return plain if plain in frame.columns else None
+
+
+def _values(series: pl.Series) -> list[str]:
+    """The known texts of a column, sorted; none for a column of something else."""
+    flat = series.explode() if isinstance(series.dtype, pl.List) else series
+    if flat.dtype != pl.String:
+        return []
+    return [text for text in flat.drop_nulls().unique().sort().to_list() if text]
 
 
 def shown_columns(frame: pl.DataFrame) -> str:

@@ -204,6 +204,11 @@ def print_stages(reports: Sequence[StageReport]) -> None:
     Console(width=100 if not sys.stdout.isatty() else None).print(table)
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun, which takes an s but for one: 1 pair, 2,000 pairs."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def human_bytes(count: int) -> str:
     """`count` bytes for people: 512 B, 3.4 MB, 93.4 GB."""
     size = float(count)

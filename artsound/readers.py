@@ -8,6 +8,8 @@ some damage polars' own reader ends the process.
 from __future__ import annotations
 
 import csv
+import difflib
+import errno
 import io
 import json
 import re
@@ -23,8 +25,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from artsound.errors import BadUsage
+
 if TYPE_CHECKING:
     import polars as pl
+
+_LONGEST = 200  # characters of a path in a message
+_LONGEST_NAME = 255  # bytes, on all usual file systems
 
 # How gzip, Zstandard and zlib begin; none of our tables does.
 _PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
@@ -37,6 +44,62 @@ _FAULTS = (
     *(RuntimeError, RecursionError, NotImplementedError),
     *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
 )
+
+
+def check_path(path: Path) -> None:
+    """Raise BadUsage for a path that no file here can have: too long, or not valid UTF-8.
+
+    Paths are kept in recipes and reports, which are UTF-8.
+    """
+    text = str(path)
+    try:
+        text.encode()
+        path.stat()
+    except FileNotFoundError:
+        # A missing folder above hides from `stat` that a name below it is too long.
+        if any(len(part.encode()) > _LONGEST_NAME for part in path.parts):
+            raise _too_long(text) from None
+    except UnicodeEncodeError as error:
+        raise BadUsage(
+            f"{shown_path(text)} is not valid UTF-8: rename the file or folder."
+        ) from error
+    except ValueError as error:
+        raise BadUsage(f"{shown_path(text)} cannot be a path: it holds a null byte.") from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise _too_long(text) from error
+        if error.errno == errno.EACCES:
+            raise BadUsage(f"{shown_path(text)} may not be looked at: no permission.") from error
+        if error.errno == errno.ELOOP:
+            raise BadUsage(f"{shown_path(text)} is a link that leads back to itself.") from error
+
+
+def _too_long(path: str) -> BadUsage:
+    return BadUsage(f"{shown_path(path)} is too long for this file system: give a shorter path.")
+
+
+def shown_path(path: object) -> str:
+    """A path as a message shows it: bytes that are no text escaped, the middle of a long one cut.
+
+    A path of ordinary length is shown as it is.
+    """
+    text = str(path).encode("utf-8", "backslashreplace").decode()
+    text = text.replace("\0", "\\0")
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 4 :]}"
+
+
+def near_path(path: Path) -> str:
+    """`did you mean …?` with the name nearest to a path that does not exist; empty without one."""
+    folder, name = path.parent, path.name
+    while not folder.exists() and folder != folder.parent:
+        folder, name = folder.parent, folder.name
+    try:
+        names = sorted(entry.name for entry in folder.iterdir())
+    except OSError:
+        return ""
+    folded = {one.lower(): one for one in names}
+    near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
+    return f"did you mean {shown_path(folder / folded[near[0]])}?" if near else ""
 
 
 def read_array(source: Path | bytes, *, mapped: bool = False) -> np.ndarray:

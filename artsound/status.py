@@ -80,7 +80,8 @@ def read_status(workspace: Workspace) -> Status:
     """How far the build in `workspace` is. Raises BadUsage when there is none."""
     if not workspace.recipe.is_file():
         raise BadUsage(
-            f"{workspace.root} holds no build: give the folder that `artsound build --out` made."
+            f"{workspace.root} holds no build, or one that has not begun yet: give the folder that "
+            "`artsound build --out` names."
         )
     names = stage_names(load_recipe(workspace.recipe))
     holder = last_holder(workspace)
@@ -102,7 +103,8 @@ def read_status(workspace: Workspace) -> Status:
             continue
         stages.append(_at_rest(workspace, name, since))
         since = max(since, stages[-1].wrote)
-    state = _state(alive, error, stages)
+    killed = alive is False and holder is not None and not holder.ended
+    state = _state(alive, error, stages, killed)
     return Status(
         out=str(workspace.root),
         state=state,
@@ -115,7 +117,7 @@ def read_status(workspace: Workspace) -> Status:
     )
 
 
-def _state(alive: bool | None, error: str, stages: Iterable[StageStatus]) -> str:
+def _state(alive: bool | None, error: str, stages: Iterable[StageStatus], killed: bool) -> str:
     states = {stage.state for stage in stages}
     if alive is None:
         return "unknown"
@@ -123,7 +125,7 @@ def _state(alive: bool | None, error: str, stages: Iterable[StageStatus]) -> str
         return "running"
     if error:
         return "failed"
-    if "stopped" in states:
+    if "stopped" in states or (killed and states != {"done"}):
         return "stopped"
     return "done" if states == {"done"} else "unfinished"
 

@@ -24,15 +24,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artsound.errors import BadData, BadUsage
-from artsound.readers import parse_json, read_table
+from artsound.readers import check_path, parse_json, read_table
 from artsound.tables import arrow_schema, check_table, to_table
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from artsound.recipe import Recipe
+
 TEMPORARY_PREFIX = ".tmp-"
 
 _ROW_GROUP = 1 << 14  # rows
+_DEEPEST = 200  # characters of the longest path below a workspace, about
 
 # mkstemp's 0600 would hide the files from others. The only way to read the mask is to set it,
 # which is safe here, before any thread of ours runs.
@@ -149,6 +152,36 @@ class Workspace:
         for path in sorted(self.root.rglob(f"{TEMPORARY_PREFIX}*")):
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def check_out(root: Path) -> None:
+    """Look whether a workspace can be made at `root`, and leave nothing there.
+
+    Raises:
+        BadUsage: When the path is a file, too long for what a build writes below it, or not valid
+            UTF-8.
+        BadData: When nothing may be written there.
+    """
+    check_path(root)
+    if root.exists() and not root.is_dir():
+        raise BadUsage(f"{root} is a file: give --out a folder.")
+    check_path(root.absolute() / ("x" * _DEEPEST))
+    folder = root.absolute()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(prefix=TEMPORARY_PREFIX, dir=folder):
+            pass
+    except OSError as error:
+        raise _disk_fault(root, error) from error
+
+
+def begun(workspace: Workspace, recipe: Recipe) -> bool:
+    """Whether a build by this very recipe has begun in the workspace."""
+    try:
+        return workspace.recipe.read_text(encoding="utf-8") == recipe.to_toml()
+    except (OSError, ValueError):
+        return False
 
 
 def sha256_bytes(data: bytes) -> str:

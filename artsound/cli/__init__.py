@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 from pathlib import Path
@@ -58,6 +59,10 @@ def main() -> None:
         say(f"artsound: {error}")
         raise SystemExit(error.exit_code) from None
     except Exception as error:
+        if sentence := _path_fault(error):
+            ends(sentence, 2)
+            say(f"artsound: {sentence}")
+            raise SystemExit(2) from None
         extra = _EXTRAS.get((getattr(error, "name", "") or "").partition(".")[0])
         if extra is None or not isinstance(error, ModuleNotFoundError):
             ends(f"{type(error).__name__}: {error}", 1)
@@ -66,6 +71,18 @@ def main() -> None:
         ends(sentence, 2)
         say(f"artsound: {sentence}")
         raise SystemExit(2) from None
+
+
+def _path_fault(error: Exception) -> str:
+    """What is wrong with a path that was given as an argument; empty for every other error."""
+    from artsound.readers import shown_path
+
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        return f"{shown_path(error.object)} is not valid UTF-8: rename the file or folder."
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        name = shown_path(error.filename)
+        return f"{name} is too long for this file system: give a shorter path."
+    return ""
 
 
 _EXTRAS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +32,11 @@ from artsound.cli.app import (
     print_summary,
     say,
 )
-from artsound.errors import BadUsage
+from artsound.errors import BadData, BadUsage
 
 if TYPE_CHECKING:
     from artsound.recipe import Recipe
+    from artsound.storage import Workspace
 
 
 def _command(name: str, stage: str | None, example: str, doc: str) -> None:
@@ -126,8 +128,14 @@ def _recipe(
     earlier: str,
 ) -> Recipe:
     """The recipe that was asked for: a file, the workspace's own, or the default; then options."""
+    from artsound.readers import check_path
     from artsound.recipe import Recipe, bundled_recipe, load_recipe
 
+    check_path(out)
+    for path in (artgraph, fma, recipe, track_ids, artwork_ids, import_pairs, exclude_pairs,
+                 without, earlier):  # fmt: skip
+        if path and "://" not in path:
+            check_path(Path(path))
     kept = out / "recipe.toml"
     if recipe:
         base = load_recipe(Path(recipe)) if recipe.endswith(".toml") else bundled_recipe(recipe)
@@ -158,6 +166,33 @@ def _recipe(
     )
 
 
+def _check(only: str | None, workspace: Workspace, recipe: Recipe) -> None:
+    """Raise for what can be seen to be wrong before anything is written and Prefect is started.
+
+    What is quickest comes first: paths, then extras, sources and selections, then models.
+    """
+    from artsound.sources import ingest
+    from artsound.stage import check_stages
+    from artsound.storage import check_out
+
+    check_out(workspace.root)
+    if recipe.run.runner == "dask" and not all(map(find_spec, ("distributed", "prefect_dask"))):
+        raise BadUsage("The dask runner needs an extra: pip install 'artsound[dask]'.")
+    if only in (None, ingest.NAME):
+        if ingest.downloads(recipe):
+            say("Connecting to the servers of the sources …")
+        ingest.check(workspace, recipe)
+    else:
+        for side in ("artworks", "tracks"):
+            catalogue = workspace.catalog / f"{side}.parquet"
+            if not catalogue.is_file():
+                raise BadData(f"{catalogue} is missing: run the stage that writes it first.")
+    from artsound_flows.serial import STAGES
+
+    stages = [stage for name, stage in STAGES.items() if only in (None, name)]
+    check_stages([stage for stage in stages if stage.name != ingest.NAME], workspace, recipe)
+
+
 def _run_stages(
     only: str | None, out: Path, recipe: Recipe, retry_failed: bool, as_json: bool
 ) -> None:
@@ -165,12 +200,11 @@ def _run_stages(
     from artsound.storage import Workspace
     from artsound_flows.interrupt import ends_at_once
 
-    if out.exists() and not out.is_dir():
-        raise BadUsage(f"{out} is a file: give --out a folder.")
     workspace = Workspace(out)
     progress = console_progress()
 
     with ends_at_once("artsound: stopped; the same command goes on from here."):
+        _check(only, workspace, recipe)
         if recipe.run.runner == "serial":
             from artsound_flows.serial import run_serially as run
         else:

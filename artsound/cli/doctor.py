@@ -14,7 +14,7 @@ import typer
 from artsound.cli.app import ArtGraph, Fma, Json, Limit, RecipeFile, app, print_summary
 
 if TYPE_CHECKING:
-    from artsound.checks import Check
+    from artsound.checks import Check, State
 
 _STYLES = {"ok": "green", "warning": "yellow", "missing": "bold red"}
 
@@ -78,12 +78,22 @@ def _show(checks: Sequence[Check]) -> None:
 
 
 def _folded(group: str, members: Iterable[Check]) -> list[Check]:
-    """The checks of a group; of packages, those in order as one."""
+    """The checks of a group; of packages, those in order as one, and those with the same remedy."""
     from artsound.checks import Check
 
     found = list(members)
-    fine = [check for check in found if check.state == "ok"]
-    if not group.startswith("packages") or not fine:
+    if not group.startswith("packages"):
         return found
-    one = Check(group, f"{len(fine)} in order", "ok", ", ".join(check.name for check in fine))
-    return [one, *(check for check in found if check.state != "ok")]
+    folded: list[Check] = []
+    alike: dict[tuple[State, str], list[Check]] = {}
+    for check in found:
+        advice = "" if check.state == "ok" else check.way_out
+        alike.setdefault((check.state, advice), []).append(check)
+    for (state, advice), some in alike.items():
+        if len(some) == 1 and state != "ok":
+            folded += some
+            continue
+        names = [one.name if state == "ok" else f"{one.name} ({one.found})" for one in some]
+        count = f"{len(some)} in order" if state == "ok" else f"{len(some)} packages"
+        folded.append(Check(group, count, state, ", ".join(names), advice))
+    return folded

@@ -16,6 +16,7 @@ from artsound.cli.app import (
     app,
     print_summary,
 )
+from artsound.console import counted
 from artsound.errors import BadUsage
 
 
@@ -43,7 +44,11 @@ def verify(
         problems += [Problem(name, "", told) for name in traces(Path(shards), *ids)]
     for problem in problems:
         print(problem)
-    print(f"{len(problems)} problems found." if problems else f"{shards}: no problems found.")
+    print(
+        f"{counted(len(problems), 'problem')} found."
+        if problems
+        else f"{shards}: no problems found."
+    )
     print_summary(as_json, {"shards": shards, "deep": deep, "problems": [str(p) for p in problems]})
     if problems:
         raise SystemExit(1)
@@ -95,7 +100,7 @@ def subset(
         from artsound.reports.card import write_cards
 
         write_cards(out, out)
-    print(f"{summary['samples']:,} pairs in {out}")
+    print(f"{counted(summary['samples'], 'pair')} in {out}")
     print_summary(as_json, summary)
 
 
@@ -145,8 +150,9 @@ def withdraw(
         describe=lambda folder: write_cards(folder, folder),
     )  # fmt: skip
     print(
-        f"{len(found.removed):,} pairs withdrawn: {out} has {len(found.shards_kept):,} shards as "
-        f"they were and {len(found.shards_changed):,} written again."
+        f"{counted(len(found.removed), 'pair')} withdrawn: {out} has "
+        f"{counted(len(found.shards_kept), 'unchanged shard')} and "
+        f"{counted(len(found.shards_changed), 'shard')} written again."
     )
     print_summary(as_json, found)
 
@@ -178,7 +184,7 @@ def push(
 
     summary = push_shards(shards, target, restricted=restricted)
     sent = summary["files"] - summary["skipped"]
-    print(f"{sent} of {summary['files']} files sent to {target}; the others were there.")
+    print(f"{sent} of {counted(summary['files'], 'file')} sent to {target}; the others were there.")
     for name in summary["stale"]:
         print(f"{target}/{name} is of an earlier release: no index names it.")
     print_summary(as_json, summary)
@@ -233,6 +239,6 @@ def judgements(
     if out is not None:
         unfit = agreement.unfit(found, drop_rejected=drop_rejected, min_rating=min_rating)
         agreement.write_exclusions(out, unfit)
-        print(f"{len(unfit):,} pairs listed in {out}")
+        print(f"{counted(len(unfit), 'pair')} listed in {out}")
         summary |= {"listed": len(unfit), "out": str(out)}
     print_summary(as_json, summary)

@@ -101,9 +101,10 @@ def _sentence(status: Status) -> str:
         case "failed":
             told = f"failed: {status.error}"
         case "stopped":
-            told = "stopped; the same command goes on from here."
+            told = "stopped before its end; the same command continues it."
         case "unfinished":
-            told = "at rest; some stages are left."
+            left = [stage.stage for stage in status.stages if stage.state != "done"]
+            told = f"not running; still to do: {', '.join(left)}."
         case _:
             told = "done."
     return f"{status.out}: {told} {wrote}"

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from artsound.console import counted
 from artsound.errors import BadUsage
 from artsound.reports.judging import latest, read_judgements
 from artsound.storage import write_parquet
@@ -179,8 +180,9 @@ def print_summary(summary: dict[str, Any]) -> None:
 
     console = Console(highlight=False)
     console.print(
-        f"{summary['judgements']:,} judgements by {len(summary['judges'])} judges of "
-        f"{summary['trials']:,} trials, {summary['trials_of_several_judges']:,} of them judged by "
+        f"{counted(summary['judgements'], 'judgement')} by "
+        f"{counted(len(summary['judges']), 'judge')} of {counted(summary['trials'], 'trial')}, "
+        f"{summary['trials_of_several_judges']:,} of them judged by "
         f"several; {summary['skipped']:,} skipped"
     )
     table = Table("", "pairs", "controls", box=SIMPLE_HEAD, pad_edge=False)

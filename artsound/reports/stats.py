@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from artsound.console import human_bytes
+from artsound.console import counted, human_bytes
 from artsound.shards.read import open_pairs
 
 # Column and heading of everything that is counted by value.
@@ -77,7 +77,8 @@ def print_stats(stats: Mapping[str, Any], most: int = 12) -> None:
 
     console = Console()
     console.print(
-        f"{stats['name']}: {stats['pairs']:,} pairs in {stats['shards']:,} shards, "
+        f"{stats['name']}: {counted(stats['pairs'], 'pair')} in "
+        f"{counted(stats['shards'], 'shard')}, "
         f"{human_bytes(stats['bytes'])}, {stats['hours']:.1f} hours of music, "
         f"{stats['redistributable']:,} redistributable on both sides",
         highlight=False,

@@ -12,7 +12,7 @@ from artsound.rights import policy_condition
 from artsound.shards.buckets import has_buckets, plain_faults, protocols
 from artsound.shards.index import INDEX, SHARDS
 from artsound.shards.read import Dataset, open_shards
-from artsound.shards.store import LASTING, open_system
+from artsound.shards.store import LASTING, open_system, shards_folder
 from artsound.storage import sha256_file
 
 _CHUNK = 4 << 20
@@ -30,6 +30,7 @@ def push(folder: Path, target: str, *, restricted: bool = False, **options: Any)
     passed on (`restricted` pushes it all the same, for a private place), BadData when the folder
     is not what its index says, or what arrived is not what was sent.
     """
+    folder = shards_folder(folder)
     data = open_shards(folder)
     if not restricted:
         _check_rights(data, folder)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from artsound.condition import rows_where, shown_columns
+from artsound.condition import nearest, rows_where, shown_columns
 from artsound.errors import BadUsage
 
 
@@ -86,9 +86,8 @@ def _known_values(series: pl.Series, value: Any) -> str:
     known = [str(item) for item in flat.drop_nulls().unique().sort() if item != ""]
     if not known:
         return "nothing is known there."
-    within = [item for item in known if str(value).lower() in item.lower()]
-    near = within or difflib.get_close_matches(str(value), known, n=1)
+    near = nearest(str(value), known)
     if near:
-        return f"did you mean {near[0]!r}?"
+        return f"did you mean {near!r}?"
     more = ", …" if len(known) > 12 else ""
     return f"there are {', '.join(known[:12])}{more}."

@@ -18,6 +18,7 @@ from time import sleep
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from artsound.errors import BadData, BadUsage
+from artsound.readers import check_path, near_path
 from artsound.shards.buckets import has_buckets, plain_faults
 
 if TYPE_CHECKING:
@@ -65,14 +66,26 @@ def open_store(location: str | Path, **options: Any) -> Store:
     """
     text = str(location)
     if "://" not in text:
-        folder = Path(location)
+        check_path(Path(location))
+        folder = shards_folder(Path(location))
         if not folder.is_dir():
-            raise BadUsage(f"There is no folder {folder}: give a folder of shards, or a URL.")
+            hint = near_path(folder) or "give a folder of shards, or a URL."
+            raise BadUsage(f"There is no folder {folder}: {hint}")
         return LocalStore(folder)
     if text.startswith(("http://", "https://")):
         return HttpStore(text.rstrip("/"))
     system, path = open_system(text, **options)
     return FsspecStore(text.rstrip("/"), system, path)
+
+
+def shards_folder(folder: Path) -> Path:
+    """The folder that holds the shards: of a build's folder, the one in it."""
+    inside = folder / "shards"
+    return inside if not _has_index(folder) and _has_index(inside) else folder
+
+
+def _has_index(folder: Path) -> bool:
+    return (folder / "index.json").is_file()
 
 
 def open_system(address: str, **options: Any) -> tuple[Any, str]:

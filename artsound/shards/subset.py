@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
+from artsound.condition import without_match
 from artsound.errors import BadData, BadUsage
 from artsound.readers import read_array, read_table
 from artsound.shards.index import SPLITS, is_ours, pointers, write_index
@@ -60,7 +61,16 @@ def write_subset(
     """
     data = open_shards(shards)
     chosen = {name: values for name, values in equals.items() if values}
-    data = data.filter(where, **chosen).rights(rights)
+    everything = data
+    data = data.filter(where, **chosen)
+    if where and not len(data):
+        part = everything.filter(**chosen)
+        raise BadUsage(
+            f"No sample of {shards} fulfils the condition {where!r}"
+            f"{' beside the other choices' if len(part) < len(everything) else ''}: "
+            f"{without_match(part.frame if len(part) else everything.frame, where)}"
+        )
+    data = data.rights(rights)
     if exclude is not None:
         data = data.without(read_ids(exclude))
     if per_painter:

@@ -36,7 +36,7 @@ from artsound.shards.index import (
     to_index_table,
 )
 from artsound.shards.scan import Member, key_of, scan
-from artsound.shards.store import LocalStore
+from artsound.shards.store import LocalStore, shards_folder
 from artsound.shards.withheld import WITHHELD, withheld_rows
 from artsound.shards.write import Shard
 from artsound.storage import sha256_bytes, sha256_file
@@ -71,7 +71,7 @@ def verify(folder: Path | str, *, deep: bool = False, workers: int = 0) -> list[
     `deep` also decodes every picture and clip and checks their digests. `workers` shards at once
     (0: one per processor). Raises BadUsage when there is no such folder.
     """
-    store = LocalStore(Path(folder))
+    store = LocalStore(shards_folder(Path(folder)))
     if not store.folder.is_dir():
         raise BadUsage(f"There is no folder {folder}: verify checks shards on this machine.")
     try:

@@ -18,6 +18,7 @@ from artsound.shards.index import read_shard_index, write_index
 from artsound.shards.nowhere import traces
 from artsound.shards.read import Dataset, open_pairs
 from artsound.shards.release import write_attribution, write_readme
+from artsound.shards.store import shards_folder
 from artsound.shards.subset import members, moved
 from artsound.shards.withheld import WITHHELD, withheld_rows
 from artsound.shards.write import Shard, sample_json, write_shard
@@ -52,6 +53,7 @@ def withdraw(
     no pair is listed, or `out` is in use; BadData when a trace of a withdrawn pair is left, or no
     pair.
     """
+    folder = shards_folder(folder)
     data = open_pairs(folder)
     apart = withheld_rows(folder)
     gone, gone_apart = _gone(data.frame, apart, set(ids))

@@ -35,6 +35,16 @@ def list_source(root: Path) -> pl.DataFrame:
     return list_files(root)
 
 
+def check_source(root: Path, files: pl.DataFrame) -> None:
+    """Raise BadData when the files that `list_source` gave are not those of an ArtGraph."""
+    if find_file(files, _MARKER) is None and find_file(files, ARTWORKS) is None:
+        raise _not_artgraph(root)
+
+
+def _not_artgraph(root: Path) -> BadData:
+    return BadData(f"{root} is not ArtGraph: it has neither {_MARKER} (OGB layout) nor {ARTWORKS}.")
+
+
 def read_artworks(root: Path, files: pl.DataFrame, this_year: int) -> pl.DataFrame:
     """One row per artwork of an ArtGraph folder or zip, OGB layout or export or both.
 
@@ -96,9 +106,7 @@ class _Graph:
     def __init__(self, root: Path, files: pl.DataFrame) -> None:
         found = find_file(files, _MARKER, root)
         if found is None:
-            raise BadData(
-                f"{root} is not ArtGraph: it has neither {_MARKER} (OGB layout) nor {ARTWORKS}."
-            )
+            raise _not_artgraph(root)
         self.root, self.box = root, found[0]
         self.prefix = found[1].removesuffix(".gz").removesuffix(_MARKER)
         inside = files.filter(

@@ -29,7 +29,7 @@ from artsound.sources import artgraph, fma
 from artsound.sources.artgraph_export import ARTISTS, ARTWORKS
 from artsound.sources.download import RemoteFile, download
 from artsound.sources.files import MEDIA_LIMIT, TABLE_LIMIT, check_place
-from artsound.sources.http import Client
+from artsound.sources.http import Client, check_reachable
 from artsound.sources.image_urls import fetch_images
 from artsound.sources.remote_zip import RemoteZip, open_remote_zip
 from artsound.sources.servers import OFFICIAL, files_at
@@ -107,6 +107,23 @@ def fetch_sources(workspace: Workspace, recipe: Recipe, progress: Progress = QUI
         _write_note(workspace, pull, fetched, files)
 
 
+def check_servers(recipe: Recipe) -> None:
+    """Raise BadUsage or BadData when servers that a build begins with cannot be reached."""
+    check_reachable(
+        address
+        for side in ("artwork", "track")
+        if must_fetch(recipe, side)
+        for address in _addresses(recipe, side)
+    )
+
+
+def _addresses(recipe: Recipe, side: str) -> list[str]:
+    """The addresses of a source on servers; none for one on disk that lacks some pictures."""
+    given = recipe.sources.artgraph if side == "artwork" else recipe.sources.fma
+    place = given or OFFICIAL[side]
+    return place.split() if "://" in place else []
+
+
 def _begin(workspace: Workspace, recipe: Recipe, side: str, client: Client) -> _Pull | None:
     """What is to be fetched of one side, or None: it is all there."""
     given = recipe.sources.artgraph if side == "artwork" else recipe.sources.fma
@@ -139,6 +156,7 @@ def _begin(workspace: Workspace, recipe: Recipe, side: str, client: Client) -> _
     if here:
         files = _link(Path(place), root)
     else:
+        check_reachable(_addresses(recipe, side))
         files = files_at(side, place, recipe.sources.subset, client)
     write_json(note, {"place": place, "key": "", "files": {}, "wanted": [], "refused": {}})
     return _Pull(side, place, root, note, key, partly, files)

@@ -22,6 +22,7 @@ from typing import BinaryIO
 import polars as pl
 
 from artsound.errors import BadData, BadUsage
+from artsound.readers import check_path, near_path
 from artsound.sources.zips import (
     DAMAGED,
     Member,
@@ -39,9 +40,12 @@ _SCHEMA = {"box": pl.String, "name": pl.String, "size": pl.Int64, "stamp": pl.St
 
 
 def check_place(root: Path) -> None:
-    """Raise BadUsage when there is nothing at the place of a source."""
+    """Raise BadUsage, with the nearest name there is, when nothing is at the place of a source."""
+    check_path(root)
     if not root.exists():
-        raise BadUsage(f"{root} does not exist: give the folder or zip that holds the source.")
+        raise BadUsage(
+            f"{root} does not exist: {near_path(root) or 'give the folder or zip of the source.'}"
+        )
 
 
 def list_files(root: Path, zips: Collection[str] | None = None) -> pl.DataFrame:

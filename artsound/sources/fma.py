@@ -54,6 +54,11 @@ def list_source(root: Path, subset: str) -> pl.DataFrame:
     return list_files(root, {METADATA_ZIP, *(FULL_ZIPS if subset == "full" else CLIP_ZIPS)})
 
 
+def check_source(root: Path, files: pl.DataFrame) -> None:
+    """Raise BadData when the files that `list_source` gave are not those of the FMA."""
+    _find(root, files, "tracks.csv")
+
+
 def read_tracks(root: Path, files: pl.DataFrame, subset: str, this_year: int) -> pl.DataFrame:
     """One row per track of the FMA's metadata, by id, with its audio file where there is one.
 

@@ -5,15 +5,17 @@ Proxies come from the environment, as requests reads them.
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies, select_proxy
 from urllib3.exceptions import MaxRetryError
 from urllib3.util import Retry
 
@@ -118,15 +120,10 @@ class Client:
         return session
 
     def _host(self, url: str) -> _Host:
-        try:
-            parts = urlsplit(url)
-        except ValueError as error:
-            raise BadUsage(f"{url} is not an address that can be asked: {error}.") from error
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadUsage(f"{url} is not an http or https address.")
+        netloc = check_address(url)
         with self._guard:
             slots = threading.BoundedSemaphore(self.patience.per_host)
-            return self._hosts.setdefault(parts.netloc, _Host(slots))
+            return self._hosts.setdefault(netloc, _Host(slots))
 
     def _wait_for_turn(self, host: _Host) -> None:
         if not self.patience.pause:
@@ -136,6 +133,71 @@ class Client:
             if wait > 0:
                 time.sleep(wait)
             host.next_start = time.monotonic() + self.patience.pause
+
+
+def check_reachable(urls: Iterable[str], seconds: float = 8.0) -> None:
+    """Look whether a connection to each server, or to the proxy before it, can be opened.
+
+    A machine without a network is so told from a server that is busy, which is asked patiently.
+
+    Args:
+        urls: Addresses; their servers are tried side by side.
+        seconds: Time for all of them together.
+
+    Raises:
+        BadUsage: When an address is malformed.
+        BadData: When a server does not accept a connection in time.
+    """
+    deadline = time.monotonic() + seconds
+    tries = [(url, _Connecting(url, deadline)) for url in urls]
+    for url, attempt in tries:
+        attempt.join(max(0.0, deadline - time.monotonic()))
+        if attempt.is_alive():
+            attempt.fault = f"no connection within {seconds:.0f} s"
+        if attempt.fault:
+            raise BadData(
+                f"{url} cannot be reached: {attempt.fault}; check the network or its proxy."
+            )
+
+
+class _Connecting(threading.Thread):
+    """Tries to connect to the server of an address until it succeeds or time is up."""
+
+    def __init__(self, url: str, deadline: float) -> None:
+        super().__init__(daemon=True)  # a name server that hangs must not keep the process
+        check_address(url)
+        place = select_proxy(url, get_environ_proxies(url)) or url
+        parts = urlsplit(place if "://" in place else f"http://{place}")
+        self._place = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+        self._deadline = deadline
+        self.fault = ""
+        self.start()
+
+    def run(self) -> None:
+        for pause in (0.5, 1.0, 0.0):
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                return
+            try:
+                socket.create_connection(self._place, timeout=left).close()
+            except (OSError, ValueError) as error:  # ValueError: a name that no host can have
+                self.fault = reason(error)
+            else:
+                self.fault = ""
+                return
+            time.sleep(min(pause, max(0.0, self._deadline - time.monotonic())))
+
+
+def check_address(url: str) -> str:
+    """The host and port that an address names; BadUsage when it is no http or https address."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  (raises where it is no number)
+    except ValueError as error:
+        raise BadUsage(f"{url} is not an address that can be asked: {error}.") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise BadUsage(f"{url} is not an http or https address.")
+    return parts.netloc
 
 
 class Tries:

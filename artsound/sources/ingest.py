@@ -24,11 +24,12 @@ from artsound.media.images import check_image
 from artsound.parts import Part, PartOutput, PartResult, part_path
 from artsound.recipe import Recipe
 from artsound.records import Reject
-from artsound.sources.fetch import fetch_sources
+from artsound.sources.fetch import check_servers, fetch_sources
 from artsound.sources.files import check_place, read_file
 from artsound.sources.sample import write_sample
 from artsound.sources.staging import (
     SAMPLE,
+    check_selection,
     count_reasons,
     is_aside,
     must_fetch,
@@ -41,6 +42,7 @@ from artsound.sources.zips import UnreadableFile
 from artsound.stage import Finish, Progress, Stage
 from artsound.storage import (
     Workspace,
+    begun,
     read_parquet,
     store_media,
     write_parquet,
@@ -54,11 +56,24 @@ _SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif"}
 
 
 def check(workspace: Workspace, recipe: Recipe) -> None:
-    """Raise BadUsage or BadData for a source, a list or a file of pairs that is not there."""
+    """Raise BadUsage or BadData for a source, a list or a file of pairs that is not there, and for
+    a selection that leaves nothing of a source on this disk.
+
+    A recipe that the workspace holds already was found good before it was written there.
+    """
     choice_of(recipe)
-    for place in (recipe.sources.artgraph, recipe.sources.fma):
-        if place and place != SAMPLE and "://" not in place:
-            check_place(Path(place))
+    places = {"artwork": recipe.sources.artgraph, "track": recipe.sources.fma}
+    here = {
+        side: Path(place)
+        for side, place in places.items()
+        if place and place != SAMPLE and "://" not in place
+    }
+    for place in here.values():
+        check_place(place)
+    if not begun(workspace, recipe):
+        for side, place in here.items():
+            check_selection(place, recipe, side)
+        check_servers(recipe)
 
 
 def prepare(workspace: Workspace, recipe: Recipe, progress: Progress) -> None:

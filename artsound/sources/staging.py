@@ -8,7 +8,7 @@ or time of change in a folder) is read again, and the parts whose rows changed a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
-from artsound.condition import rows_where
-from artsound.errors import BadData
+from artsound.condition import nearest, rows_where, without_match
+from artsound.errors import BadData, BadUsage
 from artsound.parts import Part, split_into_parts
 from artsound.recipe import Recipe
 from artsound.rights import (
@@ -54,6 +54,7 @@ _VERSION = 1
 _ARTWORKS_PER_TRACK = 4
 _FEWEST_ARTWORKS = 64
 _FAULTS = ("image-absent",)
+_LOOKED_THROUGH = 10_000  # names, for the one nearest to an unknown name
 _PLACE = ("box", "name", "size", "stamp")  # of a file: not for conditions
 
 
@@ -136,27 +137,14 @@ def choose_rows(
     """
     this_year = recipe.rights.year
     if side == "artwork":
-        table = artgraph.read_artworks(root, files, this_year).with_columns(
-            pl.col("artwork_id").alias("item_id")
-        )
+        table = artgraph.read_artworks(root, files, this_year)
     else:
-        table = fma.read_tracks(root, files, recipe.sources.subset, this_year).with_columns(
-            pl.col("track_id").cast(pl.String).str.zfill(6).alias("item_id")
-        )
-    # Rights follow from the whole source: what a selection leaves out still dates a painter.
+        table = fma.read_tracks(root, files, recipe.sources.subset, this_year)
+    table = _with_item_ids(table, side)
     own = [*table.columns]
+    # Rights follow from the whole source: what a selection leaves out still dates a painter.
     table = _with_rights(table, _rights_of(side, table, recipe), recipe)
-    if where := getattr(recipe.sources, f"{side}_where"):
-        seen = table.select(own).drop("item_id", "year_stated", *_PLACE, strict=False)
-        table = table.filter(rows_where(seen, where))
-    ids = wanted_ids(recipe, side)
-    if ids is not None:
-        key = pl.col("item_id")
-        if side == "artwork":
-            key = key.map_elements(artwork_key, return_dtype=pl.String)
-        table = table.filter(key.is_in(ids))
-    if unwanted := unwanted_ids(recipe):
-        table = table.filter(~pl.col("item_id").is_in(unwanted))
+    table = _selected(table, recipe, side, root, own)
     if fetched.wanted is not None:
         table = table.filter(pl.col("item_id").is_in(fetched.wanted))
     refused = [fetched.refused.get(item, ("", "", "")) for item in table["item_id"]]
@@ -167,6 +155,102 @@ def choose_rows(
     if side == "artwork":
         return _choose_artworks(table, recipe)
     return _choose_tracks(table, recipe, tracks_to_look_at(workspace, recipe))
+
+
+def check_selection(root: Path, recipe: Recipe, side: str) -> None:
+    """Look whether a place on disk is a source, and whether the recipe selects anything of it.
+
+    Metadata is read only where there is a selection.
+
+    Args:
+        root: The folder or zip that holds the source.
+        recipe: What to build.
+        side: "artwork" or "track".
+
+    Raises:
+        BadUsage: When the source does not exist, or the selection leaves nothing of it.
+        BadData: When the place is not a source of this kind, or cannot be read.
+    """
+    year = recipe.rights.year
+    if side == "artwork":
+        files = artgraph.list_source(root)
+        if not recipe.sources.artwork_where and wanted_ids(recipe, side) is None:
+            artgraph.check_source(root, files)
+            return
+        table = artgraph.read_artworks(root, files, year)
+    else:
+        files = fma.list_source(root, recipe.sources.subset)
+        if not recipe.sources.track_where and wanted_ids(recipe, side) is None:
+            fma.check_source(root, files)
+            return
+        table = fma.read_tracks(root, files, recipe.sources.subset, year)
+    table = _with_item_ids(table, side)
+    _selected(table, recipe, side, root, table.columns)
+
+
+def _with_item_ids(table: pl.DataFrame, side: str) -> pl.DataFrame:
+    key = pl.col("artwork_id")
+    if side == "track":
+        key = pl.col("track_id").cast(pl.String).str.zfill(6)
+    return table.with_columns(key.alias("item_id"))
+
+
+def _selected(
+    table: pl.DataFrame, recipe: Recipe, side: str, root: Path, own: Sequence[str]
+) -> pl.DataFrame:
+    """The rows of one side that the recipe's condition and lists select.
+
+    `own` are the columns that come from the source, which a condition may name.
+    Raises BadUsage, with the nearest value, when they select none.
+    """
+    kept = table
+    if where := getattr(recipe.sources, f"{side}_where"):
+        metadata = table.select(own).drop("item_id", "year_stated", *_PLACE, strict=False)
+        kept = kept.filter(rows_where(metadata, where))
+        if kept.is_empty() and not table.is_empty():
+            raise BadUsage(
+                f"No {side} of {root} fulfils the condition {where!r}: "
+                f"{without_match(metadata, where)}"
+            )
+    ids = wanted_ids(recipe, side)
+    if ids is not None:
+        key = pl.col("item_id")
+        if side == "artwork":
+            key = key.map_elements(artwork_key, return_dtype=pl.String)
+        before, kept = kept, kept.filter(key.is_in(ids))
+        if kept.is_empty() and not before.is_empty():
+            raise BadUsage(_no_id(table, recipe, side, root, ids))
+    unwanted = unwanted_ids(recipe)
+    if unwanted:
+        before, kept = kept, kept.filter(~pl.col("item_id").is_in(unwanted))
+        if kept.is_empty() and not before.is_empty():
+            raise BadUsage(
+                f"{recipe.sources.without} lists every {side} of {root} that the recipe selects: "
+                "shorten it, or select others."
+            )
+    return kept
+
+
+def _no_id(table: pl.DataFrame, recipe: Recipe, side: str, root: Path, ids: Collection[str]) -> str:
+    """Why a list of ids selects nothing of a source, with the nearest id that it has."""
+    option = recipe.sources.ids if side == "track" else recipe.sources.artwork_ids
+    place = " and ".join(name for name in (option, recipe.pair.given) if name)
+    if not ids:
+        return f"{place} selects no {side}: it is empty, or its lists have nothing in common."
+    first = min(ids)
+    known = table["item_id"]
+    if side == "artwork":
+        known = known.map_elements(artwork_key, return_dtype=pl.String)
+    if known.is_in(list(ids)).any():
+        where = getattr(recipe.sources, f"{side}_where")
+        return f"No {side} that {place} names fulfils the condition {where!r}."
+    if side == "track":
+        near = min(table["item_id"], key=lambda one: abs(int(one) - int(first)))
+    else:
+        alike = [one for one in table["item_id"] if artwork_key(one)[:3] == first[:3]]
+        near = nearest(first, alike or table["item_id"].head(_LOOKED_THROUGH).to_list(), 0.3)
+    hint = f"; the nearest to {first!r} is {near!r}." if near else "."
+    return f"No {side} of {root} is named in {place}{hint}"
 
 
 def is_aside(part: Part) -> bool:
@@ -327,7 +411,9 @@ def _with_rights(table: pl.DataFrame, rights: Sequence[Rights], recipe: Recipe) 
             for field, dtype in fields.items()
         ),
         pl.Series("rights_reason", [one.reason for one in rights], dtype=pl.String),
-        pl.Series("allowed", [allows(recipe.rights.policy, one) for one in rights]),
+        pl.Series(
+            "allowed", [allows(recipe.rights.policy, one) for one in rights], dtype=pl.Boolean
+        ),
     )
 
 

@@ -40,6 +40,9 @@ find_home("PREFECT_HOME", ".prefect")  # its server keeps its database there
 for _name in ("EventsWorker", "APILogWorker"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
+# Prefect shows what reaches the root logger; what is retried here, our own progress tells.
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+
 
 def _forget_farewells() -> None:
     """Drop, in a forked child, what Prefect's services want to do when the process ends.
