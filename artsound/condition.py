@@ -79,7 +79,7 @@ def without_match(frame: pl.DataFrame, where: str) -> str:
             known_numbers = series.filter(series != -1)  # -1 stands for unknown
             if known_numbers.len():
                 low, high = known_numbers.min(), known_numbers.max()
-                return f"{column} is between {low} and {high} here."
+                return f"{column} is between {low!s} and {high!s} here."
     return "loosen the condition."
 
 
