@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artsound.errors import BadData, BadUsage
-from artsound.pairing import device, tiles
+from artsound.pairing import device, heaps, tiles
 from artsound.pairing.candidates import Candidates, check_vectors, find_candidates
 from artsound.pairing.device import find_on_device
 
@@ -46,6 +46,14 @@ def test_ties_go_to_the_lower_index(n_tracks, n_artworks, count, seed):
     scores = t @ a.T
     assert (found.artworks == best(scores, min(count, n_artworks))).all()
     assert (found.tracks == best(scores.T, min(count, n_tracks))).all()
+
+
+def test_zero_and_minus_zero_are_a_tie():
+    best = heaps.empty(1, 2)
+    heaps.scan_rows(np.array([[-0.0, 0.0]], dtype=np.float32), 0, 0, best)
+    indices, scores = heaps.lists(best)
+    assert indices.tolist() == [[0, 1]]
+    assert not np.signbit(scores).any()
 
 
 @settings(max_examples=25, deadline=None)
