@@ -117,11 +117,11 @@ class Rehearsal:
                 ended = path.stat().st_mtime if path.is_file() else 0.0
                 if ended <= max(seen.at[0], told.get(stage, 0.0)) or ended > seen.at[-1]:
                     continue
-                told[stage] = ended
                 report = read_json(path)
                 cpu, memory = seen.between(ended - report["seconds"], ended)
                 items = round(report["items_per_second"] * report["seconds"])  # of this run
                 self.add(Row(stage, items, report["seconds"], cpu, memory, report["bytes"]))
+                told[stage] = ended  # only now: an interrupt before this leaves it to a later look
 
         seen = watch(command, self.out / "log.txt", look)
         here = [self.rows[stage] for stage in told if stage in self.rows]

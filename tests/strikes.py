@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,8 @@ def strike(pattern: str, number: int, signum: int, *, group: bool = False) -> No
                 os.killpg(0, signum)
             else:
                 os.kill(os.getpid(), signum)
+            if signum in (signal.SIGINT, signal.SIGTERM):
+                time.sleep(120)  # this very file does not appear before the signal has its effect
         left[0] -= 1
 
     on_rename(pattern, act)
@@ -92,3 +96,20 @@ def striking(
         f"sys.path.remove({str(HERE)!r})\nstrike({arguments})\n"
     )
     return {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
+
+
+def wait_until_stopped(process: int) -> None:
+    """Return once a process has stopped itself with SIGSTOP.
+
+    Raises:
+        AssertionError: The process has ended.
+    """
+    while True:
+        try:
+            state = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0]
+        except FileNotFoundError:
+            state = "X"
+        assert state not in "XZ", "the process ended before it was stopped"
+        if state == "T":
+            return
+        time.sleep(0.02)

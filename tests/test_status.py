@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 from small_builds import small_recipe, start_build
+from strikes import strike, wait_until_stopped
 
 from artsound.errors import BadData, BadUsage
 from artsound.holder import hold, is_alive, last_holder
@@ -22,16 +24,14 @@ from artsound.storage import Workspace, read_json, write_bytes, write_json
 from artsound_flows.serial import run_serially, stage_order
 
 
-def wait_until(workspace: Workspace, stage: str, parts: int, build: BaseProcess) -> Status:
-    """The first status that tells of so many finished parts of `stage`."""
-    while build.is_alive():
-        if workspace.recipe.is_file():
-            status = read_status(workspace)
-            seen = row(status, stage)
-            if seen.state == "running" and seen.parts_done >= parts:
-                return status
-        time.sleep(0.005)
-    raise AssertionError(f"the build ended before {stage} was seen at work")
+def stopped_build(workspace: Workspace, recipe: Recipe, stage: str, parts: int) -> BaseProcess:
+    """A build that holds still (SIGSTOP) when so many parts of `stage` are done."""
+    where = f"{workspace.parts}/{stage}/*.json"
+    build = start_build(
+        workspace.root, recipe, prepare=strike, arguments=(where, parts, signal.SIGSTOP)
+    )
+    wait_until_stopped(build.pid or 0)
+    return build
 
 
 def row(status: Status, stage: str) -> StageStatus:
@@ -54,8 +54,9 @@ def test_a_build_is_seen_running_then_stopped_with_its_counts_then_done(
 ) -> None:
     recipe = small_recipe(sample, limit=8).replaced(run={"part_size": 2})
     workspace = Workspace(tmp_path / "out")
-    build = start_build(workspace.root, recipe)
-    status = wait_until(workspace, "embed", 3, build)
+    build = stopped_build(workspace, recipe, "embed", 3)
+    status = read_status(workspace)
+    assert row(status, "embed").parts_done == 3
     assert (status.state, row(status, "ingest").state) == ("running", "done")
     assert status.holder is not None
     assert status.holder.pid == build.pid
@@ -155,12 +156,14 @@ def test_asking_takes_no_lock_and_writes_nothing(built: Workspace) -> None:
 def test_watching_ends_when_the_build_does(sample: SamplePaths, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "out")
     recipe = small_recipe(sample, limit=5)
-    build = start_build(workspace.root, recipe)
-    wait_until(workspace, "ingest", 0, build)
-    done = command(workspace.root, "--watch", "--json")
+    build = stopped_build(workspace, recipe, "ingest", 0)
+    watch = [sys.executable, "-m", "artsound", "status", str(workspace.root), "--watch", "--json"]
+    with subprocess.Popen(watch, stdout=subprocess.PIPE, text=True) as watching:
+        os.kill(build.pid or 0, signal.SIGCONT)
+        told = watching.communicate()[0]
     build.join()
-    assert json.loads(done.stdout.splitlines()[-1])["state"] == "done"
-    assert done.stdout.count("stage ") == 1, "without a terminal the table is printed once"
+    assert json.loads(told.splitlines()[-1])["state"] == "done"
+    assert told.count("stage ") == 1, "without a terminal the table is printed once"
 
 
 def test_a_folder_that_is_no_workspace_is_told_and_leaves_with_two(tmp_path: Path) -> None:

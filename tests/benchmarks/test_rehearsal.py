@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from strikes import striking
 
 STEPS = (
     "sources", "ingest", "embed", "pair", "caption", "shard", "report", "Prefect, between stages",
@@ -34,15 +35,19 @@ def rehearse(project: Path, out: Path) -> str:
 @pytest.fixture(scope="module")
 def rehearsed(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A rehearsal that was stopped while it measured pictures and clips, and then gone on with."""
+    folder = tmp_path_factory.mktemp("striker")
     out = tmp_path_factory.mktemp("rehearsal") / "out"
-    running = subprocess.Popen(command(project, out), stderr=subprocess.PIPE, text=True)
-    ingested = out / "build" / "runs" / "ingest.json"
-    while running.poll() is None and not ingested.is_file():
-        time.sleep(0.05)
-    running.send_signal(signal.SIGINT)
+    first = f"{out}/build/parts/embed/*.json"
+    environment = striking(folder / "site", first, 0, signal.SIGINT, group=True)
+    running = subprocess.Popen(
+        command(project, out), stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env=os.environ | environment,
+    )  # fmt: skip
     told = running.communicate()[1]
     assert running.returncode == 130, told
-    assert not (out / "build" / "shards").exists()
+    steps = [row["step"] for row in json.loads((out / "rehearsal.json").read_text())["steps"]]
+    assert steps == ["sources", "ingest"]
+    assert not list((out / "build" / "parts" / "embed").glob("*.json"))
     rehearse(project, out)
     return out
 

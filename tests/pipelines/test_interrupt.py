@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from small_builds import shard_digests, small_recipe
+from strikes import striking
 
 from artsound.sources.sample import SamplePaths
 from artsound.storage import Workspace
@@ -36,27 +37,23 @@ def alive_in_group(group: int) -> list[str]:
 def interrupt(
     out: Path, recipe: Path, runner: str, number: int, environment: dict[str, str]
 ) -> str:
-    """Start a build, send its whole group a signal in the middle of a stage; what it printed."""
+    """A build whose whole group gets a signal in the middle of a stage; what it printed."""
+    first = f"{out}/parts/embed/*.json"
+    striker = striking(out.with_name("striker"), first, 0, number, group=True)
     process = subprocess.Popen(
         [sys.executable, "-m", "artsound", "build", "--recipe", str(recipe), "--out", str(out),
          "--runner", runner, "--workers", "2"],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        env=os.environ | environment,
+        env=os.environ | environment | striker,
     )  # fmt: skip
-    assert process.stderr is not None
-    printed = ""
-    while "ingest:" not in printed:
-        line = process.stderr.readline()
-        assert line, printed
-        printed += line
-    time.sleep(1)
-    os.killpg(process.pid, number)
-    began = time.monotonic()
-    printed += process.stderr.read()
-    assert process.wait(60) == 128 + number
-    assert time.monotonic() - began < 15
-    time.sleep(0.5)
+    printed = process.communicate()[1]
+    assert process.returncode == 128 + number, printed
+    for _ in range(600):  # processes that were killed are gone a moment later
+        if not alive_in_group(process.pid):
+            break
+        time.sleep(0.1)
     assert alive_in_group(process.pid) == []
+    assert "ingest:" in printed
     return printed
 
 

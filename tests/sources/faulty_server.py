@@ -88,7 +88,8 @@ def faulty_server(payload: bytes, *faults: str) -> Iterator[FaultyServer]:
                     linger = struct.pack("ii", 1, 0)
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 if fault == "stall":
-                    time.sleep(3)
+                    with contextlib.suppress(OSError):  # until the client gives up or is killed
+                        self.connection.recv(1)
                 self.close_connection = True
                 self.connection.close()
                 return

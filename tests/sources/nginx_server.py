@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import socket
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import requests
 
+_SENTINEL = re.compile(r"/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CONFIG = """
 daemon off; master_process off; worker_processes 1; error_log {logs}/error.log; pid {logs}/pid;
 events {{ worker_connections 64; }}
@@ -34,9 +38,15 @@ class Nginx:
     log: Path
 
     def requests(self) -> list[tuple[int, int, str]]:
-        time.sleep(0.05)  # a request is logged a moment after its last byte
-        rows = [line.split(" ", 2) for line in self.log.read_text().splitlines()]
-        return [(int(status), int(size), path) for status, size, path in rows]
+        # A request is logged after its last byte is sent, and in the order of the ends: all that
+        # came before this last one are logged when it is.
+        last = f"/{uuid.uuid4()}"
+        requests.get(self.url + last, timeout=60)
+        while last not in (text := self.log.read_text()):
+            time.sleep(0.01)
+        rows = [line.split(" ", 2) for line in text.splitlines()]
+        found = [(int(status), int(size), path) for status, size, path in rows]
+        return [row for row in found if not _SENTINEL.fullmatch(row[2])]
 
     def sent(self, name: str = "") -> int:
         """Body bytes sent for paths that end so."""
