@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import ipaddress
 import os
 import socket
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis.database import DirectoryBasedExampleDatabase
+from made_once import made_once
 from small_builds import small_recipe
 
 from artsound.sources.sample import SamplePaths, write_sample
@@ -122,17 +122,19 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> SamplePaths:
     """The bundled synthetic sample, written once for all test processes; do not change it."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "sample"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / "sample.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the other process waits for the first to finish
+
+    def make(folder: Path) -> SamplePaths:
+        folder.mkdir()
         return write_sample(folder, 0)
+
+    return made_once(tmp_path_factory, "sample", make)[1]
 
 
 @pytest.fixture(scope="session")
 def built(sample: SamplePaths, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A whole build of 24 tracks of the sample, made in this process; do not change it."""
-    workspace = Workspace(tmp_path_factory.mktemp("built") / "out")
-    run_serially(workspace, small_recipe(sample))
-    return workspace
+    """A whole build of 24 tracks of the sample, made once for all processes; do not change it."""
+
+    def make(folder: Path) -> None:
+        run_serially(Workspace(folder / "out"), small_recipe(sample))
+
+    return Workspace(made_once(tmp_path_factory, "built", make)[0] / "out")

@@ -28,7 +28,7 @@ def test_false(number):
 
 def run(folder: Path, project: Path, *options: str, **environment: str) -> str:
     """What pytest prints of a false property, under the project's own conftest."""
-    for name in ("conftest.py", "small_builds.py"):
+    for name in ("conftest.py", "made_once.py", "small_builds.py"):
         shutil.copy(project / "tests" / name, folder)
     (folder / "test_property.py").write_text(PROPERTY)
     paths = [str(project), os.environ.get("PYTHONPATH", "")]

@@ -1,4 +1,4 @@
-"""Recipes for encoders with small random weights, made once for a test process."""
+"""Recipes for encoders with small random weights, made once for a run of tests."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from made_once import made_once
 from random_weights import CLAP_MODEL, CLIP_MODEL, register_clip, write_clap, write_clip
 
 from artsound.recipe import Recipe
@@ -24,14 +25,17 @@ def clip_recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
 @pytest.fixture(scope="session")
 def clap_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with clap.pt and roberta-base; CLAP finds the latter from there."""
-    home = tmp_path_factory.mktemp("clap")
-    before = Path.cwd()
-    os.chdir(home)
-    try:
-        write_clap(home, CLAP_MODEL)
-    finally:
-        os.chdir(before)
-    return home
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        before = Path.cwd()
+        os.chdir(folder)
+        try:
+            write_clap(folder, CLAP_MODEL)
+        finally:
+            os.chdir(before)
+
+    return made_once(tmp_path_factory, "clap", make)[0]
 
 
 @pytest.fixture

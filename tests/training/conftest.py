@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from made_once import made_once
 from toy_pairs import toy_release
 
 from artsound.training.config import Codec, Condition, Config, Mel, Network, Optimisation
@@ -36,6 +37,9 @@ def release() -> Release:
 
 @pytest.fixture(scope="session")
 def trained(release: Release, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainReport]:
-    """A run of 80 steps: its folder and report."""
-    out = tmp_path_factory.mktemp("trained")
-    return out, train(release, SMALL, out, steps=80, save_every=40)
+    """A run of 80 steps: its folder and report; made once for all processes."""
+
+    def make(folder: Path) -> TrainReport:
+        return train(release, SMALL, folder, steps=80, save_every=40)
+
+    return made_once(tmp_path_factory, "trained", make)
