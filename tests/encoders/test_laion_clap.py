@@ -1,17 +1,25 @@
 from __future__ import annotations
 
+import io
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_weights import CLAP_MODEL, clip_of
 
 from artsound.encoders import laion_clap
-from artsound.encoders.laion_clap import SAMPLE_RATE, WINDOW, import_clap_module, windows
+from artsound.encoders.laion_clap import (
+    SAMPLE_RATE,
+    WINDOW,
+    LaionClap,
+    import_clap_module,
+    windows,
+)
 from artsound.encoders.loading import _load, encoder_digest, open_encoder
 from artsound.encoders.passes import ItemError
 from artsound.encoders.weights import load_tensors
@@ -152,6 +160,28 @@ def test_a_version_that_reads_the_command_line_is_refused(monkeypatch: pytest.Mo
 def test_clap_has_no_eyes(clap_recipe: Recipe):
     with pytest.raises(BadUsage, match="not pictures"):
         open_encoder("clap", clap_recipe).images([b""])
+
+
+def test_a_short_clip_is_repeated_as_often_as_it_fits_whole_then_padded_with_silence():
+    sound = np.linspace(0.1, 0.9, 3 * SAMPLE_RATE, dtype=np.float32)
+    [cut] = windows(sound)
+    once = (sound * 32767).astype(np.int16)
+    for repeat in range(3):
+        assert (cut[repeat * len(sound) :][: len(sound)] == once).all()
+    assert not cut[3 * len(sound) :].any()
+
+
+def test_a_long_clip_is_heard_for_five_minutes_only():
+    encoder = LaionClap(  # decoding needs no weights
+        None, None, digest="", precision="fp32", device="cpu", batch=1
+    )
+    sound = np.full(311 * SAMPLE_RATE, 0.1, dtype=np.float32)
+    sound[300 * SAMPLE_RATE :] = 0.9
+    out = io.BytesIO()
+    soundfile.write(out, sound, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    heard = encoder.decode(out.getvalue()).numpy()
+    assert heard.shape == (30, WINDOW)
+    assert np.abs(heard / 32767 - 0.1).max() < 1e-3
 
 
 @settings(max_examples=30, deadline=None)

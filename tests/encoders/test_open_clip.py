@@ -37,6 +37,32 @@ def test_pictures_become_the_vectors_that_open_clip_itself_gives(clip_recipe: Re
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
 
 
+def test_a_large_picture_becomes_nearly_the_vector_of_the_whole_of_it(clip_recipe: Recipe):
+    """It is decoded smaller than it is, but never so small that the model would see it blurred."""
+    import torch
+
+    rng = np.random.default_rng(2)
+    coarse = Image.fromarray(rng.integers(0, 255, (30, 40, 3)).astype(np.uint8))
+    large = coarse.resize((1600, 1200), Image.Resampling.BICUBIC)
+    out = io.BytesIO()
+    large.save(out, "PNG")
+    model, preprocess = open_clip.create_model_from_pretrained(
+        CLIP_MODEL, pretrained=clip_recipe.embed.clip_checkpoint
+    )
+    encoder: Any = open_encoder("clip", clip_recipe)
+    with torch.inference_mode():
+        expected = model.eval().encode_image(preprocess(large)[None], normalize=True).numpy()
+        seen = encoder.decode(out.getvalue())[0].numpy().astype(float)
+        wanted = preprocess.transforms[0](large)
+    assert np.abs(seen.transpose(1, 2, 0) - np.asarray(wanted.crop(_middle(wanted)))).mean() < 4
+    assert float((encoder.images([out.getvalue()]) @ expected.T).item()) > 0.99
+
+
+def _middle(image: Image.Image) -> tuple[int, int, int, int]:
+    left, top = (image.width - 32) // 2, (image.height - 32) // 2
+    return left, top, left + 32, top + 32
+
+
 def test_texts_become_different_unit_vectors_and_none_become_none(clip_recipe: Recipe):
     encoder = open_encoder("clip", clip_recipe)
     rows = encoder.texts(["a calm sea", "a storm", "", "word " * 100])
@@ -168,6 +194,37 @@ def test_the_hubs_cache_is_used_without_a_network(
     rows = open_encoder("clip", recipe).texts(["a quiet sea"])
     expected = open_encoder("clip", clip_recipe).texts(["a quiet sea"])
     np.testing.assert_array_equal(rows, expected)
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_the_activation_is_the_one_that_the_weights_were_trained_with(
+    clip_recipe: Recipe, no_hub: Path, monkeypatch: pytest.MonkeyPatch, quick: bool
+):
+    import torch
+
+    tag = {"hf_hub": "someone/quick-clip/", "quick_gelu": quick}
+    name = "quick" if quick else "plain"  # one name for one model: open encoders are shared
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, CLIP_MODEL, {name: tag})
+    home = no_hub / "models--someone--quick-clip"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    for folder in ("refs", f"snapshots/{commit}"):
+        (home / folder).mkdir(parents=True)
+    (home / "refs" / "main").write_text(commit)
+    weights = clip_recipe.embed.clip_checkpoint
+    shutil.copyfile(weights, home / "snapshots" / commit / "open_clip_pytorch_model.bin")
+    recipe = clip_recipe.replaced(embed={"clip_checkpoint": name})
+    rows = open_encoder("clip", recipe).images(pictures(3))
+    images = [Image.open(io.BytesIO(data)) for data in pictures(3)]
+    expected = {}
+    for kind in (False, True):
+        model, preprocess = open_clip.create_model_from_pretrained(
+            CLIP_MODEL, pretrained=weights, force_quick_gelu=kind
+        )
+        batch = torch.stack([preprocess(image) for image in images])
+        with torch.inference_mode():
+            expected[kind] = model.eval().encode_image(batch, normalize=True).numpy()
+    assert np.abs(expected[True] - expected[False]).max() > 1e-3
+    np.testing.assert_allclose(rows, expected[quick], atol=1e-5)
 
 
 def test_a_checkpoint_that_would_run_code_is_refused_unrun(clip_recipe: Recipe, tmp_path: Path):
