@@ -21,8 +21,8 @@ from artsound.sources.sample import SamplePaths
 from artsound.storage import Workspace
 
 HERE = Path(__file__).parent
-WORKER = ["worker", "--nworkers", "1", "--nthreads", "1", "--no-dashboard", "--no-nanny",
-          "--preload", "artsound_flows.worker", "--death-timeout", "60"]  # fmt: skip
+WORKER = ["worker", "--host", "127.0.0.1", "--nworkers", "1", "--nthreads", "1", "--no-dashboard",
+          "--no-nanny", "--preload", "artsound_flows.worker", "--death-timeout", "60"]  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -48,7 +48,7 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     file = tmp_path_factory.mktemp("dask") / "scheduler.json"
     place = ["--scheduler-file", str(file)]
     with (
-        dask("scheduler", "--port", "0", "--no-dashboard", *place),
+        dask("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", *place),
         dask(*WORKER, "--name", "plain", *place),
         dask(*WORKER, "--name", "painter", "--resources", "GPU=1", *place),
     ):
