@@ -71,6 +71,11 @@ def test_a_share_is_of_others_only_and_does_not_depend_on_the_order(count: int, 
         return
     # Steps of half a place among the others.
     assert np.allclose(found * 2 * (count - 1), np.round(found * 2 * (count - 1)))
+    said, seen = (_unit(rows - rows.mean(axis=0) + 1e-12) for rows in (captions, items))
+    for one in own:  # counted one by one
+        margins = [said[one] @ seen[one] - said[one] @ seen[other] for other in own if other != one]
+        if min(abs(margin) for margin in margins) > 1e-4:
+            assert found[one] == pytest.approx(np.mean(np.array(margins) > 0))
     order = np.random.default_rng(seed).permutation(count)
     again = agreements(captions[order], items, own[order], own)
     assert np.allclose(again, found[order], atol=1e-6)

@@ -44,8 +44,8 @@ def _checkpoint(folder: Path) -> dict[str, Any]:
 
     sizes = {**small_bart(_tokenizer(folder)), "d_model": WIDTH}
     heads = {f"{half}_attention_heads": 1 for half in ("encoder", "decoder")}
-    bart = BartForConditionalGeneration(BartConfig(**{**sizes, **heads}))
     torch.manual_seed(0)
+    bart = BartForConditionalGeneration(BartConfig(**{**sizes, **heads}))
     tensors = {f"bart.{name}": tensor for name, tensor in bart.state_dict().items()}
     for tensor in tensors.values():
         if tensor.ndim > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from made_once import made_once
 from toy_pairs import toy_release
 
@@ -21,6 +22,12 @@ SMALL = Config(
     network=Network(blocks=(32, 32)),
     optimisation=Optimisation(batch=12, warmup=5, learning_rate=5e-3, ema=0.9),
 )
+
+
+@pytest.fixture(autouse=True)
+def _same_chances() -> None:
+    """What a test draws with torch is the same in every run and order of tests."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
