@@ -2,7 +2,7 @@
 
 What has come so far lies in `NAME.part` beside the final file, and `NAME.part.json` says which
 version of the remote file it is. A final name is given only to bytes of the right size and,
-where one is known, the right digest.
+where one is known, the right digest; of a zip, only when it is whole.
 """
 
 from __future__ import annotations
@@ -11,24 +11,34 @@ import hashlib
 import os
 import re
 import shutil
+import zipfile
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import requests
-from urllib3.exceptions import HTTPError
 
 from artsound.console import human_bytes
 from artsound.errors import ArtSoundError, BadData
-from artsound.sources.http import Client, Tries
+from artsound.sources.http import (
+    FAULTS,
+    Client,
+    Tries,
+    content_length,
+    read_body,
+    shown,
+    status,
+)
+from artsound.sources.zips import DAMAGED
 from artsound.stage import QUIET, Progress
 from artsound.storage import make_folder, read_json, sync_folder, write_json
 
 _CHUNK = 1 << 18  # what a broken connection may cost at most
 _BEHIND = 32  # chunks that may wait to be hashed
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)$")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)$")
 
 
 class _Hashed:
@@ -68,7 +78,7 @@ class _Restart(Exception):
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to be fetched. `digest` is like `sha1:497109…` (sha1, md5, sha256) or empty.
+    """A file to be fetched. `digest` is like `sha1:497109…` (a name of hashlib's) or empty.
 
     `size` is the expected number of bytes; -1 when it is not known beforehand.
     """
@@ -79,14 +89,17 @@ class RemoteFile:
 
 
 def download(remote: RemoteFile, path: Path, *, client: Client, progress: Progress = QUIET) -> Path:
-    """Fetch a remote file to `path`, going on from what an earlier try left.
+    """Fetch a remote file to `path`, continuing from what an earlier try left.
 
-    A file that already has its final name is not fetched again. Raises BadData, one sentence,
+    A file that already has its final name is not fetched again, unless it is plainly not the
+    file: a zip that is not whole, or a web page. Raises BadData, one sentence,
     when the server, the bytes or the disk are at fault; what has come so far is kept, unless it
     is known to be wrong.
     """
     if path.exists():
-        return path
+        if not _is_other(path, path.name):
+            return path
+        path.unlink()
     make_folder(path.parent)
     part = path.with_name(path.name + ".part")
     tries = Tries(client.patience, remote.url)
@@ -102,20 +115,19 @@ def download(remote: RemoteFile, path: Path, *, client: Client, progress: Progre
                 _forget(part)
                 if began_anew:
                     raise BadData(
-                        f"{remote.url} changes while it is read: try again later."
+                        f"{shown(remote.url)} changes while it is read: try again later."
                     ) from None
                 began_anew = True
                 continue
-            except (requests.exceptions.RequestException, HTTPError) as error:
-                if _size(part) > before:
-                    tries.progressed()
-                tries.failed(error)
+            except FAULTS as error:
+                tries.failed(error, _size(part) - before)
                 continue
-            if (fault := _fault(remote, part, hashed)) is None:
+            fault = _fault(remote, part, hashed) or _is_other(part, path.name)
+            if not fault:
                 break
             _forget(part)
             if began_anew:
-                raise BadData(f"{remote.url} {fault}: it was not kept; try another mirror.")
+                raise BadData(f"{shown(remote.url)} {fault}: it was not kept; try another mirror.")
             began_anew = True  # perhaps the part was stale: once more, from the first byte
     finally:
         progress.finish()
@@ -149,15 +161,12 @@ def _fetch_rest(
             if start != have or "Range" not in headers:
                 raise _Restart
         elif response.status_code == 200:
-            start, total = 0, int(response.headers.get("Content-Length", -1))
+            start, total = 0, content_length(response)
         else:
-            raise BadData(
-                f"{remote.url} answered {response.status_code} {response.reason}: "
-                "check the address."
-            )
+            raise BadData(f"{shown(remote.url)} answered {status(response)}: check the address.")
         if remote.size >= 0 and total >= 0 and total != remote.size:
             raise BadData(
-                f"{remote.url} is {total:,} bytes long, but should be {remote.size:,}: "
+                f"{shown(remote.url)} is {total:,} bytes long, but should be {remote.size:,}: "
                 "it is another version, or not the file at all."
             )
         _check_space(part, total - start)
@@ -165,10 +174,14 @@ def _fetch_rest(
         progress.total(total)
         progress.advance(start)
         hashed.catch_up(part, start)
-        _append(response, part, hashed, progress)
+        whole = total if total >= 0 else remote.size
+        # Of a body without a length, no more than half of what the disk could take.
+        most = whole - start if whole >= 0 else shutil.disk_usage(part.parent).free // 2
+        body = read_body(response, most, client.patience)
+        _append(body, part, hashed, progress)
 
 
-def _append(response: requests.Response, part: Path, hashed: _Hashed, progress: Progress) -> None:
+def _append(body: Iterator[bytes], part: Path, hashed: _Hashed, progress: Progress) -> None:
     try:
         # Hashing keeps a core busy: it runs beside the reading, a few chunks behind.
         with (
@@ -178,7 +191,7 @@ def _append(response: requests.Response, part: Path, hashed: _Hashed, progress: 
             file.seek(hashed.count)
             file.truncate()
             behind: deque[Future[None]] = deque()
-            for chunk in response.iter_content(_CHUNK):
+            for chunk in body:
                 file.write(chunk)
                 behind.append(hasher.submit(hashed.add, chunk))
                 if len(behind) > _BEHIND:
@@ -203,6 +216,21 @@ def _fault(remote: RemoteFile, part: Path, hashed: _Hashed) -> str | None:
     if hashed.found() != hashed.wanted:
         return f"has {hashed.name} {hashed.found()} instead of {hashed.wanted}"
     return None
+
+
+def _is_other(path: Path, name: str) -> str:
+    """Why a file is plainly not what its name says, or nothing."""
+    with path.open("rb") as file:
+        begin = file.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+        if name.lower().endswith(".zip"):
+            try:
+                zipfile.ZipFile(file)
+            except DAMAGED:
+                page = begin.startswith((b"<!doctype", b"<html"))
+                return "is a web page, not a zip" if page else "is not a whole zip"
+        elif begin.startswith((b"<!doctype html", b"<html")) and not name.endswith(("html", "htm")):
+            return "is a web page"
+    return ""
 
 
 def _content_range(response: requests.Response) -> tuple[int, int]:

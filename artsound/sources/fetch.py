@@ -29,7 +29,7 @@ from artsound.sources import artgraph, fma
 from artsound.sources.artgraph_export import ARTISTS, ARTWORKS
 from artsound.sources.download import RemoteFile, download
 from artsound.sources.files import MEDIA_LIMIT, TABLE_LIMIT, check_place
-from artsound.sources.http import Client, check_reachable
+from artsound.sources.http import Client, check_reachable, content_length, shown, status
 from artsound.sources.image_urls import fetch_images
 from artsound.sources.remote_zip import RemoteZip, open_remote_zip
 from artsound.sources.servers import OFFICIAL, files_at
@@ -63,6 +63,7 @@ _TABLES = {
     ),
     "track": re.compile(r"(^|/)(tracks|genres|raw_tracks)\.csv(\.gz)?$"),
 }
+_MAIN_TABLE = re.compile(rf"(^|/)(mapping/artwork_entidx2name\.csv|{ARTWORKS})(\.gz)?$")
 _DAMAGED = "fetch-damaged"  # the code of what may come right when it is asked for again
 _BY_ADDRESS = "address"  # stands for a zip's name in a listing
 _MEMBERS = "members"  # not the zip's own name: a zip beside a folder of its name is not opened
@@ -95,6 +96,8 @@ def fetch_sources(workspace: Workspace, recipe: Recipe, progress: Progress = QUI
         if must_fetch(recipe, side)
         and (pull := _begin(workspace, recipe, side, client)) is not None
     ]
+    for pull in pulls:
+        _look_for_tables(workspace, pull, client)
     _announce([pull for pull in pulls if not pull.partly], workspace, client, progress)
     for pull in pulls:
         _tell_unchecked(pull, progress)
@@ -171,6 +174,34 @@ def _link(place: Path, root: Path) -> dict[str, RemoteFile]:
     return {}
 
 
+def _look_for_tables(workspace: Workspace, pull: _Pull, client: Client) -> None:
+    """Raise BadData for an ArtGraph on a server without a table of artworks, before it is pulled.
+
+    Only the directories of its zips travel. A server that serves no ranges is believed.
+    """
+    if pull.side != "artwork" or not pull.files or ARTWORKS in pull.files:
+        return
+    for name, remote in pull.files.items():
+        if not name.lower().endswith(".zip") or (pull.root / name).exists():
+            return
+        try:
+            archive = open_remote_zip(remote.url, cache=_directories(workspace), client=client)
+        except BadData:
+            return  # the pull itself says what is wrong, or fetches the zip whole
+        if any(_MAIN_TABLE.search(member) for member in archive.members):
+            return
+    raise BadData(
+        f"{shown(pull.place)} holds no table of artworks, only {', '.join(sorted(pull.files))}: "
+        f"load the Neo4j dump of the same record, export {ARTWORKS} from it as "
+        "docs/data-engineer.md shows, and give the folder that holds it and the zips."
+    )
+
+
+def _directories(workspace: Workspace) -> Path:
+    """Where directories of zips on servers are cached."""
+    return workspace.sources / "zips"
+
+
 def _announce(
     pulls: Sequence[_Pull], workspace: Workspace, client: Client, progress: Progress
 ) -> None:
@@ -223,7 +254,7 @@ def _fetch_part(
         if path.exists() or not name.endswith(".zip") or name == fma.METADATA_ZIP:
             files.append(download(remote, path, client=client, progress=progress))
             continue
-        archive = open_remote_zip(remote.url, cache=workspace.sources / "zips", client=client)
+        archive = open_remote_zip(remote.url, cache=_directories(workspace), client=client)
         archives[name] = archive
         tables = [one for one in archive.members.values() if _TABLES[pull.side].search(one.name)]
         if broken := _fetch_members(name, archive, tables, TABLE_LIMIT, pull.root, progress):
@@ -394,10 +425,8 @@ def _ask_size(url: str, client: Client) -> int:
     """The size of a remote file as its server tells it; 0 when it does not."""
     with client.get(url) as response:
         if response.status_code != 200:
-            raise BadData(
-                f"{url} answered {response.status_code} {response.reason}: check the address."
-            )
-        return int(response.headers.get("Content-Length", 0))
+            raise BadData(f"{shown(url)} answered {status(response)}: check the address.")
+        return max(content_length(response), 0)
 
 
 def _size(path: Path, absent: int = -1) -> int:

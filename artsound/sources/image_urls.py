@@ -9,11 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import requests
-from urllib3.exceptions import HTTPError
-
 from artsound.errors import ArtSoundError
-from artsound.sources.http import Client, Patience, reason
+from artsound.sources.http import FAULTS, Client, Patience, read_body, reason
 from artsound.sources.page_signals import refusal_in
 from artsound.sources.staging import Refusal
 
@@ -21,7 +18,6 @@ POLITE = Patience(retries=4, per_host=2, pause=0.25)
 
 _LARGEST = 256 << 20
 _AHEAD = 32
-_CHUNK = 1 << 18
 
 
 def fetch_images(
@@ -55,12 +51,12 @@ def _fetch(url: str, client: Client) -> bytes | Refusal:
                 if rule := refusal_in(answer.raw.headers.items()):
                     return "filtered", "image-refused", f"{url} asks not to be used: {rule}"
             data = bytearray()
-            for chunk in response.iter_content(_CHUNK):
+            for chunk in read_body(response, _LARGEST + 1, client.patience):
                 data += chunk
                 if len(data) > _LARGEST:
                     return "failed", "file-too-large", f"{url} is larger than {_LARGEST:,} bytes"
             return bytes(data)
     except ArtSoundError as error:
         return "failed", "image-unreachable", str(error)
-    except (requests.exceptions.RequestException, HTTPError) as error:
+    except FAULTS as error:
         return "failed", "image-unreachable", f"{url} broke off: {reason(error)}"

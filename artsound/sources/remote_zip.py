@@ -12,6 +12,7 @@ Deflate, BZIP2 (as the FMA's zips are) or LZMA.
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections import deque
 from collections.abc import Collection, Iterator
@@ -19,11 +20,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import requests
-from urllib3.exceptions import HTTPError
-
 from artsound.errors import BadData
-from artsound.sources.http import Client, Tries
+from artsound.sources.http import FAULTS, Client, Tries, read_body, status
 from artsound.sources.zips import (
     DAMAGED,
     Member,
@@ -36,7 +34,6 @@ from artsound.storage import digest, read_json, write_bytes, write_json
 
 _GAP = 64 << 10  # a smaller hole is cheaper to read over than to ask anew
 _LARGEST = 8 << 20  # bytes per request, so that several connections share the work
-_CHUNK = 1 << 17  # what a broken connection may cost at most
 _TAIL = 128 << 10  # first guess of how much the central directory needs
 _LONGEST_DIRECTORY = 64 << 20  # 600,000 names and more; FMA's sets have 106,574
 _AHEAD = 128 << 20  # bytes that may wait in memory, packed and unpacked, beyond the one in hand
@@ -131,11 +128,9 @@ def _ask(client: Client, url: str) -> tuple[int, str]:
                 "--rights any), or give a copy on this disk."
             )
         if response.status_code != 206:
-            raise BadData(
-                f"{url} answered {response.status_code} {response.reason}: check the address."
-            )
+            raise BadData(f"{url} answered {status(response)}: check the address.")
         total = response.headers.get("Content-Range", "").rpartition("/")[2]
-        if not total.isdecimal():
+        if not re.fullmatch(r"\d{1,18}", total):
             raise BadData(f"{url} does not tell its size: download it, and give the copy on disk.")
         etag = response.headers.get("ETag", "")
         strong = "" if etag.startswith("W/") else etag
@@ -234,7 +229,7 @@ def _memory(group: list[Member]) -> int:
 
 
 def _get_range(client: Client, url: str, start: int, end: int, validator: str) -> bytes:
-    """Bytes [start, end) of the file at `url`, gone on with after every break."""
+    """Bytes [start, end) of the file at `url`, continued after every break."""
     if end <= start:
         return b""
     found = bytearray()
@@ -251,15 +246,12 @@ def _get_range(client: Client, url: str, start: int, end: int, validator: str) -
                     raise BadData(f"{url} changed while it was read: run the same command again.")
                 if not response.headers.get("Content-Range", "").startswith(expected):
                     raise BadData(f"{url} answers with other bytes than were asked for.")
-                for chunk in response.iter_content(_CHUNK):
+                # Cut at the range: whatever a server sends behind it is not read.
+                for chunk in read_body(response, end - start - before, client.patience):
                     found += chunk
-        except (requests.exceptions.RequestException, HTTPError) as error:
-            if len(found) > before:
-                tries.progressed()
-            tries.failed(error)
+        except FAULTS as error:
+            tries.failed(error, len(found) - before)
         else:
             if len(found) == before:
                 tries.failed(OSError("an empty answer"))
-    if len(found) > end - start:
-        raise BadData(f"{url} sent more bytes than were asked for.")
     return bytes(found)

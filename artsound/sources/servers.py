@@ -7,7 +7,7 @@ import re
 from artsound.errors import BadData, BadUsage
 from artsound.sources.artgraph_export import ARTISTS, ARTWORKS
 from artsound.sources.download import RemoteFile
-from artsound.sources.http import Client
+from artsound.sources.http import Client, shown
 from artsound.sources.zenodo import is_record, record_files
 
 OFFICIAL = {
@@ -43,12 +43,13 @@ def _artgraph_files(place: str, client: Client) -> dict[str, RemoteFile]:
         files |= {
             name: remote
             for name, remote in listed.items()
-            if name.lower().endswith(".zip") or name in (ARTWORKS, ARTISTS)
+            if name.lower().endswith(".zip") or name.removesuffix(".gz") in (ARTWORKS, ARTISTS)
         }
     if not files:
         raise BadData(
-            f"{place} is no zip and lists none: give the address of ArtGraph's zip, or load the "
-            "Neo4j dump and export its tables as artsound/sources/artgraph_export.py tells."
+            f"{shown(place)} is no zip and lists none: give the address of ArtGraph's zip or "
+            f"record, or load the Neo4j dump, export {ARTWORKS} from it as docs/data-engineer.md "
+            "shows, and give the folder."
         )
     return _plainly_named(place, files)
 
@@ -76,4 +77,5 @@ def _plainly_named(place: str, files: dict[str, RemoteFile]) -> dict[str, Remote
 
 
 def _name(url: str) -> str:
-    return url.partition("?")[0].rstrip("/").rpartition("/")[2]
+    plain = url.partition("#")[0].partition("?")[0].rstrip("/").removesuffix("/content")
+    return plain.rpartition("/")[2]

@@ -1,0 +1,367 @@
+"""Servers that misbehave: every answer is bounded, every fault is one error message."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import json
+import logging
+import socket
+import struct
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from faulty_server import faulty_server
+
+from artsound.errors import BadData, BadUsage
+from artsound.sources.download import RemoteFile, download
+from artsound.sources.http import Client, Patience, content_length, shown
+from artsound.sources.image_urls import fetch_images
+from artsound.sources.remote_zip import open_remote_zip
+from artsound.sources.zenodo import is_record, record_files
+
+QUICK = Patience(
+    retries=1, backoff=0.01, longest_wait=0.1, connect=2.0, stall=0.3, answer=1.0, slowest=1000
+)
+Answer = Callable[[socket.socket, str], None]
+
+
+def a_zip() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("fma_metadata/tracks.csv", b"track_id\n" * 100)
+    return buffer.getvalue()
+
+
+ZIP = a_zip()
+
+
+@contextlib.contextmanager
+def raw_server(answer: Answer) -> Iterator[str]:
+    """An address at which `answer` gets each connection and the head of its request."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=one, args=(connection,), daemon=True).start()
+
+    def one(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            head = b""
+            while b"\r\n\r\n" not in head:
+                if not (more := connection.recv(65_536)):
+                    return  # a first contact, without a request
+                head += more
+            answer(connection, head.decode("latin-1"))
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/fma.zip"
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+
+
+def head(*lines: str, status: str = "200 OK") -> bytes:
+    return "\r\n".join([f"HTTP/1.1 {status}", *lines, "Connection: close", "", ""]).encode()
+
+
+def sends(*pieces: bytes, pause: float = 0.0, times: int = 1) -> Answer:
+    def answer(connection: socket.socket, _: str) -> None:
+        for piece in [*pieces[:-1], *[pieces[-1]] * times]:
+            connection.sendall(piece)
+            time.sleep(pause)
+
+    return answer
+
+
+def moves(place: str) -> Answer:
+    return sends(head(f"Location: {place}", "Content-Length: 0", status="302 Found"))
+
+
+def endless(status: str, *lines: str) -> Answer:
+    return sends(head(*lines, status=status), b"\0" * (1 << 20), times=4000)
+
+
+HOSTILE = {
+    "lengths differ": sends(head("Content-Length: 5", "Content-Length: 7"), b"12345"),
+    "negative length": sends(head("Content-Length: -5"), b"abc"),
+    "length is a word": sends(head("Content-Length: abc"), b"abc"),
+    "number of 5,000 digits": sends(
+        head(f"Content-Range: bytes 0-0/{'9' * 5000}", status="206 Partial Content"), b"x"
+    ),
+    "no http": sends(b"SSH-2.0-OpenSSH_9.2\r\n"),
+    "nothing": sends(b""),
+    "500 headers": sends(head(*[f"X{n}: y" for n in range(500)]), b""),
+    "a header of 100 kB": sends(head("X: " + "y" * 100_000), b""),
+    "folded header": sends(b"HTTP/1.1 200 OK\r\nX: y\r\n z\r\nContent-Length: -5\r\n\r\nabc"),
+    "headers that trickle": sends(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", pause=0.1, times=100),
+    "a body that trickles": sends(head("Content-Length: 100000"), b"x", pause=0.05, times=200),
+    "endless 503": endless("503 Service Unavailable", "Retry-After: 99999999999999999999999"),
+    "429 with a bad date": sends(
+        head("Retry-After: Fri, 99 Zzz 99999 99:99:99 GMT", status="429 Slow"), b""
+    ),
+    "endless redirect": endless("302 Found", "Location: /again"),
+    "bad chunks": sends(head("Transfer-Encoding: chunked"), b"zzzz\r\nabc"),
+    "compressed": sends(head("Content-Encoding: gzip"), gzip.compress(bytes(1 << 20))),
+    **{
+        f"moves to {place}": moves(place)
+        for place in (
+            "file:///etc/passwd", "http://", "http://[::1", "//", "http://a b/", "gopher://x/",
+            "http://127.0.0.1:99999/", "http://\xff/", "http://" + "a" * 70 + ".example/",
+        )
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("path", ["download", "range", "image", "record"])
+def test_a_hostile_answer_is_one_error_message(path: str, answer: Answer, tmp_path: Path) -> None:
+    client = Client(QUICK)
+    with raw_server(answer) as url:
+        if path == "image":
+            [(_, refusal)] = fetch_images({"a": url}, client)
+            assert not isinstance(refusal, bytes) or len(refusal) < 10_000
+            return
+        ask: dict[str, Callable[[], object]] = {
+            "download": lambda: download(RemoteFile(url), tmp_path / "fma.zip", client=client),
+            "range": lambda: open_remote_zip(url, cache=tmp_path, client=client),
+            "record": lambda: record_files(url, client),
+        }
+        with pytest.raises(BadData) as told:
+            ask[path]()
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 1000
+    assert not (tmp_path / "fma.zip").exists()
+
+
+def ranged(size: int, body: Callable[[int, int], bytes], extra: bytes = b"") -> Answer:
+    """Answers ranges of a file of `size` bytes, each with `extra` bytes without end behind it."""
+
+    def answer(connection: socket.socket, request: str) -> None:
+        asked = request.lower().partition("range: bytes=")[2].partition("\r\n")[0]
+        first, _, last = asked.partition("-")
+        start, end = int(first), int(last) + 1
+        connection.sendall(
+            head(f"Content-Range: bytes {start}-{end - 1}/{size}", status="206 Partial Content")
+        )
+        connection.sendall(body(start, end))
+        while extra and start:
+            connection.sendall(extra)
+
+    return answer
+
+
+def test_a_body_is_cut_at_the_range_asked_for(tmp_path: Path) -> None:
+    answer = ranged(len(ZIP), lambda start, end: ZIP[start:end], bytes(1 << 20))
+    with raw_server(answer) as url:
+        archive = open_remote_zip(url, cache=tmp_path, client=Client(QUICK))
+        found = dict(archive.read(archive.members, limit=1 << 20))
+    assert found == {"fma_metadata/tracks.csv": b"track_id\n" * 100}
+
+
+def test_a_directory_of_many_gigabytes_is_not_asked_for(tmp_path: Path) -> None:
+    size = 10**12
+    locator = struct.pack("<4sIQI", b"PK\6\7", 0, size - 22 - 20 - 56, 1)
+    record = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 1, 1, 10**11, 1000)
+    end = struct.pack("<4s4H2LH", b"PK\5\6", *[0xFFFF] * 4, *[0xFFFF_FFFF] * 2, 0)
+    tail = record + locator + end
+
+    def body(start: int, stop: int) -> bytes:
+        return b"\0" * (stop - start - len(tail)) + tail if stop == size else bytes(stop - start)
+
+    with (
+        raw_server(ranged(size, body)) as url,
+        pytest.raises(BadData, match=r"directory claims .* is not believed"),
+    ):
+        open_remote_zip(url, cache=tmp_path, client=Client(QUICK))
+
+
+def test_the_same_length_sent_twice_is_taken(tmp_path: Path) -> None:
+    length = f"Content-Length: {len(ZIP)}"
+    with raw_server(sends(head(length, length), ZIP)) as url:
+        download(RemoteFile(url), tmp_path / "fma.zip", client=Client(QUICK))
+    assert (tmp_path / "fma.zip").read_bytes() == ZIP
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (sends(head(), ZIP[: len(ZIP) * 6 // 10]), "is not a whole zip"),
+        (sends(head("Content-Length: 19"), b"<html>log in</html>"), "is a web page, not a zip"),
+    ],
+    ids=["cut", "portal"],
+)
+def test_what_is_no_whole_zip_never_gets_its_name_and_is_pulled_again(
+    wrong: Answer, sentence: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "fma.zip"
+    with raw_server(wrong) as url, pytest.raises(BadData, match=sentence):
+        download(RemoteFile(url), path, client=Client(QUICK))
+    assert list(tmp_path.iterdir()) == []
+    path.write_bytes(ZIP[: len(ZIP) // 2])  # as an earlier version may have left it
+    with raw_server(sends(head(), ZIP)) as url:
+        download(RemoteFile(url), path, client=Client(QUICK))
+    assert path.read_bytes() == ZIP
+
+
+def test_a_first_bad_answer_is_dropped_and_the_next_taken(tmp_path: Path) -> None:
+    answers = iter([sends(head(), b"<html>log in</html>"), sends(head(), ZIP)])
+
+    def answer(connection: socket.socket, request: str) -> None:
+        next(answers)(connection, request)
+
+    with raw_server(answer) as url:
+        download(RemoteFile(url), tmp_path / "fma.zip", client=Client(QUICK))
+    assert (tmp_path / "fma.zip").read_bytes() == ZIP
+
+
+def test_without_a_network_the_answer_comes_soon_and_without_warnings(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_names(*_: object) -> list[object]:
+        raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_names)
+    caplog.set_level(logging.WARNING)
+    with pytest.raises(BadData, match=r"cannot be reached: .*resolution; check the network"):
+        download(RemoteFile("https://zenodo.org/a.zip"), tmp_path / "a.zip", client=Client())
+    assert caplog.records == []
+
+
+def test_a_name_that_is_looked_up_for_ever_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forever = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: forever.wait(60))
+    client = Client(Patience(connect=1.0))
+    with pytest.raises(BadData, match="no connection within 1 s"):
+        download(RemoteFile("https://zenodo.org/a.zip"), tmp_path / "a.zip", client=client)
+    forever.set()
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://example.org/x", "http://", "http://[::1", "http://a b/", "http://h:99999/"]
+)
+def test_a_malformed_address_is_wrong_usage(url: str, tmp_path: Path) -> None:
+    with pytest.raises(BadUsage, match="is not an http or https address"):
+        download(RemoteFile(url), tmp_path / "x", client=Client(QUICK))
+
+
+def test_a_public_server_does_not_lead_into_this_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client(QUICK)
+    with faulty_server(b"secret") as inside, raw_server(moves(inside.url)) as url:
+        with client.get(url) as response:  # from inside, it may
+            assert content_length(response) == 6
+        client._host(url).peer = "203.0.113.7"
+        monkeypatch.setattr(
+            "artsound.sources.http._is_inside", lambda host: host.startswith("127.")
+        )
+        with pytest.raises(BadData, match="inside this network"), client.get(url):
+            pass
+        assert len(inside.asked) == 1
+
+
+def test_messages_hold_no_secret() -> None:
+    assert shown("https://a.org/x?token=abc&b=1") == "https://a.org/x?token=...&b=1"
+
+
+FORMS = {
+    "with key": {
+        "files": [
+            {
+                "key": "art.zip", "size": 1, "checksum": "md5:" + "d" * 32,
+                "links": {"self": "http://x/art.zip"},
+            }
+        ]
+    },
+    "with filename": {
+        "files": [
+            {
+                "filename": "art.zip", "filesize": 1, "checksum": "d" * 32,
+                "links": {"self": "http://x/nope", "download": "http://x/art.zip"},
+            }
+        ]
+    },
+    "native": {
+        "files": {
+            "enabled": True, "count": 1,
+            "entries": {
+                "art.zip": {
+                    "key": "art.zip", "size": 1, "checksum": "md5:" + "d" * 32,
+                    "links": {"self": "http://x/nope", "content": "http://x/art.zip"},
+                }
+            },
+        }
+    },
+    "native list": {
+        "files": {
+            "entries": [
+                {
+                    "key": "art.zip", "size": 1, "checksum": "md5:" + "d" * 32,
+                    "links": {"content": "http://x/art.zip"},
+                }
+            ]
+        }
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_record_is_read_in_every_form(form: str) -> None:
+    with faulty_server(json.dumps(FORMS[form]).encode()) as server:
+        files = record_files(server.url.replace("file.bin", "records/1"), Client(QUICK))
+        assert server.asked[0][0] == "/api/records/1"
+    assert files == {"art.zip": RemoteFile("http://x/art.zip", "md5:" + "d" * 32, 1)}
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"[]", b"{}", b'{"files": 1}', b'{"files": [1]}', b'{"files": {"entries": 3}}',
+               b'{"files": [{"key": "a", "size": -1}]}', b"[" * 100_000],
+)  # fmt: skip
+def test_an_answer_that_is_no_record_is_one_error(answer: bytes) -> None:
+    with faulty_server(answer) as server, pytest.raises(BadData, match="like a Zenodo record"):
+        record_files(server.url, Client(QUICK))
+
+
+@pytest.mark.parametrize(
+    ("pasted", "asked"),
+    [
+        ("records/1", "/api/records/1"),
+        ("record/1/", "/api/records/1"),
+        ("api/records/1", "/api/records/1"),
+        ("records/1?token=x&preview=1", "/api/records/1?token=x"),
+        ("records/1#files", "/api/records/1"),
+        ("records/1/files", "/api/records/1"),
+        ("records/1/latest", "/api/records/1/versions/latest"),
+    ],
+)
+def test_a_record_is_known_by_every_address_that_people_paste(pasted: str, asked: str) -> None:
+    with faulty_server(json.dumps(FORMS["with key"]).encode()) as server:
+        url = server.url.replace("file.bin", pasted)
+        assert is_record(url)
+        record_files(url, Client(QUICK))
+        assert server.asked[0][0] == asked
+
+
+@pytest.mark.parametrize(
+    ("url", "record"),
+    [
+        ("https://doi.org/10.5281/zenodo.8172374", True),
+        ("http://dx.doi.org/10.5281/ZENODO.8172374", True),
+        ("https://zenodo.org/doi/10.5281/zenodo.8172374", True),
+        ("https://zenodo.org/records/8172374/files/art.zip?download=1", False),
+        ("https://example.org/art.zip", False),
+    ],
+)
+def test_a_doi_is_a_record_and_a_file_of_one_is_not(url: str, record: bool) -> None:
+    assert is_record(url) is record
