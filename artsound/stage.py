@@ -172,15 +172,24 @@ class MapParts(Protocol):
     ) -> Iterable[PartResult]: ...
 
 
+def finished_part(
+    stage: Stage, workspace: Workspace, recipe: Recipe, part: Part, *, retry_failed: bool = False
+) -> PartResult | None:
+    """The result of a part whose marker holds; None where the part must be done."""
+    marker = part_path(workspace, stage.name, part.name, ".json")
+    done = read_marker(workspace, marker, _key(stage, recipe, part), part)
+    return None if done is not None and retry_failed and done.failed else done
+
+
 def run_part(
     stage: Stage, workspace: Workspace, recipe: Recipe, part: Part, *, retry_failed: bool = False
 ) -> PartResult:
     """Do one part, or prove that it is done. Runs in any process that sees the workspace."""
+    done = finished_part(stage, workspace, recipe, part, retry_failed=retry_failed)
+    if done is not None:
+        return done
     key = _key(stage, recipe, part)
     marker = part_path(workspace, stage.name, part.name, ".json")
-    done = read_marker(workspace, marker, key, part)
-    if done is not None and not (retry_failed and done.failed):
-        return done
     marker.unlink(missing_ok=True)
     started = time.perf_counter()
     output = stage.work(workspace, recipe, part)

@@ -35,7 +35,10 @@ from artsound.cli.app import (
 from artsound.errors import BadData, BadUsage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from artsound.recipe import Recipe
+    from artsound.stage import StageReport
     from artsound.storage import Workspace
 
 
@@ -205,14 +208,32 @@ def _run_stages(
 
     with ends_at_once("artsound: stopped; the same command goes on from here."):
         _check(only, workspace, recipe)
-        if recipe.run.runner == "serial":
-            from artsound_flows.serial import run_serially as run
-        else:
-            say("Starting Prefect …")
-            from artsound_flows.build import run_with_prefect as run
+        run = _runner(recipe.run.runner)
         reports = run(workspace, recipe, only=only, progress=progress, retry_failed=retry_failed)
     print_stages(reports)
     for name, path in (("shards", workspace.shards), ("report", workspace.report / "index.html")):
         if path.exists():
             print(f"{name}: {path}")
     print_summary(as_json, {"out": str(out), "stages": [asdict(report) for report in reports]})
+
+
+def _runner(name: str) -> Callable[..., list[StageReport]]:
+    """The function that runs a build. Prefect is imported, and started, only where it adds
+    something: a server of the user's own, which records the build, or a cluster."""
+    from artsound_flows.server import has_own_server, start
+
+    if name == "serial":
+        from artsound_flows.serial import run_serially
+
+        return run_serially
+    own_server = has_own_server()
+    if name != "dask" and not own_server:
+        from artsound_flows.local import run_locally
+
+        return run_locally
+    say("Starting Prefect …")
+    if not own_server:
+        start()  # it starts while this process imports the rest
+    from artsound_flows.build import run_with_prefect
+
+    return run_with_prefect

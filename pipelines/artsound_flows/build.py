@@ -6,7 +6,6 @@ from pathlib import Path
 
 from prefect import flow
 
-from artsound.errors import BadUsage
 from artsound.recipe import Recipe
 from artsound.stage import QUIET, Progress, StageReport, check_stages
 from artsound.storage import Workspace
@@ -49,16 +48,8 @@ def run_with_prefect(
 ) -> list[StageReport]:
     """Run the build's flow, or that of the stage called `only`; the reports of the stages."""
     with session(workspace, recipe, progress=progress, retry_failed=retry_failed) as opened:
-        try:
-            if only is None:
-                build(workspace.root, recipe)
-            else:
-                run_flow(FLOWS[only], opened)
-        except RuntimeError as error:
-            if "ephemeral Prefect API server" not in str(error):
-                raise
-            raise BadUsage(
-                "Prefect's temporary server did not start; `prefect server start` tells why. "
-                "--runner serial builds without it, PREFECT_API_URL names a server of your own."
-            ) from error
+        if only is None:
+            build(workspace.root, recipe)
+        else:
+            run_flow(FLOWS[only], opened)
         return opened.reports

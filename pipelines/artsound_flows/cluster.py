@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,33 +19,26 @@ _HERE = ("127.0.0.1", "localhost", "::1")
 def dask_cluster(address: str, workers: int) -> Iterator[str]:
     """The address of the scheduler at `address`, or of a local cluster of `workers` processes.
 
-    Workers report to the Prefect server that this process uses: a temporary one is started for
-    them where none is set. Raises BadUsage when dask is missing, when no scheduler answers, or
-    when its workers may be on machines that cannot reach a temporary server.
+    Workers report to the Prefect server that this process uses. Raises BadUsage when no scheduler
+    answers. Call `check_cluster` first.
     """
-    try:
-        import distributed
-        import prefect_dask  # noqa: F401  (else it would be missed only after a minute's work)
-    except ImportError as error:
-        raise BadUsage("The dask runner needs an extra: pip install 'artsound[dask]'.") from error
+    import distributed
+
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     if address:
-        _check_server(address)
         _check_scheduler(address)
-    with _server_for_workers():
-        if address:
-            yield address
-            return
-        with distributed.LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=None,
-            preload="artsound_flows.worker",
-            silence_logs=logging.CRITICAL,  # here; and in the workers:
-            env={"DASK_LOGGING__DISTRIBUTED": "critical"},
-        ) as cluster:
-            yield cluster.scheduler_address
+        yield address
+        return
+    with distributed.LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        preload="artsound_flows.worker",
+        silence_logs=logging.CRITICAL,  # here; and in the workers:
+        env={"DASK_LOGGING__DISTRIBUTED": "critical"},
+    ) as cluster:
+        yield cluster.scheduler_address
 
 
 def placement(client: Any, needs: tuple[str, ...]) -> dict[str, Any]:
@@ -71,31 +63,16 @@ def _check_scheduler(address: str) -> None:
         ) from error
 
 
-def _check_server(address: str) -> None:
-    from prefect.settings import PREFECT_API_URL
-
-    if not PREFECT_API_URL.value() and urlsplit(address).hostname not in _HERE:
+def check_cluster(address: str, *, server_stays: bool) -> None:
+    """Raise BadUsage when dask is missing, or when the workers of a scheduler at `address` may be
+    on machines that cannot reach a temporary Prefect server here."""
+    try:
+        import distributed  # noqa: F401
+        import prefect_dask  # noqa: F401
+    except ImportError as error:
+        raise BadUsage("The dask runner needs an extra: pip install 'artsound[dask]'.") from error
+    if address and not server_stays and urlsplit(address).hostname not in _HERE:
         raise BadUsage(
             f"Workers of {address} must reach a Prefect server: start one with "
             "`prefect server start --host 0.0.0.0` and set PREFECT_API_URL to its address."
         )
-
-
-@contextlib.contextmanager
-def _server_for_workers() -> Iterator[None]:
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    if PREFECT_API_URL.value():
-        yield
-        return
-    from prefect.client.orchestration import get_client
-
-    with get_client(sync_client=True) as client:  # starts the temporary server
-        url = str(client.api_url)
-    # The environment too: worker processes are made from it.
-    with temporary_settings({PREFECT_API_URL: url}):
-        os.environ["PREFECT_API_URL"] = url
-        try:
-            yield
-        finally:
-            del os.environ["PREFECT_API_URL"]

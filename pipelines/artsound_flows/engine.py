@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -39,12 +39,18 @@ from artsound.holder import hold
 from artsound.logs import log
 from artsound.parts import Part, PartResult
 from artsound.recipe import Recipe
-from artsound.stage import QUIET, Progress, Stage, StageReport, run_part, run_stage
+from artsound.stage import QUIET, Progress, Stage, StageReport, finished_part, run_part, run_stage
 from artsound.storage import Workspace, write_bytes
+from artsound_flows import server
 from artsound_flows.artifacts import ProgressInPrefect, show_counts, show_report
-from artsound_flows.cluster import dask_cluster, placement
-from artsound_flows.interrupt import hold_signals, last_words
-from artsound_flows.worker import keep_freed_memory, one_blas_thread, prepare_worker
+from artsound_flows.cluster import check_cluster, dask_cluster, placement
+from artsound_flows.interrupt import end_now, hold_signals, last_words
+from artsound_flows.worker import (
+    keep_freed_memory,
+    one_blas_thread,
+    process_pool,
+    worker_count,
+)
 
 
 class Stopped(ArtSoundError):
@@ -65,6 +71,7 @@ class Session:
     progress: Progress = QUIET
     retry_failed: bool = False
     dask_address: str = ""
+    server_stays: bool = True
     reports: list[StageReport] = field(default_factory=list)
     flow_runs: list[UUID] = field(default_factory=list)
     stopping: bool = False
@@ -76,13 +83,16 @@ class Session:
             from prefect_dask import DaskTaskRunner
 
             return DaskTaskRunner(address=self.dask_address)
-        return ThreadPoolTaskRunner(max_workers=worker_count(self.recipe))
+        return ThreadPoolTaskRunner(max_workers=worker_count(self.recipe.run.workers))
 
     def call(self, stage: Stage, part: Part) -> PartResult:
         """Do one part: in a worker process where the recipe asks for processes, else here."""
         if self.stopping:
             raise Stopped(f"Part {part.name} was not begun: another part failed.")
         arguments = (stage, self.workspace, self.recipe, part)
+        done = finished_part(*arguments, retry_failed=self.retry_failed)
+        if done is not None:  # no worker process is started to find that out
+            return done
         if self.recipe.run.runner != "processes" or not stage.side_by_side:
             return run_part(*arguments, retry_failed=self.retry_failed)
         try:
@@ -97,7 +107,7 @@ class Session:
     def pool(self) -> Executor:
         """The session's worker processes, started when they are first asked for."""
         if self._pool is None:
-            self._pool = _process_pool(worker_count(self.recipe))
+            self._pool = process_pool(worker_count(self.recipe.run.workers))
         return self._pool
 
     def entered_flow(self) -> None:
@@ -116,7 +126,7 @@ class Session:
     def tell_server(self) -> None:
         """Tell a server of one's own that this build's flows were cancelled; a temporary one ends
         with the build."""
-        if not PREFECT_API_URL.value():
+        if not self.server_stays:
             return
         with get_client(sync_client=True) as client:
             for flow_run in reversed(self.flow_runs):
@@ -125,11 +135,6 @@ class Session:
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def worker_count(recipe: Recipe) -> int:
-    """How many parts are at work at once."""
-    return recipe.run.workers or len(os.sched_getaffinity(0))
 
 
 @contextlib.contextmanager
@@ -152,16 +157,17 @@ def session(
         stack.enter_context(hold(workspace))
         workspace.sweep()
         write_bytes(workspace.recipe, recipe.to_toml().encode())
-        if not PREFECT_API_URL.value():
-            # Heartbeats let a server that stays find crashed flows. To a temporary one they mean
-            # nothing, and each flow ends up to a second later for them.
-            stack.enter_context(temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
+        server_stays = bool(PREFECT_API_URL.value())
+        if recipe.run.runner == "dask":
+            check_cluster(recipe.run.dask_address, server_stays=server_stays)
+        if not server_stays:
+            stack.enter_context(_temporary_server())
         address = ""
         if recipe.run.runner == "dask":
-            workers = worker_count(recipe)
+            workers = worker_count(recipe.run.workers)
             address = stack.enter_context(dask_cluster(recipe.run.dask_address, workers))
         progress = ProgressInPrefect(progress)
-        opened = Session(workspace, recipe, progress, retry_failed, address)
+        opened = Session(workspace, recipe, progress, retry_failed, address, server_stays)
         stack.callback(opened.close)
         stack.enter_context(last_words(opened.tell_server))
         _active = opened
@@ -169,6 +175,29 @@ def session(
             yield opened
         finally:
             _active = None
+
+
+@contextlib.contextmanager
+def _temporary_server() -> Iterator[None]:
+    """Within this block Prefect reports to the temporary server of `server.py`."""
+    # Heartbeats let a server that stays find crashed flows. To a temporary one they mean nothing,
+    # and each flow ends up to a second later for them.
+    settings: dict[Any, Any] = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    if FlowRunContext.get() is not None:  # of a flow that was called: Prefect has started a server
+        with temporary_settings(settings):
+            yield
+        return
+    url = server.address()
+    unwatch = server.watch(end_now)
+    try:
+        with temporary_settings(settings | {PREFECT_API_URL: url}):
+            os.environ["PREFECT_API_URL"] = url  # for the workers of a cluster made here
+            try:
+                yield
+            finally:
+                del os.environ["PREFECT_API_URL"]
+    finally:
+        unwatch()
 
 
 def stage_flow(stage: Stage, doc: str) -> Flow[..., StageReport]:
@@ -308,8 +337,3 @@ def _fetch(
     progress: Progress,
 ) -> None:
     prepare(workspace, recipe, progress)  # servers are tried again there, from where they broke off
-
-
-def _process_pool(workers: int) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker)

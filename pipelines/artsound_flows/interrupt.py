@@ -19,11 +19,13 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from artsound.logs import log
+from artsound_flows.server import stop
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE = 2.0  # seconds that last words to a server may take
 
 _last_words: list[Callable[[], None]] = []
+_ends: list[Callable[[str, int], None]] = []  # of the blocks of `ends_at_once`, the latest last
 
 
 @contextlib.contextmanager
@@ -36,26 +38,34 @@ def ends_at_once(sentence: str) -> Iterator[None]:
     stderr = os.dup(2)  # decoders work with the original closed, to be quiet
     show_cursor = "\x1b[?25h\n" if os.isatty(stderr) else ""
 
-    def end(number: int) -> None:
-        log("failed", sentence, level=logging.ERROR)
+    def end(last: str, code: int) -> None:
+        log("failed", last, level=logging.ERROR)
         _speak()
         _kill_children()
-        os.write(stderr, f"{show_cursor}{sentence}\n".encode())
-        os._exit(128 + number)
+        os.write(stderr, f"{show_cursor}{last}\n".encode())
+        os._exit(code)
 
     arrivals, alarm = socket.socketpair()
     alarm.setblocking(False)
-    threading.Thread(target=_wait_for, args=(arrivals, end), daemon=True).start()
+    threading.Thread(target=_wait_for, args=(arrivals, end, sentence), daemon=True).start()
     before = [signal.signal(each, _leave_to_thread) for each in _SIGNALS]
     wakened = signal.set_wakeup_fd(alarm.fileno(), warn_on_full_buffer=False)
+    _ends.append(end)
     try:
         yield
     finally:
+        _ends.remove(end)
         signal.set_wakeup_fd(wakened)
         for each, handler in zip(_SIGNALS, before, strict=True):
             signal.signal(each, handler)
         alarm.close()
         os.close(stderr)
+
+
+def end_now(sentence: str) -> None:
+    """Within `ends_at_once`, end this process with `sentence` and code 2; elsewhere do nothing."""
+    if _ends:
+        _ends[-1](f"artsound: {sentence}", 2)
 
 
 def hold_signals() -> None:
@@ -82,10 +92,10 @@ def _leave_to_thread(_number: int, _frame: FrameType | None) -> None:
     """The kernel may hand a signal to any thread, and the main one may sleep or compute."""
 
 
-def _wait_for(arrivals: socket.socket, end: Callable[[int], None]) -> None:
+def _wait_for(arrivals: socket.socket, end: Callable[[str, int], None], sentence: str) -> None:
     while number := arrivals.recv(1):
         if number[0] in _SIGNALS:
-            end(number[0])
+            end(sentence, 128 + number[0])
     arrivals.close()
 
 
@@ -110,3 +120,4 @@ def _kill_children() -> None:
     server = module.SubprocessASGIServer().server_process if module is not None else None
     if server is not None:
         server.kill()
+    stop()

@@ -29,23 +29,27 @@ def notify(target: str, values: Mapping[str, Any]) -> None:
 
 
 def on_end(flow: Any, flow_run: Any, state: Any) -> None:
-    """Prefect's hook at the end of a build, however it ended.
-
-    A message that cannot be delivered is a line on standard error: the build is what it is.
-    """
+    """Prefect's hook at the end of a build, however it ended."""
     parameters = flow_run.parameters
     recipe = parameters.get("recipe")
     run = recipe.get("run") if isinstance(recipe, Mapping) else getattr(recipe, "run", None)
     target = run.get("notify", "") if isinstance(run, Mapping) else getattr(run, "notify", "")
+    message, out = state.message or "", parameters.get("out", "")
+    announce(target, state.type.value.lower(), message, out, str(flow_run.id), flow.name)
+
+
+def announce(
+    target: str, state: str, message: str, out: object, flow_run: str = "", flow: str = "build"
+) -> None:
+    """Notify `target`, unless it is empty, of a build's end; `flow_run` is empty without Prefect.
+
+    A message that cannot be delivered is a line on standard error: the build is what it is.
+    """
     if not target:
         return
     values = {
-        "flow": flow.name,
-        "flow_run": str(flow_run.id),
-        "state": state.type.value.lower(),
-        "message": state.message or "",
-        "out": str(parameters.get("out", "")),
-    }
+        "flow": flow, "flow_run": flow_run, "state": state, "message": message, "out": str(out),
+    }  # fmt: skip
     try:
         notify(target, values)
     except BadUsage as error:

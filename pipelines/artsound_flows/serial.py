@@ -11,7 +11,16 @@ from artsound.recipe import Recipe
 from artsound.reports.report import STAGE as REPORT
 from artsound.shards.shard import STAGE as SHARD
 from artsound.sources.ingest import STAGE as INGEST
-from artsound.stage import QUIET, Progress, Stage, StageReport, check_stages, run_stage
+from artsound.stage import (
+    QUIET,
+    MapParts,
+    Progress,
+    Stage,
+    StageReport,
+    check_stages,
+    map_serially,
+    run_stage,
+)
 from artsound.storage import Workspace, write_bytes
 
 STAGES: dict[str, Stage] = {
@@ -35,14 +44,25 @@ def run_serially(
     only: str | None = None,
     progress: Progress = QUIET,
     retry_failed: bool = False,
+    map_parts: MapParts = map_serially,
 ) -> list[StageReport]:
-    """Run all stages, or the one called `only`, part after part; their reports."""
+    """Run all stages, or the one called `only`, without Prefect; their reports.
+
+    Parts run one after another, unless `map_parts` spreads them.
+    """
     with hold(workspace):
         workspace.sweep()
         write_bytes(workspace.recipe, recipe.to_toml().encode())
         stages = [STAGES[name] for name in ([only] if only else stage_order(recipe))]
         check_stages(stages, workspace, recipe)
         return [
-            run_stage(stage, workspace, recipe, progress=progress, retry_failed=retry_failed)
+            run_stage(
+                stage,
+                workspace,
+                recipe,
+                progress=progress,
+                retry_failed=retry_failed,
+                map_parts=map_parts,
+            )
             for stage in stages
         ]

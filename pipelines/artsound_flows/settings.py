@@ -6,9 +6,12 @@ a build with PREFECT_API_URL set reports to that server.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from artsound.home import find_home
@@ -34,7 +37,35 @@ _QUIET = {
 for _name, _value in _QUIET.items():
     os.environ.setdefault(_name, _value)
 
-find_home("PREFECT_HOME", ".prefect")  # its server keeps its database there
+find_home("PREFECT_HOME", ".prefect")
+
+
+def cache_folder() -> Path | None:
+    """The folder for what is worth storing between builds; None where there is no home folder."""
+    with contextlib.suppress(RuntimeError):
+        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(caches).absolute() / "artsound"
+    return None
+
+
+def _own_database() -> None:
+    """Keep a server that Prefect starts in this process off the database of PREFECT_HOME.
+
+    It starts one for a flow that is called without a server. That database may be another
+    version's: it would be migrated, or, if newer, the server would never start.
+    """
+    names = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
+    folder = cache_folder()
+    if folder is None or any(name in os.environ for name in names):
+        return
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK | os.X_OK):
+            path = folder / f"prefect-{version('prefect')}-flows.db"
+            os.environ[names[0]] = f"sqlite+aiosqlite:///{path}"
+
+
+_own_database()
 
 # These two warn at exit, through the root logger, when a last event is still being sent.
 for _name in ("EventsWorker", "APILogWorker"):

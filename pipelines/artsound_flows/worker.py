@@ -8,10 +8,22 @@ import multiprocessing
 import os
 import signal
 import threading
+from concurrent.futures import ProcessPoolExecutor
 
 # What <malloc.h> calls M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, with bytes; 32 MiB is the most that
 # glibc allows for the latter.
 _KEPT = ((-1, 1 << 30), (-3, 32 << 20))
+
+
+def worker_count(asked: int) -> int:
+    """How many parts are at work at once: `asked`, or one per processor where that is 0."""
+    return asked or len(os.sched_getaffinity(0))
+
+
+def process_pool(workers: int) -> ProcessPoolExecutor:
+    """Processes that are prepared for parts. Nothing is inherited: this one has threads."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker)
 
 
 def prepare_worker() -> None:

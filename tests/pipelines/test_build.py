@@ -52,7 +52,7 @@ def test_a_build_killed_before_any_file_appears_resumes_to_the_same_bytes(
         assert not list(out.rglob(".tmp-*"))
 
 
-def test_through_prefect_on_processes_the_bytes_are_the_same_and_the_console_is_quiet(
+def test_on_processes_the_bytes_are_the_same_and_the_console_is_quiet(
     sample: SamplePaths, built: Workspace, tmp_path: Path
 ) -> None:
     recipe = small_recipe(sample).replaced(run={"runner": "processes", "workers": 2})

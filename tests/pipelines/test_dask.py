@@ -136,16 +136,12 @@ def test_a_scheduler_that_does_not_answer_is_named(
 
 
 def test_workers_elsewhere_cannot_report_to_a_temporary_server() -> None:
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from artsound_flows.cluster import check_cluster
 
-    from artsound_flows.cluster import dask_cluster
-
-    with (
-        temporary_settings(restore_defaults={PREFECT_API_URL}),
-        pytest.raises(BadUsage, match="set PREFECT_API_URL"),
-        dask_cluster("tcp://10.0.0.1:8786", 1),
-    ):
-        pass
+    check_cluster("tcp://127.0.0.1:8786", server_stays=False)
+    check_cluster("tcp://10.0.0.1:8786", server_stays=True)
+    with pytest.raises(BadUsage, match="set PREFECT_API_URL"):
+        check_cluster("tcp://10.0.0.1:8786", server_stays=False)
 
 
 def test_a_worker_that_does_not_see_the_build_is_told_of(

@@ -73,10 +73,10 @@ def test_an_interrupted_build_ends_at_once_with_one_sentence_and_goes_on_to_the_
     recipe = small_recipe(sample)
     (tmp_path / "recipe.toml").write_text(recipe.to_toml())
     environment: dict[str, str] = {}
-    # Processes get the temporary server, which is interrupted with them.
-    if runner == "processes":
+    # Dask gets the temporary server, which is interrupted with it; threads, a server of their own.
+    if runner == "dask":
         environment = {"PREFECT_HOME": str(tmp_path / "prefect")}
-    elif runner != "serial":
+    elif runner == "threads":
         environment = {"PREFECT_API_URL": request.getfixturevalue("prefect_server").url}
     out = tmp_path / "out"
     printed = interrupt(out, tmp_path / "recipe.toml", runner, number, environment)
