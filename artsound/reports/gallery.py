@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,10 @@ SOUND_RATE = 24_000  # hertz
 
 def gallery(data: Dataset) -> list[dict[str, Any]]:
     """At most 24 pairs, spread evenly over the ranking by score, best first; base64 media."""
-    return [_shown(data, position) for position in _positions(data.frame)]
+    samples = [data.read(position) for position in _positions(data.frame)]
+    # Two thirds of a report's time, in libraries that do not hold Python's lock.
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        return list(threads.map(_shown, samples))
 
 
 def _positions(frame: pl.DataFrame) -> list[int]:
@@ -30,8 +35,7 @@ def _positions(frame: pl.DataFrame) -> list[int]:
     return [int(order[int(place)]) for place in places]
 
 
-def _shown(data: Dataset, position: int) -> dict[str, Any]:
-    sample = data.read(position)
+def _shown(sample: dict[str, Any]) -> dict[str, Any]:
     row = sample["json"]
     year = f", {row['year']}" if row["year"] >= 0 else ""
     return {
