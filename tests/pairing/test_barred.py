@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from artsound.cli import app
 from artsound.errors import BadUsage
 from artsound.pairing import pair
+from artsound.pairing.audit import audit
 from artsound.pairing.barred import barred_keys, barred_within
 from artsound.pairing.matching import match
 from artsound.recipe import Recipe, load_recipe
@@ -59,6 +60,15 @@ def test_a_track_all_of_whose_candidates_are_barred_gets_another_artwork():
     found = match(t, a, count=4, optimality=1.0, barred=barred)
     assert found.assignment.artworks[3] not in nearest
     assert found.weight == pytest.approx(best_without(t, a, barred), rel=2e-6)
+
+
+def test_the_bound_holds_where_all_that_the_audit_lists_for_a_track_is_barred():
+    t, a = planted(20, 30)
+    barred = np.sort(3 * 30 + np.argsort(-(t[3] @ a.T))[:8])
+    chosen = match(t, a, count=4, optimality=1.0, barred=barred).assignment.artworks
+    none = np.zeros(30)
+    looked = audit(t, a, chosen, penalties=none, prices=none, offers=8, barred=barred)
+    assert looked.bound >= best_without(t, a, barred) - 1e-5
 
 
 def test_a_track_that_every_artwork_is_barred_from_has_none():
