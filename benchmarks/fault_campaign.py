@@ -298,7 +298,7 @@ def publish(sources: Path, folder: Path) -> None:
     """The sources as the zips that their publishers offer."""
     folder.mkdir()
     for name, inside in (("artgraph", "artgraph"), ("fma_metadata", "fma/fma_metadata")):
-        with zipfile.ZipFile(folder / f"{name}.zip", "w") as packed:
+        with zipfile.ZipFile(folder / f"{name}.zip", "w", zipfile.ZIP_BZIP2) as packed:
             for path in sorted((sources / inside).rglob("*.csv")):
                 packed.write(path, f"{name}/{path.relative_to(sources / inside)}")
     for inside in ("artgraph/imagesf2.zip", "fma/fma_large.zip"):

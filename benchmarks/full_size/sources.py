@@ -70,7 +70,7 @@ def write_fma(
     ids = list(rows)
     names = [f"fma_large/{number // 1000:03d}/{number:06d}.mp3" for number in ids]
     plan = plan_clips(len(ids), broken, short)
-    _write_zip(root / "fma_large.zip", names, over(pool, draw, plan))
+    _write_zip(root / "fma_large.zip", names, over(pool, draw, plan), zipfile.ZIP_BZIP2)
 
 
 def plan_clips(count: int, broken: int, short: int) -> list[int]:
@@ -151,13 +151,15 @@ def over(pool: ProcessPoolExecutor, make: Draw, plan: Sequence[int]) -> Iterator
             yield from made
 
 
-def _write_zip(path: Path, names: Sequence[str], files: Iterable[bytes]) -> None:
-    """A zip, stored: media do not shrink."""
-    with atomic_write(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+def _write_zip(
+    path: Path, names: Sequence[str], files: Iterable[bytes], method: int = zipfile.ZIP_STORED
+) -> None:
+    """A zip, stored since media do not shrink, or packed with BZIP2 as the FMA's are."""
+    with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, date, data in zip(names, repeat(ZIP_DATE), files, strict=False):
             entry = zipfile.ZipInfo(name, date)
             entry.create_system, entry.external_attr = 3, 0o644 << 16
-            archive.writestr(entry, data)
+            archive.writestr(entry, data, method)
 
 
 def main() -> None:

@@ -33,8 +33,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("served")
     files = fma_files(TRACKS, {int(str(row["track_id"])): clip(n) for n, row in enumerate(TRACKS)})
     tables = {name: data for name, data in files.items() if name.endswith(".csv")}
-    write_zip(root / "fma" / "fma_metadata.zip", tables)
-    write_zip(root / "fma" / "fma_large.zip", {n: d for n, d in files.items() if n not in tables})
+    clips = {name: data for name, data in files.items() if name not in tables}
+    for name, members in (("fma_metadata.zip", tables), ("fma_large.zip", clips)):
+        write_zip(root / "fma" / name, members, zipfile.ZIP_BZIP2)  # as the FMA packs them
     relation = {"artwork___hasstyle___style": (["baroque", "op art"], [(0, 0), (1, 0), (2, 1)])}
     art = artgraph_files(NAMES, {name: picture(n) for n, name in enumerate(NAMES)}, relation)
     write_zip(root / "artgraph" / "artgraph.zip", art)

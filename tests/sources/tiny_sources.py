@@ -80,9 +80,9 @@ def write_files(root: Path, files: Mapping[str, bytes]) -> Path:
     return root
 
 
-def write_zip(path: Path, files: Mapping[str, bytes]) -> Path:
+def write_zip(path: Path, files: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w", method) as archive:
         for name, data in files.items():
             archive.writestr(name, data)
     return path

@@ -266,7 +266,6 @@ def _zip(folder: str, files: dict[str, bytes]) -> bytes:
             entry = zipfile.ZipInfo(f"{folder}/{name}", date_time=(1980, 1, 1, 0, 0, 0))
             entry.create_system = 3  # Unix, wherever this runs
             entry.external_attr = 0o644 << 16
-            kept = name.endswith(".mp3")  # already compressed
-            entry.compress_type = zipfile.ZIP_STORED if kept else zipfile.ZIP_DEFLATED
+            entry.compress_type = zipfile.ZIP_BZIP2  # as the FMA packs all that it publishes
             archive.writestr(entry, data)
     return buffer.getvalue()
