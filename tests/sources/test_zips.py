@@ -95,7 +95,7 @@ def test_a_member_that_holds_more_than_it_declares_stops_at_one_byte_more(
 
 
 @both
-@pytest.mark.parametrize("method", METHODS[1:])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("place", [2, 9, 40])
 def test_damage_in_any_packing_is_noticed(
     read: Reader, method: int, place: int, tmp_path: Path
