@@ -33,13 +33,15 @@ def verify(
 ) -> None:
     """Check shards against their index: one line per problem, exit 1 when there is any."""
     from artsound.shards.nowhere import named, traces
-    from artsound.shards.subset import read_ids
-    from artsound.shards.verify import Problem
+    from artsound.shards.subset import read_lines
+    from artsound.shards.verify import Problem, listed_in
     from artsound.shards.verify import verify as verify_shards
 
     problems = verify_shards(shards, deep=deep, workers=workers or 0)
     if without is not None:
-        ids = named([str(name) for name in read_ids(without)])
+        lines = read_lines(without)
+        ids = named(lines)
+        problems += listed_in(Path(shards), lines)
         told = f"it tells of something that {without} lists"
         problems += [Problem(name, "", told) for name in traces(Path(shards), *ids)]
     for problem in problems:
@@ -138,15 +140,18 @@ def withdraw(
     shards: Annotated[Path, typer.Argument(help="A release: a folder of shards.")],
     ids: Annotated[Path, typer.Argument(help="Keys and artwork ids, one a line.")],
     out: Annotated[Path, typer.Option(help="A new folder for the release without them.")],
+    allow_unmatched: Annotated[
+        bool, typer.Option("--allow-unmatched", help="Go ahead though a line names nothing here.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make a release without some tracks or artworks; untouched shards keep their bytes."""
     from artsound.reports.card import write_cards
-    from artsound.shards.subset import read_ids
+    from artsound.shards.subset import read_lines
     from artsound.shards.withdraw import withdraw as withdraw_ids
 
     found = withdraw_ids(
-        shards, out, [str(name) for name in read_ids(ids)],
+        shards, out, read_lines(ids), allow_unmatched=allow_unmatched,
         describe=lambda folder: write_cards(folder, folder),
     )  # fmt: skip
     print(

@@ -36,9 +36,9 @@ from artsound.shards.nowhere import named, traces
 from artsound.shards.order import shuffled
 from artsound.shards.release import write_attribution, write_readme
 from artsound.shards.withdraw import digests_of
-from artsound.shards.withheld import parted, withheld_rows, write_withheld
+from artsound.shards.withheld import find_listed, parted, withheld_rows, write_withheld
 from artsound.shards.write import Shard, sample_json, write_shard
-from artsound.sources.wanted import unwanted_ids
+from artsound.sources.wanted import excluded
 from artsound.stage import Finish, Stage
 from artsound.storage import (
     TEMPORARY_PREFIX,
@@ -210,7 +210,7 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
         files += write_index(folder, recipe.name, recipe.digest(), shards, table, lineage.fields())
     _remove_stale(workspace, {shard.name for shard in shards}, {r.part.name for r in results})
     if base:
-        _check_withdrawn(folder, base, unwanted_ids(recipe))
+        _check_withdrawn(folder, base, excluded(recipe).lines)
     return Finish(
         files=(*files, *(folder / shard.name for shard in shards)),
         extra={
@@ -259,11 +259,14 @@ def _as_it_was(workspace: Workspace, base: Base, part: Part) -> PartOutput:
     )
 
 
-def _check_withdrawn(folder: Path, base: Base, ids: frozenset[str]) -> None:
+def _check_withdrawn(folder: Path, base: Base, lines: Sequence[str]) -> None:
     """Leave no release behind that tells of what the base had and the recipe never wants again."""
-    texts, keys = named(ids)
-    digests = digests_of(base.data.frame, ids) | digests_of(withheld_rows(base.folder), ids)
-    if ids and (left := traces(folder, texts | digests, keys)):
+    frames = base.data.frame, withheld_rows(base.folder)
+    listed = find_listed(lines, *frames)
+    ids = listed.ids
+    texts, keys, spellings = named([*lines, *ids])
+    digests = listed.digests.union(*(digests_of(frame, ids) for frame in frames))
+    if lines and (left := traces(folder, texts | digests, keys, spellings)):
         (folder / SHARDS).unlink()
         raise BadData(
             f"Something that sources.without lists is still told of in {', '.join(left[:5])}: "

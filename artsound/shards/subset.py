@@ -107,6 +107,18 @@ def read_ids(path: Path) -> list[Any]:
         raise BadData(f"{path} holds no list of ids: {error}.") from error
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a list of items; ids as text from a .npy or .parquet file, as `read_ids`."""
+    if path.suffix in (".npy", ".parquet"):
+        return [f"{one:06d}" if isinstance(one, int) else str(one) for one in read_ids(path)]
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise BadUsage(f"There is no file {path}: give a list of ids.") from error
+    except (OSError, ValueError) as error:
+        raise BadData(f"{path} holds no list of ids: {error}.") from error
+
+
 def write_view(data: Dataset, path: Path) -> None:
     """Write the samples' index rows, and where their shards lie, as one parquet file."""
     source = data.store.location

@@ -9,7 +9,7 @@ import itertools
 import os
 import re
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ from artsound.shards.index import (
 )
 from artsound.shards.scan import Member, key_of, scan
 from artsound.shards.store import LocalStore, shards_folder
-from artsound.shards.withheld import WITHHELD, withheld_rows
+from artsound.shards.withheld import WITHHELD, find_listed, withheld_rows
 from artsound.shards.write import Shard
 from artsound.storage import sha256_bytes, sha256_file
 from artsound.tables import check_table, json_schema
@@ -101,6 +101,21 @@ def verify(folder: Path | str, *, deep: bool = False, workers: int = 0) -> list[
         for found in pool.map(lambda job: list(check_shard(*job)), jobs):
             problems += found
     return sorted(problems)
+
+
+def listed_in(folder: Path, lines: Collection[str]) -> list[Problem]:
+    """A problem for each item of a release that a line of a list names, in whatever spelling."""
+    folder = shards_folder(folder)
+    store = LocalStore(folder)
+    try:
+        frame = read_index(store, read_shard_index(store))
+        found = find_listed(lines, frame, withheld_rows(folder))
+    except ArtSoundError:
+        return []  # `verify` has said what is wrong with the index
+    return [
+        Problem("index", "", f"it has {name}, which the list names")
+        for name in sorted(found.ids | found.digests)
+    ]
 
 
 def check_shard(path: Path, shard: Shard, rows: pl.DataFrame, deep: bool) -> Iterator[Problem]:

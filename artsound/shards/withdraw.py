@@ -20,7 +20,7 @@ from artsound.shards.read import Dataset, open_pairs
 from artsound.shards.release import write_attribution, write_readme
 from artsound.shards.store import shards_folder
 from artsound.shards.subset import members, moved
-from artsound.shards.withheld import WITHHELD, withheld_rows
+from artsound.shards.withheld import WITHHELD, Found, find_listed, withheld_rows
 from artsound.shards.write import Shard, sample_json, write_shard
 from artsound.storage import (
     TEMPORARY_PREFIX,
@@ -40,25 +40,34 @@ def withdraw(
     out: Path,
     ids: Collection[str],
     *,
+    allow_unmatched: bool = False,
     describe: Callable[[Path], object] = lambda _: None,
 ) -> Difference:
     """Write to `out` the release in `folder` without the pairs of the tracks and artworks in `ids`.
 
-    `ids`: keys such as 000123, and artwork ids. What has the very bytes of a listed item goes with
-    it. Shards that hold none of them are linked or copied under their names; the others are written
-    again without them, and are gone when nothing is left. A near-duplicate that stays loses the
+    `ids`: lines of a list, each of which names a track or an artwork in any spelling: keys such as
+    000123, artwork ids, files, addresses, digests. What has the very bytes of a listed item goes
+    with it. Shards that hold none of them are linked or copied under their names; the others are
+    written again without them, and are gone when nothing is left. A near-duplicate that stays loses the
     name of the withdrawn one as that of its cluster. Index, attribution, README and
     withheld.parquet follow, `describe` may write cards into the folder, and the version and the
     changelog tell what changed, by count alone. `out` is complete or absent. Raises BadUsage when
-    no pair is listed, or `out` is in use; BadData when a trace of a withdrawn pair is left, or no
-    pair.
+    no pair is listed, or `out` is in use; BadData when a line names nothing in the release, unless
+    `allow_unmatched`, and when a trace of a withdrawn pair is left, or no pair.
     """
     folder = shards_folder(folder)
     data = open_pairs(folder)
     apart = withheld_rows(folder)
-    gone, gone_apart = _gone(data.frame, apart, set(ids))
+    listed = find_listed(ids, data.frame, apart)
+    gone, gone_apart = _gone(data.frame, apart, listed)
     if not gone.any() and not gone_apart.any():
         raise BadUsage(f"{folder} holds none of the {len(ids)} listed ids: nothing to withdraw.")
+    if listed.unmatched and not allow_unmatched:
+        lines = ", ".join(map(repr, listed.unmatched))
+        raise BadData(
+            f"{folder} holds nothing that these lines name: {lines}. Correct them, or give "
+            "--allow-unmatched."
+        )
     if gone.all():
         raise BadData(f"Nothing would be left of {folder}: take it down as a whole.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -103,9 +112,10 @@ def digests_of(rows: pl.DataFrame, ids: Collection[str]) -> set[str]:
     return found - {""}
 
 
-def _gone(frame: pl.DataFrame, apart: pl.DataFrame, ids: set[str]) -> tuple[pl.Series, pl.Series]:
+def _gone(frame: pl.DataFrame, apart: pl.DataFrame, listed: Found) -> tuple[pl.Series, pl.Series]:
     """Which of the released and of the withheld pairs have a listed item, or its very bytes."""
-    digests = list(digests_of(frame, ids) | digests_of(apart, ids))
+    ids = listed.ids
+    digests = list(digests_of(frame, ids) | digests_of(apart, ids) | listed.digests)
 
     def of(rows: pl.DataFrame) -> pl.Series:
         hit = [pl.col(name).is_in(list(ids)) for name, _, _ in _SIDES]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,13 @@ from artsound.encoders.base import Side, load_embeddings
 from artsound.errors import BadData
 from artsound.rights import policy_condition
 from artsound.shards.index import read_frame
+from artsound.sources.item_names import (
+    Listed,
+    address_keys,
+    artwork_keys,
+    digest_keys,
+    track_keys,
+)
 from artsound.storage import Workspace, atomic_write
 
 WITHHELD = "withheld.parquet"
@@ -21,6 +29,18 @@ _COLUMNS = (
     *("painter", "year", "music_genre", "image_original_sha256", "audio_sha256"),
     *("artwork_redistribute", "artwork_rights_reason", "artwork_source_url"),
     *("track_redistribute", "track_license", "track_source_url"),
+)
+
+
+# The columns by which a line of a list may name a pair, and the keys of their values.
+_NAMED_BY: tuple[tuple[str, Callable[[str], Iterable[str]]], ...] = (
+    ("artwork_id", artwork_keys),
+    ("key", track_keys),
+    ("artwork_source_url", address_keys),
+    ("track_source_url", address_keys),
+    ("image_sha256", digest_keys),
+    ("image_original_sha256", digest_keys),
+    ("audio_sha256", digest_keys),
 )
 
 
@@ -62,6 +82,37 @@ def _with_vectors(
     vectors = np.asarray(matrix[[numbers[item] for item in wanted]], dtype=np.float32)
     name = f"{encoder}_{side.removesuffix('s')}"
     return table.with_columns(pl.Series(name, vectors.tolist(), dtype=pl.List(pl.Float32)))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a list names in a release: ids and digests as the release spells them."""
+
+    ids: frozenset[str]
+    digests: frozenset[str]
+    unmatched: tuple[str, ...]
+
+
+def find_listed(lines: Collection[str], *tables: pl.DataFrame) -> Found:
+    """The keys, artwork ids and digests in tables of pairs that the lines of a list name.
+
+    A line may spell an item in any way that `artsound.sources.item_names` reads.
+    """
+    listed = Listed(lines)
+    ids: set[str] = set()
+    digests: set[str] = set()
+    for table in tables:
+        for name, keys_of in _NAMED_BY:
+            if name in table.columns and table.schema[name] == pl.String:
+                found = listed.chosen(table[name].drop_nulls(), keys_of)
+                if keys_of is digest_keys:
+                    digests |= found
+                elif keys_of is address_keys:
+                    own = "artwork_id" if name.startswith("artwork") else "key"
+                    ids |= set(table.filter(pl.col(name).is_in(list(found)))[own])
+                else:
+                    ids |= found
+    return Found(frozenset(ids), frozenset(digests), listed.unmatched)
 
 
 def withheld_bump(before: Path, after: Path, released: Collection[str]) -> str:

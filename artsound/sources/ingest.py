@@ -36,6 +36,7 @@ from artsound.sources.staging import (
     plan,
     source_root,
     staged_rows,
+    unmatched_lines,
 )
 from artsound.sources.wanted import choice_of, look_further, shortage
 from artsound.sources.zips import UnreadableFile
@@ -121,6 +122,7 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
     """
     extra: dict[str, int] = {}
     note = ""
+    unmatched = unmatched_lines(workspace)
     files: list[Path] = []
     rejects: list[Reject] = []
     policies = {"artwork": recipe.images.near_duplicates, "track": recipe.audio.near_duplicates}
@@ -155,6 +157,11 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
         tables = _with_clusters(_tables(workspace, side, results), cluster, policy == "drop")
         write_parquet_tables(path, side, tables)
         files.append(path)
+    if unmatched:
+        extra["lines_unmatched"] = len(unmatched)
+        shown = ", ".join(map(repr, unmatched))
+        said = f"{recipe.sources.without} has lines that name nothing in the sources: {shown}."
+        note = f"{note} {said}".strip()
     return Finish(tuple(files), extra, tuple(rejects), note=note)
 
 

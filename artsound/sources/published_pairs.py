@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ import pyarrow.parquet as pq
 
 from artsound.errors import BadData, BadUsage
 from artsound.readers import parse_csv, read_table
-from artsound.sources.artwork_names import IMAGE_SUFFIXES
+from artsound.sources.item_names import artwork_key
 
 _LARGEST = 256 << 20  # bytes; a million pairs take about 120 MB
 _MOST_ROWS = 2_000_000
@@ -83,15 +82,6 @@ def read_pairs(path: Path) -> list[PublishedPair]:
         _pair(number, image, track)
         for number, (image, track) in enumerate(zip(images, tracks, strict=True), 1)
     ]
-
-
-def artwork_key(name: str) -> str:
-    """What two ways to name one image have in common: no folder, no suffix, NFC."""
-    base = unicodedata.normalize("NFC", re.split(r"[/\\]", name)[-1])
-    for suffix in IMAGE_SUFFIXES:
-        if base.lower().endswith(suffix):
-            return base[: -len(suffix)]
-    return base
 
 
 def _pair(row: int, image: Any, track: Any) -> PublishedPair:

@@ -31,8 +31,8 @@ from artsound.rights import (
 )
 from artsound.sources import artgraph, fma
 from artsound.sources.artwork_names import is_nameless
-from artsound.sources.published_pairs import artwork_key
-from artsound.sources.wanted import choice_of, tracks_to_look_at, unwanted_ids, wanted_ids
+from artsound.sources.item_names import Listed, artwork_key, artwork_keys, track_keys
+from artsound.sources.wanted import choice_of, excluded, tracks_to_look_at, wanted_ids
 from artsound.storage import (
     Workspace,
     atomic_write,
@@ -103,13 +103,14 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     kept = _kept_plan(folder, key)
     if kept is not None:
         return kept
+    without = excluded(recipe)
     parts: list[Part] = []
     asides: list[Part] = []
     for side, root, files in (
         ("artwork", artgraph_root, art_files),
         ("track", fma_root, fma_files),
     ):
-        chosen, aside = choose_rows(workspace, recipe, side, root, files, fetched[side])
+        chosen, aside = choose_rows(workspace, recipe, side, root, files, fetched[side], without)
         if chosen.is_empty():
             raise BadData(f"{root} has no usable {side}: {count_reasons(aside['reason'])}.")
         parts += _stage_rows(folder, side, f"{side}s", chosen, recipe.run.part_size)
@@ -117,7 +118,9 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     staged = {path.name: sha256_file(path) for path in sorted(folder.glob("*.parquet"))}
     parts += asides
     listed = [{"name": p.name, "items": p.items, "inputs": dict(p.inputs)} for p in parts]
-    write_json(folder / "plan.json", {"key": key, "files": staged, "parts": listed})
+    unmatched = list(without.unmatched)
+    told = {"key": key, "files": staged, "parts": listed, "unmatched": unmatched}
+    write_json(folder / "plan.json", told)
     return parts
 
 
@@ -128,14 +131,17 @@ def choose_rows(
     root: Path,
     files: pl.DataFrame,
     fetched: Fetched,
+    without: Listed | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows of one side to work on, by id, and those that fall out, ready-made rejects.
 
     `files` is what the source's `list_source` gave; `fetched` narrows it to what was asked of a
-    server. Raises BadData when the source cannot be read, BadUsage when the recipe's lists or
-    conditions cannot be used.
+    server; `without` is what `excluded` gives, whose lines learn that they matched: they are
+    looked for in the whole source, before any selection. Raises BadData when the source cannot be
+    read, BadUsage when the recipe's lists or conditions cannot be used.
     """
     this_year = recipe.rights.year
+    without = excluded(recipe) if without is None else without
     if side == "artwork":
         table = artgraph.read_artworks(root, files, this_year)
     else:
@@ -144,7 +150,7 @@ def choose_rows(
     own = [*table.columns]
     # Rights follow from the whole source: what a selection leaves out still dates a painter.
     table = _with_rights(table, _rights_of(side, table, recipe), recipe)
-    table = _selected(table, recipe, side, root, own)
+    table = _selected(table, recipe, side, root, own, without)
     if fetched.wanted is not None:
         table = table.filter(pl.col("item_id").is_in(fetched.wanted))
     refused = [fetched.refused.get(item, ("", "", "")) for item in table["item_id"]]
@@ -185,7 +191,7 @@ def check_selection(root: Path, recipe: Recipe, side: str) -> None:
             return
         table = fma.read_tracks(root, files, recipe.sources.subset, year)
     table = _with_item_ids(table, side)
-    _selected(table, recipe, side, root, table.columns)
+    _selected(table, recipe, side, root, table.columns, excluded(recipe))
 
 
 def _with_item_ids(table: pl.DataFrame, side: str) -> pl.DataFrame:
@@ -196,13 +202,21 @@ def _with_item_ids(table: pl.DataFrame, side: str) -> pl.DataFrame:
 
 
 def _selected(
-    table: pl.DataFrame, recipe: Recipe, side: str, root: Path, own: Sequence[str]
+    table: pl.DataFrame,
+    recipe: Recipe,
+    side: str,
+    root: Path,
+    own: Sequence[str],
+    without: Listed,
 ) -> pl.DataFrame:
     """The rows of one side that the recipe's condition and lists select.
 
     `own` are the columns that come from the source, which a condition may name.
     Raises BadUsage, with the nearest value, when they select none.
     """
+    # Lines look for items in the whole source, so that none counts as unmatched by selection.
+    withdrawn = _listed(without, side, table) if without.lines else pl.lit(False)
+    table = table.with_columns(withdrawn.alias("withdrawn"))
     kept = table
     if where := getattr(recipe.sources, f"{side}_where"):
         metadata = table.select(own).drop("item_id", "year_stated", *_PLACE, strict=False)
@@ -220,15 +234,14 @@ def _selected(
         before, kept = kept, kept.filter(key.is_in(ids))
         if kept.is_empty() and not before.is_empty():
             raise BadUsage(_no_id(table, recipe, side, root, ids))
-    unwanted = unwanted_ids(recipe)
-    if unwanted:
-        before, kept = kept, kept.filter(~pl.col("item_id").is_in(unwanted))
+    if without.lines:
+        before, kept = kept, kept.filter(~pl.col("withdrawn"))
         if kept.is_empty() and not before.is_empty():
             raise BadUsage(
                 f"{recipe.sources.without} lists every {side} of {root} that the recipe selects: "
                 "shorten it, or select others."
             )
-    return kept
+    return kept.drop("withdrawn")
 
 
 def _no_id(table: pl.DataFrame, recipe: Recipe, side: str, root: Path, ids: Collection[str]) -> str:
@@ -251,6 +264,11 @@ def _no_id(table: pl.DataFrame, recipe: Recipe, side: str, root: Path, ids: Coll
         near = nearest(first, alike or table["item_id"].head(_LOOKED_THROUGH).to_list(), 0.3)
     hint = f"; the nearest to {first!r} is {near!r}." if near else "."
     return f"No {side} of {root} is named in {place}{hint}"
+
+
+def unmatched_lines(workspace: Workspace) -> list[str]:
+    """The lines of `sources.without` that name no item of either source, after `plan`."""
+    return list(read_json(_folder(workspace) / "plan.json").get("unmatched", []))
 
 
 def is_aside(part: Part) -> bool:
@@ -307,6 +325,13 @@ def count_reasons(codes: Iterable[str]) -> str:
 
 def _folder(workspace: Workspace) -> Path:
     return workspace.parts / _STAGE / "staged"
+
+
+def _listed(lines: Listed, side: str, table: pl.DataFrame) -> pl.Series:
+    """Which rows a list names, by id or by address."""
+    keys_of = artwork_keys if side == "artwork" else track_keys
+    rows = table.select("item_id", "source_url").iter_rows()
+    return pl.Series([lines.names(keys_of(*row)) for row in rows], dtype=pl.Boolean)
 
 
 def _rights_of(side: str, table: pl.DataFrame, recipe: Recipe) -> list[Rights]:

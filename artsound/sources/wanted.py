@@ -13,7 +13,8 @@ from typing import Any
 
 from artsound.errors import BadData, BadUsage
 from artsound.recipe import Recipe
-from artsound.sources.published_pairs import artwork_key, read_pairs
+from artsound.sources.item_names import Listed, artwork_key, line_keys
+from artsound.sources.published_pairs import read_pairs
 from artsound.storage import Workspace, read_json, write_json
 
 
@@ -65,7 +66,7 @@ def choice_of(recipe: Recipe) -> list[Any]:
     sources = recipe.sources
     ids = [wanted_ids(recipe, side) for side in ("artwork", "track")]
     where = [sources.artwork_where, sources.track_where]
-    unwanted = sorted(unwanted_ids(recipe))
+    unwanted = sorted(excluded(recipe).keys)
     if ids == [None, None] and where == ["", ""] and not unwanted:
         return []
     lists = [None if one is None else sorted(one) for one in ids]
@@ -95,26 +96,27 @@ def wanted_ids(recipe: Recipe, side: str) -> frozenset[str] | None:
     return frozenset.intersection(*lists) if lists else None
 
 
-def unwanted_ids(recipe: Recipe) -> frozenset[str]:
-    """The items that `sources.without` lists: tracks by six digits, artworks by their image name.
+def excluded(recipe: Recipe) -> Listed:
+    """The lines of `sources.without`: artworks and tracks that the build leaves out.
 
     Raises BadUsage when the file cannot be read.
     """
     if not recipe.sources.without:
-        return frozenset()
-    lines = _lines(Path(recipe.sources.without), "ids")
-    return frozenset(line.zfill(6) if line.isdecimal() else line for line in lines)
+        return Listed(())
+    return Listed(_lines(Path(recipe.sources.without), "ids"))
 
 
 def _read_ids(path: Path, side: str) -> frozenset[str]:
     kind = "track ids" if side == "track" else "artworks' image names"
-    lines = _lines(path, kind)
-    if side == "artwork":
-        return frozenset(artwork_key(line) for line in lines)
-    try:
-        return frozenset(f"{int(line):06d}" for line in lines)
-    except ValueError as error:
-        raise BadUsage(f"{path} is not a list of {kind}, one a line: {error}.") from error
+    prefix = f"{side}:"
+    found: set[str] = set()
+    for line in _lines(path, kind):
+        keys = line_keys(line)
+        own = {key.removeprefix(prefix) for key in keys if key.startswith(prefix)}
+        if keys and not own:
+            raise BadUsage(f"{path} is not a list of {kind}, one a line: {line[:80]!r} is none.")
+        found |= own
+    return frozenset(found)
 
 
 def _lines(path: Path, kind: str) -> list[str]:

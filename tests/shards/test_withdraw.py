@@ -112,6 +112,43 @@ def test_verify_tells_what_a_list_forbids(release: Path, tmp_path: Path) -> None
         assert ("lists" in told.output) == bool(code)
 
 
+def test_a_takedown_in_any_spelling_works_and_a_line_that_names_nothing_stops_it(
+    release: Path, tmp_path: Path
+) -> None:
+    rows = artsound.open(str(release)).frame
+    artwork, track = rows["artwork_id"][0], rows["key"][4]
+    ids = tmp_path / "takedown.txt"
+    ids.write_text(f"imagesf2/{artwork.upper()}\n{int(track)}.mp3\nno-such_work\n")
+    command = ["withdraw", str(release), str(ids), "--out", str(tmp_path / "next")]
+    told = CliRunner().invoke(app, command)
+    assert told.exit_code == 1
+    assert "'no-such_work'" in str(told.exception)
+    assert not (tmp_path / "next").exists()
+    told = CliRunner().invoke(app, [*command, "--allow-unmatched"])
+    assert told.exit_code == 0, told.output
+    left = artsound.open(str(tmp_path / "next")).frame
+    assert not {rows["key"][0], track} & set(left["key"])
+    for folder, code in ((release, 1), (tmp_path / "next", 0)):
+        told = CliRunner().invoke(app, ["verify", str(folder), "--without", str(ids)])
+        assert told.exit_code == code, told.output
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("notes.md", "No longer here: IMAGES/Painter-train-0_work-10.JPG"),
+        ("more.csv", "painter-train-0_work%2D10.jpg,x\n"),
+        ("notes.json", '{"gone": [{"artwork_id": "painter-train-0_work-10"}]}'),
+    ],
+)
+def test_another_spelling_of_a_listed_artwork_is_found(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    (tmp_path / "plain.md").write_text("painter-train-0_work-100.jpg stays")
+    assert traces(tmp_path, *named(["painter-train-0_work-10.jpg"])) == [name]
+
+
 def test_what_has_the_bytes_of_a_withdrawn_item_goes_with_it(make: Make, tmp_path: Path) -> None:
     release = make({"train": [4, 4], "test": [2]}, media=12)
     rows = artsound.open(str(release)).frame

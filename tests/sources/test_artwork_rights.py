@@ -13,21 +13,28 @@ from artsound.sources import ingest
 from artsound.sources.artwork_names import is_nameless
 from artsound.sources.text_repair import repaired
 from artsound.sources.years import latest_year
-from artsound.stage import run_stage
+from artsound.stage import QUIET, run_stage
 from artsound.storage import Workspace, read_parquet
 
 Relations = dict[str, tuple[list[str], list[tuple[int, int]]]]
 
 
-def _artworks(
+def catalogue_of(
     root: Path,
     names: list[str],
     *,
     relations: Relations | None = None,
     deaths: list[tuple[str, str]] | None = None,
+    notes: list[str] | None = None,
     **sources: Any,
 ) -> dict[str, dict[str, Any]]:
-    """The catalogue's artworks, by id, of a source with these images."""
+    """The catalogue's artworks, by id, of a source with these images; notes go to `notes`."""
+
+    class Listener(type(QUIET)):  # type: ignore[misc]
+        def note(self, sentence: str) -> None:
+            if notes is not None:
+                notes.append(sentence)
+
     images = {name: picture(number) for number, name in enumerate(names)}
     files = artgraph_files(names, images, relations)
     if deaths:
@@ -38,7 +45,7 @@ def _artworks(
         sources=Sources(artgraph=str(root / "artgraph"), fma=str(root / "fma"), **sources)
     )
     workspace = Workspace(root / "out")
-    run_stage(ingest.STAGE, workspace, recipe)
+    run_stage(ingest.STAGE, workspace, recipe, progress=Listener())
     rows = read_parquet(workspace.catalog / "artworks.parquet", "artwork").to_pylist()
     return {row["artwork_id"]: row for row in rows}
 
@@ -50,12 +57,12 @@ def _free(artworks: dict[str, dict[str, Any]]) -> set[str]:
 @pytest.mark.parametrize("painter", ["", "unknown-artist_", "anonymous_", "anonimo_", "anon-2_"])
 def test_works_of_nameless_painters_do_not_date_each_other(tmp_path: Path, painter: str) -> None:
     names = [f"{painter}{title}.jpg" for title in ("a-1700", "portrait-1750", "neon-sign")]
-    assert _free(_artworks(tmp_path, names)) == set()
+    assert _free(catalogue_of(tmp_path, names)) == set()
 
 
 def test_works_of_one_unnamed_master_do_date_each_other(tmp_path: Path) -> None:
     names = [f"master-of-the-fish_{title}.jpg" for title in ("a-1500", "b-1510", "c")]
-    assert _free(_artworks(tmp_path, names)) == set(names)
+    assert _free(catalogue_of(tmp_path, names)) == set(names)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +99,7 @@ def test_rights_do_not_depend_on_what_is_chosen(tmp_path: Path, choice: dict[str
         ids = tmp_path / "ids.txt"
         ids.write_text(names[0])
         choice = {"artwork_ids": str(ids)}
-    artworks = _artworks(tmp_path, names, **choice)
+    artworks = catalogue_of(tmp_path, names, **choice)
     assert names[0] in artworks
     assert _free(artworks) == set()
 
@@ -107,7 +114,7 @@ def test_one_date_in_a_file_name_frees_nothing_unless_it_is_borne_out(tmp_path: 
         "g-h_same-1660(1).jpg",
     ]
     style: Relations = {"artwork___hasstyle___style": (["baroque", "pop-art"], [(0, 1), (1, 0)])}
-    artworks = _artworks(tmp_path, names, relations=style)
+    artworks = catalogue_of(tmp_path, names, relations=style)
     assert _free(artworks) == set(names[1:4])
     assert "only its file's name" in artworks[names[0]]["rights_reason"]
 
@@ -116,7 +123,7 @@ def test_works_that_contradict_a_year_of_death_lock_each_other(tmp_path: Path) -
     names = ["a-b_one-1950.jpg", "a-b_two-1951.jpg", "a-b_three.jpg", "c-d_four-1590.jpg"]
     names += ["e-f_five-1700.jpg", "e-f_six-1712.jpg", "g-h_seven-1600.jpg"]
     deaths = [("a b", "1600"), ("c d", "1600"), ("e f", "1710"), ("g h", "1900")]
-    artworks = _artworks(tmp_path, names, deaths=deaths)
+    artworks = catalogue_of(tmp_path, names, deaths=deaths)
     assert _free(artworks) == {"c-d_four-1590.jpg", "e-f_five-1700.jpg"}
     assert "1600" in artworks[names[2]]["rights_reason"]
 
@@ -159,12 +166,12 @@ def test_a_date_is_as_late_as_its_text_allows(text: str, year: int) -> None:
 def test_painters_who_share_a_name_die_when_the_last_of_them_does(tmp_path: Path) -> None:
     names = ["a-b_one.jpg", "c-d_two.jpg"]
     deaths = [("a b", "1650"), ("A  B", "1980"), ("c d", "1650"), ("C D", "after 1950")]
-    assert _free(_artworks(tmp_path, names, deaths=deaths)) == set()
+    assert _free(catalogue_of(tmp_path, names, deaths=deaths)) == set()
 
 
 def test_names_that_were_encoded_once_too_often_get_their_letters_back(tmp_path: Path) -> None:
     name = "albrecht-durer_agnes-d%C3%BCrerin-in-dutch-tracht-1521.jpg"
-    artworks = _artworks(tmp_path, [name])
+    artworks = catalogue_of(tmp_path, [name])
     assert artworks[name]["title"] == "Agnes dürerin in dutch tracht"
     assert artworks[name]["year"] == 1521
 

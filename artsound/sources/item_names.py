@@ -1,0 +1,170 @@
+"""Which artwork or track a line of a list names, however the line is spelled.
+
+Lists of ids, of takedowns and of opt-outs are written by people, out of e-mails, file managers and
+web pages. A line may hold an image's name with or without folder and suffix, in any case, in NFC
+or NFD, percent-encoded or not; a track's number with or without zeros, or its file; a web address;
+or the SHA-256 of a file.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from artsound.sources.artwork_names import IMAGE_SUFFIXES
+from artsound.sources.text_repair import repaired
+
+_INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
+_DASHES = re.compile("[\u2010-\u2015\u2212]")
+_QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb<>"
+_ADDRESS = re.compile(r"^(?:[a-z][a-z0-9+.-]*://|www\.)", re.IGNORECASE)
+_DIGEST = re.compile(r"^(?:sha-?256[:=\s]\s*)?([0-9a-f]{64})$", re.IGNORECASE)
+_AUDIO = r"\.(?:mp3|wav|flac|ogg|m4a|aiff?)"
+_TRACK = re.compile(
+    rf"^(?:(?:fma|track|trk|id)[\s:_#-]*)*0*(\d{{1,6}})(?:\.0+)?({_AUDIO})?$", re.IGNORECASE
+)
+# WikiArt appends the size to an image's address: claude-monet/haystacks.jpg!Large.jpg
+_SIZE = re.compile(r"(\.jpe?g|\.png)!\w+(?:\.jpe?g|\.png)?$", re.IGNORECASE)
+
+
+def artwork_key(name: str) -> str:
+    """What all spellings of one image's name have in common.
+
+    It has no folder, no suffix of an image, no percent-encoding, no capitals; it is in NFC.
+    """
+    base = re.split(r"[/\\]", _decoded(name).strip())[-1]
+    base = _DASHES.sub("-", _INVISIBLE.sub("", base)).casefold()
+    base = " ".join(unicodedata.normalize("NFC", base).split())
+    for suffix in IMAGE_SUFFIXES:
+        if base.endswith(suffix):
+            return base[: -len(suffix)].rstrip()
+    return base
+
+
+def line_keys(line: str) -> frozenset[str]:
+    """Every key of an item that a line may name; empty for an empty line and for a comment.
+
+    Keys are `artwork:KEY`, `track:NNNNNN`, `key:KEY` (of another source), `address:HOST/PATH` and
+    `sha256:HEX`; those of an item
+    are what `artwork_keys` and `track_keys` give.
+    """
+    text = unicodedata.normalize("NFC", _INVISIBLE.sub("", line)).strip()
+    if re.match(r"#(?:\s|$)", text):
+        return frozenset()
+    text = re.sub(r"^[-*\u2022]\s+", "", text).rstrip(",;").strip().strip(_QUOTES).strip()
+    if not text:
+        return frozenset()
+    if match := _DIGEST.match(text):
+        return frozenset({f"sha256:{match[1].lower()}"})
+    if _ADDRESS.match(text):
+        return _address_keys(text)
+    last = re.split(r"[/\\]", _decoded(text))[-1].strip()
+    match = _TRACK.match(unicodedata.normalize("NFKC", last))
+    found = {f"track:{int(match[1]):06d}"} if match else set()
+    if not (match and match[2]):
+        found.add(f"artwork:{artwork_key(text)}")
+    if not match:
+        found.add(f"key:{_key(text)}")
+    return frozenset(found - {"artwork:", "key:"})
+
+
+def artwork_keys(artwork_id: str, address: str = "") -> frozenset[str]:
+    """The keys by which a line may name an artwork, given its id and its image's address."""
+    found = {f"artwork:{artwork_key(artwork_id)}"}
+    return frozenset(found | ({f"address:{_plain_address(address)}"} if address else set()))
+
+
+def track_keys(number: str, address: str = "") -> frozenset[str]:
+    """The keys by which a line may name a track, given its number or key and its page's address."""
+    digits = number.isdecimal() and len(number) <= 6
+    found = {f"track:{number.zfill(6)}" if digits else f"key:{_key(number)}"}
+    return frozenset(found | ({f"address:{_plain_address(address)}"} if address else set()))
+
+
+class Listed:
+    """The lines of a list, and which of them have matched an item so far.
+
+    Args:
+        lines: As read from the list; empty ones and comments (`# …`) do not count.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        keyed = {line.strip(): line_keys(line) for line in lines}
+        self.lines = tuple(line for line, keys in keyed.items() if keys)
+        self.keys = frozenset().union(*keyed.values())
+        self._by_key: dict[str, list[str]] = defaultdict(list)
+        for line in self.lines:
+            for key in keyed[line]:
+                self._by_key[key].append(line)
+        self._matched: set[str] = set()
+
+    def names(self, keys: Iterable[str]) -> bool:
+        """Whether a line names the item with these keys; the lines that do have matched."""
+        hits = [key for key in keys if key in self._by_key]
+        for key in hits:
+            self._matched.update(self._by_key[key])
+        return bool(hits)
+
+    def chosen(self, values: Iterable[str], keys_of: Callable[[str], Iterable[str]]) -> set[str]:
+        """Those of some values, such as ids, whose keys a line names."""
+        return {value for value in dict.fromkeys(values) if value and self.names(keys_of(value))}
+
+    @property
+    def unmatched(self) -> tuple[str, ...]:
+        """The lines that have matched nothing so far, in the order of the list."""
+        return tuple(line for line in self.lines if line not in self._matched)
+
+
+def address_keys(address: str) -> frozenset[str]:
+    """The key of an address alone, for a column that holds addresses."""
+    return frozenset({f"address:{_plain_address(address)}"})
+
+
+def digest_keys(digest: str) -> frozenset[str]:
+    """The key of a SHA-256 digest."""
+    return frozenset({f"sha256:{digest.lower()}"})
+
+
+def _address_keys(text: str) -> frozenset[str]:
+    """The keys of an address: itself, and the item that its path ends with."""
+    plain = _plain_address(text)
+    steps = [step for step in plain.split("/")[1:] if step]
+    found = {f"address:{plain}"}
+    if steps:
+        last = _SIZE.sub(r"\1", steps[-1])
+        match = _TRACK.match(last)
+        if match and (match[2] or len(last) == 6):
+            found.add(f"track:{int(match[1]):06d}")
+        else:
+            # WikiArt's images/claude-monet/haystacks.jpg is ArtGraph's claude-monet_haystacks.jpg.
+            names = [last, *([f"{steps[-2]}_{last}"] if len(steps) > 1 else [])]
+            found |= {f"artwork:{artwork_key(name)}" for name in names}
+    return frozenset(found - {"artwork:"})
+
+
+def _key(name: str) -> str:
+    """What all spellings of a key that is no number have in common."""
+    return re.sub(rf"{_AUDIO}$", "", artwork_key(name), flags=re.IGNORECASE)
+
+
+def _plain_address(address: str) -> str:
+    """An address without scheme, `www.`, port, query and fragment, decoded, in one case."""
+    text = address.strip()
+    parts = urlsplit(text if "://" in text else f"http://{text}")
+    host = parts.netloc.rpartition("@")[2].partition(":")[0].lower().removeprefix("www.")
+    path = _decoded(parts.path).casefold().rstrip("/")
+    return unicodedata.normalize("NFC", f"{host}{path}")
+
+
+def _decoded(text: str) -> str:
+    """`text` without percent-encoding, that of separators included, and without mojibake."""
+    if "%" in text:
+        try:
+            plain = unquote_to_bytes(text).decode("utf-8")
+            text = plain if plain.isprintable() else text
+        except UnicodeDecodeError:
+            pass
+    return repaired(text)
