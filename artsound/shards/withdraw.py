@@ -48,8 +48,8 @@ def withdraw(
     `ids`: lines of a list, each of which names a track or an artwork in any spelling: keys such as
     000123, artwork ids, files, addresses, digests. What has the very bytes of a listed item goes
     with it. Shards that hold none of them are linked or copied under their names; the others are
-    written again without them, and are gone when nothing is left. A near-duplicate that stays loses the
-    name of the withdrawn one as that of its cluster. Index, attribution, README and
+    written again without them, and are gone when nothing is left. A near-duplicate that stays loses
+    the name of the withdrawn one as that of its cluster. Index, attribution, README and
     withheld.parquet follow, `describe` may write cards into the folder, and the version and the
     changelog tell what changed, by count alone. `out` is complete or absent. Raises BadUsage when
     no pair is listed, or `out` is in use; BadData when a line names nothing in the release, unless
