@@ -80,10 +80,11 @@ def _read_graph(root: Path, files: pl.DataFrame) -> pl.DataFrame:
     repeated = artworks.filter(artworks["name"].is_duplicated())
     if not repeated.is_empty():
         raise BadData(f"{root}: {_MARKER} lists {repeated['name'][0]!r} twice.")
+    graph.check_used()
     columns = {"painter_id": _first(graph.edges("artwork", ("artist",)))}
     for field, types in _SINGLE.items():
         linked = graph.edges("artwork", types)
-        columns[field] = _first(graph.labels(types) if linked.is_empty() else linked)
+        columns[field] = _first(graph.labels(types, artworks) if linked.is_empty() else linked)
     columns["school"] = _first(_schools(graph))
     for field, types in _LISTS.items():
         columns[field] = _all(graph.edges("artwork", types))
@@ -93,6 +94,11 @@ def _read_graph(root: Path, files: pl.DataFrame) -> pl.DataFrame:
         pl.col("name").alias("artwork_id"),
     )
     for field, column in columns.items():
+        if not column.is_empty() and not column["source"].is_in(table["source"].implode()).any():
+            raise BadData(
+                f"{root}: the relations of {field} name no artwork that {_MARKER} lists: "
+                "take both from one release."
+            )
         table = table.join(column.rename({"target": field}), on="source", how="left")
     return table.drop("source").with_columns(
         pl.col("painter_id", "school", *_SINGLE).fill_null(""),
@@ -126,6 +132,20 @@ class _Graph:
                 return self._mapping(path)
         return None
 
+    def check_used(self) -> None:
+        """Raise BadData where a mapping names nodes that no relation and no label leads to."""
+        for types in (("artist",), *_SINGLE.values(), *_LISTS.values(), _SCHOOL):
+            for kind in types:
+                path = f"mapping/{kind}_entidx2name.csv"
+                linked = any(relation[3] == kind for relation in self.relations)
+                label = f"raw/node-label/artwork/node-label-{kind}.csv"
+                if path in self.names and not linked and label not in self.names:
+                    raise BadData(
+                        f"{self.root}: {path} is there, but neither "
+                        f"raw/relations/artwork___…___{kind}/edge.csv nor {label}, which say "
+                        f"whose they are: add one, or leave the {kind} table out."
+                    )
+
     def edges(self, source: str, targets: tuple[str, ...]) -> pl.DataFrame:
         """Source index and target name of every edge between two types, in file order."""
         frames = [pl.DataFrame(schema={"source": pl.Int64, "target": pl.String})]
@@ -141,12 +161,18 @@ class _Graph:
                 frames.append(self._named(path, pairs, nodes))
         return pl.concat(frames)
 
-    def labels(self, types: tuple[str, ...]) -> pl.DataFrame:
+    def labels(self, types: tuple[str, ...], artworks: pl.DataFrame) -> pl.DataFrame:
         """The same from the node labels, which hold one target index for each artwork."""
         for kind in types:
             path, nodes = f"raw/node-label/artwork/node-label-{kind}.csv", self.nodes((kind,))
             if path in self.names and nodes is not None:
                 pairs = self._numbers(path, ["index"]).with_row_index("source")
+                last = artworks["index"].max()
+                if isinstance(last, int) and pairs.height != last + 1:
+                    raise BadData(
+                        f"{self.root}: {path} has {pairs.height} rows for {last + 1} artworks, so "
+                        "its rows cannot be told apart: add raw/relations, or leave it out."
+                    )
                 return self._named(
                     path,
                     pairs.with_columns(pl.col("source").cast(pl.Int64)).filter(
@@ -183,6 +209,11 @@ class _Graph:
             )
         except (TypeError, ValueError, OverflowError) as error:
             raise BadData(f"{where} is not a table of index,name.") from error
+        if broken := [name for _, name in rows if "\n" in name or "\r" in name]:
+            raise BadData(
+                f"{where} has a name with a line break, {broken[0][:60]!r}: a quotation mark is "
+                "missing or too many."
+            )
         if not nodes["index"].is_between(0, _MOST_NODES).all() or "" in nodes["name"]:
             raise BadData(f"{where} has a row without a name, or with an index out of range.")
         repeated = nodes.filter(nodes["index"].is_duplicated())

@@ -57,6 +57,11 @@ def read_export(root: Path, files: pl.DataFrame, this_year: int) -> pl.DataFrame
     where, rows = found
     names = [row["name"].strip() for row in rows]
     name, times = Counter(names).most_common(1)[0]
+    if broken := [one for one in names if "\n" in one or "\r" in one]:
+        raise BadData(
+            f"{where} has a name with a line break, {broken[0][:60]!r}: a quotation mark is "
+            "missing or too many."
+        )
     if times > 1 or "" in names:
         raise BadData(f"{where} has a row without a name, or the name {name!r} {times} times.")
     schema = pl.Schema(

@@ -45,6 +45,7 @@ _TAG = re.compile(r"<[a-zA-Z/!][^<>]*>")
 _BREAK = re.compile(r"</?(?:br|div|li|p|tr)\b[^<>]*>", re.IGNORECASE)
 _LONGEST_TEXT = 10_000  # characters of one cell; parsing takes up to the square of this
 _WHOLE = re.compile(r"\d{1,9}")
+_SWALLOWED = r"\n\d{1,6},(?:[^\n]*,){9}"  # the start of a row, with its many cells
 _EARLIEST_YEAR = 1860  # the first recording of sound
 _ITEM = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^,\[\]'"]+)""")
 
@@ -146,8 +147,20 @@ def _read_table(root: Path, files: pl.DataFrame) -> pl.DataFrame:
     if table.width != len(kept):
         raise BadData(f"{where} is broken: its rows have other columns than its header.")
     table.columns = sorted(kept, key=columns.index)
+    _check_swallowed(where, table)
     absent = [pl.lit("").alias(column) for column in _OPTIONAL if column not in columns]
     return table.with_columns(pl.all().fill_null(""), *absent)
+
+
+def _check_swallowed(where: Path, table: pl.DataFrame) -> None:
+    """Raise BadData where a cell holds what looks like whole rows: a quotation mark is missing."""
+    for column in table.columns:
+        swallowed = table.filter(pl.col(column).str.contains(_SWALLOWED))
+        if not swallowed.is_empty():
+            raise BadData(
+                f"{where}: the row of track {swallowed['track_id'][0]} holds other rows in its "
+                f"column {column}: a quotation mark is missing or too many."
+            )
 
 
 def _read_header(where: Path, data: bytes) -> list[str]:
@@ -223,14 +236,22 @@ def _read_raw(root: Path, files: pl.DataFrame) -> pl.DataFrame:
     if found is None:
         return pl.DataFrame(schema={"track_id": pl.Int32, **dict.fromkeys(_RAW, pl.String)})
     data = read_table(root, *found)
+    where = root.joinpath(*found)
     try:
-        raw = parse_csv(data, columns=["track_id", *_RAW], infer_schema=False)
+        named = next(iter(csv_rows(data[: 1 << 16].partition(b"\n")[0].strip())), [])
+    except ValueError as error:
+        raise BadData(f"{where} is not FMA's raw_tracks.csv: {error}.") from error
+    if "track_id" not in named:
+        raise BadData(f"{where} is not FMA's raw_tracks.csv: it has no column track_id.")
+    there = [column for column in _RAW if column in named]
+    try:
+        raw = parse_csv(data, columns=["track_id", *there], infer_schema=False)
     except (pl.exceptions.PolarsError, ValueError) as error:
-        where = root.joinpath(*found)
         reason = str(error).splitlines()[0]
         raise BadData(f"{where} is not FMA's raw_tracks.csv: {reason}.") from error
     ids = _number("track_id").cast(pl.Int32, strict=False)
-    return raw.with_columns(ids).unique("track_id", keep="first", maintain_order=True)
+    absent = [pl.lit("").alias(column) for column in _RAW if column not in there]
+    return raw.with_columns(ids, *absent).unique("track_id", keep="first", maintain_order=True)
 
 
 def _number(column: str) -> pl.Expr:

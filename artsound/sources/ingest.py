@@ -29,6 +29,7 @@ from artsound.sources.files import check_place, read_file
 from artsound.sources.sample import write_sample
 from artsound.sources.staging import (
     SAMPLE,
+    blank_columns,
     check_selection,
     count_reasons,
     is_aside,
@@ -123,6 +124,7 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
     extra: dict[str, int] = {}
     note = ""
     unmatched = unmatched_lines(workspace)
+    extra |= blank_columns(workspace)
     files: list[Path] = []
     rejects: list[Reject] = []
     policies = {"artwork": recipe.images.near_duplicates, "track": recipe.audio.near_duplicates}

@@ -55,6 +55,11 @@ _ARTWORKS_PER_TRACK = 4
 _FEWEST_ARTWORKS = 64
 _FAULTS = ("image-absent",)
 _LOOKED_THROUGH = 10_000  # names, for the one nearest to an unknown name
+# Columns in which every source has values; one without any says so in the report.
+_EXPECTED = {
+    "artwork": ("painter", "title", "year", "style", "genre"),
+    "track": ("title", "artist", "genre", "license"),
+}
 _PLACE = ("box", "name", "size", "stamp")  # of a file: not for conditions
 
 
@@ -104,13 +109,16 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     if kept is not None:
         return kept
     without = excluded(recipe)
+    blank: dict[str, int] = {}
     parts: list[Part] = []
     asides: list[Part] = []
     for side, root, files in (
         ("artwork", artgraph_root, art_files),
         ("track", fma_root, fma_files),
     ):
-        chosen, aside = choose_rows(workspace, recipe, side, root, files, fetched[side], without)
+        chosen, aside = choose_rows(
+            workspace, recipe, side, root, files, fetched[side], without, blank
+        )
         if chosen.is_empty():
             raise BadData(f"{root} has no usable {side}: {count_reasons(aside['reason'])}.")
         parts += _stage_rows(folder, side, f"{side}s", chosen, recipe.run.part_size)
@@ -119,7 +127,7 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     parts += asides
     listed = [{"name": p.name, "items": p.items, "inputs": dict(p.inputs)} for p in parts]
     unmatched = list(without.unmatched)
-    told = {"key": key, "files": staged, "parts": listed, "unmatched": unmatched}
+    told = {"key": key, "files": staged, "parts": listed, "unmatched": unmatched, "blank": blank}
     write_json(folder / "plan.json", told)
     return parts
 
@@ -132,13 +140,15 @@ def choose_rows(
     files: pl.DataFrame,
     fetched: Fetched,
     without: Listed | None = None,
+    blank: dict[str, int] | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows of one side to work on, by id, and those that fall out, ready-made rejects.
 
     `files` is what the source's `list_source` gave; `fetched` narrows it to what was asked of a
-    server; `without` is what `excluded` gives, whose lines learn that they matched: they are
-    looked for in the whole source, before any selection. Raises BadData when the source cannot be
-    read, BadUsage when the recipe's lists or conditions cannot be used.
+    server; `blank` gets the columns without any value; `without` is what `excluded` gives, whose
+    lines learn that they matched: they are looked for in the whole source, before any selection.
+    Raises BadData when the source cannot be read, BadUsage when the recipe's lists or conditions
+    cannot be used.
     """
     this_year = recipe.rights.year
     without = excluded(recipe) if without is None else without
@@ -147,6 +157,8 @@ def choose_rows(
     else:
         table = fma.read_tracks(root, files, recipe.sources.subset, this_year)
     table = _with_item_ids(table, side)
+    if blank is not None:
+        blank |= _blank_columns(side, table)
     own = [*table.columns]
     # Rights follow from the whole source: what a selection leaves out still dates a painter.
     table = _with_rights(table, _rights_of(side, table, recipe), recipe)
@@ -271,6 +283,11 @@ def unmatched_lines(workspace: Workspace) -> list[str]:
     return list(read_json(_folder(workspace) / "plan.json").get("unmatched", []))
 
 
+def blank_columns(workspace: Workspace) -> dict[str, int]:
+    """The columns without any value in a whole source, with its rows, after `plan`."""
+    return dict(read_json(_folder(workspace) / "plan.json").get("blank", {}))
+
+
 def is_aside(part: Part) -> bool:
     """Whether a part holds rows that were set aside: rejects, ready-made."""
     return str(part.inputs["rows"]).endswith("-aside")
@@ -325,6 +342,15 @@ def count_reasons(codes: Iterable[str]) -> str:
 
 def _folder(workspace: Workspace) -> Path:
     return workspace.parts / _STAGE / "staged"
+
+
+def _blank_columns(side: str, table: pl.DataFrame) -> dict[str, int]:
+    """`artworks_all_without_style: N` for each column that has no value in any of N rows."""
+    return {
+        f"{side}s_all_without_{column}": table.height
+        for column in _EXPECTED[side]
+        if table.height and table[column].is_in([-1 if column == "year" else ""]).all()
+    }
 
 
 def _listed(lines: Listed, side: str, table: pl.DataFrame) -> pl.Series:

@@ -13,7 +13,7 @@ from artsound.sources import ingest
 from artsound.sources.artwork_names import is_nameless
 from artsound.sources.text_repair import repaired
 from artsound.sources.years import latest_year
-from artsound.stage import QUIET, run_stage
+from artsound.stage import QUIET, StageReport, run_stage
 from artsound.storage import Workspace, read_parquet
 
 Relations = dict[str, tuple[list[str], list[tuple[int, int]]]]
@@ -48,6 +48,15 @@ def catalogue_of(
     run_stage(ingest.STAGE, workspace, recipe, progress=Listener())
     rows = read_parquet(workspace.catalog / "artworks.parquet", "artwork").to_pylist()
     return {row["artwork_id"]: row for row in rows}
+
+
+def source_report(root: Path, names: list[str]) -> StageReport:
+    """The report of an ingest of a source with these images."""
+    images = {name: picture(number) for number, name in enumerate(names)}
+    write_files(root / "artgraph", artgraph_files(names, images))
+    write_files(root / "fma", fma_files([{"track_id": 2}], {2: clip(2)}))
+    recipe = Recipe(sources=Sources(artgraph=str(root / "artgraph"), fma=str(root / "fma")))
+    return run_stage(ingest.STAGE, Workspace(root / "out"), recipe)
 
 
 def _free(artworks: dict[str, dict[str, Any]]) -> set[str]:
