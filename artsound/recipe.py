@@ -89,7 +89,7 @@ class Audio(_Section):
     near_duplicates: Duplicates = Field("keep", description="keep in one split, or drop")
 
 
-class Rights(_Section):
+class RightsSection(_Section):
     """Which rights an item needs to be used."""
 
     policy: RightsPolicy = Field("any", description="any, redistributable, adaptable or commercial")
@@ -209,7 +209,7 @@ class Shards(_Section):
     )
 
 
-class Run(_Section):
+class RunSection(_Section):
     """How the work is spread; never changes a byte of the result."""
 
     part_size: int = Field(256, ge=1, le=100_000, description="items per part")
@@ -231,13 +231,13 @@ class Recipe(_Section):
     sources: Sources = Sources()
     images: Images = Images()
     audio: Audio = Audio()
-    rights: Rights = Rights()
+    rights: RightsSection = RightsSection()
     split: Split = Split()
     embed: Embed = Embed()
     pair: PairSection = PairSection()
     captions: Captions = Captions()
     shards: Shards = Shards()
-    run: Run = Run()
+    run: RunSection = RunSection()
 
     def section_values(self, sections: Iterable[str]) -> dict[str, Any]:
         """The values of the named sections (or top-level keys), ready to be digested.

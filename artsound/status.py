@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artsound.captions.items import before_pairs
+from artsound.captions.caption_items import before_pairs
 from artsound.errors import ArtSoundError, BadUsage
-from artsound.holder import Holder, is_alive, last_holder
-from artsound.parts import Planned, part_path, plan_path, read_plan
+from artsound.lock import Lock, is_alive, last_lock
 from artsound.recipe import Recipe, load_recipe
+from artsound.stage import Planned, part_path, plan_path, read_plan
 from artsound.storage import Workspace, read_json
 
 _DEPTH = 3  # folders deep: as far down as a build writes, but for the pictures and clips themselves
@@ -62,7 +62,7 @@ class Status:
 
     out: str
     state: str
-    holder: Holder | None
+    holder: Lock | None
     error: str
     asked: float
     wrote: float
@@ -84,7 +84,7 @@ def read_status(workspace: Workspace) -> Status:
             "`artsound build --out` names."
         )
     names = stage_names(load_recipe(workspace.recipe))
-    holder = last_holder(workspace)
+    holder = last_lock(workspace)
     alive = holder is not None and is_alive(holder)
     begun = {name: _changed(plan_path(workspace, name)) for name in names}
     latest = max(names, key=lambda name: begun[name])

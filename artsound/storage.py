@@ -24,8 +24,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artsound.errors import BadData, BadUsage
-from artsound.readers import check_path, parse_json, read_table
-from artsound.tables import arrow_schema, check_table, to_table
+from artsound.schema import arrow_schema, check_table, to_table
+from artsound.untrusted import check_path, parse_json, read_table
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -23,9 +23,9 @@ import numpy as np
 import pyarrow as pa
 from full_size.first_page import get, served, wait_for
 
+from artsound.schema import arrow_schema
+from artsound.shards.format import Shard
 from artsound.shards.index import write_index
-from artsound.shards.write import Shard
-from artsound.tables import arrow_schema
 
 ROWS = 105_884
 REPEATS = 7
@@ -36,7 +36,7 @@ import json, sys, threading, time, urllib.request
 began = time.perf_counter()
 import starlette.applications, starlette.middleware.trustedhost, uvicorn
 from artsound.reports.browse import browse_app, listen
-from artsound.shards.read import open_shards
+from artsound.shards.dataset import open_shards
 imported = time.perf_counter()
 app = browse_app(open_shards(sys.argv[1]))
 opened = time.perf_counter()

@@ -31,7 +31,7 @@ from nginx_server import nginx
 from artsound.sources.files import list_files, read_file
 from artsound.sources.http import Client
 from artsound.sources.remote_zip import RemoteZip, open_remote_zip
-from artsound.sources.zips import LOCAL_HEADER, Member
+from artsound.sources.zips import LOCAL_HEADER, ZipMember
 
 _RANGE = 8 << 20
 _THREADS = 8
@@ -46,12 +46,12 @@ def write_zip(path: Path, clips: int, size: int) -> None:
             archive.writestr(name, source.randbytes(size))
 
 
-def bare_pull(url: str, members: list[Member]) -> None:
+def bare_pull(url: str, members: list[ZipMember]) -> None:
     """The members in ranges of 8 MiB, unpacked by bz2 and by nothing else."""
     per_range = max(1, _RANGE // members[0].packed)
     groups = [members[start : start + per_range] for start in range(0, len(members), per_range)]
 
-    def one(group: list[Member]) -> None:
+    def one(group: list[ZipMember]) -> None:
         start, end = group[0].offset, group[-1].end
         answer = requests.get(url, headers={"Range": f"bytes={start}-{end - 1}"}, timeout=60)
         whole = memoryview(answer.content)
@@ -69,7 +69,7 @@ def pull(archive: RemoteZip) -> None:
             raise data
 
 
-def bare_read(path: Path, members: list[Member]) -> None:
+def bare_read(path: Path, members: list[ZipMember]) -> None:
     data = path.read_bytes()
     for member in members:
         first = member.offset + LOCAL_HEADER.size + len(member.stored_name)

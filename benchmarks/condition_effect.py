@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from artsound.recipe import bundled_recipe
-from artsound.sources.sample import write_sample
+from artsound.sample import write_sample
 from artsound.storage import Workspace
 from artsound.training.evaluate import evaluate
 from artsound.training.loop import train

@@ -23,7 +23,7 @@ from full_size.media import clip, picture
 from full_size.media_rates import Rates, media_rates, real_clips
 from media_checks import write_clip, write_picture
 
-from artsound.pairing.candidates import find_candidates
+from artsound.pairing.search import find_candidates
 from artsound.storage import read_json
 from artsound_flows.worker import keep_freed_memory
 

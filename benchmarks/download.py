@@ -34,8 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "sources"
 
 from nginx_server import nginx
 
-from artsound.sources.download import RemoteFile, download
-from artsound.sources.http import Client
+from artsound.sources.http import Client, RemoteFile, download
 from artsound.sources.remote_zip import open_remote_zip
 from artsound.storage import write_bytes
 

@@ -25,7 +25,7 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from artsound.encoders.loading import choose_device, open_encoder
+from artsound.encoders.base import choose_device, open_encoder
 from artsound.encoders.weights import quiet_libraries
 from artsound.recipe import Recipe
 

@@ -77,9 +77,9 @@ def write_metadata(folder: Path, rows: int) -> None:
 
 
 def read_ours(root: Path) -> int:
-    from artsound.sources.fma import list_source, read_tracks
+    from artsound.sources.fma import list_fma, read_tracks
 
-    return read_tracks(root, list_source(root, "large"), "large", 2026).height
+    return read_tracks(root, list_fma(root, "large"), "large", 2026).height
 
 
 def read_pandas(root: Path) -> int:

@@ -25,10 +25,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from artsound.pairing.assignment import Assignment, assign, candidate_edges, greedy
-from artsound.pairing.candidates import Candidates, find_candidates
-from artsound.pairing.matching import match
+from artsound.pairing.match import match
 from artsound.pairing.quick import find_quick_candidates, in_fewer_dimensions
-from artsound.pairing.tiles import Stripe, each_stripe, pair_scores
+from artsound.pairing.search import Candidates, Stripe, each_stripe, find_candidates, pair_scores
 
 TRACKS, ARTWORKS = 105_884, 116_475
 SPLIT_TRACKS = (84_353, 10_958, 11_263)  # of the FMA's 106,574

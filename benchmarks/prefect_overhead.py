@@ -25,9 +25,17 @@ import numpy as np
 from PIL import Image
 
 from artsound.media.images import check_image
-from artsound.parts import Part, PartOutput, PartResult
 from artsound.recipe import Recipe
-from artsound.stage import Finish, Stage, StageReport, run_part, run_stage
+from artsound.stage import (
+    Finish,
+    Part,
+    PartOutput,
+    PartResult,
+    Stage,
+    StageReport,
+    run_part,
+    run_stage,
+)
 from artsound.storage import Workspace
 from artsound_flows.engine import run_flow, session, stage_flow
 

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from full_size.measure import Timeline, disk_usage, watch
 
-from artsound.console import human_bytes, human_seconds
+from artsound.progress import human_bytes, human_seconds
 from artsound.storage import read_json, write_json
 from artsound_flows.serial import STAGES
 

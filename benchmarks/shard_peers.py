@@ -33,7 +33,7 @@ def decoded(batch: list[dict[str, Any]]) -> dict[str, Any]:
     )
 
 
-def raw_sample(data: artsound.shards.read.Dataset, number: int) -> dict[str, Any]:
+def raw_sample(data: artsound.shards.dataset.Dataset, number: int) -> dict[str, Any]:
     sample = data.read(number)
     return {**sample, "json": json.dumps(sample["json"])}
 

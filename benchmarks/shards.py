@@ -37,10 +37,10 @@ from decoding import decoding_times
 from PIL import Image
 
 import artsound
+from artsound.schema import arrow_schema, to_table
+from artsound.shards.format import Shard, sample_json, write_shard
 from artsound.shards.index import index_rows, write_index
-from artsound.shards.write import Shard, sample_json, write_shard
 from artsound.storage import sha256_bytes
-from artsound.tables import arrow_schema, to_table
 
 ROWS = 105_884
 PER_SHARD = 128

@@ -28,15 +28,21 @@ from typing import Any
 
 import numpy as np
 
-from artsound.training.batches import Source, make_batch, prepare
 from artsound.training.codec import SoundCodec, make_codec
-from artsound.training.conditioning import fit_standardiser
 from artsound.training.config import Config, find_preset, with_settings
-from artsound.training.data import Release, load_examples, open_release
-from artsound.training.draw import draw
-from artsound.training.latents import OnTheFly
+from artsound.training.data import (
+    OnTheFly,
+    Release,
+    Source,
+    draw_step,
+    load_examples,
+    make_batch,
+    open_release,
+    prepare_pairs,
+)
 from artsound.training.loop import train
 from artsound.training.model import build_model, diffusion_loss, noise_schedule, sample_latents
+from artsound.training.pictures import fit_standardiser
 
 
 class FirstStep:
@@ -84,7 +90,7 @@ def sources(release: Release, config: Config) -> tuple[SoundCodec, Source, Sourc
     codec = make_codec(config, examples.clips)
     standardise = fit_standardiser(examples.pictures)
     fly = OnTheFly(release.pairs("train"), config, codec, standardise)
-    return codec, prepare(examples, codec, standardise), fly
+    return codec, prepare_pairs(examples, codec, standardise), fly
 
 
 def steps_per_second(config: Config, codec: SoundCodec, source: Source, steps: int) -> float:
@@ -101,7 +107,7 @@ def steps_per_second(config: Config, codec: SoundCodec, source: Source, steps: i
     schedule = noise_schedule(config)
 
     def step(number: int) -> None:
-        choice = draw(config, step=number, pairs=len(source.keys), condition_dim=dim,
+        choice = draw_step(config, step=number, pairs=len(source.keys), condition_dim=dim,
                       latent=codec.latent_shape)  # fmt: skip
         batch = make_batch(source, choice, config, codec.latent_shape[1], "cpu", slice(None))
         loss = diffusion_loss(
@@ -194,7 +200,7 @@ def fixed_batch(config: Config, codec: SoundCodec, source: Source, steps: int, w
         model.unet.compile()
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
     schedule = noise_schedule(config)
-    choice = draw(config, step=0, pairs=len(source.keys), condition_dim=dim,
+    choice = draw_step(config, step=0, pairs=len(source.keys), condition_dim=dim,
                   latent=codec.latent_shape)  # fmt: skip
     batch = make_batch(source, choice, config, codec.latent_shape[1], "cuda", slice(None))
     began = 0.0

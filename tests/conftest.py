@@ -15,7 +15,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from made_once import made_once
 from small_builds import small_recipe
 
-from artsound.sources.sample import SamplePaths, write_sample
+from artsound.sample import SamplePaths, write_sample
 from artsound.storage import Workspace
 from artsound_flows.serial import run_serially
 

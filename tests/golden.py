@@ -138,7 +138,7 @@ def _processor() -> set[str]:
 
 
 def _sample_sources(sample: Path, work: Path) -> Digests:
-    from artsound.sources.sample import write_sample
+    from artsound.sample import write_sample
 
     paths = write_sample(sample)
     return {
@@ -193,7 +193,7 @@ def _built_sample(sample: Path, work: Path) -> Path:
     """The sample's build, made once."""
     from small_builds import small_recipe
 
-    from artsound.sources.sample import write_sample
+    from artsound.sample import write_sample
 
     out = work / "sample-build"
     return out if out.exists() else _build(out, small_recipe(write_sample(sample), SAMPLE_TRACKS))

@@ -9,7 +9,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from artsound.recipe import Recipe, bundled_recipe, recipe_from
-from artsound.sources.sample import SamplePaths
+from artsound.sample import SamplePaths
 from artsound.storage import Workspace, sha256_file
 
 

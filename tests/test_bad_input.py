@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 import artsound
-from artsound.checks import Check
 from artsound.cli import main
-from artsound.cli.doctor import _show
-from artsound.console import counted
+from artsound.cli.build_commands import _show_checks
 from artsound.errors import BadUsage
+from artsound.extras import Check
+from artsound.progress import counted
+from artsound.sample import SamplePaths
 from artsound.shards.verify import verify
-from artsound.sources.sample import SamplePaths
 from artsound.status import read_status
 from artsound.storage import Workspace, read_json, write_bytes, write_json
 
@@ -224,7 +224,7 @@ def test_doctor_gives_the_remedy_of_several_packages_once(
 ) -> None:
     remedy = "pip install '.[train]'"
     group = "packages: train"
-    _show(
+    _show_checks(
         [
             Check(group, "torch", "warning", "not installed", remedy),
             Check(group, "numpy", "ok", "2.0"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from artsound.sources.sample import SamplePaths
+from artsound.sample import SamplePaths
 from artsound.storage import Workspace
 
 

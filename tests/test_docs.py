@@ -31,15 +31,15 @@ COMMANDS = ARTSOUND.commands  # type: ignore[attr-defined]
 PACKAGE = PROJECT / "artsound"
 MEDIA = ("media/audio.py", "media/images.py")
 FETCH = (
-    "sources/staging.py",
+    "sources/selection.py",
     "sources/fetch.py",
     "sources/files.py",
     "sources/zips.py",
-    "sources/image_urls.py",
+    "sources/fetch.py",
 )
 REASONS = {
     "ingest": ("sources/ingest.py", *FETCH, *MEDIA),
-    "pair": ("pairing/pair.py", "pairing/given.py"),
+    "pair": ("pairing/pair.py", "pairing/imported_pairs.py"),
     "caption": ("captions/caption.py", "captions/checks.py"),
     "shard": ("shards/shard.py",),
 }

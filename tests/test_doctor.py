@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from artsound.checks import Check
-from artsound.doctor import (
+from artsound.environment import (
     check_checkpoints,
     check_disk,
     check_hub,
@@ -25,7 +24,8 @@ from artsound.doctor import (
     examine,
     needed_extras,
 )
-from artsound.packages import (
+from artsound.extras import (
+    Check,
     check_package,
     check_packages,
     check_tokenizer,

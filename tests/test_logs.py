@@ -14,8 +14,8 @@ import pytest
 from small_builds import small_recipe
 
 from artsound.errors import BadUsage
-from artsound.logs import log, log_to
-from artsound.sources.sample import SamplePaths
+from artsound.progress import log, log_to
+from artsound.sample import SamplePaths
 
 EVENTS = {"begin", "progress", "part", "retry", "note", "end", "failed"}
 ALWAYS = {"time", "level", "event", "pid", "message"}
@@ -89,7 +89,7 @@ def test_a_stopped_command_says_so_in_its_log(tmp_path: Path) -> None:
     path = tmp_path / "build.jsonl"
     code = (
         "import os, signal, sys, time; from pathlib import Path\n"
-        "from artsound.logs import log_to; from artsound_flows.interrupt import ends_at_once\n"
+        "from artsound.progress import log_to; from artsound_flows.interrupt import ends_at_once\n"
         f"log_to(Path({str(path)!r}))\n"
         "with ends_at_once('stopped.'):\n"
         "    os.kill(os.getpid(), signal.SIGTERM); time.sleep(20)\n"

@@ -8,8 +8,16 @@ import pyarrow as pa
 import pytest
 
 from artsound.errors import BadData
-from artsound.records import RECORDS, Pair, from_row
-from artsound.tables import arrow_schema, check_table, json_schema, schema_folder, to_table
+from artsound.schema import (
+    RECORDS,
+    Pair,
+    arrow_schema,
+    check_table,
+    from_row,
+    json_schema,
+    schema_folder,
+    to_table,
+)
 
 PAIR = Pair(2, "a.jpg", "train", 0.5, "affect", 0.1, 1, 3, "sparse")
 

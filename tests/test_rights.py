@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from artsound.condition import rows_where
 from artsound.errors import BadUsage
 from artsound.recipe import RightsPolicy
 from artsound.rights import (
@@ -28,6 +27,7 @@ from artsound.rights import (
     synthetic_rights,
     track_rights,
 )
+from artsound.sql_filter import rows_where
 
 # (redistribute, derivatives, commercial, share alike, attribution) as one string.
 BY, SA, NC, NC_SA, ND, NC_ND = "rdc.a", "rdcsa", "rd..a", "rd.sa", "r.c.a", "r...a"

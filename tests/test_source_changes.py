@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from small_builds import small_recipe
 
-from artsound.sources.sample import SamplePaths, sample_marker
+from artsound.sample import SamplePaths, sample_marker
 from artsound.storage import Workspace, write_json
 
 _RERUN = """
@@ -66,7 +66,7 @@ def test_a_finished_sample_is_not_written_again_by_reworded_code(
     reworded: dict[str, str], tmp_path: Path
 ) -> None:
     write_json(tmp_path / "sample.json", sample_marker(0))
-    code = "import sys; from pathlib import Path; from artsound.sources.sample import write_sample"
+    code = "import sys; from pathlib import Path; from artsound.sample import write_sample"
     _python(reworded, f"{code}; write_sample(Path(sys.argv[1]))", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["sample.json"]
 

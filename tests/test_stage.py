@@ -13,10 +13,20 @@ import pytest
 from disk_steps import Steps
 
 from artsound.errors import BadData
-from artsound.parts import Part, PartOutput, PartResult, part_path, split_into_parts
 from artsound.recipe import Recipe
-from artsound.records import Pair, Reject
-from artsound.stage import Finish, LostItems, Stage, run_part, run_stage
+from artsound.schema import Pair, Reject
+from artsound.stage import (
+    Finish,
+    LostItems,
+    Part,
+    PartOutput,
+    PartResult,
+    Stage,
+    part_path,
+    run_part,
+    run_stage,
+    split_into_parts,
+)
 from artsound.storage import Workspace, read_parquet, sha256_file, store_media, write_parquet
 
 COUNT = 40

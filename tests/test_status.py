@@ -16,9 +16,9 @@ from small_builds import small_recipe, start_build
 from strikes import strike, wait_until_stopped
 
 from artsound.errors import BadData, BadUsage
-from artsound.holder import hold, is_alive, last_holder
+from artsound.lock import is_alive, last_lock, lock_workspace
 from artsound.recipe import Recipe
-from artsound.sources.sample import SamplePaths
+from artsound.sample import SamplePaths
 from artsound.status import StageStatus, Status, read_status, stage_names
 from artsound.storage import Workspace, read_json, write_bytes, write_json
 from artsound_flows.serial import run_serially, stage_order
@@ -116,14 +116,14 @@ def test_a_stage_run_alone_leaves_the_later_ones_to_be_looked_through(
 
 def test_only_the_very_process_that_began_counts_as_alive(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
-    with hold(workspace):
-        holder = last_holder(workspace)
+    with lock_workspace(workspace):
+        holder = last_lock(workspace)
         assert holder is not None
         assert is_alive(holder)
         assert not is_alive(replace(holder, birth=holder.birth + 1)), "a later process, same number"
         assert not is_alive(replace(holder, pid=2**22 + 1)), "no such process"
         assert is_alive(replace(holder, host="elsewhere")) is None
-    ended = last_holder(workspace)
+    ended = last_lock(workspace)
     assert ended is not None
     assert not is_alive(ended)
     assert not ended.error

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artsound.errors import BadData, BadUsage
-from artsound.records import Pair
+from artsound.schema import Pair, to_table
 from artsound.storage import (
     Workspace,
     atomic_write,
@@ -28,7 +28,6 @@ from artsound.storage import (
     write_parquet,
     write_parquet_tables,
 )
-from artsound.tables import to_table
 
 PAIRS = [Pair(n, f"{n}.jpg", "train", 0.5, "affect", 0.1, 1, 1, "sparse") for n in range(50)]
 
@@ -162,7 +161,7 @@ def test_lists_survive_parquet(tmp_path: Path) -> None:
 
 
 def read_names(name: str) -> list[str]:
-    from artsound.tables import arrow_schema
+    from artsound.schema import arrow_schema
 
     return list(arrow_schema(name).names)
 

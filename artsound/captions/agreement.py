@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from artsound.captions.items import Side
-from artsound.encoders.base import load_embeddings
-from artsound.encoders.cache import vector_cache
-from artsound.encoders.loading import open_encoder
+from artsound.captions.caption_items import Side
+from artsound.encoders.base import load_embeddings, open_encoder
+from artsound.encoders.vector_cache import vector_cache
 from artsound.errors import BadData, BadUsage
 from artsound.recipe import Recipe
 from artsound.storage import Workspace, read_json, sha256_bytes

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from artsound.records import Artwork, ArtworkDescriptors, Track, TrackDescriptors
+from artsound.schema import Artwork, ArtworkDescriptors, Track, TrackDescriptors
 
 # What a model that follows instructions is asked when the recipe gives no prompt of its own.
 CHAT_PROMPTS: Mapping[str, str] = {
@@ -23,7 +23,7 @@ CHAT_PROMPTS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Item:
+class CaptionItem:
     """One artwork or track to be captioned; `media` is its picture or sound file."""
 
     side: str
@@ -58,5 +58,5 @@ class Captioner(Protocol):
     @property
     def settings(self) -> Mapping[str, Any]: ...
 
-    def captions(self, items: Sequence[Item]) -> list[str]:
+    def captions(self, items: Sequence[CaptionItem]) -> list[str]:
         """One raw text for each item, "" where there is none."""

@@ -22,12 +22,8 @@ from typing import Any
 import pyarrow as pa
 
 from artsound.captions.agreement import caption_agreements, check_embedded
-from artsound.captions.base import Captioner, Item
-from artsound.captions.captioners import open_captioner
-from artsound.captions.checks import Limits, failure, tidy
-from artsound.captions.duplicates import near_duplicates
-from artsound.captions.grounded import Grounded, describe
-from artsound.captions.items import (
+from artsound.captions.base import Captioner, CaptionItem
+from artsound.captions.caption_items import (
     SIDES,
     Side,
     before_pairs,
@@ -36,12 +32,14 @@ from artsound.captions.items import (
     read_items,
     rows_digest,
 )
+from artsound.captions.captioners import open_captioner
+from artsound.captions.checks import Limits, failure, near_duplicates, tidy
+from artsound.captions.grounded import Grounded, describe
 from artsound.captions.phrasing import word_count
 from artsound.errors import BadData
-from artsound.parts import Part, PartOutput, PartResult, part_path, split_into_parts
 from artsound.recipe import Captions, Recipe
-from artsound.records import Caption, from_row
-from artsound.stage import Finish, Stage
+from artsound.schema import Caption, from_row
+from artsound.stage import Finish, Part, PartOutput, PartResult, Stage, part_path, split_into_parts
 from artsound.storage import Workspace, digest, read_parquet, write_parquet
 
 
@@ -144,7 +142,7 @@ STAGE = Stage(
 
 
 def _write(
-    captioner: Captioner, items: Sequence[Item], recipe: Recipe, names: frozenset[str]
+    captioner: Captioner, items: Sequence[CaptionItem], recipe: Recipe, names: frozenset[str]
 ) -> list[Caption]:
     """One caption for each item: the captioner's where it holds, else the grounded one."""
     texts = captioner.captions(items)
@@ -159,7 +157,7 @@ def _write(
     return captions
 
 
-def _caption(captioner: Captioner, item: Item, text: str) -> Caption:
+def _caption(captioner: Captioner, item: CaptionItem, text: str) -> Caption:
     return Caption(
         side=item.side,
         item_id=item.item_id,
@@ -173,7 +171,7 @@ def _caption(captioner: Captioner, item: Item, text: str) -> Caption:
     )
 
 
-def _grounded(item: Item, reason: str) -> Caption:
+def _grounded(item: CaptionItem, reason: str) -> Caption:
     return replace(_caption(Grounded(), item, describe(item)), fallback_reason=reason)
 
 

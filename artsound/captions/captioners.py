@@ -14,7 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from artsound.captions.base import Captioner
-from artsound.captions.kept import Kept
+from artsound.captions.caption_cache import CachedCaptioner
 from artsound.errors import BadUsage
 from artsound.recipe import Captions
 
@@ -34,7 +34,7 @@ def open_captioner(side: str, section: Captions, responses: Path) -> Captioner:
 
         return Grounded()
     if kind == "transformers" and place:
-        from artsound.captions.models import TransformersCaptioner
+        from artsound.captions.transformers import TransformersCaptioner
 
         captioner: Captioner = TransformersCaptioner(
             side,
@@ -44,7 +44,7 @@ def open_captioner(side: str, section: Captions, responses: Path) -> Captioner:
             batch=section.batch,
             device=section.device,
         )
-        return Kept(captioner, responses)
+        return CachedCaptioner(captioner, responses)
     if kind == "lp-music-caps":
         from artsound.captions.lp_music_caps import LpMusicCaps
 
@@ -55,7 +55,7 @@ def open_captioner(side: str, section: Captions, responses: Path) -> Captioner:
             batch=section.batch,
             device=section.device,
         )
-        return Kept(captioner, responses)
+        return CachedCaptioner(captioner, responses)
     if kind == "endpoint" and place.startswith(("http://", "https://")):
         from artsound.captions.endpoint import EndpointCaptioner
 

@@ -20,7 +20,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from artsound.captions.base import CHAT_PROMPTS, Item
+from artsound.captions.base import CHAT_PROMPTS, CaptionItem
 from artsound.errors import ArtSoundError, BadData
 from artsound.media.images import release_jpeg
 from artsound.storage import digest, read_json, write_json
@@ -72,7 +72,7 @@ class EndpointCaptioner:
         self._responses = responses
         self._retry = retry
 
-    def captions(self, items: Sequence[Item]) -> list[str]:
+    def captions(self, items: Sequence[CaptionItem]) -> list[str]:
         """The server's text for each item, from the kept answers where there are any."""
         with requests.Session() as session:
             adapter = HTTPAdapter(max_retries=self._retry, pool_maxsize=self._requests_at_once)
@@ -88,7 +88,7 @@ class EndpointCaptioner:
                     pool.shutdown(cancel_futures=True)
                     raise
 
-    def _caption(self, session: requests.Session, item: Item) -> str:
+    def _caption(self, session: requests.Session, item: CaptionItem) -> str:
         request = digest(
             {
                 "url": self.url,
@@ -105,7 +105,7 @@ class EndpointCaptioner:
         write_json(kept, {"text": text, "model": self.version, "media": item.media_sha256})
         return text
 
-    def _ask(self, session: requests.Session, item: Item) -> str:
+    def _ask(self, session: requests.Session, item: CaptionItem) -> str:
         body = {
             "model": self.version,
             "messages": [{"role": "user", "content": [_media_part(item), _text_part(self.prompt)]}],
@@ -133,7 +133,7 @@ def _text_part(prompt: str) -> dict[str, Any]:
     return {"type": "text", "text": prompt}
 
 
-def _media_part(item: Item) -> dict[str, Any]:
+def _media_part(item: CaptionItem) -> dict[str, Any]:
     data = item.media.read_bytes()
     if item.side == "artwork":
         jpeg = release_jpeg(data, max_side=MAX_SIDE, quality=90)

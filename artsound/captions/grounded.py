@@ -1,14 +1,364 @@
-"""The captioner that is always there: sentences from the record and the measurements alone."""
+"""A caption for an artwork, made of nothing but its record and what was measured on its picture.
+
+Names: the title, which often is all that tells the subject, is given in five captions of eight
+(seven of eight where neither genre nor tags say what is shown), the painter in one of three, the
+year, century or period in three of four. So captions can be searched by name, while a model
+trained on them cannot lean on names. Titles are set in headline capitals: ArtGraph's come from
+file names and have lost theirs.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from artsound.captions.base import Item
-from artsound.captions.grounded_artwork import describe_artwork
-from artsound.captions.grounded_track import describe_track
-from artsound.records import Artwork, ArtworkDescriptors, Track, TrackDescriptors
+from artsound.captions import art_terms, measures, music_terms
+from artsound.captions.base import CaptionItem
+from artsound.captions.phrasing import (
+    clean_label,
+    clean_name,
+    compose,
+    draw_option,
+    headline,
+    indefinite,
+    listing,
+    pick,
+    shuffled_options,
+    slug,
+)
+from artsound.schema import Artwork, ArtworkDescriptors, Track, TrackDescriptors
+
+# Facts: `work` "Impressionist landscape"; `a_work` with its article; `by` "by …"; `titled`
+# "titled “…”"; `when` "from 1877"; `medium` "in oil on canvas"; `subjects` "trees and boats";
+# `several` the same, when they are two or more; `palette` "ochre and slate blue"; `dominate` and
+# `fill` agree with it; `a_palette` "a muted palette of …"; `main` and `others` split it; `emotion`
+# "awe"; `traits`, f1, f2, f3 and `spare` as `measures.ranked` gives them.
+ARTWORK_PLANS: tuple[str, ...] = (
+    "{A_work}[ {when}][ {titled}][ {by}], in {palette}, with {traits}.",
+    "{A_work}[ {titled}][ {by}][, showing {subjects}]. {Palette} {dominate}, with {traits}.",
+    "In {palette}, this {work}[ {when}][ {titled}][ {by}] combines {f1} with {f2}[ and {f3}].",
+    "This {work}[ {when}][ {by}] keeps to {a_palette}, with {traits}[; it shows {subjects}].",
+    "With {traits}, this {work}[ {titled}][ {by}] is built on {a_palette}.",
+    "{Main} leads, followed by {others}, in this {work}[ {when}][ {titled}], which has {traits}.",
+    "{A_work}[ {when}][ {by}], showing {subjects}: {a_palette}, with {traits}.",
+    "{A_work}[ {when}][ {titled}], set mostly in {main} next to {others}, with {traits}.",
+    "{A_palette} gives this {work}[ {titled}][ {by}] its character, along with {traits}.",
+    "Seen here is {a_work}[ {when}][ {titled}][ {by}], with {a_palette}, {f1} and {f2}.",
+    "{Several} appear in this {work}[ {when}][ {by}], handled in {palette} with {traits}.",
+    "{A_work}[ {when}][ {medium}][ {titled}]. Its colours run to {palette}, and it has {traits}.",
+    "The palette of this {work}[ {titled}][ {by}] is {palette}; it has {traits}.",
+    "{A_work}[ {when}][ {by}] with {traits}, coloured in {palette}[; it shows {subjects}].",
+    "{A_work}[ {when}][ {titled}], marked by {f1}, {f2} and {a_palette}.",
+    "{Palette} {fill} this {work}[ {when}][ {titled}][ {by}], which shows {traits}.",
+    "{F1} and {f2} set the tone of {a_work}[ {when}][ {titled}][ {by}], coloured in {palette}.",
+    "This {work}[ {titled}][ {by}] draws on {a_palette}; it pairs {f1} with {f2}[ and {f3}].",
+    "{A_work}[ {medium}][ {titled}][ {by}], its colours {palette}, with {traits}.",
+    "From {main} to {others}, the colours of this {work}[ {when}][ {titled}] go with {traits}.",
+    "{A_work}[ {when}][ {by}] that viewers met with {emotion}: {palette}, with {traits}.",
+    "Viewers felt {emotion} before this {work}[ {titled}], which has {a_palette}, {f1} and {f2}.",
+    "Here {a_work}[ {titled}][ {by}] is rendered in {palette}, with {traits}.",
+    "{Titled}, this {work}[ {when}][ {by}] in {palette} shows {traits}.",
+    "{By}, {a_work}[ {when}] in {palette}, with {traits}[; it shows {subjects}].",
+    "{A_work}[ {when}][ {titled}] whose main colours are {palette}; to these it adds {traits}.",
+)
+# For pictures whose palette the record does not name.
+BARE_ARTWORK_PLANS: tuple[str, ...] = (
+    "{A_work}[ {titled}][ {by}], showing {f1} and {f2}[, and also {f3}].",
+    "This {work}[ {when}][ {titled}][ {by}] is notable for {f1} and {f2}[, and for {f3}].",
+    "{A_work}[ {when}][ {titled}][ {by}] with {traits}.",
+    "{Titled}, this {work}[ {when}][ {by}] shows {traits}.",
+)
+ARTWORK_TAILS: tuple[str, ...] = (
+    "Its main colours are {palette}.",
+    "The picture also has {spare}.",
+)
+
+
+def describe_artwork(artwork: Artwork, d: ArtworkDescriptors) -> str:
+    """A caption of 12–45 words for `artwork`, the same for the same record and measurements."""
+    facts = artwork_facts(artwork, d)
+    plans = ARTWORK_PLANS if facts["palette"] else BARE_ARTWORK_PLANS
+    return compose(artwork.artwork_id, plans, ARTWORK_TAILS, facts)
+
+
+def artwork_facts(artwork: Artwork, d: ArtworkDescriptors) -> dict[str, str]:
+    """The phrases that PLANS may use; empty where the record does not know."""
+    seed = artwork.artwork_id
+    work = _work(artwork, seed)
+    subjects = _subjects(artwork, seed)
+    palette = _palette(d)
+    tone = _tone(d, palette, seed)
+    facts = {
+        "work": work,
+        "a_work": indefinite(work),
+        "by": "",
+        "titled": "",
+        "when": _when(artwork, seed),
+        "medium": _medium(artwork),
+        "subjects": listing(subjects),
+        "several": listing(subjects) if len(subjects) > 1 else "",
+        "palette": listing(palette),
+        "main": palette[0] if len(palette) > 1 else "",
+        "others": listing(palette[1:]),
+        "dominate": "dominate" if len(palette) > 1 else "dominates",
+        "fill": "fill" if len(palette) > 1 else "fills",
+        "a_palette": "",
+        "emotion": _emotion(artwork),
+    }
+    if palette:
+        kind = " ".join([tone, "palette"]).strip()
+        facts["a_palette"] = f"{indefinite(kind)} of {facts['palette']}"
+    painter = clean_name(artwork.painter, max_words=5)
+    if painter and draw_option(seed, "name painter", 3) == 0:
+        facts["by"] = f"by {painter}"
+    # WikiArt numbers pictures of one title in their file names; the number is no part of it.
+    title = clean_name(re.sub(r"(?<!\bno)(?<!\bNo)\s\d{1,2}$", "", artwork.title), max_words=9)
+    tells_subject = bool(subjects) or slug(artwork.genre) in art_terms.GENRES
+    if title and draw_option(seed, "name title", 8) < (5 if tells_subject else 7):
+        facts["titled"] = f"titled “{headline(title)}”"
+    return facts | measures.ranked(_artwork_features(d, seed), seed)
+
+
+def _work(artwork: Artwork, seed: str) -> str:
+    """Style and kind, as a museum label has them: "Impressionist landscape", "ukiyo-e print"."""
+    style = slug(artwork.style)
+    adjective = art_terms.STYLES.get(style, "")
+    nouns = art_terms.GENRES.get(slug(artwork.genre)) or art_terms.STYLE_NOUNS.get(style)
+    if not nouns:
+        painted = art_terms.PAINTED_MEDIA & {slug(medium) for medium in artwork.media}
+        nouns = ("painting",) if painted else art_terms.PLAIN_NOUNS
+    noun = pick(seed, "noun", nouns)
+    if adjective:
+        return noun if noun.startswith(adjective) else f"{adjective} {noun}"
+    label = clean_label(artwork.style)
+    if not label:
+        return noun
+    return f"{noun} in the {label}" + ("" if label.lower().endswith("style") else " style")
+
+
+def _when(artwork: Artwork, seed: str) -> str:
+    period = clean_name(artwork.period, max_words=3, max_chars=32)
+    choice = draw_option(seed, "when", 4)
+    if period.lower().endswith("period") and choice == 0:
+        return f"from the painter’s {period}"
+    if not 1000 <= artwork.year <= 2100 or choice >= 3:
+        return ""
+    return f"from {artwork.year}" if choice < 2 else f"of the {century_part(artwork.year)}"
+
+
+def century_part(year: int) -> str:
+    """1877 -> "late nineteenth century"; thirds of a century, 34 years to the middle one."""
+    names = (
+        "eleventh", "twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth",
+        "seventeenth", "eighteenth", "nineteenth", "twentieth", "twenty-first",
+    )  # fmt: skip
+    within = (year - 1) % 100
+    part = "early" if within < 33 else "mid" if within < 67 else "late"
+    name = names[(year - 1) // 100 - 10]
+    return f"mid-{name} century" if part == "mid" else f"{part} {name} century"
+
+
+def _medium(artwork: Artwork) -> str:
+    media = [slug(medium) for medium in artwork.media]
+    materials = [art_terms.MATERIALS[m] for m in media if m in art_terms.MATERIALS][:2]
+    supports = [art_terms.SUPPORTS[m] for m in media if m in art_terms.SUPPORTS][:1]
+    if not materials:
+        return ""
+    return f"in {listing(materials)}" + (f" on {supports[0]}" if supports else "")
+
+
+def _subjects(artwork: Artwork, seed: str) -> list[str]:
+    """Up to three of the things that the record's tags name, in words a curator would use."""
+    words = {art_terms.SUBJECTS.get(slug(tag), ""): None for tag in artwork.tags}
+    known = [word for word in words if word]
+    return shuffled_options(seed, "subjects", known)[:3]
+
+
+def _emotion(artwork: Artwork) -> str:
+    for emotion in artwork.emotions:
+        if slug(emotion) in art_terms.EMOTIONS:
+            return art_terms.EMOTIONS[slug(emotion)]
+    return ""
+
+
+def _palette(d: ArtworkDescriptors) -> list[str]:
+    """The names of up to three colours, largest first, each once."""
+    names = {clean_label(name).lower(): None for name in d.palette}
+    return [name for name in names if name][:3]
+
+
+def _tone(d: ArtworkDescriptors, palette: list[str], seed: str) -> str:
+    words = []
+    greys = sum(name.split()[-1] in art_terms.GREYS for name in palette)
+    if measures.CHROMA.level(d.chroma) < 0 or greys < 2:  # "a vivid palette of greys" is none
+        words.append(measures.CHROMA.say(seed, "chroma", d.chroma).phrase)
+    if d.chroma >= measures.COLOURED:
+        words.append(measures.WARMTH.say(seed, "warmth", d.warmth).phrase)
+    return ", ".join(word for word in words if word)
+
+
+def _artwork_features(d: ArtworkDescriptors, seed: str) -> list[measures.Feature]:
+    features = [
+        measures.LIGHTNESS.say(seed, "lightness", d.lightness),
+        measures.CONTRAST.say(seed, "contrast", d.contrast),
+        measures.DETAIL.say(seed, "detail", d.complexity),
+        *measures.layout(d, seed),
+    ]
+    if d.chroma >= measures.COLOURED:
+        features.append(measures.HUES.say(seed, "hues", d.hue_entropy))
+    return [feature for feature in features if feature.phrase]
+
+
+# A caption for a clip of music, made of nothing but its record and what was measured on its sound.
+#
+# Names: artist, title and album are never named. What a generation model or a listener needs is
+# the sound; names of musicians teach a model imitation rather than music, and the records beside
+# the caption keep them. Tempo is spoken of only where the pulse is clear, the key only where it
+# is.
+
+# Facts: `track` "hip-hop track"; `a_track` with its article; `mood` "tense"; `a_mood` "a tense";
+# `a_moody` "a tense hip-hop track"; `pace` "slow"; `tempo` "a slow tempo" or "a slow tempo of
+# about 72 BPM"; `key` "A minor"; `also` further genres; `instruments` of the tags; `traits`, f1,
+# f2, f3 and `spare` as `measures.ranked` gives them.
+TRACK_PLANS: tuple[str, ...] = (
+    "{A_track}[ in {key}][ at {tempo}], with {traits}; the mood is {mood}.",
+    "{A_moody}[ in {key}] with {f1}, {f2} and {f3}.",
+    "{A_moody}[ at {tempo}]. It has {traits}[, and is centred on {key}].",
+    "This {track}[ at {tempo}] has {traits}; it sounds {mood}[ and stays close to {key}].",
+    "With {traits}, this {track}[ in {key}] comes across as {mood}[; it moves at {tempo}].",
+    "{Tempo} carries this {track}[ in {key}], which has {traits} and sounds {mood}.",
+    "{Mood} in mood, this {track}[ in {key}][ at {tempo}] brings together {f1} and {f2}.",
+    "{A_track} leaning towards {also}[, at {tempo}], with {traits}; it sounds {mood}.",
+    "{F1} and {f2} mark this {mood} {track}[, set in {key}][ at {tempo}].",
+    "{A_moody}[ in {key}][ at {tempo}]: {f1} and {f2}[, with {f3}].",
+    "In {key}, this {track}[ at {tempo}] pairs {f1} with {f2}; the mood is {mood}.",
+    "The music is {a_moody}[ in {key}][ at {tempo}], with {traits}.",
+    "{A_track} with {tempo}, {f1} and {f2}; the mood is {mood}[ and the key {key}].",
+    "Here is {a_track}[ in {key}] whose mood is {mood}[ and whose pace is {pace}], with {traits}.",
+    "{A_track} tagged for {instruments}[, in {key}], with {traits}; the mood is {mood}.",
+    "{A_moody}[ with touches of {also}], marked by {traits}[; it moves at {tempo}].",
+    "{A_mood} mood runs through this {track}[ in {key}][ at {tempo}], which has {traits}.",
+    "This {mood} {track}[ in {key}][ at {tempo}] shows {f1} and {f2}[, with {f3} besides].",
+    "{Tempo}, {f1} and {f2} shape this {track}[ in {key}]; overall it feels {mood}.",
+    "One hears {a_track}[ in {key}][ at {tempo}], {mood} in character, with {traits}.",
+    "{A_track} of {mood} character[, in {key}][, at {tempo}], joining {f1} and {f2}.",
+    "Marked by {f1} and {f2}, this {track}[ in {key}][ at {tempo}] keeps {a_mood} mood.",
+    "{A_moody} tagged for {instruments}[, at {tempo}], with {traits}[; the key is {key}].",
+    "In this {mood} {track}[ at {tempo}], {f1} and {f2} stand out[, as does the key of {key}].",
+    "The mood of this {track} is {mood}[ and its pace {pace}]; it has {traits}.",
+    "{F1} and {f2} give this {track}[ in {key}][ at {tempo}] its character, which is {mood}.",
+)
+TRACK_TAILS: tuple[str, ...] = ("The mood is {mood}.", "It also has {spare}.")
+
+
+def describe_track(track: Track, d: TrackDescriptors) -> str:
+    """A caption of 12–45 words for `track`, the same for the same record and measurements."""
+    return compose(f"{track.track_id:06d}", TRACK_PLANS, TRACK_TAILS, track_facts(track, d))
+
+
+def track_facts(track: Track, d: TrackDescriptors) -> dict[str, str]:
+    """The phrases that PLANS may use; empty where the record does not know."""
+    seed = f"{track.track_id:06d}"
+    noun, label, others = _genres(track, seed)
+    spoken = f"{label} {noun}".strip()
+    mood = measures.mood(d, seed)
+    pace = _pace(d, seed)
+    facts = {
+        "track": spoken,
+        "a_track": indefinite(spoken),
+        "mood": mood.phrase,
+        "a_mood": indefinite(mood.phrase),
+        "a_moody": indefinite(f"{mood.phrase} {spoken}"),
+        "pace": "moderate" if pace == "mid-tempo" else pace,
+        "tempo": _tempo(d, pace, seed),
+        "key": _key(d),
+        "also": listing(others),
+        "instruments": _instruments(track, seed),
+    }
+    return facts | measures.ranked(_track_features(d, seed), seed)
+
+
+def _genres(track: Track, seed: str) -> tuple[str, str, list[str]]:
+    """The noun for the clip, its genre as spoken (or ""), and up to two further genres."""
+    labels = {slug(label): label for label in (track.genre, *track.genres) if label}
+    known = [(key, words) for key, label in labels.items() if (words := _spoken(key, label))]
+    if not known:
+        return pick(seed, "noun", ("track", "recording", "piece of music")), "", []
+    # The top genre, or the one after it, which is narrower and says more.
+    order = known[1:] + known[:1] if draw_option(seed, "narrow genre", 2) else known
+    key, words = order[0]
+    if key in music_terms.SPOKEN or words.endswith("track"):
+        noun = "recording"
+    elif key in music_terms.PIECES:
+        noun = pick(seed, "noun", ("piece", "track", "piece"))
+    else:
+        noun = pick(seed, "noun", ("track", "track", "recording"))
+    others = [_as_noun(k, w) for k, w in order[1:] if w not in words and words not in w]
+    return noun, words, others[:2]
+
+
+def _spoken(key: str, label: str) -> str:
+    if key in music_terms.GENRES:
+        return music_terms.GENRES[key]
+    return clean_label(label).lower()
+
+
+def _as_noun(key: str, words: str) -> str:
+    """The name of a genre by itself: chamber music, for what is "chamber-music" before a noun."""
+    if key in music_terms.ADJECTIVES:
+        return f"{words} music"
+    if key in music_terms.GENRE_NOUNS:
+        return music_terms.GENRE_NOUNS[key]
+    return words.replace("-", " ") if words in music_terms.OPEN_COMPOUNDS else words
+
+
+def _pace(d: TrackDescriptors, seed: str) -> str:
+    if d.pulse_clarity < measures.TEMPO_MIN_PULSE:
+        return ""
+    return measures.TEMPO.say(seed, "pace", d.tempo).phrase
+
+
+def _tempo(d: TrackDescriptors, pace: str, seed: str) -> str:
+    if not pace:
+        return ""
+    tempo = indefinite(f"{pace} tempo") if pace != "mid-tempo" else "a middling tempo"
+    if draw_option(seed, "beats", 2):
+        return tempo
+    return f"{tempo} of {pick(seed, 'about', ('about', 'around', 'roughly'))} {round(d.tempo)} BPM"
+
+
+def _key(d: TrackDescriptors) -> str:
+    if d.key_clarity < measures.KEY_MIN_CLARITY:
+        return ""
+    names = music_terms.MAJOR_KEYS if d.mode == "major" else music_terms.MINOR_KEYS
+    return f"{names[d.key]} {d.mode}" if d.key in names else ""
+
+
+def _instruments(track: Track, seed: str) -> str:
+    words = {music_terms.INSTRUMENTS.get(slug(tag), ""): None for tag in track.tags}
+    known: Sequence[str] = [word for word in words if word]
+    return listing(shuffled_options(seed, "instruments", known)[:3])
+
+
+def _track_features(d: TrackDescriptors, seed: str) -> list[measures.Feature]:
+    features = [
+        measures.PULSE.say(seed, "pulse", d.pulse_clarity),
+        measures.LOUDNESS.say(seed, "loudness", d.loudness),
+        measures.DYNAMICS.say(seed, "dynamics", d.dynamic_range),
+        measures.SLOPE.say(seed, "slope", d.loudness_slope),
+        measures.BRIGHTNESS.say(seed, "brightness", d.centroid),
+        measures.BASS.say(seed, "bass", d.bass),
+        measures.PERCUSSION.say(seed, "percussion", d.percussiveness),
+        measures.ONSETS.say(seed, "onsets", d.onset_rate),
+        measures.NOISINESS.say(seed, "noisiness", d.flatness),
+        measures.ROUGHNESS.say(seed, "roughness", d.roughness),
+        measures.HEIGHT.say(seed, "height", d.pitch_height),
+    ]
+    return [feature for feature in features if feature.phrase]
+
+
+# The captioner that is always there: sentences from the record and the measurements alone.
 
 
 class Grounded:
@@ -20,12 +370,12 @@ class Grounded:
     prompt = ""
     settings: Mapping[str, Any] = {}
 
-    def captions(self, items: Sequence[Item]) -> list[str]:
+    def captions(self, items: Sequence[CaptionItem]) -> list[str]:
         """One caption for each item."""
         return [describe(item) for item in items]
 
 
-def describe(item: Item) -> str:
+def describe(item: CaptionItem) -> str:
     """The grounded caption of an item of either side."""
     record, measured = item.record, item.measured
     if isinstance(record, Artwork) and isinstance(measured, ArtworkDescriptors):

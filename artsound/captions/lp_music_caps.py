@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from artsound.captions.base import Item
-from artsound.captions.models import chosen_device
+from artsound.captions.base import CaptionItem
+from artsound.captions.transformers import chosen_device
 from artsound.encoders.weights import fetch, hub, load_tensors
 from artsound.errors import BadData, BadUsage
-from artsound.records import Track
+from artsound.schema import Track
 from artsound.storage import digest, sha256_file
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class LpMusicCaps:
             "forced_bos_token_id": 0,
         }
 
-    def captions(self, items: Sequence[Item]) -> list[str]:
+    def captions(self, items: Sequence[CaptionItem]) -> list[str]:
         """The model's text for each clip, from its middle ten seconds."""
         import torch
 
@@ -84,14 +84,14 @@ class LpMusicCaps:
         for start in range(0, len(items), self._batch):
             sound = np.stack([middle_window(item) for item in items[start : start + self._batch]])
             with torch.inference_mode():
-                heard = hear(torch.from_numpy(sound).to(bart.device), ears)
+                heard = encode_sound(torch.from_numpy(sound).to(bart.device), ears)
                 seen = torch.ones(heard.shape[:2], dtype=torch.long, device=bart.device)
                 written = bart.generate(inputs_embeds=heard, attention_mask=seen, **self.settings)
             texts += tokenizer.decode_batch(written.tolist(), skip_special_tokens=True)
         return texts
 
 
-def hear(sound: Tensor, ears: Mapping[str, Tensor]) -> Tensor:
+def encode_sound(sound: Tensor, ears: Mapping[str, Tensor]) -> Tensor:
     """What BART's encoder is given [n, places, width] for sound float32 [n, samples] at 16 kHz.
 
     `ears` are the checkpoint's tensors under "audio_encoder.", its mel filters among them.
@@ -121,7 +121,7 @@ def mel_levels(sound: Tensor, ears: Mapping[str, Tensor]) -> Tensor:
     return 10.0 * torch.log10(powers.clamp(min=1e-10)).transpose(1, 2)
 
 
-def middle_window(item: Item) -> np.ndarray:
+def middle_window(item: CaptionItem) -> np.ndarray:
     """The clip's middle ten seconds, float32 [160000]; one that is shorter ends in silence."""
     from artsound.media.audio import load_mono
 

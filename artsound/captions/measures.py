@@ -11,8 +11,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from artsound.captions.phrasing import listing, pick, shuffled
-from artsound.records import ArtworkDescriptors, TrackDescriptors
+from artsound.captions.phrasing import listing, pick, shuffled_options
+from artsound.schema import ArtworkDescriptors, TrackDescriptors
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ def ranked(features: Sequence[Feature], seed: str) -> dict[str, str]:
     when it is remarkable itself; `traits` joins two or three of them; `spare` is one that is not
     among them, if there is any.
     """
-    drawn = sorted(shuffled(seed, "features", features), key=lambda feature: -feature.strength)
+    drawn = sorted(
+        shuffled_options(seed, "features", features), key=lambda feature: -feature.strength
+    )
     said = [feature.phrase for feature in drawn[: 3 if drawn[2].strength > 0 else 2]]
     return {
         "traits": listing(said[: pick(seed, "traits", (2, 3))]),

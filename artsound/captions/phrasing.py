@@ -29,7 +29,7 @@ _NAME_PUNCTUATION = frozenset(" '’-.,:;!?&()/°")
 _AN_LETTERS = frozenset("AEFHILMNORSX")
 
 
-def draw(seed: str, what: str, count: int) -> int:
+def draw_option(seed: str, what: str, count: int) -> int:
     """A number in 0..count−1 that depends on `seed` and `what` alone (BLAKE2b, evenly spread)."""
     key = f"{seed}\x1f{what}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") % count
@@ -37,12 +37,12 @@ def draw(seed: str, what: str, count: int) -> int:
 
 def pick(seed: str, what: str, options: Sequence[Option]) -> Option:
     """One of `options`, by the stable draw of `seed` and `what`."""
-    return options[draw(seed, what, len(options))]
+    return options[draw_option(seed, what, len(options))]
 
 
-def shuffled(seed: str, what: str, options: Sequence[Option]) -> list[Option]:
+def shuffled_options(seed: str, what: str, options: Sequence[Option]) -> list[Option]:
     """`options` in an order that depends on `seed` and `what` alone."""
-    order = sorted(range(len(options)), key=lambda i: (draw(seed, f"{what}{i}", 1 << 62), i))
+    order = sorted(range(len(options)), key=lambda i: (draw_option(seed, f"{what}{i}", 1 << 62), i))
     return [options[i] for i in order]
 
 
@@ -181,7 +181,7 @@ def compose(seed: str, plans: Sequence[str], tails: Sequence[str], facts: Mappin
     plan fits: every plan list must hold plans for the facts that are always known.
     """
     known = {name for name, phrase in facts.items() if phrase}
-    for plan in shuffled(seed, "plan", plans):
+    for plan in shuffled_options(seed, "plan", plans):
         if not required(plan) <= known:
             continue
         text = _fit(plan, tails, facts, known)

@@ -11,16 +11,10 @@ from typing import Annotated
 import typer
 
 from artsound import __version__
-from artsound.cli import (  # noqa: F401  (each adds its commands to the app)
-    build,
-    doctor,
-    shards,
-    status,
-    training,
-)
+from artsound.cli import build_commands, release_commands, training_commands  # noqa: F401
 from artsound.cli.app import app, say
 from artsound.errors import ArtSoundError
-from artsound.logs import command_line, log, log_to
+from artsound.progress import command_line, log, log_to
 
 
 @app.callback(invoke_without_command=True)
@@ -75,7 +69,7 @@ def main() -> None:
 
 def _path_fault(error: Exception) -> str:
     """What is wrong with a path that was given as an argument; empty for every other error."""
-    from artsound.readers import shown_path
+    from artsound.untrusted import shown_path
 
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
         return f"{shown_path(error.object)} is not valid UTF-8: rename the file or folder."

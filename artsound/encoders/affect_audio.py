@@ -1,4 +1,4 @@
-"""What can be measured of a clip's pulse, loudness and timbre; its harmony is in affect_tonal."""
+"""Tempo, pulse clarity and onset rate of a clip, from the energy in its mel bands."""
 
 from __future__ import annotations
 
@@ -8,8 +8,201 @@ from typing import Any
 import numpy as np
 from scipy import fft, ndimage
 
-from artsound.encoders.affect_pulse import onset_rate, onset_strength, pulse
-from artsound.encoders.affect_tonal import describe_tonality
+_TEMPI = (40.0, 220.0)  # beats per minute
+_PREFERRED = (120.0, 1.3)  # BPM, octaves
+_COMPRESSION = 0.35  # of power, between loudness and amplitude: accents matter, ornaments less
+# Kick drums and basses mark the beat, snares and chords share in it, cymbals divide it.
+_REGISTERS = ((0.0, 200.0, 1.5), (200.0, 1500.0, 1.0), (1500.0, 20_000.0, 0.3))  # Hz, Hz, weight
+# Beats whose return speaks for a tempo (the bar of four most, next to the beat itself), and parts
+# of a beat whose return speaks for a faster one.
+_CARRIERS = ((1, 0.4), (2, 0.1), (3, 0.1), (4, 0.4))  # beats, weight
+_HALF, _THIRD = 0.3, 0.35
+_LEAST_ONSET = 0.25  # dB
+
+
+def onset_strength(level: np.ndarray) -> np.ndarray:
+    """Mean rise of band levels (dB) from one frame to the next: [frames], dB."""
+    rise = np.maximum(level[1:] - level[:-1], 0.0).mean(axis=1)
+    return np.concatenate([np.zeros(1, rise.dtype), rise])
+
+
+def onset_rate(onset: np.ndarray, frame_rate: float) -> float:
+    """Note onsets per second: peaks of the onset strength above what surrounds them.
+
+    After Bello et al., "A tutorial on onset detection in music signals", IEEE TSAP 13, 2005.
+    """
+    clear = _above_surroundings(onset, frame_rate)
+    height = max(_LEAST_ONSET, 0.3 * float(np.percentile(clear, 98)))
+    # Here, because importing it (and scipy.stats with it) takes a third of a second.
+    from scipy.signal import find_peaks
+
+    peaks, _ = find_peaks(clear, height=height, distance=3)
+    return len(peaks) * frame_rate / len(onset)
+
+
+def pulse(bands: np.ndarray, centres: np.ndarray, frame_rate: float) -> tuple[float, float]:
+    """(tempo in beats per minute, pulse clarity 0..1) from band powers [frames, bands].
+
+    The tempo is the beat whose multiples carry the autocorrelation of the accents, less what its
+    half and thirds carry, under a log-normal preference around 120 BPM (Parncutt, Music Percept.
+    11, 1994; Ellis, J. New Music Res. 36, 2007). Pulse clarity is the autocorrelation at the beat
+    (Lartillot et al., ISMIR 2008). ``centres``: the bands' frequencies, Hz. Without any accents:
+    (120, 0).
+    """
+    correlation = _autocorrelation(_accents(bands, centres, frame_rate))
+    if not correlation.any():
+        return _PREFERRED[0], 0.0
+    tempi = np.geomspace(*_TEMPI, 600)
+    lags = 60.0 * frame_rate / tempi
+
+    def at(beats: float) -> np.ndarray:
+        return np.interp(beats * lags, np.arange(len(correlation)), correlation)
+
+    carried = np.sum([weight * at(beats) for beats, weight in _CARRIERS], axis=0)
+    preference = np.exp(-0.5 * (np.log2(tempi / _PREFERRED[0]) / _PREFERRED[1]) ** 2)
+    divided = _HALF * np.maximum(at(1 / 2), 0.0)
+    divided += _THIRD * np.maximum(np.maximum(at(1 / 3), at(2 / 3)), 0.0)
+    score = (carried - divided + 0.5) * preference
+    best = int(score.argmax())
+    # The fourth beat's lag is four times better resolved.
+    near = np.abs(np.log2(tempi / tempi[best])) < 0.04
+    best = int(np.where(near, at(1) + at(2) + at(4), -np.inf).argmax())
+    return float(tempi[best]), float(np.clip(at(1)[best], 0.0, 1.0))
+
+
+def _accents(bands: np.ndarray, centres: np.ndarray, frame_rate: float) -> np.ndarray:
+    compressed = (bands / max(float(bands.max()), 1e-20)) ** _COMPRESSION
+    rise = np.maximum(compressed[1:] - compressed[:-1], 0.0)
+    accents = np.zeros(len(bands))
+    for low, high, weight in _REGISTERS:
+        part = rise[:, (centres >= low) & (centres < high)].mean(axis=1)
+        accents[1:] += weight * part / (part.std() + 1e-6)
+    return ndimage.gaussian_filter1d(_above_surroundings(accents, frame_rate), 1.0)
+
+
+def _above_surroundings(strength: np.ndarray, frame_rate: float) -> np.ndarray:
+    """What exceeds the mean of the second around: slow changes of density are no onsets."""
+    return np.maximum(strength - ndimage.uniform_filter1d(strength, round(frame_rate)), 0.0)
+
+
+def _autocorrelation(strength: np.ndarray) -> np.ndarray:
+    """Unbiased, 1 at lag 0; zero where too few frames overlap to tell, and of a constant."""
+    centred = strength - strength.mean()
+    n = len(centred)
+    spectrum = fft.rfft(centred, fft.next_fast_len(2 * n, real=True))
+    correlation = fft.irfft(np.abs(spectrum) ** 2)[:n]
+    if correlation[0] <= 1e-9:
+        return np.zeros(n)
+    correlation = correlation / correlation[0] * (n / (n - np.arange(n)))
+    correlation[int(0.75 * n) :] = 0.0
+    return correlation
+
+
+# Key, mode and roughness of a clip, from the peaks of long spectra.
+
+KEYS = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+
+_TONAL_FRAME = 8192
+_TONAL_HOP = 4096
+_TONAL_RANGE = (60.0, 2100.0)  # Hz
+_PEAKS = 24  # strongest per frame
+_C1 = 32.7032
+# Krumhansl & Kessler, Psychol. Rev. 89, 1982: mean ratings of the tones in a major and minor key.
+_MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
+_MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
+_HARMONIC_DECAY = 0.6
+
+
+def describe_tonality(mono: np.ndarray, sample_rate: int) -> dict[str, Any]:
+    """key, mode, key_clarity, majorness and roughness of float32 [n] sound.
+
+    Spectral peaks (60–2,100 Hz, 8,192-sample frames, interpolated) are tuned to the clip's own
+    pitch and gathered by pitch class, each peak also speaking for the notes whose third or fifth
+    harmonic it may be (Gómez, INFORMS J. Comput. 18, 2006). The key is the best correlation with
+    the 24 profiles of Krumhansl & Kessler; key_clarity is that correlation (Lartillot et al.),
+    majorness the best major less the best minor one. roughness: the dissonance of all pairs of
+    peaks by Plomp & Levelt's curve in Sethares' form (J. Acoust. Soc. Am. 94, 1993), amplitude-
+    weighted, over its greatest possible value; mean over frames.
+    """
+    frequency, amplitude = _spectral_peaks(mono, sample_rate)
+    total = float(amplitude.sum())
+    if total <= 1e-6:
+        return {
+            "key": "C", "mode": "major", "key_clarity": 0.0, "majorness": 0.0, "roughness": 0.0
+        }  # fmt: skip
+    fits = _key_fits(_chroma(frequency, amplitude))
+    best = int(fits.argmax())
+    return {
+        "key": KEYS[best % 12],
+        "mode": "major" if best < 12 else "minor",
+        "key_clarity": float(np.clip(fits[best], 0.0, 1.0)),
+        "majorness": float(np.clip(fits[:12].max() - fits[12:].max(), -1.0, 1.0)),
+        "roughness": _roughness(frequency, amplitude),
+    }
+
+
+def _spectral_peaks(mono: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies (Hz) and amplitudes [frames, peaks] of the strongest peaks; amplitude 0: none."""
+    if len(mono) < _TONAL_FRAME:
+        mono = np.pad(mono, (0, _TONAL_FRAME - len(mono)))
+    frames = np.lib.stride_tricks.sliding_window_view(mono, _TONAL_FRAME)[::_TONAL_HOP]
+    spectrum = np.abs(fft.rfft(frames * np.hanning(_TONAL_FRAME).astype(np.float32), axis=1))
+    low, high = (int(f * _TONAL_FRAME / sample_rate) for f in _TONAL_RANGE)
+    left, here, right = (spectrum[:, low + i : high + i] for i in (-1, 0, 1))
+    strength = np.where((here > left) & (here >= right), here, 0.0)
+    # A peak under 1 % of its frame's strongest is a side lobe or noise.
+    strength = np.where(strength > 0.01 * strength.max(axis=1, keepdims=True), strength, 0.0)
+    place = np.argpartition(-strength, _PEAKS, axis=1)[:, :_PEAKS]
+    amplitude = np.take_along_axis(strength, place, axis=1)
+    tiny = np.float32(1e-9)
+    a, b, c = (np.log(np.take_along_axis(s, place, axis=1) + tiny) for s in (left, here, right))
+    bend = a - 2 * b + c
+    shift = np.where(np.abs(bend) > 1e-6, 0.5 * (a - c) / np.where(bend == 0, 1, bend), 0.0)
+    frequency = (place + low + np.clip(shift, -0.5, 0.5)) * sample_rate / _TONAL_FRAME
+    return frequency, amplitude
+
+
+def _chroma(frequency: np.ndarray, amplitude: np.ndarray) -> np.ndarray:
+    """Strength of the 12 pitch classes, C first."""
+    pitch = 12 * np.log2(frequency / _C1)
+    weight = np.sqrt(amplitude)  # loud notes do not drown the others
+    # The clip's tuning: circular mean of how far peaks lie from equal temperament at 440 Hz.
+    turn = np.exp(2j * np.pi * pitch)
+    tuning = np.angle((turn * weight).sum()) / (2 * np.pi)
+    pitch = pitch - tuning
+    nearest = np.round(pitch)
+    weight = weight * np.cos(np.pi * (pitch - nearest)) ** 2
+    classes = nearest.astype(np.int64) % 12
+    chroma = np.bincount(classes.reshape(-1), weights=weight.reshape(-1), minlength=12)
+    third, fifth = _HARMONIC_DECAY**2, _HARMONIC_DECAY**4
+    return chroma + third * np.roll(chroma, -7) + fifth * np.roll(chroma, -4)
+
+
+def _key_fits(chroma: np.ndarray) -> np.ndarray:
+    """Correlation with the profiles of C major … B major, C minor … B minor: [24]."""
+    centred = chroma - chroma.mean()
+    return _profiles() @ (centred / max(float(np.linalg.norm(centred)), 1e-9))
+
+
+@cache
+def _profiles() -> np.ndarray:
+    rows = np.array([np.roll(p, k) for p in (_MAJOR, _MINOR) for k in range(12)])
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def _roughness(frequency: np.ndarray, amplitude: np.ndarray) -> float:
+    first, second = np.triu_indices(frequency.shape[1], 1)
+    f, g = frequency[:, first], frequency[:, second]
+    scale = 0.24 / (0.0207 * np.minimum(f, g) + 18.96)
+    apart = scale * np.abs(f - g)
+    dissonance = np.exp(-3.51 * apart) - np.exp(-5.75 * apart)
+    weight = amplitude[:, first] * amplitude[:, second]
+    greatest = 0.181  # of the curve
+    return float((dissonance * weight).sum() / max(float(weight.sum()), 1e-12) / greatest)
+
+
+# What can be measured of a clip's pulse, loudness and timbre; its harmony is in affect_tonal.
 
 SAMPLE_RATE = 22_050
 

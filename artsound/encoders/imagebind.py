@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from artsound.encoders.passes import autocast, decoding_threads, encode
+from artsound.encoders.batching import autocast, decoding_threads, encode
 from artsound.encoders.weights import broken, load_tensors, quiet_libraries, settings_digest
 from artsound.errors import BadData, BadUsage
 from artsound.media.audio import load_mono
@@ -92,18 +92,18 @@ class ImageBind:
         )
 
 
-def installed() -> bool:
+def imagebind_installed() -> bool:
     """Whether ImageBind can be imported here."""
     return find_spec("imagebind") is not None
 
 
-def find_weights() -> Path:
+def find_imagebind_weights() -> Path:
     """The checkpoint, in the working folder as ImageBind has it.
 
     Raises BadUsage where ImageBind is not installed, BadData saying what to fetch into which
     folder where its weights are missing.
     """
-    if not installed():
+    if not imagebind_installed():
         raise BadUsage(
             "The bridge imagebind needs ImageBind, which comes with no package of ours: install "
             "github.com/facebookresearch/ImageBind, or use --bridge concepts."
@@ -118,7 +118,7 @@ def find_weights() -> Path:
 
 def load_imagebind(precision: str, device: str, batch: int) -> ImageBind:
     """ImageBind with its published weights. Raises as `find_weights`, and for broken weights."""
-    weights = find_weights()
+    weights = find_imagebind_weights()
     with quiet_libraries():
         from imagebind import data
         from imagebind.models import imagebind_model

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from artsound.encoders.passes import autocast, decoding_threads, encode
+from artsound.encoders.batching import autocast, decoding_threads, encode
 from artsound.encoders.weights import (
     broken,
     check_vocabulary,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from artsound.encoders.passes import autocast, decoding_threads, encode
+from artsound.encoders.batching import autocast, decoding_threads, encode
 from artsound.encoders.weights import (
     broken,
     check_vocabulary,
@@ -110,7 +110,7 @@ def load_open_clip(
     """
     import open_clip
 
-    weights = find_weights(model, checkpoint)
+    weights = find_clip_weights(model, checkpoint)
     tag = open_clip.pretrained.get_pretrained_cfg(model, checkpoint)
     if not tag and weights.suffix != ".safetensors":
         load_tensors(weights)  # tells a hostile file from a broken one
@@ -144,7 +144,7 @@ def load_open_clip(
     )
 
 
-def find_weights(model: str, checkpoint: str) -> Path:
+def find_clip_weights(model: str, checkpoint: str) -> Path:
     """The file of `checkpoint`: a path, or one of OpenCLIP's tags for `model`.
 
     Weights of a tag come from the hub's cache or are downloaded into it. Raises as

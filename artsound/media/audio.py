@@ -13,8 +13,8 @@ import soxr
 from scipy.linalg.blas import isamax
 
 from artsound.media import MediaError
+from artsound.media.decoders import suppress_stderr
 from artsound.media.fingerprint import PRINT_SECONDS, Decimator
-from artsound.media.quiet import quiet_decoder
 
 SILENCE = -120.0  # dBFS: what digital silence counts as
 MAX_SECONDS = 4 * 3600.0
@@ -49,7 +49,7 @@ def check_audio(data: bytes, *, min_seconds: float, silence_db: float) -> AudioI
     audio-corrupt, audio-too-long, audio-non-finite, audio-too-short, audio-silent.
     """
     _check_xing(data)
-    with quiet_decoder():
+    with suppress_stderr():
         sound = _decode(data)
     frames, rate, channels = sound.frames, sound.sample_rate, sound.channels
     power, peak = sound.power, sound.peak
@@ -72,7 +72,7 @@ def check_audio(data: bytes, *, min_seconds: float, silence_db: float) -> AudioI
 
 def clip_header(data: bytes) -> tuple[int, float]:
     """A clip's sample rate in Hz and its length in seconds, as its header tells. MediaError."""
-    with quiet_decoder(), _open(data) as sound:
+    with suppress_stderr(), _open(data) as sound:
         return sound.samplerate, sound.frames / sound.samplerate
 
 
@@ -85,7 +85,7 @@ def load_mono(
     the clip ends before that, and empty when ``start`` lies behind its end. Resampled by soxr
     (HQ). Raises MediaError.
     """
-    with quiet_decoder(), _open(data) as sound:
+    with suppress_stderr(), _open(data) as sound:
         rate = sound.samplerate
         first = round(start * rate)
         left = int(MAX_SECONDS * rate) if seconds is None else round(seconds * rate)

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
 from artsound.media import MediaError
+from artsound.media.decoders import suppress_stderr
 from artsound.media.fingerprint import phash_grey
-from artsound.media.quiet import quiet_decoder
 
 # Only formats whose decoders are plain pixel readers: no EPS (runs Ghostscript), PDF, WMF, FITS.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -130,7 +130,7 @@ def _open(data: bytes) -> Image.Image:
 
 def _load(image: Image.Image) -> None:
     try:
-        with quiet_decoder() if image.format == "TIFF" else nullcontext():
+        with suppress_stderr() if image.format == "TIFF" else nullcontext():
             image.load()
     except Exception as error:  # noqa: BLE001  decoders raise anything on hostile bytes
         cut = "truncated" in str(error) or isinstance(error, EOFError)

@@ -1,9 +1,12 @@
-"""One artwork for each track, none too often, at the largest total weight.
+"""The heaviest assignment on a sparse graph, exactly, with the prices that prove it.
 
-The weight of a pair is its score, less what the hub correction takes off its artwork. The optimum
-is exact on the graph of candidates (sparse.py). Tracks that the graph cannot serve well get new
-candidates, looked for among all artworks: those of highest weight less price, and the best that
-nobody holds. What is still left after that is closed by a dense assignment over what is left.
+Jonker & Volgenant (Computing 38, 1987): first every row in turn bids for its best column, raising
+the column's price to where its second best is as good; then each row that is still free is served
+by a shortest augmenting path (Dijkstra on reduced costs). Each row also has an alternative of its
+own, a dummy, which bounds every search and makes the problem feasible.
+
+Weights and prices are whole numbers, so sums are exact and equal inputs give equal outputs.
+Compiled by numba when first called; import this module only where it is used.
 """
 
 from __future__ import annotations
@@ -11,11 +14,192 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from scipy.optimize import linear_sum_assignment
 
 from artsound.errors import BadData, BadUsage
-from artsound.pairing.candidates import Candidates
-from artsound.pairing.tiles import Stripe, each_stripe, pair_scores
+from artsound.pairing.search import Candidates, Stripe, each_stripe, pair_scores
+
+FREE = -1
+DUMMY = -2
+BIDS_PER_ROW = 60  # a bidding war is left to the augmenting paths after so many bids on average
+FAR = np.int64(2**62)
+
+
+@njit(nogil=True, cache=True)
+def heaviest(indptr, indices, weights, dummies, prices, column_of, row_of):  # type: ignore[no-untyped-def]
+    """Match every row of a CSR graph to a column or to its dummy, at the largest total weight.
+
+    `weights` int64 [edges]; `dummies` int64 [rows], the weight of leaving a row unmatched.
+    Changed in place: `prices` int64 [columns], zero where no row is matched; `column_of` int64
+    [rows], a column, DUMMY or FREE; `row_of` int64 [columns], a row or FREE. Start them at 0,
+    FREE, FREE, or from an optimum on fewer edges with the rows that gained edges set FREE.
+    """
+    rows = len(indptr) - 1
+    free = np.empty(rows, dtype=np.int64)
+    count = 0
+    for row in range(rows - 1, -1, -1):  # a stack: the first row on top
+        if column_of[row] == FREE:
+            free[count] = row
+            count += 1
+    waiting = np.empty(rows, dtype=np.int64)
+    waits = 0
+    bids = BIDS_PER_ROW * count
+    while count:
+        count -= 1
+        row = free[count]
+        first, second, best = -FAR, dummies[row], FREE
+        for edge in range(indptr[row], indptr[row + 1]):
+            value = weights[edge] - prices[indices[edge]]
+            if value > first:
+                second = max(second, first)
+                first, best = value, indices[edge]
+            elif value > second:
+                second = value
+        if first <= dummies[row]:
+            column_of[row] = DUMMY
+            continue
+        loser = row_of[best]
+        if loser != FREE and (first == second or bids <= 0):
+            waiting[waits] = row  # no price would win it without a war
+            waits += 1
+            continue
+        bids -= 1
+        prices[best] += first - second
+        row_of[best], column_of[row] = row, best
+        if loser != FREE:
+            column_of[loser] = FREE
+            free[count] = loser
+            count += 1
+    _augment(indptr, indices, weights, dummies, prices, column_of, row_of, waiting[:waits])
+    return waits
+
+
+@njit(nogil=True, cache=True)
+def _augment(indptr, indices, weights, dummies, prices, column_of, row_of, waiting):  # type: ignore[no-untyped-def]
+    """Serve each waiting row by the shortest path to a free column or to some row's dummy."""
+    columns = len(prices)
+    distance = np.full(columns, FAR)  # of the best path found to each column so far
+    reached_from = np.empty(columns, dtype=np.int64)
+    settled = np.empty(columns, dtype=np.int64)
+    touched = np.empty(columns, dtype=np.int64)
+    keys = np.empty(len(indices) + 1, dtype=np.int64)  # a heap of (distance, column)
+    items = np.empty(len(indices) + 1, dtype=np.int64)
+    for start in waiting:
+        settles, touches, size = 0, 0, 0
+        limit, end_row, end_column = FAR, FREE, FREE  # the best end found so far
+        row, base = start, np.int64(0)
+        while True:
+            worth = _worth(indptr, indices, weights, dummies, prices, column_of, row)
+            if base + worth - dummies[row] < limit:
+                limit, end_row, end_column = base + worth - dummies[row], row, DUMMY
+            for edge in range(indptr[row], indptr[row + 1]):
+                column = indices[edge]
+                far = base + worth - weights[edge] + prices[column]
+                if far >= limit or far >= distance[column]:
+                    continue
+                if distance[column] == FAR:
+                    touched[touches] = column
+                    touches += 1
+                distance[column], reached_from[column] = far, row
+                if row_of[column] == FREE:
+                    limit, end_row, end_column = far, row, column
+                else:
+                    size = _push(keys, items, size, far, column)
+            # The nearest column next; an entry that a shorter path has outdated is passed over.
+            while size and keys[0] != distance[items[0]]:
+                size = _pop(keys, items, size)
+            if not size or keys[0] >= limit:
+                break
+            base, column = keys[0], items[0]
+            size = _pop(keys, items, size)
+            settled[settles] = column
+            settles += 1
+            row = row_of[column]
+        for column in settled[:settles]:
+            prices[column] += limit - distance[column]
+        _shift(start, end_row, end_column, reached_from, column_of, row_of)
+        for column in touched[:touches]:
+            distance[column] = FAR
+
+
+@njit(nogil=True, cache=True)
+def _worth(indptr, indices, weights, dummies, prices, column_of, row):  # type: ignore[no-untyped-def]
+    """A row's weight less price: of the column it holds, or the best it could have."""
+    held = column_of[row]
+    worth = dummies[row]
+    for edge in range(indptr[row], indptr[row + 1]):
+        column = indices[edge]
+        if column == held:
+            return weights[edge] - prices[column]
+        if held < 0:
+            worth = max(worth, weights[edge] - prices[column])
+    return worth
+
+
+@njit(nogil=True, cache=True)
+def _shift(start, row, column, reached_from, column_of, row_of):  # type: ignore[no-untyped-def]
+    """Give `row` its new column and pass its old one on, back along the path to `start`."""
+    while True:
+        given_up = column_of[row]
+        column_of[row] = column
+        if column >= 0:
+            row_of[column] = row
+        if row == start:
+            break
+        column = given_up
+        row = reached_from[column]
+
+
+@njit(nogil=True, cache=True)
+def _push(keys, items, size, key, item):  # type: ignore[no-untyped-def]
+    place = size
+    while place:
+        parent = (place - 1) // 2
+        if keys[parent] <= key:
+            break
+        keys[place], items[place] = keys[parent], items[parent]
+        place = parent
+    keys[place], items[place] = key, item
+    return size + 1
+
+
+@njit(nogil=True, cache=True)
+def _pop(keys, items, size):  # type: ignore[no-untyped-def]
+    size -= 1
+    key, item = keys[size], items[size]
+    place = 0
+    while True:
+        child = 2 * place + 1
+        if child >= size:
+            break
+        if child + 1 < size and keys[child + 1] < keys[child]:
+            child += 1
+        if keys[child] >= key:
+            break
+        keys[place], items[place] = keys[child], items[child]
+        place = child
+    keys[place], items[place] = key, item
+    return size
+
+
+@njit(nogil=True, cache=True)
+def take_in_order(rows, columns, column_of, free):  # type: ignore[no-untyped-def]
+    """Take each pair whose row has no column yet and whose column is free, in the order given."""
+    for n in range(len(rows)):
+        row, column = rows[n], columns[n]
+        if column_of[row] < 0 and free[column] > 0:
+            column_of[row] = column
+            free[column] -= 1
+
+
+# One artwork for each track, none too often, at the largest total weight.
+#
+# The weight of a pair is its score, less what the hub correction takes off its artwork. The
+# optimum
+# is exact on the graph of candidates (sparse.py). Tracks that the graph cannot serve well get new
+# candidates, looked for among all artworks: those of highest weight less price, and the best that
+# nobody holds. What is still left after that is closed by a dense assignment over what is left.
 
 # Weights become whole numbers of this unit, finer than float32 scores are sure.
 UNIT = 2.0**-25
@@ -146,13 +330,12 @@ def greedy(
     Pairs are weighed as in `assign`. Tracks whose listed pairs are all taken get the artworks
     that are left, in order.
     """
-    from artsound.pairing import sparse
 
     some, other = np.divmod(edges.keys, len(artworks))
     order = np.argsort(penalties[other] - edges.scores, kind="stable")
     chosen = np.full(len(tracks), -1, dtype=np.int64)
     free = np.full(len(artworks), uses, dtype=np.int64)
-    sparse.take_in_order(some[order], other[order], chosen, free)
+    take_in_order(some[order], other[order], chosen, free)
     left = np.flatnonzero(chosen < 0)
     chosen[left] = np.repeat(np.arange(len(artworks)), free)[: len(left)]
     return chosen
@@ -176,13 +359,12 @@ def _assign(
     allowed: np.ndarray,
     rough: tuple[np.ndarray, np.ndarray] | None,
 ) -> Assignment:
-    from artsound.pairing import sparse
 
     count, width = len(tracks), len(artworks)
     # An artwork that may be used n times is n columns, alike in all.
     prices = np.zeros(width * uses, dtype=np.int64)
-    row_of = np.full(width * uses, sparse.FREE, dtype=np.int64)
-    column_of = np.full(count, sparse.FREE, dtype=np.int64)
+    row_of = np.full(width * uses, FREE, dtype=np.int64)
+    column_of = np.full(count, FREE, dtype=np.int64)
     # At first a track may step aside when it is left with little more than a random artwork would
     # give it: it is then better served by new candidates than by pushing others from theirs.
     random = float(tracks.mean(axis=0) @ artworks.mean(axis=0))
@@ -192,12 +374,12 @@ def _assign(
     never = round(NEVER / UNIT)
     for turn in range(ROUNDS):
         graph = _graph(edges, count, width, uses, penalties, floor, allowed)
-        sparse.heaviest(*graph, aside, prices, column_of, row_of)
-        left = np.flatnonzero(column_of == sparse.DUMMY)
+        heaviest(*graph, aside, prices, column_of, row_of)
+        left = np.flatnonzero(column_of == DUMMY)
         if not len(left):
             break
         off = np.where(allowed, penalties + _of_artworks(prices, uses), np.inf)
-        free = (row_of.reshape(uses, width) == sparse.FREE).any(axis=0)
+        free = (row_of.reshape(uses, width) == FREE).any(axis=0)
         known = len(edges.keys)
         who, what = _offers(*(rough or (tracks, artworks)), left, off, free, floor)
         offered = pair_scores(tracks, artworks, who, what)
@@ -205,7 +387,7 @@ def _assign(
         if len(edges.keys) == known and (aside[left] == never).all():
             break
         aside[slice(None) if turn else left] = never  # later on nobody steps aside any more
-        column_of[left] = sparse.FREE
+        column_of[left] = FREE
     chosen = np.where(column_of >= 0, column_of % width, -1)
     _close(tracks, artworks, chosen, penalties, floor, uses, allowed, edges.barred)
     return Assignment(chosen, edges, _of_artworks(prices, uses))
@@ -252,14 +434,14 @@ def _offers(
     OFFERS among all artworks and as many among the `free` ones (bool [n_artworks]), which are the
     way out of a crowd; fewer where fewer score `floor` or more.
     """
-    from artsound.pairing import heaps
+    from artsound.pairing import topk
 
     rows = np.ascontiguousarray(tracks[some])
     offs = np.stack([off, np.where(free, off, np.inf)]).astype(np.float32)
     size = min(OFFERS, len(artworks))
 
     def look(stripe: Stripe) -> list[np.ndarray]:
-        best = [heaps.empty(len(rows), size) for _ in offs]
+        best = [topk.empty(len(rows), size) for _ in offs]
         worth = np.empty(0, dtype=np.float32)
         for top, left, scores in stripe.tiles(rows, artworks):
             if floor > -1:
@@ -268,14 +450,14 @@ def _offers(
                 worth = np.empty_like(scores)
             for taken_off, heap in zip(offs, best, strict=True):
                 np.subtract(scores, taken_off[left : left + scores.shape[1]], out=worth)
-                heaps.scan_rows(worth, top, left, heap)
+                topk.scan_rows(worth, top, left, heap)
         return best
 
     best, *others = each_stripe(look, len(artworks))
     for other in others:
         for heap, more in zip(best, other, strict=True):
-            heaps.merge(heap, more)
-    offered = np.concatenate([heaps.lists(heap)[0] for heap in best], axis=1)
+            topk.merge(heap, more)
+    offered = np.concatenate([topk.lists(heap)[0] for heap in best], axis=1)
     real = offered.ravel() >= 0
     who = np.repeat(some, offered.shape[1])[real]
     return who, offered.ravel()[real].astype(np.int64)

@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from artsound.encoders.base import load_embeddings
 from artsound.errors import BadData, BadUsage
-from artsound.pairing.affect_axes import AXES
-from artsound.pairing.candidates import check_vectors
+from artsound.pairing.affect import AXES
+from artsound.pairing.search import check_vectors
 from artsound.recipe import Recipe
+from artsound.schema import arrow_schema
 from artsound.storage import Workspace, digest, sha256_file
-from artsound.tables import arrow_schema
 
 if TYPE_CHECKING:
     from artsound.pairing.language import Vectors

@@ -9,9 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from artsound.pairing.assignment import greedy
-from artsound.pairing.candidates import Candidates
-from artsound.pairing.matching import Match, share
-from artsound.pairing.tiles import pair_scores
+from artsound.pairing.match import Match, share_of_bound
+from artsound.pairing.search import Candidates, pair_scores
 
 # Score histograms share these bins, so that splits and builds can be added and compared.
 BINS = np.round(np.linspace(-1.0, 1.0, 101), 2)
@@ -144,7 +143,7 @@ def overall(splits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     )
     averaged = ("mean", "bound", "random", "greedy")
     sums = {key: sum(split[key] for split in splits) for key in summed}
-    sums["optimality"] = share(sums["weight"], sums["weight_bound"])
+    sums["optimality"] = share_of_bound(sums["weight"], sums["weight_bound"])
     return sums | {
         key: sum(split[key] * split["matched"] for split in splits) / max(matched, 1)
         for key in averaged

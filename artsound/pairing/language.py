@@ -12,13 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from artsound.encoders.base import Side, load_embeddings
-from artsound.encoders.passes import one_torch_thread
+from artsound.encoders.batching import one_torch_thread
 from artsound.errors import BadData, BadUsage
-from artsound.pairing.candidates import check_vectors
-from artsound.pairing.caption_bridge import caption_rows
-from artsound.pairing.concepts import Bank, concept_rows, load_bank, pooled
+from artsound.pairing.concepts import Bank, caption_rows, concept_rows, load_bank, pooled
 from artsound.pairing.rows import centred_rows
-from artsound.readers import read_array
+from artsound.pairing.search import check_vectors
 from artsound.recipe import Recipe
 from artsound.storage import (
     Workspace,
@@ -29,6 +27,7 @@ from artsound.storage import (
     sha256_bytes,
     sha256_file,
 )
+from artsound.untrusted import read_array
 
 Vectors = tuple[list[str], np.ndarray]
 WORDS = 20_000
@@ -190,7 +189,7 @@ def text_vectors(
     kept = workspace.parts / "pair" / f"texts-{digest([encoder, made_by, list(texts)])}.npy"
     if kept.is_file():
         return _read(kept, len(texts))
-    from artsound.encoders.loading import open_encoder
+    from artsound.encoders.base import open_encoder
 
     opened = open_encoder(encoder, recipe)
     if opened.digest != made_by:

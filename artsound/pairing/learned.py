@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from artsound.encoders.passes import one_torch_thread
+from artsound.encoders.batching import one_torch_thread
 from artsound.errors import BadData, BadUsage
 from artsound.pairing.rows import centred_rows, checked_rows, unit_rows
-from artsound.readers import read_arrays
 from artsound.storage import atomic_write
+from artsound.untrusted import read_arrays
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -19,22 +19,25 @@ import pyarrow as pa
 
 from artsound.errors import BadData, BadUsage
 from artsound.pairing import evidence
-from artsound.pairing.barred import barred_keys, barred_pairs
 from artsound.pairing.bridge import unit_vectors, vector_inputs
 from artsound.pairing.concepts import load_bank
-from artsound.pairing.given import GivenPair, given_pairs, unpaired
-from artsound.pairing.items import Side, split_catalogue
-from artsound.pairing.kept import KeptPair, as_made, base_release
-from artsound.pairing.match_split import continue_split, match_split, painter_numbers
-from artsound.pairing.matching import Match, judge
+from artsound.pairing.excluded import excluded_keys, excluded_pairs
+from artsound.pairing.imported_pairs import ImportedPair, imported_pairs, unpaired
+from artsound.pairing.match import (
+    Match,
+    continue_split,
+    evaluate_match,
+    match_split,
+    painter_numbers,
+)
+from artsound.pairing.pair_items import PairSide, split_catalogue
+from artsound.pairing.previous_release import PreviousPair, previous_release, with_previous_scores
+from artsound.pairing.search import pair_scores
 from artsound.pairing.splits import SPLITS
-from artsound.pairing.tiles import pair_scores
-from artsound.parts import Part, PartOutput, PartResult, part_path
 from artsound.recipe import Recipe
-from artsound.records import Reject
-from artsound.stage import Finish, Stage
+from artsound.schema import Reject, to_table
+from artsound.stage import Finish, Part, PartOutput, PartResult, Stage, part_path
 from artsound.storage import Workspace, digest, read_parquet, write_parquet
-from artsound.tables import to_table
 
 _FALLEN_OUT = "fallen-out"  # the part of given rows that name no pair
 
@@ -50,8 +53,8 @@ def check(workspace: Workspace, recipe: Recipe) -> None:
         raise BadUsage(
             "Given pairs are not matched to others: use shards.exclude in place of pair.exclude."
         )
-    barred_pairs(recipe)
-    base_release(workspace, recipe)
+    excluded_pairs(recipe)
+    previous_release(workspace, recipe)
     load_bank(recipe.pair.concept_bank)
 
 
@@ -65,14 +68,14 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     if not tracks.ids:
         raise BadData(f"{workspace.catalog / 'tracks.parquet'} has no usable track to pair.")
     vectors, bridges = vector_inputs(workspace, recipe)
-    excluded = barred_pairs(recipe)
+    excluded = excluded_pairs(recipe)
     parts = []
     for split in SPLITS:
         mine, theirs = tracks.of(split), artworks.of(split)
         if not mine:
             continue
         new, free = catalogue.to_match(split)
-        barred = barred_keys(
+        barred = excluded_keys(
             excluded, [tracks.ids[n] for n in mine], [artworks.ids[n] for n in theirs]
         ).tolist()
         if len(free) * recipe.pair.artwork_uses < len(new):
@@ -98,7 +101,7 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
 
 def _plan_given(workspace: Workspace, recipe: Recipe) -> list[Part]:
     """One part for each split that has given pairs, and one for the rows that fall out."""
-    given = given_pairs(workspace, recipe)
+    given = imported_pairs(workspace, recipe)
     if not given.pairs:
         counted = Counter(reject.reason for reject in given.rejects).most_common(5)
         reasons = ", ".join(f"{count} × {reason}" for reason, count in counted)
@@ -180,7 +183,7 @@ def _unpaired(track_id: int, floor: float, *, barred: bool) -> Reject:
 
 def _work_given(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     """Score the given pairs of one split; or hand over the rows that fell out."""
-    given, split = given_pairs(workspace, recipe), part.name
+    given, split = imported_pairs(workspace, recipe), part.name
     if part.name == _FALLEN_OUT:
         return PartOutput(0, (), given.rejects)
     rows = given.of(split)
@@ -192,7 +195,7 @@ def _work_given(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     low = pair_scores(t, a, np.arange(len(rows)), chosen) < recipe.pair.floor
     rejects = tuple(_below_floor(rows[n], recipe.pair.floor) for n in np.flatnonzero(low))
     chosen[low] = -1
-    found = judge(
+    found = evaluate_match(
         t, a, chosen,
         count=recipe.pair.candidates, uses=recipe.pair.artwork_uses, device=recipe.pair.device,
     )  # fmt: skip
@@ -202,7 +205,7 @@ def _work_given(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     return PartOutput(len(rows) - len(rejects), (pairs,), rejects, extra)
 
 
-def _below_floor(pair: GivenPair, floor: float) -> Reject:
+def _below_floor(pair: ImportedPair, floor: float) -> Reject:
     message = f"{pair.track_id:06d} and {pair.artwork_id} score less than pair.floor, {floor}"
     return pair.refused("below-floor", message)
 
@@ -233,7 +236,7 @@ def _write_pairs(
     part: Part,
     members: _Members,
     found: Match,
-    kept: Mapping[int, KeptPair] = MappingProxyType({}),
+    kept: Mapping[int, PreviousPair] = MappingProxyType({}),
 ) -> Path:
     """Write the pairs of one split to the part's file; those `kept` as they were made."""
     chosen = found.assignment.artworks
@@ -252,7 +255,7 @@ def _write_pairs(
         "method": ["given"] * len(matched) if recipe.pair.given else ours,
     }
     path = part_path(workspace, STAGE.name, part.name)
-    write_parquet(path, "pair", [as_made(row, kept) for row in _rows(columns)])
+    write_parquet(path, "pair", [with_previous_scores(row, kept) for row in _rows(columns)])
     return path
 
 
@@ -288,7 +291,7 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
         for result in results
     ).sort_by("track_id")
     if recipe.pair.given:
-        given = given_pairs(workspace, recipe)
+        given = imported_pairs(workspace, recipe)
         artworks, tracks = given.artworks, given.tracks
         spare = [to_table("unmatched", unpaired(given, pairs))]
     else:
@@ -319,7 +322,7 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
     return Finish(files, extra)
 
 
-def _idle(artworks: Side, there: set[str]) -> pa.Table:
+def _idle(artworks: PairSide, there: set[str]) -> pa.Table:
     """The artworks of splits that have no tracks, as rows of unmatched.parquet."""
     return to_table(
         "unmatched",

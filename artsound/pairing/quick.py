@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from artsound.pairing.candidates import Candidates, find_candidates
-from artsound.pairing.tiles import Stripe, each_stripe
+from artsound.pairing.search import Candidates, Stripe, each_stripe, find_candidates
 
 # Listed in the first pass for each one that is kept.
 SPARE = 2
@@ -55,13 +54,13 @@ def _principal_axes(tracks: np.ndarray, artworks: np.ndarray, width: int) -> np.
 def _rescored(
     rows: np.ndarray, columns: np.ndarray, listed: np.ndarray, count: int, threads: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    from artsound.pairing import heaps
+    from artsound.pairing import topk
 
-    best = heaps.empty(len(rows), count)
+    best = topk.empty(len(rows), count)
 
     def look(stripe: Stripe) -> None:
         some = slice(stripe.start, stripe.stop)
-        heaps.offer_listed(rows[some], columns, listed[some], best[some])
+        topk.offer_listed(rows[some], columns, listed[some], best[some])
 
     each_stripe(look, len(rows), threads)
-    return heaps.lists(best)
+    return topk.lists(best)

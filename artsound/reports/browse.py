@@ -1,28 +1,337 @@
-"""`artsound browse`: a web page on this machine to search, hear, judge and save pairs.
-
-Only the index is held in memory; pictures and sound are read from the shards as the browser asks
-for them. The page gets all data as JSON and shows it as text, never as markup, under a policy
-that lets nothing run or load but the page's own files.
-"""
+"""Pictures and sound over HTTP, by byte range, straight from where they lie in their shard."""
 
 from __future__ import annotations
 
+import json
+import re
+import secrets
 import socket
 import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from artsound.errors import ArtSoundError, BadUsage
-from artsound.reports.generated import find_generated
-from artsound.reports.site import Site, json_response
-from artsound.reports.view import catalogue_of
-from artsound.shards.read import Dataset, open_pairs
+from artsound.reports import judging
+from artsound.reports.views import PairTable, Query, catalogue_of
+from artsound.shards.dataset import Dataset, open_pairs
+from artsound.shards.subset import write_ids, write_shards, write_view
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
+
+
+MEDIA_TYPES = {"jpg": "image/jpeg", "mp3": "audio/mpeg"}
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+def media_response(
+    request: Request, data: Dataset, position: int, member: str, *, etag: str = ""
+) -> Response:
+    """A member of a sample: all of it, the one stretch asked for (206), or 416.
+
+    With an `etag` a browser may keep it, and asks again with a few bytes; without, it may not.
+    """
+    from starlette.responses import Response
+
+    row = data.frame.row(position, named=True)
+    offset, size = row[f"{member}_offset"], row[f"{member}_size"]
+    keep = {"ETag": f'"{etag}"', "Cache-Control": "private, max-age=86400"} if etag else {}
+    headers = {"Accept-Ranges": "bytes", **(keep or {"Cache-Control": "no-store"})}
+    if etag and request.headers.get("if-none-match") == f'"{etag}"':
+        return Response(status_code=304, headers=headers)
+    wanted = request.headers.get("range")
+    stretch = byte_range(wanted, size) if wanted else (0, size)
+    if stretch is None:
+        return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{size}"})
+    start, stop = stretch
+    body = data.store.read_ranges(row["shard"], [(offset + start, offset + stop)])[0]
+    if wanted and (start, stop) != (0, size):
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+        return Response(body, 206, headers, media_type=MEDIA_TYPES[member])
+    return Response(body, 200, headers, media_type=MEDIA_TYPES[member])
+
+
+def byte_range(header: str, size: int) -> tuple[int, int] | None:
+    """The first byte, and the one after the last, that a Range header asks for of `size` bytes.
+
+    A header of another form, or of several ranges, asks for everything, as RFC 9110 allows; None
+    when nothing of what it asks for is there.
+    """
+    match = _RANGE.fullmatch(header.strip())
+    if not match or match.groups() == ("", ""):
+        return 0, size
+    first, last = match.groups()
+    if first == "":  # the last so many bytes
+        start, stop = max(0, size - int(last)), size
+    else:
+        start, stop = int(first), min(size, int(last) + 1) if last else size
+        if last and int(last) < start:
+            return 0, size
+    return (start, stop) if start < stop else None
+
+
+# Music that a model made for pairs of a release, beside the pairs: what a folder of it holds.
+
+GENERATED = {"wav": "audio/wav", "png": "image/png"}
+
+
+def find_generated(folder: Path, keys: Mapping[str, int]) -> dict[str, dict[str, Path]]:
+    """For each pair with a `<key>.wav` in `folder` (or its wavs/): its files by suffix.
+
+    `keys` are the release's. Only plain files whose names are such a key are ever served: links
+    and all else are passed over. BadUsage when there is none.
+    """
+    if not folder.is_dir():
+        raise BadUsage(f"{folder} is not a folder: give the --out folder of `artsound evaluate`.")
+    home = folder / "wavs" if (folder / "wavs").is_dir() else folder
+    found: dict[str, dict[str, Path]] = {}
+    for path in sorted(home.iterdir()):
+        member = path.suffix.removeprefix(".")
+        if path.stem in keys and member in GENERATED and path.is_file() and not path.is_symlink():
+            found.setdefault(path.stem, {})[member] = path.absolute()
+    found = {key: files for key, files in found.items() if "wav" in files}
+    if not found:
+        raise BadUsage(
+            f"{home} holds no .wav named after a pair of these shards: give the --out folder of "
+            "`artsound evaluate`, or one of their keys' names."
+        )
+    return found
+
+
+# What the page of `artsound browse` asks for: views, pairs, media, and keeping what is said.
+
+COMPARED = 24  # pairs on a page of generated music
+_LONGEST_REQUEST = 1 << 16
+_OPEN_TRIALS = 10_000
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+@dataclass
+class Site:
+    """What the page asks for. `save_to` is the only folder that is ever written to."""
+
+    catalogue: PairTable
+    save_to: Path | None
+    generated: dict[str, dict[str, Path]] = field(default_factory=dict)
+    _open: OrderedDict[str, tuple[judging.Trial, tuple[str, ...]]] = field(
+        default_factory=OrderedDict
+    )
+    _judged: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def view(self, request: Request) -> Response:
+        """One page of the pairs that a query finds, and the facets."""
+        start = _whole(request.query_params.get("start", "0"))
+        found = self.catalogue.view(query_of(request.query_params.multi_items()), start=start)
+        more = {"saves": self.save_to is not None, "compares": bool(self.generated)}
+        return json_response({**found, "name": self.catalogue.data.name, **more})
+
+    def pair(self, request: Request) -> Response:
+        """All that is known of one pair."""
+        position = self.catalogue.places.get(request.path_params["key"])
+        if position is None:
+            return json_response({"error": "There is no such pair."}, 404)
+        return json_response(self.catalogue.pair(position))
+
+    def media(self, request: Request) -> Response:
+        """The picture or the sound of one pair."""
+        position = self.catalogue.places.get(request.path_params["key"])
+        member = request.path_params["member"]
+        if position is None or member not in MEDIA_TYPES:
+            return json_response({"error": "There is no such file."}, 404)
+        column = "image_sha256" if member == "jpg" else "audio_sha256"
+        etag = self.catalogue.data.frame[column][position]
+        return media_response(request, self.catalogue.data, position, member, etag=etag)
+
+    def compared(self, request: Request) -> Response:
+        """One page of the pairs that have generated music."""
+        if not self.generated:
+            return json_response({"error": "Start `artsound browse` with --generated FOLDER."}, 404)
+        start = _whole(request.query_params.get("start", "0"))
+        keys = list(self.generated)[start : start + COMPARED]
+        cards = self.catalogue.cards([self.catalogue.places[key] for key in keys])
+        pairs = [{**card, "spectrogram": "png" in self.generated[card["key"]]} for card in cards]
+        name, total = self.catalogue.data.name, len(self.generated)
+        return json_response({"pairs": pairs, "total": total, "page": COMPARED, "name": name})
+
+    def generated_media(self, request: Request) -> Response:
+        """Generated music or its spectrogram; only what was found when the site was started."""
+        from starlette.responses import FileResponse
+
+        member = request.path_params["member"]
+        path = self.generated.get(request.path_params["key"], {}).get(member)
+        if path is None or not path.is_file():
+            return json_response({"error": "There is no such file."}, 404)
+        return FileResponse(
+            path, media_type=GENERATED[member], headers={"Cache-Control": "no-store"}
+        )
+
+    async def save(self, request: Request) -> Response:
+        """Keep the view: as ids, as a view in parquet, or as new shards."""
+        from starlette.concurrency import run_in_threadpool
+
+        asked = await _body(request)
+        return json_response(await run_in_threadpool(self._save, asked))
+
+    def _save(self, asked: dict[str, Any]) -> dict[str, Any]:
+        name, kind = str(asked.get("name", "")), asked.get("kind")
+        if not _NAME.fullmatch(name):
+            raise BadUsage(
+                "A view's name is up to 64 letters a–z, digits, hyphens and underscores."
+            )
+        suffix = {"ids": ".npy", "view": ".parquet", "shards": ""}.get(str(kind))
+        if suffix is None:
+            raise BadUsage("A view is saved as ids, view or shards.")
+        chosen = self.catalogue.chosen(query_of(_pairs(asked.get("query"))))
+        if not len(chosen):
+            raise BadUsage("The view holds no pair.")
+        out = self._folder() / "views" / f"{name}{suffix}"
+        with self._lock:
+            if out.exists():
+                raise BadUsage(f"{out} is there already: choose another name.")
+            out.parent.mkdir(parents=True, exist_ok=True)
+            if kind == "ids":
+                write_ids(chosen, out)
+            elif kind == "view":
+                write_view(chosen, out)
+            else:
+                write_shards(chosen, out)
+        return {"path": str(out), "pairs": len(chosen)}
+
+    def trial(self, request: Request) -> Response:
+        """The next artwork and clip for a judge: an opaque token, and how many are done."""
+        items = request.query_params.multi_items()
+        judge = judging.checked_judge(dict(items).get("judge", ""))
+        query = query_of([item for item in items if item[0] != "judge"])
+        with self._lock:
+            done = self._done(judge)
+            chosen = self.catalogue.chosen(query)
+            trial = judging.next_trial(chosen, judge, done)
+            if trial is None:
+                return json_response({"token": "", "done": len(done)})
+            rows = np.flatnonzero(self.catalogue.rows(query))  # positions in the whole catalogue
+            token = secrets.token_urlsafe(12)
+            self._open[token] = (trial.moved(rows), chosen.asked)
+            while len(self._open) > _OPEN_TRIALS:
+                self._open.popitem(last=False)
+            return json_response({"token": token, "done": len(done)})
+
+    def trial_media(self, request: Request) -> Response:
+        """The picture or the sound of a trial, under a name that tells nothing of it."""
+        found = self._open.get(request.path_params["token"])
+        member = request.path_params["member"]
+        if found is None or member not in MEDIA_TYPES:
+            return json_response({"error": "There is no such trial."}, 404)
+        trial, _ = found
+        position = trial.artwork if member == "jpg" else trial.track
+        return media_response(request, self.catalogue.data, position, member)
+
+    async def judgement(self, request: Request) -> Response:
+        """Keep what a judge said of a trial."""
+        from starlette.concurrency import run_in_threadpool
+
+        asked = await _body(request)
+        return json_response(await run_in_threadpool(self._judge, asked))
+
+    def _judge(self, asked: dict[str, Any]) -> dict[str, Any]:
+        judge = judging.checked_judge(str(asked.get("judge", "")))
+        folder = self._folder() / "judgements"
+        with self._lock:
+            found = self._open.get(str(asked.get("token", "")))
+            if found is None:
+                raise BadUsage("This trial is over: reload the page for the next.")
+            trial, view = found
+            rating, seconds = asked.get("rating", -1), asked.get("seconds", 0.0)
+            if not isinstance(rating, int) or not isinstance(seconds, int | float):
+                raise BadUsage("A rating and the seconds taken are numbers.")
+            judgement = judging.judgement_of(
+                self.catalogue.data, trial, judge, view=view,
+                rating=rating, verdict=str(asked.get("verdict", "")), seconds=float(seconds),
+            )  # fmt: skip
+            done = self._done(judge)
+            judging.keep(folder, judgement)
+            del self._open[str(asked["token"])]
+            done.add((judgement.artwork_key, judgement.track_key))
+            return {"done": len(done)}
+
+    def _done(self, judge: str) -> set[tuple[str, str]]:
+        if judge not in self._judged:
+            kept = judging.read_judgements(self._folder() / "judgements")
+            index = self.catalogue.data.index_sha256
+            self._judged[judge] = judging.judged(kept, judge, index)
+        return self._judged[judge]
+
+    def _folder(self) -> Path:
+        if self.save_to is None:
+            raise BadUsage("Nothing can be saved: start `artsound browse` with --save-to.")
+        return self.save_to
+
+
+def query_of(items: list[tuple[str, str]]) -> Query:
+    """The query that an address tells: q, where, sort, and values of facets, each maybe often."""
+    plain = {"q": "", "where": "", "sort": "best"}
+    chosen: dict[str, tuple[str, ...]] = {}
+    for name, value in items:
+        if name in plain:
+            plain[name] = value
+        elif name != "start":
+            chosen[name] = (*chosen.get(name, ()), value)
+    return Query(plain["q"][:500], chosen, plain["where"][:2000], plain["sort"])
+
+
+def _pairs(query: Any) -> list[tuple[str, str]]:
+    from urllib.parse import parse_qsl
+
+    return parse_qsl(str(query or ""), keep_blank_values=True, max_num_fields=1000)
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """The JSON object of a request that comes from our own page; else BadUsage."""
+    origin = request.headers.get("origin")
+    if origin is not None and origin != f"{request.url.scheme}://{request.headers.get('host')}":
+        raise BadUsage("This request came from another page.")
+    if request.headers.get("content-type", "").partition(";")[0] != "application/json":
+        raise BadUsage("A request holds JSON.")
+    raw = b""
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > _LONGEST_REQUEST:
+            raise BadUsage("The request is too long.")
+    try:
+        value = json.loads(raw)
+    except ValueError as error:
+        raise BadUsage("The request is not JSON.") from error
+    if not isinstance(value, dict):
+        raise BadUsage("The request is not a JSON object.")
+    return value
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or len(text) > 9:
+        raise BadUsage(f"{text[:20]!r} is not a whole number.")
+    return int(text)
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    """A value as JSON that no browser keeps."""
+    from starlette.responses import JSONResponse
+
+    return JSONResponse(value, status, headers={"Cache-Control": "no-store"})
+
+
+# `artsound browse`: a web page on this machine to search, hear, judge and save pairs.
+#
+# Only the index is held in memory; pictures and sound are read from the shards as the browser asks
+# for them. The page gets all data as JSON and shows it as text, never as markup, under a policy
+# that lets nothing run or load but the page's own files.
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _FILES = {

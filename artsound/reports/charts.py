@@ -90,7 +90,7 @@ def two_bars(
     return svg.getvalue()
 
 
-def histogram(values: Sequence[float], *, label: str, alt: str, bins: int = 30) -> str:
+def histogram_chart(values: Sequence[float], *, label: str, alt: str, bins: int = 30) -> str:
     """How often values occur."""
     with _axes(WIDTH, 2.6, alt) as (axes, svg):
         axes.hist(values, bins=bins, color=_MAIN)

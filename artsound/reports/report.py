@@ -1,33 +1,338 @@
-"""The report stage: report/index.html, drawn from what the other stages left on disk.
-
-The page holds no times and no dates, so the same build gives the same page; how long things
-took is in runs/*.json.
-"""
+"""The report's page: one self-contained HTML file, filled from plain values."""
 
 from __future__ import annotations
 
+import base64
+import io
+import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from artsound import __version__
 from artsound.errors import BadData
-from artsound.parts import Part, PartOutput, PartResult
+from artsound.media.audio import load_mono
+from artsound.media.images import load_rgb
 from artsound.recipe import Recipe
-from artsound.reports import coverage
 from artsound.reports.card import write_cards
-from artsound.reports.charts import bars, histogram, two_bars, two_histograms
-from artsound.reports.gallery import PAIRS, SOUND_SECONDS, gallery
-from artsound.reports.html import markup, render_report
-from artsound.reports.matching import score_values, style_genre_maps
+from artsound.reports.charts import bars, heat_map, histogram_chart, two_bars, two_histograms
 from artsound.reports.stats import frame_stats, value_counts
-from artsound.shards.read import Dataset, open_shards
-from artsound.stage import Finish, Stage
+from artsound.shards.dataset import Dataset, open_shards
+from artsound.stage import Finish, Part, PartOutput, PartResult, Stage
 from artsound.storage import Workspace, digest, read_json, read_parquet, sha256_file, write_bytes
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def render_report(values: Mapping[str, Any]) -> str:
+    """The page for `values`, whose names are those of report.html.j2.
+
+    Every text is escaped; values that are SVG charts come as `markupsafe.Markup`. A missing
+    value is an error, never a blank.
+    """
+    template = files("artsound.reports") / "report.html.j2"
+    return environment().from_string(template.read_text(encoding="utf-8")).render(**values)
+
+
+def environment() -> Environment:
+    """Templates whose every text is escaped, and in which a missing value is an error."""
+    from jinja2 import Environment, StrictUndefined
+
+    return Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+
+
+def markup(svg: str) -> Any:
+    """A chart of our own drawing, which goes into the page as it is."""
+    from markupsafe import Markup
+
+    return Markup(svg)
+
+
+# Pairs to look at and listen to, small enough to live inside a page.
+
+PAIRS = 24
+PICTURE_SIDE = 420  # pixels
+SOUND_SECONDS = 12.0
+SOUND_RATE = 24_000  # hertz
+
+
+def gallery(data: Dataset) -> list[dict[str, Any]]:
+    """At most 24 pairs, spread evenly over the ranking by score, best first; base64 media."""
+    samples = [data.read(position) for position in _positions(data.frame)]
+    # Two thirds of a report's time, in libraries that do not hold Python's lock.
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        return list(threads.map(_shown, samples))
+
+
+def _positions(frame: pl.DataFrame) -> list[int]:
+    order = frame.with_row_index("row").sort(["score", "key"], descending=[True, False])["row"]
+    places = np.linspace(0, frame.height - 1, min(PAIRS, frame.height)).round().astype(int)
+    return [int(order[int(place)]) for place in places]
+
+
+def _shown(sample: dict[str, Any]) -> dict[str, Any]:
+    row = sample["json"]
+    year = f", {row['year']}" if row["year"] >= 0 else ""
+    return {
+        "key": sample["key"],
+        "picture": base64.b64encode(_thumbnail(sample["jpg"])).decode(),
+        "sound": base64.b64encode(_excerpt(sample["mp3"])).decode(),
+        "artwork_caption": row["artwork_caption"],
+        "music_caption": row["music_caption"],
+        "artwork_credit": f"{row['painter']}, {row['artwork_title'] or 'untitled'}{year}",
+        "track_credit": f"{row['artist']}, {row['title']} ({row['track_license_id']})",
+        "tags": [
+            text
+            for text in (
+                row["style"],
+                row["music_genre"],
+                f"score {row['score']:.2f}",
+                row["split"],
+            )
+            if text
+        ],
+    }
+
+
+def _thumbnail(jpeg: bytes) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    picture = Image.fromarray(load_rgb(jpeg, max_side=PICTURE_SIDE))
+    picture.save(buffer, format="JPEG", quality=82)
+    return buffer.getvalue()
+
+
+def _excerpt(clip: bytes) -> bytes:
+    import soundfile
+
+    mono = load_mono(clip, sample_rate=SOUND_RATE, seconds=SOUND_SECONDS)
+    fade = min(len(mono), SOUND_RATE // 2)
+    if fade:
+        mono[-fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
+    buffer = io.BytesIO()
+    soundfile.write(buffer, mono, SOUND_RATE, format="MP3", compression_level=0.8)
+    return buffer.getvalue()
+
+
+# How pairs stand to the catalogue they were chosen from: shares, near-duplicates, rights.
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Each value's count in a catalogue and in the pairs, frequent in the catalogue first."""
+
+    counts: Mapping[str, tuple[int, int]]
+
+    @property
+    def totals(self) -> tuple[int, int]:
+        """Items of the catalogue, and pairs."""
+        there, used = zip(*self.counts.values(), strict=True) if self.counts else ((), ())
+        return sum(there), sum(used)
+
+    @property
+    def values(self) -> dict[str, tuple[float, float]]:
+        """Each value's share of the catalogue and of the pairs, 0 to 1."""
+        all_there, all_used = (max(total, 1) for total in self.totals)
+        return {
+            value: (there / all_there, used / all_used)
+            for value, (there, used) in self.counts.items()
+        }
+
+    @property
+    def covered(self) -> float:
+        """Which share of the catalogue's values occurs in the pairs, 0 to 1."""
+        there = [used for there, used in self.counts.values() if there]
+        return sum(used > 0 for used in there) / max(len(there), 1)
+
+    @property
+    def distance(self) -> float:
+        """Total variation distance of the two distributions: 0 the same, 1 nothing in common."""
+        return sum(abs(there - used) for there, used in self.values.values()) / 2
+
+    def extremes(self, *, most: bool, count: int = 8) -> list[tuple[str, int, int, float]]:
+        """Values most over- or under-represented: catalogue, pairs, and pairs to be expected.
+
+        Ordered by the difference between the pairs there are and those to be expected.
+        """
+        all_there, all_used = self.totals
+        rows = [
+            (value, there, used, all_used * there / max(all_there, 1))
+            for value, (there, used) in self.counts.items()
+        ]
+        sign = 1 if most else -1
+        apart = [row for row in rows if sign * (row[2] - row[3]) > 0]
+        return sorted(apart, key=lambda row: (sign * (row[3] - row[2]), row[0]))[:count]
+
+
+def shares(catalogue: pl.Series, pairs: pl.Series) -> Shares:
+    """How often each value occurs in a catalogue's column and in that of the pairs."""
+    there, used = (
+        column.alias("value").replace("", "unknown").value_counts(name="n")
+        for column in (catalogue, pairs)
+    )
+    joined = (
+        there.join(used, on="value", how="full", coalesce=True, suffix="_used")
+        .fill_null(0)
+        .sort(["n", "n_used", "value"], descending=[True, True, False])
+    )
+    return Shares({value: (n, m) for value, n, m in joined.iter_rows()})
+
+
+def cluster_summary(column: pl.Series) -> tuple[int, int, int, int]:
+    """Items, clusters of more than one item, items in those, and the size of the largest."""
+    sizes = column.alias("cluster").value_counts(name="n")["n"]
+    several = sizes.filter(sizes > 1)
+    return column.len(), several.len(), int(several.sum()), max(sizes.to_list(), default=0)
+
+
+def rights(frame: pl.DataFrame) -> list[tuple[str, int, int, int]]:
+    """What may be done with how many pairs: by the artwork, by the music, and by both."""
+    rows = []
+    for name, flag in (
+        ("may be passed on", "redistribute"),
+        ("may be adapted", "derivatives"),
+        ("may be used commercially", "commercial"),
+    ):
+        artwork, track = frame[f"artwork_{flag}"], frame[f"track_{flag}"]
+        rows.append((name, int(artwork.sum()), int(track.sum()), int((artwork & track).sum())))
+    return rows
+
+
+# The report's tables and charts of how well artworks and music were matched.
+
+
+def score_values(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The section Scores, from the pair stage's evidence: a chart, a sentence, and tables."""
+    scores = told["scores"]
+    overall = told["overall"]
+    chart = two_histograms(
+        scores["edges"],
+        scores["matched"],
+        scores["random"],
+        names=("matched", "random"),
+        label="score (cosine in the bridge's space)",
+        alt="Distribution of the scores of matched pairs and of random pairs",
+    )
+    names = {
+        "matched": "matched", "mean": "mean score", "random": "random", "greedy": "greedy",
+        "bound": "upper bound",
+    }  # fmt: skip
+    rows = [
+        [split, *_numbers(values, *names)]
+        for split, values in [*told["splits"].items(), ("all", overall)]
+    ]
+    return {
+        "scores": markup(chart),
+        "score_text": (
+            f"Mean score {overall['mean']:.3f}; random pairs of the same splits reach "
+            f"{overall['random']:.3f}, and no matching could exceed {overall['bound']:.3f}. "
+            f"Scores of different bridges cannot be compared."
+        ),
+        "match_tables": [
+            ("Matching, split by split", ["split", *names.values()], rows),
+            *_evidence(told["splits"]),
+            *_certain(told),
+        ],
+    }
+
+
+def _certain(told: Mapping[str, Any], most: int = 6) -> Iterator[tuple[str, list[str], list[Any]]]:
+    """Tables of the pairs with the widest and the narrowest margin to the next best artwork."""
+    for title, key in (("Most certain", "most_certain"), ("Least certain", "least_certain")):
+        rows = [
+            [
+                pair["artwork_id"],
+                f"{pair['track_id']:06d}",
+                *_numbers(pair, "score", "margin"),
+            ]
+            for pair in told[key][:most]
+        ]
+        yield f"{title} pairs", ["artwork", "track", "score", "margin"], rows
+
+
+def _evidence(splits: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Tables (title, headings, rows) of hubs and retrieval, and of other bridges if compared."""
+    hubs = ["split", "share of the possible", "hubness before", "after"]
+    yield (
+        "Share of what is provably possible, and hubness before and after its correction",
+        hubs,
+        [
+            [split, *_numbers(told, "optimality", "hubness", "hubness_corrected")]
+            for split, told in splits.items()
+        ],
+    )
+    yield (
+        "Rank of the partner among all of the split",
+        ["split", "from", "R@1", "R@5", "R@10", "median rank"],
+        [
+            [split, start, *_numbers(told[way], "r1", "r5", "r10", "median_rank")]
+            for split, told in splits.items()
+            for start, way in (("music", "music_to_artwork"), ("artwork", "artwork_to_music"))
+        ],
+    )
+    agreed = [
+        [split, name, *_numbers(found, "spearman", "preferred", "equal_pairs")]
+        for split, told in splits.items()
+        for name, found in told["agreement"].items()
+        if "equal_pairs" in found
+    ]
+    if agreed:
+        yield (
+            "What other bridges make of the pairs",
+            ["split", "bridge", "rank correlation", "prefers the pair to chance", "equal pairs"],
+            agreed,
+        )
+
+
+def style_genre_maps(frame: pl.DataFrame, most: int = 14) -> list[tuple[str, Any]]:
+    """(title, chart): how many pairs each style has with each music genre, and their mean score."""
+    frame = frame.select(pl.col("style", "music_genre").replace("", "unknown"), "score")
+    styles = _frequent(frame, "style", most)
+    genres = _frequent(frame, "music_genre", most)
+    counts = np.full((len(styles), len(genres)), np.nan)
+    scores = counts.copy()
+    cells = frame.group_by("style", "music_genre").agg(pl.len(), pl.mean("score"))
+    for style, genre, count, score in cells.iter_rows():
+        if style in styles and genre in genres:
+            cell = styles.index(style), genres.index(genre)
+            counts[cell], scores[cell] = count, score
+    largest = int(np.nanmax(counts, initial=0))
+    alt = f"Pairs by style and music genre; the largest cell holds {largest} pairs"
+    scored = "Mean score of the pairs by style and music genre"
+    return [
+        ("Pairs", markup(heat_map(styles, genres, counts, alt=alt))),
+        ("Mean score", markup(heat_map(styles, genres, scores, alt=scored, form=".2f"))),
+    ]
+
+
+def _frequent(frame: pl.DataFrame, column: str, most: int) -> list[str]:
+    counts = frame.group_by(column).len().sort(["len", column], descending=[True, False])
+    return counts[column].head(most).to_list()
+
+
+def _numbers(values: Mapping[str, Any], *names: str) -> list[str]:
+    """Counts with commas, all else to three places."""
+    return [
+        f"{values[name]:,}" if isinstance(values[name], int) else f"{values[name]:.3f}"
+        for name in names
+    ]
+
+
+# The report stage: report/index.html, drawn from what the other stages left on disk.
+#
+# The page holds no times and no dates, so the same build gives the same page; how long things
+# took is in runs/*.json.
 
 _TOLD = ("ingest", "embed", "pair", "caption", "shard")
 
@@ -110,7 +415,7 @@ def _values(workspace: Workspace, recipe: Recipe, data: Dataset) -> dict[str, An
         ),
         **_coverage(workspace, frame),
         **_captions(frame, told["caption"]["extra"]),
-        "rights": coverage.rights(frame),
+        "rights": rights(frame),
         "charts": [(title, markup(chart)) for title, chart in _charts(frame, stats)],
         "facts": _facts(recipe, data, told),
     }
@@ -174,9 +479,9 @@ def _coverage(workspace: Workspace, frame: pl.DataFrame) -> dict[str, Any]:
     tracks = pl.DataFrame(
         read_parquet(workspace.catalog / "tracks.parquet", "track", ["genre", "cluster"])
     )
-    styles = coverage.shares(artworks["style"], frame["style"])
-    genres = coverage.shares(tracks["genre"], frame["music_genre"])
-    painters = coverage.shares(artworks["painter"], frame["painter"])
+    styles = shares(artworks["style"], frame["style"])
+    genres = shares(tracks["genre"], frame["music_genre"])
+    painters = shares(artworks["painter"], frame["painter"])
     return {
         "coverage_text": (
             f"The pairs use {100 * frame['artwork_id'].n_unique() / max(artworks.height, 1):.0f} % "
@@ -195,7 +500,7 @@ def _coverage(workspace: Workspace, frame: pl.DataFrame) -> dict[str, Any]:
         "painters_over": painters.extremes(most=True),
         "painters_under": painters.extremes(most=False),
         "clusters": [
-            (title, *coverage.clusters(column))
+            (title, *cluster_summary(column))
             for title, column in (("Artworks", artworks["cluster"]), ("Clips", tracks["cluster"]))
         ],
     }
@@ -259,12 +564,12 @@ def _charts(frame: pl.DataFrame, stats: Mapping[str, Any]) -> list[tuple[str, st
             "Rights of the pictures",
             bars(counts["artwork_license_id"], alt="Pairs by picture rights"),
         ),
-        ("Tempo", histogram(frame["tempo"].to_list(), label="beats per minute", alt="Tempo")),
-        ("Duration", histogram(frame["duration"].to_list(), label="seconds", alt="Duration")),
+        ("Tempo", histogram_chart(frame["tempo"].to_list(), label="beats per minute", alt="Tempo")),
+        ("Duration", histogram_chart(frame["duration"].to_list(), label="seconds", alt="Duration")),
     ]
     if years:
         drawn.append(
-            ("Year of the artwork", histogram(years, label="year", alt="Year of the work"))
+            ("Year of the artwork", histogram_chart(years, label="year", alt="Year of the work"))
         )
     return drawn
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from artsound.console import counted, human_bytes
-from artsound.shards.read import open_pairs
+from artsound.progress import counted, human_bytes
+from artsound.shards.dataset import open_pairs
 
 # Column and heading of everything that is counted by value.
 COUNTED = {

@@ -14,7 +14,7 @@ from artsound.media import MediaError
 from artsound.media.audio import clip_header, load_mono
 from artsound.media.images import load_rgb, load_square
 from artsound.media.mel import MelBands, log_mel
-from artsound.readers import read_array
+from artsound.untrusted import read_array
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
 AUDIO = ("mp3", "flac", "wav", "ogg")

@@ -35,7 +35,7 @@ def hashed(values: npt.ArrayLike, *salt: int) -> npt.NDArray[np.uint64]:
     return mixed
 
 
-def shuffled(count: int, *salt: int) -> Integers:
+def shuffled_order(count: int, *salt: int) -> Integers:
     """A permutation of range(count), fixed by the salt."""
     return np.argsort(hashed(np.arange(count), *salt), kind="stable")
 
@@ -51,7 +51,7 @@ def epoch_order(
     counts = np.asarray(shard_samples, dtype=np.int64)
     total = int(counts.sum())
     starts = np.cumsum(counts) - counts
-    line = _ranges(*(part[shuffled(len(counts), seed, epoch)] for part in (starts, counts)))
+    line = _ranges(*(part[shuffled_order(len(counts), seed, epoch)] for part in (starts, counts)))
     sizes, lane_starts = _lanes(total, lanes)
     place = np.arange(total) - np.repeat(lane_starts, sizes)
     window_number = place // window
@@ -61,7 +61,7 @@ def epoch_order(
     return line[lane_starts[positions % len(sizes)] + positions // len(sizes)]
 
 
-def share(total: int, start: int, ranks: int) -> int:
+def share_of_order(total: int, start: int, ranks: int) -> int:
     """How many samples each rank takes of positions start..total: the same for every rank.
 
     Up to ranks − 1 positions at the end of an epoch fall to nobody.
@@ -73,14 +73,14 @@ def unit_positions(
     total: int, start: int, rank: int, ranks: int, batch: int, unit: int
 ) -> Integers:
     """The positions in a rank's batch number `unit`, counted from position `start` of an epoch."""
-    mine = share(total, start, ranks)
+    mine = share_of_order(total, start, ranks)
     turns = np.arange(unit * batch, min((unit + 1) * batch, mine))
     return start + turns * ranks + rank
 
 
 def units(total: int, start: int, ranks: int, batch: int) -> int:
     """How many batches each rank takes of positions start..total; the last may be smaller."""
-    return -(-share(total, start, ranks) // batch)
+    return -(-share_of_order(total, start, ranks) // batch)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,16 @@ from typing import Any
 
 from artsound.errors import BadData, BadUsage
 from artsound.rights import policy_condition
-from artsound.shards.buckets import has_buckets, plain_faults, protocols
+from artsound.shards.dataset import Dataset, open_shards
 from artsound.shards.index import INDEX, SHARDS
-from artsound.shards.read import Dataset, open_shards
-from artsound.shards.store import LASTING, open_system, shards_folder
+from artsound.shards.store import (
+    LASTING,
+    has_buckets,
+    open_system,
+    plain_faults,
+    protocols,
+    shards_folder,
+)
 from artsound.storage import sha256_file
 
 _CHUNK = 4 << 20

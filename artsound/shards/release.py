@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from artsound.shards.index import SPLITS
-from artsound.shards.write import Shard
-from artsound.storage import write_bytes
+from artsound.encoders.base import Side, load_embeddings
+from artsound.errors import ArtSoundError, BadData
+from artsound.rights import policy_condition
+from artsound.shards.dataset import open_shards
+from artsound.shards.format import Shard
+from artsound.shards.index import INDEX, SHARDS, SPLITS, read_frame, read_shard_index
+from artsound.shards.store import LocalStore, open_store
+from artsound.sources.item_names import Listed, address_keys, artwork_keys, digest_keys, track_keys
+from artsound.storage import (
+    Workspace,
+    atomic_write,
+    read_json,
+    sha256_file,
+    write_bytes,
+    write_json,
+)
 
 _COLUMNS = ("side", "id", "title", "author", "licence", "licence_id", "source", "source_url")
 _ARTWORK = (
@@ -94,3 +113,403 @@ def write_readme(
     ]
     write_bytes(folder / "README.md", "\n".join(lines).encode())
     return folder / "README.md"
+
+
+# What changed from one release to the next, told from their indexes alone.
+
+FIRST = "1.0.0"
+BUMPS = ("", "patch", "minor", "major")  # the least first
+_KINDS = {
+    "moved": ("artwork_id", "split"),
+    "recaptioned": ("artwork_caption", "music_caption"),
+    "rescored": ("score", "bridge", "margin"),
+    "repacked": ("shard",),
+}
+_PLACES = ("_offset", "_size")  # where a sample's members lie: not what they are
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The keys that differ between two releases, ascending; a key may be of several kinds.
+
+    `moved`: another artwork or split; `recaptioned`: another text on either side; `rescored`:
+    another score, margin or bridge; `repacked`: in another shard; `changed`: any other field.
+    `shards_kept` have the same bytes under the same name in both, `shards_changed` are the newer
+    release's others, `shards_gone` the older's that it lacks. `columns` are those that only one of
+    the two indexes has.
+    """
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    moved: tuple[str, ...] = ()
+    recaptioned: tuple[str, ...] = ()
+    rescored: tuple[str, ...] = ()
+    repacked: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    shards_kept: tuple[str, ...] = ()
+    shards_changed: tuple[str, ...] = ()
+    shards_gone: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+
+    @property
+    def bump(self) -> str:
+        """The part of the version that this raises: major, minor, patch, or "" for nothing.
+
+        major: a pair is gone, has another artwork or another split, or the index other columns,
+        so what was built on the older release may break. minor: pairs are new. patch: captions,
+        metadata, scores or places changed.
+        """
+        if self.removed or self.moved or self.columns:
+            return "major"
+        if self.added:
+            return "minor"
+        other = self.recaptioned or self.rescored or self.repacked or self.changed
+        return "patch" if other or self.shards_changed or self.shards_gone else ""
+
+
+def next_version(version: str, bump: str) -> str:
+    """The version after `version` when this part of it is raised; "" leaves it."""
+    major, minor, patch = (int(part) for part in version.split("."))
+    return {
+        "major": f"{major + 1}.0.0",
+        "minor": f"{major}.{minor + 1}.0",
+        "patch": f"{major}.{minor}.{patch + 1}",
+        "": version,
+    }[bump]
+
+
+def diff(old: str, new: str) -> Difference:
+    """What the release `new` changes in `old`; folders or addresses of shards.
+
+    Only the two indexes are read. Raises BadData when an index lacks a column to compare by.
+    """
+    before, after = open_shards(old), open_shards(new)
+    return difference(before.frame, before.shards, after.frame, after.shards, (old, new))
+
+
+def version_of(location: str) -> str:
+    """The version of the release at a folder or address; FIRST when its index.json names none."""
+    return str(read_shard_index(open_store(location)).get("version", FIRST))
+
+
+def difference(
+    before: pl.DataFrame,
+    were: Sequence[Shard],
+    after: pl.DataFrame,
+    are: Sequence[Shard],
+    places: tuple[str, str] = ("the older release", "the newer release"),
+) -> Difference:
+    """As `diff`, of rows of two indexes and their shards."""
+    needed = list(dict.fromkeys(name for names in _KINDS.values() for name in names))
+    for place, frame in zip(places, (before, after), strict=True):
+        if missing := [name for name in needed if name not in frame.columns]:
+            raise BadData(
+                f"The index of {place} has no {missing[0]}: it is no release of ArtSound."
+            )
+    known = [name for name in before.columns if name in after.columns and name != "key"]
+    others = tuple(n for n in known if n not in needed and not n.endswith(_PLACES))
+    both = before.select("key", *known).join(after.select("key", *known), on="key", suffix="_new")
+    found = {
+        kind: _keys(
+            both.filter(
+                pl.any_horizontal(
+                    pl.lit(False), *(pl.col(n).ne_missing(pl.col(f"{n}_new")) for n in names)
+                )
+            )
+        )
+        for kind, names in {**_KINDS, "changed": others}.items()
+    }
+    old = {shard.name: shard.sha256 for shard in were}
+    new = {shard.name: shard.sha256 for shard in are}
+    return Difference(
+        added=_keys(after.join(before, on="key", how="anti")),
+        removed=_keys(before.join(after, on="key", how="anti")),
+        **found,
+        shards_kept=tuple(sorted(name for name in new if old.get(name) == new[name])),
+        shards_changed=tuple(sorted(name for name in new if old.get(name) != new[name])),
+        shards_gone=tuple(sorted(old.keys() - new.keys())),
+        columns=tuple(sorted(set(before.columns) ^ set(after.columns))),
+    )
+
+
+def counts(found: Difference) -> dict[str, int]:
+    """How many keys, shards and columns are of each kind, under the changelog's words."""
+    return {
+        "Added": len(found.added),
+        "Removed": len(found.removed),
+        "Moved": len(found.moved),
+        "Re-captioned": len(found.recaptioned),
+        "Re-scored": len(found.rescored),
+        "Packed into another shard": len(found.repacked),
+        "Changed in other fields": len(found.changed),
+        "Shards with the same bytes": len(found.shards_kept),
+        "Shards new or changed": len(found.shards_changed),
+        "Shards gone": len(found.shards_gone),
+        "Columns new or gone": len(found.columns),
+    }
+
+
+def changelog(found: Difference) -> str:
+    """The difference in Markdown: a table of counts, then the keys of every kind that has any."""
+    kinds = dict(zip(counts(found), vars(found).values(), strict=True))
+    lines = ["# Changes", "", *table(counts(found))]
+    for kind, names in kinds.items():
+        if names:
+            lines += ["", f"## {kind}", "", *(f"- {name}" for name in names)]
+    return "\n".join(lines) + "\n"
+
+
+def table(numbers: dict[str, int]) -> list[str]:
+    """Counts as the lines of a table in Markdown."""
+    lines = ["| | count |", "|---|---:|"]
+    return lines + [f"| {kind} | {number:,} |" for kind, number in numbers.items()]
+
+
+def _keys(frame: pl.DataFrame) -> tuple[str, ...]:
+    return tuple(sorted(frame["key"].to_list()))
+
+
+# What a release says of its own history: a version, CHANGELOG.md and changes.json.
+#
+# All three follow from the difference to the base, so nobody types them. The changelog counts;
+# changes.json also lists the keys of this release that are new or not as they were. Of what is
+# gone
+# neither says more than how much, so a withdrawn item is not named by the release it was taken
+# from.
+
+CHANGELOG = "CHANGELOG.md"
+CHANGES = "changes.json"
+_LISTED = ("added", "moved", "recaptioned", "rescored", "repacked", "changed")
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """A release's version, the digest of its base's index.json ("": the first), and the bump."""
+
+    version: str = FIRST
+    base: str = ""
+    bump: str = ""
+
+    def fields(self) -> dict[str, str]:
+        """What index.json says of it."""
+        return {"version": self.version, **({"base": self.base} if self.base else {})}
+
+
+def lineage_after(folder: Path, found: Difference, *, at_least: str = "") -> Lineage:
+    """That of a release that continues the one in `folder`, from which it differs as `found`.
+
+    `at_least` is a bump for what the two indexes do not show.
+    """
+    about = read_shard_index(LocalStore(folder))
+    bump = max(found.bump, at_least, key=BUMPS.index)
+    version = next_version(about.get("version", FIRST), bump)
+    return Lineage(version, sha256_file(folder / SHARDS), bump)
+
+
+def write_changes(folder: Path, base: Path, found: Difference, lineage: Lineage) -> list[Path]:
+    """Write changes.json and CHANGELOG.md of a release; those of its base come before. Paths."""
+    entry = {**lineage.fields(), "bump": lineage.bump, "counts": counts(found)}
+    releases = [entry, *_history(base)]
+    keys = {kind: list(getattr(found, kind)) for kind in _LISTED}
+    write_json(folder / CHANGES, {"releases": releases, "keys": keys})
+    lines = ["# Changes"]
+    for one in releases:
+        lines += ["", f"## {one['version']}", "", f"A {one['bump']} change.", ""]
+        lines += table(one["counts"])
+    write_bytes(folder / CHANGELOG, ("\n".join(lines) + "\n").encode())
+    return [folder / CHANGES, folder / CHANGELOG]
+
+
+def write_history(
+    folder: Path, base: Path | None, shards: Sequence[Shard], index: pa.Table
+) -> tuple[Lineage, list[Path]]:
+    """The lineage of a release about to be indexed, and its files of changes, written.
+
+    `index` are its rows. A first release has no such files, and one that equals its
+    base has the base's.
+    """
+    for name in (CHANGES, CHANGELOG):
+        (folder / name).unlink(missing_ok=True)
+    if base is None:
+        return Lineage(), []
+    data = open_shards(base)
+    rows = pl.DataFrame(pl.from_arrow(index))
+    found = difference(data.frame, data.shards, rows, shards)
+    lineage = lineage_after(base, found, at_least=withheld_bump(base, folder, set(rows["key"])))
+    if lineage.bump:
+        return lineage, write_changes(folder, base, found, lineage)
+    return lineage, _copied(folder, base, (CHANGES, CHANGELOG))
+
+
+def copy_index(folder: Path, base: Path) -> list[Path]:
+    """Give a release that equals its base the base's index: it is that release. Paths."""
+    return _copied(folder, base, (INDEX, SHARDS))
+
+
+def _copied(folder: Path, base: Path, names: Sequence[str]) -> list[Path]:
+    there = [name for name in names if (base / name).is_file()]
+    for name in there:
+        write_bytes(folder / name, (base / name).read_bytes())
+    return [folder / name for name in there]
+
+
+def check_changes(folder: Path, about: dict[str, Any], keys: set[str]) -> Iterator[tuple[str, str]]:
+    """(file, sentence) for every fault of changes.json; nothing where there is no such file."""
+    if not (folder / CHANGES).is_file():
+        if about.get("base"):
+            yield CHANGES, "index.json names a base, but it is missing"
+        return
+    try:
+        value = read_json(folder / CHANGES)
+        releases = [_entry(one) for one in value["releases"]]
+        listed = {str(key) for names in value["keys"].values() for key in names}
+    except (ArtSoundError, KeyError, TypeError, ValueError, AttributeError) as error:
+        yield CHANGES, f"it is no list of changes: {error}"
+        return
+    if not releases or any(
+        releases[0].get(name, "") != about.get(name, "") for name in ("version", "base")
+    ):
+        yield CHANGES, "its newest release is not the one in index.json"
+    if strange := sorted(listed - keys):
+        yield CHANGES, f"it lists {strange[0]}, which the index has not"
+
+
+def _history(base: Path) -> list[dict[str, Any]]:
+    """The entries of the base's changes.json, checked; none where there is no such file."""
+    if not (base / CHANGES).is_file():
+        return []
+    try:
+        return [_entry(one) for one in read_json(base / CHANGES)["releases"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadData(f"{base / CHANGES} is no list of changes: verify {base} first.") from error
+
+
+def _entry(value: Any) -> dict[str, Any]:
+    """One entry, with only what an entry has; ValueError when it is none."""
+    version, base, bump = (str(value.get(name, "")) for name in ("version", "base", "bump"))
+    if not _VERSION.fullmatch(version) or bump not in BUMPS[1:]:
+        raise ValueError("an entry has no version")
+    numbers = {str(kind): int(number) for kind, number in value["counts"].items()}
+    return {**Lineage(version, base).fields(), "bump": bump, "counts": numbers}
+
+
+# Pairs whose media may not be passed on: their ids, digests and embeddings, without the media.
+
+WITHHELD = "withheld.parquet"
+_WITHHELD_COLUMNS = (
+    *("key", "track_id", "artwork_id", "split", "score", "bridge", "style", "genre"),
+    *("painter", "year", "music_genre", "image_original_sha256", "audio_sha256"),
+    *("artwork_redistribute", "artwork_rights_reason", "artwork_source_url"),
+    *("track_redistribute", "track_license", "track_source_url"),
+)
+
+
+# The columns by which a line of a list may name a pair, and the keys of their values.
+_NAMED_BY: tuple[tuple[str, Callable[[str], Iterable[str]]], ...] = (
+    ("artwork_id", artwork_keys),
+    ("key", track_keys),
+    ("artwork_source_url", address_keys),
+    ("track_source_url", address_keys),
+    ("image_sha256", digest_keys),
+    ("image_original_sha256", digest_keys),
+    ("audio_sha256", digest_keys),
+)
+
+
+def parted(rows: pl.DataFrame, withhold: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The pairs to be packed, and those to be withheld."""
+    if not withhold:
+        return rows, rows.clear()
+    free = pl.sql_expr(policy_condition("redistributable"))
+    return rows.filter(free), rows.filter(~free)
+
+
+def write_withheld(workspace: Workspace, rows: pl.DataFrame) -> list[Path]:
+    """Write shards/withheld.parquet, or remove it when nothing is withheld; the file, if any.
+
+    A row per pair, with a column of float32 vectors for each encoder and side that has any.
+    """
+    path = workspace.shards / WITHHELD
+    if rows.is_empty():
+        path.unlink(missing_ok=True)
+        return []
+    table = rows.select(_WITHHELD_COLUMNS).sort("key")
+    for encoder in sorted(p.name for p in workspace.embeddings.iterdir() if p.is_dir()):
+        table = _with_vectors(workspace, table, encoder, "artworks", table["artwork_id"])
+        table = _with_vectors(workspace, table, encoder, "tracks", table["key"])
+    with atomic_write(path) as file:
+        pq.write_table(table.to_arrow(), file, compression="zstd")
+    return [path]
+
+
+def _with_vectors(
+    workspace: Workspace, table: pl.DataFrame, encoder: str, side: Side, wanted: pl.Series
+) -> pl.DataFrame:
+    if not (workspace.embeddings / encoder / f"{side}.npy").exists():
+        return table
+    ids, matrix = load_embeddings(workspace, encoder, side)
+    numbers = {item: number for number, item in enumerate(ids)}
+    if any(item not in numbers for item in wanted):
+        return table
+    vectors = np.asarray(matrix[[numbers[item] for item in wanted]], dtype=np.float32)
+    name = f"{encoder}_{side.removesuffix('s')}"
+    return table.with_columns(pl.Series(name, vectors.tolist(), dtype=pl.List(pl.Float32)))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a list names in a release: ids and digests as the release spells them."""
+
+    ids: frozenset[str]
+    digests: frozenset[str]
+    unmatched: tuple[str, ...]
+
+
+def find_listed(lines: Collection[str], *tables: pl.DataFrame) -> Found:
+    """The keys, artwork ids and digests in tables of pairs that the lines of a list name.
+
+    A line may spell an item in any way that `artsound.sources.item_names` reads.
+    """
+    listed = Listed(lines)
+    ids: set[str] = set()
+    digests: set[str] = set()
+    for table in tables:
+        for name, keys_of in _NAMED_BY:
+            if name in table.columns and table.schema[name] == pl.String:
+                found = listed.chosen(table[name].drop_nulls(), keys_of)
+                if keys_of is digest_keys:
+                    digests |= found
+                elif keys_of is address_keys:
+                    own = "artwork_id" if name.startswith("artwork") else "key"
+                    ids |= set(table.filter(pl.col(name).is_in(list(found)))[own])
+                else:
+                    ids |= found
+    return Found(frozenset(ids), frozenset(digests), listed.unmatched)
+
+
+def withheld_bump(before: Path, after: Path, released: Collection[str]) -> str:
+    """What the change of withheld.parquet between two folders raises; "" where it is the same.
+
+    major: a pair is gone from it and not `released` either; minor: one is new; patch: else.
+    """
+    was, now = withheld_rows(before), withheld_rows(after)
+    if was.equals(now):
+        return ""
+    gone = set(was["key"]) - set(now["key"]) - set(released)
+    return "major" if gone else "minor" if set(now["key"]) - set(was["key"]) else "patch"
+
+
+def withheld_rows(folder: Path) -> pl.DataFrame:
+    """The rows of withheld.parquet, none where there is no such file; BadData for a broken one."""
+    path = folder / WITHHELD
+    empty = pl.DataFrame(schema=dict.fromkeys(("key", "artwork_id"), pl.String))
+    if not path.is_file():
+        return empty
+    try:
+        rows = read_frame(path.read_bytes(), str(path))
+    except OSError as error:
+        raise BadData(f"{path} cannot be read: {error.strerror or error}.") from error
+    if any(rows.schema.get(name) != kind for name, kind in empty.schema.items()):
+        raise BadData(f"{path} is no list of withheld pairs: its key and artwork_id must be text.")
+    return rows

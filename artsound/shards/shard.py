@@ -1,19 +1,14 @@
-"""Stage `shard`: pairs become shards, an index, and a list of whom to thank.
-
-Within a split the samples are put in a seeded random order and cut into shards of equal size
-(± 1), so that every shard is a fair sample of its split; a shard holds its samples in the order
-of their keys. Where an earlier release is continued, its shards stay as far as they can (base.py)
-and only new pairs are dealt. One part makes one shard, in parts/shard; `finish` links the shards
-into place, writes the index, and tells of the release's history.
-"""
+"""Pairs joined with all that is known of both sides: one row per sample-to-be."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import re
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +19,27 @@ import pyarrow as pa
 from artsound.errors import BadData
 from artsound.media import MediaError
 from artsound.media.images import release_jpeg
-from artsound.pairing.barred import read_exclusions
-from artsound.parts import Part, PartOutput, PartResult, part_path
+from artsound.pairing.excluded import read_exclusions
+from artsound.pairing.previous_release import release_folder
 from artsound.recipe import Recipe
-from artsound.records import Reject
-from artsound.shards.base import Base, open_base, stays
-from artsound.shards.changes import copy_index, write_history
+from artsound.schema import Reject, arrow_schema, json_schema
+from artsound.shards.dataset import Dataset, open_shards
+from artsound.shards.format import Shard, sample_json, write_shard
 from artsound.shards.index import SHARDS, SPLITS, index_rows, to_index_table, write_index
-from artsound.shards.join import EXTRA, float32_fields, joined
-from artsound.shards.nowhere import named, traces
-from artsound.shards.order import shuffled
-from artsound.shards.release import write_attribution, write_readme
-from artsound.shards.withdraw import digests_of
-from artsound.shards.withheld import find_listed, parted, withheld_rows, write_withheld
-from artsound.shards.write import Shard, sample_json, write_shard
-from artsound.sources.wanted import excluded
-from artsound.stage import Finish, Stage
+from artsound.shards.order import shuffled_order
+from artsound.shards.release import (
+    copy_index,
+    find_listed,
+    parted,
+    withheld_rows,
+    write_attribution,
+    write_history,
+    write_readme,
+    write_withheld,
+)
+from artsound.shards.withdraw import digests_of, named, traces
+from artsound.sources.selection import excluded
+from artsound.stage import Finish, Part, PartOutput, PartResult, Stage, part_path
 from artsound.storage import (
     TEMPORARY_PREFIX,
     Workspace,
@@ -52,6 +52,254 @@ from artsound.storage import (
     sync_folder,
     write_parquet,
 )
+
+# Sample field -> column of the artwork's, the track's row.
+_ARTWORK = {
+    "artwork_id": "artwork_id",
+    "artwork_title": "title",
+    "painter": "painter",
+    "painter_id": "painter_id",
+    "year": "year",
+    "style": "style",
+    "genre": "genre",
+    "school": "school",
+    "period": "period",
+    "tags": "tags",
+    "media": "media",
+    "emotions": "emotions",
+    "artwork_license_id": "license_id",
+    "artwork_redistribute": "redistribute",
+    "artwork_derivatives": "derivatives",
+    "artwork_commercial": "commercial",
+    "artwork_rights_reason": "rights_reason",
+    "artwork_source": "source",
+    "artwork_source_url": "source_url",
+    "image_original_sha256": "image_sha256",
+    "artwork_cluster": "cluster",
+    "image_path": "image_path",
+}
+_TRACK = {
+    "track_id": "track_id",
+    "title": "title",
+    "artist": "artist",
+    "artist_id": "artist_id",
+    "album": "album",
+    "music_genre": "genre",
+    "music_genres": "genres",
+    "music_tags": "tags",
+    "duration": "duration",
+    "loudness": "loudness",
+    "track_license": "license",
+    "track_license_id": "license_id",
+    "track_redistribute": "redistribute",
+    "track_derivatives": "derivatives",
+    "track_commercial": "commercial",
+    "track_share_alike": "share_alike",
+    "track_source": "source",
+    "track_source_url": "source_url",
+    "audio_sha256": "audio_sha256",
+    "track_cluster": "cluster",
+    "audio_path": "audio_path",
+    "audio_format": "audio_format",
+}
+_PAIR = {name: name for name in ("track_id", "artwork_id", "split", "score", "bridge", "margin")}
+_PICTURE = {name: name for name in ("artwork_id", "lightness", "saturation", "warmth")}
+_SOUND = {name: name for name in ("track_id", "tempo", "key", "mode")}
+EXTRA = ("image_path", "audio_path", "audio_format")
+
+
+def joined(workspace: Workspace) -> pl.DataFrame:
+    """A row per pair: every field of a sample but `image_sha256`, and the fields in EXTRA.
+
+    Computed once per process and state of the inputs. Raises BadData when an input is missing,
+    or lacks an item that a pair names.
+    """
+    files = tuple(
+        (str(path), sha256_file(path) if path.is_file() else "") for path in _inputs(workspace)
+    )
+    return _joined(workspace.root, files)
+
+
+def _inputs(workspace: Workspace) -> list[Path]:
+    affect = workspace.embeddings / "affect"
+    return [
+        workspace.pairs / "pairs.parquet",
+        workspace.catalog / "artworks.parquet",
+        workspace.catalog / "tracks.parquet",
+        workspace.captions / "artworks.parquet",
+        workspace.captions / "tracks.parquet",
+        affect / "artworks.parquet",
+        affect / "tracks.parquet",
+    ]
+
+
+@functools.lru_cache(maxsize=1)
+def _joined(root: Path, _state: tuple[tuple[str, str], ...]) -> pl.DataFrame:
+    paths = _inputs(Workspace(root))
+    pairs = _read(paths[0], "pair", _PAIR)
+    artworks = _read(paths[1], "artwork", _ARTWORK)
+    tracks = _read(paths[2], "track", _TRACK)
+    picture = _read(paths[5], "artwork_descriptors", _PICTURE)
+    sound = _read(paths[6], "track_descriptors", _SOUND)
+    key = pl.col("track_id").cast(pl.String).str.zfill(6)
+    rows = (
+        pairs.join(artworks, on="artwork_id", how="left", validate="m:1")
+        .join(tracks, on="track_id", how="left", validate="1:1")
+        .join(picture, on="artwork_id", how="left", validate="m:1")
+        .join(sound, on="track_id", how="left", validate="1:1")
+        .with_columns(
+            key=key,
+            key_signature=pl.col("key") + " " + pl.col("mode"),
+            synthetic=(pl.col("artwork_source") == "sample") | (pl.col("track_source") == "sample"),
+        )
+        .join(_captions(paths[3], "artwork", "artwork_id"), on="artwork_id", how="left")
+        .join(_captions(paths[4], "music", "key"), on="key", how="left")
+    )
+    fields = [name for name in json_schema("sample")["properties"] if name != "image_sha256"]
+    rows = rows.select(*fields, *EXTRA).sort("key")
+    for name in rows.columns:
+        if rows[name].null_count():
+            pair = rows.filter(pl.col(name).is_null())["key"][0]
+            raise BadData(
+                f"The pair of track {pair} has no {name} in {root}: "
+                "run the stages before `shard` again."
+            )
+    return rows
+
+
+def _read(path: Path, record: str, columns: Mapping[str, str]) -> pl.DataFrame:
+    table = read_parquet(path, record, sorted(set(columns.values())))
+    frame = pl.DataFrame(pl.from_arrow(table))
+    return frame.select(pl.col(column).alias(name) for name, column in columns.items())
+
+
+def _captions(path: Path, prefix: str, key: str) -> pl.DataFrame:
+    columns = {key: "item_id", f"{prefix}_caption": "caption", f"{prefix}_captioner": "captioner"}
+    return _read(path, "caption", columns).unique(key, keep="any")
+
+
+def float32_fields() -> frozenset[str]:
+    """The fields of a sample that the index keeps in 32 bits."""
+    return frozenset(f.name for f in arrow_schema("sample") if str(f.type) == "float")
+
+
+# The release that a build continues: which of its shards keep their bytes, and where pairs go.
+#
+# A pair that stays in its split stays in its shard. A shard of which every sample is as it was
+# keeps
+# name and bytes; one that lost a sample, or has one with another caption, record or artwork, is
+# written again by itself, with the base's pictures and clips where the originals are the same. New
+# pairs go into new shards, numbered on from the last of their split.
+
+_NAME = re.compile(r"artsound-(?P<part>(?:train|val|test)-(?P<number>\d{6}))\.tar")
+
+
+@dataclass(frozen=True)
+class PreviousShards:
+    """A release on this machine, open to be continued. `digest` is that of its index.json."""
+
+    folder: Path
+    digest: str
+    data: Dataset
+
+    def shards_of(self, split: str) -> list[tuple[str, Shard]]:
+        """The split's shards with the names of the parts that stand for them, by number."""
+        return sorted((_part_name(shard), shard) for shard in self.data.shards
+                      if shard.split == split)  # fmt: skip
+
+    def next_number(self, split: str) -> int:
+        """The number of the first new shard of a split."""
+        return 1 + max((int(name[-6:]) for name, _ in self.shards_of(split)), default=-1)
+
+    def rows_of(self, shard: str) -> pl.DataFrame:
+        """The index rows of one shard."""
+        return self.data.frame.filter(pl.col("shard") == shard)
+
+    @functools.cached_property
+    def positions(self) -> Mapping[str, int]:
+        """Where each key stands in the index."""
+        return {key: number for number, key in enumerate(self.data.frame["key"])}
+
+    def same(self, rows: pl.DataFrame) -> set[str]:
+        """The keys of those of `rows`, samples-to-be, whose every field is as in this release."""
+        fields = [name for name in arrow_schema("sample").names if name != "image_sha256"]
+        ours = self.data.frame.select(fields)
+        theirs = rows.select(fields).cast(dict(ours.schema))  # type: ignore[arg-type]
+        both = ours.filter(ours["key"].is_in(theirs["key"].implode()))
+        was = dict(zip(both["key"], map(digest, both.iter_rows(named=True)), strict=True))
+        there = theirs.filter(theirs["key"].is_in(both["key"].implode()))
+        return {row["key"] for row in there.iter_rows(named=True) if digest(row) == was[row["key"]]}
+
+    def media(self, row: Mapping[str, Any]) -> tuple[bytes, bytes, str] | None:
+        """Picture, clip and the picture's digest of a sample made of the same originals, if any."""
+        position = self.positions.get(row["key"])
+        if position is None:
+            return None
+        fields = self.data.frame.row(position, named=True)
+        if any(fields[name] != row[name] for name in ("image_original_sha256", "audio_sha256")):
+            return None
+        pointers = self.data.pointers
+        pieces = self.data.store.read_ranges(fields["shard"], pointers.ranges(position))
+        members = dict(zip(pointers.present(position), pieces, strict=True))
+        return members["jpg"], members["mp3"], fields["image_sha256"]
+
+
+def open_previous_shards(workspace: Workspace, recipe: Recipe) -> PreviousShards | None:
+    """The release that the recipe continues; None when it begins anew.
+
+    Raises BadUsage when it is none, or is the very folder that the build would write to; BadData
+    when it is damaged, or its shards are not named as a build names them.
+    """
+    if not recipe.sources.base:
+        return None
+    folder = release_folder(workspace, recipe.sources.base)
+    return _open(folder, sha256_file(folder / "index.json"))
+
+
+@functools.lru_cache(maxsize=1)
+def _open(folder: Path, index_digest: str) -> PreviousShards:
+    base = PreviousShards(folder, index_digest, open_shards(folder))
+    for shard in base.data.shards:
+        _part_name(shard)
+    return base
+
+
+def stays(
+    base: PreviousShards, rows: pl.DataFrame, split: str, spoiled: Collection[str]
+) -> list[tuple[str, Shard, list[str], bool]]:
+    """For each shard of the base: part name, entry, the keys that stay, and whether all as it was.
+
+    `rows` are the samples-to-be of one split, `spoiled` keys that may not stay as they are.
+    """
+    there = set(rows["key"])
+    same = base.same(rows) - set(spoiled)
+    found = []
+    keys = dict(base.data.frame.group_by("shard").agg(pl.col("key")).iter_rows())
+    for name, shard in base.shards_of(split):
+        staying = sorted(there.intersection(keys[shard.name]))
+        whole = len(staying) == shard.samples and same.issuperset(staying)
+        if staying:
+            found.append((name, shard, staying, whole))
+    return found
+
+
+def _part_name(shard: Shard) -> str:
+    match = _NAME.fullmatch(shard.name)
+    if match is None or not match["part"].startswith(f"{shard.split}-"):
+        raise BadData(
+            f"The shard {shard.name} is not named as a build names it: no build can continue it."
+        )
+    return match["part"]
+
+
+# Stage `shard`: pairs become shards, an index, and a list of whom to thank.
+#
+# Within a split the samples are put in a seeded random order and cut into shards of equal size
+# (± 1), so that every shard is a fair sample of its split; a shard holds its samples in the order
+# of their keys. Where an earlier release is continued, its shards stay as far as they can
+# (base.py)
+# and only new pairs are dealt. One part makes one shard, in parts/shard; `finish` links the shards
+# into place, writes the index, and tells of the release's history.
 
 _WITHHELD_PART = "withheld"
 
@@ -66,14 +314,14 @@ def plan_shards(
     """
     tracks = np.sort(np.asarray(track_ids, dtype=np.int64))
     wanted = max(1, round(len(tracks) / pairs_per_shard), min(min_shards, len(tracks)))
-    order = tracks[shuffled(len(tracks), seed)]
+    order = tracks[shuffled_order(len(tracks), seed)]
     return [sorted(cut.tolist()) for cut in np.array_split(order, wanted) if cut.size]
 
 
 def check(workspace: Workspace, recipe: Recipe) -> None:
     """Raise BadUsage or BadData for a base or a list of unfit pairs that is missing or broken."""
     read_exclusions(recipe.shards.exclude)
-    open_base(workspace, recipe)
+    open_previous_shards(workspace, recipe)
 
 
 def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
@@ -84,7 +332,7 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
         raise BadData(f"No pair of {workspace.pairs} {reason}: there is nothing to pack in shards.")
     digests = dict(zip(rows["track_id"], _row_digests(rows), strict=True))
     unfit = _unfit(rows, recipe)
-    base = open_base(workspace, recipe)
+    base = open_previous_shards(workspace, recipe)
     continued = {"base": base.digest} if base else {}
     parts = []
     for split in SPLITS:
@@ -124,7 +372,7 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     """Write one shard and its index rows under parts/shard."""
     if part.name == _WITHHELD_PART:
         return PartOutput(0, (), tuple(_withheld(key) for key in part.inputs["keys"]))
-    base = open_base(workspace, recipe)
+    base = open_previous_shards(workspace, recipe)
     if base and "shard" in part.inputs:
         return _as_it_was(workspace, base, part)
     chosen = joined(workspace).filter(pl.col("track_id").is_in(part.inputs["tracks"]))
@@ -175,7 +423,7 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
     packed = [result for result in results if result.items_out]
     if not packed:
         raise BadData("No pair could be packed: catalog/rejects.parquet tells why for each.")
-    base = open_base(workspace, recipe)
+    base = open_previous_shards(workspace, recipe)
     folder = make_folder(workspace.shards)
     # While shards are put in place no index may describe those of an earlier build: who opens the
     # folder then, or after a crash, is told that there is no release yet.
@@ -241,7 +489,7 @@ def _place(part: Part) -> tuple[int, str]:
     return (SPLITS.index(split) if split in SPLITS else len(SPLITS), part.name)
 
 
-def _as_it_was(workspace: Workspace, base: Base, part: Part) -> PartOutput:
+def _as_it_was(workspace: Workspace, base: PreviousShards, part: Part) -> PartOutput:
     """A shard of the base under this build's parts, its bytes checked, with its index rows."""
     shard = next(one for one in base.data.shards if one.name == part.inputs["shard"])
     source = base.folder / shard.name
@@ -259,7 +507,7 @@ def _as_it_was(workspace: Workspace, base: Base, part: Part) -> PartOutput:
     )
 
 
-def _check_withdrawn(folder: Path, base: Base, lines: Sequence[str]) -> None:
+def _check_withdrawn(folder: Path, base: PreviousShards, lines: Sequence[str]) -> None:
     """Leave no release behind that tells of what the base had and the recipe never wants again."""
     frames = base.data.frame, withheld_rows(base.folder)
     listed = find_listed(lines, *frames)

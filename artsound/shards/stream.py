@@ -1,16 +1,8 @@
-"""Samples for training: one global order, walked by any number of ranks and workers.
-
-    data = artsound.open("out/shards").split("train")
-    decode = {"image_size": 256, "sample_rate": 16_000}
-    stream = data.stream(batch_size=16, seed=0, decode=decode)
-    for batch in stream.loader(workers=4): ...
-
-The order is that of `artsound.shards.order`. All state is two integers, the epoch and the position
-in it that all ranks have reached; they are enough to go on anywhere.
-"""
+"""Samples put together to a batch, and how a batch travels from a worker process."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import zlib
@@ -24,17 +16,97 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import (
+    DataLoader,
+    IterableDataset,
+    default_collate,
+    default_convert,
+    get_worker_info,
+)
 
 from artsound.errors import BadData, BadUsage
 from artsound.shards import order
-from artsound.shards.batch import Parcel, as_made, collate
-from artsound.shards.cache import Cache
 from artsound.shards.decode import Decode, decode
-from artsound.shards.reader import Layer, Reader
+from artsound.shards.reader import Cache, Reader, SampleSource
 
 if TYPE_CHECKING:
-    from artsound.shards.read import Dataset
+    from artsound.shards.dataset import Dataset
+
+
+_SMALL = 4096  # bytes
+
+
+def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """A batch as one dict. `image` becomes uint8 [B, 3, H, W], in memory channels last, as it was
+    decoded; arrays of one shape are stacked, numbers become tensors, and all else stays a list of
+    B values, arrays among them as tensors. What a sample lacks that another has is None."""
+    return {
+        name: _together(name, [sample.get(name) for sample in samples])
+        for name in dict.fromkeys(name for sample in samples for name in sample)
+    }
+
+
+def _together(name: str, values: list[Any]) -> Any:
+    kinds = {type(value) for value in values}
+    if kinds == {np.ndarray} and len({(v.shape, v.dtype) for v in values}) == 1:
+        if values[0].dtype.kind in "biuf":
+            # default_collate stacks in the memory that a worker shares: one copy less.
+            stacked = default_collate([torch.from_numpy(np.require(v, None, "W")) for v in values])
+            return stacked.permute(0, 3, 1, 2) if name == "image" and stacked.ndim == 4 else stacked
+    elif kinds == {torch.Tensor} and len({value.shape for value in values}) == 1:
+        return default_collate(values)
+    elif kinds <= {bool, int, float}:
+        with contextlib.suppress(RuntimeError, ValueError, OverflowError):  # over 64 bits
+            return torch.tensor(values)
+    elif kinds <= {str, type(None)}:
+        return values
+    return default_convert(values)
+
+
+class WorkerBatch(dict[str, Any]):
+    """A batch that a worker process hands out; where it arrives it is a plain dict.
+
+    Its small tensors travel within the message. torch would put each of them, and there are two
+    dozen, into shared memory of its own.
+    """
+
+    def __copy__(self) -> WorkerBatch:
+        # A DataLoader that is not `Stream.loader`'s copies what its workers made; by way of
+        # __reduce__ that would be a plain dict again.
+        return WorkerBatch(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        small = {
+            name: value.numpy()
+            for name, value in self.items()
+            if isinstance(value, torch.Tensor) and value.nbytes <= _SMALL
+        }
+        large = {name: value for name, value in self.items() if name not in small}
+        return _unpacked, (tuple(self), small, large)
+
+
+def _unpacked(
+    names: tuple[str, ...], small: Mapping[str, np.ndarray], large: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {name: torch.from_numpy(small[name]) if name in small else large[name] for name in names}
+
+
+def as_plain_batch(batch: Any) -> Any:
+    """The batch itself, for a DataLoader: torch's own default_convert would look for arrays in
+    every text of it, and `collate` has left none."""
+    return batch
+
+
+# Samples for training: one global order, walked by any number of ranks and workers.
+#
+#     data = artsound.open("out/shards").split("train")
+#     decode = {"image_size": 256, "sample_rate": 16_000}
+#     stream = data.stream(batch_size=16, seed=0, decode=decode)
+#     for batch in stream.loader(workers=4): ...
+#
+# The order is that of `artsound.shards.order`. All state is two integers, the epoch and the
+# position
+# in it that all ranks have reached; they are enough to go on anywhere.
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +116,7 @@ _ANNOUNCED = 256  # samples whose shards are asked for in advance
 _SUBSTITUTES = 64  # samples tried in the place of a damaged one before giving up
 
 
-class Turn(NamedTuple):
+class Slot(NamedTuple):
     """One sample to come: its place in the order, its number, and whether it ends a batch."""
 
     epoch: int
@@ -129,7 +201,7 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
     whole, once.
     """
 
-    def __init__(self, layers: Sequence[Layer], options: Options) -> None:
+    def __init__(self, layers: Sequence[SampleSource], options: Options) -> None:
         super().__init__()
         self.layers = layers
         self.pointers = layers[0].pointers
@@ -227,7 +299,7 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
 
     def _turns(
         self, start: order.Place, worker: int, workers: int, orders: Orders
-    ) -> Iterator[Turn]:
+    ) -> Iterator[Slot]:
         """What this worker will do, sample by sample."""
         options = self.options
         for epoch, positions in order.walk(
@@ -238,7 +310,7 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
                 return
             numbers = orders(epoch)[positions].tolist()
             for position, number in zip(positions.tolist(), numbers, strict=True):
-                yield Turn(epoch, position, number, last=position == positions[-1])
+                yield Slot(epoch, position, number, last=position == positions[-1])
 
     def _batches(self, worker: int, workers: int) -> Iterator[list[Sample]]:
         """The batches that this worker makes, as lists of finished samples."""
@@ -261,11 +333,11 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
         return Reader(self.layers, cache, options.dense)
 
     def _fetched(
-        self, turns: Iterable[Turn], reader: Reader
-    ) -> Iterator[tuple[Turn, Sample | BadData]]:
+        self, turns: Iterable[Slot], reader: Reader
+    ) -> Iterator[tuple[Slot, Sample | BadData]]:
         """Each turn with its sample as read; over a network, `ahead` turns in advance."""
 
-        def fetch(turn: Turn) -> Sample | BadData:
+        def fetch(turn: Slot) -> Sample | BadData:
             try:
                 return reader.read(turn.number)
             except BadData as error:
@@ -275,7 +347,7 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
             for turn in _told(turns, reader.hint, self.options.ahead):
                 yield turn, fetch(turn)
             return
-        waiting: deque[tuple[Turn, Future[Sample | BadData]]] = deque()
+        waiting: deque[tuple[Slot, Future[Sample | BadData]]] = deque()
         with ThreadPoolExecutor(self.options.threads) as pool:
             try:
                 for turn in turns:
@@ -290,7 +362,7 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _good(
-        self, reader: Reader, raw: Sample | BadData, numbers: order.Integers, turn: Turn
+        self, reader: Reader, raw: Sample | BadData, numbers: order.Integers, turn: Slot
     ) -> Sample:
         """The finished sample of a turn, or of the next in the order that is not damaged."""
         for step in range(1, _SUBSTITUTES + 1):
@@ -326,7 +398,7 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
             return batch[0]
         if self.options.collate:
             return self.options.collate(batch)
-        return collate(batch) if get_worker_info() is None else Parcel(collate(batch))
+        return collate(batch) if get_worker_info() is None else WorkerBatch(collate(batch))
 
 
 class Loader:
@@ -343,7 +415,7 @@ class Loader:
         self.stream = stream
         self._taken = 0
         ours = stream.options.batch_size and not stream.options.collate
-        chosen = {"collate_fn": as_made if ours else None, **options}
+        chosen = {"collate_fn": as_plain_batch if ours else None, **options}
         self._loader = DataLoader(stream, batch_size=None, num_workers=workers, **chosen)
 
     def __len__(self) -> int:
@@ -371,9 +443,9 @@ class Loader:
         self.stream.start, self.stream.taken, self._taken = place, 0, 0
 
 
-def _told(turns: Iterable[Turn], tell: Callable[[int], None], ahead: int) -> Iterator[Turn]:
+def _told(turns: Iterable[Slot], tell: Callable[[int], None], ahead: int) -> Iterator[Slot]:
     """The turns, the number of each told `ahead` turns before it comes."""
-    waiting: deque[Turn] = deque()
+    waiting: deque[Slot] = deque()
     for turn in turns:
         tell(turn.number)
         waiting.append(turn)

@@ -15,13 +15,12 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from artsound.condition import without_match
 from artsound.errors import BadData, BadUsage
-from artsound.readers import read_array, read_table
+from artsound.shards.dataset import VIEW, Dataset, open_shards
+from artsound.shards.format import Placed, Shard, write_shard
 from artsound.shards.index import SPLITS, is_ours, pointers, write_index
-from artsound.shards.read import VIEW, Dataset, open_shards
 from artsound.shards.release import write_attribution, write_readme
-from artsound.shards.write import Placed, Shard, write_shard
+from artsound.sql_filter import without_match
 from artsound.storage import (
     TEMPORARY_PREFIX,
     atomic_write,
@@ -30,6 +29,7 @@ from artsound.storage import (
     write_bytes,
     write_json,
 )
+from artsound.untrusted import read_array, read_table
 
 
 def write_subset(

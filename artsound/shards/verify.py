@@ -22,9 +22,9 @@ from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.media import MediaError
 from artsound.media.audio import check_audio
 from artsound.media.images import check_image
-from artsound.readers import parse_json
-from artsound.shards.changes import check_changes
+from artsound.schema import check_table, json_schema
 from artsound.shards.decode import AUDIO, IMAGES
+from artsound.shards.format import Shard, TarMember, key_of, scan_tar
 from artsound.shards.index import (
     INDEX,
     extensions,
@@ -35,12 +35,10 @@ from artsound.shards.index import (
     shards_of,
     to_index_table,
 )
-from artsound.shards.scan import Member, key_of, scan
+from artsound.shards.release import WITHHELD, check_changes, find_listed, withheld_rows
 from artsound.shards.store import LocalStore, shards_folder
-from artsound.shards.withheld import WITHHELD, find_listed, withheld_rows
-from artsound.shards.write import Shard
 from artsound.storage import sha256_bytes, sha256_file
-from artsound.tables import check_table, json_schema
+from artsound.untrusted import parse_json
 
 
 @dataclass(frozen=True, order=True)
@@ -128,7 +126,7 @@ def check_shard(path: Path, shard: Shard, rows: pl.DataFrame, deep: bool) -> Ite
             yield Problem(path.name, "", "its SHA-256 is not the one in index.json")
         with path.open("rb") as file:
             try:
-                members = list(scan(file, size))
+                members = list(scan_tar(file, size))
             except (tarfile.TarError, ValueError, OverflowError) as error:
                 yield Problem(path.name, "", f"it is not a sound tar: {error}")
                 return
@@ -141,7 +139,7 @@ def check_shard(path: Path, shard: Shard, rows: pl.DataFrame, deep: bool) -> Ite
 
 
 def _check_members(
-    name: str, shard: Shard, rows: pl.DataFrame, members: Sequence[Member]
+    name: str, shard: Shard, rows: pl.DataFrame, members: Sequence[TarMember]
 ) -> Iterator[Problem]:
     """Do the files in the shard, and their places, agree with the index?"""
     found = {(".".join(key_of(m.name)), m.offset, m.size) for m in members}

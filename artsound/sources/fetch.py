@@ -1,13 +1,7 @@
-"""Brings what a recipe wants from servers to OUT/sources, in the layouts that the readers read.
+"""What a server's answer says about the use of a picture in a training set.
 
-    OUT/sources/fma/      fma_metadata.zip and fma_large.zip, or members/fma_large/000/000002.mp3 …
-    OUT/sources/artgraph/ the zips of the record, or members/mapping/… and members/imagesf2/…
-    OUT/sources/*.json    where from, which items were wanted, which were refused and why
-
-A whole set comes as whole zips. With a limit, lists of ids, given pairs, a condition on metadata
-or a rights policy, the metadata come first, the same choice is made from them that ingest makes,
-and only the members chosen travel, by byte range. What is there already is not fetched again, so
-a killed pull goes on where it was.
+Read are `X-Robots-Tag` (a field may come on several lines, each with rules for robots of its own)
+and the TDM Reservation Protocol's `TDM-Reservation` (W3C Community Group report, 2024).
 """
 
 from __future__ import annotations
@@ -15,35 +9,46 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from artsound.console import human_bytes, human_seconds
-from artsound.errors import BadData, BadUsage
+from artsound.errors import ArtSoundError, BadData, BadUsage
+from artsound.progress import QUIET, Progress, human_bytes, human_seconds
 from artsound.recipe import Recipe
 from artsound.sources import artgraph, fma
-from artsound.sources.artgraph_export import ARTISTS, ARTWORKS
-from artsound.sources.download import RemoteFile, download
+from artsound.sources.artgraph import ARTISTS, ARTWORKS
 from artsound.sources.files import MEDIA_LIMIT, TABLE_LIMIT, check_place
-from artsound.sources.http import Client, check_reachable, content_length, shown, status
-from artsound.sources.image_urls import fetch_images
+from artsound.sources.http import (
+    FAULTS,
+    Client,
+    Patience,
+    RemoteFile,
+    check_reachable,
+    content_length,
+    download,
+    read_body,
+    reason,
+    shown,
+    status,
+)
 from artsound.sources.remote_zip import RemoteZip, open_remote_zip
-from artsound.sources.servers import OFFICIAL, files_at
-from artsound.sources.staging import (
+from artsound.sources.selection import (
     Fetched,
     Refusal,
+    choice_of,
     choose_rows,
     fetched_path,
     must_fetch,
     source_root,
+    tracks_to_look_at,
 )
-from artsound.sources.wanted import choice_of, tracks_to_look_at
-from artsound.sources.zips import Member, UnreadableFile, is_safe_name
-from artsound.stage import QUIET, Progress
+from artsound.sources.zenodo import OFFICIAL, files_at
+from artsound.sources.zips import UnreadableFile, ZipMember, is_safe_name
 from artsound.storage import (
     Workspace,
     digest,
@@ -53,6 +58,126 @@ from artsound.storage import (
     write_bytes,
     write_json,
 )
+
+ROBOT = "artsound"
+
+_REFUSING = ("noai", "noimageai", "noml", "noindex", "noimageindex", "none")
+_WITH_VALUE = frozenset(
+    {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}
+)
+_PLAIN = frozenset(
+    {"all", "index", "follow", "nofollow", "noarchive", "nosnippet", "notranslate", "nocache",
+     "nositelinkssearchbox", "indexifembedded", "noodp", "noydir"}
+)  # fmt: skip
+_ROBOT_NAME = re.compile(r"\*|[a-z][\w .*/-]*")
+
+
+def refusal_in(fields: Iterable[tuple[str, str]]) -> str:
+    """What in an answer's header fields speaks against using its picture, or nothing.
+
+    Args:
+        fields: Name and value of every header line, as received: several lines of one name must
+            not be joined, since each has its own robots.
+
+    Returns:
+        The rule, such as `noai` or `tdm-reservation: 1`; empty when nothing is against it.
+    """
+    for name, value in fields:
+        field = name.strip().lower()
+        if field == "x-robots-tag" and (word := unwanted(value)):
+            return word
+        if field == "tdm-reservation" and value.strip().split(",")[0].strip() not in ("", "0"):
+            return f"tdm-reservation: {value.strip()}"
+    return ""
+
+
+def unwanted(line: str) -> str:
+    """The word of one line of X-Robots-Tag that speaks against us, or nothing.
+
+    A rule for a robot of another name (`googlebot: noindex`) is not meant for us, nor are those
+    after it on the line; one for every robot is, and so is one that names us.
+    """
+    robot = ""
+    for rule in re.split(r"[,;]", line.lower()):
+        before, mark, after = (word.strip() for word in rule.partition(":"))
+        word = before
+        if mark and before not in _WITH_VALUE:
+            if before in _REFUSING or before in _PLAIN:
+                word = before  # "noai: 1" is no robot's name
+            elif _ROBOT_NAME.fullmatch(before):
+                robot, word = before, after
+            else:
+                continue  # the rest of a date
+        if robot in ("", "*", ROBOT):
+            found = [one for one in word.split() if one in _REFUSING]
+            if found:
+                return found[0]
+    return ""
+
+
+# Pictures by their own addresses, as politely as a web site may ask.
+#
+# A server whose answer, or a redirect to it, says that it does not want the picture in a set like
+# ours (page_signals.py) is obeyed. Requests to one host keep their distance.
+
+POLITE = Patience(retries=4, per_host=2, pause=0.25)
+
+_LARGEST = 256 << 20
+_AHEAD = 32
+
+
+def fetch_images(
+    urls: Mapping[str, str], client: Client | None = None
+) -> Iterator[tuple[str, bytes | Refusal]]:
+    """(key, bytes) of the picture at each address, or (kind, code, message) of why there is none.
+
+    In the order given. Kind is `filtered` when the server does not want its picture used, else
+    `failed`. At most 32 pictures wait in memory.
+    """
+    client = client or Client(POLITE)
+    with ThreadPoolExecutor(8) as pool:
+        waiting: list[tuple[str, Future[bytes | Refusal]]] = []
+        for key, url in urls.items():
+            waiting.append((key, pool.submit(_fetch, url, client)))
+            if len(waiting) == _AHEAD:
+                name, future = waiting.pop(0)
+                yield name, future.result()
+        for name, future in waiting:
+            yield name, future.result()
+
+
+def _fetch(url: str, client: Client) -> bytes | Refusal:
+    try:
+        with client.get(url) as response:
+            if response.status_code in (401, 403, 451):
+                return "filtered", "image-refused", f"{url} answered {response.status_code}"
+            if response.status_code != 200:
+                return "failed", "image-unreachable", f"{url} answered {response.status_code}"
+            for answer in (*response.history, response):
+                if rule := refusal_in(answer.raw.headers.items()):
+                    return "filtered", "image-refused", f"{url} asks not to be used: {rule}"
+            data = bytearray()
+            for chunk in read_body(response, _LARGEST + 1, client.patience):
+                data += chunk
+                if len(data) > _LARGEST:
+                    return "failed", "file-too-large", f"{url} is larger than {_LARGEST:,} bytes"
+            return bytes(data)
+    except ArtSoundError as error:
+        return "failed", "image-unreachable", str(error)
+    except FAULTS as error:
+        return "failed", "image-unreachable", f"{url} broke off: {reason(error)}"
+
+
+# Brings what a recipe wants from servers to OUT/sources, in the layouts that the readers read.
+#
+#     OUT/sources/fma/      fma_metadata.zip and fma_large.zip, or members/fma_large/…
+#     OUT/sources/artgraph/ the zips of the record, or members/mapping/… and members/imagesf2/…
+#     OUT/sources/*.json    where from, which items were wanted, which were refused and why
+#
+# A whole set comes as whole zips. With a limit, lists of ids, given pairs, a condition on metadata
+# or a rights policy, the metadata come first, the same choice is made from them that ingest makes,
+# and only the members chosen travel, by byte range. What is there already is not fetched again, so
+# a killed pull goes on where it was.
 
 _NAMES = {"artwork": "ArtGraph", "track": "the FMA"}
 _RATE = 20_000_000  # bytes per second that a rough time is reckoned with
@@ -262,8 +387,8 @@ def _fetch_part(
         files += [_member_path(pull.root, table.name) for table in tables]
     if pull.files and not files:
         raise BadData(f"{pull.place} is not {_NAMES[pull.side]}: it holds no table of its items.")
-    local = (fma.list_source(pull.root, recipe.sources.subset) if pull.side == "track"
-             else artgraph.list_source(pull.root))  # fmt: skip
+    local = (fma.list_fma(pull.root, recipe.sources.subset) if pull.side == "track"
+             else artgraph.list_artgraph(pull.root))  # fmt: skip
     listing = pl.concat([_without_media(local), _remote_listing(archives, pull.side)])
     if pull.side == "artwork" and recipe.sources.image_urls:
         listing = pl.concat([listing, _addressed(pull.root, listing, recipe.rights.year)])
@@ -337,7 +462,7 @@ def _without_media(files: pl.DataFrame) -> pl.DataFrame:
 def _fetch_members(
     box: str,
     archive: RemoteZip,
-    members: Iterable[Member],
+    members: Iterable[ZipMember],
     limit: int,
     root: Path,
     progress: Progress,
@@ -370,7 +495,7 @@ def _fetch_members(
 
 
 def _tell_part(
-    pull: _Pull, box: str, archive: RemoteZip, members: Sequence[Member], progress: Progress
+    pull: _Pull, box: str, archive: RemoteZip, members: Sequence[ZipMember], progress: Progress
 ) -> None:
     """Say how much of a zip travels; BadData when there is too little room."""
     size = sum(

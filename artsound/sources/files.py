@@ -22,15 +22,15 @@ from typing import BinaryIO
 import polars as pl
 
 from artsound.errors import BadData, BadUsage
-from artsound.readers import check_path, near_path
 from artsound.sources.zips import (
     DAMAGED,
-    Member,
     UnreadableFile,
+    ZipMember,
     check_member,
     read_directory,
     unpack,
 )
+from artsound.untrusted import check_path, near_path
 
 MEDIA_LIMIT = 512 << 20
 TABLE_LIMIT = 2 << 30
@@ -224,7 +224,7 @@ def _zip_files(path: Path, box: str) -> Iterator[_Row]:
 class _Zip:
     """An open zip with its directory."""
 
-    def __init__(self, path: Path, file: BinaryIO, members: Mapping[str, Member]) -> None:
+    def __init__(self, path: Path, file: BinaryIO, members: Mapping[str, ZipMember]) -> None:
         self.path, self.members = path, members
         self._file = file
 

@@ -18,8 +18,8 @@ from typing import Any
 import polars as pl
 
 from artsound.errors import BadData
-from artsound.readers import csv_rows, parse_csv
 from artsound.sources.files import find_file, list_files, read_table
+from artsound.untrusted import csv_rows, parse_csv
 
 METADATA_ZIP = "fma_metadata.zip"
 CLIP_ZIPS = ("fma_large.zip", "fma_medium.zip", "fma_small.zip")
@@ -50,7 +50,7 @@ _EARLIEST_YEAR = 1860  # the first recording of sound
 _ITEM = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^,\[\]'"]+)""")
 
 
-def list_source(root: Path, subset: str) -> pl.DataFrame:
+def list_fma(root: Path, subset: str) -> pl.DataFrame:
     """The FMA's files, as `list_files` gives them; of its zips, only those that `subset` needs."""
     return list_files(root, {METADATA_ZIP, *(FULL_ZIPS if subset == "full" else CLIP_ZIPS)})
 

@@ -21,27 +21,29 @@ from artsound.media import MediaError
 from artsound.media.audio import check_audio
 from artsound.media.fingerprint import clusters, near_audio, near_images
 from artsound.media.images import check_image
-from artsound.parts import Part, PartOutput, PartResult, part_path
+from artsound.progress import Progress
 from artsound.recipe import Recipe
-from artsound.records import Reject
+from artsound.sample import write_sample
+from artsound.schema import Reject, arrow_schema
 from artsound.sources.fetch import check_servers, fetch_sources
 from artsound.sources.files import check_place, read_file
-from artsound.sources.sample import write_sample
-from artsound.sources.staging import (
+from artsound.sources.selection import (
     SAMPLE,
     blank_columns,
     check_selection,
+    choice_of,
     count_reasons,
+    extend_limit,
     is_aside,
     must_fetch,
     plan,
+    shortage,
     source_root,
     staged_rows,
     unmatched_lines,
 )
-from artsound.sources.wanted import choice_of, look_further, shortage
 from artsound.sources.zips import UnreadableFile
-from artsound.stage import Finish, Progress, Stage
+from artsound.stage import Finish, Part, PartOutput, PartResult, Stage, part_path
 from artsound.storage import (
     Workspace,
     begun,
@@ -50,7 +52,6 @@ from artsound.storage import (
     write_parquet,
     write_parquet_tables,
 )
-from artsound.tables import arrow_schema
 
 NAME = "ingest"
 
@@ -149,7 +150,7 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
         usable = set(cluster if policy == "drop" else ids)
         if side == "track" and recipe.sources.limit > 0:
             looked_at, found = _looked_at(workspace, results), {int(item) for item in usable}
-            if look_further(workspace, recipe, looked_at, found):
+            if extend_limit(workspace, recipe, looked_at, found):
                 return Finish((), again=True)
             note = shortage(recipe, len(usable)) if len(usable) < recipe.sources.limit else ""
         if not usable:

@@ -14,8 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from artsound.sources.artwork_names import IMAGE_SUFFIXES
-from artsound.sources.text_repair import repaired
+from artsound.sources.artgraph import IMAGE_SUFFIXES, repaired
 
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
 _DASHES = re.compile("[\u2010-\u2015\u2212]")

@@ -25,8 +25,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artsound.errors import BadData, BadUsage
-from artsound.readers import parse_csv, read_table
 from artsound.sources.item_names import artwork_key
+from artsound.untrusted import parse_csv, read_table
 
 _LARGEST = 256 << 20  # bytes; a million pairs take about 120 MB
 _MOST_ROWS = 2_000_000

@@ -24,8 +24,8 @@ from artsound.errors import BadData
 from artsound.sources.http import FAULTS, Client, Tries, read_body, status
 from artsound.sources.zips import (
     DAMAGED,
-    Member,
     UnreadableFile,
+    ZipMember,
     check_member,
     read_directory,
     unpack,
@@ -47,7 +47,7 @@ class RemoteZip:
 
     url: str
     validator: str
-    members: dict[str, Member]
+    members: dict[str, ZipMember]
     client: Client
 
     def read(
@@ -61,7 +61,7 @@ class RemoteZip:
         wait. Raises BadData when the server fails or the zip changes meanwhile, KeyError for a
         name that is not in it.
         """
-        chosen: list[Member] = []
+        chosen: list[ZipMember] = []
         for member in sorted({self.members[name] for name in names}, key=lambda m: m.offset):
             try:
                 check_member(member, limit)
@@ -83,7 +83,7 @@ class RemoteZip:
             while waiting:
                 yield from waiting.popleft()[1].result()
 
-    def _group(self, group: list[Member]) -> _Answers:
+    def _group(self, group: list[ZipMember]) -> _Answers:
         """Fetch neighbours in one request and unpack them."""
         start = group[0].offset
         whole = memoryview(self._range(start, group[-1].end))
@@ -198,7 +198,7 @@ class _Tail(io.RawIOBase):
         return data
 
 
-def _members(url: str, size: int, tail: bytes) -> dict[str, Member]:
+def _members(url: str, size: int, tail: bytes) -> dict[str, ZipMember]:
     try:
         with zipfile.ZipFile(_Tail(size, tail)) as archive:  # type: ignore[arg-type]
             return read_directory(archive, url)
@@ -206,9 +206,9 @@ def _members(url: str, size: int, tail: bytes) -> dict[str, Member]:
         raise BadData(f"{url} is not a zip file that can be read: {error}.") from error
 
 
-def _merge(members: list[Member]) -> list[list[Member]]:
+def _merge(members: list[ZipMember]) -> list[list[ZipMember]]:
     """Runs of members (sorted by offset) that one request each should bring."""
-    groups: list[list[Member]] = []
+    groups: list[list[ZipMember]] = []
     unpacked = 0
     for member in members:
         if groups:
@@ -223,7 +223,7 @@ def _merge(members: list[Member]) -> list[list[Member]]:
     return groups
 
 
-def _memory(group: list[Member]) -> int:
+def _memory(group: list[ZipMember]) -> int:
     """Bytes that a group takes, packed and unpacked."""
     return group[-1].end - group[0].offset + sum(member.size for member in group)
 

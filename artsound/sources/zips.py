@@ -60,7 +60,7 @@ class UnreadableFile(BadData):
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ZipMember:
     """One file in a zip.
 
     `name` has `/` between its steps; `stored_name` is the name's bytes in the zip. `offset` is
@@ -78,7 +78,7 @@ class Member:
     flags: int
 
 
-def read_directory(archive: zipfile.ZipFile, where: str | Path) -> dict[str, Member]:
+def read_directory(archive: zipfile.ZipFile, where: str | Path) -> dict[str, ZipMember]:
     """The files in a zip by name; of several members with the very same name, the last.
 
     Names without the UTF-8 flag are those of the extra field 0x7075, else UTF-8, else cp437;
@@ -88,7 +88,7 @@ def read_directory(archive: zipfile.ZipFile, where: str | Path) -> dict[str, Mem
     infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
     ends = [info.header_offset for info in infos[1:]] + [archive.start_dir]
     end_of = {id(info): end for info, end in zip(infos, ends, strict=True)}
-    members: dict[str, Member] = {}
+    members: dict[str, ZipMember] = {}
     for info in archive.infolist():
         stored = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
         name = _name(info, stored)
@@ -105,7 +105,7 @@ def read_directory(archive: zipfile.ZipFile, where: str | Path) -> dict[str, Mem
             )
         offset, packed = info.header_offset, info.compress_size
         most = min(offset + LOCAL_HEADER.size + _LONGEST_NAMES + packed, archive.start_dir)
-        members[name] = Member(
+        members[name] = ZipMember(
             name=name, stored_name=stored, offset=offset, end=min(end_of[id(info)], most),
             packed=packed, size=info.file_size, crc=info.CRC, method=info.compress_type,
             flags=info.flag_bits,
@@ -122,7 +122,7 @@ def is_safe_name(name: str) -> bool:
     return bool(steps[0]) and steps[0][1:] != ":" and ".." not in steps and "\0" not in name
 
 
-def check_member(member: Member, limit: int) -> None:
+def check_member(member: ZipMember, limit: int) -> None:
     """Raise UnreadableFile for a member that is not to be read, judging by the directory alone.
 
     Its reason is `file-encrypted`, `file-unsupported-method`, `file-too-large` (over `limit`
@@ -152,7 +152,7 @@ def check_member(member: Member, limit: int) -> None:
         )
 
 
-def unpack(member: Member, data: memoryview) -> bytes:
+def unpack(member: ZipMember, data: memoryview) -> bytes:
     """The bytes of a member out of its zip's bytes from its local header to its end.
 
     Call `check_member` before. Raises UnreadableFile (`file-damaged`) when they are not those
@@ -171,7 +171,7 @@ def unpack(member: Member, data: memoryview) -> bytes:
     return plain
 
 
-def _unpacked(member: Member, data: memoryview) -> bytes:
+def _unpacked(member: ZipMember, data: memoryview) -> bytes:
     if len(data) < LOCAL_HEADER.size or bytes(data[:4]) != b"PK\x03\x04":
         raise zipfile.BadZipFile("it has no local header where the directory says")
     *_, name_length, extra_length = LOCAL_HEADER.unpack_from(data)

@@ -1,18 +1,305 @@
-"""Log-mel spectrograms to small latents and back, and on to sound: the codec of a run.
+"""Log-mel spectrograms on an absolute scale, and back to sound.
 
-There are two: a fixed linear map (patches.py), and the published autoencoder and vocoder (vae.py).
+Loudness is part of what a picture says, so levels are never normalised: 0 dB is a full-scale
+sine wherever it comes from, and what lies below the floor is silence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from artsound.training.config import Config
-from artsound.training.patches import PatchCodec, fit_codec
-from artsound.training.vae import open_vae
+from artsound.errors import BadData
+from artsound.media.mel import MelBands
+from artsound.media.mel import log_mel as published_mel
+from artsound.training.config import LEAST_MAGNITUDE, Codec, Config, Mel
+from artsound.training.pretrained import load_module, verified_folder
+
+if TYPE_CHECKING:
+    import torch
+
+
+def training_log_mel(mono: np.ndarray, mel: Mel) -> np.ndarray:
+    """Levels float32 [frames, bins], never below the floor: in dB of full scale, or as
+    AudioLDM 2 has them (`mel.scale`; artsound/media/mel.py).
+
+    `mono`: float32 at mel.sample_rate; frames = len(mono) // hop. A band's level in dB is the mean
+    power of the STFT bins under its triangle (Slaney's mel scale, as in librosa).
+    """
+    import torch
+
+    if mel.scale == "log_magnitude":
+        bands = MelBands(
+            mel.n_fft, mel.hop, mel.bins, mel.low_hz, mel.high_hz, floor=LEAST_MAGNITUDE
+        )
+        return published_mel(mono, mel.sample_rate, bands)
+    weights, _ = _filters(mel)
+    count = max(1, len(mono) // mel.hop)
+    spectrum = _stft(torch.from_numpy(np.ascontiguousarray(mono, dtype=np.float32))[None], mel)
+    power = weights @ spectrum[0, :, :count].abs().square()
+    floor = 10 ** (mel.floor_db / 10)
+    return (10 * power.clamp(min=floor).log10()).T.contiguous().numpy()
+
+
+def sound(levels: np.ndarray, mel: Mel, *, iterations: int, seed: int = 0) -> np.ndarray:
+    """The waveform of a log-mel spectrogram in dB, float32 [frames * hop] within −1..1.
+
+    Magnitudes by the filters' pseudo-inverse, phases by the fast Griffin-Lim algorithm
+    (Perraudin, Balazs & Søndergaard, WASPAA 2013; momentum 0.99) from seeded random phases.
+    Equal inputs give equal sound on one machine.
+    """
+    import torch
+
+    weights, inverse = _filters(mel)
+    power = 10 ** (torch.from_numpy(levels.astype(np.float32).T) / 10)
+    power = torch.where(power <= 10 ** (mel.floor_db / 10) * 1.001, 0.0, power)
+    linear = (inverse @ power).clamp(min=0)
+    # The pseudo-inverse rings below zero; a few multiplicative steps (Lee & Seung 2001) repair
+    # the levels that clipping changed.
+    linear = linear + 1e-12
+    for _ in range(8):
+        linear = linear * (weights.T @ power) / (weights.T @ (weights @ linear)).clamp(min=1e-12)
+    magnitude = linear.sqrt()[None]
+    generator = torch.Generator().manual_seed(seed)
+    angle = torch.rand(magnitude.shape, generator=generator) * (2 * np.pi)
+    current, previous = torch.polar(magnitude, angle), torch.zeros_like(magnitude) + 0j
+    length = levels.shape[0] * mel.hop
+    for _ in range(iterations):
+        consistent = _stft(_istft(current, mel, length), mel)[:, :, : levels.shape[0]]
+        guess = consistent - 0.99 / 1.99 * previous
+        current = magnitude * guess / guess.abs().clamp(min=1e-12)
+        previous = consistent
+    wave = _istft(current, mel, length)[0]
+    peak = float(wave.abs().max())
+    if peak > 0.99:  # phases are a guess: their sum may pass full scale where the original did not
+        wave = wave * (0.99 / peak)
+    return wave.numpy()
+
+
+def _window(mel: Mel) -> torch.Tensor:
+    import torch
+
+    window = torch.hann_window(mel.n_fft)
+    return window * (2 / window.sum())  # a full-scale sine peaks at 1
+
+
+def _stft(wave: torch.Tensor, mel: Mel) -> torch.Tensor:
+    import torch
+
+    return torch.stft(
+        wave,
+        mel.n_fft,
+        mel.hop,
+        window=_window(mel),
+        pad_mode="constant",
+        return_complex=True,
+    )
+
+
+def _istft(spectrum: torch.Tensor, mel: Mel, length: int) -> torch.Tensor:
+    import torch
+
+    return torch.istft(
+        torch.nn.functional.pad(spectrum, (0, 1)),
+        mel.n_fft,
+        mel.hop,
+        window=_window(mel),
+        length=length,
+    )
+
+
+@lru_cache(maxsize=4)
+def _filters(mel: Mel) -> tuple[torch.Tensor, torch.Tensor]:
+    import librosa
+    import torch
+
+    weights = librosa.filters.mel(
+        sr=mel.sample_rate,
+        n_fft=mel.n_fft,
+        n_mels=mel.bins,
+        fmin=mel.low_hz,
+        fmax=mel.high_hz,
+        norm=None,
+    )
+    weights = torch.from_numpy(weights.astype(np.float32))
+    return weights, torch.linalg.pinv(weights)
+
+
+# The codec of small runs: a fixed linear map, fitted once to the training mels and saved.
+#
+# A cell of the spectrogram (`cell_frames` frames by bins / bands mel bins) becomes `channels`
+# numbers: its first principal components over the training mels (Pearson 1901), softly whitened.
+# Being linear it keeps absolute loudness and brightness, needs no training, and costs nothing.
+
+
+def cells(seconds: float, codec: Codec, mel: Mel) -> int:
+    """Cells that cover `seconds`, rounded up to an even number (a UNet halves it at least once)."""
+    return 2 * int(np.ceil(seconds * mel.sample_rate / mel.hop / codec.cell_frames / 2 - 1e-9))
+
+
+@dataclass(frozen=True)
+class PatchCodec:
+    """mean [bands, cell], basis [bands, channels, cell], spread [bands, channels], all float32."""
+
+    mel: Mel
+    codec: Codec
+    mean: np.ndarray
+    basis: np.ndarray
+    spread: np.ndarray
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(channels, cells, bands) of a training window."""
+        return self.shape(self.mel.seconds)
+
+    def shape(self, seconds: float) -> tuple[int, int, int]:
+        """(channels, cells, bands) of a latent that covers `seconds`."""
+        return self.codec.channels, cells(seconds, self.codec, self.mel), self.codec.bands
+
+    def encode(self, levels: np.ndarray) -> np.ndarray:
+        """Latent float32 [channels, cells, bands] of levels [frames, bins]; odd frames are cut."""
+        cut = _cells(levels, self.codec)
+        values = np.einsum("tbd,bcd->ctb", cut - self.mean, self.basis)
+        return (values / self.spread.T[:, None, :]).astype(np.float32)
+
+    def decode(self, latent: np.ndarray) -> np.ndarray:
+        """Levels float32 [frames, bins] in dB, between the floor and 0, of a latent."""
+        values = latent * self.spread.T[:, None, :]
+        patches = np.einsum("ctb,bcd->tbd", values, self.basis) + self.mean
+        count, bands, _ = patches.shape
+        frames = self.codec.cell_frames
+        levels = patches.reshape(count, bands, frames, -1).transpose(0, 2, 1, 3)
+        levels = levels.reshape(count * frames, self.mel.bins)
+        return np.clip(levels, self.mel.floor_db, 0.0).astype(np.float32)
+
+    def sound(self, levels: np.ndarray, *, seed: int = 0) -> np.ndarray:
+        """Waveform float32 [frames * hop] in −1..1, phases begun from `seed`."""
+        return sound(levels, self.mel, iterations=self.codec.vocoder_iterations, seed=seed)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """What a checkpoint keeps."""
+        return {"codec.mean": self.mean, "codec.basis": self.basis, "codec.spread": self.spread}
+
+    @staticmethod
+    def from_tensors(mel: Mel, codec: Codec, tensors: dict[str, np.ndarray]) -> PatchCodec:
+        """The codec kept by `tensors`; BadData when a shape is not what the settings say."""
+        cell = codec.cell_frames * mel.bins // codec.bands
+        shapes = {
+            "codec.mean": (codec.bands, cell),
+            "codec.basis": (codec.bands, codec.channels, cell),
+            "codec.spread": (codec.bands, codec.channels),
+        }
+        for name, shape in shapes.items():
+            if name not in tensors or tensors[name].shape != shape:
+                raise BadData(f"The checkpoint's {name} is missing or misshapen: train again.")
+        return PatchCodec(mel, codec, *(tensors[name] for name in shapes))
+
+
+def fit_codec(mel: Mel, codec: Codec, clips: Sequence[np.ndarray]) -> PatchCodec:
+    """The codec of `clips`, log-mels [frames, bins] each; the same for the same clips."""
+    patches = np.concatenate([_cells(clip, codec) for clip in clips]).astype(np.float64)
+    if len(patches) < codec.channels:
+        raise BadData("There is too little music to fit the codec: add pairs to the train split.")
+    mean = patches.mean(axis=0)
+    basis, spread = [], []
+    for band in range(codec.bands):
+        centred = patches[:, band] - mean[band]
+        values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
+        top = np.argsort(-values, kind="stable")[: codec.channels]
+        rows = vectors[:, top].T
+        # An eigenvector's sign is arbitrary: its largest entry is made positive.
+        largest = np.take_along_axis(rows, np.abs(rows).argmax(axis=1)[:, None], axis=1)
+        basis.append(rows * np.sign(largest))
+        spread.append(np.sqrt(np.maximum(values[top], 1e-6)) ** codec.whiten)
+    scale = np.array(spread)
+    # One factor brings the latents to unit variance, as the noise schedule expects.
+    values = np.einsum("tbd,bcd->tbc", patches - mean, np.array(basis)) / scale
+    scale = scale * values.std()
+    return PatchCodec(
+        mel, codec, mean.astype(np.float32), np.array(basis, np.float32), scale.astype(np.float32)
+    )
+
+
+def _cells(levels: np.ndarray, codec: Codec) -> np.ndarray:
+    """[cells, bands, cell_frames * bins / bands] of levels [frames, bins]."""
+    frames, bins = levels.shape
+    count = frames // codec.cell_frames
+    cut = levels[: count * codec.cell_frames]
+    split = cut.reshape(count, codec.cell_frames, codec.bands, bins // codec.bands)
+    return split.transpose(0, 2, 1, 3).reshape(count, codec.bands, -1)
+
+
+# The published autoencoder and vocoder as a codec: AutoencoderKL and HiFi-GAN of AudioLDM 2.
+
+
+@dataclass(frozen=True)
+class VaeCodec:
+    """A SoundCodec of two frozen modules on `device`; it keeps nothing in a checkpoint."""
+
+    mel: Mel
+    codec: Codec
+    vae: Any
+    vocoder: Any
+    device: Any
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(channels, cells, bands) of a training window."""
+        return self.shape(self.mel.seconds)
+
+    def shape(self, seconds: float) -> tuple[int, int, int]:
+        """(channels, cells, bands) of a latent that covers `seconds`."""
+        return self.codec.channels, cells(seconds, self.codec, self.mel), self.codec.bands
+
+    def encode(self, levels: np.ndarray) -> np.ndarray:
+        """The mode of the posterior, times the published factor that gives it unit variance."""
+        import torch
+
+        frames = len(levels) // self.codec.cell_frames * self.codec.cell_frames
+        given = torch.from_numpy(levels[:frames].astype(np.float32)).to(self.device)
+        with torch.inference_mode():
+            mode = self.vae.encode(given[None, None]).latent_dist.mode()
+        return (mode[0] * self.vae.config.scaling_factor).float().cpu().numpy()
+
+    def decode(self, latent: np.ndarray) -> np.ndarray:
+        """Levels float32 [frames, bins], never below the floor."""
+        import torch
+
+        given = torch.from_numpy(latent.astype(np.float32)).to(self.device)
+        with torch.inference_mode():
+            levels = self.vae.decode(given[None] / self.vae.config.scaling_factor).sample[0, 0]
+        return np.maximum(levels.float().cpu().numpy(), np.float32(self.mel.floor))
+
+    def sound(self, levels: np.ndarray, *, seed: int = 0) -> np.ndarray:  # noqa: ARG002 (the protocol)
+        """Waveform float32 [frames * hop] in −1..1; the vocoder leaves nothing to chance."""
+        import torch
+
+        with torch.inference_mode():
+            given = torch.from_numpy(levels.astype(np.float32)).to(self.device)
+            wave = self.vocoder(given[None])[0]
+        return wave.float().clamp(-1, 1).cpu().numpy()
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Nothing: the run's settings name the modules."""
+        return {}
+
+
+def open_vae(config: Config, device: Any) -> VaeCodec:
+    """The codec of `config.pretrained`; BadData when the modules are missing or others."""
+    folder = verified_folder(config)
+    vae = load_module(folder, "vae").to(device)
+    vocoder = load_module(folder, "vocoder").to(device)
+    return VaeCodec(config.mel, config.codec, vae, vocoder, device)
+
+
+# Log-mel spectrograms to small latents and back, and on to sound: the codec of a run.
+#
+# There are two: a fixed linear map (patches.py), and the published autoencoder and vocoder
+# (vae.py).
 
 
 class SoundCodec(Protocol):

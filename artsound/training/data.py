@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from artsound.errors import BadData, BadUsage
 from artsound.media import MediaError
-from artsound.readers import read_arrays
-from artsound.storage import atomic_write, digest
-from artsound.training.conditioning import IMAGE_FIELDS, describe_picture
-from artsound.training.config import Config, Mel
-from artsound.training.mel import log_mel
-from artsound.training.visual import See, open_eye
+from artsound.progress import QUIET, Progress
+from artsound.storage import atomic_write, digest, make_folder, read_json, sha256_file
+from artsound.training.codec import SoundCodec, make_codec, open_codec, training_log_mel
+from artsound.training.config import Config, Mel, find_preset
+from artsound.training.pictures import (
+    IMAGE_FIELDS,
+    PictureEncoder,
+    Standardiser,
+    describe_picture,
+    fit_standardiser,
+    open_picture_encoder,
+    with_encoder,
+)
+from artsound.training.pretrained import with_pretrained
+from artsound.untrusted import read_array, read_arrays
+
+if TYPE_CHECKING:
+    import torch
+
 
 CACHE_VERSION = 1
 
 
 class Pairs(Protocol):
-    """A set of pairs in a fixed order (artsound.shards.read.Dataset is one)."""
+    """A set of pairs in a fixed order (artsound.shards.dataset.Dataset is one)."""
 
     def __len__(self) -> int: ...
 
@@ -49,8 +63,8 @@ class Release:
 
 def open_release(location: str | Path) -> Release:
     """The release in a folder or at an address; BadUsage or BadData when it holds no shards."""
+    from artsound.shards.dataset import open_pairs
     from artsound.shards.index import read_shard_index
-    from artsound.shards.read import open_pairs
 
     shards = open_pairs(location)
     splits = {name: shards.split(name) for name in ("train", "val", "test")}
@@ -98,7 +112,7 @@ def load_examples(
         path = cache / f"{split}-{digest(inputs)[:16]}.npz"
         if (kept := _read_cache(path)) is not None:
             return kept
-    see = open_eye(config.condition, device)
+    see = open_picture_encoder(config.condition, device)
     keys, pictures, clips = [], [], []
     with ThreadPoolExecutor(max_workers=2) as pool:  # decoders release the interpreter's lock
         for index, example in enumerate(
@@ -118,7 +132,7 @@ def decode_clip(data: bytes, mel: Mel) -> np.ndarray:
     """The log-mel float16 [frames, bins] of an encoded clip, padded with silence to one window."""
     from artsound.media.audio import load_mono
 
-    levels = log_mel(load_mono(data, sample_rate=mel.sample_rate), mel)
+    levels = training_log_mel(load_mono(data, sample_rate=mel.sample_rate), mel)
     least = int(np.ceil(mel.seconds * mel.sample_rate / mel.hop))
     missing = max(0, least - len(levels))
     padded = np.pad(levels, ((0, missing), (0, 0)), constant_values=mel.floor)
@@ -126,7 +140,7 @@ def decode_clip(data: bytes, mel: Mel) -> np.ndarray:
 
 
 def decode_pair(
-    sample: dict[str, Any], mel: Mel, see: See = describe_picture
+    sample: dict[str, Any], mel: Mel, see: PictureEncoder = describe_picture
 ) -> tuple[str, np.ndarray, np.ndarray]:
     """Key, what is seen of the picture, and log-mel of a raw sample; BadData naming a bad pair."""
     try:
@@ -160,3 +174,338 @@ def _read_cache(path: Path) -> Examples | None:
         return Examples(tuple(keys), kept["pictures"], tuple(clips))
     except (OSError, ValueError, KeyError):
         return None
+
+
+# Training pairs as tensors: latents computed once, batches cut from them by a draw.
+
+
+class Source(Protocol):
+    """Training pairs: keys, and on demand a standardised condition [D] and a clip's latent."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The pairs' keys, in their order."""
+        ...
+
+    def read(self, pair: int, /) -> tuple[np.ndarray, np.ndarray]:
+        """Condition float32 [D] and latent float32 [channels, cells, bands] of pair `pair`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A Source in memory: keys, standardised conditions [n, D], latents of whole clips."""
+
+    keys: tuple[str, ...]
+    conditions: np.ndarray
+    latents: Sequence[np.ndarray]
+
+    def read(self, pair: int, /) -> tuple[np.ndarray, np.ndarray]:
+        """Condition and latent of pair `pair`."""
+        return self.conditions[pair], self.latents[pair]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tensors of one step, on the device."""
+
+    keys: tuple[str, ...]
+    latents: torch.Tensor
+    embedding: torch.Tensor
+    keep: torch.Tensor
+    noise: torch.Tensor
+    timestep: torch.Tensor
+    target: torch.Tensor | None = None
+
+
+def prepare_pairs(examples: Examples, codec: SoundCodec, standardise: Standardiser) -> Prepared:
+    """Examples as the loop wants them; latents are computed once, here."""
+    latents = tuple(codec.encode(clip.astype(np.float32)) for clip in examples.clips)
+    return Prepared(examples.keys, standardise(examples.pictures), latents)
+
+
+def make_batch(
+    source: Source,
+    choice: StepDraw,
+    config: Config,
+    window: int,
+    device: Any,
+    rows: slice,
+    targets: np.ndarray | None = None,
+) -> Batch:
+    """The tensors of `rows` of a draw; `window` is the number of cells, `targets` [n, N, W] what
+    each pair's states are aligned with."""
+    import torch
+
+    pairs = choice.pairs[rows]
+    cuts, conditions = [], []
+    for pair, start in zip(pairs, choice.starts[rows], strict=True):
+        condition, latent = source.read(int(pair))
+        first = int(start * (latent.shape[1] - window + 1))
+        cuts.append(latent[:, first : first + window])
+        conditions.append(condition)
+    embedding = np.stack(conditions) + config.condition.noise * choice.jitter[rows]
+
+    def tensor(array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(device)
+
+    return Batch(
+        tuple(source.keys[pair] for pair in pairs),
+        tensor(np.stack(cuts)),
+        tensor(embedding),
+        tensor(choice.keep[rows]),
+        tensor(choice.noise[rows]),
+        tensor(choice.timestep[rows]),
+        None if targets is None else tensor(targets[pairs].astype(np.float32)),
+    )
+
+
+def split_evenly(batch: int, accumulate: int, accelerator: Any) -> Iterator[slice]:
+    """This process's rows of a step's batch, one slice for each backward pass."""
+    pieces = accumulate * accelerator.num_processes
+    if batch % pieces:
+        raise BadUsage(
+            f"A batch of {batch} cannot be split into {accumulate} passes on each of "
+            f"{accelerator.num_processes} processes: choose a multiple of {pieces} as "
+            "optimisation.batch."
+        )
+    size = batch // pieces
+    first = accelerator.process_index * accumulate
+    for piece in range(first, first + accumulate):
+        yield slice(piece * size, (piece + 1) * size)
+
+
+# What chance decides in a training step: a pure function of (seed, step, number of pairs).
+#
+# Nothing random is carried from one step to the next. So a run that stops anywhere and goes on, on
+# any number of processes, sees the same pairs, windows and noise as one that never stopped.
+
+
+@dataclass(frozen=True)
+class StepDraw:
+    """One step's choices for its `batch` slots, all arrays of length B first."""
+
+    pairs: np.ndarray  # int64 [B]
+    starts: np.ndarray  # float64 [B] in 0..1: where in the clip the window begins
+    timestep: np.ndarray  # int64 [B]
+    keep: np.ndarray  # bool [B]: False drops the picture
+    jitter: np.ndarray  # float32 [B, D], unit normal
+    noise: np.ndarray  # float32 [B, *latent shape], unit normal
+
+
+def draw_step(
+    config: Config, *, step: int, pairs: int, condition_dim: int, latent: tuple[int, int, int]
+) -> StepDraw:
+    """The choices of `step` (0, 1, …).
+
+    Every epoch is a permutation of the pairs. Timesteps are stratified over the batch (one from
+    each B-th of the schedule, Kingma et al. 2021), which lowers the loss's variance at no cost.
+    """
+    batch = config.optimisation.batch
+    chance = np.random.default_rng([config.seed, 1, step])
+    places = np.arange(step * batch, (step + 1) * batch)
+    strata = (chance.permutation(batch) + chance.random(batch)) / batch
+    return StepDraw(
+        pairs=np.array([_permutation(config.seed, p // pairs, pairs)[p % pairs] for p in places]),
+        starts=chance.random(batch),
+        timestep=np.minimum(strata * config.diffusion.steps, config.diffusion.steps - 1).astype(
+            np.int64
+        ),
+        keep=chance.random(batch) >= config.condition.drop,
+        jitter=chance.standard_normal((batch, condition_dim), dtype=np.float32),
+        noise=chance.standard_normal((batch, *latent), dtype=np.float32),
+    )
+
+
+def _permutation(seed: int, epoch: int, pairs: int) -> np.ndarray:
+    return np.random.default_rng([seed, 0, epoch]).permutation(pairs)
+
+
+# Latents that are not in memory: made ready beside the shards, or decoded when they are wanted.
+
+FIT_PAIRS = 512  # pairs of the train split that codec and standardiser are fitted to
+_CODEC = "codec.npz"
+
+
+@dataclass(frozen=True)
+class OnTheFly:
+    """A Source that decodes a pair each time it is read; nothing is kept."""
+
+    pairs: Pairs
+    config: Config
+    codec: SoundCodec
+    standardise: Standardiser
+    see: PictureEncoder = describe_picture
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The pairs' keys, in their order."""
+        return keys_of(self.pairs)
+
+    def read(self, pair: int, /) -> tuple[np.ndarray, np.ndarray]:
+        """Condition and latent of pair `pair`; BadData when it cannot be decoded."""
+        _, picture, clip = decode_pair(self.pairs.read(pair), self.config.mel, self.see)
+        return self.standardise(picture), self.codec.encode(clip.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A Source that reads what `write_latents` left: [condition, latent] of a pair at a time."""
+
+    keys: tuple[str, ...]
+    arrays: Pairs
+    places: np.ndarray
+    standardise: Callable[[np.ndarray], np.ndarray]
+
+    def read(self, pair: int, /) -> tuple[np.ndarray, np.ndarray]:
+        """Condition and latent of pair `pair`; BadData when they cannot be read."""
+        sample = self.arrays.read(int(self.places[pair]))
+        latent = _array(sample, "latent").astype(np.float32)
+        return self.standardise(_array(sample, "condition")), latent
+
+
+def keys_of(pairs: Pairs) -> tuple[str, ...]:
+    """The keys of pairs in their order: from the index where there is one, no media is read."""
+    frame = getattr(pairs, "frame", None)
+    if frame is not None:
+        return tuple(frame["key"].to_list())
+    return tuple(pairs.read(position)["key"] for position in range(len(pairs)))
+
+
+def fit_on_some(
+    pairs: Pairs, config: Config, device: Any = "cpu"
+) -> tuple[SoundCodec, Standardiser]:
+    """Codec and standardiser of a run that does not hold all pairs: from FIT_PAIRS, evenly."""
+    places = np.unique(np.linspace(0, len(pairs) - 1, min(FIT_PAIRS, len(pairs))).round())
+    see = open_picture_encoder(config.condition, device)
+    some = [decode_pair(pairs.read(int(place)), config.mel, see) for place in places]
+    codec = make_codec(config, [clip for _, _, clip in some], device)
+    return codec, fit_standardiser(np.array([picture for _, picture, _ in some], np.float32))
+
+
+def write_latents(
+    data: str | Path,
+    out: Path,
+    *,
+    preset: str | Config = "tiny",
+    pretrained: str | None = None,
+    device: Any = "cpu",
+    progress: Progress = QUIET,
+) -> int:
+    """Write latents and picture embeddings of all pairs beside the shards `data`; their number.
+
+    `out` becomes a folder of shards of the same names and keys, for `train(latents=out)`, with
+    the codec they were made by. A run cut off goes on where it stopped. Raises BadUsage when `out`
+    holds latents of other settings, BadData when a pair cannot be decoded.
+    """
+    from artsound.shards.dataset import open_shards
+    from artsound.shards.sidecar import write_sidecar
+
+    config = find_preset(preset) if isinstance(preset, str) else preset
+    if config.pretrained or pretrained:
+        config = with_pretrained(config, pretrained)
+    config = with_encoder(config)
+    release, shards = open_release(data), open_shards(data)
+    place = make_folder(out) / _CODEC
+    if place.exists():
+        codec = open_codec(config, _read_arrays(place), device)
+    else:
+        codec, _ = fit_on_some(release.pairs("train"), config, device)
+        with atomic_write(place) as file:
+            np.savez(file, **codec.tensors())  # type: ignore[arg-type]
+
+    see = open_picture_encoder(config.condition, device)
+
+    def make(sample: dict[str, Any]) -> dict[str, np.ndarray]:
+        _, picture, clip = decode_pair(sample, config.mel, see)
+        progress.advance(1)
+        latent = codec.encode(clip.astype(np.float32))
+        return {"condition": picture, "latent": latent.astype(np.float16)}
+
+    progress.start("latents", len(shards))
+    try:
+        write_sidecar(shards, out, make, settings=_settings(release, config, place))
+    finally:
+        progress.finish()
+    return len(shards)
+
+
+def open_latents(folder: Path, release: Release, config: Config, device: Any = "cpu") -> SoundCodec:
+    """The codec of a folder of latents; BadUsage when they belong to other shards or settings."""
+    if not (folder / "companion.json").is_file():
+        raise BadUsage(
+            f"{folder} holds no latents: make them with `artsound latents --data SHARDS --preset "
+            f"{config.preset} --out {folder}`."
+        )
+    about = read_json(folder / "companion.json")
+    kept = about.get("settings") if isinstance(about, dict) else None
+    wanted = _settings(release, config, folder / _CODEC)
+    if not isinstance(kept, dict) or kept.get("release") != release.digest:
+        raise BadUsage(f"{folder} holds latents of another release: make them of these shards.")
+    if kept != wanted:
+        raise BadUsage(
+            f"{folder} holds latents for other settings than those of {config.preset}: make them "
+            "anew in another folder."
+        )
+    return open_codec(config, _read_arrays(folder / _CODEC), device)
+
+
+def known_encoder(folder: Path, config: Config) -> str:
+    """The digest of the picture encoder that a folder of latents was made with; empty when it is
+    another encoder's, or there are no latents."""
+    place = folder / "companion.json"
+    about = read_json(place) if place.is_file() else None
+    kept = about.get("settings") if isinstance(about, dict) else None
+    name, _, found = str(kept.get("encoder") if isinstance(kept, dict) else "").partition(" ")
+    return found if name == config.condition.encoder else ""
+
+
+def ready(
+    folder: Path, release: Release, split: str, standardise: Standardiser | None = None
+) -> tuple[Ready, Standardiser]:
+    """The latents of `split`; without `standardise` its statistics are taken from FIT_PAIRS.
+
+    BadData when a pair of the split has none.
+    """
+    from artsound.shards.dataset import open_shards
+
+    arrays = open_shards(folder)
+    keys = keys_of(release.pairs(split))
+    at = {key: place for place, key in enumerate(keys_of(arrays))}
+    missing = next((key for key in keys if key not in at), None)
+    if missing is not None:
+        raise BadData(f"{folder} has no latent of pair {missing}: run `artsound latents` again.")
+    places = np.array([at[key] for key in keys], dtype=np.int64)
+    if standardise is None:
+        some = np.unique(np.linspace(0, len(keys) - 1, min(FIT_PAIRS, len(keys))).round())
+        conditions = [_array(arrays.read(int(places[int(n)])), "condition") for n in some]
+        standardise = fit_standardiser(np.array(conditions, np.float32))
+    return Ready(keys, arrays, places, standardise), standardise
+
+
+def _settings(release: Release, config: Config, codec: Path) -> dict[str, Any]:
+    """What decides the arrays."""
+    return {
+        "release": release.digest,
+        "mel": config.mel.model_dump(mode="json"),
+        "codec": config.codec.model_dump(mode="json"),
+        "modules": config.pretrained.digest if config.pretrained else "",
+        "encoder": config.condition.seen_by,
+        "fitted": sha256_file(codec) if codec.is_file() else digest(None),
+    }
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        return read_arrays(path)
+    except (OSError, ValueError) as error:
+        raise BadData(f"{path} is missing or damaged: make the latents anew.") from error
+
+
+def _array(sample: dict[str, Any], name: str) -> np.ndarray:
+    try:
+        return read_array(sample[f"{name}.npy"])
+    except (KeyError, ValueError) as error:
+        raise BadData(
+            f"The {name} of pair {sample['key']} is missing or damaged: make the latents anew."
+        ) from error

@@ -1,35 +1,33 @@
-"""How good the generated music is, and whether it listens to the picture, on held-out pairs."""
+"""An evaluation's summary as Markdown tables."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from artsound.encoders.base import choose_device
+from artsound.encoders.weights import quiet_libraries
 from artsound.errors import BadData, BadUsage
 from artsound.pairing.bridge import AffectBridge, fit_affect
-from artsound.stage import QUIET, Progress
+from artsound.progress import QUIET, Progress
 from artsound.storage import write_bytes, write_json
 from artsound.training.checkpoint import check_release
-from artsound.training.conditioning import Standardiser, describe_picture, fit_standardiser
+from artsound.training.codec import training_log_mel
 from artsound.training.config import Mel
 from artsound.training.data import Release, open_release
-from artsound.training.ears import DESCRIPTORS, Ear, as_heard, clap_ear, describe_wave
-from artsound.training.effects import (
-    bootstrap,
-    condition_effect,
-    condition_effects,
-    paired_mean,
-    reflected_bootstrap,
-    retrieval,
-)
 from artsound.training.generate import BATCH, GUIDANCE, STEPS, Generator, wav_bytes
-from artsound.training.mel import log_mel
 from artsound.training.metrics import (
+    DESCRIPTORS,
+    AudioEmbedder,
+    as_embedded,
+    bootstrap,
+    clap_embedder,
     class_divergence,
+    describe_wave,
     distances,
     divergences,
     frechet_by_size,
@@ -37,11 +35,180 @@ from artsound.training.metrics import (
     frechet_without_bias,
     genre_probabilities,
     kernel_distance,
+    paired_mean,
+    picture_effect,
+    picture_effects,
+    reflected_bootstrap,
+    retrieval,
+)
+from artsound.training.model import language_of_audio
+from artsound.training.pictures import (
+    PictureEncoder,
+    Standardiser,
+    describe_picture,
+    fit_standardiser,
 )
 from artsound.training.plots import effect_png, frechet_png, spectrogram_png
-from artsound.training.tables import evaluation_table
-from artsound.training.text_route import TextRoute
-from artsound.training.visual import See
+from artsound.training.pretrained import find_pretrained, load_module
+
+if TYPE_CHECKING:
+    import torch
+
+
+_COLUMNS = (
+    "system", "Fréchet ↓", "without bias ↓", "kernel ↓", "classes KL ↓", "genres KL ↓",
+    "distance to own track ↓", "condition effect ↑", "R@1 ↑", "R@5 ↑", "R@10 ↑", "median rank ↓",
+)  # fmt: skip
+
+
+def evaluation_table(summary: dict[str, Any]) -> str:
+    """A table for every embedding and one for the bridge, a row for each system.
+
+    Intervals are 95% bootstrap intervals over pairs.
+    """
+    parts = [
+        f"# Evaluation of step {summary['step']} on {summary['pairs']} pairs ({summary['split']})"
+    ]
+    for embedding in summary["embeddings"]:
+        rows = [
+            [name, *_cells(measures[embedding])] for name, measures in summary["systems"].items()
+        ]
+        some = next(iter(summary["systems"].values()))[embedding]["retrieval"]
+        chance = (
+            f"By chance: R@1 {some['chance_1']:.2f}, R@5 {some['chance_5']:.2f}, R@10 "
+            f"{some['chance_10']:.2f}, median rank {some['chance_rank']:.1f}."
+        )
+        parts.append(f"## Heard through {embedding}\n\n{_table(_COLUMNS, rows)}\n\n{chance}")
+    bridged = {"own track": summary["own_track_in_bridge"]} | {
+        name: measures["bridge"] for name, measures in summary["systems"].items()
+    }
+    rows = [
+        [name, _interval(b["similarity"]), _interval(b["effect"])] for name, b in bridged.items()
+    ]
+    columns = ("system", "similarity to the picture ↑", "condition effect ↑")
+    parts.append(f"## On the affect bridge\n\n{_table(columns, rows)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _cells(measures: dict[str, Any]) -> list[str]:
+    found, genres = measures["retrieval"], measures["genre_divergence"]
+    return [
+        _interval(measures["frechet"]),
+        f"{measures['frechet_without_bias']:.3g}",
+        _interval(measures["kernel"]),
+        _interval(measures["class_divergence"]),
+        "–" if genres is None else _interval(genres),
+        _interval(measures["own_distance"]),
+        _interval(measures["condition_effect"]),
+        *(f"{found[f'recall_{k}']['mean']:.2f}" for k in (1, 5, 10)),
+        f"{found['median_rank']:.1f}",
+    ]
+
+
+def _interval(value: dict[str, float]) -> str:
+    # What is but the rounding of sums is nothing.
+    value = {name: 0.0 if abs(number) < 1e-9 else number for name, number in value.items()}
+    return f"{value['mean']:.3g} ({value['low']:.3g}…{value['high']:.3g})"
+
+
+def _table(columns: tuple[str, ...], rows: list[list[str]]) -> str:
+    lines = [list(columns), ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+# The route through text: an artwork's caption read by the published AudioLDM 2 pipeline.
+
+# As published for the music checkpoint; what to stay away from is AudioLDM 2's own advice.
+TEXT_GUIDANCE = 3.5
+NEGATIVE = "Low quality."
+_MODULES = (
+    "vae",
+    "text_encoder",
+    "text_encoder_2",
+    "projection_model",
+    "language_model",
+    "unet",
+    "vocoder",
+)
+_LEAST_WORDS = 100  # any real tokenizer knows more
+
+
+class TextRoute:
+    """A loaded AudioLDM 2 pipeline: captions to waveforms."""
+
+    def __init__(self, source: str | Path, *, device: str = "auto") -> None:
+        """Open the pipeline in a folder (diffusers' layout, safetensors only) or of a hub name.
+
+        BadData when it is not there, damaged, or its tokenizers know no words.
+        """
+        folder = find_pretrained(str(source))
+        self._pipe = _open(folder).to(choose_device(device))
+        self._pipe.set_progress_bar_config(disable=True)
+        self.sample_rate = int(self._pipe.vocoder.config.sampling_rate)
+
+    def waves(
+        self, captions: Sequence[str], *, seconds: float, seed: int, steps: int
+    ) -> list[np.ndarray]:
+        """Waveforms float32 [seconds * sample_rate], each from its caption and the same seed."""
+        import torch
+
+        waves = []
+        for caption in captions:
+            with torch.inference_mode():
+                [wave] = self._pipe(
+                    caption,
+                    negative_prompt=NEGATIVE,
+                    audio_length_in_s=seconds,
+                    num_inference_steps=steps,
+                    guidance_scale=TEXT_GUIDANCE,
+                    generator=torch.Generator().manual_seed(seed),
+                ).audios
+            waves.append(np.asarray(wave, dtype=np.float32))
+        return waves
+
+
+def _open(folder: Path) -> Any:
+    from diffusers import AudioLDM2Pipeline, DDIMScheduler
+    from transformers import RobertaTokenizer, T5Tokenizer
+
+    class Pipeline(AudioLDM2Pipeline):
+        """diffusers' own but for one method, which calls helpers of transformers' generation that
+        a GPT2Model, as the published folders name theirs, has had no more since transformers 4.50
+        (github.com/huggingface/diffusers/issues/12630)."""
+
+        def generate_language_model(
+            self,
+            inputs_embeds: torch.Tensor,
+            max_new_tokens: int | None = None,
+            attention_mask: torch.Tensor | None = None,
+        ) -> torch.Tensor:
+            told = getattr(self.language_model.config, "max_new_tokens", 8)
+            states = int(max_new_tokens or told)
+            return language_of_audio(self.language_model, inputs_embeds, states, attention_mask)
+
+    modules = {name: load_module(folder, name) for name in _MODULES}
+    # The pipeline goes by these classes, so nothing else will do.
+    for name, kind in (("tokenizer", RobertaTokenizer), ("tokenizer_2", T5Tokenizer)):
+        try:
+            with quiet_libraries():
+                tokenizer = kind.from_pretrained(folder / name, local_files_only=True)
+        except (OSError, ValueError, TypeError) as error:
+            raise BadData(
+                f"{folder / name} is missing or cannot be read: fetch the tokenizer into it."
+            ) from error
+        # With its vocabulary missing transformers gives an empty tokenizer instead of an error.
+        if len(tokenizer) - len(tokenizer.all_special_tokens) < _LEAST_WORDS:
+            raise BadData(f"{folder / name} knows no words: fetch it anew.")
+        modules[name] = tokenizer
+    try:
+        scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
+    except (OSError, ValueError, TypeError) as error:
+        raise BadData(f"{folder / 'scheduler'} cannot be read: fetch it anew.") from error
+    # The feature extractor only ranks several tries at one caption.
+    return Pipeline(**modules, scheduler=scheduler, feature_extractor=None)
+
+
+# How good the generated music is, and whether it listens to the picture, on held-out pairs.
 
 # Both are held out: no weight was fitted to val, and evaluation takes the newest checkpoint rather
 # than the one that is best on val.
@@ -66,7 +233,7 @@ class Take:
 
 
 @dataclass(frozen=True)
-class Side:
+class MusicSet:
     """Some pairs of a release: keys, captions, genres, picture descriptors [n, 20], the pictures
     as the model sees them [n, D], the tracks."""
 
@@ -125,7 +292,7 @@ def evaluate(
         )
     ears = [DESCRIPTORS]
     if clap is not None:
-        ears.append(clap_ear(clap, clap_tower))
+        ears.append(clap_embedder(clap, clap_tower))
     mel = generator.config.mel
     window = (mel.seconds, mel.sample_rate)
     see = generator.see
@@ -171,7 +338,7 @@ def evaluate(
             results[name][ear.name] = _measures(*compared, seed=seed)
             if ear.name == ears[0].name:
                 _, rows, _ = compared
-                effects[name] = condition_effects(_apart(compared[0], rows))
+                effects[name] = picture_effects(_apart(compared[0], rows))
     for name, sets in systems.items():
         results[name]["bridge"] = _similarity(bridge, asked.pictures, sets, seed)
     first = results["model"][ears[0].name]
@@ -200,12 +367,12 @@ def evaluate(
 def measure(
     release: Release,
     splits: tuple[str, ...],
-    see: See,
-    ears: Sequence[Ear],
+    see: PictureEncoder,
+    ears: Sequence[AudioEmbedder],
     window: tuple[float, int],
     limit: int,
     progress: Progress,
-) -> Side:
+) -> MusicSet:
     """Both sides of the pairs of `splits`, the music's from its middle.
 
     `window` is the seconds taken and the sample rate they are brought to.
@@ -224,10 +391,10 @@ def measure(
             genres.append(str(sample["json"].get("music_genre", "")))
             pictures.append(describe_picture(sample["jpg"]))
             seen.append(pictures[-1] if see is describe_picture else see(sample["jpg"]))
-            sounds.append(hear([window_of(sample["mp3"], *window)], window[1], ears))
+            sounds.append(embed_sound([window_of(sample["mp3"], *window)], window[1], ears))
             progress.advance(1)
         progress.finish()
-    return Side(
+    return MusicSet(
         tuple(keys),
         tuple(captions),
         tuple(genres),
@@ -237,11 +404,12 @@ def measure(
     )
 
 
-def hear(waves: Sequence[np.ndarray], rate: int, ears: Sequence[Ear]) -> Take:
+def embed_sound(waves: Sequence[np.ndarray], rate: int, ears: Sequence[AudioEmbedder]) -> Take:
     """Waveforms at `rate` through every ear."""
     described = np.array([describe_wave(wave, rate) for wave in waves])
     rows = {
-        ear.name: as_heard(described) if ear.hear is None else ear.hear(waves, rate) for ear in ears
+        ear.name: as_embedded(described) if ear.hear is None else ear.hear(waves, rate)
+        for ear in ears
     }
     return Take(described, rows)
 
@@ -253,7 +421,7 @@ def _take(
     make: Make,
     rate: int,
     keys: Sequence[str],
-    ears: Sequence[Ear],
+    ears: Sequence[AudioEmbedder],
     mel: Mel,
     out: Path,
     progress: Progress,
@@ -267,7 +435,7 @@ def _take(
         if turn == 0:
             folder = out / ("wavs" if name == "model" else f"wavs {name}")
             _keep(folder, keys[rows], waves, rate, mel if name == "model" else None)
-        parts.append(hear(waves, rate, ears))
+        parts.append(embed_sound(waves, rate, ears))
         progress.advance(len(waves))
     progress.finish()
     return _together(parts)
@@ -287,7 +455,7 @@ def _keep(
     for key, wave in zip(keys, waves, strict=True):
         write_bytes(folder / f"{key}.wav", wav_bytes(wave, rate))
         if mel is not None:
-            write_bytes(folder / f"{key}.png", spectrogram_png(log_mel(wave, mel), mel))
+            write_bytes(folder / f"{key}.png", spectrogram_png(training_log_mel(wave, mel), mel))
 
 
 def nearest(known: np.ndarray, asked: np.ndarray, standardise: Standardiser) -> np.ndarray:
@@ -296,7 +464,7 @@ def nearest(known: np.ndarray, asked: np.ndarray, standardise: Standardiser) -> 
 
 
 def _compared(
-    ear: Ear, known: Side, asked: Side, sets: Sequence[Take]
+    ear: AudioEmbedder, known: MusicSet, asked: MusicSet, sets: Sequence[Take]
 ) -> tuple[np.ndarray, list[np.ndarray], tuple[np.ndarray, list[np.ndarray]] | None]:
     """Real rows, a system's rows for each take, and probabilities of genres of both (or None).
 
@@ -357,7 +525,7 @@ def _measures(
         "class_divergence": asdict(bootstrap(classes, count, seed=seed, rounds=SET_ROUNDS)),
         "genre_divergence": None if genres is None else asdict(paired_mean(divergence, seed=seed)),
         "own_distance": asdict(paired_mean(np.diagonal(distance), seed=seed)),
-        "condition_effect": asdict(condition_effect(distance, seed=seed)),
+        "condition_effect": asdict(picture_effect(distance, seed=seed)),
         "retrieval": asdict(retrieval(distance, seed=seed)),
     }
 
@@ -374,7 +542,7 @@ def _similarity(
     score = np.mean([artworks @ bridge.tracks(take.described).T for take in sets], axis=0)
     return {
         "similarity": asdict(paired_mean(np.diagonal(score), seed=seed)),
-        "effect": asdict(condition_effect(-score, seed=seed)),
+        "effect": asdict(picture_effect(-score, seed=seed)),
     }
 
 

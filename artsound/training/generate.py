@@ -11,16 +11,19 @@ import numpy as np
 
 from artsound.errors import BadData, BadUsage
 from artsound.media import MediaError
-from artsound.stage import QUIET, Progress
+from artsound.progress import QUIET, Progress
 from artsound.storage import sha256_bytes, write_bytes
 from artsound.training.checkpoint import Checkpoint, load_checkpoint, load_weights
-from artsound.training.codec import open_codec
-from artsound.training.conditioning import Standardiser
+from artsound.training.codec import open_codec, training_log_mel
 from artsound.training.config import Config, Mel
-from artsound.training.mel import log_mel
 from artsound.training.model import SCHEDULERS, build_model, sample_latents
+from artsound.training.pictures import (
+    PictureEncoder,
+    Standardiser,
+    check_encoder,
+    open_picture_encoder,
+)
 from artsound.training.plots import labelled_spectrogram_png
-from artsound.training.visual import See, check_encoder, open_eye
 
 BATCH = 16
 STEPS = 25
@@ -52,13 +55,13 @@ class Generator:
     def __init__(
         self, checkpoint: Path, *, pretrained: str | None = None, clip_checkpoint: str | None = None
     ) -> None:
-        from artsound.encoders.loading import choose_device
+        from artsound.encoders.base import choose_device
 
         self.checkpoint: Checkpoint = load_checkpoint(checkpoint)
         self.config = _moved(self.checkpoint.config, pretrained, clip_checkpoint)
         device = choose_device("auto")
         check_encoder(self.config.condition)
-        self.see: See = open_eye(self.config.condition, device)
+        self.see: PictureEncoder = open_picture_encoder(self.config.condition, device)
         arrays = self.checkpoint.arrays
         self.codec = open_codec(self.config, arrays)
         self.standardise = Standardiser.from_tensors(arrays)
@@ -208,7 +211,7 @@ def _moved(config: Config, pretrained: str | None, clip_checkpoint: str | None) 
     return config.model_copy(update=changes)
 
 
-def _see(image: Path, see: See) -> np.ndarray:
+def _see(image: Path, see: PictureEncoder) -> np.ndarray:
     try:
         return see(image.read_bytes())
     except (MediaError, OSError) as error:
@@ -241,7 +244,9 @@ def _write(
     data = wav_bytes(wave, mel.sample_rate)
     write_bytes(path, data)
     if with_spectrogram:
-        write_bytes(path.with_suffix(".png"), labelled_spectrogram_png(log_mel(wave, mel), mel))
+        write_bytes(
+            path.with_suffix(".png"), labelled_spectrogram_png(training_log_mel(wave, mel), mel)
+        )
     level = 10 * np.log10(max(float(np.mean(np.square(wave, dtype=np.float64))), 1e-12))
     return Generated(
         image=str(image),

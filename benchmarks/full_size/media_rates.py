@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from artsound.encoders.affect import SAMPLE_RATE, describe_audio, describe_image
+from artsound.encoders.affect_audio import SAMPLE_RATE, describe_audio
+from artsound.encoders.affect_image import describe_image
 from artsound.encoders.embed import LOADED_SIDE, MEASURED_SECONDS
 from artsound.media.audio import check_audio, load_mono
 from artsound.media.images import check_image, load_rgb, release_jpeg

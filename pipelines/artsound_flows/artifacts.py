@@ -20,7 +20,8 @@ from prefect.artifacts import (
 )
 from prefect.context import FlowRunContext
 
-from artsound.stage import Progress, StageReport
+from artsound.progress import Progress
+from artsound.stage import StageReport
 
 _PAUSE = 2.0  # seconds between two updates at least: each is a request to the server
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from prefect import flow
 
+from artsound.progress import QUIET, Progress
 from artsound.recipe import Recipe
-from artsound.stage import QUIET, Progress, StageReport, check_stages
+from artsound.stage import StageReport, check_stages
 from artsound.storage import Workspace
 from artsound_flows.caption import caption
 from artsound_flows.embed import embed

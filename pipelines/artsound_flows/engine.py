@@ -35,22 +35,16 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task, exponential_backoff
 
 from artsound.errors import ArtSoundError, BadUsage
-from artsound.holder import hold
-from artsound.logs import log
-from artsound.parts import Part, PartResult
+from artsound.lock import lock_workspace
+from artsound.progress import QUIET, Progress, log
 from artsound.recipe import Recipe
-from artsound.stage import QUIET, Progress, Stage, StageReport, finished_part, run_part, run_stage
+from artsound.stage import Part, PartResult, Stage, StageReport, finished_part, run_part, run_stage
 from artsound.storage import Workspace, write_bytes
 from artsound_flows import server
 from artsound_flows.artifacts import ProgressInPrefect, show_counts, show_report
 from artsound_flows.cluster import check_cluster, dask_cluster, placement
 from artsound_flows.interrupt import end_now, hold_signals, last_words
-from artsound_flows.worker import (
-    keep_freed_memory,
-    one_blas_thread,
-    process_pool,
-    worker_count,
-)
+from artsound_flows.worker import keep_freed_memory, one_blas_thread, process_pool, worker_count
 
 
 class Stopped(ArtSoundError):
@@ -154,7 +148,7 @@ def session(
         yield _active
         return
     with contextlib.ExitStack() as stack:
-        stack.enter_context(hold(workspace))
+        stack.enter_context(lock_workspace(workspace))
         workspace.sweep()
         write_bytes(workspace.recipe, recipe.to_toml().encode())
         server_stays = bool(PREFECT_API_URL.value())

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from artsound.logs import log
+from artsound.progress import log
 from artsound_flows.server import stop
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

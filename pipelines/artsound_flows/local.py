@@ -22,10 +22,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from artsound.errors import ArtSoundError
-from artsound.logs import log
-from artsound.parts import Part, PartResult
+from artsound.progress import QUIET, Progress, log
 from artsound.recipe import Recipe
-from artsound.stage import QUIET, Progress, Stage, StageReport, finished_part, run_part
+from artsound.stage import Part, PartResult, Stage, StageReport, finished_part, run_part
 from artsound.storage import Workspace
 from artsound_flows.notify import announce
 from artsound_flows.serial import run_serially

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from artsound.captions.caption import STAGE as CAPTION
-from artsound.captions.items import before_pairs
+from artsound.captions.caption_items import before_pairs
 from artsound.encoders.embed import STAGE as EMBED
-from artsound.holder import hold
+from artsound.lock import lock_workspace
 from artsound.pairing.pair import STAGE as PAIR
+from artsound.progress import QUIET, Progress
 from artsound.recipe import Recipe
 from artsound.reports.report import STAGE as REPORT
 from artsound.shards.shard import STAGE as SHARD
 from artsound.sources.ingest import STAGE as INGEST
-from artsound.stage import (
-    QUIET,
-    MapParts,
-    Progress,
-    Stage,
-    StageReport,
-    check_stages,
-    map_serially,
-    run_stage,
-)
+from artsound.stage import MapParts, Stage, StageReport, check_stages, map_serially, run_stage
 from artsound.storage import Workspace, write_bytes
 
 STAGES: dict[str, Stage] = {
@@ -50,7 +42,7 @@ def run_serially(
 
     Parts run one after another, unless `map_parts` spreads them.
     """
-    with hold(workspace):
+    with lock_workspace(workspace):
         workspace.sweep()
         write_bytes(workspace.recipe, recipe.to_toml().encode())
         stages = [STAGES[name] for name in ([only] if only else stage_order(recipe))]

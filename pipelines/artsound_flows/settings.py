@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from artsound.home import find_home
+from artsound.cache_dir import use_writable_cache
 
 _QUIET = {
     # A temporary server migrates its database first: 20 to 30 s on a new machine, not prefect's 20.
@@ -37,7 +37,7 @@ _QUIET = {
 for _name, _value in _QUIET.items():
     os.environ.setdefault(_name, _value)
 
-find_home("PREFECT_HOME", ".prefect")
+use_writable_cache("PREFECT_HOME", ".prefect")
 
 
 def cache_folder() -> Path | None:

@@ -9,7 +9,7 @@ from typing import Literal
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from artsound.stage import QUIET
+from artsound.progress import QUIET
 from artsound.training.loop import train as run_training
 from artsound_flows.artifacts import ProgressInPrefect
 

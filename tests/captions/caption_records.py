@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from artsound.records import Artwork, ArtworkDescriptors, Track, TrackDescriptors
+from artsound.schema import Artwork, ArtworkDescriptors, Track, TrackDescriptors
 
 
 def artwork(**changes: Any) -> Artwork:

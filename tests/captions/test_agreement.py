@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 
 from artsound.captions.agreement import agreements, caption_agreements, sample_of
 from artsound.captions.caption import STAGE as CAPTION
-from artsound.captions.items import SIDES
-from artsound.encoders.base import load_embeddings, save_embeddings
+from artsound.captions.caption_items import SIDES
+from artsound.encoders.base import load_embeddings, open_encoder, save_embeddings
 from artsound.encoders.embed import STAGE as EMBED
-from artsound.encoders.loading import open_encoder
 from artsound.errors import BadData, BadUsage
 from artsound.recipe import Recipe, load_recipe
 from artsound.stage import run_stage

@@ -14,10 +14,9 @@ from tiny_models import make_blip
 
 from artsound.captions.caption import STAGE
 from artsound.errors import BadData
-from artsound.parts import Part
 from artsound.recipe import Recipe
-from artsound.records import Pair
-from artsound.stage import run_stage
+from artsound.schema import Pair
+from artsound.stage import Part, run_stage
 from artsound.storage import Workspace, read_parquet, sha256_file, write_parquet
 
 

@@ -10,23 +10,22 @@ from caption_records import artwork, artwork_descriptors, track, track_descripto
 from hypothesis import given
 from hypothesis import strategies as st
 
-from artsound.captions.base import Item
-from artsound.captions.checks import Limits, failure, tidy
-from artsound.captions.duplicates import near_duplicates
+from artsound.captions.base import CaptionItem
+from artsound.captions.checks import Limits, failure, near_duplicates, tidy
 from artsound.captions.grounded import describe
 
 LIMITS = Limits(5, 80)
 PAINTERS = {"Claude Monet", "Vincent van Gogh", "Juan de Valdes Leal y Diaz"}
 
 
-def _art(record: dict[str, Any] | None = None, **measured: Any) -> Item:
+def _art(record: dict[str, Any] | None = None, **measured: Any) -> CaptionItem:
     changes = record or {}
-    return Item("artwork", "x", artwork(**changes), artwork_descriptors(**measured), Path())
+    return CaptionItem("artwork", "x", artwork(**changes), artwork_descriptors(**measured), Path())
 
 
-def _music(record: dict[str, Any] | None = None, **measured: Any) -> Item:
+def _music(record: dict[str, Any] | None = None, **measured: Any) -> CaptionItem:
     changes = record or {}
-    return Item("track", "000002", track(**changes), track_descriptors(**measured), Path())
+    return CaptionItem("track", "000002", track(**changes), track_descriptors(**measured), Path())
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from chat_server import Server, always, completion
 from PIL import Image
 from urllib3.util import Retry
 
-from artsound.captions.base import CHAT_PROMPTS, Item
+from artsound.captions.base import CHAT_PROMPTS, CaptionItem
 from artsound.captions.endpoint import KEY_VARIABLE, EndpointCaptioner
 from artsound.errors import BadData
 
@@ -26,13 +26,13 @@ def server() -> Iterator[Server]:
     running.close()
 
 
-def _items(folder: Path, count: int = 4) -> list[Item]:
+def _items(folder: Path, count: int = 4) -> list[CaptionItem]:
     items = []
     for number in range(count):
         path = folder / f"{number}.jpg"
         Image.fromarray(np.full((20, 30, 3), number * 40, np.uint8)).save(path)
         record = artwork(artwork_id=path.name, image_sha256=f"{number:064x}")
-        items.append(Item("artwork", path.name, record, artwork_descriptors(), path))
+        items.append(CaptionItem("artwork", path.name, record, artwork_descriptors(), path))
     return items
 
 
@@ -98,7 +98,7 @@ def test_a_picture_that_the_server_will_not_take_has_no_text(
 def test_a_clip_is_sent_as_input_audio(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "a.mp3"
     path.write_bytes(b"sound")
-    item = Item("track", "000002", track(), track_descriptors(), path)
+    item = CaptionItem("track", "000002", track(), track_descriptors(), path)
     _captioner(server, tmp_path, "track").captions([item])
     sent = server.requests[0]["messages"][0]["content"][0]
     assert sent["input_audio"] == {"data": base64.b64encode(b"sound").decode(), "format": "mp3"}

@@ -11,14 +11,12 @@ from caption_records import artwork, artwork_descriptors, track, track_descripto
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artsound.captions import art_terms, grounded_artwork, grounded_track, music_terms
-from artsound.captions.base import Item
-from artsound.captions.grounded import Grounded, describe
-from artsound.captions.grounded_artwork import describe_artwork
-from artsound.captions.grounded_track import describe_track
+from artsound.captions import art_terms, grounded, music_terms
+from artsound.captions.base import CaptionItem
+from artsound.captions.grounded import Grounded, describe, describe_artwork, describe_track
 from artsound.captions.phrasing import slug
+from artsound.schema import json_schema
 from artsound.storage import digest
-from artsound.tables import json_schema
 
 HOSTILE = (
     "",
@@ -137,7 +135,7 @@ def test_any_track_gets_a_caption_of_good_shape_with_nothing_invented(record, me
 def test_no_plan_shows() -> None:
     art = [describe_artwork(artwork(artwork_id=f"{n}"), artwork_descriptors()) for n in range(400)]
     music = [describe_track(track(track_id=n), track_descriptors()) for n in range(400)]
-    for captions, plans in ((art, grounded_artwork.PLANS), (music, grounded_track.PLANS)):
+    for captions, plans in ((art, grounded.ARTWORK_PLANS), (music, grounded.TRACK_PLANS)):
         assert len(plans) >= 20
         starts = [" ".join(caption.split()[:3]) for caption in captions]
         assert max(starts.count(start) for start in set(starts)) < 160
@@ -172,10 +170,14 @@ def test_a_track_is_described_without_its_artist_title_or_album() -> None:
 
 def test_sentences_change_only_with_the_captioners_version() -> None:
     captions = [
-        describe(Item("track", f"{n:06d}", track(track_id=n), track_descriptors(), Path()))
+        describe(CaptionItem("track", f"{n:06d}", track(track_id=n), track_descriptors(), Path()))
         for n in range(100)
     ] + [
-        describe(Item("artwork", f"{n}", artwork(artwork_id=f"{n}"), artwork_descriptors(), Path()))
+        describe(
+            CaptionItem(
+                "artwork", f"{n}", artwork(artwork_id=f"{n}"), artwork_descriptors(), Path()
+            )
+        )
         for n in range(100)
     ]
     # When this fails on purpose, raise Grounded.version and write the new digest here.

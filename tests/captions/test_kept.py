@@ -14,11 +14,11 @@ from caption_records import artwork, artwork_descriptors
 from PIL import Image
 from tiny_models import make_blip
 
-from artsound.captions.base import Item
+from artsound.captions.base import CaptionItem
+from artsound.captions.caption_cache import CachedCaptioner
 from artsound.captions.captioners import open_captioner
-from artsound.captions.kept import Kept
 from artsound.recipe import Captions
-from artsound.records import Artwork
+from artsound.schema import Artwork
 
 
 class Counting:
@@ -30,18 +30,18 @@ class Counting:
     def __init__(self) -> None:
         self.seen: list[str] = []
 
-    def captions(self, items: Sequence[Item]) -> list[str]:
+    def captions(self, items: Sequence[CaptionItem]) -> list[str]:
         self.seen += [item.item_id for item in items]
         return [f"a picture of {item.media_sha256}" for item in items]
 
 
-def _items(count: int) -> list[Item]:
+def _items(count: int) -> list[CaptionItem]:
     items = []
     for number in range(count):
         record = artwork(artwork_id=f"painter_{number}.jpg", image_sha256=f"{number:064x}")
         name = record.artwork_id
         items.append(
-            Item("artwork", name, record, artwork_descriptors(artwork_id=name), Path(name))
+            CaptionItem("artwork", name, record, artwork_descriptors(artwork_id=name), Path(name))
         )
     return items
 
@@ -49,9 +49,9 @@ def _items(count: int) -> list[Item]:
 def test_only_what_is_new_is_asked_for_whatever_the_items_are_grouped_with(tmp_path: Path) -> None:
     items = _items(6)
     first = Counting()
-    texts = Kept(first, tmp_path).captions(items[:4])
+    texts = CachedCaptioner(first, tmp_path).captions(items[:4])
     later = Counting()
-    grouped_anew = Kept(later, tmp_path)
+    grouped_anew = CachedCaptioner(later, tmp_path)
     assert grouped_anew.captions(items[1:3]) == texts[1:3]
     assert grouped_anew.captions(items[3:]) == [texts[3], *Counting().captions(items[4:])]
     assert later.seen == [item.item_id for item in items[4:]]
@@ -59,8 +59,8 @@ def test_only_what_is_new_is_asked_for_whatever_the_items_are_grouped_with(tmp_p
 
 def test_another_process_finds_what_was_written_meanwhile(tmp_path: Path) -> None:
     items = _items(2)
-    waiting, writer = Counting(), Kept(Counting(), tmp_path)
-    kept = Kept(waiting, tmp_path)
+    waiting, writer = Counting(), CachedCaptioner(Counting(), tmp_path)
+    kept = CachedCaptioner(waiting, tmp_path)
     kept.captions(items[:1])
     writer.captions(items[1:])
     kept.captions(items)
@@ -70,10 +70,10 @@ def test_another_process_finds_what_was_written_meanwhile(tmp_path: Path) -> Non
 def test_another_version_prompt_or_setting_writes_anew(tmp_path: Path) -> None:
     items = _items(1)
     for name, value in {"version": "2", "prompt": "", "settings": {"beams": 5}}.items():
-        Kept(Counting(), tmp_path).captions(items)
+        CachedCaptioner(Counting(), tmp_path).captions(items)
         changed = Counting()
         setattr(changed, name, value)
-        Kept(changed, tmp_path).captions(items)
+        CachedCaptioner(changed, tmp_path).captions(items)
         assert changed.seen == [items[0].item_id]
 
 
@@ -82,18 +82,18 @@ def test_another_picture_under_the_same_name_is_described_anew(tmp_path: Path) -
     assert isinstance(item.record, Artwork)
     other = replace(item, record=replace(item.record, image_sha256="f" * 64))
     captioner = Counting()
-    kept = Kept(captioner, tmp_path)
+    kept = CachedCaptioner(captioner, tmp_path)
     assert kept.captions([item]) != kept.captions([other])
     assert len(captioner.seen) == 2
 
 
 def test_broken_files_are_passed_over(tmp_path: Path) -> None:
     items = _items(3)
-    texts = Kept(Counting(), tmp_path).captions(items)
+    texts = CachedCaptioner(Counting(), tmp_path).captions(items)
     [file] = tmp_path.rglob("*.json")
     for content in ("{", "[1]", json.dumps({items[0].media_sha256: 3})):
         file.write_text(content)
-        assert Kept(Counting(), tmp_path).captions(items) == texts
+        assert CachedCaptioner(Counting(), tmp_path).captions(items) == texts
 
 
 def test_a_recipes_model_is_kept_so(tmp_path: Path) -> None:

@@ -14,9 +14,15 @@ import soundfile
 from caption_records import track, track_descriptors
 from tiny_models import small_bart
 
-from artsound.captions.base import Item
+from artsound.captions.base import CaptionItem
 from artsound.captions.captioners import open_captioner
-from artsound.captions.lp_music_caps import FILE, LpMusicCaps, hear, mel_levels, middle_window
+from artsound.captions.lp_music_caps import (
+    FILE,
+    LpMusicCaps,
+    encode_sound,
+    mel_levels,
+    middle_window,
+)
 from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.recipe import Captions
 
@@ -75,7 +81,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Item]:
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[CaptionItem]:
     """Two clips longer than a window, and one that is shorter, in the middle of these."""
     folder = tmp_path_factory.mktemp("clips")
     items = []
@@ -88,7 +94,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Item]:
         path = folder / f"{number}.wav"
         path.write_bytes(data.getvalue())
         record = track(duration=seconds)
-        items.append(Item("track", f"{number:06d}", record, track_descriptors(), path))
+        items.append(CaptionItem("track", f"{number:06d}", record, track_descriptors(), path))
     return items
 
 
@@ -97,7 +103,9 @@ def _captioner(place: Path, **changes: Any) -> LpMusicCaps:
     return LpMusicCaps("track", str(place), **(settings | changes))
 
 
-def test_each_clip_gets_one_text_whatever_the_batch(checkpoint: Path, clips: list[Item]) -> None:
+def test_each_clip_gets_one_text_whatever_the_batch(
+    checkpoint: Path, clips: list[CaptionItem]
+) -> None:
     captioner = _captioner(checkpoint)
     texts = captioner.captions(clips)
     assert len(texts) == 3
@@ -109,7 +117,7 @@ def test_each_clip_gets_one_text_whatever_the_batch(checkpoint: Path, clips: lis
     assert _captioner(checkpoint, max_new_tokens=500).settings["max_new_tokens"] == 127
 
 
-def test_the_middle_ten_seconds_are_heard_and_nothing_else(clips: list[Item]) -> None:
+def test_the_middle_ten_seconds_are_heard_and_nothing_else(clips: list[CaptionItem]) -> None:
     for item, seconds in zip(clips, (16, 4, 30), strict=True):
         window = middle_window(item)
         wave, _ = soundfile.read(item.media, dtype="float32")
@@ -134,7 +142,7 @@ def test_levels_are_decibels_of_the_real_part_under_the_checkpoints_filters(
     powers = np.fft.rfft(frame).real ** 2 @ ears["mel_encoder.mel_scale.fb"].numpy()
     expected = 10 * np.log10(np.maximum(powers, 1e-10))
     assert np.allclose(levels[1, :, 500].numpy(), expected, atol=0.01)
-    assert hear(sound, ears).shape == (2, 32, WIDTH)
+    assert encode_sound(sound, ears).shape == (2, 32, WIDTH)
 
 
 def _without_one(tensors: dict[str, Any]) -> None:
@@ -169,7 +177,7 @@ def _flat(tensors: dict[str, Any]) -> None:
 )
 def test_a_checkpoint_that_is_not_the_models_is_refused_in_one_sentence(
     checkpoint: Path,
-    clips: list[Item],
+    clips: list[CaptionItem],
     tmp_path: Path,
     spoil: Callable[[dict[str, Any]], None],
     sentence: str,
@@ -182,7 +190,7 @@ def test_a_checkpoint_that_is_not_the_models_is_refused_in_one_sentence(
 
 
 def test_names_as_several_gpus_write_them_are_understood(
-    checkpoint: Path, clips: list[Item], tmp_path: Path
+    checkpoint: Path, clips: list[CaptionItem], tmp_path: Path
 ) -> None:
     tensors = torch.load(checkpoint / FILE, weights_only=True)["state_dict"]
     (tmp_path / "tokenizer.json").write_bytes((checkpoint / "tokenizer.json").read_bytes())
@@ -198,7 +206,7 @@ class _Hostile:
 
 
 def test_a_pickle_that_would_run_code_is_refused(
-    checkpoint: Path, clips: list[Item], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path, clips: list[CaptionItem], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / FILE).write_bytes(pickle.dumps({"state_dict": _Hostile()}))
     (tmp_path / "tokenizer.json").write_bytes((checkpoint / "tokenizer.json").read_bytes())
@@ -208,7 +216,7 @@ def test_a_pickle_that_would_run_code_is_refused(
 
 
 def test_a_tokenizer_of_another_model_or_a_broken_one_is_refused(
-    checkpoint: Path, clips: list[Item], tmp_path: Path
+    checkpoint: Path, clips: list[CaptionItem], tmp_path: Path
 ) -> None:
     from tokenizers import Tokenizer
 

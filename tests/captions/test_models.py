@@ -20,9 +20,9 @@ from tiny_models import (
     make_qwen2_vl,
 )
 
-from artsound.captions.base import CHAT_PROMPTS, Item
+from artsound.captions.base import CHAT_PROMPTS, CaptionItem
 from artsound.captions.captioners import open_captioner
-from artsound.captions.models import TransformersCaptioner, checkpoint_version
+from artsound.captions.transformers import TransformersCaptioner, checkpoint_version
 from artsound.errors import BadData, BadUsage
 from artsound.recipe import Captions
 
@@ -40,19 +40,19 @@ def qwen2_audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Item]:
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[CaptionItem]:
     folder = tmp_path_factory.mktemp("pictures")
     items = []
     for number in range(5):
         path = folder / f"{number}.jpg"
         pixels = np.random.default_rng(number).integers(0, 255, (40 + 10 * number, 50, 3), np.uint8)
         Image.fromarray(pixels).save(path)
-        items.append(Item("artwork", path.name, artwork(), artwork_descriptors(), path))
+        items.append(CaptionItem("artwork", path.name, artwork(), artwork_descriptors(), path))
     return items
 
 
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Item]:
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[CaptionItem]:
     folder = tmp_path_factory.mktemp("clips")
     items = []
     for number, seconds in enumerate((1.0, 2.5, 1.5)):
@@ -61,7 +61,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Item]:
         data = io.BytesIO()
         soundfile.write(data, wave.astype(np.float32), 22050, format="MP3")
         path.write_bytes(data.getvalue())
-        items.append(Item("track", f"{number:06d}", track(), track_descriptors(), path))
+        items.append(CaptionItem("track", f"{number:06d}", track(), track_descriptors(), path))
     return items
 
 
@@ -71,7 +71,7 @@ def _captioner(side: str, place: Path, **changes: object) -> TransformersCaption
 
 
 def test_an_image_to_text_model_writes_a_text_for_each_picture(
-    blip: Path, pictures: list[Item]
+    blip: Path, pictures: list[CaptionItem]
 ) -> None:
     captioner = _captioner("artwork", blip)
     texts = captioner.captions(pictures)
@@ -82,21 +82,21 @@ def test_an_image_to_text_model_writes_a_text_for_each_picture(
     assert captioner.settings["do_sample"] is False
 
 
-def test_the_batch_size_changes_no_text(blip: Path, pictures: list[Item]) -> None:
+def test_the_batch_size_changes_no_text(blip: Path, pictures: list[CaptionItem]) -> None:
     assert _captioner("artwork", blip, batch=1).captions(pictures) == _captioner(
         "artwork", blip, batch=5
     ).captions(pictures)
 
 
 def test_a_plain_model_goes_on_from_the_prompt_and_keeps_it_in_the_text(
-    blip: Path, pictures: list[Item]
+    blip: Path, pictures: list[CaptionItem]
 ) -> None:
     texts = _captioner("artwork", blip, prompt="a painting of").captions(pictures[:2])
     assert all("a painting of" in text for text in texts)
 
 
 def test_an_audio_chat_model_is_asked_in_its_own_form_and_only_its_answer_is_kept(
-    qwen2_audio: Path, clips: list[Item]
+    qwen2_audio: Path, clips: list[CaptionItem]
 ) -> None:
     captioner = _captioner("track", qwen2_audio)
     texts = captioner.captions(clips)
@@ -107,7 +107,7 @@ def test_an_audio_chat_model_is_asked_in_its_own_form_and_only_its_answer_is_kep
 
 @pytest.mark.parametrize("make", [make_qwen2_vl, make_qwen2_5_vl])
 def test_a_picture_chat_model_sees_each_picture_and_only_its_answer_is_kept(
-    make: Callable[[Path], Path], tmp_path: Path, pictures: list[Item]
+    make: Callable[[Path], Path], tmp_path: Path, pictures: list[CaptionItem]
 ) -> None:
     folder = make(tmp_path)
     captioner = _captioner("artwork", folder)
@@ -119,7 +119,7 @@ def test_a_picture_chat_model_sees_each_picture_and_only_its_answer_is_kept(
 
 
 def test_florence_is_asked_for_its_task_and_answers_with_plain_text(
-    tmp_path: Path, pictures: list[Item]
+    tmp_path: Path, pictures: list[CaptionItem]
 ) -> None:
     folder = make_florence2(tmp_path)
     captioner = _captioner("artwork", folder)
@@ -136,11 +136,11 @@ def test_florence_is_asked_for_its_task_and_answers_with_plain_text(
 def test_real_paintings_and_clips_are_taken_as_they_are(
     make: Callable[[Path], Path], shared_data: Path, tmp_path: Path
 ) -> None:
-    def picture(path: Path) -> Item:
-        return Item("artwork", path.name, artwork(), artwork_descriptors(), path)
+    def picture(path: Path) -> CaptionItem:
+        return CaptionItem("artwork", path.name, artwork(), artwork_descriptors(), path)
 
-    def clip(path: Path) -> Item:
-        return Item("track", path.stem, track(), track_descriptors(), path)
+    def clip(path: Path) -> CaptionItem:
+        return CaptionItem("track", path.stem, track(), track_descriptors(), path)
 
     if make is make_qwen2_audio:
         items = [clip(path) for path in sorted(shared_data.glob("fma/fma_large/*/*.mp3"))[:2]]
@@ -151,7 +151,7 @@ def test_real_paintings_and_clips_are_taken_as_they_are(
 
 
 def test_a_checkpoint_that_lacks_weights_is_refused_not_filled_up_at_random(
-    tmp_path: Path, pictures: list[Item]
+    tmp_path: Path, pictures: list[CaptionItem]
 ) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -165,7 +165,7 @@ def test_a_checkpoint_that_lacks_weights_is_refused_not_filled_up_at_random(
 
 
 def test_a_model_of_the_other_side_is_refused_in_one_sentence(
-    blip: Path, qwen2_audio: Path, pictures: list[Item]
+    blip: Path, qwen2_audio: Path, pictures: list[CaptionItem]
 ) -> None:
     with pytest.raises(BadData, match="qwen2_audio model, which cannot describe pictures"):
         _captioner("artwork", qwen2_audio).captions(pictures)
@@ -173,7 +173,7 @@ def test_a_model_of_the_other_side_is_refused_in_one_sentence(
         _captioner("track", blip).captions(pictures)
 
 
-def test_a_device_that_is_not_there_is_named(blip: Path, pictures: list[Item]) -> None:
+def test_a_device_that_is_not_there_is_named(blip: Path, pictures: list[CaptionItem]) -> None:
     for device in ("cuda:77", "abacus"):
         with pytest.raises(BadUsage, match=f"captions.device = '{device}' is not on this machine"):
             _captioner("artwork", blip, device=device).captions(pictures)
@@ -196,7 +196,7 @@ def test_the_version_follows_settings_vocabulary_and_weights(tmp_path: Path, bli
 
 
 def test_a_checkpoint_without_its_vocabulary_is_refused(
-    tmp_path: Path, pictures: list[Item]
+    tmp_path: Path, pictures: list[CaptionItem]
 ) -> None:
     folder = make_blip(tmp_path)
     for name in ("tokenizer.json", "vocab.txt"):
@@ -205,7 +205,9 @@ def test_a_checkpoint_without_its_vocabulary_is_refused(
         _captioner("artwork", folder).captions(pictures)
 
 
-def test_weights_that_are_not_safetensors_are_refused(tmp_path: Path, pictures: list[Item]) -> None:
+def test_weights_that_are_not_safetensors_are_refused(
+    tmp_path: Path, pictures: list[CaptionItem]
+) -> None:
     folder = make_blip(tmp_path)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(BadData, match="cannot be loaded as a captioner"):

@@ -10,12 +10,12 @@ from artsound.captions.phrasing import (
     clean_label,
     clean_name,
     compose,
-    draw,
+    draw_option,
     headline,
     indefinite,
     listing,
     pick,
-    shuffled,
+    shuffled_options,
     slug,
 )
 
@@ -107,19 +107,19 @@ def test_labels_are_looked_up_whatever_their_spelling() -> None:
 
 @given(st.text(), st.text(), st.integers(1, 100))
 def test_a_draw_is_stable_and_within_range(seed: str, what: str, count: int) -> None:
-    number = draw(seed, what, count)
+    number = draw_option(seed, what, count)
     assert 0 <= number < count
-    assert draw(seed, what, count) == number
+    assert draw_option(seed, what, count) == number
     assert pick(seed, what, list(range(count))) == number
-    assert sorted(shuffled(seed, what, list(range(count)))) == list(range(count))
+    assert sorted(shuffled_options(seed, what, list(range(count)))) == list(range(count))
 
 
 def test_draws_are_spread_evenly_and_known_for_good() -> None:
     counts = [0] * 10
     for number in range(10_000):
-        counts[draw(str(number), "plan", 10)] += 1
+        counts[draw_option(str(number), "plan", 10)] += 1
     assert min(counts) > 900
-    assert [draw("000002", "plan", 1000), draw("a.jpg", "noun", 1000)] == [964, 857]
+    assert [draw_option("000002", "plan", 1000), draw_option("a.jpg", "noun", 1000)] == [964, 857]
 
 
 PLAN = "{A_thing} stands[ near {place}] with eleven words of other text in it[, {time}]."

@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import PATTERNS, RATE, cadence, drums
 
-from artsound.encoders.affect import describe_audio
-from artsound.encoders.affect_tonal import KEYS
-from artsound.tables import check_table, to_table
+from artsound.encoders.affect_audio import KEYS, describe_audio
+from artsound.schema import check_table, to_table
 
 
 def noise(seconds: float, level: float = 0.1, seed: int = 0) -> np.ndarray:

@@ -8,10 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from artsound.encoders.affect import describe_image
-from artsound.encoders.colour import rgb_to_lab
-from artsound.encoders.colour_names import COLOURS, nearest_names
-from artsound.tables import check_table, to_table
+from artsound.encoders.affect_image import COLOURS, describe_image, nearest_names, rgb_to_lab
+from artsound.schema import check_table, to_table
 
 
 def flat(r: int, g: int, b: int, side: int = 64) -> np.ndarray:

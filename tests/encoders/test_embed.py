@@ -14,9 +14,9 @@ from artsound.encoders import embed
 from artsound.encoders.base import load_embeddings, save_embeddings
 from artsound.errors import BadData
 from artsound.recipe import Recipe
+from artsound.schema import arrow_schema
 from artsound.stage import StageReport, run_stage
 from artsound.storage import Workspace, read_parquet, store_media, write_parquet
-from artsound.tables import arrow_schema
 
 
 def blank_row(name: str, **values: Any) -> dict[str, Any]:

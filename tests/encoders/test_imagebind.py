@@ -12,9 +12,8 @@ from random_weights import clip_of, pictures
 from test_embed import catalogue
 
 from artsound.encoders import embed
-from artsound.encoders.base import load_embeddings
-from artsound.encoders.loading import _load, encoder_digest, open_encoder
-from artsound.encoders.passes import ItemError
+from artsound.encoders.base import _load, encoder_digest, load_embeddings, open_encoder
+from artsound.encoders.batching import ItemError
 from artsound.errors import BadData, BadUsage
 from artsound.pairing.bridge import bridge
 from artsound.recipe import Recipe

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from random_weights import CLAP_MODEL, clip_of
 
 from artsound.encoders import laion_clap
+from artsound.encoders.base import _load, encoder_digest, open_encoder
+from artsound.encoders.batching import ItemError
 from artsound.encoders.laion_clap import (
     SAMPLE_RATE,
     WINDOW,
@@ -20,8 +22,6 @@ from artsound.encoders.laion_clap import (
     import_clap_module,
     windows,
 )
-from artsound.encoders.loading import _load, encoder_digest, open_encoder
-from artsound.encoders.passes import ItemError
 from artsound.encoders.weights import load_tensors
 from artsound.errors import BadData, BadUsage
 from artsound.media.audio import load_mono

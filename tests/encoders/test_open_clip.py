@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from random_weights import CLIP_MODEL, pictures
 
-from artsound.encoders import loading
-from artsound.encoders.loading import choose_device, encoder_digest, open_encoder
-from artsound.encoders.passes import ItemError
+from artsound.encoders import base
+from artsound.encoders.base import choose_device, encoder_digest, open_encoder
+from artsound.encoders.batching import ItemError
 from artsound.encoders.weights import check_vocabulary
 from artsound.errors import BadData, BadUsage
 from artsound.recipe import Recipe
@@ -277,6 +277,6 @@ def test_parts_take_turns_on_several_gpus(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_loading_says_nothing(clip_recipe: Recipe, capfd: pytest.CaptureFixture[str]):
-    loading._load.cache_clear()
+    base._load.cache_clear()
     open_encoder("clip", clip_recipe).texts(["quiet"])
     assert capfd.readouterr() == ("", "")

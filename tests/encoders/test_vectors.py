@@ -8,9 +8,8 @@ import pytest
 from test_embed import catalogue
 
 from artsound.encoders import embed
-from artsound.encoders.base import load_embeddings
-from artsound.encoders.cache import VectorCache
-from artsound.encoders.loading import open_encoder
+from artsound.encoders.base import load_embeddings, open_encoder
+from artsound.encoders.vector_cache import VectorCache
 from artsound.errors import BadData
 from artsound.recipe import Recipe
 from artsound.stage import StageReport, run_stage

@@ -9,13 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter
 
-from artsound.media.fingerprint import (
-    audio_fingerprint,
-    clusters,
-    near_audio,
-    near_images,
-    phash,
-)
+from artsound.media.fingerprint import audio_fingerprint, clusters, near_audio, near_images, phash
 
 RATE = 22_050
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from artsound.pairing.matching import match
+from artsound.pairing.match import match
 
 MEANING = 12
 

@@ -7,12 +7,11 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from artsound.errors import BadData, BadUsage
+from artsound.pairing import assignment, search
 from artsound.pairing import assignment as assignment_module
-from artsound.pairing import sparse, tiles
 from artsound.pairing.assignment import assign, candidate_edges, greedy
-from artsound.pairing.audit import audit
-from artsound.pairing.candidates import find_candidates
-from artsound.pairing.matching import match
+from artsound.pairing.match import audit, match
+from artsound.pairing.search import find_candidates
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -62,9 +61,9 @@ def test_the_sparse_optimum_is_exact_and_its_prices_prove_it(rows, spare, degree
         dense[row, lists[row]] = weights[indptr[row] : indptr[row + 1]]
     aside = generator.integers(-40, 10, rows)
     prices = np.zeros(columns, dtype=np.int64)
-    column_of = np.full(rows, sparse.FREE)
-    row_of = np.full(columns, sparse.FREE)
-    sparse.heaviest(indptr, indices, weights, aside, prices, column_of, row_of)
+    column_of = np.full(rows, assignment.FREE)
+    row_of = np.full(columns, assignment.FREE)
+    assignment.heaviest(indptr, indices, weights, aside, prices, column_of, row_of)
 
     private = np.where(np.eye(rows, dtype=bool), aside, -(10**6))
     best = optimum(np.hstack([dense, private]))
@@ -72,7 +71,7 @@ def test_the_sparse_optimum_is_exact_and_its_prices_prove_it(rows, spare, degree
     reached = dense[np.flatnonzero(on), column_of[on]].sum() + aside[~on].sum()
     assert reached == best
     assert (prices >= 0).all()
-    assert (prices[row_of == sparse.FREE] == 0).all()
+    assert (prices[row_of == assignment.FREE] == 0).all()
     offered = np.maximum((dense - prices).max(axis=1), aside)
     assert offered.sum() + prices.sum() == best  # the dual is as large as the primal
     assert (row_of[column_of[on]] == np.flatnonzero(on)).all()
@@ -140,8 +139,8 @@ def test_ranks_are_those_of_all_pairs():
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_an_audit_of_shared_artworks_is_that_of_all_pairs(threads, monkeypatch):
-    monkeypatch.setattr(tiles, "TILE_ROWS", 16)
-    monkeypatch.setattr(tiles, "TILE_COLUMNS", 16)
+    monkeypatch.setattr(search, "TILE_ROWS", 16)
+    monkeypatch.setattr(search, "TILE_COLUMNS", 16)
     t, a = clustered(60, 40, seed=15)
     chosen = assigned(t, a, uses=2).artworks
     chosen[:4] = -1

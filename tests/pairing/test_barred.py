@@ -13,9 +13,8 @@ from typer.testing import CliRunner
 from artsound.cli import app
 from artsound.errors import BadUsage
 from artsound.pairing import pair
-from artsound.pairing.audit import audit
-from artsound.pairing.barred import barred_keys, barred_within
-from artsound.pairing.matching import match
+from artsound.pairing.excluded import excluded_keys, excluded_within
+from artsound.pairing.match import audit, match
 from artsound.recipe import Recipe, load_recipe
 from artsound.stage import run_stage
 from artsound.storage import Workspace, read_parquet, write_parquet
@@ -99,10 +98,10 @@ def test_no_pair_is_ever_a_barred_one(tracks, spare, seed, data):
 
 def test_keys_are_those_of_the_items_at_hand():
     pairs = [(7, "b"), (3, "c"), (9, "a"), (3, "elsewhere")]
-    keys = barred_keys(pairs, [3, 7], ["a", "b", "c"])
+    keys = excluded_keys(pairs, [3, 7], ["a", "b", "c"])
     assert keys.tolist() == [2, 4]
-    assert barred_within(keys, 3, np.array([1]), np.array([1, 2])).tolist() == [0]
-    assert barred_keys([], [3], ["a"]).dtype == np.int64
+    assert excluded_within(keys, 3, np.array([1]), np.array([1, 2])).tolist() == [0]
+    assert excluded_keys([], [3], ["a"]).dtype == np.int64
 
 
 @pytest.fixture

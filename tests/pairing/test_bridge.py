@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 
 from artsound.encoders.base import save_embeddings
 from artsound.errors import BadData, BadUsage
-from artsound.pairing.affect_axes import AXES
+from artsound.pairing.affect import AXES
 from artsound.pairing.bridge import AffectBridge, bridge, descriptor_names, fit_affect
 from artsound.recipe import Recipe
 from artsound.storage import Workspace

@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artsound.errors import BadData, BadUsage
-from artsound.pairing import device, heaps, tiles
-from artsound.pairing.candidates import Candidates, check_vectors, find_candidates
-from artsound.pairing.device import find_on_device
+from artsound.pairing import search, topk
+from artsound.pairing.search import Candidates, check_vectors, find_candidates, find_on_device
 
 
 def unit(rows: int, width: int, seed: int) -> np.ndarray:
@@ -49,9 +48,9 @@ def test_ties_go_to_the_lower_index(n_tracks, n_artworks, count, seed):
 
 
 def test_zero_and_minus_zero_are_a_tie():
-    best = heaps.empty(1, 2)
-    heaps.scan_rows(np.array([[-0.0, 0.0]], dtype=np.float32), 0, 0, best)
-    indices, scores = heaps.lists(best)
+    best = topk.empty(1, 2)
+    topk.scan_rows(np.array([[-0.0, 0.0]], dtype=np.float32), 0, 0, best)
+    indices, scores = topk.lists(best)
     assert indices.tolist() == [[0, 1]]
     assert not np.signbit(scores).any()
 
@@ -70,7 +69,7 @@ def test_torch_finds_the_same_candidates(n_tracks, n_artworks, count, seed):
 
 def test_torch_in_blocks_finds_the_same_candidates(monkeypatch):
     t, a = unit(300, 16, 0), unit(500, 16, 1)
-    monkeypatch.setattr(device, "BLOCK", 7 * 500)
+    monkeypatch.setattr(search, "BLOCK", 7 * 500)
     ours, theirs = find_candidates(t, a, 9), Candidates(*find_on_device(t, a, 9, "cpu"))
     assert (ours.artworks == theirs.artworks).all()
     assert (ours.tracks == theirs.tracks).all()
@@ -90,8 +89,8 @@ def test_the_result_does_not_depend_on_tiles_or_threads(monkeypatch):
     t = generator.integers(-2, 3, (900, 4)).astype(np.float32)
     a = generator.integers(-2, 3, (2100, 4)).astype(np.float32)
     first = find_candidates(t, a, 9, threads=1)
-    monkeypatch.setattr(tiles, "TILE_ROWS", 100)
-    monkeypatch.setattr(tiles, "TILE_COLUMNS", 130)
+    monkeypatch.setattr(search, "TILE_ROWS", 100)
+    monkeypatch.setattr(search, "TILE_COLUMNS", 130)
     second = find_candidates(t, a, 9, threads=7)
     for name in ("artworks", "artwork_scores", "tracks", "track_scores"):
         assert (getattr(first, name) == getattr(second, name)).all(), name

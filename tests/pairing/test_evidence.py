@@ -5,9 +5,9 @@ import pyarrow as pa
 import pytest
 
 from artsound.pairing import evidence
-from artsound.pairing.candidates import find_candidates, hub_penalties
-from artsound.pairing.matching import match
-from artsound.tables import to_table
+from artsound.pairing.match import match
+from artsound.pairing.search import find_candidates, hub_penalties
+from artsound.schema import to_table
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

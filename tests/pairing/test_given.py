@@ -18,7 +18,7 @@ from artsound.pairing import pair
 from artsound.pairing.splits import SPLITS, split_given
 from artsound.recipe import Recipe, load_recipe
 from artsound.reports.report import STAGE as REPORT
-from artsound.shards.read import open_shards
+from artsound.shards.dataset import open_shards
 from artsound.shards.verify import verify
 from artsound.stage import run_stage
 from artsound.storage import Workspace, read_parquet

@@ -12,9 +12,9 @@ from artsound.errors import BadData
 from artsound.pairing import pair
 from artsound.pairing.bridge import bridge
 from artsound.recipe import Recipe, load_recipe
+from artsound.schema import to_table
 from artsound.stage import StageReport, run_stage
 from artsound.storage import Workspace, read_parquet, sha256_file, write_parquet
-from artsound.tables import to_table
 
 RECIPE = {"pair": {"csls": 5, "candidates": 8, "compare": ["affect"]}}
 

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from artsound.pairing.assignment import assign, candidate_edges
-from artsound.pairing.candidates import find_candidates
-from artsound.pairing.matching import match
+from artsound.pairing.match import match
 from artsound.pairing.quick import find_quick_candidates, in_fewer_dimensions
-from artsound.pairing.tiles import pair_scores
+from artsound.pairing.search import find_candidates, pair_scores
 
 
 def sides(n_tracks: int, n_artworks: int, width: int = 96) -> tuple[np.ndarray, np.ndarray]:

@@ -7,9 +7,8 @@ import os
 import time
 from collections.abc import Sequence
 
-from artsound.parts import Part, PartOutput, PartResult
 from artsound.recipe import Recipe
-from artsound.stage import Finish, Stage
+from artsound.stage import Finish, Part, PartOutput, PartResult, Stage
 from artsound.storage import Workspace, write_bytes
 
 PARTS = 8

@@ -15,7 +15,7 @@ from small_builds import shard_digests, small_recipe, start_build
 from strikes import list_renames, strike
 
 from artsound.recipe import Recipe
-from artsound.sources.sample import SamplePaths
+from artsound.sample import SamplePaths
 from artsound.storage import Workspace
 
 KILLS = int(os.environ.get("ARTSOUND_KILLS", "6"))

@@ -17,7 +17,7 @@ import pytest
 from small_builds import shard_digests, small_recipe
 
 from artsound.errors import BadUsage
-from artsound.sources.sample import SamplePaths
+from artsound.sample import SamplePaths
 from artsound.storage import Workspace
 
 HERE = Path(__file__).parent

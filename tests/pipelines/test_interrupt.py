@@ -13,7 +13,7 @@ import pytest
 from small_builds import shard_digests, small_recipe
 from strikes import striking
 
-from artsound.sources.sample import SamplePaths
+from artsound.sample import SamplePaths
 from artsound.storage import Workspace
 from artsound_flows.serial import run_serially
 

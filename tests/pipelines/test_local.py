@@ -12,9 +12,8 @@ from pathlib import Path
 import counted
 import pytest
 
-from artsound.parts import Part, PartOutput
 from artsound.recipe import Recipe
-from artsound.stage import run_stage
+from artsound.stage import Part, PartOutput, run_stage
 from artsound.storage import Workspace
 from artsound_flows import local
 

@@ -18,8 +18,8 @@ import pytest
 from small_builds import shard_digests, small_recipe
 
 from artsound.errors import BadUsage
-from artsound.shards.read import open_shards
-from artsound.sources.sample import SamplePaths
+from artsound.sample import SamplePaths
+from artsound.shards.dataset import open_shards
 from artsound.storage import Workspace
 
 TOLD: list[dict[str, Any]] = []
@@ -215,9 +215,9 @@ def test_only_what_asks_a_server_is_a_task_that_a_limit_on_downloads_holds(
     from prefect import flow
     from prefect.context import TaskRunContext
 
+    from artsound.progress import QUIET
     from artsound.recipe import Recipe
     from artsound.sources.ingest import STAGE
-    from artsound.stage import QUIET
     from artsound_flows.engine import _limiting_downloads
 
     seen: list[str] = []

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from small_builds import small_recipe
 
-from artsound.sources.sample import SamplePaths
+from artsound.sample import SamplePaths
 from artsound.storage import Workspace
 from artsound_flows.serve import _copy_template
 

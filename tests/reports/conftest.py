@@ -11,7 +11,7 @@ import uvicorn
 from stripes_site import Served, make_site_shards
 
 from artsound.reports.browse import browse_app, listen
-from artsound.shards.read import open_shards
+from artsound.shards.dataset import open_shards
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from artsound.schema import to_table
+from artsound.shards.format import sample_json, write_shard
 from artsound.shards.index import index_rows, write_index
-from artsound.shards.write import sample_json, write_shard
-from artsound.tables import to_table
 
 PROJECT = Path(__file__).resolve().parents[2]
 HOSTILE = "</script><script>window.hurt = true</script><img src=x onerror='window.hurt = true'>"

@@ -13,10 +13,9 @@ from starlette.testclient import TestClient
 
 import artsound
 from artsound.errors import BadData, BadUsage
-from artsound.reports.browse import browse_app, listen
+from artsound.reports.browse import browse_app, byte_range, listen
 from artsound.reports.judging import read_judgements
-from artsound.reports.ranges import byte_range
-from artsound.shards.read import open_shards
+from artsound.shards.dataset import open_shards
 from artsound.shards.verify import verify
 
 Save = Callable[..., Any]

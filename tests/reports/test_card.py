@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 import artsound
 from artsound.recipe import load_recipe
 from artsound.reports.card import CARDS, _cell, card_values, licence_url, quoted, write_cards
-from artsound.shards.read import open_shards
+from artsound.schema import arrow_schema, check_table
+from artsound.shards.dataset import open_shards
 from artsound.shards.subset import write_subset
 from artsound.storage import sha256_file
-from artsound.tables import arrow_schema, check_table
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 import artsound
 from artsound.errors import BadUsage
 from artsound.reports.browse import browse_app, listen
-from artsound.shards.read import open_shards
+from artsound.shards.dataset import open_shards
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 

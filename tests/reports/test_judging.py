@@ -12,8 +12,8 @@ import artsound
 from artsound.cli import app
 from artsound.errors import BadUsage
 from artsound.reports import judging
-from artsound.reports.agreement import krippendorff_alpha, summarise, unfit
-from artsound.shards.read import Dataset
+from artsound.reports.judging import krippendorff_alpha, summarise_judgements, unfit
+from artsound.shards.dataset import Dataset
 from artsound.shards.subset import read_ids
 
 # K. Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), section C and D: four
@@ -116,7 +116,7 @@ def _judged(folder: Path, data: Dataset) -> pl.DataFrame:
 def test_the_summary_tells_agreement_and_how_pairs_fare_against_controls(
     data: Dataset, tmp_path: Path
 ) -> None:
-    said = summarise(_judged(tmp_path, data))
+    said = summarise_judgements(_judged(tmp_path, data))
     assert said["judgements"] == 80
     assert set(said["judges"]) == {"ada", "bob"}
     assert said["trials_of_several_judges"] == said["trials"] == 40
@@ -145,7 +145,7 @@ def test_a_judges_last_word_counts_and_skipped_trials_do_not(data: Dataset, tmp_
         judge = "ada" if number < 2 else "bob"
         said = judging.judgement_of(data, trial, judge, rating=rating, verdict=verdict, seconds=1)
         judging.keep(tmp_path, said)
-    told = summarise(judging.read_judgements(tmp_path))
+    told = summarise_judgements(judging.read_judgements(tmp_path))
     assert told["rating"]["pairs"] == 1.0
     assert told["skipped"] == 1
 

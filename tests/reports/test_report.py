@@ -8,11 +8,9 @@ import polars as pl
 import pytest
 
 from artsound.reports.card import CARDS, write_cards
-from artsound.reports.charts import bars, heat_map, histogram
-from artsound.reports.gallery import gallery
-from artsound.reports.html import environment
-from artsound.reports.matching import _evidence
-from artsound.shards.read import open_shards
+from artsound.reports.charts import bars, heat_map, histogram_chart
+from artsound.reports.report import _evidence, environment, gallery
+from artsound.shards.dataset import open_shards
 from artsound.shards.verify import verify
 from artsound.storage import Workspace
 
@@ -90,7 +88,7 @@ def test_a_chart_escapes_its_labels() -> None:
     hostile = "</text><script>x</script>"
     for svg in (
         bars({hostile: 3}, alt=hostile),
-        histogram([1.0, 2.0], label=hostile, alt=hostile),
+        histogram_chart([1.0, 2.0], label=hostile, alt=hostile),
         heat_map([hostile], [hostile], pl.DataFrame({"a": [1]}).to_numpy(), alt=hostile),
     ):
         assert "<script" not in svg

@@ -12,10 +12,10 @@ import pytest
 import soundfile
 from PIL import Image
 
+from artsound.schema import arrow_schema, to_table
+from artsound.shards.format import sample_json, write_shard
 from artsound.shards.index import SPLITS, index_rows, write_index
-from artsound.shards.write import sample_json, write_shard
 from artsound.storage import sha256_bytes
-from artsound.tables import arrow_schema, to_table
 
 _STYLES = ("Impressionism", "Ukiyo-e", "Cubism")
 _GENRES = ("Jazz", "Rock", "Folk", "Electronic")

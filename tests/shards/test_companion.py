@@ -9,8 +9,8 @@ import pytest
 
 import artsound
 from artsound.errors import BadData, BadUsage
-from artsound.shards.companion import write_companion
 from artsound.shards.decode import Decode
+from artsound.shards.sidecar import write_sidecar
 from artsound.shards.verify import verify
 from artsound.storage import sha256_file
 
@@ -22,7 +22,7 @@ def sizes(sample: dict[str, Any]) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def latents(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("latents")
-    write_companion(artsound.open(shards), folder, sizes, settings={"version": 1})
+    write_sidecar(artsound.open(shards), folder, sizes, settings={"version": 1})
     return folder
 
 
@@ -63,14 +63,14 @@ def test_a_run_that_was_cut_off_is_gone_on_with_and_ends_in_the_same_bytes(
         return sizes(sample)
 
     with pytest.raises(KeyboardInterrupt):
-        write_companion(data, tmp_path, failing, settings={"version": 1})
-    write_companion(data, tmp_path, failing, settings={"version": 1})
+        write_sidecar(data, tmp_path, failing, settings={"version": 1})
+    write_sidecar(data, tmp_path, failing, settings={"version": 1})
     assert calls == 20 + 45 - 15  # two shards, 15 samples, were done
     assert {p.name: sha256_file(p) for p in tmp_path.iterdir()} == {
         p.name: sha256_file(p) for p in latents.iterdir()
     }
     with pytest.raises(BadUsage, match="other settings"):
-        write_companion(data, tmp_path, sizes, settings={"version": 2})
+        write_sidecar(data, tmp_path, sizes, settings={"version": 2})
 
 
 def test_what_cannot_be_joined_is_named(
@@ -89,4 +89,4 @@ def test_an_array_that_is_a_pickle_is_never_loaded(make: Callable[..., Path]) ->
     data = artsound.open(folder)
     objects = np.array([{"a": 1}], dtype=object)
     with pytest.raises(ValueError, match="Object arrays"):
-        write_companion(data, folder.parent / "c", lambda _: {"latent": objects}, settings={})
+        write_sidecar(data, folder.parent / "c", lambda _: {"latent": objects}, settings={})

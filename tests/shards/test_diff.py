@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from artsound.cli import app
-from artsound.shards.diff import Difference, changelog, diff
+from artsound.shards.dataset import open_shards
 from artsound.shards.index import read_shard_index, shards_of, write_index
-from artsound.shards.read import open_shards
+from artsound.shards.release import Difference, changelog, diff
 from artsound.shards.store import LocalStore
 from artsound.shards.subset import write_shards
 from artsound.storage import Workspace

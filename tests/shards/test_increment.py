@@ -14,14 +14,13 @@ from small_builds import small_recipe
 from artsound.errors import BadData, BadUsage
 from artsound.pairing.pair import STAGE as PAIR
 from artsound.recipe import load_recipe
-from artsound.shards.changes import CHANGELOG, CHANGES
-from artsound.shards.diff import diff
+from artsound.sample import SamplePaths
+from artsound.shards.dataset import open_shards
 from artsound.shards.index import read_shard_index
-from artsound.shards.nowhere import traces
-from artsound.shards.read import open_shards
+from artsound.shards.release import CHANGELOG, CHANGES, diff
 from artsound.shards.store import LocalStore
 from artsound.shards.verify import verify
-from artsound.sources.sample import SamplePaths
+from artsound.shards.withdraw import traces
 from artsound.stage import run_stage
 from artsound.storage import Workspace, read_parquet, sha256_file
 from artsound_flows.serial import run_serially

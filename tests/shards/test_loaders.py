@@ -16,8 +16,8 @@ import artsound
 from artsound.errors import BadData, BadUsage
 from artsound.reports.browse import serve
 from artsound.reports.stats import shard_stats
-from artsound.shards.diff import diff
-from artsound.shards.foreign import index_folder
+from artsound.shards.external import index_folder
+from artsound.shards.release import diff
 from artsound.shards.subset import write_subset
 from artsound.shards.verify import verify
 from artsound.shards.withdraw import withdraw

@@ -36,7 +36,7 @@ def test_epochs_and_seeds_give_other_orders() -> None:
 
 
 def test_a_shuffle_puts_every_number_everywhere_equally_often() -> None:
-    places = np.array([order.shuffled(8, seed) for seed in range(4000)])
+    places = np.array([order.shuffled_order(8, seed) for seed in range(4000)])
     counts = np.array([np.bincount(places[:, at], minlength=8) for at in range(8)])
     assert np.abs(counts - 500).max() < 5 * np.sqrt(500)
 

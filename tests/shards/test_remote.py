@@ -16,7 +16,7 @@ from servers import Served, serving
 import artsound
 from artsound.errors import BadData, BadUsage
 from artsound.shards import store as store_module
-from artsound.shards.cache import Cache
+from artsound.shards.reader import Cache
 from artsound.shards.store import open_store
 
 

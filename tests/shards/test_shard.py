@@ -17,18 +17,12 @@ import artsound
 from artsound.encoders.base import save_embeddings
 from artsound.errors import BadData
 from artsound.recipe import Recipe
+from artsound.schema import arrow_schema
 from artsound.shards.push import push
 from artsound.shards.shard import STAGE, plan_shards
 from artsound.shards.verify import verify
 from artsound.stage import run_stage
-from artsound.storage import (
-    Workspace,
-    read_parquet,
-    sha256_file,
-    store_media,
-    write_parquet,
-)
-from artsound.tables import arrow_schema
+from artsound.storage import Workspace, read_parquet, sha256_file, store_media, write_parquet
 
 
 @settings(deadline=None)

@@ -15,9 +15,9 @@ from torch.utils.data import DataLoader
 import artsound
 from artsound.errors import BadData, BadUsage
 from artsound.media.mel import MelBands, log_mel
-from artsound.shards.batch import collate
+from artsound.shards.dataset import Dataset
 from artsound.shards.decode import Decode
-from artsound.shards.read import Dataset
+from artsound.shards.stream import collate
 
 
 @pytest.fixture(scope="module")

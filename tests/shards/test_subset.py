@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import artsound
 from artsound.errors import BadData, BadUsage
-from artsound.shards import choose
+from artsound.shards import dataset
 from artsound.shards.subset import write_subset
 from artsound.shards.verify import verify
 from artsound.storage import sha256_file
@@ -139,7 +139,7 @@ def test_a_stratified_draw_keeps_every_share_to_within_one(
     values: list[str], count: int, seed: int
 ) -> None:
     frame = pl.DataFrame({"key": [f"{n:06d}" for n in range(len(values))], "style": values})
-    found = choose.drawn(frame, count, seed=seed, by="style").tolist()
+    found = dataset.drawn(frame, count, seed=seed, by="style").tolist()
     assert len(found) == len(set(found)) == min(count, len(values))
     taken = Counter(values[at] for at in found)
     for style, total in Counter(values).items():

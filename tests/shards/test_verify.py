@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 
 import artsound
 from artsound.errors import BadUsage
-from artsound.shards.foreign import index_folder
+from artsound.shards.external import index_folder
+from artsound.shards.format import sample_json, scan_tar
 from artsound.shards.index import read_shard_index, shards_of, write_index
-from artsound.shards.scan import scan
 from artsound.shards.store import LocalStore
 from artsound.shards.verify import verify
-from artsound.shards.write import sample_json
 from artsound.storage import sha256_file
 
 Make = Callable[..., Path]
@@ -294,14 +293,14 @@ def tar_of(*members: tarfile.TarInfo, end: bytes = bytes(1024)) -> bytes:
 )
 def test_a_hostile_tar_is_refused_without_extracting(data: bytes, word: str) -> None:
     with pytest.raises((tarfile.TarError, ValueError), match=word):
-        list(scan(io.BytesIO(data), len(data)))
+        list(scan_tar(io.BytesIO(data), len(data)))
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=3000))
 def test_no_bytes_make_the_scan_fail_in_any_other_way(data: bytes) -> None:
     with pytest.raises((tarfile.TarError, ValueError, OverflowError)):
-        assert list(scan(io.BytesIO(data + b"x"), len(data) + 1))
+        assert list(scan_tar(io.BytesIO(data + b"x"), len(data) + 1))
 
 
 def test_an_index_of_a_build_that_lacks_a_column_is_told(make: Make) -> None:

@@ -12,12 +12,11 @@ from typer.testing import CliRunner
 import artsound
 from artsound.cli import app
 from artsound.errors import BadData, BadUsage
-from artsound.shards.changes import CHANGELOG, CHANGES
 from artsound.shards.index import read_shard_index, shards_of, write_index
-from artsound.shards.nowhere import named, traces
+from artsound.shards.release import CHANGELOG, CHANGES
 from artsound.shards.store import LocalStore
 from artsound.shards.verify import verify
-from artsound.shards.withdraw import withdraw
+from artsound.shards.withdraw import named, traces, withdraw
 from artsound.storage import sha256_file
 
 Make = Callable[..., Path]

@@ -10,27 +10,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artsound.errors import BadData
-from artsound.shards import tar
-from artsound.shards.write import write_shard
+from artsound.shards import format
+from artsound.shards.format import write_shard
 
 
 def test_a_header_is_what_python_s_tarfile_writes_for_the_same_member() -> None:
     info = tarfile.TarInfo("000010.jpg")
     info.size = 123_456
-    assert tar.header("000010.jpg", 123_456) == info.tobuf(tarfile.USTAR_FORMAT)
+    assert format.header("000010.jpg", 123_456) == info.tobuf(tarfile.USTAR_FORMAT)
 
 
 @settings(deadline=None)
 @given(st.from_regex(r"[a-z0-9_-]{1,90}\.[a-z0-9]{1,9}", fullmatch=True), st.integers(0, 8**11 - 1))
 def test_a_header_reads_back_for_any_name_and_size(name: str, size: int) -> None:
-    info = tarfile.TarInfo.frombuf(tar.header(name, size), "ascii", "strict")
+    info = tarfile.TarInfo.frombuf(format.header(name, size), "ascii", "strict")
     assert (info.name, info.size, info.isreg(), info.mtime) == (name, size, True, 0)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "é", "x" * 101, "nul\0"])
 def test_a_name_that_tar_cannot_hold_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"cannot be a member|ascii"):
-        tar.header(name, 1)
+        format.header(name, 1)
 
 
 def test_the_same_samples_give_the_same_bytes_and_the_digest_is_the_file_s(tmp_path: Path) -> None:

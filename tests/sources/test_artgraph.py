@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from tiny_sources import artgraph_files, table, write_files, write_zip
 
 from artsound.errors import ArtSoundError, BadData
-from artsound.sources.artgraph import list_source, read_artworks
-from artsound.sources.artwork_names import display_name, read_name
+from artsound.sources.artgraph import display_name, list_artgraph, read_artworks, read_name
 
 NAMES = [
     "claude-monet_haystacks-1891.jpg",
@@ -33,7 +32,7 @@ RELATIONS = {
 
 
 def _read(root: Path) -> pl.DataFrame:
-    return read_artworks(root, list_source(root), 2026)
+    return read_artworks(root, list_artgraph(root), 2026)
 
 
 def test_a_graph_is_joined_into_one_row_per_artwork(tmp_path: Path) -> None:

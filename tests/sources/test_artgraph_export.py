@@ -14,7 +14,7 @@ from tiny_sources import artgraph_files, picture, table, write_files
 
 from artsound.errors import ArtSoundError, BadData
 from artsound.rights import artwork_rights, painter_dates
-from artsound.sources.artgraph import list_source, read_artworks
+from artsound.sources.artgraph import list_artgraph, read_artworks
 
 HEADER = ("name", "image_url", "artist", "style", "tags", "emotions", "year")
 ROWS = (
@@ -25,7 +25,7 @@ ROWS = (
 
 def _read(root: Path, **files: bytes) -> list[dict[str, Any]]:
     write_files(root, {name.replace("__", "."): data for name, data in files.items()})
-    return read_artworks(root, list_source(root), 2026).rows(named=True)
+    return read_artworks(root, list_artgraph(root), 2026).rows(named=True)
 
 
 def test_an_export_alone_gives_the_artworks(tmp_path: Path) -> None:

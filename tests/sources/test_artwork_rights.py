@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 from tiny_sources import artgraph_files, clip, fma_files, picture, table, write_files
 
+from artsound.progress import QUIET
 from artsound.recipe import Recipe, Sources
 from artsound.sources import ingest
-from artsound.sources.artwork_names import is_nameless
-from artsound.sources.text_repair import repaired
-from artsound.sources.years import latest_year
-from artsound.stage import QUIET, StageReport, run_stage
+from artsound.sources.artgraph import is_nameless, latest_year, repaired
+from artsound.stage import StageReport, run_stage
 from artsound.storage import Workspace, read_parquet
 
 Relations = dict[str, tuple[list[str], list[tuple[int, int]]]]

@@ -13,8 +13,7 @@ import pytest
 from faulty_server import faulty_server
 
 from artsound.errors import BadData, BadUsage
-from artsound.sources.download import RemoteFile, download
-from artsound.sources.http import USER_AGENT, Client, Patience
+from artsound.sources.http import USER_AGENT, Client, Patience, RemoteFile, download
 
 PAYLOAD = random.Random(0).randbytes(3_000_000)
 SHA1 = "sha1:" + hashlib.sha1(PAYLOAD).hexdigest()
@@ -133,7 +132,7 @@ def test_a_full_disk_keeps_what_came_and_goes_on_later(tmp_path: Path) -> None:
     with faulty_server(PAYLOAD) as server:
         code = (
             "import resource, signal; from pathlib import Path\n"
-            "from artsound.sources.download import *; from artsound.sources.http import Client\n"
+            "from artsound.sources.http import *; from artsound.sources.http import Client\n"
             "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
             "resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))\n"
             f"download(RemoteFile({server.url!r}), Path({str(path)!r}), client=Client())\n"
@@ -153,7 +152,7 @@ def test_a_killed_download_resumes(tmp_path: Path) -> None:
     with faulty_server(PAYLOAD, "stall:1500000", "stall:2500000") as server:
         code = (
             "from pathlib import Path\n"
-            "from artsound.sources.download import *; from artsound.sources.http import Client\n"
+            "from artsound.sources.http import *; from artsound.sources.http import Client\n"
             f"download(RemoteFile({server.url!r}), Path({str(path)!r}), client=Client())\n"
         )
         part = path.with_name("file.bin.part")

@@ -15,10 +15,9 @@ from tiny_sources import artgraph_files, clip, fma_files, picture, table, write_
 from artsound.errors import BadData, BadUsage
 from artsound.recipe import Recipe
 from artsound.sources import ingest
-from artsound.sources.fetch import fetch_sources
+from artsound.sources.fetch import fetch_sources, refusal_in
 from artsound.sources.http import Client
-from artsound.sources.page_signals import refusal_in
-from artsound.sources.servers import OFFICIAL, files_at
+from artsound.sources.zenodo import OFFICIAL, files_at
 from artsound.stage import run_stage
 from artsound.storage import Workspace, read_parquet, sha256_file
 

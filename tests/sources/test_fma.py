@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tiny_sources import COLUMNS, GENRES, fma_files, table, tracks_csv, write_files, write_zip
 
 from artsound.errors import ArtSoundError, BadData
-from artsound.sources.fma import clean_text, in_subset, list_source, parse_list, read_tracks
+from artsound.sources.fma import clean_text, in_subset, list_fma, parse_list, read_tracks
 
 ROWS = [
     {
@@ -43,7 +43,7 @@ ROWS = [
 
 
 def _read(root: Path, subset: str = "large") -> pl.DataFrame:
-    return read_tracks(root, list_source(root, subset), subset, 2026)
+    return read_tracks(root, list_fma(root, subset), subset, 2026)
 
 
 def test_rows_are_read_joined_and_cleaned(tmp_path: Path) -> None:

@@ -19,9 +19,8 @@ import pytest
 from faulty_server import faulty_server
 
 from artsound.errors import BadData, BadUsage
-from artsound.sources.download import RemoteFile, download
-from artsound.sources.http import Client, Patience, content_length, shown
-from artsound.sources.image_urls import fetch_images
+from artsound.sources.fetch import fetch_images
+from artsound.sources.http import Client, Patience, RemoteFile, content_length, download, shown
 from artsound.sources.remote_zip import open_remote_zip
 from artsound.sources.zenodo import is_record, record_files
 

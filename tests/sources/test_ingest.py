@@ -19,9 +19,10 @@ from tiny_sources import (
 )
 
 from artsound.errors import BadData, BadUsage
-from artsound.recipe import Audio, Images, Recipe, Rights, Run, Sources
+from artsound.progress import QUIET
+from artsound.recipe import Audio, Images, Recipe, RightsSection, RunSection, Sources
 from artsound.sources import ingest
-from artsound.stage import QUIET, StageReport, run_stage
+from artsound.stage import StageReport, run_stage
 from artsound.storage import Workspace, read_parquet, sha256_bytes
 
 BY, NC = "Attribution 3.0 International", "Attribution-NonCommercial 3.0 International"
@@ -169,7 +170,7 @@ def test_a_clip_of_an_unreadable_zip_member_is_a_fault_and_the_rest_goes_on(tmp_
 def test_a_rights_policy_takes_only_what_it_may(
     tmp_path: Path, policy: Any, artworks: list[str], tracks: list[int]
 ) -> None:
-    found = _ingest(tmp_path, _sources(tmp_path), rights=Rights(policy=policy))
+    found = _ingest(tmp_path, _sources(tmp_path), rights=RightsSection(policy=policy))
     assert [artwork["artwork_id"] for artwork in found[0]] == artworks
     assert [track["track_id"] for track in found[1]] == tracks
     for item in {"000005", "000007", NEW} & found[2].keys():
@@ -260,7 +261,7 @@ def test_a_condition_that_cannot_be_used_is_told(
 def test_a_limit_spreads_the_artworks_over_the_list(
     real: tuple[Workspace, Recipe, StageReport], tmp_path: Path
 ) -> None:
-    from artsound.sources.staging import plan
+    from artsound.sources.selection import plan
 
     sources = real[1].sources.model_copy(update={"limit": 20})
     recipe = real[1].model_copy(update={"sources": sources})
@@ -303,7 +304,7 @@ def test_duplicates_share_a_cluster_and_go_when_the_recipe_says_so(tmp_path: Pat
 
 
 def test_a_second_run_does_nothing_and_a_changed_file_only_its_part(tmp_path: Path) -> None:
-    sources, run = _sources(tmp_path), Run(part_size=1)
+    sources, run = _sources(tmp_path), RunSection(part_size=1)
     first = _ingest(tmp_path, sources, run=run)[3]
     again = _ingest(tmp_path, sources, run=run)[3]
     assert again.parts_skipped == again.parts == first.parts
@@ -332,7 +333,7 @@ def test_kept_media_that_are_lost_or_damaged_are_taken_again(tmp_path: Path) -> 
 def test_the_size_of_parts_and_the_kind_of_source_change_no_byte(tmp_path: Path) -> None:
     sources = _sources(tmp_path)
     whole = _ingest(tmp_path / "whole", sources)[3]
-    parted = _ingest(tmp_path / "parted", sources, run=Run(part_size=1))[3]
+    parted = _ingest(tmp_path / "parted", sources, run=RunSection(part_size=1))[3]
     packed = {}
     for kind in ("artgraph", "fma"):
         folder = tmp_path / kind
@@ -352,7 +353,7 @@ def test_no_usable_track_is_told_with_the_reasons(tmp_path: Path) -> None:
         _ingest(
             tmp_path,
             {**sources, "fma": str(write_files(tmp_path / "nc", _only(NC)))},
-            rights=Rights(policy="commercial"),
+            rights=RightsSection(policy="commercial"),
         )
     silent = write_files(
         tmp_path / "none", {"fma_metadata/tracks.csv": tracks_csv([{"track_id": 3}])}

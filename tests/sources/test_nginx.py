@@ -12,7 +12,7 @@ from nginx_server import Nginx, nginx
 from small_builds import small_recipe
 
 from artsound.recipe import Recipe
-from artsound.sources.sample import SamplePaths
+from artsound.sample import SamplePaths
 from artsound.storage import Workspace, sha256_file
 from artsound_flows.serial import run_serially
 

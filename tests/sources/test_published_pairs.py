@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from artsound.errors import ArtSoundError, BadData, BadUsage
-from artsound.sources.published_pairs import artwork_key, read_pairs
+from artsound.sources.item_names import artwork_key
+from artsound.sources.published_pairs import read_pairs
 
 PAIRS = [("claude-monet_haystacks-1891.jpg", 10425), ("x_y.png", 2)]
 

@@ -18,16 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import signal, stats
 
-from artsound.media.audio import MediaError, check_audio
-from artsound.sources.fma import list_source, read_tracks
-from artsound.sources.sample.clips import FAULTS, HELD_OUT, Clip, plan_clips
-from artsound.sources.sample.fma_layout import fma_files
-from artsound.sources.sample.genres import GENRES, Genre
-from artsound.sources.sample.harmony import SCALES, chord, scale_over, voicing
-from artsound.sources.sample.music import compose_clip, encode_mp3
-from artsound.sources.sample.plane import spread
-from artsound.sources.sample.synth import SAMPLE_RATE, drum, tone
-from artsound.sources.sample.voices import HITS, VOICES
+from artsound.media import MediaError
+from artsound.media.audio import check_audio
+from artsound.sample.clips import FAULTS, HELD_OUT, Clip, plan_clips
+from artsound.sample.fma_layout import fma_files
+from artsound.sample.genres import GENRES, Genre
+from artsound.sample.harmony import SCALES, chord, scale_over, voicing
+from artsound.sample.music import compose_clip, encode_mp3
+from artsound.sample.plane import spread
+from artsound.sample.synth import SAMPLE_RATE, drum, tone
+from artsound.sample.voices import HITS, VOICES
+from artsound.sources.fma import list_fma, read_tracks
 
 GENRE_TITLES = [genre.title for genre in GENRES]
 
@@ -286,7 +287,7 @@ def test_headers_and_genres_are_those_of_the_real_files(root: Path, shared_data:
 
 
 def test_the_reader_of_the_fma_reads_it(root: Path, few: list[Clip]) -> None:
-    tracks = read_tracks(root, list_source(root, "large"), "large", 2026)
+    tracks = read_tracks(root, list_fma(root, "large"), "large", 2026)
     assert tracks["track_id"].to_list() == [clip.track_id for clip in few]
     assert tracks["genre"].to_list() == [clip.genre.title for clip in few]
     assert "synthetic" in tracks["tags"][0]

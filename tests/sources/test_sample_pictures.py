@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from artsound.errors import BadUsage
-from artsound.sources.artgraph import list_source, read_artworks
-from artsound.sources.sample import sample_marker, write_sample
-from artsound.sources.sample.artgraph_layout import write_artgraph
-from artsound.sources.sample.catalogue import WORKS, Work, corner, plan
-from artsound.sources.sample.colour import Mood, lch, rgb_to_lab
-from artsound.sources.sample.manners import MANNERS
-from artsound.sources.sample.pictures import paint, picture_bytes
-from artsound.sources.sample.plane import spread
+from artsound.sample import sample_marker, write_sample
+from artsound.sample.artgraph_layout import write_artgraph
+from artsound.sample.catalogue import WORKS, Work, corner, plan_museum
+from artsound.sample.colour import Mood, lch, painter_lab
+from artsound.sample.manners import MANNERS
+from artsound.sample.pictures import paint, picture_bytes
+from artsound.sample.plane import spread
+from artsound.sources.artgraph import list_artgraph, read_artworks
 from artsound.storage import write_json
 
 SEED = 0
@@ -45,7 +45,7 @@ def images(artgraph: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def sound() -> list[Work]:
     """Works whose files are whole and their own."""
-    return [work for work in plan(SEED) if work.fault in ("", "cmyk")]
+    return [work for work in plan_museum(SEED) if work.fault in ("", "cmyk")]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def measures(sound: list[Work], images: dict[str, bytes]) -> dict[str, np.ndarra
 
 def _measure(data: bytes) -> dict[str, float]:
     image = Image.open(io.BytesIO(data)).convert("RGB")
-    lab = rgb_to_lab(np.asarray(image))
+    lab = painter_lab(np.asarray(image))
     light = lab[..., 0]
     across, down = np.abs(np.diff(light, axis=1)), np.abs(np.diff(light, axis=0))
     hsv = np.asarray(image.convert("HSV")) / 255
@@ -103,7 +103,7 @@ def test_points_fill_the_plane_evenly(seed: int) -> None:
 
 @given(st.floats(0, 100), st.floats(0, 130), st.floats(-720, 720))
 def test_a_colour_out_of_gamut_keeps_its_lightness(light: float, chroma: float, hue: float) -> None:
-    measured = rgb_to_lab(np.array([lch(light, chroma, hue)], np.uint8))[0]
+    measured = painter_lab(np.array([lch(light, chroma, hue)], np.uint8))[0]
     assert abs(measured[0] - light) < 2  # near black, eight bits make steps of 1.6
 
 
@@ -175,11 +175,11 @@ def test_the_published_colour_equations_find_the_plane(
 
 
 def test_another_process_paints_the_same_bytes(images: dict[str, bytes]) -> None:
-    chosen = {work.manner.style: work for work in plan(SEED) if not work.fault}
+    chosen = {work.manner.style: work for work in plan_museum(SEED) if not work.fault}
     code = (
         "import hashlib\n"
-        "from artsound.sources.sample.catalogue import plan\n"
-        "from artsound.sources.sample.pictures import picture_bytes\n"
+        "from artsound.sample.catalogue import plan\n"
+        "from artsound.sample.pictures import picture_bytes\n"
         f"chosen = {{w.manner.style: w for w in plan({SEED}) if not w.fault}}\n"
         "for w in chosen.values(): print(hashlib.sha256(picture_bytes(w)).hexdigest())\n"
     )
@@ -195,8 +195,8 @@ def test_another_process_paints_the_same_bytes(images: dict[str, bytes]) -> None
 
 
 def test_another_seed_paints_other_pictures() -> None:
-    first, second = plan(0)[0], plan(1)[0]
-    assert {work.file for work in plan(0)} != {work.file for work in plan(1)}
+    first, second = plan_museum(0)[0], plan_museum(1)[0]
+    assert {work.file for work in plan_museum(0)} != {work.file for work in plan_museum(1)}
     assert picture_bytes(first) != picture_bytes(second)
 
 
@@ -236,7 +236,7 @@ def test_a_manner_paints_every_motif_it_names(manner: object) -> None:
 
 
 def _faulty(kind: str) -> Work:
-    return next(work for work in plan(SEED) if work.fault == kind)
+    return next(work for work in plan_museum(SEED) if work.fault == kind)
 
 
 def test_a_page_of_html_a_cut_jpeg_and_a_thumbnail_are_among_the_images(
@@ -258,7 +258,7 @@ def test_a_cmyk_jpeg_decodes_to_the_picture_that_was_painted(images: dict[str, b
 
 
 def test_one_name_has_no_file_and_two_names_share_their_bytes(images: dict[str, bytes]) -> None:
-    assert {work.file for work in plan(SEED)} - set(images) == {_faulty("absent").file}
+    assert {work.file for work in plan_museum(SEED)} - set(images) == {_faulty("absent").file}
     digests = [hashlib.sha256(data).digest() for data in images.values()]
     assert len(digests) - len(set(digests)) == 1
     copy = _faulty("copy").file
@@ -293,8 +293,8 @@ def test_counts_and_indices_of_the_graph_agree(artgraph: Path) -> None:
 
 
 def test_the_reader_of_the_real_artgraph_reads_back_what_was_planned(artgraph: Path) -> None:
-    table = read_artworks(artgraph, list_source(artgraph), 2026)
-    works = {work.file: work for work in plan(SEED)}
+    table = read_artworks(artgraph, list_artgraph(artgraph), 2026)
+    works = {work.file: work for work in plan_museum(SEED)}
     assert table["artwork_id"].to_list() == list(works)
     for row in table.to_dicts():
         work = works[row["artwork_id"]]
@@ -311,7 +311,7 @@ def test_the_reader_of_the_real_artgraph_reads_back_what_was_planned(artgraph: P
 
 
 def test_every_split_can_have_painters_of_its_own() -> None:
-    painters = [work.painter for work in plan(SEED)]
+    painters = [work.painter for work in plan_museum(SEED)]
     assert len(set(painters)) >= 20
     assert min(painters.count(painter) for painter in painters) >= 4
     assert max(painters.count(painter) for painter in painters) <= 8
@@ -325,7 +325,7 @@ def test_the_zip_does_not_tell_when_it_was_written(artgraph: Path) -> None:
 def test_truth_lists_the_mood_of_every_usable_picture(artgraph: Path) -> None:
     header, *rows = _table(artgraph / "truth.csv")
     assert header == ["file", "valence", "arousal"]
-    works = {work.file: work for work in plan(SEED)}
+    works = {work.file: work for work in plan_museum(SEED)}
     assert len(rows) == WORKS - 4
     for file, valence, arousal in rows:
         assert float(valence) == pytest.approx(works[file].valence, abs=1e-4)

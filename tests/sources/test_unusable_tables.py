@@ -18,12 +18,12 @@ NAMES = ["claude-monet_haystacks-1850.jpg", "jan-vermeer_lace-1650.jpg", "el-gre
 
 def _artworks(root: Path, files: dict[str, bytes]) -> list[dict[str, Any]]:
     write_files(root, files)
-    return artgraph.read_artworks(root, artgraph.list_source(root), 2026).rows(named=True)
+    return artgraph.read_artworks(root, artgraph.list_artgraph(root), 2026).rows(named=True)
 
 
 def _tracks(root: Path, files: dict[str, bytes]) -> pl.DataFrame:
     write_files(root, files)
-    return fma.read_tracks(root, fma.list_source(root, "large"), "large", 2026)
+    return fma.read_tracks(root, fma.list_fma(root, "large"), "large", 2026)
 
 
 @pytest.mark.parametrize("kind", ["style", "genre", "tag", "artist", "period", "training"])

@@ -257,7 +257,7 @@ def unfinished(tmp_path: Path) -> tuple[Path, dict[str, bytes]]:
 def test_a_half_unpacked_zip_gives_what_the_folder_lacks(cut: int, tmp_path: Path) -> None:
     root, clips = unfinished(tmp_path)
     write_files(root, {"fma_large/000/000002.mp3": clips["fma_large/000/000002.mp3"][:cut]})
-    rows = fma.read_tracks(root, fma.list_source(root, "large"), "large", 2026)
+    rows = fma.read_tracks(root, fma.list_fma(root, "large"), "large", 2026)
     assert rows["box"].to_list() == ["" if cut == 500 else "fma_large.zip", *["fma_large.zip"] * 2]
     for box, name in rows.select("box", "name").iter_rows():
         assert read_file(root, box, name) == clips[name]
@@ -274,7 +274,7 @@ def test_an_empty_folder_does_not_hide_its_zip(tmp_path: Path) -> None:
     files = fma_files([{"track_id": 2}], {2: b"x"})
     write_zip(tmp_path / "fma_metadata.zip", {n: d for n, d in files.items() if "csv" in n})
     (tmp_path / "fma_metadata").mkdir()
-    rows = fma.read_tracks(tmp_path, fma.list_source(tmp_path, "large"), "large", 2026)
+    rows = fma.read_tracks(tmp_path, fma.list_fma(tmp_path, "large"), "large", 2026)
     assert rows["track_id"].to_list() == [2]
 
 
@@ -299,7 +299,7 @@ def test_tables_packed_with_gzip_are_read_like_plain_ones(
         write_files(root, files)
     else:
         write_zip(root / "art.zip", files)
-    rows = artgraph.read_artworks(root, artgraph.list_source(root), 2026)
+    rows = artgraph.read_artworks(root, artgraph.list_artgraph(root), 2026)
     assert rows["style"].to_list() == ["op art", "baroque"]
 
 
@@ -310,7 +310,7 @@ def test_tables_packed_with_gzip_are_read_like_plain_ones(
 def test_a_damaged_packed_table_is_an_error(data: bytes, sentence: str, tmp_path: Path) -> None:
     write_files(tmp_path, {"mapping/artwork_entidx2name.csv.gz": data})
     with pytest.raises(BadData, match=sentence):
-        artgraph.read_artworks(tmp_path, artgraph.list_source(tmp_path), 2026)
+        artgraph.read_artworks(tmp_path, artgraph.list_artgraph(tmp_path), 2026)
 
 
 def test_two_releases_below_one_folder_are_refused_by_name(tmp_path: Path) -> None:
@@ -318,14 +318,14 @@ def test_two_releases_below_one_folder_are_refused_by_name(tmp_path: Path) -> No
     write_files(tmp_path, files)
     write_files(tmp_path, {"old/tracks.csv": files["fma_metadata/tracks.csv"]})
     with pytest.raises(BadData, match=r"several tracks\.csv \(.*fma_metadata.* and .*old"):
-        fma.read_tracks(tmp_path, fma.list_source(tmp_path, "large"), "large", 2026)
+        fma.read_tracks(tmp_path, fma.list_fma(tmp_path, "large"), "large", 2026)
 
 
 def test_a_picture_in_other_case_is_found_where_that_leaves_no_doubt(tmp_path: Path) -> None:
     names = ["a_x-1850.jpg", "b_x-1850.jpg", "B_x-1850.jpg", "c_x-1850.jpg"]
     there = ["A_x-1850.JPG", "b_X-1850.jpg", "c_x-1850.JPG", "C_x-1850.jpg"]
     write_files(tmp_path, artgraph_files(names, {name: picture(1) for name in there}))
-    rows = artgraph.read_artworks(tmp_path, artgraph.list_source(tmp_path), 2026)
+    rows = artgraph.read_artworks(tmp_path, artgraph.list_artgraph(tmp_path), 2026)
     found = dict(rows.select("artwork_id", "name").iter_rows())
     assert found == {
         "a_x-1850.jpg": "imagesf2/A_x-1850.JPG",
@@ -336,5 +336,5 @@ def test_a_picture_in_other_case_is_found_where_that_leaves_no_doubt(tmp_path: P
 def test_a_broken_mapping_is_named_with_its_path(tmp_path: Path) -> None:
     write_files(tmp_path, {"mapping/artwork_entidx2name.csv": b"0,a.jpg\n0,b.jpg\n"})
     with pytest.raises(BadData) as told:
-        artgraph.read_artworks(tmp_path, artgraph.list_source(tmp_path), 2026)
+        artgraph.read_artworks(tmp_path, artgraph.list_artgraph(tmp_path), 2026)
     assert str(tmp_path / "mapping" / "artwork_entidx2name.csv") in str(told.value)

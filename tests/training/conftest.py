@@ -11,8 +11,7 @@ from toy_pairs import toy_release
 
 from artsound.training.config import Codec, Condition, Config, Mel, Network, Optimisation
 from artsound.training.data import Release
-from artsound.training.loop import train
-from artsound.training.run import TrainReport
+from artsound.training.loop import TrainReport, train
 
 SMALL = Config(
     preset="tiny",

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from artsound.training.average import averaged_weights, move_average
 from artsound.training.checkpoint import load_checkpoint, read_tensors
 from artsound.training.config import Config
 from artsound.training.data import Release
 from artsound.training.loop import train
+from artsound.training.model import averaged_weights, update_average
 
 
 def network(weight: float) -> torch.nn.Module:
@@ -37,7 +37,7 @@ def test_an_average_moves_quickly_at_first_and_then_by_the_share_asked_for(
     step: int, ema: float, expected: float
 ) -> None:
     averaged = {"weight": torch.tensor([[2.0]])}
-    move_average(averaged, network(12.0), step, ema)
+    update_average(averaged, network(12.0), step, ema)
     assert averaged["weight"].item() == pytest.approx(expected, rel=1e-6)
 
 

@@ -8,15 +8,20 @@ import numpy as np
 import torch
 from toy_pairs import clip, picture
 
-from artsound.training.batches import make_batch, prepare
-from artsound.training.conditioning import fit_standardiser
+from artsound.training.codec import fit_codec
 from artsound.training.config import PRESETS, Config, Network
-from artsound.training.data import Examples, Release, decode_clip
-from artsound.training.draw import draw
+from artsound.training.data import (
+    Examples,
+    Release,
+    decode_clip,
+    draw_step,
+    make_batch,
+    prepare_pairs,
+)
 from artsound.training.generate import generate
 from artsound.training.loop import train
 from artsound.training.model import build_model, diffusion_loss, noise_schedule
-from artsound.training.patches import fit_codec
+from artsound.training.pictures import fit_standardiser
 
 BASE = PRESETS["base"]
 
@@ -44,8 +49,8 @@ def test_its_latents_have_the_shape_of_the_published_ones_and_a_step_runs_on_the
     given = examples(config)
     codec = fit_codec(config.mel, config.codec, list(given.clips))
     assert codec.latent_shape == (8, 256, 16)
-    prepared = prepare(given, codec, fit_standardiser(given.pictures))
-    choice = draw(config, step=0, pairs=8, condition_dim=20, latent=codec.latent_shape)
+    prepared = prepare_pairs(given, codec, fit_standardiser(given.pictures))
+    choice = draw_step(config, step=0, pairs=8, condition_dim=20, latent=codec.latent_shape)
     batch = make_batch(prepared, choice, config, 256, "cpu", slice(None))
     model = build_model(config, condition_dim=20, channels=8)
     loss = diffusion_loss(

@@ -18,8 +18,7 @@ from artsound.errors import BadData, BadUsage
 from artsound.training.checkpoint import find_checkpoint, load_checkpoint, load_optimiser
 from artsound.training.config import Config
 from artsound.training.data import Release
-from artsound.training.loop import train
-from artsound.training.run import TrainReport
+from artsound.training.loop import TrainReport, train
 
 
 @pytest.fixture

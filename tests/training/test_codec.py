@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artsound.errors import BadData
+from artsound.training.codec import PatchCodec, cells, fit_codec
 from artsound.training.config import Codec, Mel
-from artsound.training.patches import PatchCodec, cells, fit_codec
 
 MEL = Mel(seconds=1.024)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from artsound.errors import BadData
-from artsound.training.conditioning import Standardiser, fit_standardiser
+from artsound.training.pictures import Standardiser, fit_standardiser
 
 VALUES = np.array([[0, 5, -3], [2, 5, 1], [4, 5, 5]], dtype=np.float32)
 

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artsound.training.config import Condition, Config, Optimisation
-from artsound.training.draw import Draw, draw
+from artsound.training.data import StepDraw, draw_step
 
 LATENT = (2, 4, 1)
 
 
-def chances(step: int, *, pairs: int = 10, batch: int = 4, seed: int = 0) -> Draw:
+def chances(step: int, *, pairs: int = 10, batch: int = 4, seed: int = 0) -> StepDraw:
     config = Config(preset="tiny", seed=seed, optimisation=Optimisation(batch=batch))
-    return draw(config, step=step, pairs=pairs, condition_dim=3, latent=LATENT)
+    return draw_step(config, step=step, pairs=pairs, condition_dim=3, latent=LATENT)
 
 
 def test_the_same_step_draws_the_same_and_another_step_or_seed_does_not() -> None:
@@ -54,5 +54,5 @@ def test_the_share_of_dropped_pictures_is_the_one_asked_for() -> None:
     config = Config(
         preset="tiny", condition=Condition(drop=0.3), optimisation=Optimisation(batch=1000)
     )
-    choice = draw(config, step=0, pairs=10, condition_dim=3, latent=LATENT)
+    choice = draw_step(config, step=0, pairs=10, condition_dim=3, latent=LATENT)
     assert 0.25 < 1 - choice.keep.mean() < 0.35

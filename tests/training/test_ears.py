@@ -11,10 +11,16 @@ import soundfile
 
 from artsound.errors import BadData
 from artsound.training.data import Release
-from artsound.training.ears import SOUND_FIELDS, as_heard, clap_ear, describe_wave
-from artsound.training.evaluate import evaluate, hear, window_of
-from artsound.training.metrics import frechet_distance, kernel_distance
-from artsound.training.run import TrainReport
+from artsound.training.evaluate import embed_sound, evaluate, window_of
+from artsound.training.loop import TrainReport
+from artsound.training.metrics import (
+    SOUND_FIELDS,
+    as_embedded,
+    clap_embedder,
+    describe_wave,
+    frechet_distance,
+    kernel_distance,
+)
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "encoders"))
 from random_weights import CLAP_MODEL, write_clap
@@ -39,15 +45,15 @@ def clap(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_frequencies_and_tempo_are_heard_on_a_logarithmic_scale() -> None:
-    low, high = (as_heard(describe_wave(wave, RATE)[None])[0] for wave in (TONE, TONE[::2]))
+    low, high = (as_embedded(describe_wave(wave, RATE)[None])[0] for wave in (TONE, TONE[::2]))
     pitch = SOUND_FIELDS.index("centroid")
     assert high[pitch] - low[pitch] == pytest.approx(np.log(2), abs=0.15)
 
 
 def test_clap_gives_unit_rows_beside_the_descriptors(clap: Path) -> None:
-    ear = clap_ear(clap, CLAP_MODEL, device="cpu")
+    ear = clap_embedder(clap, CLAP_MODEL, device="cpu")
     noise = np.random.default_rng(0).normal(0, 0.1, 2 * RATE).astype(np.float32)
-    take = hear([TONE, noise, TONE], RATE, [ear])
+    take = embed_sound([TONE, noise, TONE], RATE, [ear])
     rows = take.heard["clap"]
     assert rows.shape == (3, 512)
     assert np.linalg.norm(rows, axis=1) == pytest.approx(1, abs=1e-3)
@@ -74,7 +80,7 @@ def test_evaluation_reports_distances_in_claps_embeddings(
     measured = summary["systems"]["model"]["clap"]
     # The same, from the files that were left and the library's own calls.
     samples = [release.pairs(split).read(n) for split in ("val", "test") for n in range(4)]
-    ear = clap_ear(clap, CLAP_MODEL, device="cpu")
+    ear = clap_embedder(clap, CLAP_MODEL, device="cpu")
     assert ear.hear is not None
     real = ear.hear([window_of(sample["mp3"], 1.024, RATE) for sample in samples], RATE)
     files = [tmp_path / "out" / "wavs" / f"{sample['key']}.wav" for sample in samples]
@@ -87,4 +93,4 @@ def test_evaluation_reports_distances_in_claps_embeddings(
 
 def test_a_missing_clap_checkpoint_is_told(tmp_path: Path) -> None:
     with pytest.raises(BadData, match=r"none\.pt"):
-        clap_ear(tmp_path / "none.pt", CLAP_MODEL, device="cpu")
+        clap_embedder(tmp_path / "none.pt", CLAP_MODEL, device="cpu")

@@ -13,10 +13,10 @@ from PIL import Image
 from toy_pairs import ToyPairs
 
 from artsound.errors import BadData, BadUsage
-from artsound.training.conditioning import fit_standardiser
 from artsound.training.data import Release
 from artsound.training.evaluate import evaluate, nearest
-from artsound.training.run import TrainReport
+from artsound.training.loop import TrainReport
+from artsound.training.pictures import fit_standardiser
 
 
 @pytest.fixture(scope="module")

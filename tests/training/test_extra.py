@@ -10,11 +10,11 @@ import torch
 
 from artsound.errors import BadUsage
 from artsound.training.checkpoint import load_checkpoint
-from artsound.training.conditioning import projector
 from artsound.training.config import PRESETS, Config, with_settings
 from artsound.training.data import Release
 from artsound.training.loop import train
-from artsound.training.model import contrast, summarise
+from artsound.training.model import contrast, summarise_states
+from artsound.training.pictures import projector
 
 ALL = torch.ones(4, dtype=torch.bool)
 
@@ -39,7 +39,7 @@ def test_dropped_pictures_take_no_part_in_contrast() -> None:
 def test_a_summary_is_the_mean_and_spread_over_time() -> None:
     latents = torch.randn(2, 3, 5, 4)
     flat = latents.permute(0, 2, 1, 3).reshape(2, 5, 12)
-    assert torch.allclose(summarise(latents), torch.cat([flat.mean(1), flat.std(1)], 1))
+    assert torch.allclose(summarise_states(latents), torch.cat([flat.mean(1), flat.std(1)], 1))
 
 
 def test_a_run_with_contrast_and_a_perceiver_is_saved_and_resumed(

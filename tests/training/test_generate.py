@@ -13,7 +13,7 @@ from toy_pairs import picture
 from artsound.errors import BadData, BadUsage
 from artsound.training.checkpoint import find_checkpoint
 from artsound.training.generate import generate
-from artsound.training.run import TrainReport
+from artsound.training.loop import TrainReport
 
 QUICK = {"steps": 4, "seconds": 1.5}
 

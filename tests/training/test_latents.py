@@ -14,8 +14,7 @@ from artsound.storage import Workspace
 from artsound.training import loop
 from artsound.training.codec import open_codec
 from artsound.training.config import Config
-from artsound.training.data import Release, open_release
-from artsound.training.latents import open_latents, ready, write_latents
+from artsound.training.data import Release, open_latents, open_release, ready, write_latents
 from artsound.training.loop import train
 
 

@@ -12,8 +12,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from artsound.training.config import Config
-from artsound.training.log import Log
-from artsound.training.run import TrainReport
+from artsound.training.loop import Log, TrainReport
 
 
 def test_losses_norms_pace_and_waiting_are_logged_at_every_step(

@@ -16,8 +16,7 @@ from artsound.storage import read_json
 from artsound.training.checkpoint import load_checkpoint
 from artsound.training.config import Config, with_settings
 from artsound.training.data import Release
-from artsound.training.loop import train
-from artsound.training.run import TrainReport, learning_rate_factor
+from artsound.training.loop import TrainReport, learning_rate_factor, train
 
 
 class StopAfter:

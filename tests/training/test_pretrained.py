@@ -18,7 +18,7 @@ from toy_pairs import ToyPairs, picture
 from transformers import GPT2LMHeadModel
 
 from artsound.errors import BadData, BadUsage
-from artsound.training.captions import caption_targets
+from artsound.training.caption_targets import caption_targets
 from artsound.training.checkpoint import load_checkpoint, read_tensors
 from artsound.training.codec import open_codec
 from artsound.training.config import PRESETS, Config, Pretrained, with_settings

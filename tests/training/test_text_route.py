@@ -14,10 +14,9 @@ from transformers import GPT2LMHeadModel
 
 from artsound.errors import BadData
 from artsound.training.data import Release
-from artsound.training.evaluate import evaluate
+from artsound.training.evaluate import TextRoute, _open, evaluate
+from artsound.training.loop import TrainReport
 from artsound.training.model import language_of_audio
-from artsound.training.run import TrainReport
-from artsound.training.text_route import TextRoute, _open
 
 
 @pytest.fixture(scope="module")

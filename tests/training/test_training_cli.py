@@ -174,7 +174,7 @@ def test_a_run_that_is_stopped_says_so_and_leaves_with_130(
     again = Path(shutil.copytree(run, tmp_path / "again"))
     ask = ["train", "--data", built.shards, "--out", again, "--resume", *SMALL]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("artsound.console.console_progress", lambda: StopAfter(3))  # 2 were done
+        patch.setattr("artsound.progress.console_progress", lambda: StopAfter(3))  # 2 were done
         code, out, told = artsound(capsys, *ask, "--steps", 9, "--save-every", 1, "--json")
     assert (code, json.loads(out.splitlines()[-1])["interrupted"]) == (130, True)
     assert "Stopped at step 3 of 9: the same command with --resume goes on from there." in told

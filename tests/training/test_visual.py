@@ -10,19 +10,17 @@ import numpy as np
 import pytest
 from toy_pairs import ToyPairs, picture
 
-from artsound.encoders.loading import encoder_digest, open_encoder
+from artsound.encoders.base import encoder_digest, open_encoder
 from artsound.errors import BadData, BadUsage
 from artsound.recipe import Recipe
 from artsound.storage import Workspace
 from artsound.training.checkpoint import load_checkpoint
-from artsound.training.conditioning import describe_picture
 from artsound.training.config import Config, with_settings
-from artsound.training.data import Release, load_examples, open_release
+from artsound.training.data import Release, load_examples, open_release, write_latents
 from artsound.training.evaluate import evaluate
 from artsound.training.generate import generate
-from artsound.training.latents import write_latents
 from artsound.training.loop import train
-from artsound.training.visual import open_eye, with_encoder
+from artsound.training.pictures import describe_picture, open_picture_encoder, with_encoder
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "encoders"))
 from random_weights import CLIP_MODEL, register_clip, write_clip
@@ -78,12 +76,12 @@ def test_an_eye_gives_the_encoders_own_vectors(seeing: Config, clip: Path) -> No
     recipe = Recipe().replaced(
         embed={"clip_model": CLIP_MODEL, "clip_checkpoint": str(clip), "device": "cpu"}
     )
-    eye = open_eye(config.condition)
+    eye = open_picture_encoder(config.condition)
     rows = np.array([eye(data) for data in pictures])
     wanted = open_encoder("clip", recipe).images(pictures)
     np.testing.assert_allclose(rows, wanted, atol=1e-5)
     assert config.condition.encoder_digest == encoder_digest("clip", recipe)
-    assert open_eye(Config(preset="tiny").condition) is describe_picture
+    assert open_picture_encoder(Config(preset="tiny").condition) is describe_picture
 
 
 def test_a_checkpoint_knows_the_encoder_it_needs(run: Path, seeing: Config) -> None:
@@ -97,7 +95,7 @@ def test_embeddings_are_computed_once_and_kept(
     run: Path, release: Release, seeing: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = with_encoder(seeing)
-    monkeypatch.setattr("artsound.training.data.open_eye", lambda *_: pytest.fail("seen again"))
+    monkeypatch.setattr("artsound.training.data.open_picture_encoder", lambda *_: pytest.fail("seen again"))
     with pytest.raises(pytest.fail.Exception, match="seen again"):
         load_examples(release, "train", seeing, cache=run / "cache")  # another encoder's digest
     examples = load_examples(release, "train", config, cache=run / "cache")

@@ -1,0 +1,455 @@
+"""`artsound build` and one command for each stage."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from importlib.util import find_spec
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from artsound.cli.app import (
+    ArtGraph,
+    ArtworkIds,
+    ArtworkWhere,
+    Base,
+    Bridge,
+    ExcludePairs,
+    Fma,
+    Json,
+    Limit,
+    Out,
+    Published,
+    RecipeFile,
+    Retry,
+    RightsChoice,
+    Runner,
+    Scheduler,
+    TrackIds,
+    TrackWhere,
+    Without,
+    Workers,
+    app,
+    print_summary,
+    say,
+)
+from artsound.errors import BadData, BadUsage
+from artsound.progress import human_seconds
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from artsound.extras import Check, State
+    from artsound.recipe import Recipe
+    from artsound.stage import StageReport
+    from artsound.status import Status
+    from artsound.storage import Workspace
+
+
+def _command(name: str, stage: str | None, example: str, doc: str) -> None:
+    """Register a command that runs one stage, or all of them; their options are the same."""
+
+    def command(
+        out: Out,
+        artgraph: ArtGraph = "",
+        fma: Fma = "",
+        recipe: RecipeFile = "",
+        limit: Limit = None,
+        track_ids: TrackIds = "",
+        artwork_ids: ArtworkIds = "",
+        track_where: TrackWhere = "",
+        artwork_where: ArtworkWhere = "",
+        without: Without = "",
+        base: Base = "",
+        import_pairs: Published = "",
+        exclude_pairs: ExcludePairs = "",
+        bridge: Bridge = "",
+        rights: RightsChoice = "",
+        runner: Runner = "",
+        workers: Workers = None,
+        scheduler: Scheduler = "",
+        retry_failed: Retry = False,
+        as_json: Json = False,
+    ) -> None:
+        go_on = stage is not None or not (artgraph or fma)
+        chosen = _recipe(
+            out, recipe, go_on, artgraph, fma, limit, bridge, rights, runner, workers, scheduler,
+            track_ids, artwork_ids, track_where, artwork_where, import_pairs, exclude_pairs,
+            without, base,
+        )  # fmt: skip
+        if stage is None and not recipe and not bridge and _matches_as_usual(chosen):
+            say(
+                "Matching through the affect bridge (measured descriptors); "
+                "--bridge chooses others."
+            )
+        _run_stages(stage, out, chosen, retry_failed, as_json)
+
+    command.__doc__ = doc
+    app.command(name, epilog=f"Example: artsound {name} {example}")(command)
+
+
+def _matches_as_usual(recipe: Recipe) -> bool:
+    return recipe.pair.bridge == "affect" and recipe.name == "artsound" and not recipe.pair.given
+
+
+_command(
+    "build",
+    None,
+    "--artgraph sample --fma sample --out out",
+    """Pull, match, caption and shard: everything, or the rest of it.
+
+    Without sources, the build that --out holds is gone on with; where there is none, the
+    official servers are meant. Killed at any moment, the same command goes on from there.
+    """,
+)
+for _stage, _doc in {
+    "ingest": "Pull and check artworks and tracks into the catalogue.",
+    "embed": "Measure and embed every artwork and track.",
+    "pair": "Split, score and match artworks and tracks.",
+    "caption": "Write a caption for both sides of every pair.",
+    "shard": "Pack the pairs into WebDataset shards.",
+    "report": "Draw the report of the build.",
+}.items():
+    _command(_stage, _stage, "--out out", _doc)
+
+
+def _recipe(
+    out: Path,
+    recipe: str,
+    go_on: bool,
+    artgraph: str,
+    fma: str,
+    limit: int | None,
+    bridge: str,
+    rights: str,
+    runner: str,
+    workers: int | None,
+    scheduler: str,
+    track_ids: str,
+    artwork_ids: str,
+    track_where: str,
+    artwork_where: str,
+    import_pairs: str,
+    exclude_pairs: str,
+    without: str,
+    earlier: str,
+) -> Recipe:
+    """The recipe that was asked for: a file, the workspace's own, or the default; then options."""
+    from artsound.recipe import Recipe, bundled_recipe, load_recipe
+    from artsound.untrusted import check_path
+
+    check_path(out)
+    for path in (artgraph, fma, recipe, track_ids, artwork_ids, import_pairs, exclude_pairs,
+                 without, earlier):  # fmt: skip
+        if path and "://" not in path:
+            check_path(Path(path))
+    kept = out / "recipe.toml"
+    if recipe:
+        base = load_recipe(Path(recipe)) if recipe.endswith(".toml") else bundled_recipe(recipe)
+    elif go_on and kept.is_file():
+        base = load_recipe(kept)
+    elif artgraph == fma == "sample":
+        base = bundled_recipe("sample")
+    else:
+        base = Recipe()
+    if scheduler and runner not in ("", "dask"):
+        raise BadUsage("--scheduler is an address of Dask: leave --runner out, or give dask.")
+    runner = "dask" if scheduler else runner
+    given: dict[str, dict[str, Any]] = {
+        "sources": {
+            "artgraph": artgraph, "fma": fma, "limit": limit, "ids": track_ids,
+            "artwork_ids": artwork_ids, "track_where": track_where,
+            "artwork_where": artwork_where, "without": without, "base": earlier,
+        },
+        "pair": {"bridge": bridge, "given": import_pairs, "exclude": exclude_pairs},
+        "rights": {"policy": rights},
+        "run": {"runner": runner, "workers": workers, "dask_address": scheduler},
+    }  # fmt: skip
+    return base.replaced(
+        **{
+            section: {key: value for key, value in keys.items() if value not in ("", None)}
+            for section, keys in given.items()
+        }
+    )
+
+
+def _check(only: str | None, workspace: Workspace, recipe: Recipe) -> None:
+    """Raise for what can be seen to be wrong before anything is written and Prefect is started.
+
+    What is quickest comes first: paths, then extras, sources and selections, then models.
+    """
+    from artsound.sources import ingest
+    from artsound.stage import check_stages
+    from artsound.storage import check_out
+
+    check_out(workspace.root)
+    if recipe.run.runner == "dask" and not all(map(find_spec, ("distributed", "prefect_dask"))):
+        raise BadUsage("The dask runner needs an extra: pip install 'artsound[dask]'.")
+    if only in (None, ingest.NAME):
+        if ingest.downloads(recipe):
+            say("Connecting to the servers of the sources …")
+        ingest.check(workspace, recipe)
+    else:
+        for side in ("artworks", "tracks"):
+            catalogue = workspace.catalog / f"{side}.parquet"
+            if not catalogue.is_file():
+                raise BadData(f"{catalogue} is missing: run the stage that writes it first.")
+    from artsound_flows.serial import STAGES
+
+    stages = [stage for name, stage in STAGES.items() if only in (None, name)]
+    check_stages([stage for stage in stages if stage.name != ingest.NAME], workspace, recipe)
+
+
+def _run_stages(
+    only: str | None, out: Path, recipe: Recipe, retry_failed: bool, as_json: bool
+) -> None:
+    from artsound.progress import console_progress
+    from artsound.storage import Workspace
+    from artsound_flows.interrupt import ends_at_once
+
+    workspace = Workspace(out)
+    progress = console_progress()
+
+    with ends_at_once("artsound: stopped; the same command goes on from here."):
+        _check(only, workspace, recipe)
+        run = _runner(recipe.run.runner)
+        reports = run(workspace, recipe, only=only, progress=progress, retry_failed=retry_failed)
+    _print_stages(reports)
+    for name, path in (("shards", workspace.shards), ("report", workspace.report / "index.html")):
+        if path.exists():
+            print(f"{name}: {path}")
+    print_summary(as_json, {"out": str(out), "stages": [asdict(report) for report in reports]})
+
+
+def _runner(name: str) -> Callable[..., list[StageReport]]:
+    """The function that runs a build. Prefect is imported, and started, only where it adds
+    something: a server of the user's own, which records the build, or a cluster."""
+    from artsound_flows.server import has_own_server, start
+
+    if name == "serial":
+        from artsound_flows.serial import run_serially
+
+        return run_serially
+    own_server = has_own_server()
+    if name != "dask" and not own_server:
+        from artsound_flows.local import run_locally
+
+        return run_locally
+    say("Starting Prefect …")
+    if not own_server:
+        start()  # it starts while this process imports the rest
+    from artsound_flows.build import run_with_prefect
+
+    return run_with_prefect
+
+
+def _print_stages(reports: Sequence[StageReport]) -> None:
+    """Print the table of stages: what came in, what went out, what was lost, how fast."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    from artsound.progress import human_bytes
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("stage")
+    for column in ("in", "out", "filtered", "failed", "seconds", "items/s", "size", "memory"):
+        table.add_column(column, justify="right")
+    for report in reports:
+        fresh = report.parts_skipped < report.parts
+        table.add_row(
+            report.stage,
+            f"{report.items_in:,}",
+            f"{report.items_out:,}",
+            f"{report.filtered:,}",
+            f"{report.failed:,}",
+            f"{report.seconds:.1f}",
+            f"{report.items_per_second:,.0f}" if fresh else "done before",
+            human_bytes(report.bytes),
+            human_bytes(report.peak_memory),
+        )
+    Console(width=100 if not sys.stdout.isatty() else None).print(table)
+
+
+# `artsound doctor`: whether this machine can run a build, and what to do where it cannot.
+
+_STYLES = {"ok": "green", "warning": "yellow", "missing": "bold red"}
+
+
+@app.command(epilog="Example: artsound doctor --artgraph sample --fma sample --out out")
+def doctor(
+    out: Annotated[Path, typer.Option(help="Where a build is to lie.")] = Path("out"),
+    artgraph: ArtGraph = "",
+    fma: Fma = "",
+    recipe: RecipeFile = "",
+    limit: Limit = None,
+    as_json: Json = False,
+) -> None:
+    """Look at packages, machine, disk, checkpoints and servers; exit 1 when a build cannot run."""
+    checks = _checks(out, recipe, {"artgraph": artgraph, "fma": fma, "limit": limit})
+    missing = sum(check.state == "missing" for check in checks)
+    _show_checks(checks)
+    print(f"Missing: {missing}. A build cannot run." if missing else "A build can run.")
+    print_summary(as_json, {"missing": missing, "checks": [asdict(check) for check in checks]})
+    if missing:
+        raise SystemExit(1)
+
+
+def _checks(out: Path, recipe: str, sources: dict[str, Any]) -> list[Check]:
+    try:
+        from artsound.environment import examine
+        from artsound.recipe import Recipe, bundled_recipe, load_recipe
+    except ImportError:  # then the packages alone can be told of
+        from artsound.extras import check_packages
+
+        checks = list(check_packages())
+        if all(check.state != "missing" for check in checks):
+            raise
+        return checks
+    base = Recipe()
+    if recipe:
+        base = load_recipe(Path(recipe)) if recipe.endswith(".toml") else bundled_recipe(recipe)
+    given = {key: value for key, value in sources.items() if value}
+    return examine(base.replaced(sources=given), out)
+
+
+def _show_checks(checks: Sequence[Check]) -> None:
+    """A line for each check, under its group; packages that are in order share one."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(width=100 if not sys.stdout.isatty() else None, highlight=False)
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, max_width=24)
+    table.add_column(overflow="fold")
+    for group, members in groupby(checks, key=lambda check: check.group):
+        table.add_row("", Text(group, style="bold"), "")
+        for check in _folded(group, members):
+            told = Text(check.found)
+            if check.way_out and check.state != "ok":
+                told.append(f"\n→ {check.way_out}", style="dim")
+            table.add_row(Text(check.state, style=_STYLES[check.state]), check.name, told)
+    console.print(table)
+
+
+def _folded(group: str, members: Iterable[Check]) -> list[Check]:
+    """The checks of a group; of packages, those in order as one, and those with the same remedy."""
+    from artsound.extras import Check
+
+    found = list(members)
+    if not group.startswith("packages"):
+        return found
+    folded: list[Check] = []
+    alike: dict[tuple[State, str], list[Check]] = {}
+    for check in found:
+        advice = "" if check.state == "ok" else check.way_out
+        alike.setdefault((check.state, advice), []).append(check)
+    for (state, advice), some in alike.items():
+        if len(some) == 1 and state != "ok":
+            folded += some
+            continue
+        names = [one.name if state == "ok" else f"{one.name} ({one.found})" for one in some]
+        count = f"{len(some)} in order" if state == "ok" else f"{len(some)} packages"
+        folded.append(Check(group, count, state, ", ".join(names), advice))
+    return folded
+
+
+# `artsound status`: how far a build is, asked from another terminal.
+
+_PAUSE = 2.0  # seconds between two looks
+
+
+@app.command(epilog="Example: artsound status out --watch")
+def status(
+    out: Annotated[Path, typer.Argument(help="The folder that a build was given as --out.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Look again until it has ended.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Tell how far a running or stopped build is, who runs it, and what to do next."""
+    from artsound.status import read_status
+    from artsound.storage import Workspace
+
+    workspace = Workspace(out)
+    first = read_status(workspace)
+    last = _show_status(first, again=(lambda: read_status(workspace)) if watch else None)
+    print_summary(as_json, last)
+
+
+def _show_status(status: Status, again: Callable[[], Status] | None = None) -> Status:
+    """Print how far a build is; with `again`, anew every two seconds for as long as it runs.
+
+    Without a terminal, that is once, when it no longer runs. Returns the last status.
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(width=100 if not sys.stdout.isatty() else None, highlight=False)
+    if again is not None:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            while status.state == "running":
+                if console.is_terminal:
+                    live.update(_status_view(status), refresh=True)
+                time.sleep(_PAUSE)
+                status = again()
+    console.print(_status_view(status))
+    return status
+
+
+def _status_view(status: Status) -> RenderableType:
+    """A sentence on the whole, a row for each stage, and what to do next."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("stage", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    for column in ("parts", "in", "out", "filtered", "failed", "items/s", "left"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for stage in status.stages:
+        known = stage.parts > 0
+        counts = (stage.items_in, stage.items_out, stage.filtered, stage.failed)
+        table.add_row(
+            stage.stage,
+            Text(stage.state, style=_STATUS_STYLES.get(stage.state, "")),
+            f"{stage.parts_done:,}/{stage.parts:,}" if known else "",
+            *(f"{count:,}" if known else "" for count in counts),
+            f"{stage.rate:,.0f}" if stage.rate >= 0.5 else "",
+            human_seconds(stage.seconds_left) if stage.seconds_left is not None else "",
+        )
+    return Group(Text(_sentence(status)), table, Text(f"Next: {status.next}"))
+
+
+_STATUS_STYLES = {"running": "bold", "merging": "bold", "preparing": "bold", "done": "green"}
+_STATUS_STYLES |= {"failed": "bold red", "stopped": "yellow"}
+
+
+def _sentence(status: Status) -> str:
+    """Who works there since when, or how it ended, and when something was last written."""
+    holder = status.holder
+    wrote = f"Last written {human_seconds(max(0.0, status.asked - status.wrote))} ago."
+    by = f" by process {holder.pid} on {holder.host} ({holder.command})" if holder else ""
+    since = human_seconds(max(0.0, status.asked - holder.started)) if holder else ""
+    match status.state:
+        case "running":
+            told = f"running for {since}{by}."
+        case "unknown":
+            told = f"begun {since} ago{by}: ask there whether it still runs."
+        case "failed":
+            told = f"failed: {status.error}"
+        case "stopped":
+            told = "stopped before its end; the same command continues it."
+        case "unfinished":
+            left = [stage.stage for stage in status.stages if stage.state != "done"]
+            told = f"not running; still to do: {', '.join(left)}."
+        case _:
+            told = "done."
+    return f"{status.out}: {told} {wrote}"

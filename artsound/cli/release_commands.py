@@ -1,0 +1,241 @@
+"""Commands on a folder of shards: check, count, choose, publish, look and judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from artsound.cli.app import Json, Many, RightsChoice, ShardsFolder, Workers, app, print_summary
+from artsound.errors import BadUsage
+from artsound.progress import counted
+
+
+@app.command(epilog="Example: artsound verify out/shards --deep")
+def verify(
+    shards: ShardsFolder,
+    deep: Annotated[bool, typer.Option("--deep", help="Decode every picture and clip.")] = False,
+    without: Annotated[
+        Path | None,
+        typer.Option(help="A list of ids and digests that may be nowhere in the release."),
+    ] = None,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Check shards against their index: one line per problem, exit 1 when there is any."""
+    from artsound.shards.subset import read_lines
+    from artsound.shards.verify import Problem, listed_in
+    from artsound.shards.verify import verify as verify_shards
+    from artsound.shards.withdraw import named, traces
+
+    problems = verify_shards(shards, deep=deep, workers=workers or 0)
+    if without is not None:
+        lines = read_lines(without)
+        ids = named(lines)
+        problems += listed_in(Path(shards), lines)
+        told = f"it tells of something that {without} lists"
+        problems += [Problem(name, "", told) for name in traces(Path(shards), *ids)]
+    for problem in problems:
+        print(problem)
+    print(
+        f"{counted(len(problems), 'problem')} found."
+        if problems
+        else f"{shards}: no problems found."
+    )
+    print_summary(as_json, {"shards": shards, "deep": deep, "problems": [str(p) for p in problems]})
+    if problems:
+        raise SystemExit(1)
+
+
+@app.command(epilog="Example: artsound stats out/shards")
+def stats(shards: ShardsFolder, as_json: Json = False) -> None:
+    """Print what a shards folder holds: splits, styles, genres, rights, durations, scores."""
+    from artsound.reports.stats import print_stats, shard_stats
+
+    values = shard_stats(shards)
+    print_stats(values)
+    print_summary(as_json, values)
+
+
+@app.command(
+    epilog='Example: artsound subset out/shards --genre Jazz --where "year < 1900" '
+    "--top 2000 --out ids.npy"
+)
+def subset(
+    shards: ShardsFolder,
+    out: Annotated[Path, typer.Option(help="ids.npy, subset.parquet, or a folder for shards.")],
+    style: Many = None,
+    genre: Many = None,
+    music_genre: Many = None,
+    painter: Many = None,
+    split: Many = None,
+    rights: RightsChoice = "any",
+    where: Annotated[str, typer.Option(help="An SQL condition over the index.")] = "",
+    exclude: Annotated[Path | None, typer.Option(help="A list of ids to leave out.")] = None,
+    per_painter: Annotated[int, typer.Option(help="At most N of one painter.", min=0)] = 0,
+    per_genre: Annotated[int, typer.Option(help="At most N of one music genre.", min=0)] = 0,
+    sample: Annotated[int, typer.Option(help="Draw N by chance.", min=0)] = 0,
+    sample_by: Annotated[str, typer.Option(help="Column whose shares a draw keeps.")] = "",
+    seed: Annotated[int, typer.Option(help="Seeds the draw.")] = 0,
+    top: Annotated[int | None, typer.Option(help="Keep the best-scored N.", min=1)] = None,
+    as_json: Json = False,
+) -> None:
+    """Choose pairs by style, genre, painter, rights, SQL or score: ids, a view, or new shards."""
+    from artsound.shards.subset import write_subset
+
+    summary = write_subset(
+        shards, out, style=style or (), genre=genre or (), music_genre=music_genre or (),
+        painter=painter or (), split=split or (), rights=rights, where=where, exclude=exclude,
+        per_painter=per_painter, per_genre=per_genre, sample=sample, sample_by=sample_by,
+        seed=seed, top=top,
+    )  # fmt: skip
+    if (out / "ATTRIBUTION.csv").is_file():  # new shards of our own making: with their own card
+        from artsound.reports.card import write_cards
+
+        write_cards(out, out)
+    print(f"{counted(summary['samples'], 'pair')} in {out}")
+    print_summary(as_json, summary)
+
+
+@app.command(epilog="Example: artsound diff releases/1.0.0 releases/1.0.1")
+def diff(
+    old: Annotated[str, typer.Argument(help="The older release: a shards folder or URL.")],
+    new: Annotated[str, typer.Argument(help="The newer one.")],
+    changelog: Annotated[
+        Path | None, typer.Option(help="A Markdown file for the changes, key by key.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell which pairs and shards one release adds, removes or changes in another."""
+    from dataclasses import asdict
+
+    from artsound.shards import release as differences
+    from artsound.storage import write_bytes
+
+    found = differences.diff(old, new)
+    for kind, names in asdict(found).items():
+        print(f"{kind.replace('_', ' '):<15}{len(names):>9,}")
+    version = differences.version_of(old)
+    if found.bump:
+        after = differences.next_version(version, found.bump)
+        print(f"a {found.bump} change: {version} becomes {after}")
+    else:
+        print(f"no change: still {version}")
+    if changelog is not None:
+        write_bytes(changelog, differences.changelog(found).encode())
+    print_summary(as_json, {**asdict(found), "bump": found.bump})
+
+
+@app.command(epilog="Example: artsound withdraw out/shards takedown.txt --out releases/1.0.1")
+def withdraw(
+    shards: Annotated[Path, typer.Argument(help="A release: a folder of shards.")],
+    ids: Annotated[Path, typer.Argument(help="Keys and artwork ids, one a line.")],
+    out: Annotated[Path, typer.Option(help="A new folder for the release without them.")],
+    allow_unmatched: Annotated[
+        bool, typer.Option("--allow-unmatched", help="Go ahead though a line names nothing here.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a release without some tracks or artworks; untouched shards keep their bytes."""
+    from artsound.reports.card import write_cards
+    from artsound.shards.subset import read_lines
+    from artsound.shards.withdraw import withdraw as withdraw_ids
+
+    found = withdraw_ids(
+        shards, out, read_lines(ids), allow_unmatched=allow_unmatched,
+        describe=lambda folder: write_cards(folder, folder),
+    )  # fmt: skip
+    print(
+        f"{counted(len(found.removed), 'pair')} withdrawn: {out} has "
+        f"{counted(len(found.shards_kept), 'unchanged shard')} and "
+        f"{counted(len(found.shards_changed), 'shard')} written again."
+    )
+    print_summary(as_json, found)
+
+
+@app.command(epilog="Example: artsound index elsewhere/shards")
+def index(
+    shards: Annotated[Path, typer.Argument(help="A folder of WebDataset shards.")],
+    as_json: Json = False,
+) -> None:
+    """Write index.parquet and index.json for shards that lack them, whoever made them."""
+    from artsound.shards.external import index_folder
+
+    files = index_folder(shards)
+    print(f"Wrote {' and '.join(str(file) for file in files)}")
+    print_summary(as_json, {"files": [str(file) for file in files]})
+
+
+@app.command(epilog="Example: artsound push out/shards hf://datasets/me/artsound")
+def push(
+    shards: Annotated[Path, typer.Argument(help="A folder of shards.")],
+    target: Annotated[str, typer.Argument(help="hf://…, s3://…, any fsspec address, a folder.")],
+    restricted: Annotated[
+        bool, typer.Option("--restricted", help="Also what may not be passed on: private targets.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Publish shards, or go on with it, and check the digests of all that arrived."""
+    from artsound.shards.push import push as push_shards
+
+    summary = push_shards(shards, target, restricted=restricted)
+    sent = summary["files"] - summary["skipped"]
+    print(f"{sent} of {counted(summary['files'], 'file')} sent to {target}; the others were there.")
+    for name in summary["stale"]:
+        print(f"{target}/{name} is of an earlier release: no index names it.")
+    print_summary(as_json, summary)
+
+
+@app.command(epilog="Example: artsound browse out/shards --port 8000")
+def browse(
+    shards: ShardsFolder,
+    port: Annotated[int, typer.Option(help="Port on this machine; 0: any free one.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    save_to: Annotated[
+        Path | None, typer.Option(help="Folder for views and judgements; beside the shards.")
+    ] = None,
+    generated: Annotated[
+        Path | None, typer.Option(help="The folder of `artsound evaluate`: adds /compare.")
+    ] = None,
+) -> None:
+    """Look at, listen to, judge and save pairs in a web browser."""
+    from artsound.reports.browse import serve
+
+    serve(shards, host=host, port=port, save_to=save_to, generated=generated)
+
+
+@app.command(
+    epilog="Example: artsound judgements out/shards --drop-rejected --min-rating 2.5 "
+    "--out unfit.parquet\n\nNamed as pair.exclude in a recipe, the list keeps those pairs from "
+    "being made again: the next build gives both sides their next best partners. Named as "
+    "shards.exclude, it only leaves them out."
+)
+def judgements(
+    shards: Annotated[Path, typer.Argument(help="A shards folder, or a judgements folder.")],
+    drop_rejected: Annotated[
+        bool, typer.Option("--drop-rejected", help="List pairs that most judges rejected.")
+    ] = False,
+    min_rating: Annotated[
+        float, typer.Option(help="List pairs rated lower than this.", min=0, max=5)
+    ] = 0.0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A .parquet list of those pairs, for pair.exclude of a recipe."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell how far judges agree, how pairs fare against controls, and list unfit pairs."""
+    from artsound.reports import judging
+
+    if (drop_rejected or min_rating) and out is None:
+        raise BadUsage("Give --out FILE.parquet for the list of pairs to leave out.")
+    found = judging.judgements_at(shards)
+    summary = judging.summarise_judgements(found)
+    judging.print_judgement_summary(summary)
+    if out is not None:
+        unfit = judging.unfit(found, drop_rejected=drop_rejected, min_rating=min_rating)
+        judging.write_exclusions(out, unfit)
+        print(f"{counted(len(unfit), 'pair')} listed in {out}")
+        summary |= {"listed": len(unfit), "out": str(out)}
+    print_summary(as_json, summary)

@@ -1,0 +1,212 @@
+"""Commands of the model: latents, train, generate, evaluate."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from artsound.cli.app import Json, app, print_summary, say
+
+Preset = Annotated[
+    str, typer.Option(help="tiny: minutes on a CPU; base, audioldm2 (published weights): GPUs.")
+]
+Pretrained = Annotated[
+    str | None, typer.Option(help="AudioLDM 2: a folder in diffusers' layout, or a hub name.")
+]
+Visual = Annotated[
+    str | None,
+    typer.Option(help="What sees the picture: affect (measured, the default), clip or imagebind."),
+]
+MovedModules = Annotated[
+    str | None, typer.Option("--pretrained", help="Where AudioLDM 2 is now, if it has moved.")
+]
+MovedClip = Annotated[
+    str | None, typer.Option("--clip-checkpoint", help="Where CLIP is now, if it has moved.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting, e.g. pretrained.lora_rank=8; may be repeated."),
+]
+
+
+@app.command(
+    epilog="Example: artsound latents --data out/shards --preset audioldm2 --out out/latents"
+)
+def latents(
+    data: Annotated[str, typer.Option(help="A shards folder or URL.")],
+    out: Annotated[Path, typer.Option(help="Folder for the shards of latents.")],
+    preset: Preset = "tiny",
+    pretrained: Pretrained = None,
+    visual: Visual = None,
+    settings: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Make what training reads ready beside the shards: latents and picture embeddings."""
+    from artsound.progress import console_progress
+    from artsound.training.config import find_preset, with_settings
+    from artsound.training.data import write_latents
+
+    config = with_settings(find_preset(preset), _all(settings, visual))
+    pairs = write_latents(
+        data, out, preset=config, pretrained=pretrained, progress=console_progress()
+    )
+    print(f"{pairs:,} latents: {out}")
+    print_summary(as_json, {"pairs": pairs, "out": str(out)})
+
+
+@app.command(epilog="Example: artsound train --data out/shards --preset tiny --out out/training")
+def train(
+    data: Annotated[str, typer.Option(help="A shards folder or URL.")],
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints and logs.")],
+    preset: Preset = "tiny",
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps in all.", min=1)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest.")] = False,
+    seed: Annotated[int, typer.Option(help="Seeds weights, order and noise.")] = 0,
+    pretrained: Pretrained = None,
+    visual: Visual = None,
+    latents: Annotated[
+        str | None,
+        typer.Option(help="A folder made by `artsound latents`, or on-the-fly; else in memory."),
+    ] = None,
+    save_every: Annotated[
+        int,
+        typer.Option(help="Steps from one checkpoint, validation and preview to the next.", min=1),
+    ] = 500,
+    keep: Annotated[int, typer.Option(help="Newest checkpoints kept, beside the best.", min=1)] = 2,
+    settings: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Train artwork-to-music on the shards' train split."""
+    from artsound.progress import console_progress
+    from artsound.training.config import find_preset, with_settings
+    from artsound.training.loop import train as run_training
+
+    config = with_settings(find_preset(preset), _all(settings, visual))
+    report = run_training(
+        data,
+        config,
+        out,
+        steps=steps,
+        resume=resume,
+        seed=seed,
+        save_every=save_every,
+        keep=keep,
+        pretrained=pretrained,
+        latents=latents,
+        progress=console_progress(),
+    )
+    if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+        print(f"Checkpoint: {report.checkpoint}")
+        print_summary(as_json, report)
+    if report.interrupted:
+        say(
+            f"Stopped at step {report.steps:,} of {steps or config.optimisation.steps:,}: the same "
+            "command with --resume goes on from there."
+        )
+        raise SystemExit(130)  # as a shell has it after Ctrl-C, so that no scheduler thinks it done
+
+
+@app.command(
+    epilog="Example: artsound generate --checkpoint out/training --image cat.jpg --out cat.wav"
+)
+def generate(
+    checkpoint: Annotated[Path, typer.Option(help="A checkpoint, or a training folder.")],
+    image: Annotated[list[Path], typer.Option(help="A picture or a folder; may be repeated.")],
+    out: Annotated[Path, typer.Option(help="A .wav file; a folder for several pictures.")],
+    seconds: Annotated[float | None, typer.Option(help="Length of the music, 0.5 to 60.")] = None,
+    seed: Annotated[int, typer.Option(help="Seeds the noise.")] = 0,
+    guidance: Annotated[float, typer.Option(help="Weight of the picture.")] = 2.0,
+    steps: Annotated[int, typer.Option(help="Denoising steps.", min=1)] = 25,
+    scheduler: Annotated[str, typer.Option(help="ddim, dpm or unipc.")] = "ddim",
+    batch: Annotated[int, typer.Option(help="Pictures at once.", min=1)] = 16,
+    negative: Annotated[Path | None, typer.Option(help="A picture to push away from.")] = None,
+    spectrogram: Annotated[bool, typer.Option(help="Also write a PNG beside each WAV.")] = False,
+    pretrained: MovedModules = None,
+    clip_checkpoint: MovedClip = None,
+    as_json: Json = False,
+) -> None:
+    """Make music for a picture."""
+    from artsound.progress import console_progress
+    from artsound.training.generate import generate as run_generation
+
+    pieces = run_generation(
+        checkpoint,
+        image,
+        out,
+        seconds=seconds,
+        seed=seed,
+        guidance=guidance,
+        steps=steps,
+        scheduler=scheduler,
+        batch=batch,
+        negative=negative,
+        spectrogram=spectrogram,
+        pretrained=pretrained,
+        clip_checkpoint=clip_checkpoint,
+        progress=console_progress(),
+    )
+    for piece in pieces:
+        print(piece.file)
+    print_summary(as_json, {"files": [asdict(piece) for piece in pieces]})
+
+
+@app.command(
+    epilog="Example: artsound evaluate --checkpoint out/training --data out/shards "
+    "--out out/evaluation"
+)
+def evaluate(
+    checkpoint: Annotated[Path, typer.Option(help="A checkpoint, or a training folder.")],
+    data: Annotated[str, typer.Option(help="A shards folder or URL.")],
+    out: Annotated[Path, typer.Option(help="Folder for results, table and plots.")],
+    split: Annotated[
+        str, typer.Option(help="train, val, test, or held-out (val and test).")
+    ] = "held-out",
+    seed: Annotated[int, typer.Option(help="Seeds noise and bootstrap.")] = 0,
+    takes: Annotated[int, typer.Option(help="Pieces for each picture.", min=1)] = 2,
+    guidance: Annotated[float, typer.Option(help="Weight of the picture.")] = 2.0,
+    steps: Annotated[int, typer.Option(help="Denoising steps.", min=1)] = 25,
+    limit: Annotated[int, typer.Option(help="Pairs measured, at most.", min=4)] = 512,
+    clap: Annotated[
+        Path | None, typer.Option(help="A LAION-CLAP checkpoint, to hear through it too.")
+    ] = None,
+    clap_tower: Annotated[str, typer.Option(help="Its audio tower.")] = "HTSAT-base",
+    text_route: Annotated[
+        str | None, typer.Option(help="AudioLDM 2 (folder or hub name), to compare with captions.")
+    ] = None,
+    pretrained: MovedModules = None,
+    clip_checkpoint: MovedClip = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a checkpoint on a split, against shuffled pictures and plain baselines."""
+    from artsound.progress import console_progress
+    from artsound.training.evaluate import evaluate as run_evaluation
+
+    summary = run_evaluation(
+        checkpoint,
+        data,
+        out,
+        split=split,
+        takes=takes,
+        seed=seed,
+        guidance=guidance,
+        steps=steps,
+        limit=limit,
+        clap=clap,
+        clap_tower=clap_tower,
+        text_route=text_route,
+        pretrained=pretrained,
+        clip_checkpoint=clip_checkpoint,
+        progress=console_progress(),
+    )
+    print((out / "table.md").read_text())
+    print(f"Results: {out}")
+    print_summary(as_json, summary)
+
+
+def _all(settings: list[str] | None, visual: str | None) -> list[str]:
+    """The settings asked for, --visual among them."""
+    return [*(settings or []), *([f"condition.encoder={visual}"] if visual else [])]

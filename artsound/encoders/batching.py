@@ -1,0 +1,161 @@
+"""Items through a model: decoded ahead in threads, in batches that shrink to what memory holds."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from artsound.errors import BadData
+from artsound.media import MediaError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+T = TypeVar("T")
+
+
+class ItemError(MediaError):
+    """The MediaError of item number `index` of a sequence."""
+
+    def __init__(self, reason: str, message: str, index: int = -1) -> None:
+        super().__init__(reason, message)
+        self.index = index
+
+
+def encode(
+    items: Sequence[T],
+    decode: Callable[[T], Tensor],
+    forward: Callable[[Tensor], Tensor],
+    *,
+    dim: int,
+    batch: int,
+    threads: int,
+) -> np.ndarray:
+    """Unit rows float32 [n, dim], one for each item.
+
+    `decode` (called in `threads` threads, in which also `items` are read) gives the item's rows
+    [w, …], w ≥ 1; `forward` turns up to `batch` rows into vectors [rows, dim]. An item with
+    several rows (windows of a clip) gets the mean of their unit vectors, made a unit vector
+    again. When memory runs out batches are halved, and stay so. Raises ItemError when an item
+    cannot be decoded, BadData when one row alone does not fit into memory and when vectors are
+    not finite.
+    """
+    import torch
+
+    counts: list[int] = []
+    waiting: list[Tensor] = []
+    vectors: list[Tensor] = []
+
+    def run(most: int) -> None:
+        nonlocal batch, waiting
+        rows = torch.cat(waiting)
+        while len(rows) > most:
+            # Vectors stay on the device: fetching them would make it wait for the next batch.
+            done, batch = _forward(forward, rows[:batch], batch)
+            vectors.append(done)
+            rows = rows[len(done) :]
+        waiting = [rows]
+
+    with torch.inference_mode():
+        for rows in _decoded(items, decode, ahead=2 * batch, threads=threads):
+            counts.append(len(rows))
+            waiting.append(rows)
+            if sum(map(len, waiting)) >= batch:
+                run(most=batch - 1)
+        if not counts:
+            return np.zeros((0, dim), np.float32)
+        run(most=0)
+        found = torch.cat([torch.nn.functional.normalize(v.float(), dim=-1) for v in vectors])
+        return _averaged(found.cpu().numpy(), counts)
+
+
+def _forward(forward: Callable[[Tensor], Tensor], rows: Tensor, batch: int) -> tuple[Tensor, int]:
+    """Vectors of the first rows, and the number of rows that fit into memory."""
+    import torch
+
+    while True:
+        try:
+            return forward(rows[:batch]), batch
+        except torch.OutOfMemoryError as error:
+            fitting = min(batch, len(rows)) // 2
+            if not fitting:
+                raise BadData(
+                    "Not even one item at a time fits into the device's memory: choose a smaller "
+                    'model, embed.precision = "bf16" or embed.device = "cpu".'
+                ) from error
+            batch = fitting
+        torch.cuda.empty_cache()  # outside the handler, where the failed pass is let go
+
+
+def _decoded(
+    items: Sequence[T], decode: Callable[[T], Tensor], *, ahead: int, threads: int
+) -> Iterator[Tensor]:
+    """The items' rows in order, at most `ahead` items before they are asked for."""
+
+    def job(index: int) -> Tensor:
+        try:
+            return decode(items[index])
+        except MediaError as error:
+            raise ItemError(error.reason, error.message, index) from error
+
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+    pending: deque[Future[Tensor]] = deque()
+    try:
+        for index in range(len(items)):
+            pending.append(pool.submit(job, index))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _averaged(vectors: np.ndarray, counts: Sequence[int]) -> np.ndarray:
+    starts = np.cumsum([0, *counts[:-1]])
+    sums = np.add.reduceat(vectors, starts, axis=0)
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    if not np.isfinite(lengths).all() or not lengths.all():
+        raise BadData(
+            "The encoder gives vectors that are not finite or zero: its checkpoint is broken, or "
+            'needs embed.precision = "fp32".'
+        )
+    return (sums / lengths).astype(np.float32)
+
+
+def decoding_threads(device: str) -> int:
+    """How many threads keep a device fed; on the CPU decoding and passes share the processors."""
+    return 1 if device == "cpu" else min(16, os.cpu_count() or 1)
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Have torch compute with one thread on the CPU: the order of sums, and so the last bits of
+    what a build keeps, must not depend on the number of processors."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def autocast(precision: str, device: str) -> torch.autocast:
+    """A context in which passes run in "fp32", "fp16" or "bf16" (weights stay float32)."""
+    import torch
+
+    types = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    kind = torch.device(device).type
+    if precision == "fp32":
+        return torch.autocast(kind, enabled=False)
+    return torch.autocast(kind, dtype=types[precision])

@@ -1,0 +1,339 @@
+"""Whether this machine can run a build: packages, machine, disk, checkpoints, servers.
+
+Nothing is downloaded, written or changed. Servers are asked side by side, while the rest is looked
+at, and given up after a few seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import platform
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from pathlib import Path
+
+import requests
+
+from artsound.captions.captioners import open_captioner
+from artsound.errors import ArtSoundError
+from artsound.extras import Check, State, check_packages, check_tokenizer, check_traps, installed
+from artsound.progress import human_bytes
+from artsound.recipe import Recipe
+from artsound.sources.http import Client, Patience, RemoteFile
+from artsound.sources.zenodo import OFFICIAL, files_at
+
+_SECONDS = 10.0  # for servers, which may hang
+_PATIENCE = Patience(retries=0, connect=4.0, stall=5.0)
+_MEMORY = 8_000_000_000  # bytes that the full set wants at its peak
+_BY_LANGUAGE = {"concepts", "captions", "learned"}  # bridges made of CLIP and CLAP
+_HUB = "Hugging Face hub"
+_SIDES = {"artwork": "ArtGraph", "track": "FMA"}
+
+
+def examine(recipe: Recipe, out: Path, seconds: float = _SECONDS) -> list[Check]:
+    """Look at all that a build by `recipe` into `out` needs; servers may take `seconds`."""
+    client = Client(_PATIENCE)
+    prefect = "" if recipe.run.runner == "serial" else os.environ.get("PREFECT_API_URL", "")
+    needed = needed_extras(recipe)
+    questions: dict[str, Callable[[], Iterable[Check]]] = {
+        "ArtGraph": lambda: check_source("artwork", recipe, client),
+        "FMA": lambda: check_source("track", recipe, client),
+        "Prefect": lambda: check_prefect(prefect),
+    }
+    if "models" in needed:
+        questions[_HUB] = lambda: check_hub(client)
+    answers = _asked_side_by_side(questions, seconds)
+    here = [
+        *check_machine(),
+        *_tried("machine", "GPU", lambda: check_gpus(recipe), needed),
+        check_disk(recipe, out),
+        *check_packages(needed),
+        *check_traps(),
+    ]
+    asked = answers()
+    hub = any(check.name == _HUB and check.state == "ok" for check in asked)
+    weights = _tried("checkpoints", "weights", lambda: check_checkpoints(recipe, hub), needed)
+    return [*here, *weights, *asked]
+
+
+def needed_extras(recipe: Recipe) -> set[str]:
+    """The extras of this package that a build by `recipe` needs."""
+    found = {"dask"} if recipe.run.runner == "dask" else set()
+    writes = (recipe.captions.artworks, recipe.captions.tracks)
+    by_model = any(choice.startswith(("transformers:", "lp-music-caps")) for choice in writes)
+    if by_model or _bridges(recipe) & {*_BY_LANGUAGE, "imagebind"}:
+        found.add("models")
+    return found
+
+
+def check_machine() -> Iterator[Check]:
+    """Python, processors and memory."""
+    yield Check("machine", "Python", "ok", platform.python_version())
+    yield Check("machine", "processors", "ok", f"{len(os.sched_getaffinity(0))}")
+    memory = _memory()
+    enough = memory >= _MEMORY
+    way_out = f"the full set wants {human_bytes(_MEMORY)}: take a part with --limit, or --workers 1"
+    state: State = "ok" if enough else "warning"
+    yield Check("machine", "memory", state, human_bytes(memory), "" if enough else way_out)
+
+
+def check_gpus(recipe: Recipe) -> Iterator[Check]:
+    """The GPUs that torch finds, and whether the recipe asks for others."""
+    devices = {recipe.embed.device, recipe.pair.device, recipe.captions.device}
+    asked = any(device.startswith("cuda") for device in devices)
+    way_out = "write auto or cpu for device in the recipe" if asked else ""
+    state: State = "missing" if asked else "ok"
+    if installed("torch") is None:
+        yield Check("machine", "GPU", state, "not looked for: torch is not installed", way_out)
+        return
+    import torch
+
+    count = torch.cuda.device_count()
+    for number in range(count):
+        about = torch.cuda.get_device_properties(number)
+        told = f"{about.name}, {human_bytes(about.total_memory)}"
+        yield Check("machine", f"GPU {number}", "ok", told)
+    if not count:
+        yield Check("machine", "GPU", state, "none that torch finds: the CPU does it all", way_out)
+
+
+def check_disk(recipe: Recipe, out: Path) -> Check:
+    """Free room where the build is to lie, and whether it suffices for whole official sources."""
+    folder = out.absolute()
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    told = f"{human_bytes(free)} free at {folder}"
+    if not os.access(folder, os.W_OK):
+        way_out = "choose another --out or change the permissions"
+        return Check("machine", "disk", "missing", f"{folder} may not be written to", way_out)
+    need = _need(recipe)
+    if not need:
+        return Check("machine", "disk", "ok", told)
+    fetched = sum(path.stat().st_size for path in (out / "sources").glob("*/*") if path.is_file())
+    told = f"{told}; the music alone takes about {human_bytes(need)}"
+    if need - fetched > free:
+        way_out = "make room, choose another --out, or take a part with --limit"
+        return Check("machine", "disk", "missing", told, way_out)
+    return Check("machine", "disk", "ok", told)
+
+
+def check_source(side: str, recipe: Recipe, client: Client) -> Iterator[Check]:
+    """Whether a source (side: artwork or track) is there: a folder, a file, or a server."""
+    name = _SIDES[side]
+    given = recipe.sources.artgraph if side == "artwork" else recipe.sources.fma
+    place = given or OFFICIAL[side]
+    if place == "sample":
+        yield Check("sources", name, "ok", "the bundled miniature")
+    elif not place.startswith(("http://", "https://")):
+        there = Path(place).exists()
+        way_out = "" if there else f"give --{name.lower()} a folder, a zip or an address"
+        state: State = "ok" if there else "missing"
+        yield Check("sources", name, state, f"{place}{'' if there else ' is not there'}", way_out)
+    else:
+        way_out = f"check the network or its proxy, or give --{name.lower()} a folder or a mirror"
+        try:
+            for remote in files_at(side, place, recipe.sources.subset, client).values():
+                yield _ask(name, remote, client, way_out)
+        except ArtSoundError as error:
+            yield Check("sources", name, "missing", str(error), way_out)
+
+
+def check_prefect(url: str) -> Iterator[Check]:
+    """Whether the Prefect server at PREFECT_API_URL answers, where there is one."""
+    if not url:
+        yield Check("sources", "Prefect", "ok", "a temporary server, as PREFECT_API_URL is not set")
+        return
+    way_out = "start it (prefect server start), or unset PREFECT_API_URL, or --runner serial"
+    try:
+        answer = requests.get(f"{url.rstrip('/')}/health", timeout=5)
+        told = f"{url} answers {answer.status_code}"
+        yield Check("sources", "Prefect", "ok" if answer.ok else "missing", told, way_out)
+    except requests.RequestException as error:
+        told = f"{url} does not answer: {type(error).__name__}"
+        yield Check("sources", "Prefect", "missing", told, way_out)
+
+
+def check_hub(client: Client) -> Iterator[Check]:
+    """Whether the Hugging Face hub answers, from which weights come."""
+    place = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    try:
+        with client.get(place) as answer:
+            told = f"{place} answers {answer.status_code}"
+            yield Check("sources", _HUB, "ok" if answer.ok else "warning", told)
+    except ArtSoundError as error:
+        yield Check("sources", _HUB, "warning", str(error), "fetch the weights beforehand")
+
+
+def check_checkpoints(recipe: Recipe, hub: bool) -> Iterator[Check]:
+    """What the hub's cache holds, and the weights of the recipe's encoders and captioners.
+
+    `hub` says that the hub answers: what it has is then fetched by the build itself.
+    """
+    yield _cached()
+    bridges = _bridges(recipe)
+    with _hub_offline():
+        if bridges & _BY_LANGUAGE:
+            from artsound.encoders.weights import find_clap
+
+            clip, clap = recipe.embed.clip_checkpoint, recipe.embed.clap_checkpoint
+            yield _found("CLIP", lambda: _clip(recipe), hub and not Path(clip).suffix)
+            yield _found("CLAP", lambda: find_clap(clap), hub and not clap)
+            yield check_tokenizer(_roberta())
+        if "imagebind" in bridges:
+            from artsound.encoders.imagebind import find_imagebind_weights
+
+            yield _found("ImageBind", find_imagebind_weights, False)
+        for side, choice in (
+            ("artwork", recipe.captions.artworks),
+            ("track", recipe.captions.tracks),
+        ):
+            if choice != "grounded":
+                named = re.fullmatch(r"transformers:[\w-]+/[\w.-]+", choice) is not None
+                find = functools.partial(_captioner, side, recipe)
+                yield _found(choice, find, hub and named)
+
+
+def _ask(name: str, remote: RemoteFile, client: Client, way_out: str) -> Check:
+    """Ask a server for one byte of a file."""
+    with client.get(remote.url, {"Range": "bytes=0-0"}) as answer:
+        file = remote.url.partition("?")[0].rpartition("/")[2]
+        if answer.status_code == 206:
+            size = answer.headers.get("Content-Range", "").rpartition("/")[2]
+            told = f"{file}, {human_bytes(int(size))}" if size.isdecimal() else file
+            return Check("sources", name, "ok", f"{told}, at {remote.url}")
+        if answer.status_code == 200:
+            told = f"{remote.url} answers no byte ranges: whole archives only"
+            return Check("sources", name, "warning", told, "for a part (--limit), take a mirror")
+        told = f"{remote.url} answers {answer.status_code} {answer.reason}"
+        return Check("sources", name, "missing", told, way_out)
+
+
+def _bridges(recipe: Recipe) -> set[str]:
+    return {recipe.pair.bridge, *recipe.pair.compare}
+
+
+def _cached() -> Check:
+    """The models in the Hugging Face hub's cache."""
+    name = "hub's cache"
+    if installed("huggingface_hub") is None:
+        return Check("checkpoints", name, "ok", "none: huggingface_hub is not installed")
+    from huggingface_hub import constants, scan_cache_dir
+
+    if not Path(constants.HF_HUB_CACHE).is_dir():
+        return Check("checkpoints", name, "ok", f"empty ({constants.HF_HUB_CACHE})")
+    repos = sorted((repo.repo_id, repo.size_on_disk) for repo in scan_cache_dir().repos)
+    held = ", ".join(f"{repo} ({human_bytes(size)})" for repo, size in repos) or "empty"
+    return Check("checkpoints", name, "ok", f"{held} ({constants.HF_HUB_CACHE})")
+
+
+def _found(name: str, find: Callable[[], Path | str], on_hub: bool) -> Check:
+    """A checkpoint that the recipe needs, or the sentence on what to fetch."""
+    try:
+        return Check("checkpoints", name, "ok", str(find()))
+    except ArtSoundError as error:
+        if on_hub:
+            told = "not here yet: the build asks the hub for it"
+            return Check("checkpoints", name, "warning", told, "fetch it beforehand: hf download")
+        return Check("checkpoints", name, "missing", "not here", str(error))
+
+
+def _clip(recipe: Recipe) -> Path:
+    from artsound.encoders.open_clip import find_clip_weights
+
+    return find_clip_weights(recipe.embed.clip_model, recipe.embed.clip_checkpoint)
+
+
+def _captioner(side: str, recipe: Recipe) -> str:
+    """What identifies a captioner's checkpoint, without loading it."""
+    captioner = open_captioner(side, recipe.captions, Path())
+    return f"{captioner.name} {captioner.version}"
+
+
+def _roberta() -> Path | None:
+    """The vocabulary that laion-clap would read: of the working folder, else of the hub's cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if Path("roberta-base").is_dir():
+        return Path("roberta-base") / "vocab.json"
+    for repo in ("roberta-base", "FacebookAI/roberta-base"):
+        found = try_to_load_from_cache(repo, "vocab.json")
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+@contextlib.contextmanager
+def _hub_offline() -> Iterator[None]:
+    """Within this block nothing is fetched from the Hugging Face hub."""
+    if installed("huggingface_hub") is None:
+        yield
+        return
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _need(recipe: Recipe) -> int:
+    """Bytes that whole official archives take, twice: fetched, and kept under their digests."""
+    chosen = recipe.sources
+    if chosen.fma or any((chosen.limit, chosen.ids, chosen.track_where)):
+        return 0
+    files = files_at("track", OFFICIAL["track"], chosen.subset, Client())
+    return 2 * sum(max(remote.size, 0) for remote in files.values())
+
+
+def _memory() -> int:
+    """Bytes of memory of this machine, or of the container this runs in."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with contextlib.suppress(OSError, ValueError):  # "max", or no cgroups
+        return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return total
+
+
+def _tried(
+    group: str, name: str, look: Callable[[], Iterable[Check]], needed: Set[str]
+) -> list[Check]:
+    """What `look` finds, or how the library it needs cannot even be imported."""
+    try:
+        return list(look())
+    except Exception as error:  # noqa: BLE001  (whatever a broken library raises)
+        state: State = "missing" if "models" in needed else "warning"
+        way_out = "see the lines on packages and traps"
+        return [Check(group, name, state, f"{type(error).__name__}: {error}", way_out)]
+
+
+def _asked_side_by_side(
+    questions: Mapping[str, Callable[[], Iterable[Check]]], seconds: float
+) -> Callable[[], list[Check]]:
+    """Begin to ask servers; calling what this returns waits for the rest of `seconds`."""
+    answers: dict[str, list[Check]] = {}
+
+    def ask(name: str) -> None:
+        answers[name] = list(questions[name]())
+
+    threads = [threading.Thread(target=ask, args=(name,), daemon=True) for name in questions]
+    end = time.monotonic() + seconds
+    for thread in threads:
+        thread.start()
+
+    def answered() -> list[Check]:
+        for thread in threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        late = f"no answer within {seconds:.0f} s"
+        return [
+            check
+            for name in questions
+            for check in answers.get(name, [Check("sources", name, "missing", late, "try again")])
+        ]
+
+    return answered

@@ -1,0 +1,314 @@
+"""One more look at all pairs: the exact rank of every match, and proof of how good the whole is.
+
+The proof is linear programming duality. Put any price, zero or more, on every artwork. No
+one-to-one assignment can then be worth more than the prices' sum plus, for each track, the best
+weight less price that any artwork offers it. The assignment's own dual prices make that bound
+tight, and since the bound holds over all pairs, it also judges the choice of candidates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from artsound.pairing.assignment import Assignment, Edges, assign, candidate_edges
+from artsound.pairing.excluded import excluded_within
+from artsound.pairing.pair_items import PairCatalogue
+from artsound.pairing.previous_release import free_artworks
+from artsound.pairing.quick import find_quick_candidates, in_fewer_dimensions
+from artsound.pairing.search import (
+    Candidates,
+    Stripe,
+    each_stripe,
+    find_candidates,
+    hub_penalties,
+    pair_scores,
+)
+from artsound.recipe import Recipe
+
+# Two float32 dot products of unit vectors that differ by less are the same score.
+TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a pass over all pairs of a split tells.
+
+    `track_ranks` int64 [n_tracks]: the rank of the assigned artwork among all, 1 is best, 0 where
+    a track has none. `artwork_ranks` likewise, for each track, the rank of that track among all
+    for its artwork. Scores within TOLERANCE share the better rank.
+    `bound`: no assignment of the matched tracks has a larger total weight.
+    `missed` int64 [pairs, 2]: (track, artwork) pairs that are worth more to the track, less their
+    price, than what it has: those that an optimum over all pairs may need. At most `offers` each.
+    """
+
+    track_ranks: np.ndarray
+    artwork_ranks: np.ndarray
+    bound: float
+    missed: np.ndarray
+
+
+def audit(
+    tracks: np.ndarray,
+    artworks: np.ndarray,
+    assigned: np.ndarray,
+    *,
+    penalties: np.ndarray,
+    prices: np.ndarray,
+    uses: int = 1,
+    offers: int = 8,
+    threads: int = 0,
+    barred: np.ndarray | None = None,
+) -> Audit:
+    """Ranks of the assigned pairs among all, and the dual bound at the given prices.
+
+    `tracks` [n, D], `artworks` [m, D] float32 unit rows; `assigned` [n] the artwork of each
+    track, -1 for none; `penalties` [m] what is taken off an artwork's scores to give weights;
+    `prices` [m] >= 0, for each of an artwork's `uses`; `barred`: keys of pairs that are not to be
+    made, which count for nothing but ranks. Costs about one candidate search.
+    """
+    from artsound.pairing import topk
+
+    matched = np.flatnonzero(assigned >= 0)
+    mine = assigned[matched]
+    own = np.full(len(tracks), np.inf, dtype=np.float32)
+    own[matched] = pair_scores(tracks, artworks, matched, mine)
+    own += np.float32(TOLERANCE)
+    # An artwork used more than once has several tracks to rank: one level each.
+    level = np.zeros(len(tracks), dtype=np.int64)
+    order = np.argsort(mine, kind="stable")
+    starts = np.searchsorted(mine[order], mine[order])
+    level[matched[order]] = np.arange(len(order)) - starts
+    levels = max(1, int(level.max(initial=0)) + 1)
+    artwork_own = np.full((levels, len(artworks)), np.inf, dtype=np.float32)
+    artwork_own[level[matched], mine] = own[matched]
+
+    above = np.zeros((levels, len(artworks)), dtype=np.int64)
+    off = (penalties + prices).astype(np.float32)
+    size = min(offers, len(artworks))
+
+    def look(stripe: Stripe) -> tuple[np.ndarray, np.ndarray]:
+        track_above = np.zeros(len(tracks), dtype=np.int64)
+        best = topk.empty(len(tracks), size)
+        for top, left, scores in stripe.tiles(tracks, artworks):
+            topk.count_above(scores, top, left, own, artwork_own, track_above, above)
+            np.subtract(scores, off[left : left + scores.shape[1]], out=scores)
+            topk.scan_rows(scores, top, left, best)
+        return track_above, best
+
+    (track_above, best), *others = each_stripe(look, len(artworks), threads)
+    for other_above, other_best in others:
+        track_above += other_above
+        topk.merge(best, other_best)
+    offered, worth = topk.lists(best)
+    artwork_ranks = np.where(assigned >= 0, above[level, assigned] + 1, 0)
+    best_worth = worth[:, 0]
+    if barred is not None and len(barred):
+        least = worth[:, -1].copy()  # no pair that is not offered is worth more
+        keys = np.arange(len(tracks))[:, None] * len(artworks) + offered
+        worth[np.isin(keys, barred)] = -np.inf
+        best_worth = np.maximum(worth.max(axis=1), least)
+    bound = best_worth[matched].sum(dtype=np.float64) + uses * prices.sum(dtype=np.float64)
+    held = np.full(len(tracks), -np.inf)
+    held[matched] = own[matched].astype(np.float64) - off[mine]
+    some, place = np.nonzero(worth > held[:, None] + TOLERANCE)
+    return Audit(
+        track_ranks=np.where(assigned >= 0, track_above + 1, 0),
+        artwork_ranks=artwork_ranks,
+        bound=float(bound),
+        missed=np.stack([some, offered[some, place].astype(np.int64)], axis=1),
+    )
+
+
+# From two sides' vectors to the best assignment between them, and the proof of it.
+
+MOST_ROUNDS = 8
+
+
+@dataclass(frozen=True)
+class Match:
+    """An assignment with all that led to it.
+
+    `weight`: the sum of score - penalty over the pairs; `audit.bound` is what no assignment of
+    the same tracks can exceed. `rounds`: how often all pairs were audited.
+    """
+
+    candidates: Candidates
+    edges: Edges
+    penalties: np.ndarray
+    assignment: Assignment
+    audit: Audit
+    weight: float
+    rounds: int
+
+    @property
+    def listed(self) -> np.ndarray:
+        """Whether each track's pair is one of the candidates: bool [n_tracks]."""
+        chosen = self.assignment.artworks
+        keys = np.arange(len(chosen)) * len(self.penalties) + chosen
+        return (chosen >= 0) & self.edges.holds(keys)
+
+    @property
+    def optimality(self) -> float:
+        """`weight` as a share of the bound; 1.0 where there is nothing to gain."""
+        return share_of_bound(self.weight, self.audit.bound)
+
+
+def share_of_bound(weight: float, bound: float) -> float:
+    """How much of a bound is reached, at most 1.0; also right where both are negative."""
+    gap = max(bound - weight, 0.0)
+    return 1.0 - gap / abs(bound) if bound else 1.0
+
+
+def match(
+    tracks: np.ndarray,
+    artworks: np.ndarray,
+    *,
+    count: int,
+    neighbours: int = 0,
+    floor: float = -1.0,
+    uses: int = 1,
+    painters: np.ndarray | None = None,
+    painter_uses: int = 0,
+    optimality: float = 0.999,
+    quick: int = 0,
+    device: str = "cpu",
+    barred: np.ndarray | None = None,
+) -> Match:
+    """Candidates, hub correction, assignment, audit; again with the pairs that were missed.
+
+    `tracks` [n, D], `artworks` [m, D] float32 unit rows; `count` candidates of each item;
+    `neighbours` of the hub correction (0: none); `floor`, `uses`, `painters` and `painter_uses`
+    as for `assign`; `quick`: dimensions in which candidates are first looked for, at less cost
+    (0: all). Either way they are widened until the total is at least `optimality` of the bound over
+    all pairs, or nothing is missed, or MOST_ROUNDS are done; with a painters' cap, to which the
+    bound does not apply, there is one round. `barred`: keys of pairs that are not to be made, as
+    for `Edges`.
+    """
+    # What is looked for later, for tracks in a crowd, is worth twice the dimensions.
+    rough = in_fewer_dimensions(tracks, artworks, 2 * quick) if quick else None
+    if rough:
+        candidates = find_quick_candidates(tracks, artworks, count, rough, width=quick)
+    else:
+        candidates = find_candidates(tracks, artworks, count, device=device)
+    penalties = hub_penalties(candidates, neighbours)
+    edges = listed = candidate_edges(candidates, barred)
+    rounds = 0
+    while True:
+        found = assign(
+            tracks, artworks, edges, penalties=penalties, floor=floor, uses=uses,
+            painters=painters, painter_uses=painter_uses, rough=rough,
+        )  # fmt: skip
+        looked = audit(
+            tracks, artworks, found.artworks, penalties=penalties, prices=found.prices, uses=uses,
+            barred=barred,
+        )  # fmt: skip
+        rounds += 1
+        matched = np.flatnonzero(found.artworks >= 0)
+        chosen = found.artworks[matched]
+        scores = pair_scores(tracks, artworks, matched, chosen)
+        weight = float(scores.sum(dtype=np.float64) - penalties[chosen].sum())
+        result = Match(candidates, listed, penalties, found, looked, weight, rounds)
+        if result.optimality >= optimality or rounds == MOST_ROUNDS or painter_uses:
+            return result
+        some, other = looked.missed.T
+        more = pair_scores(tracks, artworks, some, other)
+        worth = more >= floor
+        keys = some[worth] * len(artworks) + other[worth]
+        edges = found.edges.with_more(keys, more[worth])
+        if len(edges.keys) == len(found.edges.keys):
+            return result
+
+
+def evaluate_match(
+    tracks: np.ndarray,
+    artworks: np.ndarray,
+    chosen: np.ndarray,
+    *,
+    count: int,
+    uses: int = 1,
+    device: str = "cpu",
+) -> Match:
+    """An assignment made elsewhere, with the same evidence as one of ours.
+
+    `chosen` int64 [n]: the artwork of each track, -1 for none. Nothing is taken off for hubs, and
+    `audit.bound` is each track's best score: no assignment of these tracks is worth more.
+    """
+    candidates = find_candidates(tracks, artworks, count, device=device)
+    nothing = np.zeros(len(artworks))
+    edges = candidate_edges(candidates)
+    looked = audit(tracks, artworks, chosen, penalties=nothing, prices=nothing, uses=uses)
+    matched = np.flatnonzero(chosen >= 0)
+    weight = float(pair_scores(tracks, artworks, matched, chosen[matched]).sum(dtype=np.float64))
+    assignment = Assignment(chosen, edges, nothing)
+    return Match(candidates, edges, nothing, assignment, looked, weight, 1)
+
+
+# One split matched as [pair] of the recipe has it: anew, or beside the pairs of a base.
+
+
+def match_split(
+    recipe: Recipe,
+    t: np.ndarray,
+    a: np.ndarray,
+    painters: np.ndarray | None,
+    barred: np.ndarray | None,
+) -> Match:
+    """The tracks and artworks of one split matched: unit vectors `t` [n, D] and `a` [m, D].
+
+    `painters` [m] and `barred` as `match` takes them.
+    """
+    settings = recipe.pair
+    return match(
+        t,
+        a,
+        count=settings.candidates,
+        neighbours=settings.csls,
+        floor=settings.floor,
+        uses=settings.artwork_uses,
+        painters=painters,
+        painter_uses=settings.painter_uses,
+        optimality=settings.optimality,
+        quick=settings.quick,
+        device=settings.device,
+        barred=barred,
+    )
+
+
+def continue_split(
+    recipe: Recipe,
+    catalogue: PairCatalogue,
+    t: np.ndarray,
+    a: np.ndarray,
+    painters: np.ndarray,
+    barred: np.ndarray,
+    split: str,
+) -> Match:
+    """The kept pairs of a split with its other tracks matched to the artworks that are free.
+
+    `t` and `a` are the vectors of the split's tracks and artworks, `painters` those of the latter.
+    The whole is judged as one assignment.
+    """
+    tracks, artworks = catalogue.tracks, catalogue.artworks
+    place = {artworks.ids[n]: here for here, n in enumerate(artworks.of(split))}
+    kept = [catalogue.kept.get(tracks.ids[n]) for n in tracks.of(split)]
+    chosen = np.array([place[pair.artwork_id] if pair else -1 for pair in kept], dtype=np.int64)
+    new = np.flatnonzero(chosen < 0)
+    free = free_artworks(chosen[chosen >= 0], painters, recipe.pair.painter_uses)
+    if len(new) and len(free):
+        apart = excluded_within(barred, len(a), new, free)
+        found = match_split(recipe, t[new], a[free], painters[free], apart).assignment.artworks
+        chosen[new[found >= 0]] = free[found[found >= 0]]
+    return evaluate_match(
+        t, a, chosen,
+        count=recipe.pair.candidates, uses=recipe.pair.artwork_uses, device=recipe.pair.device,
+    )  # fmt: skip
+
+
+def painter_numbers(names: pa.ChunkedArray) -> np.ndarray:
+    """The painters as numbers [m]; an unknown one ("") is nobody else's."""
+    known = [name or f" {n}" for n, name in enumerate(names.to_pylist())]
+    numbers: np.ndarray = np.unique(known, return_inverse=True)[1]
+    return numbers

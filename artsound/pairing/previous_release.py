@@ -1,0 +1,202 @@
+"""The pairs of an earlier release, which a build that continues it keeps.
+
+A pair is kept when both its items are still usable and still in its split, and the recipe does
+not exclude it. It keeps the score and
+margin with which it was made: what those are measured against changes with every item that comes
+or goes, and a new number would give every pair, and so every shard, new bytes. Scores of another
+bridge would not compare with those, so a release is continued through the bridge that made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from artsound.errors import BadData, BadUsage
+from artsound.pairing.excluded import excluded_pairs
+from artsound.recipe import Recipe
+from artsound.schema import arrow_schema
+from artsound.storage import Workspace, read_json, sha256_file
+from artsound.untrusted import read_table
+
+_WITHHELD = ("track_id", "artwork_id", "split", "score", "bridge")
+_COLUMNS = (*_WITHHELD, "painter_id", "artist_id", "margin")
+
+
+@dataclass(frozen=True)
+class PreviousPair:
+    """A pair of the base release; `margin` is None for one whose media were withheld there."""
+
+    track_id: int
+    artwork_id: str
+    split: str
+    score: float
+    margin: float | None
+
+
+@dataclass(frozen=True)
+class PreviousRelease:
+    """A release to be continued: its pairs by track, and the splits that it has settled.
+
+    `digest` is that of its index.json, which names all else. `painters` and `musicians` map those
+    of the release to their split, `artworks` the artworks.
+    """
+
+    digest: str
+    pairs: Mapping[int, PreviousPair]
+    painters: Mapping[str, str]
+    musicians: Mapping[int, str]
+    artworks: Mapping[str, str]
+
+    def splits_of_artworks(self, artworks: pa.Table) -> list[str]:
+        """The split settled for each artwork, by its painter or itself; "" for none."""
+        return [
+            self.painters.get(painter) or self.artworks.get(artwork, "")
+            for painter, artwork in zip(
+                artworks["painter_id"].to_pylist(), artworks["artwork_id"].to_pylist(), strict=True
+            )
+        ]
+
+    def splits_of_tracks(self, tracks: pa.Table) -> list[str]:
+        """The split settled for each track, by its musician or itself; "" for none."""
+        splits = []
+        for artist, track in zip(
+            tracks["artist_id"].to_pylist(), tracks["track_id"].to_pylist(), strict=True
+        ):
+            pair = self.pairs.get(track)
+            splits.append(self.musicians.get(artist) or (pair.split if pair else ""))
+        return splits
+
+    def kept(
+        self, artworks: Mapping[str, str], tracks: Mapping[int, str]
+    ) -> dict[int, PreviousPair]:
+        """The pairs, by track, whose items are in `artworks` and `tracks` (item: split) as here."""
+        return {
+            track: pair
+            for track, pair in self.pairs.items()
+            if tracks.get(track) == pair.split == artworks.get(pair.artwork_id)
+        }
+
+
+def release_folder(workspace: Workspace, place: str) -> Path:
+    """The shards of a release, given their folder or that of the build that holds them.
+
+    Raises BadUsage when neither has an index, or it is what the build in `workspace` replaces.
+    """
+    for folder in (Path(place), Path(place) / "shards"):
+        if (folder / "index.json").is_file() and (folder / "index.parquet").is_file():
+            if folder.resolve() == workspace.shards.resolve():
+                raise BadUsage(
+                    f"A build in {workspace.root} replaces {folder}: give another --out."
+                )
+            return folder
+    raise BadUsage(
+        f"{place} is no release to continue: give --base a folder of shards, or the build that "
+        "holds one."
+    )
+
+
+def previous_release(workspace: Workspace, recipe: Recipe) -> PreviousRelease | None:
+    """The release that the recipe continues, None when it begins anew.
+
+    Raises BadUsage when it is no release, BadData when it is damaged or of another schema.
+    """
+    if not recipe.sources.base:
+        return None
+    folder = release_folder(workspace, recipe.sources.base)
+    index = folder / "index.parquet"
+    about = read_json(folder / "index.json")
+    if not isinstance(about, dict) or about.get("index_sha256") != sha256_file(index):
+        raise BadData(f"{index} is not the file that its index.json names: verify {folder} first.")
+    rows = _rows(folder, recipe)
+    barred = set(excluded_pairs(recipe))
+    painters: dict[str, str] = {}
+    musicians: dict[int, str] = {}
+    for row in rows:
+        if row.get("painter_id"):
+            painters.setdefault(row["painter_id"], row["split"])
+        if row.get("artist_id", -1) >= 0:
+            musicians.setdefault(row["artist_id"], row["split"])
+    return PreviousRelease(
+        digest=sha256_file(folder / "index.json"),
+        pairs={
+            row["track_id"]: PreviousPair(
+                row["track_id"], row["artwork_id"], row["split"], row["score"], row.get("margin")
+            )
+            for row in rows
+            if (row["track_id"], row["artwork_id"]) not in barred
+        },
+        painters=painters,
+        musicians=musicians,
+        artworks={row["artwork_id"]: row["split"] for row in rows},
+    )
+
+
+def with_previous_scores(row: dict[str, Any], kept: Mapping[int, PreviousPair]) -> dict[str, Any]:
+    """A row of pairs.parquet, with the score and margin it was made with where it is a kept one."""
+    pair = kept.get(row["track_id"])
+    if pair is None:
+        return row
+    margin = row["margin"] if pair.margin is None else pair.margin
+    return {**row, "score": pair.score, "margin": margin, "method": "kept"}
+
+
+def free_artworks(used: np.ndarray, painters: np.ndarray, painter_uses: int) -> np.ndarray:
+    """The positions, among `painters` of artworks, of those that new tracks may have.
+
+    `used` holds the positions that kept pairs have. With `painter_uses` (0: no limit), as many
+    artworks of a painter are left as the painter may still be used, the first ones.
+    """
+    free = np.setdiff1d(np.arange(len(painters)), used)
+    if not painter_uses:
+        return free
+    spent = np.bincount(painters[used], minlength=int(painters.max(initial=-1)) + 1)
+    left = []
+    for place in free.tolist():
+        painter = painters[place]
+        # A painter without a kept pair is left to the matching, which knows the limit.
+        if spent[painter] < painter_uses:
+            left.append(place)
+            spent[painter] += min(int(spent[painter]), 1)
+    return np.array(left, dtype=np.int64)
+
+
+def _rows(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
+    """The release's pairs, those withheld from it included, by track."""
+    index = folder / "index.parquet"
+    withheld = folder / "withheld.parquet"
+    try:
+        found = set(pq.read_schema(index).names)
+        if differs := sorted(found ^ set(arrow_schema("index").names)):
+            raise BadData(
+                f"{index} is of another schema ({differs[0]} is in only one of the two): "
+                "build without --base."
+            )
+        rows = _columns(index, _COLUMNS)
+        if withheld.is_file():
+            rows += _columns(withheld, _WITHHELD)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise BadData(f"{folder} cannot be continued, its index is broken: {error}.") from error
+    if others := sorted({row["bridge"] for row in rows} - {recipe.pair.bridge}):
+        raise BadUsage(
+            f"The pairs of {folder} were made through the bridge {others[0]}, whose scores do not "
+            f"compare with those of {recipe.pair.bridge}: give --bridge {others[0]}."
+        )
+    return sorted(rows, key=lambda row: row["track_id"])
+
+
+def _columns(path: Path, names: Sequence[str]) -> list[dict[str, Any]]:
+    """These columns of a parquet file, row by row; BadData where one is not as in an index."""
+    schema = pa.schema([arrow_schema("index").field(name) for name in names])
+    table = read_table(path, names).select(list(names))
+    for field, column in zip(schema, table.columns, strict=True):
+        if column.type != field.type or column.null_count:
+            raise BadData(f"The {field.name} of {path} must be {field.type}, with no null.")
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows

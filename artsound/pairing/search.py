@@ -1,0 +1,256 @@
+"""The scores of all pairs, tile after tile: what is far too large to keep at once.
+
+The columns are cut into one stripe per thread, and each thread multiplies and reads its own
+tiles, so that a tile is still in its core's cache when it is read.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from artsound.errors import BadData, BadUsage
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+T = TypeVar("T")
+
+# The best of the sizes tried: 2 MB, in reach of a core, and wide enough for a fast product.
+TILE_ROWS = 512
+TILE_COLUMNS = 1024
+
+
+@dataclass(frozen=True)
+class Stripe:
+    """The columns start:stop of all scores, for one thread."""
+
+    start: int
+    stop: int
+
+    def tiles(self, rows: np.ndarray, columns: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+        """(first row, first column, scores [h, w] float32) of the tiles, top to bottom, then right.
+
+        `rows` [n, D] and `columns` [m, D] float32. The scores are overwritten by the next tile's.
+        """
+        buffer = np.empty(TILE_ROWS * TILE_COLUMNS, dtype=np.float32)
+        for left in range(self.start, self.stop, TILE_COLUMNS):
+            block = columns[left : min(left + TILE_COLUMNS, self.stop)].T
+            for top in range(0, len(rows), TILE_ROWS):
+                part = rows[top : top + TILE_ROWS]
+                shape = (len(part), block.shape[1])
+                scores = buffer[: shape[0] * shape[1]].reshape(shape)
+                yield top, left, np.dot(part, block, out=scores)
+
+
+def each_stripe(work: Callable[[Stripe], T], columns: int, threads: int = 0) -> list[T]:
+    """What `work` gives for each stripe of so many columns, in order; one thread per stripe.
+
+    `threads` 0 means one per processor. Numpy's own threads rest meanwhile: ours are enough.
+    """
+    from threadpoolctl import threadpool_limits
+
+    wanted = threads or len(os.sched_getaffinity(0))
+    tiles = -(-columns // TILE_COLUMNS)
+    # Whole tiles to each: the same products are made, to the last bit, by any number of threads.
+    edges = np.linspace(0, tiles, max(1, min(wanted, tiles)) + 1).astype(int) * TILE_COLUMNS
+    stripes = [
+        Stripe(int(start), min(int(stop), columns)) for start, stop in itertools.pairwise(edges)
+    ]
+    with (
+        threadpool_limits(limits=1, user_api="blas"),
+        ThreadPoolExecutor(len(stripes)) as pool,
+    ):
+        return list(pool.map(work, stripes))
+
+
+def pair_scores(
+    tracks: np.ndarray, artworks: np.ndarray, some: np.ndarray, other: np.ndarray
+) -> np.ndarray:
+    """Dot products of tracks[some] with artworks[other], float32, in bounded memory."""
+    scores = np.empty(len(some), dtype=np.float32)
+    for at in range(0, len(some), 65_536):
+        part = slice(at, at + 65_536)
+        scores[part] = np.einsum("nd,nd->n", tracks[some[part]], artworks[other[part]])
+    return scores
+
+
+# The exact candidates of both directions on a device that torch drives, a GPU for one.
+
+# Scores computed at once: half a GB, and about as much again while the best are picked.
+BLOCK = 2**27
+
+
+def find_on_device(
+    tracks: np.ndarray, artworks: np.ndarray, count: int, device: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What `candidates.Candidates` holds, in its order, computed on `device` ("cuda", "cuda:1").
+
+    Both sides (float32 [n, D]) must fit on the device beside a block of scores (1 GB). Products
+    are full float32, not TF32. Raises BadUsage when torch or the device is missing.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise BadUsage(
+            f'pair.device = "{device}" needs torch: install artsound[models], or use "cpu".'
+        ) from error
+    try:
+        t, a = (torch.from_numpy(side).to(device) for side in (tracks, artworks))
+    except (RuntimeError, AssertionError) as error:
+        raise BadUsage(
+            f'pair.device = "{device}" cannot be used ({str(error).splitlines()[0]}): use "cpu".'
+        ) from error
+    with torch.inference_mode():
+        return *_best(t, a, min(count, len(a))), *_best(a, t, min(count, len(t)))
+
+
+def _best(rows: Tensor, columns: Tensor, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices int32 and scores float32 [rows, count] of each row's best columns, best first."""
+    import torch
+
+    indices = np.empty((len(rows), count), dtype=np.int32)
+    scores = np.empty((len(rows), count), dtype=np.float32)
+    step = max(1, BLOCK // len(columns))
+    for at in range(0, len(rows), step):
+        block = rows[at : at + step] @ columns.T
+        best, place = torch.topk(block, count, dim=1)
+        # topk leaves open which of equal scores it takes. Where the last one taken has equals,
+        # choose again by score and index together; and put all in order by both.
+        tied = torch.nonzero((block >= best[:, -1:]).sum(dim=1) > count).ravel()
+        for some in tied.split(max(1, step // 8)):
+            order = torch.topk(_by_score_and_index(block[some]), count, dim=1).indices
+            place[some], best[some] = order, block[some].gather(1, order)
+        order = _by_score_and_index(best, place).argsort(dim=1, descending=True)
+        indices[at : at + step] = place.gather(1, order).to(torch.int32).cpu().numpy()
+        scores[at : at + step] = best.gather(1, order).cpu().numpy()
+    return indices, scores
+
+
+def _by_score_and_index(scores: Tensor, index: Tensor | None = None) -> Tensor:
+    """Whole numbers that are larger for a higher score and, at equal scores, a lower index."""
+    import torch
+
+    if index is None:
+        index = torch.arange(scores.shape[1], device=scores.device)
+    bits = (scores + 0.0).view(torch.int32).to(torch.int64)  # + 0.0: no negative zero
+    rank = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)  # negative floats run backwards
+    return rank * 2**32 - index
+
+
+# Each track's best artworks and each artwork's best tracks, exactly, in bounded memory.
+#
+# The scores of two sides are one matrix product, far too large to keep (45 GB at full size). It is
+# computed in tiles, and each tile is scanned while it is still in the processor's cache: a heap
+# per
+# row and per column holds the best so far, and a score is looked at twice only when it beats the
+# running threshold of its row or of its column.
+
+UNIT_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The best partners of each item, best first; of equal scores the lower index comes first.
+
+    `artworks` int32 and `artwork_scores` float32 [n_tracks, k]: each track's best artworks.
+    `tracks` int32 and `track_scores` float32 [n_artworks, k]: each artwork's best tracks.
+    """
+
+    artworks: np.ndarray
+    artwork_scores: np.ndarray
+    tracks: np.ndarray
+    track_scores: np.ndarray
+
+
+def check_vectors(vectors: np.ndarray, ids: Sequence[object], side: str) -> None:
+    """Do nothing when `vectors` [n, D] are finite unit rows, one for each of n distinct ids.
+
+    Else raise BadData, one sentence that names `side` and the first id at fault.
+    """
+    if vectors.ndim != 2 or not vectors.shape[1]:
+        raise BadData(f"The vectors of the {side} have the shape {vectors.shape}, not [n, D].")
+    if len(vectors) != len(ids):
+        raise BadData(
+            f"There are {len(vectors)} vectors for {len(ids)} {side}: run `artsound embed` again."
+        )
+    if len(set(ids)) != len(ids):
+        seen: set[object] = set()
+        twice = next(name for name in ids if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise BadData(f"The {side} list {twice} twice: run `artsound ingest` again.")
+    with np.errstate(all="ignore"):
+        lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+    faulty = np.flatnonzero(~(np.abs(lengths - 1.0) <= UNIT_TOLERANCE))
+    if len(faulty):
+        length = lengths[faulty[0]]
+        fault = "is zero" if length == 0 else f"has the length {length:.3g}, not 1"
+        raise BadData(
+            f"The vector of {ids[faulty[0]]} ({side}) {fault}, and so for {len(faulty)} of "
+            f"{len(ids)}: run `artsound embed` again."
+        )
+
+
+def find_candidates(
+    tracks: np.ndarray,
+    artworks: np.ndarray,
+    count: int,
+    *,
+    device: str = "cpu",
+    threads: int = 0,
+) -> Candidates:
+    """The `count` best partners of each track and of each artwork, by dot product.
+
+    `tracks` [n_tracks, D] and `artworks` [n_artworks, D], both float32. Where a side has fewer
+    than `count` items, all of them are listed. Exact: float32 products, every pair looked at.
+    `device` is "cpu", or what torch calls another one ("cuda", "cuda:1"). `threads` 0 means one
+    per processor. Memory beyond the inputs: about 8 · `count` bytes per item and thread.
+    Raises BadData when the two sides differ in D, or one of them is empty.
+    """
+    if tracks.ndim != 2 or artworks.ndim != 2 or tracks.shape[1] != artworks.shape[1]:
+        raise BadData(
+            f"Tracks {tracks.shape} and artworks {artworks.shape} have vectors of different "
+            "widths: both sides must come from one bridge."
+        )
+    if not len(tracks) or not len(artworks):
+        raise BadData(f"There are {len(tracks)} tracks and {len(artworks)} artworks to match.")
+    if device != "cpu":
+        return Candidates(*find_on_device(tracks, artworks, count, device))
+    from artsound.pairing import topk  # compiles: not before it is needed
+
+    row_k, column_k = min(count, len(artworks)), min(count, len(tracks))
+    columns = topk.empty(len(artworks), column_k)
+
+    def scan(stripe: Stripe) -> np.ndarray:
+        # A thread owns the heaps of its stripe's columns, and has heaps of its own for the rows:
+        # nothing is shared, nothing is waited for.
+        rows = topk.empty(len(tracks), row_k)
+        row_roots = np.full(len(tracks), -np.inf, dtype=np.float32)
+        column_roots = np.full(len(artworks), -np.inf, dtype=np.float32)
+        for top, left, scores in stripe.tiles(tracks, artworks):
+            topk.scan_columns(scores, top, left, row_roots, column_roots, rows, columns)
+        return rows
+
+    rows, *others = each_stripe(scan, len(artworks), threads)
+    for other in others:
+        topk.merge(rows, other)
+    return Candidates(*topk.lists(rows), *topk.lists(columns))
+
+
+def hub_penalties(candidates: Candidates, neighbours: int) -> np.ndarray:
+    """What the hub correction takes off each artwork's scores: float64 [n_artworks].
+
+    Cross-domain similarity local scaling (CSLS: Conneau et al., ICLR 2018) is
+    2 s(t, a) - r(t) - r(a), where r is an item's mean score with its `neighbours` nearest of the
+    other side. Halved, and without r(t), which is the same whichever artwork a track gets, it is
+    s(t, a) - r(a) / 2. With `neighbours` 0 nothing is taken off.
+    """
+    if not neighbours:
+        return np.zeros(len(candidates.tracks))
+    return candidates.track_scores[:, :neighbours].mean(axis=1, dtype=np.float64) / 2

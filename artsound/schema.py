@@ -1,0 +1,430 @@
+"""Typed rows, field by field as schemas/*.json has them.
+
+No field is ever null: unknown is the empty string, -1 or the empty list, as each schema says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from artsound.errors import BadData
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+@dataclass(frozen=True, slots=True)
+class Artwork:
+    """One usable artwork of the catalogue (schemas/artwork.json)."""
+
+    artwork_id: str
+    artwork_index: int
+    title: str
+    painter: str
+    painter_id: str
+    painter_died: int
+    year: int
+    style: str
+    genre: str
+    school: str
+    period: str
+    tags: list[str]
+    media: list[str]
+    emotions: list[str]
+    source: str
+    source_url: str
+    image_path: str
+    image_sha256: str
+    image_bytes: int
+    image_format: str
+    width: int
+    height: int
+    image_phash: str
+    license_id: str
+    redistribute: bool
+    derivatives: bool
+    commercial: bool
+    share_alike: bool
+    attribution: bool
+    rights_reason: str
+    cluster: str
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One usable music clip of the catalogue (schemas/track.json)."""
+
+    track_id: int
+    title: str
+    artist: str
+    artist_id: int
+    album: str
+    genre: str
+    genres: list[str]
+    tags: list[str]
+    year: int
+    listens: int
+    language: str
+    subset: str
+    split: str
+    license: str
+    license_id: str
+    redistribute: bool
+    derivatives: bool
+    commercial: bool
+    share_alike: bool
+    attribution: bool
+    rights_reason: str
+    source: str
+    source_url: str
+    audio_path: str
+    audio_sha256: str
+    audio_bytes: int
+    audio_format: str
+    duration: float
+    sample_rate: int
+    channels: int
+    loudness: float
+    peak: float
+    fingerprint: str
+    cluster: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArtworkDescriptors:
+    """Measured properties of one picture (schemas/artwork_descriptors.json)."""
+
+    artwork_id: str
+    lightness: float
+    lightness_spread: float
+    contrast: float
+    brightness: float
+    saturation: float
+    chroma: float
+    redness: float
+    yellowness: float
+    warmth: float
+    colourfulness: float
+    hue_entropy: float
+    edge_density: float
+    horizontal: float
+    vertical: float
+    diagonal: float
+    fineness: float
+    complexity: float
+    symmetry: float
+    upper_light: float
+    centre_light: float
+    palette: list[str]
+    palette_hex: list[str]
+    palette_share: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class TrackDescriptors:
+    """Measured properties of one clip (schemas/track_descriptors.json)."""
+
+    track_id: int
+    tempo: float
+    pulse_clarity: float
+    onset_rate: float
+    key: str
+    mode: str
+    key_clarity: float
+    majorness: float
+    loudness: float
+    dynamic_range: float
+    loudness_slope: float
+    centroid: float
+    rolloff: float
+    bandwidth: float
+    flatness: float
+    zero_crossings: float
+    percussiveness: float
+    bass: float
+    pitch_height: float
+    roughness: float
+    flux: float
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """One caption of one item (schemas/caption.json)."""
+
+    side: str
+    item_id: str
+    caption: str
+    captioner: str
+    captioner_version: str
+    prompt: str
+    settings: str
+    words: int
+    fallback_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One artwork and the music it was given (schemas/pair.json)."""
+
+    track_id: int
+    artwork_id: str
+    split: str
+    score: float
+    bridge: str
+    margin: float
+    track_rank: int
+    artwork_rank: int
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unmatched:
+    """One item that no pair uses (schemas/unmatched.json)."""
+
+    side: str
+    item_id: str
+    split: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """One item that a stage could not (`failed`) or would not (`filtered`) use."""
+
+    stage: str
+    side: str
+    item_id: str
+    kind: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The .json member of one sample in a shard (schemas/sample.json)."""
+
+    key: str
+    track_id: int
+    artwork_id: str
+    split: str
+    artwork_caption: str
+    artwork_captioner: str
+    music_caption: str
+    music_captioner: str
+    artwork_title: str
+    painter: str
+    painter_id: str
+    year: int
+    style: str
+    genre: str
+    school: str
+    period: str
+    tags: list[str]
+    media: list[str]
+    emotions: list[str]
+    title: str
+    artist: str
+    artist_id: int
+    album: str
+    music_genre: str
+    music_genres: list[str]
+    music_tags: list[str]
+    duration: float
+    tempo: float
+    key_signature: str
+    loudness: float
+    lightness: float
+    saturation: float
+    warmth: float
+    artwork_license_id: str
+    artwork_redistribute: bool
+    artwork_derivatives: bool
+    artwork_commercial: bool
+    artwork_rights_reason: str
+    artwork_source: str
+    artwork_source_url: str
+    track_license: str
+    track_license_id: str
+    track_redistribute: bool
+    track_derivatives: bool
+    track_commercial: bool
+    track_share_alike: bool
+    track_source: str
+    track_source_url: str
+    score: float
+    bridge: str
+    margin: float
+    image_sha256: str
+    image_original_sha256: str
+    audio_sha256: str
+    artwork_cluster: str
+    track_cluster: str
+    synthetic: bool
+
+
+RECORDS: Mapping[str, type] = {
+    "artwork": Artwork,
+    "track": Track,
+    "artwork_descriptors": ArtworkDescriptors,
+    "track_descriptors": TrackDescriptors,
+    "caption": Caption,
+    "pair": Pair,
+    "unmatched": Unmatched,
+    "reject": Reject,
+    "sample": Sample,
+}
+
+
+def from_row(name: str, row: Mapping[str, Any]) -> Any:
+    """The record (Artwork, Track, …) of one row of a table of `name` rows, as a dataclass."""
+    record = RECORDS[name]
+    return record(**{field.name: row[field.name] for field in fields(record)})
+
+
+# Arrow tables of records, held to schemas/*.json.
+#
+# The JSON Schemas are the written contract. Arrow types follow from them: a property's `arrow`
+# keyword where it has one (`int32`, `float32`, …), else its JSON type. No column ever holds a
+# null.
+
+_PLAIN_TYPES: Mapping[str, pa.DataType] = {
+    "string": pa.string(),
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "boolean": pa.bool_(),
+}
+
+
+def schema_folder() -> Path:
+    """The folder of the JSON Schemas: inside an installed package, or at the project's top."""
+    package = Path(__file__).resolve().parent
+    installed = package / "schemas"
+    return installed if installed.is_dir() else package.parent / "schemas"
+
+
+@cache
+def json_schema(name: str) -> dict[str, Any]:
+    """The JSON Schema called `name`, as in schemas/`name`.json."""
+    schema: dict[str, Any] = json.loads((schema_folder() / f"{name}.json").read_bytes())
+    return schema
+
+
+@cache
+def arrow_schema(name: str) -> pa.Schema:
+    """The Arrow schema of a record: its properties in order, none of them nullable."""
+    schema = json_schema(name)
+    return pa.schema(
+        [
+            pa.field(column, _arrow_type(prop), nullable=False)
+            for column, prop in schema["properties"].items()
+        ],
+        metadata={"artsound_schema": name},
+    )
+
+
+def to_table(name: str, rows: Iterable[DataclassInstance | Mapping[str, Any]]) -> pa.Table:
+    """An Arrow table of `rows` under the schema called `name`, columns in the schema's order.
+
+    Raises BadData when a row lacks a field, has one too many, or holds a value of another type.
+    """
+    schema = arrow_schema(name)
+    columns: dict[str, list[Any]] = {column: [] for column in schema.names}
+    for row in rows:
+        values = _as_mapping(row)
+        if values.keys() != columns.keys():
+            odd = sorted(values.keys() ^ columns.keys())
+            raise BadData(f"A {name} record has the wrong fields: {', '.join(odd)}.")
+        for column, value in values.items():
+            columns[column].append(value)
+    try:
+        arrays = [pa.array(columns[field.name], type=field.type) for field in schema]
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise BadData(f"A {name} record holds a value of the wrong type: {error}.") from error
+    return pa.table(arrays, schema=schema)
+
+
+def check_table(name: str, table: pa.Table) -> None:
+    """Do nothing when `table` fulfils the schema called `name`; else raise BadData.
+
+    Checked are the columns and their types, nulls, non-finite numbers, and the schema's `enum`,
+    `minimum`, `exclusiveMinimum`, `maximum`, `minLength` and `pattern`.
+    """
+    schema = arrow_schema(name)
+    if table.schema.names != schema.names:
+        missing = [column for column in schema.names if column not in table.schema.names]
+        extra = [column for column in table.schema.names if column not in schema.names]
+        detail = f"missing {', '.join(missing)}" if missing else ""
+        detail += (", " if detail and extra else "") + (
+            f"unknown {', '.join(extra)}" if extra else ""
+        )
+        raise BadData(f"A table of {name} rows has the wrong columns ({detail or 'order'}).")
+    for field in schema:
+        if table.schema.field(field.name).type != field.type:
+            found = table.schema.field(field.name).type
+            raise BadData(
+                f"Column {field.name} of a {name} table is {found}, but should be {field.type}."
+            )
+        _check_column(name, field, table.column(field.name))
+
+
+def _check_column(name: str, field: pa.Field, column: pa.ChunkedArray) -> None:
+    rules = json_schema(name)["properties"][field.name]
+    values = column
+    if column.null_count:
+        raise BadData(f"Column {field.name} of a {name} table holds a null.")
+    if pa.types.is_list(field.type):
+        rules = rules["items"]
+        values = pc.list_flatten(column)
+        if values.null_count:
+            raise BadData(f"Column {field.name} of a {name} table holds a null in a list.")
+    for broken in _broken_rules(rules, values):
+        raise BadData(f"Column {field.name} of a {name} table holds a value that is {broken}.")
+
+
+def _broken_rules(rules: Mapping[str, Any], values: pa.ChunkedArray) -> Iterable[str]:
+    if pa.types.is_floating(values.type) and not _all(pc.is_finite(values)):
+        yield "not finite"
+    if "enum" in rules and not _all(pc.is_in(values, value_set=pa.array(rules["enum"]))):
+        yield f"none of {', '.join(map(repr, rules['enum']))}"
+    # Bounds are compared in the column's own type: 1.0000001 in float32 may be the stored 1.
+    for rule, holds, words in (
+        ("minimum", pc.greater_equal, "below"),
+        ("exclusiveMinimum", pc.greater, "not above"),
+        ("maximum", pc.less_equal, "above"),
+    ):
+        if rule in rules and not _all(holds(values, pa.scalar(rules[rule], type=values.type))):
+            yield f"{words} {rules[rule]}"
+    if rules.get("minLength") and _any(pc.equal(values, "")):
+        yield "empty"
+    if "pattern" in rules and not _all(pc.match_substring_regex(values, rules["pattern"])):
+        yield f"not of the form {rules['pattern']}"
+
+
+def _all(mask: pa.ChunkedArray) -> bool:
+    return bool(pc.all(mask, min_count=0).as_py())
+
+
+def _any(mask: pa.ChunkedArray) -> bool:
+    return bool(pc.any(mask, min_count=0).as_py())
+
+
+def _arrow_type(prop: Mapping[str, Any]) -> pa.DataType:
+    if prop["type"] == "array":
+        return pa.list_(pa.field("item", _arrow_type(prop["items"])))
+    if "arrow" in prop:
+        return pa.type_for_alias(prop["arrow"])
+    return _PLAIN_TYPES[prop["type"]]
+
+
+def _as_mapping(row: DataclassInstance | Mapping[str, Any]) -> Mapping[str, Any]:
+    if isinstance(row, Mapping):
+        return row
+    return {field.name: getattr(row, field.name) for field in fields(row)}

@@ -1,0 +1,146 @@
+"""An index for a WebDataset that somebody else made: `artsound index SHARDS`."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pyarrow as pa
+
+from artsound.errors import BadData, BadUsage
+from artsound.schema import arrow_schema, json_schema
+from artsound.shards.format import Placed, Shard, key_of, scan_tar
+from artsound.shards.index import NAMES, SPLITS, pointers, write_index
+from artsound.storage import sha256_file
+from artsound.untrusted import parse_json
+
+_MAX_JSON = 1 << 20
+_PLAIN = (bool, int, float, str)
+
+
+def index_folder(folder: Path) -> list[Path]:
+    """Write index.parquet and index.json for the .tar files in a folder; their paths.
+
+    Samples made by this project get the columns of schemas/index.json. Of others, the fields of
+    their .json members that hold one type throughout (numbers, text, truth values, lists of text)
+    become columns, but for those named as the index's own. A shard's split is told by its name
+    (train, val, test), else it is train. Raises BadUsage without a folder or shards, BadData for a
+    shard that cannot be trusted.
+    """
+    paths = sorted(folder.glob("*.tar"), key=lambda path: (SPLITS.index(split_of(path)), path.name))
+    if not paths:
+        raise BadUsage(f"There is no .tar file in {folder}: give a folder of shards.")
+    shards, rows = [], []
+    for path in paths:
+        samples = _samples(path)
+        split = split_of(path)
+        shards.append(
+            Shard(
+                name=path.name,
+                split=split,
+                samples=len(samples),
+                bytes=path.stat().st_size,
+                sha256=sha256_file(path),
+                first_key=samples[0][0].key,
+                last_key=samples[-1][0].key,
+            )
+        )
+        rows += [(place, fields, path.name, split) for place, fields in samples]
+    return write_index(folder, _name(folder), "", shards, _table(rows))
+
+
+def split_of(path: Path) -> str:
+    """The split that a shard's name tells, as its own word: train, val (or valid…), test."""
+    words = re.split(r"[^a-z]+", path.stem.lower())
+    for split, names in (("test", {"test"}), ("val", {"val", "valid", "validation", "dev"})):
+        if names & set(words):
+            return split
+    return "train"
+
+
+def _samples(path: Path) -> list[tuple[Placed, Mapping[str, Any]]]:
+    """Every sample of a shard, with the fields of its .json; BadData when there is none."""
+    members: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
+    samples: list[tuple[Placed, Mapping[str, Any]]] = []
+    try:
+        with path.open("rb") as file:
+            for member in scan_tar(file, path.stat().st_size):
+                key, extension = key_of(member.name)
+                if extension:
+                    members[key][extension] = (member.offset, member.size)
+            for key, spans in members.items():
+                offset, size = spans.get("json", (0, 0))
+                fields = {}
+                if 0 < size <= _MAX_JSON:
+                    file.seek(offset)
+                    fields = parse_json(file.read(size))
+                samples.append((Placed(key, spans), fields if isinstance(fields, dict) else {}))
+    except (OSError, tarfile.TarError, ValueError, OverflowError) as error:
+        raise BadData(f"{path} cannot be indexed: {error}.") from error
+    if not samples:
+        raise BadData(f"{path} holds no sample: remove it, or make it anew.")
+    return samples
+
+
+def _table(rows: Iterable[tuple[Placed, Mapping[str, Any], str, str]]) -> pa.Table:
+    rows = list(rows)
+    if _all_ours(rows):
+        values = [{**fields, "shard": shard, **pointers(place)} for place, fields, shard, _ in rows]
+        return pa.Table.from_pylist(values, schema=arrow_schema("index"))
+    extensions = dict.fromkeys(name for place, *_ in rows for name in place.members)
+    table: dict[str, Any] = {
+        "key": [place.key for place, *_ in rows],
+        "split": [split for *_, split in rows],
+    }
+    known = dict.fromkeys(name for _, fields, *_ in rows for name in fields)
+    for name in known:
+        column = _column([fields.get(name) for _, fields, *_ in rows])
+        if column is not None and not _reserved(name):
+            table[name] = column
+    table["shard"] = [shard for *_, shard, _ in rows]
+    for extension in extensions:
+        spans = [place.members.get(extension, (-1, 0)) for place, *_ in rows]
+        table[f"{extension}_offset"] = pa.array([offset for offset, _ in spans], pa.int64())
+        table[f"{extension}_size"] = pa.array([size for _, size in spans], pa.int64())
+    return pa.table(table)
+
+
+def _all_ours(rows: Iterable[tuple[Placed, Mapping[str, Any], str, str]]) -> bool:
+    validator = jsonschema.Draft202012Validator(json_schema("sample"))
+    return all(
+        list(place.members) == ["jpg", "mp3", "json"]
+        and validator.is_valid(fields)
+        and fields["key"] == place.key
+        and fields["split"] == split
+        for place, fields, _, split in rows
+    )
+
+
+def _reserved(name: str) -> bool:
+    """Whether a column of this name says where a sample lies, and so cannot be a field."""
+    return name in NAMES or name.endswith("_offset")
+
+
+def _column(values: list[Any]) -> pa.Array | None:
+    """The values as one typed column, missing ones null; None when they are of several kinds."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {int, float}:
+        kinds = {float}
+    texts = kinds == {list} and all(
+        isinstance(item, str) for value in values if value is not None for item in value
+    )
+    if len(kinds) != 1 or not (texts or kinds <= set(_PLAIN)):
+        return None
+    try:
+        return pa.array(values, pa.float64() if kinds == {float} else None)
+    except (pa.ArrowInvalid, OverflowError):
+        return None
+
+
+def _name(folder: Path) -> str:
+    return folder.resolve().name or "shards"

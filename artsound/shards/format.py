@@ -1,0 +1,226 @@
+"""The bytes of a tar member's header, always the same for the same name and size.
+
+POSIX.1-1988 ustar, as every tar program and WebDataset reader understands it: regular files only,
+mode 0644, owner 0, modification time 0, so that equal samples give equal shards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from artsound.errors import BadData
+from artsound.storage import atomic_write
+
+BLOCK = 512
+END = bytes(2 * BLOCK)  # two zero blocks close an archive
+LARGEST = 8**11 - 1  # the size field has eleven octal digits
+
+
+def header(name: str, size: int) -> bytes:
+    """The 512 bytes that precede a file called `name` of `size` bytes.
+
+    Raises ValueError for a name that is not 1 to 100 ASCII characters, or a size over 8 GiB.
+    """
+    encoded = name.encode("ascii", errors="strict")
+    if not 0 < len(encoded) <= 100 or b"/" in encoded or b"\0" in encoded:
+        raise ValueError(f"{name!r} cannot be a member's name")
+    if not 0 <= size <= LARGEST:
+        raise ValueError(f"{name!r} has {size} bytes, too many for a tar member")
+    fields = [
+        encoded.ljust(100, b"\0"),
+        b"0000644\0",  # mode
+        b"0000000\0" * 2,  # owner, group
+        b"%011o\0" % size,
+        b"00000000000\0",  # modification time
+        b" " * 8,  # checksum, computed as if blank
+        b"0",  # a regular file
+        bytes(100),  # link target
+        b"ustar\x0000",
+        bytes(64),  # names of owner and group
+        bytes(16),  # device
+        bytes(167),  # name prefix, filler
+    ]
+    block = b"".join(fields)
+    return b"%s%06o\0 %s" % (block[:148], sum(block), block[156:])
+
+
+def padding(size: int) -> bytes:
+    """The zeros that fill a member of `size` bytes up to a whole block."""
+    return bytes(-size % BLOCK)
+
+
+# What files a tar holds and where, found without extracting or trusting anything in it.
+
+_MAX_READ = 1 << 20  # a header needs no more
+
+
+@dataclass(frozen=True, slots=True)
+class TarMember:
+    """A regular file in a shard: its data are `size` bytes from `offset` on."""
+
+    name: str
+    offset: int
+    size: int
+
+
+def scan_tar(file: IO[bytes], size: int) -> Iterator[TarMember]:
+    """The files in a tar of `size` bytes, in order.
+
+    Raises tarfile.TarError for anything that a shard must not hold: links, folders, devices,
+    sparse files, names that lead elsewhere or are not printable, a name that occurs twice, sizes
+    beyond the end, compression, a missing end.
+    """
+    seen: set[str] = set()
+    end = 0
+    with tarfile.open(fileobj=_Bounded(file), mode="r:", errorlevel=2) as archive:
+        for info in archive:
+            name = info.name
+            if not info.isreg() or info.issparse():
+                raise tarfile.TarError(f"{name!r} is not a plain file")
+            if name.startswith("/") or "\\" in name or not name.isprintable():
+                raise tarfile.TarError(f"the name {name!r} is not allowed")
+            if {"", ".", ".."} & set(name.split("/")):
+                raise tarfile.TarError(f"the name {name!r} leads out of its folder")
+            if name in seen:
+                raise tarfile.TarError(f"the name {name!r} occurs twice")
+            seen.add(name)
+            end = info.offset_data + info.size
+            if info.size < 0 or end > size:
+                raise tarfile.TarError(f"{name!r} claims {info.size} bytes, more than there are")
+            yield TarMember(name, info.offset_data, info.size)
+    file.seek(end + (-end % BLOCK))
+    if file.read(len(END)) != END:
+        raise tarfile.TarError(f"no end of the archive follows byte {end}: it is cut or damaged")
+
+
+def key_of(name: str) -> tuple[str, str]:
+    """A member's key and extension in small letters, as WebDataset parts them: at the first dot."""
+    folder, slash, base = name.rpartition("/")
+    key, _, extension = base.partition(".")
+    return f"{folder}{slash}{key}", extension.lower()
+
+
+class _Bounded(io.RawIOBase):
+    """A file that will not be read in large pieces: a header that asks for one is hostile."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _MAX_READ:
+            raise tarfile.TarError(f"a header asks for {size} bytes")
+        return self.file.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+
+# One shard, written once from front to back, with its digest ready when the last byte is.
+#
+# The digest of one stretch of bytes is computed while the kernel takes that stretch, so hashing
+# costs no time of its own on a machine with a second core.
+
+_STRETCH = 4 << 20  # bytes handed over at once
+
+Span = tuple[int, int]  # offset of a member's data in the shard, and its size
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One entry of index.json: a shard, its size and its digest."""
+
+    name: str
+    split: str
+    samples: int
+    bytes: int
+    sha256: str
+    first_key: str
+    last_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where the members of one sample lie in a shard, by extension."""
+
+    key: str
+    members: Mapping[str, Span]
+
+
+def write_shard(
+    path: Path, split: str, samples: Iterable[tuple[str, Mapping[str, bytes]]]
+) -> tuple[Shard, list[Placed]]:
+    """Write a shard of (key, {extension: bytes}), whole or not at all; what it holds, and where.
+
+    The members of a sample lie next to each other in the mapping's order. Keys must ascend, so
+    none can occur twice, and hold no dot (a WebDataset's key ends at the first one). Raises
+    BadData for a bad key, an empty shard, and a disk that cannot be written.
+    """
+    sha256 = hashlib.sha256()
+    placed: list[Placed] = []
+    offset = waiting = 0
+    stretch: list[bytes] = []
+    with atomic_write(path) as file, ThreadPoolExecutor(1) as hasher:
+
+        def digest() -> None:
+            for data in stretch:
+                sha256.update(data)
+
+        def hand_over() -> None:
+            hashed = hasher.submit(digest)
+            file.writelines(stretch)
+            hashed.result()
+            stretch.clear()
+
+        for key, members in samples:
+            _check_key(path, key, placed[-1].key if placed else "")
+            spans: dict[str, Span] = {}
+            for extension, data in members.items():
+                block = header(f"{key}.{extension}", len(data))
+                filler = padding(len(data))
+                spans[extension] = (offset + BLOCK, len(data))
+                stretch += (block, data, filler)
+                size = BLOCK + len(data) + len(filler)
+                offset += size
+                waiting += size
+                if waiting >= _STRETCH:
+                    hand_over()
+                    waiting = 0
+            placed.append(Placed(key, spans))
+        if not placed:
+            raise BadData(f"{path} would hold no sample: there is nothing to write.")
+        stretch.append(END)
+        hand_over()
+    shard = Shard(
+        name=path.name,
+        split=split,
+        samples=len(placed),
+        bytes=offset + len(END),
+        sha256=sha256.hexdigest(),
+        first_key=placed[0].key,
+        last_key=placed[-1].key,
+    )
+    return shard, placed
+
+
+def sample_json(row: Mapping[str, Any]) -> bytes:
+    """The .json member of a sample: one line, fields in the row's order, no NaN."""
+    text = json.dumps(dict(row), ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
+    return text.encode()
+
+
+def _check_key(path: Path, key: str, before: str) -> None:
+    if not key or "." in key or "/" in key:
+        raise BadData(f"{path} cannot hold the key {key!r}: a key has no dot and no slash.")
+    if key <= before:
+        raise BadData(f"{path} cannot hold the key {key!r} after {before!r}: keys must ascend.")

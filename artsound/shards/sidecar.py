@@ -1,0 +1,91 @@
+"""Shards beside shards: what training needs ready-made (latents, embeddings), joined by key."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from artsound.errors import BadData, BadUsage
+from artsound.shards.dataset import Dataset
+from artsound.shards.format import Placed, Shard, key_of, scan_tar, write_shard
+from artsound.shards.index import pointers, write_index
+from artsound.storage import digest, make_folder, read_json, sha256_file, write_json
+
+_SETTINGS = "companion.json"
+
+
+def write_sidecar(
+    data: Dataset,
+    folder: Path,
+    make: Callable[[dict[str, Any]], Mapping[str, np.ndarray]],
+    *,
+    settings: Mapping[str, Any],
+) -> list[Shard]:
+    """Write, for each shard of `data`, one of the same name and keys that holds what `make` gives.
+
+    `make` turns a raw sample into named arrays; `latent` becomes the member `{key}.latent.npy`.
+    Read them with `data.join(artsound.open(folder))`. `settings` (JSON) must name everything that
+    decides the arrays: a folder made with others is refused, one made with the same is gone on
+    with, shard by shard. Raises BadUsage for the former.
+    """
+    make_folder(folder)
+    about = {"index_sha256": data.index_sha256, "settings": dict(settings)}
+    place = folder / _SETTINGS
+    if place.exists() and digest(read_json(place)) != digest(about):
+        raise BadUsage(f"{folder} holds arrays made with other settings: give a new folder.")
+    write_json(place, about)
+    shards, rows = [], []
+    for number, shard in enumerate(data.shards):
+        positions = np.flatnonzero(data.pointers.shard == number)
+        if not positions.size:
+            continue
+        keys = [str(key) for key in data.pointers.keys[positions]]
+        done = _kept(folder / shard.name, shard.split, keys)
+        made, placed = done or write_shard(
+            folder / shard.name, shard.split, _members(data, positions, make)
+        )
+        shards.append(made)
+        rows += [
+            {"key": p.key, "split": made.split, "shard": made.name, **pointers(p)} for p in placed
+        ]
+    write_index(folder, f"{data.name}-companion", "", shards, pa.Table.from_pylist(rows))
+    return shards
+
+
+def _members(
+    data: Dataset, positions: np.ndarray, make: Callable[[dict[str, Any]], Mapping[str, np.ndarray]]
+) -> Iterator[tuple[str, dict[str, bytes]]]:
+    for position in positions.tolist():
+        sample = data.read(position)
+        yield sample["key"], {f"{name}.npy": _bytes(a) for name, a in make(sample).items()}
+
+
+def _bytes(array: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    np.save(out, np.ascontiguousarray(array), allow_pickle=False)
+    return out.getvalue()
+
+
+def _kept(path: Path, split: str, keys: list[str]) -> tuple[Shard, list[Placed]] | None:
+    """A shard that an earlier run finished; None when there is none with these keys."""
+    if not path.exists():
+        return None
+    spans: dict[str, dict[str, tuple[int, int]]] = {}
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            for member in scan_tar(file, size):
+                key, extension = key_of(member.name)
+                spans.setdefault(key, {})[extension] = (member.offset, member.size)
+    except (OSError, tarfile.TarError, ValueError) as error:
+        raise BadData(f"{path} is damaged ({error}): remove it.") from error
+    if list(spans) != keys:
+        return None
+    shard = Shard(path.name, split, len(keys), size, sha256_file(path), keys[0], keys[-1])
+    return shard, [Placed(key, members) for key, members in spans.items()]

@@ -1,0 +1,651 @@
+"""What a recipe wants of the sources beyond a rights policy: lists, conditions, and how many.
+
+A limit counts usable tracks, and whether one is usable shows only when it is decoded. So as many
+tracks as the limit says are looked at first, and for each that cannot be used one more, round
+after round, until there are enough or the source has no more.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from artsound.errors import BadData, BadUsage
+from artsound.recipe import Recipe
+from artsound.rights import (
+    Rights,
+    allows,
+    artwork_rights,
+    bears_out,
+    painter_dates,
+    synthetic_rights,
+    track_rights,
+)
+from artsound.sources import artgraph, fma
+from artsound.sources.artgraph import is_nameless
+from artsound.sources.item_names import Listed, artwork_key, artwork_keys, line_keys, track_keys
+from artsound.sources.published_pairs import read_pairs
+from artsound.sql_filter import nearest, rows_where, without_match
+from artsound.stage import Part, split_into_parts
+from artsound.storage import (
+    Workspace,
+    atomic_write,
+    digest,
+    read_json,
+    sha256_bytes,
+    sha256_file,
+    write_json,
+)
+
+
+def tracks_to_look_at(workspace: Workspace, recipe: Recipe) -> int:
+    """How many tracks that have audio and rights are looked at, to find as many as the limit says.
+
+    0: all. It begins at the limit, and grows with every unusable one that `look_further` counts.
+    """
+    limit = recipe.sources.limit
+    try:
+        return max(limit, int(read_json(_read_listed(workspace))[str(limit)])) if limit else 0
+    except (BadData, KeyError, TypeError, ValueError):
+        return limit
+
+
+def extend_limit(
+    workspace: Workspace, recipe: Recipe, looked_at: Sequence[int], usable: Collection[int]
+) -> bool:
+    """Whether the stage must go round again to end with as many usable tracks as the limit says.
+
+    `looked_at` are the tracks that were pulled to be checked, by id; `usable` those that passed.
+    Where some are missing and the source has more, as many more are looked at; never too many, so
+    the last one is usable in the end and the outcome follows from the source alone.
+    """
+    limit, looked = recipe.sources.limit, tracks_to_look_at(workspace, recipe)
+    if not limit:
+        return False
+    missing = limit - len(usable)
+    if missing < 0 or (not missing and looked_at[-1] not in usable):
+        looked = limit  # what was noted came from another source: begin anew
+    elif missing and len(looked_at) == looked:
+        looked += missing
+    else:
+        return False
+    write_json(_read_listed(workspace), {str(limit): looked})
+    return True
+
+
+def shortage(recipe: Recipe, usable: int) -> str:
+    """A sentence for a limit that the source could not fill."""
+    return (
+        f"Only {usable:,} of the {recipe.sources.limit:,} tracks asked for are usable: the source "
+        "has no others that fit; catalog/rejects.parquet says what became of the rest."
+    )
+
+
+def choice_of(recipe: Recipe) -> list[Any]:
+    """What the recipe's lists and conditions choose, as JSON: [] for everything."""
+    sources = recipe.sources
+    ids = [selected_ids(recipe, side) for side in ("artwork", "track")]
+    where = [sources.artwork_where, sources.track_where]
+    unwanted = sorted(excluded(recipe).keys)
+    if ids == [None, None] and where == ["", ""] and not unwanted:
+        return []
+    lists = [None if one is None else sorted(one) for one in ids]
+    return [*where, *lists, *([unwanted] if unwanted else [])]
+
+
+def selected_ids(recipe: Recipe, side: str) -> frozenset[str] | None:
+    """The items of one side that the recipe's lists name; None: all.
+
+    Tracks are named by six digits, artworks by their `artwork_key`. Lists are the file of ids and
+    the given pairs (the first ones, with a limit); what both name is wanted where there are both.
+    Raises BadUsage when a file cannot be read or holds something else.
+    """
+    lists = []
+    path = recipe.sources.ids if side == "track" else recipe.sources.artwork_ids
+    if path:
+        lists.append(_read_ids(Path(path), side))
+    if recipe.pair.given:
+        pairs = [pair for pair in read_pairs(Path(recipe.pair.given)) if not pair.fault]
+        pairs = pairs[: recipe.sources.limit or None]
+        lists.append(
+            frozenset(
+                f"{pair.track:06d}" if side == "track" else artwork_key(pair.artwork)
+                for pair in pairs
+            )
+        )
+    return frozenset.intersection(*lists) if lists else None
+
+
+def excluded(recipe: Recipe) -> Listed:
+    """The lines of `sources.without`: artworks and tracks that the build leaves out.
+
+    Raises BadUsage when the file cannot be read.
+    """
+    if not recipe.sources.without:
+        return Listed(())
+    return Listed(_lines(Path(recipe.sources.without), "ids"))
+
+
+def _read_ids(path: Path, side: str) -> frozenset[str]:
+    kind = "track ids" if side == "track" else "artworks' image names"
+    prefix = f"{side}:"
+    found: set[str] = set()
+    for line in _lines(path, kind):
+        keys = line_keys(line)
+        own = {key.removeprefix(prefix) for key in keys if key.startswith(prefix)}
+        if keys and not own:
+            raise BadUsage(f"{path} is not a list of {kind}, one a line: {line[:80]!r} is none.")
+        found |= own
+    return frozenset(found)
+
+
+def _lines(path: Path, kind: str) -> list[str]:
+    """The lines of a list that a person wrote, but for empty ones; `kind` is what they hold."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise BadUsage(f"{path}, a list of {kind}, cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise BadUsage(f"{path} is not a list of {kind}, one a line: {error}.") from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _read_listed(workspace: Workspace) -> Path:
+    return workspace.parts / "ingest" / "staged" / "look.json"
+
+
+# What to ingest, decided from metadata alone: the rows with media to check, and the rest.
+#
+# Both sources are read once; what came of it is kept under the workspace's parts/ingest/staged, so
+# that a resumed build starts at once. A source that changed (a file's size, or its CRC-32 in a zip
+# or time of change in a folder) is read again, and the parts whose rows changed are done anew.
+
+SAMPLE = "sample"
+
+Refusal = tuple[str, str, str]  # kind, code and message of a reject
+
+_STAGE = "ingest"
+# Raised whenever the same sources and recipe would give other rows, here or in what is used here:
+# the readers of both sources, the completion of names and dates, and the rights.
+_VERSION = 1
+_ARTWORKS_PER_TRACK = 4
+_FEWEST_ARTWORKS = 64
+_FAULTS = ("image-absent",)
+_LOOKED_THROUGH = 10_000  # names, for the one nearest to an unknown name
+# Columns in which every source has values; one without any says so in the report.
+_EXPECTED = {
+    "artwork": ("painter", "title", "year", "style", "genre"),
+    "track": ("title", "artist", "genre", "license"),
+}
+_PLACE = ("box", "name", "size", "stamp")  # of a file: not for conditions
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What was fetched of a source on a server, so that a build looks at nothing else.
+
+    `wanted` holds the ids that the recipe chose; None for a source on disk. `refused` says of
+    each that could not be had why.
+    """
+
+    wanted: tuple[str, ...] | None = None
+    refused: Mapping[str, Refusal] = field(default_factory=dict)
+
+
+def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
+    """The parts of the ingest stage: rows with media to check, then rows that fall out before.
+
+    A part's inputs name its side, its staged rows and their digest. With a limit of N, tracks are
+    read in the order of their ids up to the N-th that has audio and rights (further, once some
+    have turned out to be unusable: see `look_further`), and 4 N artworks, at least 64, are taken
+    evenly over the list, unless the recipe names them; rows beyond are not pulled at all.
+
+    Raises BadUsage for a source that does not exist, BadData for one that cannot be used.
+    """
+    artgraph_root = source_root(workspace, recipe, "artwork")
+    fma_root = source_root(workspace, recipe, "track")
+    art_files = artgraph.list_artgraph(artgraph_root)
+    fma_files = fma.list_fma(fma_root, recipe.sources.subset)
+    fetched = {side: read_fetched(workspace, recipe, side) for side in ("artwork", "track")}
+    key = digest(
+        {
+            "version": _VERSION,
+            "subset": recipe.sources.subset,
+            "limit": recipe.sources.limit,
+            "look_at": tracks_to_look_at(workspace, recipe),
+            "chosen": choice_of(recipe),
+            "sample": [recipe.sources.artgraph == SAMPLE, recipe.sources.fma == SAMPLE],
+            "fetched": [asdict(one) for one in fetched.values()],
+            "rights": recipe.rights.model_dump(),
+            "part_size": recipe.run.part_size,
+            "files": [_frame_digest(art_files), _frame_digest(fma_files)],
+        }
+    )
+    folder = _folder(workspace)
+    kept = _kept_plan(folder, key)
+    if kept is not None:
+        return kept
+    without = excluded(recipe)
+    blank: dict[str, int] = {}
+    parts: list[Part] = []
+    asides: list[Part] = []
+    for side, root, files in (
+        ("artwork", artgraph_root, art_files),
+        ("track", fma_root, fma_files),
+    ):
+        chosen, aside = choose_rows(
+            workspace, recipe, side, root, files, fetched[side], without, blank
+        )
+        if chosen.is_empty():
+            raise BadData(f"{root} has no usable {side}: {count_reasons(aside['reason'])}.")
+        parts += _stage_rows(folder, side, f"{side}s", chosen, recipe.run.part_size)
+        asides += _stage_rows(folder, side, f"{side}s-aside", aside, max(1, aside.height))
+    staged = {path.name: sha256_file(path) for path in sorted(folder.glob("*.parquet"))}
+    parts += asides
+    listed = [{"name": p.name, "items": p.items, "inputs": dict(p.inputs)} for p in parts]
+    unmatched = list(without.unmatched)
+    told = {"key": key, "files": staged, "parts": listed, "unmatched": unmatched, "blank": blank}
+    write_json(folder / "plan.json", told)
+    return parts
+
+
+def choose_rows(
+    workspace: Workspace,
+    recipe: Recipe,
+    side: str,
+    root: Path,
+    files: pl.DataFrame,
+    fetched: Fetched,
+    without: Listed | None = None,
+    blank: dict[str, int] | None = None,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows of one side to work on, by id, and those that fall out, ready-made rejects.
+
+    `files` is what the source's `list_source` gave; `fetched` narrows it to what was asked of a
+    server; `blank` gets the columns without any value; `without` is what `excluded` gives, whose
+    lines learn that they matched: they are looked for in the whole source, before any selection.
+    Raises BadData when the source cannot be read, BadUsage when the recipe's lists or conditions
+    cannot be used.
+    """
+    this_year = recipe.rights.year
+    without = excluded(recipe) if without is None else without
+    if side == "artwork":
+        table = artgraph.read_artworks(root, files, this_year)
+    else:
+        table = fma.read_tracks(root, files, recipe.sources.subset, this_year)
+    table = _with_item_ids(table, side)
+    if blank is not None:
+        blank |= _blank_columns(side, table)
+    own = [*table.columns]
+    # Rights follow from the whole source: what a selection leaves out still dates a painter.
+    table = _with_rights(table, _rights_of(side, table, recipe), recipe)
+    table = _selected(table, recipe, side, root, own, without)
+    if fetched.wanted is not None:
+        table = table.filter(pl.col("item_id").is_in(fetched.wanted))
+    refused = [fetched.refused.get(item, ("", "", "")) for item in table["item_id"]]
+    table = table.with_columns(
+        pl.Series(name, [one[number] for one in refused], dtype=pl.String)
+        for number, name in enumerate(("refused_kind", "refused_code", "refused_message"))
+    )
+    if side == "artwork":
+        return _choose_artworks(table, recipe)
+    return _choose_tracks(table, recipe, tracks_to_look_at(workspace, recipe))
+
+
+def check_selection(root: Path, recipe: Recipe, side: str) -> None:
+    """Look whether a place on disk is a source, and whether the recipe selects anything of it.
+
+    Metadata is read only where there is a selection.
+
+    Args:
+        root: The folder or zip that holds the source.
+        recipe: What to build.
+        side: "artwork" or "track".
+
+    Raises:
+        BadUsage: When the source does not exist, or the selection leaves nothing of it.
+        BadData: When the place is not a source of this kind, or cannot be read.
+    """
+    year = recipe.rights.year
+    if side == "artwork":
+        files = artgraph.list_artgraph(root)
+        if not recipe.sources.artwork_where and selected_ids(recipe, side) is None:
+            artgraph.check_source(root, files)
+            return
+        table = artgraph.read_artworks(root, files, year)
+    else:
+        files = fma.list_fma(root, recipe.sources.subset)
+        if not recipe.sources.track_where and selected_ids(recipe, side) is None:
+            fma.check_source(root, files)
+            return
+        table = fma.read_tracks(root, files, recipe.sources.subset, year)
+    table = _with_item_ids(table, side)
+    _selected(table, recipe, side, root, table.columns, excluded(recipe))
+
+
+def _with_item_ids(table: pl.DataFrame, side: str) -> pl.DataFrame:
+    key = pl.col("artwork_id")
+    if side == "track":
+        key = pl.col("track_id").cast(pl.String).str.zfill(6)
+    return table.with_columns(key.alias("item_id"))
+
+
+def _selected(
+    table: pl.DataFrame,
+    recipe: Recipe,
+    side: str,
+    root: Path,
+    own: Sequence[str],
+    without: Listed,
+) -> pl.DataFrame:
+    """The rows of one side that the recipe's condition and lists select.
+
+    `own` are the columns that come from the source, which a condition may name.
+    Raises BadUsage, with the nearest value, when they select none.
+    """
+    # Lines look for items in the whole source, so that none counts as unmatched by selection.
+    withdrawn = _listed(without, side, table) if without.lines else pl.lit(False)
+    table = table.with_columns(withdrawn.alias("withdrawn"))
+    kept = table
+    if where := getattr(recipe.sources, f"{side}_where"):
+        metadata = table.select(own).drop("item_id", "year_stated", *_PLACE, strict=False)
+        kept = kept.filter(rows_where(metadata, where))
+        if kept.is_empty() and not table.is_empty():
+            raise BadUsage(
+                f"No {side} of {root} fulfils the condition {where!r}: "
+                f"{without_match(metadata, where)}"
+            )
+    ids = selected_ids(recipe, side)
+    if ids is not None:
+        key = pl.col("item_id")
+        if side == "artwork":
+            key = key.map_elements(artwork_key, return_dtype=pl.String)
+        before, kept = kept, kept.filter(key.is_in(ids))
+        if kept.is_empty() and not before.is_empty():
+            raise BadUsage(_no_id(table, recipe, side, root, ids))
+    if without.lines:
+        before, kept = kept, kept.filter(~pl.col("withdrawn"))
+        if kept.is_empty() and not before.is_empty():
+            raise BadUsage(
+                f"{recipe.sources.without} lists every {side} of {root} that the recipe selects: "
+                "shorten it, or select others."
+            )
+    return kept.drop("withdrawn")
+
+
+def _no_id(table: pl.DataFrame, recipe: Recipe, side: str, root: Path, ids: Collection[str]) -> str:
+    """Why a list of ids selects nothing of a source, with the nearest id that it has."""
+    option = recipe.sources.ids if side == "track" else recipe.sources.artwork_ids
+    place = " and ".join(name for name in (option, recipe.pair.given) if name)
+    if not ids:
+        return f"{place} selects no {side}: it is empty, or its lists have nothing in common."
+    first = min(ids)
+    known = table["item_id"]
+    if side == "artwork":
+        known = known.map_elements(artwork_key, return_dtype=pl.String)
+    if known.is_in(list(ids)).any():
+        where = getattr(recipe.sources, f"{side}_where")
+        return f"No {side} that {place} names fulfils the condition {where!r}."
+    if side == "track":
+        near = min(table["item_id"], key=lambda one: abs(int(one) - int(first)))
+    else:
+        alike = [one for one in table["item_id"] if artwork_key(one)[:3] == first[:3]]
+        near = nearest(first, alike or table["item_id"].head(_LOOKED_THROUGH).to_list(), 0.3)
+    hint = f"; the nearest to {first!r} is {near!r}." if near else "."
+    return f"No {side} of {root} is named in {place}{hint}"
+
+
+def unmatched_lines(workspace: Workspace) -> list[str]:
+    """The lines of `sources.without` that name no item of either source, after `plan`."""
+    return list(read_json(_folder(workspace) / "plan.json").get("unmatched", []))
+
+
+def blank_columns(workspace: Workspace) -> dict[str, int]:
+    """The columns without any value in a whole source, with its rows, after `plan`."""
+    return dict(read_json(_folder(workspace) / "plan.json").get("blank", {}))
+
+
+def is_aside(part: Part) -> bool:
+    """Whether a part holds rows that were set aside: rejects, ready-made."""
+    return str(part.inputs["rows"]).endswith("-aside")
+
+
+def staged_rows(workspace: Workspace, part: Part) -> list[dict[str, Any]]:
+    """The rows of one part: metadata and where the media lies, or rejects for one set aside."""
+    path = _folder(workspace) / f"{part.inputs['rows']}.parquet"
+    rows: list[dict[str, Any]] = (
+        pq.ParquetFile(path).read_row_group(part.inputs["group"]).to_pylist()
+    )
+    return rows
+
+
+def source_root(workspace: Workspace, recipe: Recipe, side: str) -> Path:
+    """Where the source of one side lies on this disk, or will lie once it is fetched."""
+    option = "artgraph" if side == "artwork" else "fma"
+    place = getattr(recipe.sources, option)
+    if place == SAMPLE:
+        return workspace.root / SAMPLE / option
+    return workspace.sources / option if must_fetch(recipe, side) else Path(place)
+
+
+def must_fetch(recipe: Recipe, side: str) -> bool:
+    """Whether the source of one side, or a part of it, is on a server."""
+    place = recipe.sources.artgraph if side == "artwork" else recipe.sources.fma
+    if side == "artwork" and recipe.sources.image_urls and place != SAMPLE:
+        return True
+    return not place or "://" in place
+
+
+def fetched_path(workspace: Workspace, side: str) -> Path:
+    """Where what was fetched of one side is written down."""
+    return workspace.sources / ("artgraph.json" if side == "artwork" else "fma.json")
+
+
+def read_fetched(workspace: Workspace, recipe: Recipe, side: str) -> Fetched:
+    """What was fetched of one side; everything, for a source on disk."""
+    if not must_fetch(recipe, side):
+        return Fetched()
+    kept = read_json(fetched_path(workspace, side))
+    return Fetched(
+        None if kept["wanted"] is None else tuple(kept["wanted"]),
+        {item: tuple(why) for item, why in kept["refused"].items()},
+    )
+
+
+def count_reasons(codes: Iterable[str]) -> str:
+    """The commonest reason codes with their counts, for a sentence."""
+    return ", ".join(f"{count} × {code}" for code, count in Counter(codes).most_common(5)) or "none"
+
+
+def _folder(workspace: Workspace) -> Path:
+    return workspace.parts / _STAGE / "staged"
+
+
+def _blank_columns(side: str, table: pl.DataFrame) -> dict[str, int]:
+    """`artworks_all_without_style: N` for each column that has no value in any of N rows."""
+    return {
+        f"{side}s_all_without_{column}": table.height
+        for column in _EXPECTED[side]
+        if table.height and table[column].is_in([-1 if column == "year" else ""]).all()
+    }
+
+
+def _listed(lines: Listed, side: str, table: pl.DataFrame) -> pl.Series:
+    """Which rows a list names, by id or by address."""
+    keys_of = artwork_keys if side == "artwork" else track_keys
+    rows = table.select("item_id", "source_url").iter_rows()
+    return pl.Series([lines.names(keys_of(*row)) for row in rows], dtype=pl.Boolean)
+
+
+def _rights_of(side: str, table: pl.DataFrame, recipe: Recipe) -> list[Rights]:
+    """The rights of every item of a source; `table` must hold the whole of it."""
+    if side == "track":
+        terms = table.select("license", "license_url").iter_rows()
+        return [track_rights(*one) for one in terms]
+    if recipe.sources.artgraph == SAMPLE:
+        return [synthetic_rights()] * table.height
+    return _artworks_rights(table, recipe.rights.year)
+
+
+def _artworks_rights(table: pl.DataFrame, this_year: int) -> list[Rights]:
+    """The rights of all artworks of a source, from what is known of their painters.
+
+    Works of nameless painters are not taken together. A year that was read from a file name counts
+    only where the source states it, where the style bears it out, or beside another dated work of
+    the painter: one with another title or year, so that a second copy of a file is none.
+    """
+    columns = ("painter_id", "painter_died", "title", "year", "style", "year_stated")
+    rows = table.select(columns).rows()
+    works: dict[str, set[tuple[str, int]]] = {}
+    died: dict[str, int] = {}
+    for painter, death, title, year, _, _ in rows:
+        works.setdefault(painter, set()).add((title.casefold(), year))
+        died[painter] = max(death, died.get(painter, -1))
+    dates = {
+        painter: painter_dates(died[painter], [year for _, year in sorted(of_painter)])
+        for painter, of_painter in works.items()
+        if not is_nameless(painter)
+    }
+    found: list[Rights] = []
+    for painter, _, _, year, style, stated in rows:
+        known = dates.get(painter) or painter_dates(-1, [year])
+        sure = stated or known.second >= 0 or bears_out(style, year)
+        found.append(artwork_rights(year, known, this_year, sure=sure))
+    return found
+
+
+def _choose_artworks(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The artworks to work on, by id, and those set aside with their reasons."""
+    sample = recipe.sources.artgraph == SAMPLE
+    table = table.with_columns(
+        pl.lit(SAMPLE if sample else "artgraph").alias("source"),
+        _reason({"rights-policy": ~pl.col("allowed"), "image-absent": pl.col("name") == ""}),
+    )
+    chosen, aside = _set_aside(table.sort("artwork_id"), recipe)
+    most = max(_ARTWORKS_PER_TRACK * recipe.sources.limit, _FEWEST_ARTWORKS)
+    named = selected_ids(recipe, "artwork") is not None
+    if recipe.sources.limit and not named and chosen.height > most:
+        chosen = chosen[[number * chosen.height // most for number in range(most)]]
+        aside = aside.clear()
+    return chosen, aside
+
+
+def _choose_tracks(
+    table: pl.DataFrame, recipe: Recipe, most: int
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The tracks to work on, by id, at most `most` (0: all), and those set aside with reasons."""
+    table = table.with_columns(
+        pl.lit(SAMPLE if recipe.sources.fma == SAMPLE else "fma").alias("source"),
+        _reason(
+            {
+                "outside-subset": ~pl.col("subset").is_in(fma.in_subset(recipe.sources.subset)),
+                "rights-policy": ~pl.col("allowed"),
+                "no-audio-here": pl.col("name") == "",
+            }
+        ),
+    )
+    table = table.sort("track_id")
+    if most:  # one that could not be fetched was looked at, too
+        looked_at = (table["reason"] == "") | (table["refused_code"] != "")
+        taken_before = looked_at.cum_sum().shift(1, fill_value=0)
+        table = table.filter(taken_before < most)
+    return _set_aside(table, recipe)
+
+
+def _reason(tests: Mapping[str, pl.Expr]) -> pl.Expr:
+    """Why an item falls out, as a column `reason`: it was refused, or the first test that holds.
+
+    Empty when it stays.
+    """
+    reason = pl.lit("")
+    for code, test in reversed(list(tests.items())):
+        reason = pl.when(test).then(pl.lit(code)).otherwise(reason)
+    refused = pl.col("refused_code")
+    return pl.when(refused != "").then(refused).otherwise(reason).alias("reason")
+
+
+def _with_rights(table: pl.DataFrame, rights: Sequence[Rights], recipe: Recipe) -> pl.DataFrame:
+    fields = {
+        "license_id": pl.String,
+        "redistribute": pl.Boolean,
+        "derivatives": pl.Boolean,
+        "commercial": pl.Boolean,
+        "share_alike": pl.Boolean,
+        "attribution": pl.Boolean,
+    }
+    return table.with_columns(
+        *(
+            pl.Series(field, [getattr(one, field) for one in rights], dtype=dtype)
+            for field, dtype in fields.items()
+        ),
+        pl.Series("rights_reason", [one.reason for one in rights], dtype=pl.String),
+        pl.Series(
+            "allowed", [allows(recipe.rights.policy, one) for one in rights], dtype=pl.Boolean
+        ),
+    )
+
+
+def _set_aside(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows without a reason to fall out, and rejects for the others."""
+    sentences = {
+        "image-absent": "the mapping names this image, but this copy does not hold it",
+        "no-audio-here": "this copy holds no audio for the track",
+        "outside-subset": f"the track does not belong to fma_{recipe.sources.subset}",
+        "rights-policy": f"the rights fall short of the policy `{recipe.rights.policy}`",
+    }
+    out = table.filter(pl.col("reason") != "").select(
+        "item_id",
+        pl.when(pl.col("reason") == pl.col("refused_code"))
+        .then(pl.col("refused_kind"))
+        .when(pl.col("reason").is_in(_FAULTS))
+        .then(pl.lit("failed"))
+        .otherwise(pl.lit("filtered"))
+        .alias("kind"),
+        "reason",
+        pl.col("reason")
+        .replace_strict(sentences, default=pl.col("refused_message"), return_dtype=pl.String)
+        .alias("message")
+        + pl.when(pl.col("reason") == "rights-policy")
+        .then(pl.concat_str(pl.lit(": "), "rights_reason"))
+        .otherwise(pl.lit("")),
+    )
+    kept = table.filter(pl.col("reason") == "")
+    done_with = ("reason", "allowed", "item_id", "refused_kind", "refused_code", "refused_message")
+    return kept.drop(*done_with, "year_stated", strict=False), out
+
+
+def _stage_rows(folder: Path, side: str, name: str, rows: pl.DataFrame, size: int) -> list[Part]:
+    """Write rows to staged/`name`.parquet, a row group of `size` rows for each part."""
+    with atomic_write(folder / f"{name}.parquet") as file:
+        pq.write_table(rows.to_arrow(), file, compression="zstd", row_group_size=size)
+    return [
+        Part(
+            part,
+            stop - start,
+            {"side": side, "rows": name, "group": group, "digest": _frame_digest(rows[start:stop])},
+        )
+        for group, (part, start, stop) in enumerate(split_into_parts(name, rows.height, size))
+    ]
+
+
+def _kept_plan(folder: Path, key: str) -> list[Part] | None:
+    """The parts of the plan on disk when it is whole and made from the same inputs."""
+    try:
+        kept: Mapping[str, Any] = read_json(folder / "plan.json")
+        if kept["key"] != key:
+            return None
+        if any(sha256_file(folder / name) != sha256 for name, sha256 in kept["files"].items()):
+            return None
+        return [Part(**part) for part in kept["parts"]]
+    except (BadData, OSError, KeyError, TypeError):
+        return None
+
+
+def _frame_digest(frame: pl.DataFrame) -> str:
+    return sha256_bytes(frame.write_ndjson().encode())

@@ -1,0 +1,236 @@
+"""Readers of files that anybody may have written: .npy, .npz (no pickles), .parquet, JSON, CSV.
+
+The libraries' readers let the errors of all that they are made of through: the zip's, the
+tokeniser's, the allocator's. Here they are few, and told. Parquet is read by pyarrow, since over
+some damage polars' own reader ends the process.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import errno
+import io
+import json
+import re
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from artsound.errors import BadUsage
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+_LONGEST = 200  # characters of a path in a message
+_LONGEST_NAME = 255  # bytes, on all usual file systems
+
+# How gzip, Zstandard and zlib begin; none of our tables does.
+_PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
+# Outside quoted cells: a quote that nothing closes, and a carriage return without a line feed.
+_CSV_FAULT = re.compile(rb'"[^"]*"|(?P<quote>")|(?P<bare>\r)(?!\n)')
+_BARE = "has a carriage return without a line feed: save the file with line ends LF or CR LF"
+_UNCLOSED = "begins a quoted cell that is never closed"
+_FAULTS = (
+    *(ValueError, TypeError, KeyError, SyntaxError, EOFError, OverflowError, MemoryError),
+    *(RuntimeError, RecursionError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
+)
+
+
+def check_path(path: Path) -> None:
+    """Raise BadUsage for a path that no file here can have: too long, or not valid UTF-8.
+
+    Paths are kept in recipes and reports, which are UTF-8.
+    """
+    text = str(path)
+    try:
+        text.encode()
+        path.stat()
+    except FileNotFoundError:
+        # A missing folder above hides from `stat` that a name below it is too long.
+        if any(len(part.encode()) > _LONGEST_NAME for part in path.parts):
+            raise _too_long(text) from None
+    except UnicodeEncodeError as error:
+        raise BadUsage(
+            f"{shown_path(text)} is not valid UTF-8: rename the file or folder."
+        ) from error
+    except ValueError as error:
+        raise BadUsage(f"{shown_path(text)} cannot be a path: it holds a null byte.") from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise _too_long(text) from error
+        if error.errno == errno.EACCES:
+            raise BadUsage(f"{shown_path(text)} may not be looked at: no permission.") from error
+        if error.errno == errno.ELOOP:
+            raise BadUsage(f"{shown_path(text)} is a link that leads back to itself.") from error
+
+
+def _too_long(path: str) -> BadUsage:
+    return BadUsage(f"{shown_path(path)} is too long for this file system: give a shorter path.")
+
+
+def shown_path(path: object) -> str:
+    """A path as a message shows it: bytes that are no text escaped, the middle of a long one cut.
+
+    A path of ordinary length is shown as it is.
+    """
+    text = str(path).encode("utf-8", "backslashreplace").decode()
+    text = text.replace("\0", "\\0")
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 4 :]}"
+
+
+def near_path(path: Path) -> str:
+    """`did you mean …?` with the name nearest to a path that does not exist; empty without one."""
+    folder, name = path.parent, path.name
+    while not folder.exists() and folder != folder.parent:
+        folder, name = folder.parent, folder.name
+    try:
+        names = sorted(entry.name for entry in folder.iterdir())
+    except OSError:
+        return ""
+    folded = {one.lower(): one for one in names}
+    near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
+    return f"did you mean {shown_path(folder / folded[near[0]])}?" if near else ""
+
+
+def read_array(source: Path | bytes, *, mapped: bool = False) -> np.ndarray:
+    """The array of a .npy file, or of the bytes of one; `mapped`: the file's, read as needed.
+    Its numbers are in this machine's order of bytes.
+
+    Raises ValueError for all that can be wrong with it, OSError when the file cannot be read.
+    """
+    try:
+        found = np.load(
+            io.BytesIO(source) if isinstance(source, bytes) else source,
+            mmap_mode="r" if mapped else None,
+            allow_pickle=False,
+        )
+    except _FAULTS as error:
+        raise _told(error) from error
+    if not isinstance(found, np.ndarray):
+        found.close()
+        raise ValueError("it holds several arrays")
+    return found if found.dtype.isnative else found.astype(found.dtype.newbyteorder("="))
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a .npz file by name; raises as read_array does."""
+    try:
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            raise ValueError("it holds a single array")
+        with found:
+            return {name: found[name] for name in found.files}
+    except _FAULTS as error:
+        raise _told(error) from error
+
+
+def read_table(source: Path | bytes, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of a .parquet file, or of the bytes of one; with `columns`, only those.
+
+    Raises as read_array does; a column that is missing, or text that is not UTF-8, is wrong too.
+    """
+    if isinstance(source, Path):
+        with pa.OSFile(str(source)) as file:  # raises OSError
+            return _parsed(file, columns)
+    return _parsed(pa.BufferReader(source), columns)
+
+
+def parse_json(data: bytes) -> Any:
+    """The value of JSON from somebody else; ValueError for all that is wrong with it."""
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def parse_csv(data: bytes, **options: Any) -> pl.DataFrame:
+    """`polars.read_csv` of bytes that may be anything.
+
+    It unpacks what looks compressed, to any size, and reads NUL characters and stray carriage
+    returns as text: not here. Raises PolarsError or ValueError for all that is not such a table.
+    """
+    import polars as pl
+
+    if data.startswith(_PACKED):
+        raise pl.exceptions.ComputeError("it is compressed: unpack it first")
+    _check_nul(data)
+    if data.count(b'"') % 2 or data.count(b"\r") != data.count(b"\r\n"):  # seldom: worth a walk
+        for match in _CSV_FAULT.finditer(data):
+            if match.lastgroup:
+                reason = _BARE if match.lastgroup == "bare" else _UNCLOSED
+                raise ValueError(f"line {_line(data, match.start())} {reason}")
+    try:
+        return pl.read_csv(data, **options)
+    except pl.exceptions.PanicException as error:  # no Exception, and no PolarsError
+        raise pl.exceptions.ComputeError("its rows or quotes do not end") from error
+
+
+def csv_rows(data: bytes) -> list[list[str]]:
+    """The cells of a CSV table in UTF-8, row by row, an empty line being an empty row.
+
+    For small tables whose rows are uneven. Raises ValueError, which names the line, for bytes
+    that are not UTF-8, NUL characters, carriage returns without a line feed, and wrong quotes.
+    """
+    _check_nul(data)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = _line(data, error.start)
+        raise ValueError(f"line {line} is not UTF-8: convert the file (iconv -t UTF-8)") from error
+    reader = csv.reader(io.StringIO(text), strict=True)
+    rows: list[list[str]] = []
+    line = 1
+    try:
+        for row in reader:
+            rows.append(row)
+            line = reader.line_num + 1
+    except csv.Error as error:
+        reason = str(error)
+        if "new-line character" in reason:
+            raise ValueError(f"line {reader.line_num} {_BARE}") from error
+        if "unexpected end" in reason:
+            raise ValueError(f"line {line} {_UNCLOSED}") from error
+        raise ValueError(f"line {line} is wrong: {reason}") from error
+    return rows
+
+
+def _check_nul(data: bytes) -> None:
+    at = data.find(b"\0")
+    if at >= 0:
+        raise ValueError(
+            f"line {_line(data, at)} holds a NUL character: the file is damaged, or not UTF-8"
+        )
+
+
+def _line(data: bytes, at: int) -> int:
+    """The number of the line, from 1, that byte `at` lies in."""
+    return data.count(b"\n", 0, at) + 1
+
+
+def _parsed(file: pa.NativeFile, columns: Sequence[str] | None) -> pa.Table:
+    try:
+        with pq.ParquetFile(file, pre_buffer=True) as parquet:
+            table = parquet.read(columns=None if columns is None else list(columns))
+        table.validate(full=True)
+    except (OSError, pa.ArrowException, *_FAULTS) as error:
+        raise _told(error) from error
+    if missing := [name for name in columns or () if name not in table.column_names]:
+        raise ValueError(f"it has no column {missing[0]}")
+    return table
+
+
+def _told(error: Exception) -> ValueError:
+    """The error as one line."""
+    text = str(error).strip() or type(error).__name__
+    return ValueError(f"it is not sound: {text.splitlines()[0][:120]}")
