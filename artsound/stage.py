@@ -1,7 +1,15 @@
-"""Parts: some items of a stage, done once, and the marker that proves it.
+"""Stages of a build: parts that are done once, markers that prove it, and reports that add up.
 
-A marker is written last, so a part is either proven done or done anew. It holds while what the
-part depends on (`part_key`) and the files it wrote are the same.
+A stage is three functions. `plan` lists the parts, each naming the digests of what it reads;
+`work` does one part in whatever process it is given to; `finish` merges the parts' files. This
+module does the rest: it skips a part whose marker still holds, writes the marker last, records
+every rejected item with its reason, and checks that no item is lost on the way.
+
+    report = run_stage(ingest.STAGE, workspace, recipe)
+
+A marker is written last, so a part is either proven done or done again. It holds while what the
+part depends on (`part_key`) and the files it wrote are the same. A build killed at any instant is
+resumed by running the same line again, and ends in the same bytes.
 """
 
 from __future__ import annotations
@@ -11,11 +19,12 @@ import logging
 import os
 import resource
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -34,6 +43,8 @@ from artsound.storage import (
     write_parquet,
 )
 
+T = TypeVar("T")
+
 _FINISH = "finish"  # stands for a part's name where rejects come from a stage's finish
 
 
@@ -51,42 +62,131 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A part as a plan keeps it: its marker holds when it has this key."""
+class Outcome:
+    """What a part's work, or a stage's finish, gives back.
 
-    name: str
-    items: int
-    key: str
-
-
-@dataclass(frozen=True)
-class PartOutput:
-    """What `work` gives back: files it wrote (whole, under the workspace), and who fell out.
-
-    `extra` is for a few numbers that `finish` or the report wants; JSON values only. `digests`
-    spares a second reading of large files that were digested while they were written.
+    Attributes:
+        files: Files that were written, whole, under the workspace.
+        items_out: Items that a part let through; a finish leaves it at 0.
+        rejects: Items that fell out. Those of a finish are items that a part let through and that
+            only the whole shows to be unusable, such as near-duplicates.
+        extra: Numbers for `finish` or the report; JSON values.
+        digests: SHA-256 of files that were digested while they were written, which spares a
+            second reading of large ones.
+        again: Of a finish: `plan` would now list more than was done, so the stage runs once more.
+        note: Of a finish: a sentence that a person should read.
     """
 
-    items_out: int
-    files: tuple[Path, ...]
+    files: tuple[Path, ...] = ()
+    items_out: int = 0
     rejects: tuple[Reject, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
     digests: Mapping[Path, str] = field(default_factory=dict)
+    again: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True)
-class PartResult:
-    """A part that is proven done. `files` maps paths relative to the workspace to digests."""
+class Report:
+    """What one part, or one run of a stage, did. Always: items_in = items_out + filtered + failed.
 
-    part: Part
+    Attributes:
+        stage: The stage's name.
+        items_in: Items that were given.
+        items_out: Items that came through.
+        filtered: Items left out on purpose.
+        failed: Items that could not be used.
+        parts: Parts of the stage; 1 for a part.
+        parts_skipped: Those of them whose marker proved them done before this run.
+        seconds: Wall time.
+        items_per_second: Over the items worked on in this run, not those that were skipped.
+        bytes: Size of the stage's final files; 0 for a part.
+        peak_memory: Of the largest process, in bytes.
+        files: SHA-256 of each file, by path relative to the workspace.
+        extra: Numbers of the stage's own; JSON values.
+        part: The part, None in a stage's report.
+    """
+
+    stage: str
+    items_in: int
     items_out: int
     filtered: int
     failed: int
+    parts: int
+    parts_skipped: int
+    seconds: float
+    items_per_second: float
+    bytes: int
+    peak_memory: int
     files: Mapping[str, str]
     extra: Mapping[str, Any]
-    seconds: float
-    peak_memory: int
-    skipped: bool
+    part: Part | None = None
+
+    @property
+    def skipped(self) -> bool:
+        """Whether nothing had to be done."""
+        return self.parts_skipped == self.parts
+
+    @property
+    def done(self) -> Part:
+        """The part that this report is of; only a part's report has one."""
+        if self.part is None:
+            raise ValueError("the report of a whole stage is of no single part")
+        return self.part
+
+
+class Context:
+    """A workspace and a recipe, with what one stage reads from them opened once.
+
+    A context lives as long as its stage. It travels to worker processes without what it has
+    opened; each of them has its own, until it works on another stage.
+    """
+
+    def __init__(self, workspace: Workspace, recipe: Recipe, stage: str = "") -> None:
+        self.workspace, self.recipe, self.stage = workspace, recipe, stage
+        self._opened: dict[str, tuple[Any, Any]] = {}
+        self._lock = threading.RLock()
+
+    def once(self, name: str, make: Callable[[], T], files: Iterable[Path] = ()) -> T:
+        """What `make` gives: called once, and again when one of `files` has changed.
+
+        Args:
+            name: What it is; one name always means one thing.
+            make: Reads or computes it.
+            files: Files that it depends on, known by their size and time of change.
+
+        Returns:
+            The same object at every call; do not change it.
+        """
+        state = [_state_of(path) for path in files]
+        with self._lock:
+            found = self._opened.get(name)
+            if found is None or found[0] != state:
+                found = self._opened[name] = (state, make())
+        return found[1]  # type: ignore[no-any-return]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return context_of, (self.workspace, self.recipe, self.stage)
+
+
+_contexts: dict[tuple[Path, str, str], Context] = {}
+
+
+def context_of(workspace: Workspace, recipe: Recipe, stage: str = "") -> Context:
+    """This process's context for a stage of a build; only the last one is remembered."""
+    key = (workspace.root, recipe.model_dump_json(), stage)
+    if key not in _contexts:
+        _contexts.clear()
+        _contexts[key] = Context(workspace, recipe, stage)
+    return _contexts[key]
+
+
+def _state_of(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def part_path(workspace: Workspace, stage: str, part: str, suffix: str = ".parquet") -> Path:
@@ -131,56 +231,66 @@ def plan_path(workspace: Workspace, stage: str) -> Path:
     return workspace.runs / f"{stage}.plan.json"
 
 
-def write_plan(workspace: Workspace, stage: str, parts: Sequence[Planned] | None) -> None:
-    """Keep what a stage is about to do, for `artsound status`; None: it is not known yet."""
-    planned = None if parts is None else [asdict(part) for part in parts]
-    write_json(plan_path(workspace, stage), {"parts": planned})
+def write_plan(workspace: Workspace, stage: str, keys: Sequence[tuple[Part, str]] | None) -> None:
+    """Keep what a stage is about to do, for `artsound status`; None: it is not known yet.
+
+    `keys` holds each part with the key that its marker will have.
+    """
+    parts = [{"name": part.name, "items": part.items, "key": key} for part, key in keys or ()]
+    write_json(plan_path(workspace, stage), {"parts": None if keys is None else parts})
 
 
-def read_plan(workspace: Workspace, stage: str) -> tuple[Planned, ...] | None:
-    """The parts of a stage under way; None while they are not known, or when it is not."""
+def read_plan(workspace: Workspace, stage: str) -> dict[str, tuple[int, str]] | None:
+    """Items and key of each part of a stage under way, by name; None while they are not known, or
+    when it is not under way."""
     try:
-        return tuple(Planned(**part) for part in read_json(plan_path(workspace, stage))["parts"])
-    except (ArtSoundError, KeyError, TypeError):
+        parts = read_json(plan_path(workspace, stage))["parts"]
+        return {str(part["name"]): (int(part["items"]), str(part["key"])) for part in parts}
+    except (ArtSoundError, KeyError, TypeError, ValueError):
         return None
 
 
-def write_marker(workspace: Workspace, marker: Path, key: str, result: PartResult) -> None:
+def write_marker(workspace: Workspace, marker: Path, key: str, report: Report) -> None:
     """Vouch for a part: its counts, and its files by digest, size and time of change."""
     write_json(
         marker,
         {
             "key": key,
-            "items_out": result.items_out,
-            "filtered": result.filtered,
-            "failed": result.failed,
+            "items_out": report.items_out,
+            "filtered": report.filtered,
+            "failed": report.failed,
             "files": {
                 name: {"sha256": sha256, **_stamp(workspace.path(name))}
-                for name, sha256 in result.files.items()
+                for name, sha256 in report.files.items()
             },
-            "extra": dict(result.extra),
+            "extra": dict(report.extra),
         },
     )
 
 
-def read_marker(workspace: Workspace, marker: Path, key: str, part: Part) -> PartResult | None:
-    """The part's result when its marker holds, else None: a broken marker is no marker."""
+def read_marker(workspace: Workspace, stage: str, key: str, part: Part) -> Report | None:
+    """The part's report when its marker holds, else None: a broken marker is no marker."""
     try:
-        kept = read_json(marker)
-        if kept["key"] != key or not all(
-            _is_intact(workspace.path(name), file) for name, file in kept["files"].items()
+        found = read_json(part_path(workspace, stage, part.name, ".json"))
+        if found["key"] != key or not all(
+            _is_intact(workspace.path(name), file) for name, file in found["files"].items()
         ):
             return None
-        return PartResult(
-            part=part,
-            items_out=int(kept["items_out"]),
-            filtered=int(kept["filtered"]),
-            failed=int(kept["failed"]),
-            files={name: file["sha256"] for name, file in kept["files"].items()},
-            extra=kept["extra"],
+        return Report(
+            stage=stage,
+            items_in=part.items,
+            items_out=int(found["items_out"]),
+            filtered=int(found["filtered"]),
+            failed=int(found["failed"]),
+            parts=1,
+            parts_skipped=1,
             seconds=0.0,
+            items_per_second=0.0,
+            bytes=0,
             peak_memory=0,
-            skipped=True,
+            files={name: file["sha256"] for name, file in found["files"].items()},
+            extra=found["extra"],
+            part=part,
         )
     except (ArtSoundError, OSError, KeyError, TypeError, ValueError, AttributeError):
         return None
@@ -235,39 +345,8 @@ def gather_rejects(workspace: Workspace) -> None:
     write_parquet(workspace.catalog / "rejects.parquet", "reject", rows)
 
 
-# What a stage is: parts that are done once, markers that prove it, and a report that adds up.
-#
-# A stage is three functions. `plan` lists the parts, each naming the digests of what it reads;
-# `work` does one part in whatever process it is given to; `finish` merges the parts' files. This
-# module does the rest: it skips a part whose marker still holds, writes the marker last, keeps
-# every rejected item with its reason, and checks that nothing is lost on the way.
-#
-#     report = run_stage(ingest.STAGE, workspace, recipe)
-#
-# A build killed at any instant is resumed by running the same line again; it ends in the same
-# bytes, since a part is either proven done or done anew.
-
-
 class LostItems(ArtSoundError):
     """A stage's counts do not add up: a bug in the stage, never the user's fault."""
-
-
-@dataclass(frozen=True)
-class Finish:
-    """What `finish` gives back: the stage's final files, and numbers for the report (JSON).
-
-    `rejects` are items that a part let pass and that only the whole shows to be unusable, such
-    as near-duplicates; they are taken off the parts' `items_out`. `digests` as in PartOutput.
-    `again` says that `plan` would now list more than was done: the stage goes round once more.
-    `note` is a sentence that a person should read.
-    """
-
-    files: tuple[Path, ...]
-    extra: Mapping[str, Any] = field(default_factory=dict)
-    rejects: tuple[Reject, ...] = ()
-    digests: Mapping[Path, str] = field(default_factory=dict)
-    again: bool = False
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -286,120 +365,95 @@ class Stage:
     name: str
     version: int
     sections: tuple[str, ...]
-    plan: Callable[[Workspace, Recipe], list[Part]]
-    work: Callable[[Workspace, Recipe, Part], PartOutput]
-    finish: Callable[[Workspace, Recipe, Sequence[PartResult]], Finish]
+    plan: Callable[[Context], list[Part]]
+    work: Callable[[Context, Part], Outcome]
+    finish: Callable[[Context, Sequence[Report]], Outcome]
     side_by_side: bool = True
-    prepare: Callable[[Workspace, Recipe, Progress], None] | None = None
+    prepare: Callable[[Context, Progress], None] | None = None
     downloads: Callable[[Recipe], bool] | None = None
     needs: Callable[[Recipe, Part], tuple[str, ...]] | None = None
-    check: Callable[[Workspace, Recipe], None] | None = None
+    check: Callable[[Context], None] | None = None
 
 
-@dataclass(frozen=True)
-class StageReport:
-    """What one run of a stage did. Always: items_in = items_out + filtered + failed.
+def check_stages(stages: Iterable[Stage], context: Context) -> None:
+    """Raise for what any of these stages finds wrong before the first has worked for hours.
 
-    Bytes count the stage's final files; peak memory is the largest of its processes, in bytes;
-    items per second count only items worked on in this run, not those whose marker held.
+    Raises:
+        BadUsage, BadData: Files that a recipe names are missing or broken, a model is unavailable.
     """
-
-    stage: str
-    items_in: int
-    items_out: int
-    filtered: int
-    failed: int
-    parts: int
-    parts_skipped: int
-    seconds: float
-    items_per_second: float
-    bytes: int
-    peak_memory: int
-    files: Mapping[str, str]
-    extra: Mapping[str, Any]
-
-
-def check_stages(stages: Iterable[Stage], workspace: Workspace, recipe: Recipe) -> None:
-    """Raise for what any of these stages sees to be amiss, before the first has worked for hours:
-    files that a recipe names and that are missing or broken, models that cannot be had."""
     for stage in stages:
         if stage.check is not None:
-            stage.check(workspace, recipe)
+            stage.check(context)
 
 
 class MapParts(Protocol):
-    """How parts are spread over threads, processes or machines: results in any order."""
+    """How parts are spread over threads, processes or machines: reports in any order."""
 
     def __call__(
-        self,
-        stage: Stage,
-        workspace: Workspace,
-        recipe: Recipe,
-        parts: Sequence[Part],
-        *,
-        retry_failed: bool,
-    ) -> Iterable[PartResult]: ...
+        self, stage: Stage, context: Context, parts: Sequence[Part], *, retry_failed: bool
+    ) -> Iterable[Report]: ...
 
 
 def finished_part(
-    stage: Stage, workspace: Workspace, recipe: Recipe, part: Part, *, retry_failed: bool = False
-) -> PartResult | None:
-    """The result of a part whose marker holds; None where the part must be done."""
-    marker = part_path(workspace, stage.name, part.name, ".json")
-    done = read_marker(workspace, marker, _key(stage, recipe, part), part)
-    return None if done is not None and retry_failed and done.failed else done
+    stage: Stage, context: Context, part: Part, *, retry_failed: bool = False
+) -> Report | None:
+    """The report of a part whose marker proves it done; None for one that must be done.
+
+    With `retry_failed`, a part with failed items must be done again.
+    """
+    done = read_marker(context.workspace, stage.name, _key(stage, context.recipe, part), part)
+    return None if done is None or (retry_failed and done.failed) else done
 
 
-def run_part(
-    stage: Stage, workspace: Workspace, recipe: Recipe, part: Part, *, retry_failed: bool = False
-) -> PartResult:
+def run_part(stage: Stage, context: Context, part: Part, *, retry_failed: bool = False) -> Report:
     """Do one part, or prove that it is done. Runs in any process that sees the workspace."""
-    done = finished_part(stage, workspace, recipe, part, retry_failed=retry_failed)
+    done = finished_part(stage, context, part, retry_failed=retry_failed)
     if done is not None:
         return done
-    key = _key(stage, recipe, part)
+    workspace = context.workspace
     marker = part_path(workspace, stage.name, part.name, ".json")
     marker.unlink(missing_ok=True)
     started = time.perf_counter()
-    output = stage.work(workspace, recipe, part)
-    if part.items != output.items_out + len(output.rejects):
+    outcome = stage.work(context, part)
+    if part.items != outcome.items_out + len(outcome.rejects):
         raise LostItems(
             f"Part {part.name} of stage {stage.name} took {part.items} items, "
-            f"gave {output.items_out} and rejected {len(output.rejects)}."
+            f"gave {outcome.items_out} and rejected {len(outcome.rejects)}."
         )
-    files = list(output.files)
-    if output.rejects:
+    files = list(outcome.files)
+    if outcome.rejects:
         path = part_path(workspace, stage.name, part.name, ".rejects.parquet")
-        write_parquet(path, "reject", output.rejects)
+        write_parquet(path, "reject", outcome.rejects)
         files.append(path)
-    failed = sum(reject.kind == "failed" for reject in output.rejects)
-    result = PartResult(
-        part=part,
-        items_out=output.items_out,
-        filtered=len(output.rejects) - failed,
+    failed = sum(reject.kind == "failed" for reject in outcome.rejects)
+    seconds = time.perf_counter() - started
+    report = Report(
+        stage=stage.name,
+        items_in=part.items,
+        items_out=outcome.items_out,
+        filtered=len(outcome.rejects) - failed,
         failed=failed,
-        files=digests(workspace, files, output.digests),
-        extra=output.extra,
-        seconds=time.perf_counter() - started,
+        parts=1,
+        parts_skipped=0,
+        seconds=seconds,
+        items_per_second=part.items / max(seconds, 1e-9),
+        bytes=0,
         peak_memory=peak_memory(),
-        skipped=False,
+        files=digests(workspace, files, outcome.digests),
+        extra=outcome.extra,
+        part=part,
     )
     sync_file_system(workspace.root)  # a marker may not outlive what it vouches for
-    write_marker(workspace, marker, key, result)
-    return result
+    write_marker(workspace, marker, _key(stage, context.recipe, part), report)
+    return report
 
 
 def map_serially(
-    stage: Stage,
-    workspace: Workspace,
-    recipe: Recipe,
-    parts: Sequence[Part],
-    *,
-    retry_failed: bool,
-) -> Iterator[PartResult]:
+    stage: Stage, context: Context, parts: Sequence[Part], *, retry_failed: bool
+) -> Iterator[Report]:
     """One part after another, in this process."""
     for part in parts:
-        yield run_part(stage, workspace, recipe, part, retry_failed=retry_failed)
+        yield run_part(stage, context, part, retry_failed=retry_failed)
 
 
 def run_stage(
@@ -410,7 +464,7 @@ def run_stage(
     progress: Progress = QUIET,
     map_parts: MapParts = map_serially,
     retry_failed: bool = False,
-) -> StageReport:
+) -> Report:
     """Run a stage, or the rest of it; the report is also kept in runs/`stage`.json.
 
     `map_parts` decides where the parts run. Rejects of all stages so far are gathered in
@@ -422,7 +476,8 @@ def run_stage(
         # How BLAS rounds depends on the number of its threads, and the bytes must not: one, as in
         # the worker processes. What needs more at once brings threads of its own.
         with threadpool_limits(limits=1, user_api="blas"):
-            return _run_stage(stage, workspace, recipe, progress, map_parts, retry_failed)
+            context = Context(workspace, recipe, stage.name)
+            return _run_stage(stage, context, progress, map_parts, retry_failed)
     except Exception as error:
         told = str(error) or type(error).__name__
         log("failed", told, level=logging.ERROR, stage=stage.name)
@@ -431,21 +486,20 @@ def run_stage(
 
 def _run_stage(
     stage: Stage,
-    workspace: Workspace,
-    recipe: Recipe,
+    context: Context,
     progress: Progress,
     map_parts: MapParts,
     retry_failed: bool,
-) -> StageReport:
+) -> Report:
+    workspace, recipe = context.workspace, context.recipe
     started = time.perf_counter()
-    results: dict[str, PartResult] = {}
+    results: dict[str, Report] = {}
     while True:
         write_plan(workspace, stage.name, None)
         if stage.prepare is not None:
-            stage.prepare(workspace, recipe, progress)
-        parts = stage.plan(workspace, recipe)
-        planned = [Planned(part.name, part.items, _key(stage, recipe, part)) for part in parts]
-        write_plan(workspace, stage.name, planned)
+            stage.prepare(context, progress)
+        parts = stage.plan(context)
+        write_plan(workspace, stage.name, [(part, _key(stage, recipe, part)) for part in parts])
         # In a later round, parts done in this very run are neither skipped nor tried again.
         retry = retry_failed and not results
         total = sum(part.items for part in parts)
@@ -453,15 +507,15 @@ def _run_stage(
         log("begin", begins, stage=stage.name, parts=len(parts), total=total)
         progress.start(stage.name, total)
         try:
-            for result in map_parts(stage, workspace, recipe, parts, retry_failed=retry):
-                if not result.skipped or result.part.name not in results:
-                    results[result.part.name] = result
-                _log_part(stage.name, result)
-                progress.advance(result.part.items)
+            for result in map_parts(stage, context, parts, retry_failed=retry):
+                if not result.skipped or result.done.name not in results:
+                    results[result.done.name] = result
+                _log_part(result)
+                progress.advance(result.items_in)
         finally:
             progress.finish()
         ordered = [results[part.name] for part in parts]
-        final = stage.finish(workspace, recipe, ordered)
+        final = stage.finish(context, ordered)
         if not final.again:
             break
     if final.note:
@@ -475,7 +529,9 @@ def _run_stage(
     forget_other_parts(workspace, stage.name, parts)
     gather_rejects(workspace)
     report = _report(workspace, stage.name, ordered, final, time.perf_counter() - started)
-    write_json(workspace.runs / f"{stage.name}.json", asdict(report))
+    values = asdict(report)
+    del values["part"]
+    write_json(workspace.runs / f"{stage.name}.json", values)
     plan_path(workspace, stage.name).unlink()
     _log_end(report)
     return report
@@ -487,26 +543,26 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _log_part(stage: str, result: PartResult) -> None:
-    items, seconds = result.part.items, result.seconds
+def _log_part(report: Report) -> None:
+    items, seconds = report.items_in, report.seconds
     log(
         "part",
-        f"{stage}: {result.part.name}, {items:,} items"
-        + (" done before" if result.skipped else f" in {seconds:.1f} s"),
-        stage=stage,
-        part=result.part.name,
+        f"{report.stage}: {report.done.name}, {items:,} items"
+        + (" done before" if report.skipped else f" in {seconds:.1f} s"),
+        stage=report.stage,
+        part=report.done.name,
         items=items,
-        items_out=result.items_out,
-        filtered=result.filtered,
-        failed=result.failed,
-        skipped=result.skipped,
+        items_out=report.items_out,
+        filtered=report.filtered,
+        failed=report.failed,
+        skipped=report.skipped,
         seconds=seconds,
         rate=items / seconds if seconds else 0.0,
-        peak_memory=result.peak_memory,
+        peak_memory=report.peak_memory,
     )
 
 
-def _log_end(report: StageReport) -> None:
+def _log_end(report: Report) -> None:
     log(
         "end",
         f"{report.stage}: {report.items_out:,} of {report.items_in:,} items "
@@ -531,22 +587,22 @@ def _key(stage: Stage, recipe: Recipe, part: Part) -> str:
 def _report(
     workspace: Workspace,
     name: str,
-    results: Sequence[PartResult],
-    final: Finish,
+    results: Sequence[Report],
+    final: Outcome,
     seconds: float,
-) -> StageReport:
+) -> Report:
     fresh = [result for result in results if not result.skipped]
     late_failed = sum(reject.kind == "failed" for reject in final.rejects)
-    return StageReport(
+    return Report(
         stage=name,
-        items_in=sum(result.part.items for result in results),
+        items_in=sum(result.items_in for result in results),
         items_out=sum(result.items_out for result in results) - len(final.rejects),
         filtered=sum(result.filtered for result in results) + len(final.rejects) - late_failed,
         failed=sum(result.failed for result in results) + late_failed,
         parts=len(results),
         parts_skipped=len(results) - len(fresh),
         seconds=seconds,
-        items_per_second=sum(result.part.items for result in fresh) / max(seconds, 1e-9),
+        items_per_second=sum(result.items_in for result in fresh) / max(seconds, 1e-9),
         bytes=sum(path.stat().st_size for path in final.files),
         peak_memory=max([peak_memory(), *(result.peak_memory for result in results)]),
         files=digests(workspace, final.files, final.digests),

@@ -19,7 +19,7 @@ from artsound.captions.caption_items import before_pairs
 from artsound.errors import ArtSoundError, BadUsage
 from artsound.lock import Lock, is_alive, last_lock
 from artsound.recipe import Recipe, load_recipe
-from artsound.stage import Planned, part_path, plan_path, read_plan
+from artsound.stage import part_path, plan_path, read_plan
 from artsound.storage import Workspace, read_json
 
 _DEPTH = 3  # folders deep: as far down as a build writes, but for the pictures and clips themselves
@@ -150,9 +150,13 @@ def _under_way(workspace: Workspace, name: str, state: str, begun: float) -> Sta
     plan = read_plan(workspace, name)
     if plan is None:
         return StageStatus(name, "preparing" if state == "running" else state, wrote=begun)
-    done = [(part, *found) for part in plan if (found := _marker(workspace, name, part))]
-    now = [(part.items, changed) for part, _, changed in done if changed >= begun]
-    items, items_in = sum(part.items for part in plan), sum(part.items for part, *_ in done)
+    done = [
+        (count, *found)
+        for part, (count, key) in plan.items()
+        if (found := _marker(workspace, name, part, key))
+    ]
+    now = [(count, changed) for count, _, changed in done if changed >= begun]
+    items, items_in = sum(count for count, _ in plan.values()), sum(count for count, *_ in done)
     spent = max((changed for _, changed in now), default=begun) - begun
     rate = sum(count for count, _ in now) / spent if spent > 0 else 0.0
     going = state == "running"
@@ -195,14 +199,14 @@ def _at_rest(workspace: Workspace, name: str, since: float) -> StageStatus:
 
 
 def _marker(
-    workspace: Workspace, stage: str, part: Planned
+    workspace: Workspace, stage: str, part: str, key: str
 ) -> tuple[Mapping[str, Any], float] | None:
     """A part's marker, and when it was written, where it belongs to this plan."""
-    path = part_path(workspace, stage, part.name, ".json")
+    path = part_path(workspace, stage, part, ".json")
     try:
         changed = _changed(path)
         marker = read_json(path) if changed else {}
-        return (marker, changed) if marker.get("key") == part.key else None
+        return (marker, changed) if marker.get("key") == key else None
     except (ArtSoundError, AttributeError):
         return None
 

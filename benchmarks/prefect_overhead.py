@@ -27,12 +27,11 @@ from PIL import Image
 from artsound.media.images import check_image
 from artsound.recipe import Recipe
 from artsound.stage import (
-    Finish,
+    Context,
+    Outcome,
     Part,
-    PartOutput,
-    PartResult,
+    Report,
     Stage,
-    StageReport,
     run_part,
     run_stage,
 )
@@ -54,37 +53,38 @@ def picture() -> bytes:
     return file.getvalue()
 
 
-def plan(parts: int, items: int, workspace: Workspace, recipe: Recipe) -> list[Part]:
+def plan(parts: int, items: int, context: Context) -> list[Part]:
     return [Part(f"part-{number:05d}", items, {"number": number}) for number in range(parts)]
 
 
-def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+def work(context: Context, part: Part) -> Outcome:
+    _workspace, _recipe = context.workspace, context.recipe
     began = time.process_time()
     for _ in range(part.items):
         check_image(picture(), min_side=128, max_pixels=10_000_000)
-    return PartOutput(part.items, (), extra={"busy": time.process_time() - began})
+    return Outcome((), part.items, extra={"busy": time.process_time() - began})
 
 
-def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
-    return Finish((), {"busy": sum(result.extra["busy"] for result in results)})
+def finish(context: Context, results: Sequence[Report]) -> Outcome:
+    _workspace, _recipe = context.workspace, context.recipe
+    return Outcome(extra={"busy": sum(result.extra["busy"] for result in results)})
 
 
 def map_on(
     pool: ProcessPoolExecutor,
     stage: Stage,
-    workspace: Workspace,
-    recipe: Recipe,
+    context: Context,
     parts: Sequence[Part],
     *,
     retry_failed: bool,
-) -> Iterable[PartResult]:
+) -> Iterable[Report]:
     """The parts on a bare pool of processes."""
-    futures = [pool.submit(run_part, stage, workspace, recipe, part) for part in parts]
+    futures = [pool.submit(run_part, stage, context, part) for part in parts]
     for future in as_completed(futures):
         yield future.result()
 
 
-def timed(workspace: Workspace, run: Callable[[], StageReport]) -> tuple[float, float]:
+def timed(workspace: Workspace, run: Callable[[], Report]) -> tuple[float, float]:
     """A stage that has nothing done yet: its seconds, and this process's processor time as a share
     of what its workers used."""
     shutil.rmtree(workspace.parts, ignore_errors=True)

@@ -25,7 +25,7 @@ from full_size.sources import write_sources
 from prefect_overhead import map_on
 
 from artsound.recipe import Recipe
-from artsound.stage import StageReport, run_stage
+from artsound.stage import Report, run_stage
 from artsound.storage import Workspace
 from artsound_flows.build import FLOWS
 from artsound_flows.engine import Session, run_flow, session
@@ -37,7 +37,7 @@ LIMIT = 1.7
 
 
 def seconds(
-    workspace: Workspace, recipe: Recipe, run: Callable[[str], StageReport], repeats: int
+    workspace: Workspace, recipe: Recipe, run: Callable[[str], Report], repeats: int
 ) -> dict[str, float]:
     """The best time of each stage, after a pass that warms the workers up."""
     times: dict[str, list[float]] = {stage: [] for stage in STAGES}
@@ -65,7 +65,7 @@ def bare(workspace: Workspace, recipe: Recipe, repeats: int) -> dict[str, float]
     with ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker) as pool:
         on_pool = functools.partial(map_on, pool)
 
-        def run(stage: str) -> StageReport:
+        def run(stage: str) -> Report:
             return run_stage(STAGES_OF_BUILD[stage], workspace, recipe, map_parts=on_pool)
 
         return seconds(workspace, recipe, run, repeats)
@@ -102,7 +102,7 @@ def main() -> None:
     )
 
 
-def _flow(opened: Session, stage: str) -> StageReport:
+def _flow(opened: Session, stage: str) -> Report:
     return run_flow(FLOWS[stage], opened)
 
 

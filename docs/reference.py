@@ -18,9 +18,7 @@ MODULES = (
     "artsound.errors",
     "artsound.recipe",
     "artsound.schema",
-    "artsound.schema",
     "artsound.storage",
-    "artsound.stage",
     "artsound.stage",
     "artsound.rights",
     "artsound.status",
@@ -30,7 +28,6 @@ MODULES = (
     "artsound.encoders.base",
     "artsound.encoders.affect_audio",
     "artsound.encoders.affect_image",
-    "artsound.encoders.base",
     "artsound.pairing.affect",
     "artsound.pairing.assignment",
     "artsound.pairing.bridge",
@@ -65,7 +62,6 @@ MODULES = (
     "artsound.reports.stats",
     "artsound.reports.judging",
     "artsound.reports.browse",
-    "artsound.reports.card",
     "artsound.reports.card",
 )
 

@@ -16,11 +16,11 @@ from artsound.errors import BadData
 from artsound.recipe import Recipe
 from artsound.schema import Pair, Reject
 from artsound.stage import (
-    Finish,
+    Context,
     LostItems,
+    Outcome,
     Part,
-    PartOutput,
-    PartResult,
+    Report,
     Stage,
     part_path,
     run_part,
@@ -32,14 +32,16 @@ from artsound.storage import Workspace, read_parquet, sha256_file, store_media, 
 COUNT = 40
 
 
-def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
+def plan(context: Context) -> list[Part]:
+    recipe = context.recipe
     return [
         Part(name, stop - start, {"start": start, "stop": stop})
         for name, start, stop in split_into_parts("numbers", COUNT, recipe.run.part_size)
     ]
 
 
-def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+def work(context: Context, part: Part) -> Outcome:
+    workspace = context.workspace
     numbers = range(part.inputs["start"], part.inputs["stop"])
     path = part_path(workspace, "square", part.name)
     pairs = [
@@ -52,17 +54,18 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
         for n in numbers
         if not n % 5
     )
-    return PartOutput(len(pairs), (path,), rejects, {"sum": sum(numbers)})
+    return Outcome((path,), len(pairs), rejects, {"sum": sum(numbers)})
 
 
-def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
+def finish(context: Context, results: Sequence[Report]) -> Outcome:
     import pyarrow as pa
 
-    paths = [part_path(workspace, "square", result.part.name) for result in results]
+    workspace = context.workspace
+    paths = [part_path(workspace, "square", result.done.name) for result in results]
     table = pa.concat_tables([read_parquet(path, "pair") for path in paths])
     out = workspace.pairs / "pairs.parquet"
     write_parquet(out, "pair", table)
-    return Finish((out,), {"sum": sum(result.extra["sum"] for result in results)})
+    return Outcome((out,), extra={"sum": sum(result.extra["sum"] for result in results)})
 
 
 SQUARE = Stage("square", 1, ("pair",), plan, work, finish)
@@ -147,10 +150,8 @@ def test_a_part_whose_inputs_have_changed_is_done_again(
     change: dict[str, object], tmp_path: Path
 ) -> None:
     def planning(inputs: dict[str, object]) -> Stage:
-        def planned(workspace: Workspace, recipe: Recipe) -> list[Part]:
-            return [
-                replace(part, inputs={**part.inputs, **inputs}) for part in plan(workspace, recipe)
-            ]
+        def planned(context: Context) -> list[Part]:
+            return [replace(part, inputs={**part.inputs, **inputs}) for part in plan(context)]
 
         return replace(SQUARE, plan=planned)
 
@@ -164,9 +165,10 @@ def test_a_part_whose_inputs_have_changed_is_done_again(
 def test_all_that_a_part_wrote_is_on_disk_before_its_marker_has_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def storing(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+    def storing(context: Context, part: Part) -> Outcome:
+        workspace = context.workspace
         store_media(workspace, "tracks", part.name.encode(), ".mp3")
-        return work(workspace, recipe, part)
+        return work(context, part)
 
     steps = Steps(tmp_path, monkeypatch)
     run_stage(replace(SQUARE, work=storing), Workspace(tmp_path), RECIPE)
@@ -189,8 +191,8 @@ def test_rejects_of_the_whole_are_taken_off_what_the_parts_let_pass(tmp_path: Pa
         Reject("square", "track", "3", "failed", "gone", "3 cannot be read."),
     )
 
-    def finishing(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
-        return replace(finish(workspace, recipe, results), rejects=late)
+    def finishing(context: Context, results: Sequence[Report]) -> Outcome:
+        return replace(finish(context, results), rejects=late)
 
     report = run_stage(replace(SQUARE, finish=finishing), Workspace(tmp_path), RECIPE)
     assert (report.items_in, report.items_out, report.filtered, report.failed) == (40, 29, 5, 6)
@@ -220,13 +222,13 @@ def test_a_stage_that_goes_round_again_tries_its_failed_items_once(tmp_path: Pat
     worked: list[str] = []
     rounds: list[int] = []
 
-    def counting(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+    def counting(context: Context, part: Part) -> Outcome:
         worked.append(part.name)
-        return work(workspace, recipe, part)
+        return work(context, part)
 
-    def twice(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
+    def twice(context: Context, results: Sequence[Report]) -> Outcome:
         rounds.append(len(results))
-        return replace(finish(workspace, recipe, results), again=len(rounds) < 2)
+        return replace(finish(context, results), again=len(rounds) < 2)
 
     stage = replace(SQUARE, work=counting, finish=twice)
     report = run_stage(stage, workspace, RECIPE, retry_failed=True)
@@ -238,7 +240,7 @@ def test_a_stage_that_goes_round_again_tries_its_failed_items_once(tmp_path: Pat
 def test_a_part_that_stops_half_way_through_a_retry_is_not_taken_for_done(
     tmp_path: Path,
 ) -> None:
-    def failing(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+    def failing(context: Context, part: Part) -> Outcome:
         raise BadData("the cable was pulled")
 
     workspace = Workspace(tmp_path)
@@ -249,9 +251,9 @@ def test_a_part_that_stops_half_way_through_a_retry_is_not_taken_for_done(
 
 
 def test_a_stage_that_loses_items_is_caught(tmp_path: Path) -> None:
-    def forgetful(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
-        output = work(workspace, recipe, part)
-        return PartOutput(output.items_out - 1, output.files, output.rejects, output.extra)
+    def forgetful(context: Context, part: Part) -> Outcome:
+        output = work(context, part)
+        return Outcome(output.files, output.items_out - 1, output.rejects, output.extra)
 
     stage = Stage("square", 1, ("pair",), plan, forgetful, finish)
     with pytest.raises(LostItems, match="took 7 items, gave 4 and rejected 2"):
@@ -259,10 +261,10 @@ def test_a_stage_that_loses_items_is_caught(tmp_path: Path) -> None:
 
 
 def test_a_stage_that_fails_keeps_the_parts_that_were_done(tmp_path: Path) -> None:
-    def failing(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+    def failing(context: Context, part: Part) -> Outcome:
         if part.name == "numbers-00003":
             raise BadData("the cable was pulled")
-        return work(workspace, recipe, part)
+        return work(context, part)
 
     workspace = Workspace(tmp_path)
     stage = Stage("square", 1, ("pair",), plan, failing, finish)
@@ -297,8 +299,8 @@ def test_numpy_computes_with_one_thread_since_their_number_changes_its_rounding(
     def threads() -> list[int]:
         return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
 
-    def counting(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
-        return replace(work(workspace, recipe, part), extra={"sum": max(threads())})
+    def counting(context: Context, part: Part) -> Outcome:
+        return replace(work(context, part), extra={"sum": max(threads())})
 
     with threadpool_limits(limits=2, user_api="blas"):
         before = threads()
@@ -308,6 +310,6 @@ def test_numpy_computes_with_one_thread_since_their_number_changes_its_rounding(
 
 
 def test_one_part_can_be_done_alone(tmp_path: Path) -> None:
-    part = plan(Workspace(tmp_path), RECIPE)[0]
-    assert not run_part(SQUARE, Workspace(tmp_path), RECIPE, part).skipped
-    assert run_part(SQUARE, Workspace(tmp_path), RECIPE, part).skipped
+    part = plan(Context(Workspace(tmp_path), RECIPE))[0]
+    assert not run_part(SQUARE, Context(Workspace(tmp_path), RECIPE), part).skipped
+    assert run_part(SQUARE, Context(Workspace(tmp_path), RECIPE), part).skipped

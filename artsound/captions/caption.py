@@ -15,7 +15,6 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from artsound.captions.base import Captioner, CaptionItem
 from artsound.captions.caption_items import (
     SIDES,
     Side,
-    before_pairs,
     catalogue_names,
     item_rows,
     read_items,
@@ -37,36 +35,37 @@ from artsound.captions.checks import Limits, failure, near_duplicates, tidy
 from artsound.captions.grounded import Grounded, describe
 from artsound.captions.phrasing import word_count
 from artsound.errors import BadData
-from artsound.recipe import Captions, Recipe
+from artsound.recipe import Recipe
 from artsound.schema import Caption, from_row
-from artsound.stage import Finish, Part, PartOutput, PartResult, Stage, part_path, split_into_parts
-from artsound.storage import Workspace, digest, read_parquet, write_parquet
+from artsound.stage import Context, Outcome, Part, Report, Stage, part_path, split_into_parts
+from artsound.storage import digest, read_parquet, write_parquet
 
 
-def check(workspace: Workspace, recipe: Recipe) -> None:
+def check(context: Context) -> None:
     """Raise BadUsage or BadData when a model that is to write captions cannot be had."""
     for side in SIDES.values():
-        _captioner(workspace, side, recipe)
+        _captioner(context, side)
 
 
-def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
+def plan(context: Context) -> list[Part]:
     """Parts of each side's items by ascending id, with the digest of what they depend on:
     the items' records and measurements and, where a model writes, its version, what the recipe
     tells it and the names it must not use. The least agreement and what the recipe tells the other
     side are none of them: another of these captions nothing anew.
     """
+    recipe = context.recipe
     parts = []
     for side in SIDES.values():
-        records, measured = item_rows(workspace, side, every=before_pairs(recipe))
-        captioner = _captioner(workspace, side, recipe)
+        records, measured = item_rows(context, side)
+        captioner = _captioner(context, side)
         writer: list[Any] = [captioner.name, captioner.version, Grounded.version]
         if not isinstance(captioner, Grounded):
             other = next(one for one in SIDES.values() if one is not side)
             untold = {"min_agreement", other.files, f"{other.name}_prompt"}
             told = recipe.captions.model_dump(mode="json", exclude=untold)
-            writer += [told, sorted(catalogue_names(workspace, side))]
+            writer += [told, sorted(catalogue_names(context, side))]
             if recipe.captions.min_agreement:
-                check_embedded(workspace, side)
+                check_embedded(context.workspace, side)
         writer_digest = digest(writer)
         for name, start, stop in split_into_parts(side.files, len(records), recipe.run.part_size):
             tables = [table.slice(start, stop - start) for table in (records, measured)]
@@ -81,45 +80,46 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     return parts
 
 
-def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+def work(context: Context, part: Part) -> Outcome:
     """Caption the items of one part."""
     side = SIDES[part.inputs["side"]]
     start, stop = part.inputs["start"], part.inputs["stop"]
-    items = read_items(workspace, side, start, stop, every=before_pairs(recipe))
-    captioner = _captioner(workspace, side, recipe)
-    captions = _write(captioner, items, recipe, catalogue_names(workspace, side))
-    path = part_path(workspace, STAGE.name, part.name)
+    items = read_items(context, side, start, stop)
+    captioner = _captioner(context, side)
+    captions = _write(captioner, items, context.recipe, catalogue_names(context, side))
+    path = part_path(context.workspace, STAGE.name, part.name)
     write_parquet(path, "caption", captions)
-    return PartOutput(len(captions), (path,))
+    return Outcome((path,), len(captions))
 
 
-def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
+def finish(context: Context, results: Sequence[Report]) -> Outcome:
     """Merge the parts into captions/artworks.parquet and captions/tracks.parquet.
 
     `extra` tells for each side: the captioner, captions, distinct share, words (mean, least,
     most), fallbacks by reason and the share of captions that fell back; where agreement was
     looked at, of how many captions, and its mean.
     """
+    workspace = context.workspace
     files: list[Path] = []
     extra: dict[str, Any] = {}
     for side in SIDES.values():
         tables = [
             read_parquet(workspace.path(name), "caption")
             for result in results
-            if result.part.inputs["side"] == side.files
+            if result.done.inputs["side"] == side.files
             for name in result.files
         ]
         if not tables:
             raise BadData(f"{workspace.root} holds no {side.files} to caption: nothing is paired.")
         captions = [from_row("caption", row) for row in pa.concat_tables(tables).to_pylist()]
-        told = _fall_back_where_they_disagree(captions, workspace, side, recipe)
-        _fall_back_where_they_repeat(captions, workspace, side, recipe)
+        told = _fall_back_where_they_disagree(captions, context, side)
+        _fall_back_where_they_repeat(captions, context, side)
         path = workspace.captions / f"{side.files}.parquet"
         write_parquet(path, "caption", captions)
         files.append(path)
-        chosen = _captioner(workspace, side, recipe).name
+        chosen = _captioner(context, side).name
         extra[side.files] = {"captioner": chosen, **_summary(captions), **told}
-    return Finish(tuple(files), extra)
+    return Outcome(tuple(files), extra=extra)
 
 
 def needs(recipe: Recipe, part: Part) -> tuple[str, ...]:
@@ -176,40 +176,37 @@ def _grounded(item: CaptionItem, reason: str) -> Caption:
 
 
 def _fall_back_where_they_disagree(
-    captions: list[Caption], workspace: Workspace, side: Side, recipe: Recipe
+    captions: list[Caption], context: Context, side: Side
 ) -> dict[str, Any]:
     """Captions of models that the recipe's share of other items suits better fall back."""
+    recipe = context.recipe
     written = _by_models(captions)
     if not recipe.captions.min_agreement or not written:
         return {}
     names = [captions[index].item_id for index in written]
     texts = [captions[index].caption for index in written]
-    found = caption_agreements(workspace, recipe, side, names, texts)
+    found = caption_agreements(context.workspace, recipe, side, names, texts)
     for index, agreement in zip(written, found, strict=True):
         if agreement < recipe.captions.min_agreement:
-            captions[index] = _replacement(workspace, side, recipe, index, "disagrees")
+            captions[index] = _replacement(context, side, index, "disagrees")
     return {"agreement": {"captions": len(written), "mean": float(found.mean())}}
 
 
-def _fall_back_where_they_repeat(
-    captions: list[Caption], workspace: Workspace, side: Side, recipe: Recipe
-) -> None:
+def _fall_back_where_they_repeat(captions: list[Caption], context: Context, side: Side) -> None:
     """Captions of models that nearly repeat an earlier one of a model fall back, too."""
     written = _by_models(captions)
     repeats = near_duplicates([captions[index].caption for index in written])
     for index, repeated in zip(written, repeats, strict=True):
         if repeated >= 0:
-            captions[index] = _replacement(workspace, side, recipe, index, "near-duplicate")
+            captions[index] = _replacement(context, side, index, "near-duplicate")
 
 
 def _by_models(captions: Sequence[Caption]) -> list[int]:
     return [index for index, caption in enumerate(captions) if caption.captioner != Grounded.name]
 
 
-def _replacement(
-    workspace: Workspace, side: Side, recipe: Recipe, index: int, reason: str
-) -> Caption:
-    [item] = read_items(workspace, side, index, index + 1, every=before_pairs(recipe))
+def _replacement(context: Context, side: Side, index: int, reason: str) -> Caption:
+    [item] = read_items(context, side, index, index + 1)
     return _grounded(item, reason)
 
 
@@ -227,11 +224,10 @@ def _summary(captions: Sequence[Caption]) -> dict[str, Any]:
     }
 
 
-def _captioner(workspace: Workspace, side: Side, recipe: Recipe) -> Captioner:
-    return _open(side.name, recipe.captions.model_dump_json(), workspace.captions / "responses")
-
-
-@lru_cache(maxsize=2)
-def _open(side: str, section: str, responses: Path) -> Captioner:
+def _captioner(context: Context, side: Side) -> Captioner:
     # One per side and process: a model is loaded once, not once a part.
-    return open_captioner(side, Captions.model_validate_json(section), responses)
+    responses = context.workspace.captions / "responses"
+    return context.once(
+        f"captioner of {side.files}",
+        lambda: open_captioner(side.name, context.recipe.captions, responses),
+    )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from artsound.captions.base import CaptionItem
 from artsound.errors import BadData
 from artsound.recipe import Recipe
 from artsound.schema import from_row
-from artsound.storage import Workspace, read_parquet, sha256_bytes
+from artsound.stage import Context
+from artsound.storage import read_parquet, sha256_bytes
 
 
 @dataclass(frozen=True)
@@ -47,18 +47,16 @@ def before_pairs(recipe: Recipe) -> bool:
     return "captions" in (recipe.pair.bridge, *recipe.pair.compare)
 
 
-def read_items(
-    workspace: Workspace, side: Side, start: int, stop: int, *, every: bool = False
-) -> list[CaptionItem]:
+def read_items(context: Context, side: Side, start: int, stop: int) -> list[CaptionItem]:
     """The side's items from `start` to before `stop`, by ascending id, as in `item_rows`."""
-    records, measured = item_rows(workspace, side, every=every)
+    records, measured = item_rows(context, side)
     return [
         CaptionItem(
             side=side.name,
             item_id=side.item_id(record[side.key]),
             record=from_row(side.name, record),
             measured=from_row(f"{side.name}_descriptors", values),
-            media=workspace.path(record[side.media]),
+            media=context.workspace.path(record[side.media]),
         )
         for record, values in zip(
             records.slice(start, stop - start).to_pylist(),
@@ -68,55 +66,46 @@ def read_items(
     ]
 
 
-def catalogue_names(workspace: Workspace, side: Side) -> frozenset[str]:
+def catalogue_names(context: Context, side: Side) -> frozenset[str]:
     """Everyone in the side's catalogue whose name is two words or more."""
-    path = workspace.catalog / f"{side.files}.parquet"
-    return _read_names(path, path.stat().st_mtime_ns, side.person)
+    path = context.workspace.catalog / f"{side.files}.parquet"
+
+    def read() -> frozenset[str]:
+        table = read_parquet(path, side.name, [side.person])
+        names = pc.unique(table.column(side.person)).to_pylist()
+        return frozenset(name for name in names if " " in name)
+
+    return context.once(f"names of {side.files}", read, [path])
 
 
-@lru_cache(maxsize=2)
-def _read_names(path: Path, changed: int, person: str) -> frozenset[str]:
-    column = "artwork" if person == "painter" else "track"
-    names = pc.unique(read_parquet(path, column, [person]).column(person)).to_pylist()
-    return frozenset(name for name in names if " " in name)
-
-
-def item_rows(
-    workspace: Workspace, side: Side, *, every: bool = False
-) -> tuple[pa.Table, pa.Table]:
-    """Records and descriptors, row for row by ascending id, of the side's items that are in pairs,
-    or with `every` of all that were measured.
+def item_rows(context: Context, side: Side) -> tuple[pa.Table, pa.Table]:
+    """Records and descriptors, row for row by ascending id, of the side's items that are in pairs;
+    of all that were measured, where captions come before pairs.
     """
+    workspace, every = context.workspace, before_pairs(context.recipe)
     catalog = workspace.catalog / f"{side.files}.parquet"
     measured = workspace.embeddings / "affect" / f"{side.files}.parquet"
     wanted = measured if every else workspace.pairs / "pairs.parquet"
     for path in (wanted, catalog, measured):
         if not path.is_file():
             raise BadData(f"{path} is missing: run the stage that writes it first.")
-    return _select(
-        side.files,
-        every,
-        *((path, path.stat().st_mtime_ns) for path in (wanted, catalog, measured)),
+    return context.once(
+        f"rows of {side.files}",
+        lambda: _select(side, every, wanted, catalog, measured),
+        (wanted, catalog, measured),
     )
 
 
-@lru_cache(maxsize=2)
 def _select(
-    files: str,
-    every: bool,
-    wanted: tuple[Path, int],
-    catalog: tuple[Path, int],
-    measured: tuple[Path, int],
+    side: Side, every: bool, wanted: Path, catalog: Path, measured: Path
 ) -> tuple[pa.Table, pa.Table]:
-    # The times of change are part of the cache's key: a worker may outlive a file.
-    side = SIDES[files]
     record = f"{side.name}_descriptors" if every else "pair"
-    used = pc.unique(read_parquet(wanted[0], record, [side.key]).column(side.key))
+    used = pc.unique(read_parquet(wanted, record, [side.key]).column(side.key))
     used = used.take(pc.array_sort_indices(used))
     tables = []
     for path, name in (
-        (catalog[0], side.name),
-        (measured[0], f"{side.name}_descriptors"),
+        (catalog, side.name),
+        (measured, f"{side.name}_descriptors"),
     ):
         table = read_parquet(path, name)
         where = pc.index_in(used, value_set=table.column(side.key))

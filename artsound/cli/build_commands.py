@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from artsound.extras import Check, State
     from artsound.recipe import Recipe
-    from artsound.stage import StageReport
+    from artsound.stage import Report
     from artsound.status import Status
     from artsound.storage import Workspace
 
@@ -184,16 +184,17 @@ def _check(only: str | None, workspace: Workspace, recipe: Recipe) -> None:
     What is quickest comes first: paths, then extras, sources and selections, then models.
     """
     from artsound.sources import ingest
-    from artsound.stage import check_stages
+    from artsound.stage import Context, check_stages
     from artsound.storage import check_out
 
     check_out(workspace.root)
+    context = Context(workspace, recipe)
     if recipe.run.runner == "dask" and not all(map(find_spec, ("distributed", "prefect_dask"))):
         raise BadUsage("The dask runner needs an extra: pip install 'artsound[dask]'.")
     if only in (None, ingest.NAME):
         if ingest.downloads(recipe):
             say("Connecting to the servers of the sources …")
-        ingest.check(workspace, recipe)
+        ingest.check(context)
     else:
         for side in ("artworks", "tracks"):
             catalogue = workspace.catalog / f"{side}.parquet"
@@ -202,7 +203,7 @@ def _check(only: str | None, workspace: Workspace, recipe: Recipe) -> None:
     from artsound_flows.serial import STAGES
 
     stages = [stage for name, stage in STAGES.items() if only in (None, name)]
-    check_stages([stage for stage in stages if stage.name != ingest.NAME], workspace, recipe)
+    check_stages([stage for stage in stages if stage.name != ingest.NAME], context)
 
 
 def _run_stages(
@@ -226,7 +227,7 @@ def _run_stages(
     print_summary(as_json, {"out": str(out), "stages": [asdict(report) for report in reports]})
 
 
-def _runner(name: str) -> Callable[..., list[StageReport]]:
+def _runner(name: str) -> Callable[..., list[Report]]:
     """The function that runs a build. Prefect is imported, and started, only where it adds
     something: a server of the user's own, which records the build, or a cluster."""
     from artsound_flows.server import has_own_server, start
@@ -248,7 +249,7 @@ def _runner(name: str) -> Callable[..., list[StageReport]]:
     return run_with_prefect
 
 
-def _print_stages(reports: Sequence[StageReport]) -> None:
+def _print_stages(reports: Sequence[Report]) -> None:
     """Print the table of stages: what came in, what went out, what was lost, how fast."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console

@@ -36,7 +36,7 @@ from artsound.media.audio import load_mono
 from artsound.media.images import load_rgb
 from artsound.recipe import Recipe
 from artsound.schema import arrow_schema
-from artsound.stage import Finish, Part, PartOutput, PartResult, Stage, part_path, split_into_parts
+from artsound.stage import Context, Outcome, Part, Report, Stage, part_path, split_into_parts
 from artsound.storage import Workspace, atomic_write, digest, read_parquet, write_parquet
 from artsound.untrusted import read_array
 
@@ -50,15 +50,16 @@ _ENCODERS: Mapping[str, Mapping[Side, str]] = {
 }
 
 
-def plan_vectors(workspace: Workspace, recipe: Recipe) -> list[Part]:
+def plan_vectors(context: Context) -> list[Part]:
     """Parts over the sides whose vectors the recipe needs, if any.
 
     Raises BadData when an encoder's weights are missing.
     """
+    recipe = context.recipe
     parts = []
-    for side, name in _wanted(workspace, recipe):
+    for side, name in _wanted(context.workspace, recipe):
         made_by = encoder_digest(name, recipe)
-        items = catalogue_items(workspace, side)
+        items = catalogue_items(context, side)
         for part, start, stop in split_into_parts(
             f"{name}-{side}", len(items), recipe.run.part_size
         ):
@@ -74,16 +75,17 @@ def plan_vectors(workspace: Workspace, recipe: Recipe) -> list[Part]:
     return parts
 
 
-def check_encoders(workspace: Workspace, recipe: Recipe) -> None:
+def check_encoders(context: Context) -> None:
     """Raise BadUsage or BadData when weights that the recipe needs cannot be had."""
-    for _, name in _wanted(workspace, recipe):
-        encoder_digest(name, recipe)
+    for _, name in _wanted(context.workspace, context.recipe):
+        encoder_digest(name, context.recipe)
 
 
-def make_vectors(workspace: Workspace, recipe: Recipe, part: Part, stage: str) -> PartOutput:
+def make_vectors(context: Context, part: Part, stage: str) -> Outcome:
     """One part's vectors float16 [n, D] in the catalogue's order; BadData for an unusable file."""
+    workspace, recipe = context.workspace, context.recipe
     side: Side = part.inputs["side"]
-    items = catalogue_items(workspace, side)[part.inputs["start"] : part.inputs["stop"]]
+    items = catalogue_items(context, side)[part.inputs["start"] : part.inputs["stop"]]
     made_by = part.inputs["encoder_digest"]
     folder = f"{part.inputs['encoder']}-{made_by[:16]}"
     cache = vector_cache(workspace.embeddings / "cache" / folder)
@@ -96,25 +98,26 @@ def make_vectors(workspace: Workspace, recipe: Recipe, part: Part, stage: str) -
     path = part_path(workspace, stage, part.name, ".npy")
     with atomic_write(path) as file:
         np.save(file, np.stack([vectors[item.sha256] for item in items]), allow_pickle=False)
-    return PartOutput(len(items), (path,), extra={"computed": len(unknown)})
+    return Outcome((path,), len(items), extra={"computed": len(unknown)})
 
 
 def merge_vectors(
-    workspace: Workspace, results: Sequence[PartResult], stage: str
+    context: Context, results: Sequence[Report], stage: str
 ) -> tuple[list[Path], Mapping[str, int]]:
     """embeddings/<encoder>/{artworks,tracks}.{npy,json} of each that was used; and their counts."""
+    workspace = context.workspace
     files: list[Path] = []
     counts: dict[str, int] = {}
     for side in SIDES:
         for name in (_LANGUAGE[side], _IMAGEBIND[side]):
             own = [
-                r.part
-                for r in results
-                if (r.part.inputs.get("encoder"), r.part.inputs["side"]) == (name, side)
+                part
+                for part in (report.done for report in results)
+                if (part.inputs.get("encoder"), part.inputs["side"]) == (name, side)
             ]
             if not own:
                 continue
-            ids = [item.name for item in catalogue_items(workspace, side)]
+            ids = [item.name for item in catalogue_items(context, side)]
             rows = [read_array(part_path(workspace, stage, part.name, ".npy")) for part in own]
             made_by = own[0].inputs["encoder_digest"]
             files += save_embeddings(workspace, name, side, made_by, ids, np.concatenate(rows))
@@ -164,14 +167,15 @@ MEASURED_SECONDS = 60.0  # of a clip, from its start
 LOADED_SIDE = 256  # pixels; JPEGs decode faster when little is asked of them
 
 
-def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
+def plan(context: Context) -> list[Part]:
     """Parts over both sides of the catalogue, each with the digest of its rows.
 
     First those that are measured, then those for the models of the recipe's bridges, if any.
     """
+    recipe = context.recipe
     parts = []
     for side in SIDES:
-        items = catalogue_items(workspace, side)
+        items = catalogue_items(context, side)
         for name, start, stop in split_into_parts(
             f"affect-{side}", len(items), recipe.run.part_size
         ):
@@ -183,40 +187,42 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
                 "digest": digest([[i.id, i.path, i.sha256] for i in items[start:stop]]),
             }
             parts.append(Part(name, stop - start, inputs))
-    return parts + plan_vectors(workspace, recipe)
+    return parts + plan_vectors(context)
 
 
-def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+def work(context: Context, part: Part) -> Outcome:
     """Measure one part's pictures or clips, or put them through a model.
 
     Raises BadData when a stored file is gone or is not what the catalogue says.
     """
     if "encoder" in part.inputs:
-        return make_vectors(workspace, recipe, part, NAME)
+        return make_vectors(context, part, NAME)
+    workspace = context.workspace
     side = part.inputs["side"]
     record = RECORDS[side]
     rows = [
         {f"{record}_id": item.id, **_measure(workspace, side, item)}
-        for item in catalogue_items(workspace, side)[part.inputs["start"] : part.inputs["stop"]]
+        for item in catalogue_items(context, side)[part.inputs["start"] : part.inputs["stop"]]
     ]
     path = part_path(workspace, NAME, part.name)
     write_parquet(path, f"{record}_descriptors", rows)
-    return PartOutput(len(rows), (path,))
+    return Outcome((path,), len(rows))
 
 
-def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
+def finish(context: Context, results: Sequence[Report]) -> Outcome:
     """Merge the parts: embeddings/affect/{artworks,tracks}.parquet, .npy and .json.
 
     The matrix holds the descriptors that are numbers, float32, in the schema's order.
     """
+    workspace = context.workspace
     files: list[Path] = []
     extra: dict[str, int] = {}
     for side in SIDES:
         record = RECORDS[side]
         tables = [
-            read_parquet(part_path(workspace, NAME, r.part.name), f"{record}_descriptors")
+            read_parquet(part_path(workspace, NAME, r.done.name), f"{record}_descriptors")
             for r in results
-            if r.part.inputs["side"] == side and "encoder" not in r.part.inputs
+            if r.done.inputs["side"] == side and "encoder" not in r.done.inputs
         ]
         schema = arrow_schema(f"{record}_descriptors")
         table = pa.concat_tables(tables) if tables else schema.empty_table()
@@ -226,8 +232,8 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
         made_by = digest(["affect", AFFECT_VERSION])
         files += [path, *save_embeddings(workspace, "affect", side, made_by, ids, numbers(table))]
         extra[side] = len(ids)
-    more, counts = merge_vectors(workspace, results, NAME)
-    return Finish((*files, *more), {**extra, **counts})
+    more, counts = merge_vectors(context, results, NAME)
+    return Outcome((*files, *more), extra={**extra, **counts})
 
 
 def needs(recipe: Recipe, part: Part) -> tuple[str, ...]:

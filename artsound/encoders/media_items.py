@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 from artsound.encoders.base import Side
 from artsound.errors import BadData
+from artsound.stage import Context
 from artsound.storage import Workspace, read_parquet, sha256_bytes
 
 SIDES: tuple[Side, ...] = ("artworks", "tracks")
@@ -33,20 +32,17 @@ class MediaItem:
         return self.id if isinstance(self.id, str) else f"{self.id:06d}"
 
 
-def catalogue_items(workspace: Workspace, side: Side) -> Sequence[MediaItem]:
+def catalogue_items(context: Context, side: Side) -> Sequence[MediaItem]:
     """Every item of one side, in the catalogue's order."""
-    path = workspace.catalog / f"{side}.parquet"
-    return _items(path, path.stat().st_mtime_ns if path.is_file() else 0, side)
+    path = context.workspace.catalog / f"{side}.parquet"
 
+    def read() -> tuple[MediaItem, ...]:
+        columns = _COLUMNS[side]
+        table = read_parquet(path, RECORDS[side], columns)
+        rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
+        return tuple(MediaItem(*row) for row in rows)
 
-@lru_cache(maxsize=2)
-def _items(path: Path, changed: int, side: Side) -> tuple[MediaItem, ...]:
-    # A part needs a few of a hundred thousand: they are read once per process, not once per part.
-    columns = _COLUMNS[side]
-    table = read_parquet(path, RECORDS[side], columns)
-    return tuple(
-        MediaItem(*row) for row in zip(*(table[c].to_pylist() for c in columns), strict=True)
-    )
+    return context.once(f"media of {side}", read, [path])
 
 
 def read_item(workspace: Workspace, item: MediaItem) -> bytes:

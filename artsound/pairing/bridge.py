@@ -15,6 +15,7 @@ from artsound.pairing.affect import AXES
 from artsound.pairing.search import check_vectors
 from artsound.recipe import Recipe
 from artsound.schema import arrow_schema
+from artsound.stage import Context
 from artsound.storage import Workspace, digest, sha256_file
 
 if TYPE_CHECKING:
@@ -68,8 +69,7 @@ def vector_inputs(workspace: Workspace, recipe: Recipe) -> tuple[str, dict[str, 
 
 
 def unit_vectors(
-    workspace: Workspace,
-    recipe: Recipe,
+    context: Context,
     name: str,
     track_ids: list[int],
     artwork_ids: list[str],
@@ -79,7 +79,12 @@ def unit_vectors(
     Float32 [n, D] each, in the order of the ids. Raises as `bridge` does, and BadData for an item
     that has no vector or none of length one.
     """
-    all_artworks, a, all_tracks, t = bridge(name, workspace, recipe)
+    workspace, recipe = context.workspace, context.recipe
+    all_artworks, a, all_tracks, t = context.once(
+        f"bridge {name}",
+        lambda: bridge(name, workspace, recipe),
+        sorted(path for path in workspace.embeddings.glob("*/*") if path.suffix == ".npy"),
+    )
     check_vectors(a, all_artworks, "artworks")
     check_vectors(t, all_tracks, "tracks")
     return (

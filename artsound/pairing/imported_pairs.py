@@ -22,6 +22,7 @@ from artsound.recipe import Recipe
 from artsound.schema import Reject
 from artsound.sources.item_names import artwork_key
 from artsound.sources.published_pairs import PublishedPair, read_pairs
+from artsound.stage import Context
 from artsound.storage import Workspace, read_parquet
 
 
@@ -58,11 +59,19 @@ class ImportedPairs:
         return [pair for pair in self.pairs if pair.split == split]
 
 
-def imported_pairs(workspace: Workspace, recipe: Recipe) -> ImportedPairs:
+def imported_pairs(context: Context) -> ImportedPairs:
     """The published pairs of the recipe's file, as far as the catalogue has what they name.
 
-    Raises BadUsage or BadData, one sentence, when the file cannot be read.
+    Raises BadUsage or BadData when the file cannot be read.
     """
+    catalog = context.workspace.catalog
+    files = [catalog / f"{name}.parquet" for name in ("artworks", "tracks", "rejects")]
+    files.append(Path(context.recipe.pair.given))
+    return context.once("imported pairs", lambda: _imported_pairs(context), files)
+
+
+def _imported_pairs(context: Context) -> ImportedPairs:
+    workspace, recipe = context.workspace, context.recipe
     rows = read_pairs(Path(recipe.pair.given))
     artworks, tracks = usable_items(workspace)
     names = _Names(workspace, artworks, tracks)

@@ -36,15 +36,16 @@ from artsound.pairing.search import pair_scores
 from artsound.pairing.splits import SPLITS
 from artsound.recipe import Recipe
 from artsound.schema import Reject, to_table
-from artsound.stage import Finish, Part, PartOutput, PartResult, Stage, part_path
+from artsound.stage import Context, Outcome, Part, Report, Stage, part_path
 from artsound.storage import Workspace, digest, read_parquet, write_parquet
 
 _FALLEN_OUT = "fallen-out"  # the part of given rows that name no pair
 
 
-def check(workspace: Workspace, recipe: Recipe) -> None:
+def check(context: Context) -> None:
     """Raise BadUsage or BadData for options that exclude each other, and for a base, a bank of
     concepts or a list of pairs that is missing or broken."""
+    recipe = context.recipe
     if recipe.pair.given and recipe.sources.base:
         raise BadUsage(
             "Given pairs leave nothing to keep: use pair.given or sources.base, not both."
@@ -54,16 +55,17 @@ def check(workspace: Workspace, recipe: Recipe) -> None:
             "Given pairs are not matched to others: use shards.exclude in place of pair.exclude."
         )
     excluded_pairs(recipe)
-    previous_release(workspace, recipe)
+    previous_release(context)
     load_bank(recipe.pair.concept_bank)
 
 
-def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
+def plan(context: Context) -> list[Part]:
     """One part for each split that has tracks; each names its members and all vectors' digests."""
-    check(workspace, recipe)
+    workspace, recipe = context.workspace, context.recipe
+    check(context)
     if recipe.pair.given:
-        return _plan_given(workspace, recipe)
-    catalogue = split_catalogue(workspace, recipe)
+        return _plan_given(context)
+    catalogue = split_catalogue(context)
     artworks, tracks = catalogue.artworks, catalogue.tracks
     if not tracks.ids:
         raise BadData(f"{workspace.catalog / 'tracks.parquet'} has no usable track to pair.")
@@ -99,9 +101,10 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     return parts
 
 
-def _plan_given(workspace: Workspace, recipe: Recipe) -> list[Part]:
+def _plan_given(context: Context) -> list[Part]:
     """One part for each split that has given pairs, and one for the rows that fall out."""
-    given = imported_pairs(workspace, recipe)
+    workspace, recipe = context.workspace, context.recipe
+    given = imported_pairs(context)
     if not given.pairs:
         counted = Counter(reject.reason for reject in given.rejects).most_common(5)
         reasons = ", ".join(f"{count} × {reason}" for reason, count in counted)
@@ -127,17 +130,18 @@ def _plan_given(workspace: Workspace, recipe: Recipe) -> list[Part]:
     return parts
 
 
-def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+def work(context: Context, part: Part) -> Outcome:
     """Pair the tracks of one split: its pairs, its unmatched items and the evidence."""
+    workspace, recipe = context.workspace, context.recipe
     if recipe.pair.given:
-        return _work_given(workspace, recipe, part)
+        return _work_given(context, part)
     split = part.inputs["split"]
-    catalogue = split_catalogue(workspace, recipe)
+    catalogue = split_catalogue(context)
     artworks, tracks = catalogue.artworks, catalogue.tracks
     mine, theirs = tracks.of(split), artworks.of(split)
     track_ids = [tracks.ids[n] for n in mine]
     artwork_ids = [artworks.ids[n] for n in theirs]
-    t, a = unit_vectors(workspace, recipe, recipe.pair.bridge, track_ids, artwork_ids)
+    t, a = unit_vectors(context, recipe.pair.bridge, track_ids, artwork_ids)
 
     settings = recipe.pair
     painters = painter_numbers(artworks.rows["painter_id"].take(theirs))
@@ -168,8 +172,8 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
             for side, item, reason in unmatched
         ],
     )
-    extra = _evidence(workspace, recipe, members, found)
-    return PartOutput(len(track_ids) - len(rejects), (pairs, spare), rejects, extra)
+    extra = _evidence(context, members, found)
+    return Outcome((pairs, spare), len(track_ids) - len(rejects), rejects, extra)
 
 
 def _unpaired(track_id: int, floor: float, *, barred: bool) -> Reject:
@@ -181,15 +185,16 @@ def _unpaired(track_id: int, floor: float, *, barred: bool) -> Reject:
     return Reject("pair", "track", f"{track_id:06d}", "filtered", reason, message)
 
 
-def _work_given(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+def _work_given(context: Context, part: Part) -> Outcome:
     """Score the given pairs of one split; or hand over the rows that fell out."""
-    given, split = imported_pairs(workspace, recipe), part.name
+    workspace, recipe = context.workspace, context.recipe
+    given, split = imported_pairs(context), part.name
     if part.name == _FALLEN_OUT:
-        return PartOutput(0, (), given.rejects)
+        return Outcome(rejects=given.rejects)
     rows = given.of(split)
     track_ids = [pair.track_id for pair in rows]
     artwork_ids = sorted({pair.artwork_id for pair in rows})
-    t, a = unit_vectors(workspace, recipe, recipe.pair.bridge, track_ids, artwork_ids)
+    t, a = unit_vectors(context, recipe.pair.bridge, track_ids, artwork_ids)
     place = {name: n for n, name in enumerate(artwork_ids)}
     chosen = np.array([place[pair.artwork_id] for pair in rows], dtype=np.int64)
     low = pair_scores(t, a, np.arange(len(rows)), chosen) < recipe.pair.floor
@@ -201,8 +206,8 @@ def _work_given(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     )  # fmt: skip
     members = _Members(split, track_ids, artwork_ids, t, a)
     pairs = _write_pairs(workspace, recipe, part, members, found)
-    extra = _evidence(workspace, recipe, members, found)
-    return PartOutput(len(rows) - len(rejects), (pairs,), rejects, extra)
+    extra = _evidence(context, members, found)
+    return Outcome((pairs,), len(rows) - len(rejects), rejects, extra)
 
 
 def _below_floor(pair: ImportedPair, floor: float) -> Reject:
@@ -259,17 +264,16 @@ def _write_pairs(
     return path
 
 
-def _evidence(
-    workspace: Workspace, recipe: Recipe, members: _Members, found: Match
-) -> dict[str, Any]:
+def _evidence(context: Context, members: _Members, found: Match) -> dict[str, Any]:
     """How good the pairs of one split are, and how far other bridges agree."""
+    recipe = context.recipe
     t, a, settings = members.tracks, members.artworks, recipe.pair
     extra = evidence.of_split(
         t, a, found, members.scores(found), seed=recipe.seed, uses=settings.artwork_uses
     )
     extra["agreement"] = {}
     for name in settings.compare:
-        other = unit_vectors(workspace, recipe, name, members.track_ids, members.artwork_ids)
+        other = unit_vectors(context, name, members.track_ids, members.artwork_ids)
         agreed: dict[str, float] = evidence.agreement(
             (t, a), other, found.assignment.artworks, recipe.seed
         )
@@ -283,23 +287,24 @@ def _evidence(
     return extra
 
 
-def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
+def finish(context: Context, results: Sequence[Report]) -> Outcome:
     """Merge the splits into pairs/pairs.parquet and pairs/unmatched.parquet."""
-    results = [result for result in results if result.part.name != _FALLEN_OUT]
+    workspace, recipe = context.workspace, context.recipe
+    results = [result for result in results if result.done.name != _FALLEN_OUT]
     pairs = pa.concat_tables(
-        read_parquet(part_path(workspace, STAGE.name, result.part.name), "pair")
+        read_parquet(part_path(workspace, STAGE.name, result.done.name), "pair")
         for result in results
     ).sort_by("track_id")
     if recipe.pair.given:
-        given = imported_pairs(workspace, recipe)
+        given = imported_pairs(context)
         artworks, tracks = given.artworks, given.tracks
         spare = [to_table("unmatched", unpaired(given, pairs))]
     else:
-        catalogue = split_catalogue(workspace, recipe)
+        catalogue = split_catalogue(context)
         artworks, tracks = catalogue.artworks.rows, catalogue.tracks.rows
-        spare = [_idle(catalogue.artworks, {result.part.name for result in results})] + [
+        spare = [_idle(catalogue.artworks, {result.done.name for result in results})] + [
             read_parquet(
-                part_path(workspace, STAGE.name, result.part.name, ".unmatched.parquet"),
+                part_path(workspace, STAGE.name, result.done.name, ".unmatched.parquet"),
                 "unmatched",
             )
             for result in results
@@ -308,18 +313,18 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
     files = (workspace.pairs / "pairs.parquet", workspace.pairs / "unmatched.parquet")
     write_parquet(files[0], "pair", pairs)
     write_parquet(files[1], "unmatched", unmatched)
-    splits = {result.part.name: dict(result.extra) for result in results}
+    splits = {result.done.name: dict(result.extra) for result in results}
     histograms = [split.pop("histograms") for split in splits.values()]
     extra = {
         "bridge": recipe.pair.bridge,
-        "moved_tracks": results[0].part.inputs["moved"],
+        "moved_tracks": results[0].done.inputs["moved"],
         "overall": evidence.overall(list(splits.values())),
         "splits": splits,
         "scores": evidence.merge_histograms(histograms),
         "style_genre": evidence.style_genre(pairs, artworks, tracks),
         **evidence.most_and_least_certain(pairs),
     }
-    return Finish(files, extra)
+    return Outcome(files, extra=extra)
 
 
 def _idle(artworks: PairSide, there: set[str]) -> pa.Table:

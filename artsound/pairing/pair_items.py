@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from artsound.pairing.previous_release import PreviousPair, PreviousRelease, previous_release
 from artsound.pairing.splits import SPLITS, TrackSplits, split_artworks, split_tracks
 from artsound.recipe import Recipe
+from artsound.stage import Context
 from artsound.storage import Workspace, read_parquet
 
 _ARTWORK_COLUMNS = ("artwork_id", "painter_id", "style", "cluster")
@@ -52,10 +53,17 @@ class PairCatalogue:
         )
 
 
-def split_catalogue(workspace: Workspace, recipe: Recipe) -> PairCatalogue:
+def split_catalogue(context: Context) -> PairCatalogue:
     """The usable items with their splits; those of a release that is continued stay as they are."""
-    artworks, tracks = usable_items(workspace)
-    base = previous_release(workspace, recipe)
+    catalog = context.workspace.catalog
+    files = [catalog / f"{name}.parquet" for name in ("artworks", "tracks", "rejects")]
+    return context.once("splits", lambda: _split_catalogue(context), files)
+
+
+def _split_catalogue(context: Context) -> PairCatalogue:
+    recipe = context.recipe
+    artworks, tracks = usable_items(context.workspace)
+    base = previous_release(context)
     of_tracks = split_of_tracks(tracks, recipe, base)
     artwork_ids, track_ids = artworks["artwork_id"].to_pylist(), tracks["track_id"].to_pylist()
     split_of = dict(zip(track_ids, of_tracks.splits, strict=True))

@@ -22,6 +22,7 @@ from artsound.errors import BadData, BadUsage
 from artsound.pairing.excluded import excluded_pairs
 from artsound.recipe import Recipe
 from artsound.schema import arrow_schema
+from artsound.stage import Context
 from artsound.storage import Workspace, read_json, sha256_file
 from artsound.untrusted import read_table
 
@@ -102,14 +103,21 @@ def release_folder(workspace: Workspace, place: str) -> Path:
     )
 
 
-def previous_release(workspace: Workspace, recipe: Recipe) -> PreviousRelease | None:
-    """The release that the recipe continues, None when it begins anew.
+def previous_release(context: Context) -> PreviousRelease | None:
+    """The release that the recipe continues; None for a recipe without one.
 
     Raises BadUsage when it is no release, BadData when it is damaged or of another schema.
     """
-    if not recipe.sources.base:
+    if not context.recipe.sources.base:
         return None
-    folder = release_folder(workspace, recipe.sources.base)
+    folder = release_folder(context.workspace, context.recipe.sources.base)
+    files = [folder / "index.json", folder / "index.parquet"]
+    return context.once(
+        "previous release", lambda: _previous_release(folder, context.recipe), files
+    )
+
+
+def _previous_release(folder: Path, recipe: Recipe) -> PreviousRelease:
     index = folder / "index.parquet"
     about = read_json(folder / "index.json")
     if not isinstance(about, dict) or about.get("index_sha256") != sha256_file(index):

@@ -25,7 +25,7 @@ from artsound.reports.card import write_cards
 from artsound.reports.charts import bars, heat_map, histogram_chart, two_bars, two_histograms
 from artsound.reports.stats import frame_stats, value_counts
 from artsound.shards.dataset import Dataset, open_shards
-from artsound.stage import Finish, Part, PartOutput, PartResult, Stage
+from artsound.stage import Context, Outcome, Part, Report, Stage
 from artsound.storage import Workspace, digest, read_json, read_parquet, sha256_file, write_bytes
 
 if TYPE_CHECKING:
@@ -337,8 +337,9 @@ def _numbers(values: Mapping[str, Any], *names: str) -> list[str]:
 _TOLD = ("ingest", "embed", "pair", "caption", "shard")
 
 
-def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
+def plan(context: Context) -> list[Part]:
     """One part: the page. It depends on the index, the losses and the stages' numbers."""
+    workspace, recipe = context.workspace, context.recipe
     index = workspace.shards / "index.parquet"
     if not index.is_file():
         raise BadData(f"{index} is missing: run the shard stage first.")
@@ -353,18 +354,20 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     return [Part("page", samples, inputs)]
 
 
-def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+def work(context: Context, part: Part) -> Outcome:
     """Draw the page."""
+    workspace, recipe = context.workspace, context.recipe
     data = open_shards(workspace.shards)
     page = render_report(_values(workspace, recipe, data))
     path = workspace.report / "index.html"
     write_bytes(path, page.encode())
-    return PartOutput(part.items, (path,))
+    return Outcome((path,), part.items)
 
 
-def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
+def finish(context: Context, results: Sequence[Report]) -> Outcome:
     """The page, and the release's cards, which take the place of the shard stage's short README."""
-    return Finish(
+    workspace = context.workspace
+    return Outcome(
         (workspace.report / "index.html", *write_cards(workspace.shards, workspace.shards))
     )
 

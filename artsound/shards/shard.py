@@ -39,7 +39,7 @@ from artsound.shards.release import (
 )
 from artsound.shards.withdraw import digests_of, named, traces
 from artsound.sources.selection import excluded
-from artsound.stage import Finish, Part, PartOutput, PartResult, Stage, part_path
+from artsound.stage import Context, Outcome, Part, Report, Stage, part_path
 from artsound.storage import (
     TEMPORARY_PREFIX,
     Workspace,
@@ -108,16 +108,13 @@ _SOUND = {name: name for name in ("track_id", "tempo", "key", "mode")}
 EXTRA = ("image_path", "audio_path", "audio_format")
 
 
-def joined(workspace: Workspace) -> pl.DataFrame:
+def joined(context: Context) -> pl.DataFrame:
     """A row per pair: every field of a sample but `image_sha256`, and the fields in EXTRA.
 
-    Computed once per process and state of the inputs. Raises BadData when an input is missing,
-    or lacks an item that a pair names.
+    Raises BadData when an input is missing, or lacks an item that a pair names.
     """
-    files = tuple(
-        (str(path), sha256_file(path) if path.is_file() else "") for path in _inputs(workspace)
-    )
-    return _joined(workspace.root, files)
+    files = _inputs(context.workspace)
+    return context.once("samples", lambda: _joined(context.workspace.root), files)
 
 
 def _inputs(workspace: Workspace) -> list[Path]:
@@ -133,8 +130,7 @@ def _inputs(workspace: Workspace) -> list[Path]:
     ]
 
 
-@functools.lru_cache(maxsize=1)
-def _joined(root: Path, _state: tuple[tuple[str, str], ...]) -> pl.DataFrame:
+def _joined(root: Path) -> pl.DataFrame:
     paths = _inputs(Workspace(root))
     pairs = _read(paths[0], "pair", _PAIR)
     artworks = _read(paths[1], "artwork", _ARTWORK)
@@ -244,21 +240,20 @@ class PreviousShards:
         return members["jpg"], members["mp3"], fields["image_sha256"]
 
 
-def open_previous_shards(workspace: Workspace, recipe: Recipe) -> PreviousShards | None:
+def open_previous_shards(context: Context) -> PreviousShards | None:
     """The release that the recipe continues; None when it begins anew.
 
     Raises BadUsage when it is none, or is the very folder that the build would write to; BadData
     when it is damaged, or its shards are not named as a build names them.
     """
-    if not recipe.sources.base:
+    if not context.recipe.sources.base:
         return None
-    folder = release_folder(workspace, recipe.sources.base)
-    return _open(folder, sha256_file(folder / "index.json"))
+    folder = release_folder(context.workspace, context.recipe.sources.base)
+    return context.once("previous shards", lambda: _open(folder), [folder / "index.json"])
 
 
-@functools.lru_cache(maxsize=1)
-def _open(folder: Path, index_digest: str) -> PreviousShards:
-    base = PreviousShards(folder, index_digest, open_shards(folder))
+def _open(folder: Path) -> PreviousShards:
+    base = PreviousShards(folder, sha256_file(folder / "index.json"), open_shards(folder))
     for shard in base.data.shards:
         _part_name(shard)
     return base
@@ -318,21 +313,22 @@ def plan_shards(
     return [sorted(cut.tolist()) for cut in np.array_split(order, wanted) if cut.size]
 
 
-def check(workspace: Workspace, recipe: Recipe) -> None:
+def check(context: Context) -> None:
     """Raise BadUsage or BadData for a base or a list of unfit pairs that is missing or broken."""
-    read_exclusions(recipe.shards.exclude)
-    open_previous_shards(workspace, recipe)
+    read_exclusions(context.recipe.shards.exclude)
+    open_previous_shards(context)
 
 
-def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
+def plan(context: Context) -> list[Part]:
     """One part per shard, named {split}-{nnnnnn}."""
-    rows, withheld = parted(joined(workspace), recipe.shards.withhold)
+    workspace, recipe = context.workspace, context.recipe
+    rows, withheld = parted(joined(context), recipe.shards.withhold)
     if rows.is_empty():
         reason = "may be passed on" if withheld.height else "is there"
         raise BadData(f"No pair of {workspace.pairs} {reason}: there is nothing to pack in shards.")
     digests = dict(zip(rows["track_id"], _row_digests(rows), strict=True))
     unfit = _unfit(rows, recipe)
-    base = open_previous_shards(workspace, recipe)
+    base = open_previous_shards(context)
     continued = {"base": base.digest} if base else {}
     parts = []
     for split in SPLITS:
@@ -368,14 +364,15 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
     return parts
 
 
-def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+def work(context: Context, part: Part) -> Outcome:
     """Write one shard and its index rows under parts/shard."""
+    workspace, recipe = context.workspace, context.recipe
     if part.name == _WITHHELD_PART:
-        return PartOutput(0, (), tuple(_withheld(key) for key in part.inputs["keys"]))
-    base = open_previous_shards(workspace, recipe)
+        return Outcome(rejects=tuple(_withheld(key) for key in part.inputs["keys"]))
+    base = open_previous_shards(context)
     if base and "shard" in part.inputs:
         return _as_it_was(workspace, base, part)
-    chosen = joined(workspace).filter(pl.col("track_id").is_in(part.inputs["tracks"]))
+    chosen = joined(context).filter(pl.col("track_id").is_in(part.inputs["tracks"]))
     rejects: list[Reject] = []
     samples: list[dict[str, Any]] = []
 
@@ -407,9 +404,9 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     except BadData:
         if len(rejects) < part.items:
             raise
-        return PartOutput(0, (), tuple(rejects))
+        return Outcome(rejects=tuple(rejects))
     write_parquet(row_path, "index", index_rows(shard.name, samples, placed))
-    return PartOutput(
+    return Outcome(
         items_out=len(samples),
         files=(tar_path, row_path),
         rejects=tuple(rejects),
@@ -418,12 +415,13 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     )
 
 
-def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
+def finish(context: Context, results: Sequence[Report]) -> Outcome:
     """Put the shards in place under their final names, with index, README and attribution."""
+    workspace, recipe = context.workspace, context.recipe
     packed = [result for result in results if result.items_out]
     if not packed:
         raise BadData("No pair could be packed: catalog/rejects.parquet tells why for each.")
-    base = open_previous_shards(workspace, recipe)
+    base = open_previous_shards(context)
     folder = make_folder(workspace.shards)
     # While shards are put in place no index may describe those of an earlier build: who opens the
     # folder then, or after a crash, is told that there is no release yet.
@@ -434,12 +432,12 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
     for result in packed:
         part = Shard(**result.extra)
         # A shard of the base keeps its name, though others before it may be gone.
-        own = result.part.name if base else f"{part.split}-{numbers[part.split]:06d}"
+        own = result.done.name if base else f"{part.split}-{numbers[part.split]:06d}"
         name = f"artsound-{own}.tar"
         numbers[part.split] += 1
-        _link(part_path(workspace, "shard", result.part.name, ".tar"), folder / name)
+        _link(part_path(workspace, "shard", result.done.name, ".tar"), folder / name)
         shards.append(replace(part, name=name))
-        table = read_parquet(part_path(workspace, "shard", result.part.name), "index")
+        table = read_parquet(part_path(workspace, "shard", result.done.name), "index")
         column = table.schema.get_field_index("shard")
         names = pa.array([name] * table.num_rows)
         tables.append(table.set_column(column, table.schema.field(column), names))
@@ -448,7 +446,7 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
     files = [
         write_attribution(folder, table),
         write_readme(folder, recipe.name, shards, table.num_rows),
-        *write_withheld(workspace, parted(joined(workspace), recipe.shards.withhold)[1]),
+        *write_withheld(workspace, parted(joined(context), recipe.shards.withhold)[1]),
     ]
     lineage, more = write_history(folder, base.folder if base else None, shards, table)
     files += more
@@ -456,10 +454,10 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
         files += copy_index(folder, base.folder)
     else:
         files += write_index(folder, recipe.name, recipe.digest(), shards, table, lineage.fields())
-    _remove_stale(workspace, {shard.name for shard in shards}, {r.part.name for r in results})
+    _remove_stale(workspace, {shard.name for shard in shards}, {r.done.name for r in results})
     if base:
         _check_withdrawn(folder, base, excluded(recipe).lines)
-    return Finish(
+    return Outcome(
         files=(*files, *(folder / shard.name for shard in shards)),
         extra={
             "samples": table.num_rows,
@@ -489,7 +487,7 @@ def _place(part: Part) -> tuple[int, str]:
     return (SPLITS.index(split) if split in SPLITS else len(SPLITS), part.name)
 
 
-def _as_it_was(workspace: Workspace, base: PreviousShards, part: Part) -> PartOutput:
+def _as_it_was(workspace: Workspace, base: PreviousShards, part: Part) -> Outcome:
     """A shard of the base under this build's parts, its bytes checked, with its index rows."""
     shard = next(one for one in base.data.shards if one.name == part.inputs["shard"])
     source = base.folder / shard.name
@@ -499,7 +497,7 @@ def _as_it_was(workspace: Workspace, base: PreviousShards, part: Part) -> PartOu
     row_path = part_path(workspace, "shard", part.name)
     _link(source, tar_path)
     write_parquet(row_path, "index", to_index_table(base.rows_of(shard.name).to_arrow()))
-    return PartOutput(
+    return Outcome(
         items_out=shard.samples,
         files=(tar_path, row_path),
         extra=asdict(shard),

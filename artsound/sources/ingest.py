@@ -43,7 +43,7 @@ from artsound.sources.selection import (
     unmatched_lines,
 )
 from artsound.sources.zips import UnreadableFile
-from artsound.stage import Finish, Part, PartOutput, PartResult, Stage, part_path
+from artsound.stage import Context, Outcome, Part, Report, Stage, part_path
 from artsound.storage import (
     Workspace,
     begun,
@@ -58,12 +58,13 @@ NAME = "ingest"
 _SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif"}
 
 
-def check(workspace: Workspace, recipe: Recipe) -> None:
+def check(context: Context) -> None:
     """Raise BadUsage or BadData for a source, a list or a file of pairs that is not there, and for
     a selection that leaves nothing of a source on this disk.
 
     A recipe that the workspace holds already was found good before it was written there.
     """
+    workspace, recipe = context.workspace, context.recipe
     choice_of(recipe)
     places = {"artwork": recipe.sources.artgraph, "track": recipe.sources.fma}
     here = {
@@ -79,8 +80,9 @@ def check(workspace: Workspace, recipe: Recipe) -> None:
         check_servers(recipe)
 
 
-def prepare(workspace: Workspace, recipe: Recipe, progress: Progress) -> None:
+def prepare(context: Context, progress: Progress) -> None:
     """Bring the sources to this disk: write the sample, fetch what lies on servers."""
+    workspace, recipe = context.workspace, context.recipe
     if SAMPLE in (recipe.sources.artgraph, recipe.sources.fma):
         write_sample(workspace.root / SAMPLE, recipe.seed, progress)
     fetch_sources(workspace, recipe, progress)
@@ -91,11 +93,12 @@ def downloads(recipe: Recipe) -> bool:
     return any(must_fetch(recipe, side) for side in ("artwork", "track"))
 
 
-def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+def work(context: Context, part: Part) -> Outcome:
     """Check and keep the media of one part's rows; full records go to the part's file."""
+    workspace, recipe = context.workspace, context.recipe
     rows, side = staged_rows(workspace, part), part.inputs["side"]
     if is_aside(part):
-        return PartOutput(0, (), tuple(Reject(NAME, side, **row) for row in rows))
+        return Outcome(rejects=tuple(Reject(NAME, side, **row) for row in rows))
     root = source_root(workspace, recipe, side)
     take = _take_image if side == "artwork" else _take_audio
     records: list[dict[str, Any]] = []
@@ -112,16 +115,17 @@ def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
     # The marker vouches for the media too: one that is lost or damaged is taken again.
     kind = "image" if side == "artwork" else "audio"
     media = {workspace.path(r[f"{kind}_path"]): r[f"{kind}_sha256"] for r in records}
-    return PartOutput(len(records), (path, *media), tuple(rejects), digests=media)
+    return Outcome((path, *media), len(records), tuple(rejects), digests=media)
 
 
-def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
+def finish(context: Context, results: Sequence[Report]) -> Outcome:
     """Merge the parts, cluster near-duplicates, write the catalogue.
 
     With near-duplicates dropped by recipe, the first of each cluster stays. With a limit that
     unusable tracks left short, the stage goes round again. Raises BadData when no artwork or no
     track was usable.
     """
+    workspace, recipe = context.workspace, context.recipe
     extra: dict[str, int] = {}
     note = ""
     unmatched = unmatched_lines(workspace)
@@ -131,8 +135,8 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
     policies = {"artwork": recipe.images.near_duplicates, "track": recipe.audio.near_duplicates}
     for side, policy in policies.items():
         ids, cluster = _clusters(workspace, side, results)
-        of_side = [result for result in results if result.part.inputs["side"] == side]
-        extra[f"{side}s_in"] = sum(result.part.items for result in of_side)
+        of_side = [result for result in results if result.done.inputs["side"] == side]
+        extra[f"{side}s_in"] = sum(result.done.items for result in of_side)
         extra[f"{side}s_near_duplicate"] = len(ids) - len(set(cluster))
         if policy == "drop":
             rejects.extend(
@@ -151,7 +155,7 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
         if side == "track" and recipe.sources.limit > 0:
             looked_at, found = _looked_at(workspace, results), {int(item) for item in usable}
             if extend_limit(workspace, recipe, looked_at, found):
-                return Finish((), again=True)
+                return Outcome(again=True)
             note = shortage(recipe, len(usable)) if len(usable) < recipe.sources.limit else ""
         if not usable:
             raise BadData(f"No {side} could be used: {_reasons(workspace, side, results)}.")
@@ -165,7 +169,7 @@ def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) 
         shown = ", ".join(map(repr, unmatched))
         said = f"{recipe.sources.without} has lines that name nothing in the sources: {shown}."
         note = f"{note} {said}".strip()
-    return Finish(tuple(files), extra, tuple(rejects), note=note)
+    return Outcome(tuple(files), 0, tuple(rejects), extra, note=note)
 
 
 STAGE = Stage(
@@ -233,7 +237,7 @@ def _item_id(side: str, row: Mapping[str, Any]) -> str:
 
 
 def _clusters(
-    workspace: Workspace, side: str, results: Sequence[PartResult]
+    workspace: Workspace, side: str, results: Sequence[Report]
 ) -> tuple[list[str], list[str]]:
     """Every item's id, and its near-duplicate cluster: same bytes, picture or sound."""
     kind, mark = ("image", "image_phash") if side == "artwork" else ("audio", "fingerprint")
@@ -268,32 +272,32 @@ def _with_clusters(
 def _tables(
     workspace: Workspace,
     side: str,
-    results: Sequence[PartResult],
+    results: Sequence[Report],
     columns: Sequence[str] | None = None,
 ) -> Iterator[pa.Table]:
     """The records of one side, part by part: by id, since the staged rows are."""
     for result in results:
-        if result.part.inputs["side"] == side and not is_aside(result.part):
-            yield read_parquet(part_path(workspace, NAME, result.part.name), side, columns)
+        if result.done.inputs["side"] == side and not is_aside(result.done):
+            yield read_parquet(part_path(workspace, NAME, result.done.name), side, columns)
 
 
-def _reasons(workspace: Workspace, side: str, results: Sequence[PartResult]) -> str:
+def _reasons(workspace: Workspace, side: str, results: Sequence[Report]) -> str:
     """The commonest reasons for which the items of one side fell out."""
     codes: list[str] = []
     for result in results:
-        rejects = part_path(workspace, NAME, result.part.name, ".rejects.parquet")
-        if result.part.inputs["side"] == side and workspace.relative(rejects) in result.files:
+        rejects = part_path(workspace, NAME, result.done.name, ".rejects.parquet")
+        if result.done.inputs["side"] == side and workspace.relative(rejects) in result.files:
             codes.extend(read_parquet(rejects, "reject")["reason"].to_pylist())
     return count_reasons(codes)
 
 
-def _looked_at(workspace: Workspace, results: Sequence[PartResult]) -> list[int]:
+def _looked_at(workspace: Workspace, results: Sequence[Report]) -> list[int]:
     """The tracks that were pulled to be checked, by id; none that its metadata alone ruled out."""
     found: list[int] = []
     for result in results:
-        if result.part.inputs["side"] == "track":
-            rows = staged_rows(workspace, result.part)
-            if is_aside(result.part):  # a fault there means that it could not be fetched
+        if result.done.inputs["side"] == "track":
+            rows = staged_rows(workspace, result.done)
+            if is_aside(result.done):  # a fault there means that it could not be fetched
                 found += [int(row["item_id"]) for row in rows if row["kind"] == "failed"]
             else:
                 found += [row["track_id"] for row in rows]

@@ -32,7 +32,7 @@ from artsound.sources.artgraph import is_nameless
 from artsound.sources.item_names import Listed, artwork_key, artwork_keys, line_keys, track_keys
 from artsound.sources.published_pairs import read_pairs
 from artsound.sql_filter import nearest, rows_where, without_match
-from artsound.stage import Part, split_into_parts
+from artsound.stage import Context, Part, split_into_parts
 from artsound.storage import (
     Workspace,
     atomic_write,
@@ -198,7 +198,7 @@ class Fetched:
     refused: Mapping[str, Refusal] = field(default_factory=dict)
 
 
-def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
+def plan(context: Context) -> list[Part]:
     """The parts of the ingest stage: rows with media to check, then rows that fall out before.
 
     A part's inputs name its side, its staged rows and their digest. With a limit of N, tracks are
@@ -208,6 +208,7 @@ def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
 
     Raises BadUsage for a source that does not exist, BadData for one that cannot be used.
     """
+    workspace, recipe = context.workspace, context.recipe
     artgraph_root = source_root(workspace, recipe, "artwork")
     fma_root = source_root(workspace, recipe, "track")
     art_files = artgraph.list_artgraph(artgraph_root)

@@ -21,7 +21,7 @@ from prefect.artifacts import (
 from prefect.context import FlowRunContext
 
 from artsound.progress import Progress
-from artsound.stage import StageReport
+from artsound.stage import Report
 
 _PAUSE = 2.0  # seconds between two updates at least: each is a request to the server
 
@@ -69,7 +69,7 @@ class ProgressInPrefect:
             self._told = time.monotonic()
 
 
-def show_counts(report: StageReport) -> None:
+def show_counts(report: Report) -> None:
     """A table of what a stage took, gave and rejected."""
     names = (
         "items_in", "items_out", "filtered", "failed", "parts", "parts_skipped", "bytes",

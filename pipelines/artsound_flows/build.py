@@ -8,7 +8,7 @@ from prefect import flow
 
 from artsound.progress import QUIET, Progress
 from artsound.recipe import Recipe
-from artsound.stage import StageReport, check_stages
+from artsound.stage import Context, Report, check_stages
 from artsound.storage import Workspace
 from artsound_flows.caption import caption
 from artsound_flows.embed import embed
@@ -31,11 +31,11 @@ FLOWS = {stage.name: stage for stage in (ingest, embed, pair, caption, shard, re
     on_crashed=[on_end],
     on_cancellation=[on_end],
 )
-def build(out: Path, recipe: Recipe) -> list[StageReport]:
+def build(out: Path, recipe: Recipe) -> list[Report]:
     """Run every stage on the workspace `out`; what is done already is skipped."""
     with session(Workspace(out), recipe) as opened:
         opened.entered_flow()
-        check_stages(STAGES.values(), opened.workspace, recipe)
+        check_stages(STAGES.values(), Context(opened.workspace, recipe))
         return [run_flow(FLOWS[name], opened) for name in stage_order(recipe)]
 
 
@@ -46,7 +46,7 @@ def run_with_prefect(
     only: str | None = None,
     progress: Progress = QUIET,
     retry_failed: bool = False,
-) -> list[StageReport]:
+) -> list[Report]:
     """Run the build's flow, or that of the stage called `only`; the reports of the stages."""
     with session(workspace, recipe, progress=progress, retry_failed=retry_failed) as opened:
         if only is None:

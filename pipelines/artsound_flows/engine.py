@@ -38,7 +38,16 @@ from artsound.errors import ArtSoundError, BadUsage
 from artsound.lock import lock_workspace
 from artsound.progress import QUIET, Progress, log
 from artsound.recipe import Recipe
-from artsound.stage import Part, PartResult, Stage, StageReport, finished_part, run_part, run_stage
+from artsound.stage import (
+    Context,
+    Part,
+    Report,
+    Stage,
+    context_of,
+    finished_part,
+    run_part,
+    run_stage,
+)
 from artsound.storage import Workspace, write_bytes
 from artsound_flows import server
 from artsound_flows.artifacts import ProgressInPrefect, show_counts, show_report
@@ -66,7 +75,7 @@ class Session:
     retry_failed: bool = False
     dask_address: str = ""
     server_stays: bool = True
-    reports: list[StageReport] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
     flow_runs: list[UUID] = field(default_factory=list)
     stopping: bool = False
     _pool: Executor | None = None
@@ -79,11 +88,11 @@ class Session:
             return DaskTaskRunner(address=self.dask_address)
         return ThreadPoolTaskRunner(max_workers=worker_count(self.recipe.run.workers))
 
-    def call(self, stage: Stage, part: Part) -> PartResult:
+    def call(self, stage: Stage, part: Part) -> Report:
         """Do one part: in a worker process where the recipe asks for processes, else here."""
         if self.stopping:
             raise Stopped(f"Part {part.name} was not begun: another part failed.")
-        arguments = (stage, self.workspace, self.recipe, part)
+        arguments = (stage, context_of(self.workspace, self.recipe, stage.name), part)
         done = finished_part(*arguments, retry_failed=self.retry_failed)
         if done is not None:  # no worker process is started to find that out
             return done
@@ -194,10 +203,10 @@ def _temporary_server() -> Iterator[None]:
         unwatch()
 
 
-def stage_flow(stage: Stage, doc: str) -> Flow[..., StageReport]:
+def stage_flow(stage: Stage, doc: str) -> Flow[..., Report]:
     """The Prefect flow of one stage: `flow(out, recipe)`; its parts are its tasks."""
 
-    def run(out: Path, recipe: Recipe) -> StageReport:
+    def run(out: Path, recipe: Recipe) -> Report:
         with session(Workspace(out), recipe) as opened:
             opened.entered_flow()
             report = run_stage(
@@ -217,27 +226,22 @@ def stage_flow(stage: Stage, doc: str) -> Flow[..., StageReport]:
     return Flow(run, name=stage.name, description=doc, flow_run_name=f"{stage.name} {{out}}")
 
 
-def run_flow(stage: Flow[..., StageReport], opened: Session) -> StageReport:
+def run_flow(stage: Flow[..., Report], opened: Session) -> Report:
     """Run a stage's flow inside a session, on the session's workers."""
     runner = opened.task_runner()
     return stage.with_options(task_runner=runner)(opened.workspace.root, opened.recipe)
 
 
 def map_as_tasks(
-    stage: Stage,
-    workspace: Workspace,
-    recipe: Recipe,
-    parts: Sequence[Part],
-    *,
-    retry_failed: bool,
-) -> Iterable[PartResult]:
+    stage: Stage, context: Context, parts: Sequence[Part], *, retry_failed: bool
+) -> Iterable[Report]:
     """One Prefect task per part; results as they are ready."""
     if not stage.side_by_side:
         for part in parts:
-            yield _do_part(stage, workspace, recipe, part, retry_failed)
+            yield _do_part(stage, context, part, retry_failed)
         return
     try:
-        futures = [_submit(stage, workspace, recipe, part, retry_failed) for part in parts]
+        futures = [_submit(stage, context, part, retry_failed) for part in parts]
         for future in as_completed(futures):
             yield future.result()
     except BaseException:
@@ -247,9 +251,10 @@ def map_as_tasks(
 
 
 def _submit(
-    stage: Stage, workspace: Workspace, recipe: Recipe, part: Part, retry_failed: bool
-) -> PrefectFuture[PartResult]:
+    stage: Stage, context: Context, part: Part, retry_failed: bool
+) -> PrefectFuture[Report]:
     """One part as a task, tagged with what it competes for, placed where Dask has that."""
+    recipe = context.recipe
     needs = stage.needs(recipe, part) if stage.needs is not None else ()
     work = _do_part.with_options(tags={f"artsound-{need}" for need in needs}) if needs else _do_part
     with contextlib.ExitStack() as stack:
@@ -258,7 +263,7 @@ def _submit(
 
             runner: Any = cast(FlowRunContext, FlowRunContext.get()).task_runner
             stack.enter_context(dask.annotate(**placement(runner.client, needs)))
-        return work.submit(stage, workspace, recipe, part, retry_failed)
+        return work.submit(stage, context, part, retry_failed)
 
 
 def _worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -284,19 +289,16 @@ def _worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> 
     persist_result=False,
     cache_policy=NO_CACHE,
 )
-def _do_part(
-    stage: Stage, workspace: Workspace, recipe: Recipe, part: Part, retry_failed: bool
-) -> PartResult:
+def _do_part(stage: Stage, context: Context, part: Part, retry_failed: bool) -> Report:
     # A cluster gets this function by value, with all it names; what it calls, by name.
-    return do_part(stage, workspace, recipe, part, retry_failed)
+    return do_part(stage, context, part, retry_failed)
 
 
-def do_part(
-    stage: Stage, workspace: Workspace, recipe: Recipe, part: Part, retry_failed: bool
-) -> PartResult:
+def do_part(stage: Stage, context: Context, part: Part, retry_failed: bool) -> Report:
     """Do one part: on the session of this process, or as a Dask worker, which has none."""
     if _active is not None:
         return _active.call(stage, part)
+    workspace = context.workspace
     if not workspace.recipe.is_file():
         raise BadUsage(
             f"The Dask worker on {socket.gethostname()} sees no build in {workspace.root}: give "
@@ -304,7 +306,7 @@ def do_part(
         )
     keep_freed_memory()  # perhaps nobody prepared this worker
     one_blas_thread()
-    return run_part(stage, workspace, recipe, part, retry_failed=retry_failed)
+    return run_part(stage, context, part, retry_failed=retry_failed)
 
 
 def _limiting_downloads(stage: Stage, recipe: Recipe) -> Stage:
@@ -317,17 +319,16 @@ def _limiting_downloads(stage: Stage, recipe: Recipe) -> Stage:
 class _Fetch:
     """A stage's `prepare`, as a task of its own that a limit on `artsound-download` holds."""
 
-    prepare: Callable[[Workspace, Recipe, Progress], None]
+    prepare: Callable[[Context, Progress], None]
 
-    def __call__(self, workspace: Workspace, recipe: Recipe, progress: Progress) -> None:
-        _fetch(self.prepare, workspace, recipe, progress)
+    def __call__(self, context: Context, progress: Progress) -> None:
+        _fetch(self.prepare, context, progress)
 
 
 @task(name="fetch", tags={"artsound-download"}, persist_result=False, cache_policy=NO_CACHE)
 def _fetch(
-    prepare: Callable[[Workspace, Recipe, Progress], None],
-    workspace: Workspace,
-    recipe: Recipe,
+    prepare: Callable[[Context, Progress], None],
+    context: Context,
     progress: Progress,
 ) -> None:
-    prepare(workspace, recipe, progress)  # servers are tried again there, from where they broke off
+    prepare(context, progress)  # servers are tried again there, from where they broke off

@@ -24,7 +24,7 @@ from typing import Any
 from artsound.errors import ArtSoundError
 from artsound.progress import QUIET, Progress, log
 from artsound.recipe import Recipe
-from artsound.stage import Part, PartResult, Stage, StageReport, finished_part, run_part
+from artsound.stage import Context, Part, Report, Stage, finished_part, run_part
 from artsound.storage import Workspace
 from artsound_flows.notify import announce
 from artsound_flows.serial import run_serially
@@ -42,7 +42,7 @@ def run_locally(
     only: str | None = None,
     progress: Progress = QUIET,
     retry_failed: bool = False,
-) -> list[StageReport]:
+) -> list[Report]:
     """Run all stages, or the one called `only`, on threads or processes as the recipe asks."""
     target = recipe.run.notify if only is None else ""
     try:
@@ -82,23 +82,22 @@ class _Workers:
     def map(
         self,
         stage: Stage,
-        workspace: Workspace,
-        recipe: Recipe,
+        context: Context,
         parts: Sequence[Part],
         *,
         retry_failed: bool,
-    ) -> Iterable[PartResult]:
+    ) -> Iterable[Report]:
         """The results of parts as they are ready; those that are done already come first."""
         waiting = []
         for part in parts:
-            done = finished_part(stage, workspace, recipe, part, retry_failed=retry_failed)
+            done = finished_part(stage, context, part, retry_failed=retry_failed)
             if done is None:
                 waiting.append(part)
             else:
                 yield done
 
         def arguments(part: Part) -> tuple[Any, ...]:
-            return run_part, stage, workspace, recipe, part, retry_failed
+            return run_part, stage, context, part, retry_failed
 
         if not stage.side_by_side or self.count == 1:
             for part in waiting:
@@ -108,9 +107,9 @@ class _Workers:
 
     def _spread(
         self, parts: list[Part], arguments: Callable[[Part], tuple[Any, ...]], stage: str
-    ) -> Iterator[PartResult]:
+    ) -> Iterator[Report]:
         queue = deque(parts)
-        running: dict[Future[PartResult], tuple[Part, bool]] = {}  # and whether in this process
+        running: dict[Future[Report], tuple[Part, bool]] = {}  # and whether in this process
         lost: dict[str, int] = {}
         began = time.monotonic()
         before = self.worked
@@ -148,7 +147,7 @@ class _Workers:
         enough = waiting >= _MANY or self.worked >= _ALONE
         return self._pool is not None or (self.with_processes and waiting > 0 and enough)
 
-    def _in_process(self, *call: Any) -> Future[PartResult]:
+    def _in_process(self, *call: Any) -> Future[Report]:
         while True:
             if self._pool is None:
                 self._pool = process_pool(self.count - 1)
@@ -170,14 +169,14 @@ class WorkerLost(ArtSoundError):
     """A worker process was killed again and again at the same part."""
 
 
-def _call(function: Callable[..., PartResult], *arguments: Any) -> PartResult:
+def _call(function: Callable[..., Report], *arguments: Any) -> Report:
     *first, retry_failed = arguments
     return function(*first, retry_failed=retry_failed)
 
 
-def _in_thread(*call: Any) -> Future[PartResult]:
+def _in_thread(*call: Any) -> Future[Report]:
     """A call in a thread of its own, which this process does not wait for at its end."""
-    future: Future[PartResult] = Future()
+    future: Future[Report] = Future()
 
     def work() -> None:
         try:

@@ -12,7 +12,7 @@ from artsound.recipe import Recipe
 from artsound.reports.report import STAGE as REPORT
 from artsound.shards.shard import STAGE as SHARD
 from artsound.sources.ingest import STAGE as INGEST
-from artsound.stage import MapParts, Stage, StageReport, check_stages, map_serially, run_stage
+from artsound.stage import Context, MapParts, Report, Stage, check_stages, map_serially, run_stage
 from artsound.storage import Workspace, write_bytes
 
 STAGES: dict[str, Stage] = {
@@ -37,7 +37,7 @@ def run_serially(
     progress: Progress = QUIET,
     retry_failed: bool = False,
     map_parts: MapParts = map_serially,
-) -> list[StageReport]:
+) -> list[Report]:
     """Run all stages, or the one called `only`, without Prefect; their reports.
 
     Parts run one after another, unless `map_parts` spreads them.
@@ -46,7 +46,7 @@ def run_serially(
         workspace.sweep()
         write_bytes(workspace.recipe, recipe.to_toml().encode())
         stages = [STAGES[name] for name in ([only] if only else stage_order(recipe))]
-        check_stages(stages, workspace, recipe)
+        check_stages(stages, Context(workspace, recipe))
         return [
             run_stage(
                 stage,

@@ -15,7 +15,7 @@ from artsound.encoders.base import load_embeddings, save_embeddings
 from artsound.errors import BadData
 from artsound.recipe import Recipe
 from artsound.schema import arrow_schema
-from artsound.stage import StageReport, run_stage
+from artsound.stage import Report, run_stage
 from artsound.storage import Workspace, read_parquet, store_media, write_parquet
 
 
@@ -50,7 +50,7 @@ def catalogue(workspace: Workspace, pictures: int = 5, clips: int = 3) -> None:
     write_parquet(workspace.catalog / "tracks.parquet", "track", tracks)
 
 
-def run(workspace: Workspace, part_size: int = 256) -> StageReport:
+def run(workspace: Workspace, part_size: int = 256) -> Report:
     recipe = Recipe.model_validate({"run": {"part_size": part_size}})
     return run_stage(embed.STAGE, workspace, recipe)
 

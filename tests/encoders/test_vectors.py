@@ -12,7 +12,7 @@ from artsound.encoders.base import load_embeddings, open_encoder
 from artsound.encoders.vector_cache import VectorCache
 from artsound.errors import BadData
 from artsound.recipe import Recipe
-from artsound.stage import StageReport, run_stage
+from artsound.stage import Report, run_stage
 from artsound.storage import Workspace, read_json
 
 
@@ -23,7 +23,7 @@ def recipe(clip_recipe: Recipe, clap_recipe: Recipe) -> Recipe:
     return clip_recipe.replaced(embed=clap, pair={"bridge": "concepts"})
 
 
-def run(workspace: Workspace, recipe: Recipe, part_size: int = 256) -> StageReport:
+def run(workspace: Workspace, recipe: Recipe, part_size: int = 256) -> Report:
     return run_stage(embed.STAGE, workspace, recipe.replaced(run={"part_size": part_size}))
 
 

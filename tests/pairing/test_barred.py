@@ -16,7 +16,7 @@ from artsound.pairing import pair
 from artsound.pairing.excluded import excluded_keys, excluded_within
 from artsound.pairing.match import audit, match
 from artsound.recipe import Recipe, load_recipe
-from artsound.stage import run_stage
+from artsound.stage import Context, run_stage
 from artsound.storage import Workspace, read_parquet, write_parquet
 
 
@@ -153,7 +153,7 @@ def test_a_track_for_which_nothing_is_left_says_that_pairs_were_excluded(
     built, workspace, tmp_path
 ):
     recipe = load_recipe(built.recipe)
-    catalogue = pair.split_catalogue(workspace, recipe)
+    catalogue = pair.split_catalogue(Context(workspace, recipe))
     track = next(n for n, split in enumerate(catalogue.tracks.splits) if split == "test")
     rows = [
         {"track_id": catalogue.tracks.ids[track], "artwork_id": artwork}

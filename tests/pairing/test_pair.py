@@ -13,7 +13,7 @@ from artsound.pairing import pair
 from artsound.pairing.bridge import bridge
 from artsound.recipe import Recipe, load_recipe
 from artsound.schema import to_table
-from artsound.stage import StageReport, run_stage
+from artsound.stage import Context, Report, run_stage
 from artsound.storage import Workspace, read_parquet, sha256_file, write_parquet
 
 RECIPE = {"pair": {"csls": 5, "candidates": 8, "compare": ["affect"]}}
@@ -29,7 +29,7 @@ def workspace(built: Workspace, tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "out")
 
 
-def paired(workspace: Workspace, recipe: Recipe) -> StageReport:
+def paired(workspace: Workspace, recipe: Recipe) -> Report:
     return run_stage(pair.STAGE, workspace, recipe)
 
 
@@ -42,7 +42,7 @@ def test_every_track_gets_an_artwork_and_the_report_adds_up(workspace, recipe):
     report = paired(workspace, recipe)
     pairs = read_parquet(workspace.pairs / "pairs.parquet", "pair")
     unmatched = read_parquet(workspace.pairs / "unmatched.parquet", "unmatched")
-    catalogue = pair.split_catalogue(workspace, recipe)
+    catalogue = pair.split_catalogue(Context(workspace, recipe))
     artworks, tracks = catalogue.artworks, catalogue.tracks
     assert report.items_in == report.items_out == len(tracks.ids) == pairs.num_rows
     assert sorted(pairs["track_id"].to_pylist()) == tracks.ids
@@ -70,7 +70,7 @@ def test_every_track_gets_an_artwork_and_the_report_adds_up(workspace, recipe):
 
 def test_matching_stays_inside_the_splits(workspace, recipe):
     paired(workspace, recipe)
-    catalogue = pair.split_catalogue(workspace, recipe)
+    catalogue = pair.split_catalogue(Context(workspace, recipe))
     artworks, tracks = catalogue.artworks, catalogue.tracks
     split_of = dict(zip(artworks.ids, artworks.splits, strict=True))
     split_of_track = dict(zip(tracks.ids, tracks.splits, strict=True))
@@ -83,7 +83,7 @@ def test_matching_stays_inside_the_splits(workspace, recipe):
 def test_scores_ranks_and_margins_are_those_of_the_bridge(workspace, recipe):
     paired(workspace, recipe)
     artwork_ids, a, track_ids, t = bridge("affect", workspace, recipe)
-    artworks = pair.split_catalogue(workspace, recipe).artworks
+    artworks = pair.split_catalogue(Context(workspace, recipe)).artworks
     split_of = dict(zip(artworks.ids, artworks.splits, strict=True))
     for row in read_parquet(workspace.pairs / "pairs.parquet", "pair").to_pylist():
         vector = t[track_ids.index(f"{row['track_id']:06d}")]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from artsound.recipe import Recipe
-from artsound.stage import Finish, Part, PartOutput, PartResult, Stage
+from artsound.stage import Context, Outcome, Part, Report, Stage
 from artsound.storage import Workspace, write_bytes
 
 PARTS = 8
@@ -21,27 +21,28 @@ def load_once(workspace: Workspace) -> int:
     return os.getpid()
 
 
-def plan(workspace: Workspace, recipe: Recipe) -> list[Part]:
+def plan(context: Context) -> list[Part]:
     return [Part(f"part-{number}", 1, {"number": number}) for number in range(PARTS)]
 
 
-def work(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
+def work(context: Context, part: Part) -> Outcome:
+    workspace, _recipe = context.workspace, context.recipe
     began = time.monotonic()
     process = load_once(workspace)
     time.sleep(0.2)
-    return PartOutput(1, (), extra={"process": process, "span": [began, time.monotonic()]})
+    return Outcome((), 1, extra={"process": process, "span": [began, time.monotonic()]})
 
 
 def needs(recipe: Recipe, part: Part) -> tuple[str, ...]:
     return ("gpu",) if part.inputs["number"] % 2 else ()
 
 
-def finish(workspace: Workspace, recipe: Recipe, results: Sequence[PartResult]) -> Finish:
-    on_gpu = [result for result in results if needs(recipe, result.part)]
-    return Finish(
-        (),
-        {
-            "processes": {result.part.name: result.extra["process"] for result in results},
+def finish(context: Context, results: Sequence[Report]) -> Outcome:
+    _workspace, recipe = context.workspace, context.recipe
+    on_gpu = [result for result in results if needs(recipe, result.done)]
+    return Outcome(
+        extra={
+            "processes": {result.done.name: result.extra["process"] for result in results},
             "gpu": [result.extra["span"] for result in on_gpu],
         },
     )

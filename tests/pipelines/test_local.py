@@ -13,7 +13,7 @@ import counted
 import pytest
 
 from artsound.recipe import Recipe
-from artsound.stage import Part, PartOutput, run_stage
+from artsound.stage import Context, Outcome, Part, run_stage
 from artsound.storage import Workspace
 from artsound_flows import local
 
@@ -61,11 +61,11 @@ def plan_many(*_: object) -> list[Part]:
     return [Part(f"part-{number:02d}", 1, {"number": number}) for number in range(40)]
 
 
-def die_once(workspace: Workspace, recipe: Recipe, part: Part) -> PartOutput:
-    died = workspace.root / "died"
+def die_once(context: Context, part: Part) -> Outcome:
+    died = context.workspace.root / "died"
     if not died.exists() and multiprocessing.parent_process() is not None:
         died.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     while not died.exists():  # this process may not do all before the other has started
         time.sleep(0.1)
-    return counted.work(workspace, recipe, part)
+    return counted.work(context, part)

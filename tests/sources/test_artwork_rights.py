@@ -12,7 +12,7 @@ from artsound.progress import QUIET
 from artsound.recipe import Recipe, Sources
 from artsound.sources import ingest
 from artsound.sources.artgraph import is_nameless, latest_year, repaired
-from artsound.stage import StageReport, run_stage
+from artsound.stage import Report, run_stage
 from artsound.storage import Workspace, read_parquet
 
 Relations = dict[str, tuple[list[str], list[tuple[int, int]]]]
@@ -49,7 +49,7 @@ def catalogue_of(
     return {row["artwork_id"]: row for row in rows}
 
 
-def source_report(root: Path, names: list[str]) -> StageReport:
+def source_report(root: Path, names: list[str]) -> Report:
     """The report of an ingest of a source with these images."""
     images = {name: picture(number) for number, name in enumerate(names)}
     write_files(root / "artgraph", artgraph_files(names, images))

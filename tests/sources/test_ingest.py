@@ -22,7 +22,7 @@ from artsound.errors import BadData, BadUsage
 from artsound.progress import QUIET
 from artsound.recipe import Audio, Images, Recipe, RightsSection, RunSection, Sources
 from artsound.sources import ingest
-from artsound.stage import StageReport, run_stage
+from artsound.stage import Context, Report, run_stage
 from artsound.storage import Workspace, read_parquet, sha256_bytes
 
 BY, NC = "Attribution 3.0 International", "Attribution-NonCommercial 3.0 International"
@@ -32,7 +32,7 @@ OLD, NEW = "old-master_castle-1800.jpg", "new-master_tower-1960.jpg"
 @pytest.fixture(scope="module")
 def real(
     shared_data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Workspace, Recipe, StageReport]:
+) -> tuple[Workspace, Recipe, Report]:
     """The catalogue of the real files."""
     sources = Sources(artgraph=str(shared_data / "artgraph"), fma=str(shared_data / "fma"))
     recipe = Recipe(sources=sources)
@@ -41,7 +41,7 @@ def real(
 
 
 def test_the_real_files_give_every_painting_and_clip_and_account_for_the_rest(
-    real: tuple[Workspace, Recipe, StageReport],
+    real: tuple[Workspace, Recipe, Report],
 ) -> None:
     workspace, _, report = real
     artworks = read_parquet(workspace.catalog / "artworks.parquet", "artwork")
@@ -56,7 +56,7 @@ def test_the_real_files_give_every_painting_and_clip_and_account_for_the_rest(
 
 
 def test_the_real_files_carry_their_rights(
-    real: tuple[Workspace, Recipe, StageReport],
+    real: tuple[Workspace, Recipe, Report],
 ) -> None:
     workspace = real[0]
     tracks = read_parquet(workspace.catalog / "tracks.parquet", "track").to_pylist()
@@ -74,7 +74,7 @@ def test_the_real_files_carry_their_rights(
 
 
 def test_kept_media_are_the_original_bytes(
-    real: tuple[Workspace, Recipe, StageReport], shared_data: Path
+    real: tuple[Workspace, Recipe, Report], shared_data: Path
 ) -> None:
     workspace = real[0]
     for row in read_parquet(workspace.catalog / "tracks.parquet", "track").to_pylist():
@@ -259,13 +259,13 @@ def test_a_condition_that_cannot_be_used_is_told(
 
 
 def test_a_limit_spreads_the_artworks_over_the_list(
-    real: tuple[Workspace, Recipe, StageReport], tmp_path: Path
+    real: tuple[Workspace, Recipe, Report], tmp_path: Path
 ) -> None:
     from artsound.sources.selection import plan
 
     sources = real[1].sources.model_copy(update={"limit": 20})
     recipe = real[1].model_copy(update={"sources": sources})
-    parts = plan(Workspace(tmp_path), recipe)
+    parts = plan(Context(Workspace(tmp_path), recipe))
     counts = Counter()
     for part in parts:
         counts[part.inputs["rows"]] += part.items

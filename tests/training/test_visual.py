@@ -95,7 +95,9 @@ def test_embeddings_are_computed_once_and_kept(
     run: Path, release: Release, seeing: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = with_encoder(seeing)
-    monkeypatch.setattr("artsound.training.data.open_picture_encoder", lambda *_: pytest.fail("seen again"))
+    monkeypatch.setattr(
+        "artsound.training.data.open_picture_encoder", lambda *_: pytest.fail("seen again")
+    )
     with pytest.raises(pytest.fail.Exception, match="seen again"):
         load_examples(release, "train", seeing, cache=run / "cache")  # another encoder's digest
     examples = load_examples(release, "train", config, cache=run / "cache")

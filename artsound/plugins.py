@@ -1,0 +1,207 @@
+"""Names of sources, encoders, captioners, bridges and presets, and the objects behind them.
+
+A name is looked up in this order:
+
+1. the built-in ones, listed here and nowhere else;
+2. the entry points of installed packages, in the groups ``artsound.sources``,
+   ``artsound.encoders``, ``artsound.captioners``, ``artsound.bridges`` and ``artsound.presets``;
+3. ``package.module:Object``, anything that can be imported.
+
+Nothing is imported before it is named. A built-in name is never replaced by another package's.
+A name may carry an argument after a colon, which the object itself reads: in
+``transformers:org/model`` the plug-in is ``transformers``, its argument ``org/model``.
+
+    plugin, argument = find("captioner", "transformers:org/model")
+    captioner = plugin.load()
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import importlib.metadata
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from artsound.errors import BadUsage
+
+KINDS = ("source", "encoder", "captioner", "bridge", "preset")
+
+_BUILT_IN: Mapping[str, Mapping[str, str]] = {
+    "source": {},
+    "encoder": {},
+    "captioner": {},
+    "bridge": {},
+    "preset": {},
+}
+
+# What an object of each kind must have; `artsound.testing` checks how it behaves.
+_REQUIRED: Mapping[str, tuple[str, ...]] = {
+    "source": ("name", "version"),
+    "encoder": ("name", "version"),
+    "captioner": ("name", "version"),
+    "bridge": ("name", "version"),
+    "preset": ("name", "version"),
+}
+
+_OBJECT = re.compile(
+    r"(?P<reference>[A-Za-z_]\w*(?:\.\w+)*:[A-Za-z_]\w*)(?::(?P<argument>.*))?", re.S
+)
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One name of one kind, and where its object is; loading it is a separate step.
+
+    `reference` is ``module:Object``. `package` and `version` are those of the distribution it came
+    with; both are empty for what is built in and for an object outside every distribution.
+    """
+
+    kind: str
+    name: str
+    reference: str
+    package: str = ""
+    version: str = ""
+    shadowed: bool = False
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it belongs to this project."""
+        return _BUILT_IN[self.kind].get(self.name) == self.reference
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for people: built-in, a package with its version, or a module."""
+        if self.built_in:
+            return "built-in"
+        return f"{self.package} {self.version}" if self.package else self.reference
+
+    def identity(self) -> dict[str, str]:
+        """What enters the digest of everything that the object makes, beside its own digest.
+
+        Empty for a built-in, which states its own version.
+        """
+        if self.built_in:
+            return {}
+        return {"reference": self.reference, "package": self.package, "version": self.version}
+
+    def load(self) -> Any:
+        """Import the object.
+
+        Returns:
+            The object; a class without arguments is called once, so that a plug-in may be either.
+
+        Raises:
+            BadUsage: The module cannot be imported, has no such object, or the object lacks an
+                attribute that its kind must have.
+        """
+        return _loaded(self)
+
+
+@functools.cache
+def _loaded(plugin: Plugin) -> Any:
+    module_name, _, attribute = plugin.reference.partition(":")
+    what = f"The {plugin.kind} {plugin.name!r} ({plugin.origin})"
+    try:
+        found = getattr(importlib.import_module(module_name), attribute)
+    except AttributeError as error:
+        raise BadUsage(f"{what} cannot be loaded: {error}.") from error
+    except Exception as error:  # whatever another package's import raises
+        raise BadUsage(f"{what} cannot be imported: {type(error).__name__}: {error}.") from error
+    if isinstance(found, type):
+        try:
+            found = found()
+        except Exception as error:  # whatever another package's constructor raises
+            raise BadUsage(f"{what} cannot be made: {type(error).__name__}: {error}.") from error
+    missing = [name for name in _REQUIRED[plugin.kind] if not hasattr(found, name)]
+    if missing:
+        raise BadUsage(
+            f"{what} lacks {', '.join(missing)}: see docs/extending.md for what a "
+            f"{plugin.kind} must have."
+        )
+    return found
+
+
+def find(kind: str, name: str) -> tuple[Plugin, str]:
+    """The plug-in that a name means, and the argument that follows it.
+
+    Args:
+        kind: One of `KINDS`.
+        name: A name, ``name:argument``, ``package.module:Object`` or
+            ``package.module:Object:argument``.
+
+    Returns:
+        The plug-in, not yet imported, and its argument ("" where there is none).
+
+    Raises:
+        BadUsage: There is no such name; the message has the nearest one.
+    """
+    for candidate, argument in ((name, ""), name.partition(":")[::2]):
+        if reference := _BUILT_IN[kind].get(candidate):
+            return Plugin(kind, candidate, reference), argument
+        if entries := _entry_points(kind).get(candidate):
+            if len({entry.reference for entry in entries}) > 1:
+                origins = " and ".join(entry.origin for entry in entries)
+                raise BadUsage(
+                    f"Several packages have a {kind} {candidate!r}: {origins}. Name one by its "
+                    f"module: {entries[0].reference}."
+                )
+            return entries[0], argument
+    if match := _OBJECT.fullmatch(name):
+        return _outside(kind, match["reference"]), match["argument"] or ""
+    known = sorted({*_BUILT_IN[kind], *_entry_points(kind)})
+    wanted = name.partition(":")[0]
+    near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
+    raise BadUsage(f"There is no {kind} {name!r}: {hint}")
+
+
+def get(kind: str, name: str) -> tuple[Any, str]:
+    """The object that a name means, imported, and its argument; raises as `find` and `load` do."""
+    plugin, argument = find(kind, name)
+    return plugin.load(), argument
+
+
+def identity(kind: str, name: str) -> dict[str, str]:
+    """What a name adds to the digest of what its object makes: see `Plugin.identity`."""
+    return find(kind, name)[0].identity()
+
+
+def available(kind: str) -> list[Plugin]:
+    """Every plug-in of a kind that has a name here: built-in ones first, then by name.
+
+    A package's entry point with the name of a built-in one is listed with `shadowed` set.
+    """
+    built_in = [Plugin(kind, name, reference) for name, reference in _BUILT_IN[kind].items()]
+    others = [plugin for entries in _entry_points(kind).values() for plugin in entries]
+    return built_in + sorted(others, key=lambda plugin: (plugin.name, plugin.reference))
+
+
+@functools.cache
+def _entry_points(kind: str) -> Mapping[str, list[Plugin]]:
+    found: dict[str, list[Plugin]] = {}
+    for entry in importlib.metadata.entry_points(group=f"artsound.{kind}s"):
+        distribution = entry.dist
+        plugin = Plugin(
+            kind,
+            entry.name,
+            entry.value.replace(" ", ""),
+            distribution.name if distribution else "",
+            distribution.version if distribution else "",
+            shadowed=entry.name in _BUILT_IN[kind],
+        )
+        entries = found.setdefault(entry.name, [])
+        if plugin not in entries:
+            entries.append(plugin)
+    return found
+
+
+def _outside(kind: str, reference: str) -> Plugin:
+    """The plug-in `module:Object`, with the distribution that its top-level module came with."""
+    top = reference.partition(":")[0].partition(".")[0]
+    names = importlib.metadata.packages_distributions().get(top, [])
+    version = importlib.metadata.version(names[0]) if names else ""
+    return Plugin(kind, reference, reference, names[0] if names else "", version)
