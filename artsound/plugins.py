@@ -21,6 +21,7 @@ import difflib
 import functools
 import importlib
 import importlib.metadata
+import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,12 +32,17 @@ from artsound.errors import BadUsage
 KINDS = ("source", "encoder", "captioner", "bridge", "preset")
 
 _BUILT_IN: Mapping[str, Mapping[str, str]] = {
-    "source": {},
-    "encoder": {},
-    "captioner": {},
-    "bridge": {},
-    "preset": {},
-}
+    "source": {
+    },
+    "encoder": {
+    },
+    "captioner": {
+    },
+    "bridge": {
+    },
+    "preset": {
+    },
+}  # fmt: skip
 
 # What an object of each kind must have; `artsound.testing` checks how it behaves.
 _REQUIRED: Mapping[str, tuple[str, ...]] = {
@@ -116,13 +122,32 @@ def _loaded(plugin: Plugin) -> Any:
             found = found()
         except Exception as error:  # whatever another package's constructor raises
             raise BadUsage(f"{what} cannot be made: {type(error).__name__}: {error}.") from error
-    missing = [name for name in _REQUIRED[plugin.kind] if not hasattr(found, name)]
+    return checked(plugin.kind, found, what)
+
+
+def checked(kind: str, plugin: Any, what: str = "") -> Any:
+    """`plugin` itself, when it has all that its kind must have.
+
+    Args:
+        kind: One of `KINDS`.
+        plugin: The object.
+        what: How a message refers to it; by default its type.
+
+    Raises:
+        BadUsage: The object lacks an attribute or a method.
+    """
+    missing = [name for name in _REQUIRED[kind] if not hasattr(plugin, name)]
     if missing:
         raise BadUsage(
-            f"{what} lacks {', '.join(missing)}: see docs/extending.md for what a "
-            f"{plugin.kind} must have."
+            f"{what or f'A {kind} of type {type(plugin).__name__}'} lacks {', '.join(missing)}: "
+            f"see docs/extending.md for what a {kind} must have."
         )
-    return found
+    return plugin
+
+
+def summary(plugin: Any) -> str:
+    """The first line of an object's docstring, "" where it has none."""
+    return (inspect.getdoc(plugin) or "").partition("\n")[0].strip()
 
 
 def find(kind: str, name: str) -> tuple[Plugin, str]:
