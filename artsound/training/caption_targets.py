@@ -17,7 +17,7 @@ from artsound.untrusted import read_array
 
 
 def caption_targets(pairs: Pairs, config: Config, out: Path, device: Any) -> np.ndarray:
-    """The states float16 [n, states, W] for the music captions of `pairs`, kept in `out`/cache.
+    """The states float16 [n, states, W] for the music captions of `pairs`, cached in `out`/cache.
 
     BadData when a pair has no caption, or the folder of modules lacks its text encoders.
     """

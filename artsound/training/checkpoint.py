@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
 
 Tensors = dict[str, "torch.Tensor"]
-_WAY_OUT = "remove that checkpoint's folder to go on with the one before it, or train again"
+_REMEDY = "remove that checkpoint's folder to continue from the one before it, or train again"
 
 
 @dataclass(frozen=True)
@@ -130,11 +130,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
         place = folder / "state.json"
         state = TypeAdapter(State).validate_python(read_json(place))
     except BadData as error:
-        raise BadData(f"{place} is damaged ({error}): {_WAY_OUT}.") from error
+        raise BadData(f"{place} is damaged ({error}): {_REMEDY}.") from error
     except ValidationError as error:
         fault = error.errors()[0]
-        told = " ".join([*map(str, fault["loc"]), fault["msg"]])
-        raise BadData(f"{place} is damaged ({told}): {_WAY_OUT}.") from error
+        reason = " ".join([*map(str, fault["loc"]), fault["msg"]])
+        raise BadData(f"{place} is damaged ({reason}): {_REMEDY}.") from error
     config = read_config(folder / "config.json")
     tensors = read_tensors(folder / "weights.safetensors")
     weights = {name: t for name, t in tensors.items() if not name.startswith("fixed.")}
@@ -163,9 +163,9 @@ def read_tensors(path: Path) -> Tensors:
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise BadData(f"{path} is missing or damaged ({error}): {_WAY_OUT}.") from error
+        raise BadData(f"{path} is missing or damaged ({error}): {_REMEDY}.") from error
     if broken := next((name for name, t in tensors.items() if not t.isfinite().all()), None):
-        raise BadData(f"{path} is damaged ({broken} is not finite): {_WAY_OUT}.")
+        raise BadData(f"{path} is damaged ({broken} is not finite): {_REMEDY}.")
     return tensors
 
 
@@ -177,8 +177,8 @@ def load_optimiser(optimiser: Any, folder: Path) -> None:
     try:
         optimiser.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # torch raises anything on a broken file
-        told = " ".join(str(error).split())[:160]
-        raise BadData(f"{path} is missing or damaged ({told}): {_WAY_OUT}.") from error
+        reason = " ".join(str(error).split())[:160]
+        raise BadData(f"{path} is missing or damaged ({reason}): {_REMEDY}.") from error
 
 
 def load_weights(model: Any, weights: Tensors, path: Path) -> None:
@@ -208,9 +208,9 @@ def _sync(path: Path) -> None:
 def _prune(home: Path, keep: int) -> None:
     folders = sorted(home.glob("step-*"))
     best = home / "best.json"
-    kept = {path.name for path in folders[-keep:]}
+    staying = {path.name for path in folders[-keep:]}
     if best.is_file():
-        kept.add(f"step-{read_json(best)['step']:08d}")
+        staying.add(f"step-{read_json(best)['step']:08d}")
     for folder in folders:
-        if folder.name not in kept:
+        if folder.name not in staying:
             shutil.rmtree(folder, ignore_errors=True)

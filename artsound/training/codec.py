@@ -1,7 +1,13 @@
-"""Log-mel spectrograms on an absolute scale, and back to sound.
+"""The codec of a run: sound to log-mel spectrograms, to small latents, and back.
 
 Loudness is part of what a picture says, so levels are never normalised: 0 dB is a full-scale
-sine wherever it comes from, and what lies below the floor is silence.
+sine wherever it comes from, and what is below the floor is silence.
+
+There are two codecs. Small runs use a fixed linear map: a cell of the spectrogram (`cell_frames`
+frames by bins / bands mel bins) becomes `channels` numbers, its first principal components over
+the training mels (Pearson 1901), softly whitened. Being linear, it preserves absolute loudness
+and brightness and needs no training. Runs from published weights use the autoencoder and the
+vocoder of AudioLDM 2 (AutoencoderKL and HiFi-GAN).
 """
 
 from __future__ import annotations
@@ -129,13 +135,6 @@ def _filters(mel: Mel) -> tuple[torch.Tensor, torch.Tensor]:
     return weights, torch.linalg.pinv(weights)
 
 
-# The codec of small runs: a fixed linear map, fitted once to the training mels and saved.
-#
-# A cell of the spectrogram (`cell_frames` frames by bins / bands mel bins) becomes `channels`
-# numbers: its first principal components over the training mels (Pearson 1901), softly whitened.
-# Being linear it keeps absolute loudness and brightness, needs no training, and costs nothing.
-
-
 def cells(seconds: float, codec: Codec, mel: Mel) -> int:
     """Cells that cover `seconds`, rounded up to an even number (a UNet halves it at least once)."""
     return 2 * int(np.ceil(seconds * mel.sample_rate / mel.hop / codec.cell_frames / 2 - 1e-9))
@@ -181,12 +180,12 @@ class PatchCodec:
         return sound(levels, self.mel, iterations=self.codec.vocoder_iterations, seed=seed)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """What a checkpoint keeps."""
+        """What a checkpoint stores."""
         return {"codec.mean": self.mean, "codec.basis": self.basis, "codec.spread": self.spread}
 
     @staticmethod
     def from_tensors(mel: Mel, codec: Codec, tensors: dict[str, np.ndarray]) -> PatchCodec:
-        """The codec kept by `tensors`; BadData when a shape is not what the settings say."""
+        """The codec stored in `tensors`; BadData when a shape is not what the settings say."""
         cell = codec.cell_frames * mel.bins // codec.bands
         shapes = {
             "codec.mean": (codec.bands, cell),
@@ -233,12 +232,9 @@ def _cells(levels: np.ndarray, codec: Codec) -> np.ndarray:
     return split.transpose(0, 2, 1, 3).reshape(count, codec.bands, -1)
 
 
-# The published autoencoder and vocoder as a codec: AutoencoderKL and HiFi-GAN of AudioLDM 2.
-
-
 @dataclass(frozen=True)
 class VaeCodec:
-    """A SoundCodec of two frozen modules on `device`; it keeps nothing in a checkpoint."""
+    """A SoundCodec of two frozen modules on `device`; it stores nothing in a checkpoint."""
 
     mel: Mel
     codec: Codec
@@ -296,12 +292,6 @@ def open_vae(config: Config, device: Any) -> VaeCodec:
     return VaeCodec(config.mel, config.codec, vae, vocoder, device)
 
 
-# Log-mel spectrograms to small latents and back, and on to sound: the codec of a run.
-#
-# There are two: a fixed linear map (patches.py), and the published autoencoder and vocoder
-# (vae.py).
-
-
 class SoundCodec(Protocol):
     """Levels [frames, bins] to latents [channels, cells, bands] and back, and levels to sound."""
 
@@ -327,7 +317,7 @@ class SoundCodec(Protocol):
         ...
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """What a checkpoint must keep, so that `open_codec` gives the same codec."""
+        """What a checkpoint must store, so that `open_codec` gives the same codec."""
         ...
 
 
@@ -339,7 +329,7 @@ def make_codec(config: Config, clips: Sequence[np.ndarray], device: Any = "cpu")
 
 
 def open_codec(config: Config, arrays: dict[str, np.ndarray], device: Any = "cpu") -> SoundCodec:
-    """The codec of a run from what its checkpoint keeps; BadData when that does not fit."""
+    """The codec of a run from what its checkpoint stores; BadData when that does not fit."""
     if config.codec.kind == "patch":
         return PatchCodec.from_tensors(config.mel, config.codec, arrays)
     return open_vae(config, device)

@@ -62,14 +62,16 @@ class Codec(_Section):
     cell_frames: int = Field(16, ge=1, le=64)
     bands: int = Field(1, ge=1, le=16)
     channels: int = Field(64, ge=1, le=256)
-    whiten: float = Field(0.5, ge=0, le=1, description="0 keeps the channels' spread, 1 equals it")
+    whiten: float = Field(
+        0.5, ge=0, le=1, description="0 leaves the channels' spread, 1 makes it equal"
+    )
     vocoder_iterations: int = Field(48, ge=1, le=1000)
 
 
 class Condition(_Section):
     """Picture to cross-attention tokens.
 
-    `encoder` is what sees the picture: measured descriptors (affect), CLIP's image tower or
+    `encoder` is what encodes the picture: measured descriptors (affect), CLIP's image tower or
     ImageBind, whose weights and settings `encoder_digest` names.
     """
 
@@ -81,7 +83,9 @@ class Condition(_Section):
     encoder_digest: str = ""
     tokens: int = Field(4, ge=1, le=16)
     projector: Literal["mlp", "perceiver"] = "mlp"
-    width: int = Field(64, ge=4, description="width of a token, as the model's first stream wants")
+    width: int = Field(
+        64, ge=4, description="width of a token, as the model's first stream requires"
+    )
     constant_width: int = Field(64, ge=4, description="width of the constant second stream")
     hidden: int = Field(64, ge=4)
     noise: float = Field(

@@ -1,4 +1,10 @@
-"""What training and evaluation read from a release: pictures as numbers, music as log-mels."""
+"""What training and evaluation read from a release: pictures as numbers, music as log-mels.
+
+A run reads its pairs from memory (`load_examples`, cached on disk), from latents made beside the
+shards (`write_latents`), or decodes them at each step. A step's pairs, windows and noise are a pure
+function of the seed and the step (`draw_step`), so a run that stops anywhere and continues, on any
+number of processes, takes the same steps as one that never stopped.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +101,7 @@ def load_examples(
     """Every pair of `split`, clips shorter than a training window padded with silence.
 
     Pictures are seen by the configuration's encoder, on `device`. With `cache`, what was decoded
-    is kept there under a digest of the release, the encoder and the front end, and read from
+    is stored there under a digest of the release, the encoder and the front end, and read from
     there the next time. BadData when a pair's media cannot be decoded.
     """
     pairs = release.pairs(split)
@@ -110,13 +116,13 @@ def load_examples(
             "version": CACHE_VERSION,
         }
         path = cache / f"{split}-{digest(inputs)[:16]}.npz"
-        if (kept := _read_cache(path)) is not None:
-            return kept
-    see = open_picture_encoder(config.condition, device)
+        if (cached := _read_cache(path)) is not None:
+            return cached
+    encode = open_picture_encoder(config.condition, device)
     keys, pictures, clips = [], [], []
     with ThreadPoolExecutor(max_workers=2) as pool:  # decoders release the interpreter's lock
         for index, example in enumerate(
-            pool.map(lambda i: decode_pair(pairs.read(i), config.mel, see), range(len(pairs)))
+            pool.map(lambda i: decode_pair(pairs.read(i), config.mel, encode), range(len(pairs)))
         ):
             keys.append(example[0])
             pictures.append(example[1])
@@ -140,11 +146,11 @@ def decode_clip(data: bytes, mel: Mel) -> np.ndarray:
 
 
 def decode_pair(
-    sample: dict[str, Any], mel: Mel, see: PictureEncoder = describe_picture
+    sample: dict[str, Any], mel: Mel, encode: PictureEncoder = describe_picture
 ) -> tuple[str, np.ndarray, np.ndarray]:
-    """Key, what is seen of the picture, and log-mel of a raw sample; BadData naming a bad pair."""
+    """Key, the encoded picture, and log-mel of a raw sample; BadData naming a bad pair."""
     try:
-        return sample["key"], see(sample["jpg"]), decode_clip(sample["mp3"], mel)
+        return sample["key"], encode(sample["jpg"]), decode_clip(sample["mp3"], mel)
     except MediaError as error:
         raise BadData(
             f"Pair {sample['key']} cannot be decoded ({error}): run `artsound verify "
@@ -167,16 +173,13 @@ def _write_cache(path: Path, examples: Examples) -> None:
 def _read_cache(path: Path) -> Examples | None:
     """What an earlier run decoded; None when there is nothing whole."""
     try:
-        kept = read_arrays(path)
-        keys = json.loads(kept["keys"].tobytes())
-        ends = np.cumsum(kept["lengths"])
-        clips = np.split(kept["clips"], ends[:-1]) if len(ends) else []
-        return Examples(tuple(keys), kept["pictures"], tuple(clips))
+        stored = read_arrays(path)
+        keys = json.loads(stored["keys"].tobytes())
+        ends = np.cumsum(stored["lengths"])
+        clips = np.split(stored["clips"], ends[:-1]) if len(ends) else []
+        return Examples(tuple(keys), stored["pictures"], tuple(clips))
     except (OSError, ValueError, KeyError):
         return None
-
-
-# Training pairs as tensors: latents computed once, batches cut from them by a draw.
 
 
 class Source(Protocol):
@@ -219,7 +222,7 @@ class Batch:
 
 
 def prepare_pairs(examples: Examples, codec: SoundCodec, standardise: Standardiser) -> Prepared:
-    """Examples as the loop wants them; latents are computed once, here."""
+    """Examples as the loop reads them; latents are computed once, here."""
     latents = tuple(codec.encode(clip.astype(np.float32)) for clip in examples.clips)
     return Prepared(examples.keys, standardise(examples.pictures), latents)
 
@@ -275,12 +278,6 @@ def split_evenly(batch: int, accumulate: int, accelerator: Any) -> Iterator[slic
         yield slice(piece * size, (piece + 1) * size)
 
 
-# What chance decides in a training step: a pure function of (seed, step, number of pairs).
-#
-# Nothing random is carried from one step to the next. So a run that stops anywhere and goes on, on
-# any number of processes, sees the same pairs, windows and noise as one that never stopped.
-
-
 @dataclass(frozen=True)
 class StepDraw:
     """One step's choices for its `batch` slots, all arrays of length B first."""
@@ -321,21 +318,19 @@ def _permutation(seed: int, epoch: int, pairs: int) -> np.ndarray:
     return np.random.default_rng([seed, 0, epoch]).permutation(pairs)
 
 
-# Latents that are not in memory: made ready beside the shards, or decoded when they are wanted.
-
 FIT_PAIRS = 512  # pairs of the train split that codec and standardiser are fitted to
 _CODEC = "codec.npz"
 
 
 @dataclass(frozen=True)
 class OnTheFly:
-    """A Source that decodes a pair each time it is read; nothing is kept."""
+    """A Source that decodes a pair each time it is read; nothing is stored."""
 
     pairs: Pairs
     config: Config
     codec: SoundCodec
     standardise: Standardiser
-    see: PictureEncoder = describe_picture
+    encode: PictureEncoder = describe_picture
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
@@ -344,7 +339,7 @@ class OnTheFly:
 
     def read(self, pair: int, /) -> tuple[np.ndarray, np.ndarray]:
         """Condition and latent of pair `pair`; BadData when it cannot be decoded."""
-        _, picture, clip = decode_pair(self.pairs.read(pair), self.config.mel, self.see)
+        _, picture, clip = decode_pair(self.pairs.read(pair), self.config.mel, self.encode)
         return self.standardise(picture), self.codec.encode(clip.astype(np.float32))
 
 
@@ -377,8 +372,8 @@ def fit_on_some(
 ) -> tuple[SoundCodec, Standardiser]:
     """Codec and standardiser of a run that does not hold all pairs: from FIT_PAIRS, evenly."""
     places = np.unique(np.linspace(0, len(pairs) - 1, min(FIT_PAIRS, len(pairs))).round())
-    see = open_picture_encoder(config.condition, device)
-    some = [decode_pair(pairs.read(int(place)), config.mel, see) for place in places]
+    encode = open_picture_encoder(config.condition, device)
+    some = [decode_pair(pairs.read(int(place)), config.mel, encode) for place in places]
     codec = make_codec(config, [clip for _, _, clip in some], device)
     return codec, fit_standardiser(np.array([picture for _, picture, _ in some], np.float32))
 
@@ -395,8 +390,8 @@ def write_latents(
     """Write latents and picture embeddings of all pairs beside the shards `data`; their number.
 
     `out` becomes a folder of shards of the same names and keys, for `train(latents=out)`, with
-    the codec they were made by. A run cut off goes on where it stopped. Raises BadUsage when `out`
-    holds latents of other settings, BadData when a pair cannot be decoded.
+    the codec they were made by. An interrupted run continues where it stopped. Raises BadUsage
+    when `out` holds latents of other settings, BadData when a pair cannot be decoded.
     """
     from artsound.shards.dataset import open_shards
     from artsound.shards.sidecar import write_sidecar
@@ -414,10 +409,10 @@ def write_latents(
         with atomic_write(place) as file:
             np.savez(file, **codec.tensors())  # type: ignore[arg-type]
 
-    see = open_picture_encoder(config.condition, device)
+    encode = open_picture_encoder(config.condition, device)
 
     def make(sample: dict[str, Any]) -> dict[str, np.ndarray]:
-        _, picture, clip = decode_pair(sample, config.mel, see)
+        _, picture, clip = decode_pair(sample, config.mel, encode)
         progress.advance(1)
         latent = codec.encode(clip.astype(np.float32))
         return {"condition": picture, "latent": latent.astype(np.float16)}
@@ -438,14 +433,14 @@ def open_latents(folder: Path, release: Release, config: Config, device: Any = "
             f"{config.preset} --out {folder}`."
         )
     about = read_json(folder / "companion.json")
-    kept = about.get("settings") if isinstance(about, dict) else None
-    wanted = _settings(release, config, folder / _CODEC)
-    if not isinstance(kept, dict) or kept.get("release") != release.digest:
+    stored = about.get("settings") if isinstance(about, dict) else None
+    expected = _settings(release, config, folder / _CODEC)
+    if not isinstance(stored, dict) or stored.get("release") != release.digest:
         raise BadUsage(f"{folder} holds latents of another release: make them of these shards.")
-    if kept != wanted:
+    if stored != expected:
         raise BadUsage(
             f"{folder} holds latents for other settings than those of {config.preset}: make them "
-            "anew in another folder."
+            "again in another folder."
         )
     return open_codec(config, _read_arrays(folder / _CODEC), device)
 
@@ -455,8 +450,8 @@ def known_encoder(folder: Path, config: Config) -> str:
     another encoder's, or there are no latents."""
     place = folder / "companion.json"
     about = read_json(place) if place.is_file() else None
-    kept = about.get("settings") if isinstance(about, dict) else None
-    name, _, found = str(kept.get("encoder") if isinstance(kept, dict) else "").partition(" ")
+    stored = about.get("settings") if isinstance(about, dict) else None
+    name, _, found = str(stored.get("encoder") if isinstance(stored, dict) else "").partition(" ")
     return found if name == config.condition.encoder else ""
 
 
@@ -499,7 +494,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         return read_arrays(path)
     except (OSError, ValueError) as error:
-        raise BadData(f"{path} is missing or damaged: make the latents anew.") from error
+        raise BadData(f"{path} is missing or damaged: make the latents again.") from error
 
 
 def _array(sample: dict[str, Any], name: str) -> np.ndarray:
@@ -507,5 +502,5 @@ def _array(sample: dict[str, Any], name: str) -> np.ndarray:
         return read_array(sample[f"{name}.npy"])
     except (KeyError, ValueError) as error:
         raise BadData(
-            f"The {name} of pair {sample['key']} is missing or damaged: make the latents anew."
+            f"The {name} of pair {sample['key']} is missing or damaged: make the latents again."
         ) from error

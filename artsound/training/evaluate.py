@@ -1,4 +1,10 @@
-"""An evaluation's summary as Markdown tables."""
+"""Evaluation on held-out pairs: how good the music is, and whether it follows the picture.
+
+The systems compared are the model, controls, and where published weights are given the route
+through text, in which AudioLDM 2 reads the artwork's caption. Both held-out splits are used: no
+weight was fitted to val, and evaluation takes the newest checkpoint rather than the one that is
+best on val.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +84,7 @@ def evaluation_table(summary: dict[str, Any]) -> str:
             f"By chance: R@1 {some['chance_1']:.2f}, R@5 {some['chance_5']:.2f}, R@10 "
             f"{some['chance_10']:.2f}, median rank {some['chance_rank']:.1f}."
         )
-        parts.append(f"## Heard through {embedding}\n\n{_table(_COLUMNS, rows)}\n\n{chance}")
+        parts.append(f"## Through {embedding}\n\n{_table(_COLUMNS, rows)}\n\n{chance}")
     bridged = {"own track": summary["own_track_in_bridge"]} | {
         name: measures["bridge"] for name, measures in summary["systems"].items()
     }
@@ -106,7 +112,7 @@ def _cells(measures: dict[str, Any]) -> list[str]:
 
 
 def _interval(value: dict[str, float]) -> str:
-    # What is but the rounding of sums is nothing.
+    # What is only the rounding of sums counts as zero.
     value = {name: 0.0 if abs(number) < 1e-9 else number for name, number in value.items()}
     return f"{value['mean']:.3g} ({value['low']:.3g}…{value['high']:.3g})"
 
@@ -115,8 +121,6 @@ def _table(columns: tuple[str, ...], rows: list[list[str]]) -> str:
     lines = [list(columns), ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
-
-# The route through text: an artwork's caption read by the published AudioLDM 2 pipeline.
 
 # As published for the music checkpoint; what to stay away from is AudioLDM 2's own advice.
 TEXT_GUIDANCE = 3.5
@@ -182,8 +186,8 @@ def _open(folder: Path) -> Any:
             max_new_tokens: int | None = None,
             attention_mask: torch.Tensor | None = None,
         ) -> torch.Tensor:
-            told = getattr(self.language_model.config, "max_new_tokens", 8)
-            states = int(max_new_tokens or told)
+            default = getattr(self.language_model.config, "max_new_tokens", 8)
+            states = int(max_new_tokens or default)
             return language_of_audio(self.language_model, inputs_embeds, states, attention_mask)
 
     modules = {name: load_module(folder, name) for name in _MODULES}
@@ -198,20 +202,16 @@ def _open(folder: Path) -> Any:
             ) from error
         # With its vocabulary missing transformers gives an empty tokenizer instead of an error.
         if len(tokenizer) - len(tokenizer.all_special_tokens) < _LEAST_WORDS:
-            raise BadData(f"{folder / name} knows no words: fetch it anew.")
+            raise BadData(f"{folder / name} knows no words: fetch it again.")
         modules[name] = tokenizer
     try:
         scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
     except (OSError, ValueError, TypeError) as error:
-        raise BadData(f"{folder / 'scheduler'} cannot be read: fetch it anew.") from error
+        raise BadData(f"{folder / 'scheduler'} cannot be read: fetch it again.") from error
     # The feature extractor only ranks several tries at one caption.
     return Pipeline(**modules, scheduler=scheduler, feature_extractor=None)
 
 
-# How good the generated music is, and whether it listens to the picture, on held-out pairs.
-
-# Both are held out: no weight was fitted to val, and evaluation takes the newest checkpoint rather
-# than the one that is best on val.
 SPLITS = {
     "train": ("train",),
     "val": ("val",),
@@ -226,16 +226,16 @@ SET_ROUNDS = 200  # resamples of a whole set; pairs get more, for they cost noth
 
 @dataclass(frozen=True)
 class Take:
-    """Some clips in numbers: descriptors as measured [n, 18], and for each ear its rows [n, D]."""
+    """Some clips in numbers: measured descriptors [n, 18], and each embedder's rows [n, D]."""
 
     described: np.ndarray
-    heard: dict[str, np.ndarray]
+    embedded: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class MusicSet:
     """Some pairs of a release: keys, captions, genres, picture descriptors [n, 20], the pictures
-    as the model sees them [n, D], the tracks."""
+    as the model encodes them [n, D], the tracks."""
 
     keys: tuple[str, ...]
     captions: tuple[str, ...]
@@ -269,7 +269,7 @@ def evaluate(
     pieces from the same seeds as every other, so that pictures alone make the difference.
     Compared are: the model, the model without picture (unconditional), the train track whose
     picture is nearest, and with `text_route` (a folder or hub name) AudioLDM 2 given the artwork's
-    caption. Everything is heard through the descriptors, and with `clap` (a checkpoint) through
+    caption. Everything is measured through the descriptors, and with `clap` (a checkpoint) through
     CLAP too; real tracks are brought to the model's sample rate first. At most `limit` pairs of
     each side are measured. `pretrained` and `clip_checkpoint` are as in `generate`. `out` gets
     metrics.json, table.md, plots and wavs/.
@@ -290,14 +290,14 @@ def evaluate(
             f"The split {split} holds {held} pairs, fewer than the {LEAST_PAIRS} that "
             "an evaluation needs: build a larger release."
         )
-    ears = [DESCRIPTORS]
+    embedders = [DESCRIPTORS]
     if clap is not None:
-        ears.append(clap_embedder(clap, clap_tower))
+        embedders.append(clap_embedder(clap, clap_tower))
     mel = generator.config.mel
     window = (mel.seconds, mel.sample_rate)
-    see = generator.see
-    known = measure(release, ("train",), see, ears, window, limit, progress)
-    asked = measure(release, splits, see, ears, window, limit, progress)
+    encode = generator.encode
+    known = measure(release, ("train",), encode, embedders, window, limit, progress)
+    asked = measure(release, splits, encode, embedders, window, limit, progress)
 
     def pieces(strength: float) -> Make:
         return lambda take, rows: generator.waves(
@@ -319,29 +319,29 @@ def evaluate(
         )
     systems = {
         name: [
-            _take(name, turn, takes, *maker, asked.keys, ears, mel, out, progress)
+            _take(name, turn, takes, *maker, asked.keys, embedders, mel, out, progress)
             for turn in range(takes)
         ]
         for name, maker in makers.items()
     }
     near = nearest(known.seen, asked.seen, generator.standardise)
     systems["nearest track"] = [
-        Take(known.sounds.described[near], {n: r[near] for n, r in known.sounds.heard.items()})
+        Take(known.sounds.described[near], {n: r[near] for n, r in known.sounds.embedded.items()})
     ]
 
     bridge = fit_affect(known.pictures, known.sounds.described)
     results: dict[str, dict[str, Any]] = {name: {} for name in systems}
     effects: dict[str, np.ndarray] = {}
-    for ear in ears:
+    for embedder in embedders:
         for name, sets in systems.items():
-            compared = _compared(ear, known, asked, sets)
-            results[name][ear.name] = _measures(*compared, seed=seed)
-            if ear.name == ears[0].name:
+            compared = _compared(embedder, known, asked, sets)
+            results[name][embedder.name] = _measures(*compared, seed=seed)
+            if embedder.name == embedders[0].name:
                 _, rows, _ = compared
                 effects[name] = picture_effects(_apart(compared[0], rows))
     for name, sets in systems.items():
         results[name]["bridge"] = _similarity(bridge, asked.pictures, sets, seed)
-    first = results["model"][ears[0].name]
+    first = results["model"][embedders[0].name]
     summary: dict[str, Any] = {
         "checkpoint": str(generator.checkpoint.path),
         "release": release.digest,
@@ -352,7 +352,7 @@ def evaluate(
         "seconds": mel.seconds,
         "guidance": guidance,
         "sampling_steps": steps,
-        "embeddings": [ear.name for ear in ears],
+        "embeddings": [embedder.name for embedder in embedders],
         "condition_effect": first["condition_effect"],
         "own_track_in_bridge": _similarity(bridge, asked.pictures, [asked.sounds], seed),
         "systems": results,
@@ -367,8 +367,8 @@ def evaluate(
 def measure(
     release: Release,
     splits: tuple[str, ...],
-    see: PictureEncoder,
-    ears: Sequence[AudioEmbedder],
+    encode: PictureEncoder,
+    embedders: Sequence[AudioEmbedder],
     window: tuple[float, int],
     limit: int,
     progress: Progress,
@@ -390,8 +390,8 @@ def measure(
             captions.append(str(sample["json"].get("artwork_caption", "")))
             genres.append(str(sample["json"].get("music_genre", "")))
             pictures.append(describe_picture(sample["jpg"]))
-            seen.append(pictures[-1] if see is describe_picture else see(sample["jpg"]))
-            sounds.append(embed_sound([window_of(sample["mp3"], *window)], window[1], ears))
+            seen.append(pictures[-1] if encode is describe_picture else encode(sample["jpg"]))
+            sounds.append(embed_sound([window_of(sample["mp3"], *window)], window[1], embedders))
             progress.advance(1)
         progress.finish()
     return MusicSet(
@@ -404,12 +404,14 @@ def measure(
     )
 
 
-def embed_sound(waves: Sequence[np.ndarray], rate: int, ears: Sequence[AudioEmbedder]) -> Take:
-    """Waveforms at `rate` through every ear."""
+def embed_sound(waves: Sequence[np.ndarray], rate: int, embedders: Sequence[AudioEmbedder]) -> Take:
+    """Waveforms at `rate` through every embedder."""
     described = np.array([describe_wave(wave, rate) for wave in waves])
     rows = {
-        ear.name: as_embedded(described) if ear.hear is None else ear.hear(waves, rate)
-        for ear in ears
+        embedder.name: (
+            as_embedded(described) if embedder.embed is None else embedder.embed(waves, rate)
+        )
+        for embedder in embedders
     }
     return Take(described, rows)
 
@@ -421,12 +423,12 @@ def _take(
     make: Make,
     rate: int,
     keys: Sequence[str],
-    ears: Sequence[AudioEmbedder],
+    embedders: Sequence[AudioEmbedder],
     mel: Mel,
     out: Path,
     progress: Progress,
 ) -> Take:
-    """One take of a system, heard; the first one's sounds are kept in `out`."""
+    """One take of a system, embedded; the first one's sounds are written to `out`."""
     progress.start(f"generate {name} {turn + 1}/{takes}", len(keys))
     parts: list[Take] = []
     for first in range(0, len(keys), BATCH):
@@ -435,7 +437,7 @@ def _take(
         if turn == 0:
             folder = out / ("wavs" if name == "model" else f"wavs {name}")
             _keep(folder, keys[rows], waves, rate, mel if name == "model" else None)
-        parts.append(embed_sound(waves, rate, ears))
+        parts.append(embed_sound(waves, rate, embedders))
         progress.advance(len(waves))
     progress.finish()
     return _together(parts)
@@ -444,7 +446,10 @@ def _take(
 def _together(parts: Sequence[Take]) -> Take:
     return Take(
         np.concatenate([part.described for part in parts]),
-        {name: np.concatenate([part.heard[name] for part in parts]) for name in parts[0].heard},
+        {
+            name: np.concatenate([part.embedded[name] for part in parts])
+            for name in parts[0].embedded
+        },
     )
 
 
@@ -464,14 +469,14 @@ def nearest(known: np.ndarray, asked: np.ndarray, standardise: Standardiser) -> 
 
 
 def _compared(
-    ear: AudioEmbedder, known: MusicSet, asked: MusicSet, sets: Sequence[Take]
+    embedder: AudioEmbedder, known: MusicSet, asked: MusicSet, sets: Sequence[Take]
 ) -> tuple[np.ndarray, list[np.ndarray], tuple[np.ndarray, list[np.ndarray]] | None]:
     """Real rows, a system's rows for each take, and probabilities of genres of both (or None).
 
     There are none when the training tracks are of one genre, or of none that is known.
     """
-    train, real = known.sounds.heard[ear.name], asked.sounds.heard[ear.name]
-    rows = [take.heard[ear.name] for take in sets]
+    train, real = known.sounds.embedded[embedder.name], asked.sounds.embedded[embedder.name]
+    rows = [take.embedded[embedder.name] for take in sets]
     scale = fit_standardiser(train)
     standard = [scale(each) for each in (train, real, *rows)]
     labelled = [n for n, genre in enumerate(known.genres) if genre]
@@ -481,7 +486,7 @@ def _compared(
             standard[0][labelled], [known.genres[n] for n in labelled], *standard[1:]
         )
         genres = (p, q)
-    if ear.standardise:
+    if embedder.standardise:
         return standard[1], standard[2:], genres
     return real, rows, genres
 
@@ -497,7 +502,7 @@ def _measures(
     *,
     seed: int,
 ) -> dict[str, Any]:
-    """All measures of one system by one ear; its takes count as one set, or as means by pair."""
+    """A system's measures through one embedder; takes count as one set, or as means by pair."""
     count, takes = len(real), len(rows)
     together = np.concatenate(rows)
     distance = _apart(real, rows)

@@ -46,7 +46,7 @@ class Generated:
 
 
 class Generator:
-    """A loaded checkpoint: pictures to embeddings, by `see`, and embeddings to waveforms.
+    """A loaded checkpoint: pictures to embeddings, by `encode`, and embeddings to waveforms.
 
     Published modules and CLIP's weights, where the run stands on them, are looked for where they
     were, or at `pretrained` and `clip_checkpoint`; BadData when they are not those it began with.
@@ -61,7 +61,7 @@ class Generator:
         self.config = _moved(self.checkpoint.config, pretrained, clip_checkpoint)
         device = choose_device("auto")
         check_encoder(self.config.condition)
-        self.see: PictureEncoder = open_picture_encoder(self.config.condition, device)
+        self.encode: PictureEncoder = open_picture_encoder(self.config.condition, device)
         arrays = self.checkpoint.arrays
         self.codec = open_codec(self.config, arrays)
         self.standardise = Standardiser.from_tensors(arrays)
@@ -140,7 +140,7 @@ def generate(
 
     `images` are files, or folders whose pictures are taken in the order of their names. With
     `spectrogram` a PNG is written beside each WAV. `batch` pictures are made at once; guidance
-    pushes away from the picture `negative`. `pretrained` and `clip_checkpoint` tell where published
+    pushes away from the picture `negative`. `pretrained` and `clip_checkpoint` say where published
     modules and CLIP's weights are now, if they have moved since the training.
 
     Deterministic on one device: the same picture, seed and settings give the same bytes (batches
@@ -167,8 +167,8 @@ def generate(
         raise BadUsage(f"{negative} is not a file: give a picture to push away from.")
     generator = Generator(checkpoint, pretrained=pretrained, clip_checkpoint=clip_checkpoint)
     generator.check_steps(steps)
-    pictures = np.array([_see(image, generator.see) for image in images])
-    away = None if negative is None else _see(negative, generator.see)
+    pictures = np.array([_encode(image, generator.encode) for image in images])
+    away = None if negative is None else _encode(negative, generator.encode)
     progress.start("generate", len(images))
     done = []
     try:
@@ -204,16 +204,18 @@ def _moved(config: Config, pretrained: str | None, clip_checkpoint: str | None) 
         changes["pretrained"] = config.pretrained.model_copy(update={"source": pretrained})
     if clip_checkpoint is not None:
         if config.condition.encoder != "clip":
-            raise BadUsage("The checkpoint does not see with CLIP: leave out --clip-checkpoint.")
+            raise BadUsage(
+                "The checkpoint does not encode pictures with CLIP: leave out --clip-checkpoint."
+            )
         changes["condition"] = config.condition.model_copy(
             update={"clip_checkpoint": clip_checkpoint}
         )
     return config.model_copy(update=changes)
 
 
-def _see(image: Path, see: PictureEncoder) -> np.ndarray:
+def _encode(image: Path, encode: PictureEncoder) -> np.ndarray:
     try:
-        return see(image.read_bytes())
+        return encode(image.read_bytes())
     except (MediaError, OSError) as error:
         raise BadData(f"{image} cannot be used ({error}): give another picture.") from error
 

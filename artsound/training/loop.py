@@ -1,4 +1,4 @@
-"""The run's TensorBoard log."""
+"""A training run: prepare the pairs, begin or resume, step, save, validate, preview, log."""
 
 from __future__ import annotations
 
@@ -75,12 +75,14 @@ class Log:
     """Scalars, sounds and pictures by step, for `tensorboard --logdir`.
 
     A log that cannot be written any more is given up: a run is worth more than its log, and the
-    next checkpoint tells of a full disk in its own words. Without a folder nothing is logged.
+    next checkpoint reports a full disk with its own message. Without a folder nothing is logged.
     """
 
     def __init__(self, folder: Path | None, *, after: int = 0) -> None:
-        """`after` is the step a run goes on from: what an earlier try logged beyond it is hidden,
-        for those steps are done again."""
+        """Open the log; `after` is the step a run continues from.
+
+        What an earlier attempt logged beyond it is hidden, since those steps are done again.
+        """
         self._writer: Any = None
         if folder is not None:
             from torch.utils.tensorboard import SummaryWriter
@@ -118,8 +120,6 @@ class Log:
         except OSError:  # raised late, from the writer's own thread
             self._writer = None
 
-
-# One run: a model, its optimiser and averaged weights, stepped, saved, validated, listened to.
 
 CURVE = 25  # steps whose losses become one point of the saved curve
 VALIDATION_STEP = 2**40  # far from any training step: the validation noise is its own, and fixed
@@ -201,7 +201,7 @@ class TrainingRun:
         self.best: float | None = None
 
     def begin(self) -> None:
-        """Fill in what a new run keeps from its start: the constant text of published modules."""
+        """Fill in what a new run stores at its start: the constant text of published modules."""
         if (published := self.config.pretrained) is None:
             return
         states, mask = constant_stream(
@@ -211,13 +211,15 @@ class TrainingRun:
         self.plain.constant_mask.copy_(mask)
         self.averaged = {n: t.clone() for n, t in learned(self.plain).items()}
 
-    def restore(self, kept: Checkpoint) -> None:
-        """Go on from a checkpoint: everything a step depends on."""
-        load_weights(self.plain, read_tensors(kept.path / "training.safetensors"), kept.path)
-        self.averaged = {n: t.to(self.accelerator.device) for n, t in kept.weights.items()}
-        load_optimiser(self.optimiser, kept.path)
-        self.step = self.resumed_from = kept.state.step
-        self.curve, self.best = list(kept.state.curve), kept.state.best
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Continue from a checkpoint: everything a step depends on."""
+        load_weights(
+            self.plain, read_tensors(checkpoint.path / "training.safetensors"), checkpoint.path
+        )
+        self.averaged = {n: t.to(self.accelerator.device) for n, t in checkpoint.weights.items()}
+        load_optimiser(self.optimiser, checkpoint.path)
+        self.step = self.resumed_from = checkpoint.state.step
+        self.curve, self.best = list(checkpoint.state.curve), checkpoint.state.best
 
     def go(
         self,
@@ -374,9 +376,9 @@ class TrainingRun:
 
     def _more_carefully(self) -> str:
         """What to do when numbers have run away."""
-        kept = (self.out / "checkpoints").exists()
+        resumable = (self.out / "checkpoints").exists()
         return (
-            f"{'add --resume to' if kept else 'repeat'} the command with a lower "
+            f"{'add --resume to' if resumable else 'repeat'} the command with a lower "
             f"--set optimisation.learning_rate (it was {self.config.optimisation.learning_rate})"
         )
 
@@ -420,7 +422,7 @@ class TrainingRun:
                 guidance=1.0,
             )
         loss = float(np.mean(losses))
-        if not math.isfinite(loss):  # such weights are not kept
+        if not math.isfinite(loss):  # such weights are not saved
             raise BadData(
                 f"The validation loss of step {self.step} is not finite: {self._more_carefully()}."
             )
@@ -467,8 +469,6 @@ def learning_rate_factor(step: int, warmup: int, total: int, schedule: str) -> f
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
 
 
-# Training from a release: prepare the pairs, begin or resume a run, stop cleanly.
-
 LEAST_PAIRS = 8
 MOST_IN_MEMORY = 20_000  # pairs: about 12 GB of log-mels and latents
 ON_THE_FLY = "on-the-fly"
@@ -496,11 +496,11 @@ def train(
 
     `preset` is a name or a whole configuration; `steps` (default: the preset's) is the step to
     stop at, counted from the beginning of the run, resumed or not. Every `save_every` steps the
-    run is saved, validated and listened to; the newest `keep` checkpoints and the best one stay.
+    run is saved, validated and previewed; the newest `keep` checkpoints and the best one stay.
     SIGTERM and Ctrl-C save a checkpoint first. `pretrained` is the folder or hub name of the
     published modules, for a preset that stands on them. `latents` is a folder that
     `write_latents` made, or "on-the-fly" to decode each pair whenever it is drawn; without it all
-    pairs are decoded once and kept in memory and in `out`/cache.
+    pairs are decoded once and cached in memory and in `out`/cache.
 
     Under `accelerate launch` or `torchrun` the processes share each batch; the steps are the same
     for any number of them, also after a resume on another number.
@@ -534,14 +534,14 @@ def train(
         raise BadUsage(f"{out} already holds a run: add --resume, or choose another --out.")
 
     set_seed(chosen.seed)
-    # accelerate keeps the precision of a process's first run; this one has its own.
+    # accelerate remembers the precision of a process's first run; this one has its own.
     AcceleratorState._reset_state()
-    # Told nothing, accelerate lets processes without a GPU run beside each other unaware.
+    # By default accelerate lets processes without a GPU run beside each other unaware.
     on_cpu = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()
     accelerator = Accelerator(cpu=on_cpu, mixed_precision=chosen.optimisation.mixed_precision)
     if accelerator.device.type == "cpu" and chosen.optimisation.cpu_threads:
         torch.set_num_threads(chosen.optimisation.cpu_threads)
-    # Told now rather than when all pairs are decoded.
+    # Reported now rather than when all pairs are decoded.
     list(split_evenly(chosen.optimisation.batch, chosen.optimisation.accumulate, accelerator))
     progress = progress if accelerator.is_main_process else QUIET
     with accelerator.main_process_first():  # the others read what the first one decoded
@@ -587,9 +587,9 @@ def _sources(
     if latents == ON_THE_FLY:
         if codec is None or standardise is None:
             codec, standardise = fit_on_some(pairs, config, device)
-        see = open_picture_encoder(config.condition, device)
-        fly = OnTheFly(pairs, config, codec, standardise, see)
-        other = OnTheFly(held_out, config, codec, standardise, see) if len(held_out) else None
+        encode = open_picture_encoder(config.condition, device)
+        fly = OnTheFly(pairs, config, codec, standardise, encode)
+        other = OnTheFly(held_out, config, codec, standardise, encode) if len(held_out) else None
         return fly, other, codec, standardise
     if latents is not None:
         codec = open_latents(Path(latents), release, config, device)
@@ -604,7 +604,7 @@ def _sources(
         )
     if len(pairs) > MOST_IN_MEMORY:
         raise BadUsage(
-            f"The train split has {len(pairs):,} pairs, too many to keep in memory: make latents "
+            f"The train split has {len(pairs):,} pairs, too many to hold in memory: make latents "
             "once with `artsound latents`, and give their folder as --latents."
         )
     progress.start("decode pairs", len(pairs))
@@ -627,17 +627,17 @@ def _sources(
 
 
 def _resume_point(out: Path, config: Config, release: Release) -> Checkpoint | None:
-    """The checkpoint to go on from, or None when there is none yet; BadUsage when it differs."""
+    """The checkpoint to continue from, or None when there is none yet; BadUsage when it differs."""
     if not list((out / "checkpoints").glob("step-*/state.json")):
         return None
-    kept = load_checkpoint(out)
-    check_release(kept.path, kept.state, release.digest)
-    if changed := _changed(_fixed(kept.config).model_dump(), _fixed(config).model_dump()):
+    checkpoint = load_checkpoint(out)
+    check_release(checkpoint.path, checkpoint.state, release.digest)
+    if changed := _changed(_fixed(checkpoint.config).model_dump(), _fixed(config).model_dump()):
         raise BadUsage(
             f"{out} was begun with other settings ({', '.join(changed)}): resume with those, or "
             "choose another --out."
         )
-    return kept
+    return checkpoint
 
 
 def _fixed(config: Config) -> Config:
@@ -645,7 +645,7 @@ def _fixed(config: Config) -> Config:
 
     That is the places of published modules and weights, whose digests may not change; how a step
     is computed, for another machine or number of processes; and how far and how long it goes, so
-    that a run whose loss was not finite can go on more carefully.
+    that a run whose loss was not finite can continue more carefully.
     """
     plain = Optimisation()
     condition = config.condition.model_copy(update={"clip_checkpoint": ""})

@@ -1,7 +1,8 @@
-"""Measures of a set of generated clips against a set of real ones. Numpy in, numbers out.
+"""Measures of generated music, over sets of clips and over pairs. Numpy in, numbers out.
 
-Rows are embeddings of clips. Everything here is about sets; what belongs to pairs is in effects. A
-Fréchet distance of single clips means nothing and is not offered.
+Measures of sets compare embeddings of generated clips with those of real ones; a Fréchet distance
+of single clips is not defined and not offered. Measures of pairs say what the picture does to the
+music, each with its bootstrap interval. Embedders turn waveforms into the rows that both use.
 """
 
 from __future__ import annotations
@@ -154,9 +155,6 @@ def _squared_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return cdist(first.astype(np.float64), second.astype(np.float64), "sqeuclidean")
 
 
-# What the picture does to the music: measures over pairs, each with its bootstrap interval.
-
-
 @dataclass(frozen=True)
 class Interval:
     """A mean and the ends of its 95% bootstrap interval."""
@@ -203,7 +201,7 @@ def reflected_bootstrap(
     """The statistic and its 95% basic interval (Davison & Hinkley 1997, 5.2), cut at 0.
 
     For a statistic whose bias grows when items are repeated, as a Fréchet distance's does: the
-    quantiles are reflected at the estimate, which takes the bias out. So the estimate may lie
+    quantiles are reflected at the estimate, which takes the bias out. So the estimate may be
     above its interval; by how much is how far the bias of a small set reaches.
     """
     values = _resampled(statistic, count, seed, rounds)
@@ -278,10 +276,8 @@ def retrieval(distance: np.ndarray, *, seed: int = 0) -> Retrieval:
     )
 
 
-# Ears: waveforms to rows of numbers that sets and pairs of clips are compared by.
-
 # The scalar fields of a track's descriptors; frequencies and tempo on a logarithmic scale, as the
-# ear has them.
+# embedder has them.
 SOUND_FIELDS = (
     "tempo", "pulse_clarity", "onset_rate", "key_clarity", "majorness", "loudness",
     "dynamic_range", "loudness_slope", "centroid", "rolloff", "bandwidth", "flatness",
@@ -293,15 +289,15 @@ DESCRIBE_RATE = 22_050
 
 @dataclass(frozen=True)
 class AudioEmbedder:
-    """`hear` gives rows float32 [n, D] of waveforms float32 [samples] and their sample rate.
+    """`embed` gives rows float32 [n, D] of waveforms float32 [samples] and their sample rate.
 
-    Without it an ear's rows are the descriptors. `standardise` tells whether rows are measured in
+    Without it the rows are the descriptors. `standardise` says whether rows are measured in
     the spreads of the training tracks; rows of unit length are not.
     """
 
     name: str
     standardise: bool
-    hear: Callable[[Sequence[np.ndarray], int], np.ndarray] | None = None
+    embed: Callable[[Sequence[np.ndarray], int], np.ndarray] | None = None
 
 
 DESCRIPTORS = AudioEmbedder("descriptors", standardise=True)
@@ -316,10 +312,10 @@ def clap_embedder(
 
     clap = load_laion_clap(tower, str(checkpoint), "fp32", choose_device(device), 8)
 
-    def hear(waves: Sequence[np.ndarray], rate: int) -> np.ndarray:
+    def embed(waves: Sequence[np.ndarray], rate: int) -> np.ndarray:
         return clap.audio([wav_bytes(wave, rate) for wave in waves])
 
-    return AudioEmbedder("clap", standardise=False, hear=hear)
+    return AudioEmbedder("clap", standardise=False, embed=embed)
 
 
 def describe_wave(wave: np.ndarray, sample_rate: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Averaged weights: what a run validates, keeps as its result and generates with."""
+"""The network of a run: projector, UNet, noise schedule, objective, sampling, averaged weights."""
 
 from __future__ import annotations
 
@@ -55,8 +55,6 @@ def _copy(values: Tensors, into: Tensors) -> None:
         tensor.copy_(values[name])
 
 
-# The network: projector, prior, noise schedule, objective, sampling.
-
 SCHEDULERS = {
     "ddim": "DDIMScheduler",
     "dpm": "DPMSolverMultistepScheduler",
@@ -73,7 +71,7 @@ def build_model(config: Config, *, condition_dim: int, channels: int, bands: int
 
     With `config.pretrained` the UNet and the language model are the published ones, frozen but
     for LoRA; picture tokens then go through the language model, whose new states the UNet reads.
-    `learned` lists what is trained. Raises BadData when published modules are missing or others.
+    `learned` lists what is trained. Raises BadData when published modules are missing or differ.
     """
     import torch
     from torch import nn
@@ -143,7 +141,7 @@ def build_model(config: Config, *, condition_dim: int, channels: int, bands: int
                 loss = loss + extra.alignment * (apart * keep).sum() / keep.sum().clamp(min=1)
             return prediction, loss
 
-    # fork_rng keeps the caller's random state: building a model must not change what follows.
+    # fork_rng restores the caller's random state: building a model must not change what follows.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return ArtToMusic()
@@ -197,7 +195,7 @@ def _published(config: Config) -> tuple[Any, Any]:
 
 
 def learned(model: Any) -> dict[str, torch.Tensor]:
-    """What a run trains and a checkpoint keeps: parameters that are not frozen, and the constant
+    """What a run trains and a checkpoint stores: parameters that are not frozen, and the constant
     stream, by name. The tensors are the model's own."""
     trained = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
     return trained | dict(model.named_buffers(recurse=False))
@@ -235,7 +233,7 @@ def contrast(
 ) -> torch.Tensor:
     """InfoNCE (van den Oord et al. 2018), both ways, of rows that belong together: a number.
 
-    Rows whose picture was dropped do not take part; fewer than two rows have nothing to tell
+    Rows whose picture was dropped do not take part; fewer than two rows have nothing to compare
     apart, and give 0.
     """
     import torch

@@ -1,4 +1,8 @@
-"""Pictures to what the UNet attends to: measured descriptors, standardised, then projected."""
+"""Image conditioning: an encoded picture as the tokens that the UNet attends to.
+
+The picture's measured descriptors, or an encoder's embedding of it, are standardised over the
+training pictures and projected.
+"""
 
 from __future__ import annotations
 
@@ -52,12 +56,12 @@ class Standardiser:
         return np.clip((values - self.mean) / self.spread, -4, 4).astype(np.float32)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """What a checkpoint keeps."""
+        """What a checkpoint stores."""
         return {"condition.mean": self.mean, "condition.spread": self.spread}
 
     @staticmethod
     def from_tensors(tensors: dict[str, np.ndarray]) -> Standardiser:
-        """The standardiser kept by a checkpoint; BadData when it is missing or misshapen."""
+        """The standardiser that a checkpoint stores; BadData when it is missing or misshapen."""
         mean, spread = tensors.get("condition.mean"), tensors.get("condition.spread")
         if mean is None or spread is None or mean.shape != spread.shape or mean.ndim != 1:
             raise BadData("The checkpoint lacks the picture statistics: train again.")
@@ -122,8 +126,6 @@ def projector(
     return Projector()
 
 
-# What a run sees of a picture: measured descriptors, or the embedding an encoder makes of it.
-
 PictureEncoder = Callable[[bytes], np.ndarray]
 
 
@@ -145,7 +147,7 @@ def with_encoder(config: Config, known: str = "") -> Config:
 
 
 def open_picture_encoder(condition: Condition, device: Any = "cpu") -> PictureEncoder:
-    """A function from an encoded picture to its float32 [D], as `condition` wants it.
+    """A function from an encoded picture to its float32 [D], as `condition` asks.
 
     An encoder is loaded when the first picture is seen, once per process. Pictures go through it
     one by one, so that an embedding does not depend on its neighbours. The function raises
@@ -196,7 +198,7 @@ def _recipe(condition: Condition, device: Any) -> Recipe:
 
 @contextmanager
 def _in_training_terms() -> Iterator[None]:
-    """Encoders name a recipe's keys and ways out: here they are named as training has them."""
+    """Encoders name a recipe's keys and remedies: here they are named as in training."""
     try:
         yield
     except ImportError as error:

@@ -3,7 +3,7 @@
 A folder is in diffusers' layout: unet/, vae/, vocoder/, language_model/ and scheduler/ hold a
 config and .safetensors weights each. What the constant second stream says is put into numbers by
 text_encoder_2/ and tokenizer_2/ when a run begins; generating from a checkpoint needs neither.
-Aligning pictures with captions also wants text_encoder/, tokenizer/ and projection_model/.
+Aligning pictures with captions also needs text_encoder/, tokenizer/ and projection_model/.
 """
 
 from __future__ import annotations
@@ -146,10 +146,10 @@ def with_pretrained(config: Config, source: str | None = None) -> Config:
         changed = Config.model_validate(whole)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise BadData(
-            f"{folder} is not AudioLDM 2 in diffusers' layout ({error}): fetch it anew."
+            f"{folder} is not AudioLDM 2 in diffusers' layout ({error}): fetch it again."
         ) from error
     if not fits:
-        raise BadData(f"The modules of {folder} do not belong together: fetch them anew.")
+        raise BadData(f"The modules of {folder} do not belong together: fetch them again.")
     return changed
 
 
@@ -193,16 +193,16 @@ def load_module(folder: Path, name: str) -> Any:
     }
     try:
         with quiet_libraries():
-            module, told = kinds[name].from_pretrained(
+            module, info = kinds[name].from_pretrained(
                 folder / name, use_safetensors=True, output_loading_info=True
             )
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise BadData(
-            f"{folder / name} cannot be loaded ({str(error).splitlines()[0]}): fetch it anew."
+            f"{folder / name} cannot be loaded ({str(error).splitlines()[0]}): fetch it again."
         ) from error
     # What is missing or misshapen would otherwise be filled with random numbers.
-    if lost := [*told["missing_keys"], *told["mismatched_keys"]]:
-        raise BadData(f"{folder / name} lacks weights ({lost[0]}): fetch it anew.")
+    if lost := [*info["missing_keys"], *info["mismatched_keys"]]:
+        raise BadData(f"{folder / name} lacks weights ({lost[0]}): fetch it again.")
     return module.eval().requires_grad_(False)
 
 
@@ -222,7 +222,7 @@ def load_tokenizer(folder: Path, name: str) -> Any:
 def constant_stream(folder: Path, text: str, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
     """What the second stream says for every picture: T5 states [1, tokens, W], mask [1, tokens].
 
-    BadData when text_encoder_2 or tokenizer_2 is missing, or the tokenizer knows no word of it.
+    BadData when text_encoder_2 or tokenizer_2 is missing, or the tokenizer has no token for it.
     """
     import torch
 
@@ -233,7 +233,7 @@ def constant_stream(folder: Path, text: str, tokens: int) -> tuple[torch.Tensor,
     said = set(asked.input_ids[asked.attention_mask.bool()].tolist())
     # With its vocabulary missing transformers gives an empty tokenizer instead of an error.
     if said <= set(tokenizer.all_special_ids):
-        raise BadData(f"{folder}/tokenizer_2 knows no word of {text!r}: fetch it anew.")
+        raise BadData(f"{folder}/tokenizer_2 has no token for {text!r}: fetch it again.")
     encoder = load_module(folder, "text_encoder_2")
     with torch.inference_mode():
         states = encoder(asked.input_ids, attention_mask=asked.attention_mask).last_hidden_state

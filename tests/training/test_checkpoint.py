@@ -47,7 +47,7 @@ def test_a_file_cut_short_is_told(copied: Path, name: str) -> None:
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(BadData, match=name.replace(".", r"\.")) as told:
         load_checkpoint(copied)
-    assert "remove that checkpoint's folder to go on with the one before it" in str(told.value)
+    assert "remove that checkpoint's folder to continue from the one before it" in str(told.value)
 
 
 def test_settings_of_another_version_are_told(copied: Path) -> None:

@@ -54,7 +54,7 @@ def test_clap_gives_unit_rows_beside_the_descriptors(clap: Path) -> None:
     ear = clap_embedder(clap, CLAP_MODEL, device="cpu")
     noise = np.random.default_rng(0).normal(0, 0.1, 2 * RATE).astype(np.float32)
     take = embed_sound([TONE, noise, TONE], RATE, [ear])
-    rows = take.heard["clap"]
+    rows = take.embedded["clap"]
     assert rows.shape == (3, 512)
     assert np.linalg.norm(rows, axis=1) == pytest.approx(1, abs=1e-3)
     assert np.array_equal(rows[0], rows[2])
@@ -81,10 +81,10 @@ def test_evaluation_reports_distances_in_claps_embeddings(
     # The same, from the files that were left and the library's own calls.
     samples = [release.pairs(split).read(n) for split in ("val", "test") for n in range(4)]
     ear = clap_embedder(clap, CLAP_MODEL, device="cpu")
-    assert ear.hear is not None
-    real = ear.hear([window_of(sample["mp3"], 1.024, RATE) for sample in samples], RATE)
+    assert ear.embed is not None
+    real = ear.embed([window_of(sample["mp3"], 1.024, RATE) for sample in samples], RATE)
     files = [tmp_path / "out" / "wavs" / f"{sample['key']}.wav" for sample in samples]
-    made = ear.hear([soundfile.read(file, dtype="float32")[0] for file in files], RATE)
+    made = ear.embed([soundfile.read(file, dtype="float32")[0] for file in files], RATE)
     assert measured["frechet"]["mean"] == pytest.approx(frechet_distance(real, made), rel=1e-3)
     assert measured["kernel"]["mean"] == pytest.approx(kernel_distance(real, made), rel=1e-3)
     table = (tmp_path / "out" / "table.md").read_text()

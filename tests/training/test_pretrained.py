@@ -252,7 +252,7 @@ def test_a_cut_or_foreign_module_is_told(folder: Path, config: Config, tmp_path:
 
 
 def test_a_text_of_unknown_words_and_a_preset_without_modules_are_refused(folder: Path) -> None:
-    with pytest.raises(BadData, match="knows no word"):
+    with pytest.raises(BadData, match="has no token"):
         constant_stream(folder, "zzz", 4)
     with pytest.raises(BadUsage, match="uses no published modules"):
         with_pretrained(PRESETS["tiny"], str(folder))
