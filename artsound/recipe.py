@@ -31,6 +31,11 @@ _PLACES = {
 }
 
 
+# Keys of earlier versions, and the only value that means what is now always so: recipes that such
+# a version wrote can be read.
+_REMOVED = {("pair", "quick"): 0}
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -142,9 +147,6 @@ class PairSection(_Section):
     )
     device: str = Field("cpu", description="of the candidate search: cpu, cuda or cuda:N")
     candidates: int = Field(32, ge=1, description="best partners kept of each item, both ways")
-    quick: int = Field(
-        0, ge=0, description="dimensions of a quick first pass over all pairs; 0: exact candidates"
-    )
     csls: int = Field(10, ge=0, description="neighbours of the hub correction; 0: none")
     floor: float = Field(-1.0, ge=-1, le=1, description="pairs that score less are not made")
     artwork_uses: int = Field(1, ge=1, le=64, description="tracks that may share one artwork")
@@ -297,6 +299,7 @@ def bundled_recipe(name: str) -> Recipe:
 
 def recipe_from(values: Mapping[str, Any], origin: str) -> Recipe:
     """The recipe that `values` describe; BadUsage naming `origin` and the first wrong key."""
+    values = _without_removed(values)
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
@@ -311,6 +314,15 @@ def recipe_schema() -> dict[str, Any]:
         "$id": "urn:artsound:schema:recipe",
         **schema,
     }
+
+
+def _without_removed(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`values` less the keys that have been removed, where they hold what is now always so."""
+    kept = {name: dict(keys) for name, keys in values.items() if isinstance(keys, Mapping)}
+    for (section, key), always in _REMOVED.items():
+        if kept.get(section, {}).get(key) == always:
+            del kept[section][key]
+    return {**values, **kept}
 
 
 def _sentence(error: ValidationError, origin: str) -> str:

@@ -9,8 +9,7 @@ the exact candidates of both directions; then the same within splits of the FMA'
 with the assignment; then the audit against all pairs, widened until the total is 99.9% of what is
 possible; and what scipy's sparse matching makes of the union of top-25 lists.
 Ratios are to the bare product: limits 1.15 for candidates, 1.3 for split candidates with the
-assignment, 0.5 for the quick mode, 6 GB of memory. On a busy machine the ratio of processor time
-is the one to trust.
+assignment, 6 GB of memory. On a busy machine the ratio of processor time is the one to trust.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ import numpy as np
 
 from artsound.pairing.assignment import Assignment, assign, candidate_edges, greedy
 from artsound.pairing.match import match
-from artsound.pairing.quick import find_quick_candidates, in_fewer_dimensions
 from artsound.pairing.search import Candidates, Stripe, each_stripe, find_candidates, pair_scores
 
 TRACKS, ARTWORKS = 105_884, 116_475
@@ -34,7 +32,6 @@ SPLIT_TRACKS = (84_353, 10_958, 11_263)  # of the FMA's 106,574
 CENTRES = 400
 NOISE = 0.8  # beside a centre's spread of 1
 LISTED = 32
-QUICK = 112
 
 
 @dataclass
@@ -122,20 +119,6 @@ def gigabytes() -> str:
     return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GB at most so far"
 
 
-def quick(
-    parts: list[tuple[np.ndarray, np.ndarray]], count: int, exact: float, product: Clock
-) -> None:
-    reached = 0.0
-    with clocked() as clock:
-        for x, y in parts:
-            rough = in_fewer_dimensions(x, y, 2 * QUICK)  # as `match` does
-            edges = candidate_edges(find_quick_candidates(x, y, count, rough, width=QUICK))
-            found = assign(x, y, edges, penalties=np.zeros(len(y)), rough=rough)
-            reached += total(x, y, found.artworks)
-    say(f"quick ({QUICK} dimensions first), within splits", clock, product)
-    print(f"  total {reached:,.2f}, {reached / exact:.3%} of the exact candidates' (limit 99.5%)")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--full", action="store_true", help="the size of the real dataset")
@@ -179,7 +162,6 @@ def main() -> None:
         for (x, y), lists in zip(parts, found, strict=True)
     )
     print(f"  greedy on the same candidates {plain:,.2f} ({plain / ours - 1:+.2%})")
-    quick(parts, options.candidates, ours, product)
     if not options.no_scipy:
         with clocked() as clock:
             theirs = sum(

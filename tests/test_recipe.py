@@ -108,3 +108,9 @@ print(sorted(set(sys.modules) - modules), dict(os.environ) == environment)
 def test_an_unknown_bundled_recipe_is_answered_with_the_known_ones() -> None:
     with pytest.raises(BadUsage, match="one of artsound, open, sample"):
         bundled_recipe("sampel")
+
+
+def test_a_removed_key_with_the_value_that_is_now_always_so_is_passed_over() -> None:
+    assert recipe_from({"pair": {"quick": 0, "csls": 3}}, "x").pair.csls == 3
+    with pytest.raises(BadUsage, match=r"no key pair\.quick"):
+        recipe_from({"pair": {"quick": 64}}, "x")

@@ -278,16 +278,14 @@ def assign(
     uses: int = 1,
     painters: np.ndarray | None = None,
     painter_uses: int = 0,
-    rough: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Assignment:
     """An artwork for each track, so that the total of score - penalty is as large as can be.
 
     `tracks` [n, D], `artworks` [m, D] float32 unit rows; `edges` the pairs to choose from first;
     `penalties` float64 [m]. No pair scores less than `floor`; no artwork is used more than `uses`
     times. With `painter_uses` no painter (`painters`: whole numbers [m]) has more pairs than
-    that. Every track is matched, save where `floor` or the barred pairs of `edges` forbid it. With
-    `rough`, both sides in fewer dimensions (quick.py), new candidates are looked for there; their
-    scores are exact all the same. Deterministic.
+    that. Every track is matched, save where `floor` or the barred pairs of `edges` forbid it.
+    Deterministic.
 
     The painters' cap is kept by a heuristic, not exactly optimal: of a painter over the cap, only
     the artworks of the best pairs stay in play, and all is matched again.
@@ -296,7 +294,7 @@ def assign(
     allowed = np.ones(len(artworks), dtype=bool)
     _check_enough(len(tracks), len(artworks) * uses, "pair.artwork_uses")
     if not painter_uses or painters is None:
-        return _assign(tracks, artworks, edges, penalties, floor, uses, allowed, rough)
+        return _assign(tracks, artworks, edges, penalties, floor, uses, allowed)
     each = painter_uses // uses
     if not each:
         raise BadUsage(
@@ -306,7 +304,7 @@ def assign(
     works = np.bincount(painters)
     _check_enough(len(tracks), int(np.minimum(works, each).sum()) * uses, "pair.painter_uses")
     while True:
-        found = _assign(tracks, artworks, edges, penalties, floor, uses, allowed, rough)
+        found = _assign(tracks, artworks, edges, penalties, floor, uses, allowed)
         matched = np.flatnonzero(found.artworks >= 0)
         chosen = found.artworks[matched]
         over = np.bincount(painters[chosen], minlength=len(works)) > painter_uses
@@ -357,7 +355,6 @@ def _assign(
     floor: float,
     uses: int,
     allowed: np.ndarray,
-    rough: tuple[np.ndarray, np.ndarray] | None,
 ) -> Assignment:
 
     count, width = len(tracks), len(artworks)
@@ -381,7 +378,7 @@ def _assign(
         off = np.where(allowed, penalties + _of_artworks(prices, uses), np.inf)
         free = (row_of.reshape(uses, width) == FREE).any(axis=0)
         known = len(edges.keys)
-        who, what = _offers(*(rough or (tracks, artworks)), left, off, free, floor)
+        who, what = _offers(tracks, artworks, left, off, free, floor)
         offered = pair_scores(tracks, artworks, who, what)
         edges = edges.with_more(who * width + what, offered)
         if len(edges.keys) == known and (aside[left] == never).all():

@@ -17,7 +17,6 @@ from artsound.pairing.assignment import Assignment, Edges, assign, candidate_edg
 from artsound.pairing.excluded import excluded_within
 from artsound.pairing.pair_items import PairCatalogue
 from artsound.pairing.previous_release import free_artworks
-from artsound.pairing.quick import find_quick_candidates, in_fewer_dimensions
 from artsound.pairing.search import (
     Candidates,
     Stripe,
@@ -173,7 +172,6 @@ def match(
     painters: np.ndarray | None = None,
     painter_uses: int = 0,
     optimality: float = 0.999,
-    quick: int = 0,
     device: str = "cpu",
     barred: np.ndarray | None = None,
 ) -> Match:
@@ -181,25 +179,19 @@ def match(
 
     `tracks` [n, D], `artworks` [m, D] float32 unit rows; `count` candidates of each item;
     `neighbours` of the hub correction (0: none); `floor`, `uses`, `painters` and `painter_uses`
-    as for `assign`; `quick`: dimensions in which candidates are first looked for, at less cost
-    (0: all). Either way they are widened until the total is at least `optimality` of the bound over
-    all pairs, or nothing is missed, or MOST_ROUNDS are done; with a painters' cap, to which the
-    bound does not apply, there is one round. `barred`: keys of pairs that are not to be made, as
-    for `Edges`.
+    as for `assign`. The candidates are widened until the total is at least `optimality` of the
+    bound over all pairs, or nothing is missed, or MOST_ROUNDS are done; with a painters' cap, to
+    which the bound does not apply, there is one round. `barred`: keys of pairs that are not to
+    be made, as for `Edges`.
     """
-    # What is looked for later, for tracks in a crowd, is worth twice the dimensions.
-    rough = in_fewer_dimensions(tracks, artworks, 2 * quick) if quick else None
-    if rough:
-        candidates = find_quick_candidates(tracks, artworks, count, rough, width=quick)
-    else:
-        candidates = find_candidates(tracks, artworks, count, device=device)
+    candidates = find_candidates(tracks, artworks, count, device=device)
     penalties = hub_penalties(candidates, neighbours)
     edges = listed = candidate_edges(candidates, barred)
     rounds = 0
     while True:
         found = assign(
             tracks, artworks, edges, penalties=penalties, floor=floor, uses=uses,
-            painters=painters, painter_uses=painter_uses, rough=rough,
+            painters=painters, painter_uses=painter_uses,
         )  # fmt: skip
         looked = audit(
             tracks, artworks, found.artworks, penalties=penalties, prices=found.prices, uses=uses,
@@ -271,7 +263,6 @@ def match_split(
         painters=painters,
         painter_uses=settings.painter_uses,
         optimality=settings.optimality,
-        quick=settings.quick,
         device=settings.device,
         barred=barred,
     )

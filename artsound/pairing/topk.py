@@ -177,21 +177,3 @@ def count_above(  # type: ignore[no-untyped-def]
                 column_own[level, left : left + width],
                 column_above[level, left : left + width],
             )
-
-
-@njit(nogil=True, cache=True, fastmath=True)
-def _dot(one, other):  # type: ignore[no-untyped-def]
-    total = np.float32(0)
-    for d in range(len(one)):
-        total += one[d] * other[d]
-    return total
-
-
-@njit(nogil=True, cache=True)
-def offer_listed(rows, columns, listed, heaps):  # type: ignore[no-untyped-def]
-    """Offer each row's dot products with its `listed` columns to the row's heap."""
-    for row in range(len(rows)):
-        for column in listed[row]:
-            entry = _entry(_dot(rows[row], columns[column]), np.int64(column))
-            if entry > heaps[row, 0]:
-                _replace_root(heaps[row], entry)

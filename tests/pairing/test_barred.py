@@ -38,12 +38,12 @@ def best_without(t: np.ndarray, a: np.ndarray, barred: np.ndarray) -> float:
     return float(scores[rows, columns].sum())
 
 
-@pytest.mark.parametrize(("count", "quick"), [(4, 0), (16, 0), (4, 12)])
-def test_a_barred_pair_is_not_made_and_the_rest_is_the_optimum_without_it(count, quick):
+@pytest.mark.parametrize("count", [4, 16])
+def test_a_barred_pair_is_not_made_and_the_rest_is_the_optimum_without_it(count):
     t, a = planted(200, 230)
     free = match(t, a, count=count, optimality=1.0).assignment.artworks
     barred = np.arange(0, 200, 7) * 230 + free[::7]
-    found = match(t, a, count=count, optimality=1.0, quick=quick, barred=barred)
+    found = match(t, a, count=count, optimality=1.0, barred=barred)
     chosen = found.assignment.artworks
     assert (chosen >= 0).all()
     assert len(set(chosen.tolist())) == 200
