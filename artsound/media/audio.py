@@ -158,6 +158,8 @@ def _open(data: bytes) -> soundfile.SoundFile:
     try:
         sound = soundfile.SoundFile(io.BytesIO(data))
     except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
+        if (start := _mp3_start(data)) > 0:
+            return _open(data[start:])
         reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
         raise MediaError("audio-not-audio", f"the file is not sound ({reason})") from None
     low, high = SAMPLE_RATES
@@ -168,6 +170,69 @@ def _open(data: bytes) -> soundfile.SoundFile:
             f"{sound.channels} channels at {sound.samplerate} Hz are outside what music uses",
         )
     return sound
+
+
+# Bytes of a frame by version (MPEG 1, or 2 and 2.5), layer and index: kbit/s, and samples.
+_BITRATES = {
+    (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (1, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (2, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
+_JUNK = 1 << 16  # bytes before the first frame that are searched for it
+_ALIKE = 3  # frames in a row that make an MP3
+
+
+def _frame_length(data: bytes, at: int) -> int:
+    """Bytes of the MPEG audio frame that begins at ``at``; 0 where none does."""
+    head = int.from_bytes(data[at : at + 4], "big")
+    version, layer = head >> 19 & 3, 4 - (head >> 17 & 3)
+    bitrate, rate = head >> 12 & 15, head >> 10 & 3
+    if head >> 21 != 0x7FF or version == 1 or layer == 4 or not 0 < bitrate < 15 or rate == 3:
+        return 0
+    generation = 1 if version == 3 else 2
+    bits = _BITRATES[generation, layer][bitrate - 1] * 1000
+    padding = head >> 9 & 1
+    if layer == 1:
+        return (12 * bits // _RATES[version][rate] + padding) * 4
+    samples = 72 if layer == 3 and generation == 2 else 144
+    return samples * bits // _RATES[version][rate] + padding
+
+
+def _tag_length(data: bytes, at: int) -> int:
+    """Bytes of the ID3v2 or APEv2 tag that begins at ``at``; 0 where none does."""
+    if data[at : at + 3] == b"ID3" and at + 10 <= len(data):
+        size = 0
+        for byte in data[at + 6 : at + 10]:  # a 28-bit "synchsafe" number
+            size = size << 7 | (byte & 0x7F)
+        return 10 + size + (10 if data[at + 5] & 0x10 else 0)  # a footer repeats the header
+    if data[at : at + 8] == b"APETAGEX" and at + 32 <= len(data):
+        return 32 + int.from_bytes(data[at + 12 : at + 16], "little")
+    return 0
+
+
+def _mp3_start(data: bytes) -> int:
+    """Where the first of some like MP3 frames begins: behind tags, padding and junk; -1: nowhere.
+
+    libsndfile wants a frame or an ID3 tag at the very start (its issue 1039); players do not.
+    """
+    at = 0
+    while length := _tag_length(data, at):
+        at += length
+    if data[at : at + 256].lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"{")):
+        return -1  # a server's answer with a clip behind it is no clip
+    for start in range(at, min(at + _JUNK, len(data))):
+        if data[start] != 0xFF:
+            continue
+        place, count = start, 0
+        while count < _ALIKE and (length := _frame_length(data, place)):
+            place, count = place + length, count + 1
+        if count == _ALIKE:
+            return start
+    return -1
 
 
 def _corrupt(error: Exception) -> MediaError:
@@ -181,12 +246,7 @@ def _check_xing(data: bytes) -> None:
     Without such a header nothing tells a cut MP3 from a short one. ID3 tags lie outside the
     declared length, and a per cent of slack forgives sloppy taggers.
     """
-    start = 0
-    if data[:3] == b"ID3" and len(data) > 10:  # a 28-bit "synchsafe" length follows at 6
-        size = 0
-        for byte in data[6:10]:
-            size = size << 7 | (byte & 0x7F)
-        start = 10 + size
+    start = max(_mp3_start(data), 0)
     head = data[start : start + 200]
     at = max(head.find(b"Xing"), head.find(b"Info"))
     if head[:1] != b"\xff" or at < 0 or len(head) < at + 16:
@@ -201,7 +261,10 @@ def _check_xing(data: bytes) -> None:
             "audio-truncated",
             f"the MP3 is cut short: {present:,} of the {declared:,} bytes its header declares",
         )
-    tail = data[start + declared : start + declared + 4]
-    glued = tail[:3] == b"ID3" or (tail[:1] == b"\xff" and tail[1:2] >= b"\xe0")
+    after = start + declared
+    while length := _tag_length(data, after):  # ID3v2.4 and APE tags may stand at the end
+        after += length
+    tail = data[after : after + 4]
+    glued = tail[:1] == b"\xff" and tail[1:2] >= b"\xe0"
     if present > declared + slack and glued:
         raise MediaError("audio-concatenated", "another clip follows in the same file")

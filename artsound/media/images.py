@@ -24,6 +24,22 @@ _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"RIFF", b"BM", b"II*\0
 # In JPEG scan data 0xFF is followed by 0x00 (stuffing), RSTn, or a real marker.
 _MARKER = re.compile(b"\xff[^\x00\xd0-\xd7\xff]")
 _ORIENTATION = 0x0112
+# What is no format of ours but a picture all the same: its first bytes, and its name.
+_OTHERS = (
+    (re.compile(rb"....ftyp(?:avif|avis)", re.S), "AVIF"),
+    (re.compile(rb"....ftyp(?:hei[cmsx]|hev[cmsx]|mif1|msf1)", re.S), "HEIC"),
+    (re.compile(rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51"), "JPEG 2000"),
+    (re.compile(rb"\x00\x00\x00\x0cJXL |\xff\x0a"), "JPEG XL"),
+    (re.compile(rb"8BPS"), "a Photoshop file"),
+    (re.compile(rb"%PDF-"), "a PDF"),
+    (
+        re.compile(
+            rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<svg\b", re.S | re.I
+        ),
+        "SVG",
+    ),
+)
+_PADDING = re.compile(rb"\x00{64,}")  # no 64 bytes of a real scan are all zero: see _padded_jpeg
 _HASH_SAMPLES = 192
 
 # Pillow warns from 89 million pixels on, where the limit here is the caller's, and of broken EXIF.
@@ -45,9 +61,10 @@ class ImageInfo:
 def check_image(data: bytes, *, min_side: int, max_pixels: int) -> ImageInfo:
     """Format, upright size, mode and perceptual hash of a picture, after decoding all of it.
 
-    Raises MediaError: image-empty, image-not-an-image, image-truncated, image-corrupt,
-    image-concatenated, image-too-small, image-too-large (before anything is decoded; Pillow
-    itself refuses more than 178,956,970 pixels).
+    Raises MediaError: image-empty, image-not-an-image, image-unsupported (AVIF, HEIC, JPEG 2000,
+    MPO and others, by name), image-truncated, image-corrupt, image-concatenated, image-too-small,
+    image-too-large (before anything is decoded; Pillow itself refuses more than 178,956,970
+    pixels).
     """
     image = _open(data)
     width, height = image.size
@@ -117,10 +134,24 @@ def _open(data: bytes) -> Image.Image:
     if not data:
         raise MediaError("image-empty", "the file is empty")
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if image.format not in FORMATS:  # a JPEG whose index lists more pictures is an MPO
+            count = getattr(image, "n_frames", 2)
+            raise MediaError(
+                "image-unsupported",
+                f"the file is {image.format} with {count} pictures: save the one that is meant",
+            )
+        return image
+    except MediaError:
+        raise
     except Image.DecompressionBombError as error:
         raise MediaError("image-too-large", f"the picture is too large ({error})") from None
     except Exception as error:  # noqa: BLE001  decoders raise anything on hostile bytes
+        for signature, name in _OTHERS:
+            if signature.match(data[:1024]):
+                raise MediaError(
+                    "image-unsupported", f"the picture is {name}: convert it to JPEG or PNG"
+                ) from None
         start = data[:256].lstrip().lower()
         what = "is a web page" if start.startswith((b"<!doctype", b"<html")) else "cannot be read"
         raise MediaError(
@@ -146,8 +177,11 @@ def _brief(error: Exception) -> str:
 
 
 def _check_end(data: bytes, kind: str) -> None:
-    """Refuse a JPEG without its end marker, and a second picture glued on behind the first."""
+    """Refuse a JPEG without its end marker or with a padded scan, and a second picture glued on
+    behind the first."""
     if kind == "JPEG":
+        if _padded_jpeg(data):
+            raise MediaError("image-truncated", "the JPEG was cut short and filled with zeros")
         if data.endswith(b"\xff\xd9") and data.find(b"\xff\xd8\xff", 2) < 0:
             return  # one beginning, one end: no need to walk through the segments
         end = _jpeg_end(data)
@@ -174,6 +208,54 @@ def _jpeg_end(data: bytes) -> int:
             return at
         if marker not in (0x01, 0xD8):  # all others carry a length; scan data is then searched
             at += int.from_bytes(data[at : at + 2], "big")
+
+
+def _padded_jpeg(data: bytes) -> bool:
+    """Whether zeros stand in for a part of a baseline JPEG's pixels.
+
+    Zero bits always decode to the first code of a Huffman table. Where that says "no change" for
+    the mean (DC) and "end of block" for the rest (AC), an even area may be coded so, at the two
+    codes' bits a block and for no more blocks than there are; elsewhere 64 zero bytes are many
+    equal blocks of noise, which no picture has. (ITU-T T.81, sections B and F)
+    """
+    if _PADDING.search(data) is None:
+        return False
+    tables: dict[int, tuple[int, int]] = {}  # class and number -> bits and value of the first code
+    blocks, at = 0, 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        segment = data[at + 4 : at + 2 + length]
+        if marker == 0xC4:
+            tables |= _first_codes(segment)
+        elif marker in (0xC0, 0xC1) and len(segment) > 5:
+            height, width = (int.from_bytes(segment[n : n + 2], "big") for n in (1, 3))
+            blocks = -(-height // 8) * -(-width // 8) * segment[5] + 64
+        elif 0xC2 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return False  # progressive: a scan may skip many blocks with few bits
+        elif marker == 0xDA and segment:
+            end = _jpeg_end(data[:2] + data[at:])
+            scan = data[at + 2 + length : at + end if end > 0 else len(data)]
+            runs = [len(run[0]) for run in _PADDING.finditer(scan)]
+            used = {number for pair in segment[2 : 1 + 2 * segment[0] : 2]
+                    for number in (pair >> 4, 0x10 | pair & 15)}  # fmt: skip
+            first = [tables.get(number, (1, 0)) for number in used]
+            even = all(value == 0 for _, value in first)
+            return bool(runs) and (not even or max(runs) * 8 > blocks * sum(n for n, _ in first))
+        at += 2 + length
+    return False
+
+
+def _first_codes(segment: bytes) -> dict[int, tuple[int, int]]:
+    """Of each Huffman table in a DHT segment: its shortest code's bits and first value."""
+    found: dict[int, tuple[int, int]] = {}
+    at = 0
+    while at + 17 <= len(segment):
+        counts = segment[at + 1 : at + 17]
+        bits = next((n for n, count in enumerate(counts, 1) if count), 0)
+        if bits and at + 17 < len(segment):
+            found[segment[at]] = (bits, segment[at + 17])
+        at += 17 + sum(counts)
+    return found
 
 
 def _png_end(data: bytes) -> int:

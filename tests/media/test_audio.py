@@ -109,3 +109,56 @@ def test_the_check_gives_the_fingerprint_of_the_decoded_sound():
     sound = melody(8.0)
     data = encode(sound, "WAV", subtype="FLOAT")
     assert check_audio(data, **LIMITS).fingerprint == audio_fingerprint(sound, RATE)
+
+
+def id3(size: int, *, footer: bool = False) -> bytes:
+    """An ID3v2.4 tag with `size` bytes of padding, with the footer that such a tag may have."""
+    length = bytes((size >> shift) & 0x7F for shift in (21, 14, 7, 0))
+    head = b"\4\0" + (b"\x10" if footer else b"\0") + length
+    return b"ID3" + head + bytes(size) + (b"3DI" + head if footer else b"")
+
+
+def ape(size: int) -> bytes:
+    """An APEv2 tag with its header, of one item with `size` bytes."""
+    item = struct.pack("<II", size, 0) + b"Comment\0" + b"x" * size
+    ends = [
+        b"APETAGEX" + struct.pack("<IIII", 2000, len(item) + 32, 1, flags) + bytes(8)
+        for flags in (0xA0000000, 0x80000000)
+    ]
+    return ends[0] + item + ends[1]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"\0",
+        bytes(3000),
+        b"junk \xff\xfb in front",
+        id3(500),
+        id3(500, footer=True),
+        id3(300) + bytes(700),
+        id3(20) + id3(70_000) + b"\0",
+        ape(100),
+        ape(50) + id3(50),
+    ],
+    ids=["zero", "zeros", "junk", "id3", "footer", "padding", "two", "ape", "both"],
+)
+def test_an_mp3_behind_tags_or_junk_is_the_same_sound(before: bytes):
+    clean = encode(melody())
+    want, found = (check_audio(data, **LIMITS) for data in (clean, before + clean))
+    assert found == want
+    loaded = [load_mono(data, sample_rate=16_000) for data in (clean, before + clean)]
+    np.testing.assert_array_equal(*loaded)
+
+
+@pytest.mark.parametrize("after", [id3(500), id3(500, footer=True), ape(100), ape(9) + id3(9000)])
+def test_tags_at_the_end_of_an_mp3_are_no_second_clip(after: bytes):
+    clean = encode(melody())
+    assert check_audio(clean + after, **LIMITS) == check_audio(clean, **LIMITS)
+    other = encode(melody(seed=1))
+    assert reason(clean + after + other) == "audio-concatenated"
+
+
+@pytest.mark.parametrize("data", [b"\0" * 5000, b"\xff\xfb\x90\x64" * 3, id3(4000), b"\xff" * 999])
+def test_what_only_begins_like_an_mp3_is_no_sound(data: bytes):
+    assert reason(data) == "audio-not-audio"

@@ -237,3 +237,62 @@ def test_anything_else_is_re_encoded_the_same_way_each_time(case: str):
     assert max(image.size) <= 400
     assert not image.getexif()
     assert release_jpeg(out, max_side=400, quality=92) is out
+
+
+def noise(width: int = 320, height: int = 240) -> Image.Image:
+    pixels = np.random.default_rng(3).integers(0, 255, (height // 4, width // 4, 3), np.uint8)
+    return Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def padded(data: bytes, share: float = 0.5, end: bytes = b"\xff\xd9") -> bytes:
+    """The JPEG with the last part of its scan replaced by zeros."""
+    scan = data.rindex(b"\xff\xda")
+    cut = scan + int((len(data) - scan) * (1 - share))
+    return data[:cut] + bytes(len(data) - 2 - cut) + end
+
+
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"subsampling": 0}, {"quality": 50}])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_jpeg_filled_up_with_zeros_is_cut_short(mode: str, options: dict[str, object]):
+    whole = encode(noise().convert(mode), **options)
+    assert check_image(whole, **LIMITS).format == "JPEG"
+    assert reason(padded(whole)) == "image-truncated"
+    assert reason(padded(whole, end=b"\0\0")) == "image-truncated"
+
+
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"progressive": True}])
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (17, 99, 180)])
+def test_an_even_picture_is_no_padding(colour: tuple[int, int, int], options: dict[str, object]):
+    for mode in ("RGB", "L"):
+        even = Image.new("RGB", (900, 900), colour).convert(mode)
+        assert check_image(encode(even, **options), **LIMITS).width == 900
+        half = noise(900, 900).convert(mode)
+        half.paste(even.crop((0, 0, 900, 600)), (0, 300))
+        assert check_image(encode(half, **options), **LIMITS).width == 900
+
+
+def test_several_pictures_in_one_jpeg_file_are_refused_by_name():
+    data = encode(picture(), "MPO", save_all=True, append_images=[picture(mode="L")])
+    with pytest.raises(MediaError, match="MPO with 2 pictures") as caught:
+        check_image(data, **LIMITS)
+    assert caught.value.reason == "image-unsupported"
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        (b"\0\0\0\x1cftypavif\0\0\0\0mif1miaf", "AVIF"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n\0\0\0\x14ftypjp2 ", "JPEG 2000"),
+        (b"\xff\x4f\xff\x51\0\x2f", "JPEG 2000"),
+        (b"\xff\x0a\xfa\x1f", "JPEG XL"),
+        (b"8BPS\0\1", "Photoshop"),
+        (b"%PDF-1.7\n", "PDF"),
+        (b'<?xml version="1.0"?>\n<!-- made by hand -->\n<svg xmlns="x">', "SVG"),
+    ],
+)
+def test_a_picture_of_another_format_is_named(start: bytes, name: str):
+    with pytest.raises(MediaError, match=f"{name}.*convert it") as caught:
+        check_image(start + bytes(2000), **LIMITS)
+    assert caught.value.reason == "image-unsupported"
