@@ -27,7 +27,7 @@ _BUNDLED = Path(__file__).parent / "recipes"
 # Where things lie; what is read there is known by its content.
 _PLACES = {
     "sources": {"artgraph", "fma", "ids", "artwork_ids", "without", "base", "image_urls"},
-    "pair": {"given", "exclude", "concept_bank"},
+    "pair": {"given", "exclude", "concept_bank", "affect_axes"},
 }
 
 
@@ -144,6 +144,9 @@ class PairSection(_Section):
     bridge: BridgeName = Field("affect", description="vector space in which the two sides meet")
     concept_bank: str = Field(
         "", description="TOML file of concepts beside the bundled ones (artsound/pairing)"
+    )
+    affect_axes: str = Field(
+        "", description="TOML file of axes beside the bundled ones (artsound/pairing/affect.toml)"
     )
     device: str = Field("cpu", description="of the candidate search: cpu, cuda or cuda:N")
     candidates: int = Field(32, ge=1, description="best partners kept of each item, both ways")

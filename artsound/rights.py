@@ -14,10 +14,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, replace
-from functools import lru_cache, reduce
+from functools import cache, lru_cache, reduce
+from pathlib import Path
 from urllib.parse import unquote
 
 from artsound.errors import BadUsage
+from artsound.untrusted import read_toml
 
 UNKNOWN = "unknown"
 PUBLIC_DOMAIN = "public-domain"
@@ -31,27 +33,6 @@ LIFE_AFTER_A_WORK = 100
 LONGEST_CAREER = 85
 # Prints and casts are made, and dated, for some years after a painter's death.
 POSTHUMOUS_YEARS = 10
-
-# Styles that ended so long ago that a work's style bears out its date: first and last year, after
-# the Getty's Art & Architecture Thesaurus (aat), with a margin of some decades.
-_STYLE_SPANS: Mapping[str, tuple[int, int]] = {
-    "byzantine": (330, 1480),
-    "romanesque": (950, 1280),
-    "gothic": (1120, 1560),
-    "international gothic": (1350, 1480),
-    "proto renaissance": (1250, 1420),
-    "early renaissance": (1380, 1520),
-    "high renaissance": (1470, 1570),
-    "northern renaissance": (1400, 1620),
-    "mannerism": (1500, 1640),
-    "mannerism late renaissance": (1500, 1640),
-    "baroque": (1570, 1770),
-    "tenebrism": (1570, 1700),
-    "rococo": (1690, 1810),
-    "ukiyo e": (1620, 1890),
-    "neoclassicism": (1740, 1860),
-    "romanticism": (1770, 1880),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,29 +107,6 @@ def _copyleft(license_id: str, reason: str) -> Rights:
 
 # ---------------------------------------------------------------------------------- licences
 
-# Creative Commons' national ports, as written in licence titles, and the code in their addresses.
-_PORTS = {
-    "argentina": "AR", "australia": "AU", "austria": "AT", "belgium": "BE", "brazil": "BR",
-    "bulgaria": "BG", "canada": "CA", "chile": "CL", "china": "CN", "china mainland": "CN",
-    "mainland china": "CN", "colombia": "CO", "costa rica": "CR", "croatia": "HR",
-    "czech republic": "CZ", "denmark": "DK", "ecuador": "EC", "egypt": "EG", "estonia": "EE",
-    "finland": "FI", "france": "FR", "germany": "DE", "greece": "GR", "guatemala": "GT",
-    "hong kong": "HK", "hungary": "HU", "igo": "IGO", "india": "IN", "ireland": "IE",
-    "israel": "IL", "italy": "IT", "japan": "JP", "korea": "KR", "luxembourg": "LU",
-    "macedonia": "MK", "malaysia": "MY", "malta": "MT", "mexico": "MX", "netherlands": "NL",
-    "new zealand": "NZ", "norway": "NO", "peru": "PE", "philippines": "PH", "poland": "PL",
-    "portugal": "PT", "puerto rico": "PR", "romania": "RO", "scotland": "SCOTLAND",
-    "serbia": "RS", "singapore": "SG", "slovenia": "SI", "south africa": "ZA",
-    "south korea": "KR", "spain": "ES", "sweden": "SE", "switzerland": "CH", "taiwan": "TW",
-    "thailand": "TH", "uganda": "UG", "uk": "UK", "uk: england": "UK",
-    "uk: england & wales": "UK", "uk: england and wales": "UK", "uk: scotland": "SCOTLAND",
-    "england": "UK", "england & wales": "UK", "england and wales": "UK",
-    "united kingdom": "UK", "united states": "US", "us": "US", "usa": "US", "venezuela": "VE",
-    "vietnam": "VN",
-    # Not ported:
-    "generic": "", "international": "", "universal": "", "unported": "",
-}  # fmt: skip
-_PORT_CODES = frozenset(_PORTS.values()) - {""}
 _VERSIONS = ("1.0", "2.0", "2.1", "2.5", "3.0", "4.0")
 
 _ELEMENT_SPELLINGS = (
@@ -230,6 +188,27 @@ _OTHER = (
      _restricted("LicenseRef-All-Rights-Reserved", "all rights reserved")),
 )  # fmt: skip
 _OTHER_RULES = tuple((re.compile(pattern), rights) for pattern, rights in _OTHER)
+
+
+@cache
+def _tables() -> tuple[Mapping[str, str], Mapping[str, tuple[int, int]]]:
+    """The ports of Creative Commons' licences and the years of styles, from rights.toml."""
+    path = Path(__file__).with_suffix(".toml")
+    tables = read_toml(path, "table of rights")
+    ports: dict[str, str] = tables["ports"]
+    years = {style: (first, last) for style, (first, last) in tables["style_years"].items()}
+    for name in (*ports, *years):
+        if name != " ".join(name.casefold().split()):
+            raise ValueError(f"{path}: {name!r} must be in lower case with single spaces")
+    if wrong := [name for name, code in ports.items() if not re.fullmatch("[A-Z]*", code)]:
+        raise ValueError(f"{path}: the code of {wrong[0]!r} must be capital letters")
+    if wrong := [style for style, (first, last) in years.items() if not first < last]:
+        raise ValueError(f"{path}: {wrong[0]!r} must begin before it ends")
+    return ports, years
+
+
+def _ports() -> Mapping[str, str]:
+    return _tables()[0]
 
 
 @lru_cache(maxsize=4096)
@@ -392,7 +371,9 @@ def _creative_commons(text: str) -> Rights | None:
     bare = _CC_PREFIX.sub("", text).removesuffix(" license").strip()
     if match := _CC_CODE.match(bare):
         port = match["port"]
-        return _from_code(match["code"], match["version"], _PORTS.get(port, port) if port else None)
+        return _from_code(
+            match["code"], match["version"], _ports().get(port, port) if port else None
+        )
     if bare == "music sharing":
         return _cc_rights(("BY", "NC", "ND"), "", "")
     return _from_title(bare)
@@ -407,7 +388,7 @@ def _from_code(code: str, version: str | None, port: str | None) -> Rights | Non
     if not elements <= {"BY", "NC", "SA", "ND"} or {"SA", "ND"} <= elements:
         return None
     where = "" if not port or _DEED.match(port) else port.upper()
-    if where and where not in _PORT_CODES:
+    if where and where not in _ports().values():
         return None
     if version and version not in _VERSIONS:
         return None
@@ -441,15 +422,15 @@ def _from_title(text: str) -> Rights | None:
     if cut:
         if not version:
             return _known_elements(elements, "", "")
-        fits = {code for name, code in _PORTS.items() if name.startswith(port)}
+        fits = {code for name, code in _ports().items() if name.startswith(port)}
         return (
             _known_elements(elements, version, fits.pop())
             if len(fits) == 1 and port
             else (_known_elements(elements, version, ""))
         )
-    if port and port not in _PORTS:
+    if port and port not in _ports():
         return None
-    return _known_elements(elements, version, _PORTS.get(port, ""))
+    return _known_elements(elements, version, _ports().get(port, ""))
 
 
 def _next_element(text: str) -> tuple[str, str] | None:
@@ -530,7 +511,7 @@ def painter_dates(died: int, works: Iterable[int]) -> PainterDates:
 
 def bears_out(style: str, year: int) -> bool:
     """Whether an artwork's style ended long ago and fits its year, so that both agree."""
-    span = _STYLE_SPANS.get(" ".join(re.split(r"[\W_]+", style.casefold())).strip())
+    span = _tables()[1].get(" ".join(re.split(r"[\W_]+", style.casefold())).strip())
     return span is not None and span[0] <= year <= span[1]
 
 

@@ -15,9 +15,10 @@ import json
 import re
 import struct
 import tokenize
+import tomllib
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 200  # characters of a path in a message
 _LONGEST_NAME = 255  # bytes, on all usual file systems
+_LARGEST_TOML = 4_000_000  # bytes
 
 # How gzip, Zstandard and zlib begin; none of our tables does.
 _PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
@@ -103,6 +105,12 @@ def near_path(path: Path) -> str:
     return f"did you mean {shown_path(folder / folded[near[0]])}?" if near else ""
 
 
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`: did you mean …?` with the known name nearest to an unknown one; empty without one."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f": did you mean {near[0]}?" if near else ""
+
+
 def read_array(source: Path | bytes, *, mapped: bool = False) -> np.ndarray:
     """The array of a .npy file, or of the bytes of one; `mapped`: the file's, read as needed.
     Its numbers are in this machine's order of bytes.
@@ -152,6 +160,33 @@ def parse_json(data: bytes) -> Any:
         return json.loads(data)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def read_toml(path: Path, kind: str) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Args:
+        path: The file.
+        kind: What messages call it: "recipe".
+
+    Returns:
+        Its values.
+
+    Raises:
+        BadUsage: The file is missing, unreadable, larger than 4 MB, or not valid TOML.
+    """
+    check_path(path)
+    try:
+        if path.stat().st_size > _LARGEST_TOML:
+            raise BadUsage(f"The {kind} {path} is larger than {_LARGEST_TOML:,} bytes.")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BadUsage(f"There is no {kind} {path}: give the path of a TOML file.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadUsage(f"The {kind} {path} cannot be read: {error}.") from error
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise BadUsage(f"The {kind} {path} is not valid TOML: {reason}.") from error
 
 
 def parse_csv(data: bytes, **options: Any) -> pl.DataFrame:

@@ -102,8 +102,8 @@ def run_mutant(tree: Path, mutant: Mutant, limit: float) -> Outcome:
 
     text = mutated(tree, mutant)
     try:
-        ast.parse(text)
-    except SyntaxError as error:
+        _parse(mutant.file, text)
+    except (SyntaxError, tomllib.TOMLDecodeError) as error:
         return outcome("invalid", f"does not compile: {error}")
     with _changed(tree / mutant.file, text):
         status, last = run_tests(tree, mutant.tests, limit)
@@ -112,6 +112,14 @@ def run_mutant(tree: Path, mutant: Mutant, limit: float) -> Outcome:
     if status == 0:
         return outcome("survived", "")
     return outcome("killed" if status == 1 else "invalid", last)
+
+
+def _parse(file: str, text: str) -> None:
+    """Raise SyntaxError or TOMLDecodeError for a text that is not what its file's name says."""
+    if file.endswith(".toml"):
+        tomllib.loads(text)
+    else:
+        ast.parse(text)
 
 
 def run_tests(tree: Path, tests: Sequence[str], limit: float) -> tuple[int | None, str]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from artsound.encoders.base import load_embeddings
 from artsound.errors import BadData, BadUsage
-from artsound.pairing.affect import AXES
+from artsound.pairing.affect import AXES, Axis, descriptor_names, load_axes
 from artsound.pairing.search import check_vectors
 from artsound.recipe import Recipe
-from artsound.schema import arrow_schema
 from artsound.stage import Context
 from artsound.storage import Workspace, digest, sha256_file
 
@@ -38,7 +36,7 @@ def bridge(
         return (*artwork_side, *track_side)
     artwork_ids, artworks = load_embeddings(workspace, "affect", "artworks")
     track_ids, tracks = load_embeddings(workspace, "affect", "tracks")
-    fitted = fit_affect(artworks, tracks)
+    fitted = fit_affect(artworks, tracks, load_axes(recipe.pair.affect_axes))
     return artwork_ids, fitted.artworks(artworks), track_ids, fitted.tracks(tracks)
 
 
@@ -48,7 +46,8 @@ def bridge_inputs(name: str, workspace: Workspace, recipe: Recipe) -> Any:
     Raises as `bridge` does for what can be known before anything is computed.
     """
     if name == "affect":
-        return ""
+        own = recipe.pair.affect_axes
+        return digest([asdict(axis) for axis in load_axes(own)]) if own else ""
     _language_bridge(name)
     from artsound.pairing import language
 
@@ -175,16 +174,18 @@ class AffectBridge:
         return AffectBridge(sides[0], sides[1], tuple(value["weights"]))
 
 
-def fit_affect(artworks: np.ndarray, tracks: np.ndarray) -> AffectBridge:
+def fit_affect(
+    artworks: np.ndarray, tracks: np.ndarray, axes: Sequence[Axis] = AXES
+) -> AffectBridge:
     """The affect bridge of a corpus: numeric descriptors [nA, 20] and [nT, 18], n ≥ 1 each.
 
-    Each side is put on the axes of affect_axes. Descriptors are standardised over their own
-    corpus (the published equations are for standardised variables) and cut at ±3; an axis is
-    their weighted sum. Arousal and valence, which carry what matches people make (Whiteford et
-    al. 2018), are then made uncorrelated, as the circumplex has them (Russell, J. Pers. Soc.
-    Psychol. 39, 1980), changing both as little as can be; the other axes keep only what these two
-    leave unexplained, for a side's habit of, say, loud clips with little dynamics must not speak
-    against its arousal. Last, every axis is replaced by its rank within the side, so that both
+    Each side is put on the axes, by default those of affect.toml. Descriptors are standardised
+    over their own corpus (the published equations are for standardised variables) and cut at ±3;
+    an axis is their weighted sum. Arousal and valence, which carry what matches people make
+    (Whiteford et al. 2018), are then made uncorrelated, as the circumplex has them (Russell,
+    J. Pers. Soc. Psychol. 39, 1980), changing both as little as can be; the other axes keep only
+    what these two leave unexplained, for a side's habit of, say, loud clips with little dynamics
+    must not speak against its arousal. Last, every axis is replaced by its rank within the side, so that both
     sides fill it evenly, whatever the units and the skew of what was measured.
 
     A place u on an axis of weight w becomes √w (cos πu, sin πu), so that a row has length one
@@ -194,23 +195,17 @@ def fit_affect(artworks: np.ndarray, tracks: np.ndarray) -> AffectBridge:
 
     Raises ValueError for another width, for no rows, and for values that are not finite.
     """
-    artwork_side, artwork_share = _fit_side(artworks, _weights("artwork"))
-    track_side, track_share = _fit_side(tracks, _weights("track"))
-    weights = np.array([axis.weight for axis in AXES]) * artwork_share * track_share
+    artwork_side, artwork_share = _fit_side(artworks, _weights("artwork", axes))
+    track_side, track_share = _fit_side(tracks, _weights("track", axes))
+    weights = np.array([axis.weight for axis in axes]) * artwork_share * track_share
     return AffectBridge(artwork_side, track_side, tuple((weights / weights.sum()).tolist()))
 
 
-def descriptor_names(side: str) -> list[str]:
-    """The numeric descriptors of "artwork" or "track", in the order of a matrix's columns."""
-    schema = arrow_schema(f"{side}_descriptors")
-    return [field.name for field in schema if pa.types.is_float32(field.type)]
-
-
-def _weights(side: str) -> np.ndarray:
+def _weights(side: str, axes: Sequence[Axis]) -> np.ndarray:
     """float64 [descriptors, axes]."""
     names = descriptor_names(side)
-    table = np.zeros((len(names), len(AXES)))
-    for column, axis in enumerate(AXES):
+    table = np.zeros((len(names), len(axes)))
+    for column, axis in enumerate(axes):
         for name, weight in getattr(axis, side).items():
             table[names.index(name), column] = weight
     return table

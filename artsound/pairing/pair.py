@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from artsound.errors import BadData, BadUsage
 from artsound.pairing import evidence
+from artsound.pairing.affect import load_axes
 from artsound.pairing.bridge import unit_vectors, vector_inputs
 from artsound.pairing.concepts import load_bank
 from artsound.pairing.excluded import excluded_keys, excluded_pairs
@@ -43,8 +44,8 @@ _FALLEN_OUT = "fallen-out"  # the part of given rows that name no pair
 
 
 def check(context: Context) -> None:
-    """Raise BadUsage or BadData for options that exclude each other, and for a base, a bank of
-    concepts or a list of pairs that is missing or broken."""
+    """Raise BadUsage or BadData for options that exclude each other, and for a base, a file of
+    axes or concepts or a list of pairs that is missing or broken."""
     recipe = context.recipe
     if recipe.pair.given and recipe.sources.base:
         raise BadUsage(
@@ -57,6 +58,7 @@ def check(context: Context) -> None:
     excluded_pairs(recipe)
     previous_release(context)
     load_bank(recipe.pair.concept_bank)
+    load_axes(recipe.pair.affect_axes)
 
 
 def plan(context: Context) -> list[Part]:
