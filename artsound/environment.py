@@ -10,7 +10,6 @@ import contextlib
 import functools
 import os
 import platform
-import re
 import shutil
 import threading
 import time
@@ -19,8 +18,8 @@ from pathlib import Path
 
 import requests
 
-from artsound.captions.captioners import open_captioner
-from artsound.errors import ArtSoundError
+from artsound.captions.captioners import captioner_plugin, open_captioner
+from artsound.errors import ArtSoundError, BadUsage
 from artsound.extras import Check, State, check_packages, check_tokenizer, check_traps, installed
 from artsound.progress import human_bytes
 from artsound.recipe import Recipe
@@ -64,11 +63,12 @@ def examine(recipe: Recipe, out: Path, seconds: float = _SECONDS) -> list[Check]
 def needed_extras(recipe: Recipe) -> set[str]:
     """The extras of this package that a build by `recipe` needs."""
     found = {"dask"} if recipe.run.runner == "dask" else set()
-    writes = (recipe.captions.artworks, recipe.captions.tracks)
-    by_model = any(choice.startswith(("transformers:", "lp-music-caps")) for choice in writes)
-    if by_model or _bridges(recipe) & {*_BY_LANGUAGE, "imagebind"}:
+    for side in ("artwork", "track"):
+        with contextlib.suppress(BadUsage):  # `check_checkpoints` reports it
+            found.add(captioner_plugin(side, recipe.captions)[0].extra)
+    if _bridges(recipe) & {*_BY_LANGUAGE, "imagebind"}:
         found.add("models")
-    return found
+    return found - {""}
 
 
 def check_machine() -> Iterator[Check]:
@@ -193,10 +193,14 @@ def check_checkpoints(recipe: Recipe, hub: bool) -> Iterator[Check]:
             ("artwork", recipe.captions.artworks),
             ("track", recipe.captions.tracks),
         ):
-            if choice != "grounded":
-                named = re.fullmatch(r"transformers:[\w-]+/[\w.-]+", choice) is not None
+            try:
+                plugin, argument = captioner_plugin(side, recipe.captions)
+            except BadUsage as error:
+                yield Check("checkpoints", choice, "missing", str(error), "correct the recipe")
+                continue
+            if plugin.checked:
                 find = functools.partial(_captioner, side, recipe)
-                yield _found(choice, find, hub and named)
+                yield _found(choice, find, hub and plugin.downloads(argument))
 
 
 def _ask(name: str, remote: RemoteFile, client: Client, way_out: str) -> Check:

@@ -21,10 +21,12 @@ import difflib
 import functools
 import importlib
 import importlib.metadata
+import importlib.util
 import inspect
+import operator
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from artsound.errors import BadUsage
@@ -37,10 +39,17 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "encoder": {
     },
     "captioner": {
+        "endpoint": "artsound.captions.endpoint:EndpointPlugin",
+        "grounded": "artsound.captions.grounded:GroundedPlugin",
+        "lp-music-caps": "artsound.captions.lp_music_caps:LpMusicCapsPlugin",
+        "transformers": "artsound.captions.transformers:TransformersPlugin",
     },
     "bridge": {
     },
     "preset": {
+        "audioldm2": "artsound.training.config:AudioLdm2Preset",
+        "base": "artsound.training.config:BasePreset",
+        "tiny": "artsound.training.config:TinyPreset",
     },
 }  # fmt: skip
 
@@ -48,10 +57,12 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
 _REQUIRED: Mapping[str, tuple[str, ...]] = {
     "source": ("name", "version"),
     "encoder": ("name", "version"),
-    "captioner": ("name", "version"),
+    "captioner": (
+        "name", "version", "sides", "extra", "uses_gpu", "checked", "downloads", "open",
+    ),
     "bridge": ("name", "version"),
-    "preset": ("name", "version"),
-}
+    "preset": ("name", "version", "extra", "config"),
+}  # fmt: skip
 
 _OBJECT = re.compile(
     r"(?P<reference>[A-Za-z_]\w*(?:\.\w+)*:[A-Za-z_]\w*)(?::(?P<argument>.*))?", re.S
@@ -112,7 +123,7 @@ def _loaded(plugin: Plugin) -> Any:
     module_name, _, attribute = plugin.reference.partition(":")
     what = f"The {plugin.kind} {plugin.name!r} ({plugin.origin})"
     try:
-        found = getattr(importlib.import_module(module_name), attribute)
+        found = operator.attrgetter(attribute)(importlib.import_module(module_name))
     except AttributeError as error:
         raise BadUsage(f"{what} cannot be loaded: {error}.") from error
     except Exception as error:  # whatever another package's import raises
@@ -150,13 +161,14 @@ def summary(plugin: Any) -> str:
     return (inspect.getdoc(plugin) or "").partition("\n")[0].strip()
 
 
-def find(kind: str, name: str) -> tuple[Plugin, str]:
+def find(kind: str, name: str, key: str = "") -> tuple[Plugin, str]:
     """The plug-in that a name means, and the argument that follows it.
 
     Args:
         kind: One of `KINDS`.
         name: A name, ``name:argument``, ``package.module:Object`` or
             ``package.module:Object:argument``.
+        key: The option or the recipe's key that holds the name, for the message of an error.
 
     Returns:
         The plug-in, not yet imported, and its argument ("" where there is none).
@@ -169,25 +181,57 @@ def find(kind: str, name: str) -> tuple[Plugin, str]:
             return Plugin(kind, candidate, reference), argument
         if entries := _entry_points(kind).get(candidate):
             if len({entry.reference for entry in entries}) > 1:
-                origins = " and ".join(entry.origin for entry in entries)
+                origins = " and ".join(f"{one.origin} ({one.reference})" for one in entries)
                 raise BadUsage(
-                    f"Several packages have a {kind} {candidate!r}: {origins}. Name one by its "
-                    f"module: {entries[0].reference}."
+                    f"Several packages have a {kind} {candidate!r}: {origins}. Write the place of "
+                    f"the object, such as {entries[0].reference}, in place of its name."
                 )
             return entries[0], argument
-    if match := _OBJECT.fullmatch(name):
+    match = _OBJECT.fullmatch(name)
+    if match and _can_be_found(match["reference"].partition(":")[0].partition(".")[0]):
         return _outside(kind, match["reference"]), match["argument"] or ""
     known = sorted({*_BUILT_IN[kind], *_entry_points(kind)})
     wanted = name.partition(":")[0]
     near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
-    raise BadUsage(f"There is no {kind} {name!r}: {hint}")
+    hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}."
+    if match and not near:
+        hint += f" There is no module {wanted.partition('.')[0]!r} either."
+    where = f"{key} = {name!r} is no {kind}" if key else f"There is no {kind} {name!r}"
+    raise BadUsage(f"{where}: {hint}")
 
 
-def get(kind: str, name: str) -> tuple[Any, str]:
+def get(kind: str, name: str, key: str = "") -> tuple[Any, str]:
     """The object that a name means, imported, and its argument; raises as `find` and `load` do."""
-    plugin, argument = find(kind, name)
+    plugin, argument = find(kind, name, key)
     return plugin.load(), argument
+
+
+def name_of(kind: str, plugin: Any) -> str:
+    """The name by which a recipe names an object that was passed in Python.
+
+    Args:
+        kind: One of `KINDS`.
+        plugin: A class, or an object that the module of its class has under a name; a text is
+            returned as it is.
+
+    Returns:
+        ``package.module:Object``, which worker processes can import, too.
+
+    Raises:
+        BadUsage: The object is not what its module has under its name, so that another process
+            could not import it.
+    """
+    if isinstance(plugin, str):
+        return plugin
+    module = inspect.getmodule(plugin if isinstance(plugin, type) else type(plugin))
+    if module is not None and module.__name__ != "__main__":
+        for attribute, value in vars(module).items():
+            if value is plugin:
+                return f"{module.__name__}:{attribute}"
+    raise BadUsage(
+        f"The {kind} {plugin!r} cannot be imported by other processes: define it in a module, and "
+        "give it as package.module:Object."
+    )
 
 
 def identity(kind: str, name: str) -> dict[str, str]:
@@ -213,7 +257,7 @@ def _entry_points(kind: str) -> Mapping[str, list[Plugin]]:
         plugin = Plugin(
             kind,
             entry.name,
-            entry.value.replace(" ", ""),
+            entry.value.partition("[")[0].replace(" ", ""),
             distribution.name if distribution else "",
             distribution.version if distribution else "",
             shadowed=entry.name in _BUILT_IN[kind],
@@ -224,8 +268,20 @@ def _entry_points(kind: str) -> Mapping[str, list[Plugin]]:
     return found
 
 
+def _can_be_found(module: str) -> bool:
+    """Whether a top-level module can be imported; it is not."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
 def _outside(kind: str, reference: str) -> Plugin:
     """The plug-in `module:Object`, with the distribution that its top-level module came with."""
+    for entries in _entry_points(kind).values():
+        for entry in entries:
+            if entry.reference == reference:
+                return replace(entry, name=reference, shadowed=False)
     top = reference.partition(":")[0].partition(".")[0]
     names = importlib.metadata.packages_distributions().get(top, [])
     version = importlib.metadata.version(names[0]) if names else ""

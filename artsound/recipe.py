@@ -173,13 +173,10 @@ class Captions(_Section):
 
     artworks: str = Field(
         "grounded",
-        description="captioner of the artworks: grounded, transformers:NAME-OR-FOLDER "
-        "or endpoint:URL#MODEL",
+        description="captioner of the artworks: a name that `artsound plugins captioner` lists, "
+        "or package.module:Object; an argument follows a colon",
     )
-    tracks: str = Field(
-        "grounded",
-        description="captioner of the music, as for artworks, or lp-music-caps[:NAME-OR-FOLDER]",
-    )
+    tracks: str = Field("grounded", description="captioner of the music, as for artworks")
     artwork_prompt: str = Field("", description="prompt for artworks; empty: the usual one")
     track_prompt: str = Field("", description="prompt for music; empty: the usual one")
     max_new_tokens: int = Field(96, ge=1, description="longest text of a model, in tokens")

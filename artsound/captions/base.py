@@ -1,7 +1,12 @@
-"""What a captioner is: something that writes a text for each item it is given."""
+"""What a captioner is, and what a captioner's plug-in states of it.
+
+A recipe names the captioner of each side: ``captions.artworks = "transformers:org/model"``. The
+name means a plug-in (`artsound.plugins`), whose `open` gives the captioner itself.
+"""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,10 +44,29 @@ class CaptionItem:
         return record.image_sha256 if isinstance(record, Artwork) else record.audio_sha256
 
 
+@dataclass(frozen=True)
+class CaptionSettings:
+    """What the recipe's [captions] says to the captioner of one side.
+
+    Attributes:
+        prompt: What to ask a model; "" for the captioner's own prompt.
+        max_new_tokens: Longest text, in tokens.
+        batch: Items in a forward pass.
+        device: auto, cpu, cuda or cuda:N.
+        requests_at_once: Requests that a server is sent at once.
+    """
+
+    prompt: str = ""
+    max_new_tokens: int = 96
+    batch: int = 8
+    device: str = "auto"
+    requests_at_once: int = 8
+
+
 class Captioner(Protocol):
     """Writes one text for each item, the same for the same items.
 
-    `name`, `version`, `prompt` and `settings` (decoding settings, JSON values) are kept with
+    `name`, `version`, `prompt` and `settings` (decoding settings, JSON values) are recorded with
     every caption, and say all that the texts depend on besides the items.
     """
 
@@ -60,3 +84,53 @@ class Captioner(Protocol):
 
     def captions(self, items: Sequence[CaptionItem]) -> list[str]:
         """One raw text for each item, "" where there is none."""
+
+
+class CaptionerPlugin(Protocol):
+    """What the pipeline must know of a captioner before it opens one.
+
+    Subclass this to have the defaults, or write a class with the same attributes. The first line
+    of its docstring is what `artsound plugins` shows.
+
+    Attributes:
+        name: The name that recipes use.
+        version: Of the plug-in; text.
+        sides: The sides that it describes: "artwork", "track" or both.
+        extra: The extra of ArtSound that it needs, such as "models"; "" for none.
+        uses_gpu: Whether it works on this machine's GPU when there is one.
+        checked: Whether its texts are tidied, checked, and replaced by the grounded caption where
+            they fail; False only where a text follows from the item's record alone.
+    """
+
+    name: str
+    version: str
+    sides: tuple[str, ...] = ("artwork", "track")
+    extra: str = ""
+    uses_gpu: bool = False
+    checked: bool = True
+
+    def downloads(self, argument: str) -> bool:  # noqa: ARG002 (the protocol)
+        """Whether `open` fetches weights from the Hugging Face hub when they are not here."""
+        return False
+
+    @abstractmethod
+    def open(
+        self, side: str, argument: str, settings: CaptionSettings, responses: Path
+    ) -> Captioner:
+        """The captioner for one side.
+
+        Args:
+            side: "artwork" or "track", one of `sides`.
+            argument: What follows the name in the recipe, "" for nothing.
+            settings: The recipe's settings for this side.
+            responses: A folder of the workspace for texts to be used again; `CachedCaptioner`
+                manages it for a captioner that is slow.
+
+        Returns:
+            A captioner. Nothing heavy is loaded before its first caption is asked for.
+
+        Raises:
+            BadUsage: The argument or a setting is wrong, or weights are missing.
+            BadData: Weights cannot be read or fetched.
+        """
+        ...

@@ -30,7 +30,7 @@ from artsound.captions.caption_items import (
     read_items,
     rows_digest,
 )
-from artsound.captions.captioners import open_captioner
+from artsound.captions.captioners import captioner_plugin, open_captioner
 from artsound.captions.checks import Limits, failure, near_duplicates, tidy
 from artsound.captions.grounded import Grounded, describe
 from artsound.captions.phrasing import word_count
@@ -42,7 +42,7 @@ from artsound.storage import digest, read_parquet, write_parquet
 
 
 def check(context: Context) -> None:
-    """Raise BadUsage or BadData when a model that is to write captions cannot be had."""
+    """Raise BadUsage or BadData when a captioner that the recipe names is unavailable."""
     for side in SIDES.values():
         _captioner(context, side)
 
@@ -86,7 +86,12 @@ def work(context: Context, part: Part) -> Outcome:
     start, stop = part.inputs["start"], part.inputs["stop"]
     items = read_items(context, side, start, stop)
     captioner = _captioner(context, side)
-    captions = _write(captioner, items, context.recipe, catalogue_names(context, side))
+    if _is_checked(context, side):
+        names = catalogue_names(context, side)
+        captions = _write(captioner, items, context.recipe, names)
+    else:
+        texts = captioner.captions(items)
+        captions = [_caption(captioner, *pair) for pair in zip(items, texts, strict=True)]
     path = part_path(context.workspace, STAGE.name, part.name)
     write_parquet(path, "caption", captions)
     return Outcome((path,), len(captions))
@@ -123,10 +128,9 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
 
 
 def needs(recipe: Recipe, part: Part) -> tuple[str, ...]:
-    """A model on this machine competes for the GPU; sentences and endpoints do not."""
-    writer = getattr(recipe.captions, part.inputs["side"])
-    here = writer.startswith(("transformers:", "lp-music-caps"))
-    return ("gpu",) if here and recipe.captions.device != "cpu" else ()
+    """A captioner that works on this machine's GPU competes for it."""
+    plugin, _ = captioner_plugin(SIDES[part.inputs["side"]].name, recipe.captions)
+    return ("gpu",) if plugin.uses_gpu and recipe.captions.device != "cpu" else ()
 
 
 STAGE = Stage(
@@ -146,8 +150,6 @@ def _write(
 ) -> list[Caption]:
     """One caption for each item: the captioner's where it holds, else the grounded one."""
     texts = captioner.captions(items)
-    if isinstance(captioner, Grounded):
-        return [_caption(captioner, item, text) for item, text in zip(items, texts, strict=True)]
     limits = Limits(recipe.captions.min_words, recipe.captions.max_words)
     captions = []
     for item, raw in zip(items, texts, strict=True):
@@ -180,7 +182,7 @@ def _fall_back_where_they_disagree(
 ) -> dict[str, Any]:
     """Captions of models that the recipe's share of other items suits better fall back."""
     recipe = context.recipe
-    written = _by_models(captions)
+    written = _own_texts(captions, context, side)
     if not recipe.captions.min_agreement or not written:
         return {}
     names = [captions[index].item_id for index in written]
@@ -194,15 +196,22 @@ def _fall_back_where_they_disagree(
 
 def _fall_back_where_they_repeat(captions: list[Caption], context: Context, side: Side) -> None:
     """Captions of models that nearly repeat an earlier one of a model fall back, too."""
-    written = _by_models(captions)
+    written = _own_texts(captions, context, side)
     repeats = near_duplicates([captions[index].caption for index in written])
     for index, repeated in zip(written, repeats, strict=True):
         if repeated >= 0:
             captions[index] = _replacement(context, side, index, "near-duplicate")
 
 
-def _by_models(captions: Sequence[Caption]) -> list[int]:
-    return [index for index, caption in enumerate(captions) if caption.captioner != Grounded.name]
+def _own_texts(captions: Sequence[Caption], context: Context, side: Side) -> list[int]:
+    """The places of captions to be checked that have not fallen back so far."""
+    if not _is_checked(context, side):
+        return []
+    return [index for index, caption in enumerate(captions) if not caption.fallback_reason]
+
+
+def _is_checked(context: Context, side: Side) -> bool:
+    return captioner_plugin(side.name, context.recipe.captions)[0].checked
 
 
 def _replacement(context: Context, side: Side, index: int, reason: str) -> Caption:

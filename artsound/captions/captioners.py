@@ -1,76 +1,113 @@
-"""The captioners there are, of which a recipe chooses one for each side.
+"""The captioner that a recipe names for a side; the texts of plug-ins are checked as they come.
 
-- `grounded`: from the record and what was measured, nothing else; always there;
-- `transformers:NAME-OR-FOLDER`: a model of the transformers library, image-to-text for artworks
-  and audio-to-text for tracks (models.py);
-- `lp-music-caps` or `lp-music-caps:NAME-OR-FOLDER`: LP-MusicCaps, for tracks (lp_music_caps.py);
-- `endpoint:URL#MODEL`: a server with the OpenAI chat interface, vLLM for one (endpoint.py).
-
-What a model writes is checked before it is used (checks.py).
+`artsound plugins captioner` lists the captioners that there are. What a model writes is checked
+before it is used (checks.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from artsound.captions.base import Captioner
-from artsound.captions.caption_cache import CachedCaptioner
-from artsound.errors import BadUsage
+from artsound import plugins
+from artsound.captions.base import Captioner, CaptionerPlugin, CaptionItem, CaptionSettings
+from artsound.errors import BadData, BadUsage
 from artsound.recipe import Captions
+
+_SPOKEN = {"artwork": "artworks", "track": "music"}
+
+
+def captioner_plugin(side: str, section: Captions) -> tuple[CaptionerPlugin, str]:
+    """The plug-in that the recipe's section names for `side` ("artwork" or "track").
+
+    Returns:
+        Its object, and the argument that follows its name ("" for none).
+
+    Raises:
+        BadUsage: There is no captioner of that name, or it cannot be imported.
+    """
+    plugin, argument = _find(side, section)
+    return plugin.load(), argument
 
 
 def open_captioner(side: str, section: Captions, responses: Path) -> Captioner:
-    """The captioner that the recipe's section chooses for `side` ("artwork" or "track").
+    """The captioner that the recipe's section names for `side` ("artwork" or "track").
 
-    What models and servers write is kept in the folder `responses`. Nothing heavy is loaded before
-    the first caption is asked for. Raises BadUsage for a kind that does not exist.
+    Args:
+        side: "artwork" or "track".
+        section: The recipe's [captions].
+        responses: The folder for what models and servers write.
+
+    Returns:
+        The captioner; nothing heavy is loaded before its first caption is asked for.
+
+    Raises:
+        BadUsage: There is no captioner of that name, it does not describe this side, or its
+            argument is wrong.
+        BadData: Its weights cannot be read or fetched.
     """
-    key = f"captions.{side}s"
-    choice = section.artworks if side == "artwork" else section.tracks
-    prompt = section.artwork_prompt if side == "artwork" else section.track_prompt
-    kind, _, place = choice.partition(":")
-    if choice == "grounded":
-        from artsound.captions.grounded import Grounded
-
-        return Grounded()
-    if kind == "transformers" and place:
-        from artsound.captions.transformers import TransformersCaptioner
-
-        captioner: Captioner = TransformersCaptioner(
-            side,
-            place,
-            prompt=prompt,
-            max_new_tokens=section.max_new_tokens,
-            batch=section.batch,
-            device=section.device,
+    plugin, argument = _find(side, section)
+    stated: CaptionerPlugin = plugin.load()
+    if side not in stated.sides:
+        described = " and ".join(_SPOKEN.get(one, one) for one in stated.sides)
+        raise BadUsage(
+            f"{plugin.name} describes {described} only: choose another captioner as "
+            f"captions.{side}s."
         )
-        return CachedCaptioner(captioner, responses)
-    if kind == "lp-music-caps":
-        from artsound.captions.lp_music_caps import LpMusicCaps
-
-        captioner = LpMusicCaps(
-            side,
-            place,
-            max_new_tokens=section.max_new_tokens,
-            batch=section.batch,
-            device=section.device,
-        )
-        return CachedCaptioner(captioner, responses)
-    if kind == "endpoint" and place.startswith(("http://", "https://")):
-        from artsound.captions.endpoint import EndpointCaptioner
-
-        url, _, model = place.partition("#")
-        return EndpointCaptioner(
-            side,
-            url,
-            model,
-            prompt=prompt,
-            max_new_tokens=section.max_new_tokens,
-            requests_at_once=section.requests_at_once,
-            responses=responses,
-        )
-    raise BadUsage(
-        f"{key} = {choice!r} is no captioner: "
-        "write grounded, transformers:NAME-OR-FOLDER, endpoint:URL#MODEL or, for music, "
-        "lp-music-caps."
+    settings = CaptionSettings(
+        prompt=section.artwork_prompt if side == "artwork" else section.track_prompt,
+        max_new_tokens=section.max_new_tokens,
+        batch=section.batch,
+        device=section.device,
+        requests_at_once=section.requests_at_once,
     )
+    captioner = stated.open(side, argument, settings, responses)
+    return captioner if plugin.built_in else PluginCaptioner(captioner, plugin, stated.version)
+
+
+def _find(side: str, section: Captions) -> tuple[plugins.Plugin, str]:
+    choice = section.artworks if side == "artwork" else section.tracks
+    return plugins.find("captioner", choice, key=f"captions.{side}s")
+
+
+class PluginCaptioner:
+    """The captioner of a plug-in: its captions name the plug-in, and their number is checked.
+
+    `version`, which is recorded with every caption and enters the digest of the parts, holds the
+    versions of captioner, plug-in and package, and the place of the object.
+    """
+
+    def __init__(self, captioner: Captioner, plugin: plugins.Plugin, version: str) -> None:
+        self._captioner = captioner
+        self._what = f"The captioner {plugin.name!r} ({plugin.origin})"
+        own = captioner.name
+        self.name = own if own.partition(":")[0] == plugin.name else plugin.name
+        made_by = (f"{key} {value}" for key, value in plugin.identity().items() if value)
+        self.version = "; ".join((captioner.version, f"plug-in {version}", *made_by))
+
+    @property
+    def prompt(self) -> str:
+        """The captioner's."""
+        return self._captioner.prompt
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The captioner's."""
+        return self._captioner.settings
+
+    def captions(self, items: Sequence[CaptionItem]) -> list[str]:
+        """One raw text for each item; BadData when the plug-in gives anything else."""
+        texts = list(self._captioner.captions(items))
+        if len(texts) != len(items):
+            raise BadData(
+                f"{self._what} gave {len(texts)} texts for {len(items)} items: correct the "
+                "plug-in, or choose another captioner."
+            )
+        for item, text in zip(items, texts, strict=True):
+            if not isinstance(text, str):
+                raise BadData(
+                    f"{self._what} gave {type(text).__name__}, not a text, for {item.item_id}: "
+                    "correct the plug-in, or choose another captioner."
+                )
+        return texts

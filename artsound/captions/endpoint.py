@@ -20,8 +20,14 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from artsound.captions.base import CHAT_PROMPTS, CaptionItem
-from artsound.errors import ArtSoundError, BadData
+from artsound.captions.base import (
+    CHAT_PROMPTS,
+    Captioner,
+    CaptionerPlugin,
+    CaptionItem,
+    CaptionSettings,
+)
+from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.media.images import release_jpeg
 from artsound.storage import digest, read_json, write_json
 
@@ -155,3 +161,30 @@ def _text(content: bytes, url: str) -> str:
             f"{url} sent no chat completion: is it an OpenAI-compatible server?"
         ) from error
     return text if isinstance(text, str) else ""
+
+
+class EndpointPlugin(CaptionerPlugin):
+    """A server with the OpenAI chat interface, such as vLLM: endpoint:URL#MODEL."""
+
+    name = "endpoint"
+    version = "1"
+
+    def open(
+        self, side: str, argument: str, settings: CaptionSettings, responses: Path
+    ) -> Captioner:
+        """The captioner that asks the model MODEL of the server at URL."""
+        if not argument.startswith(("http://", "https://")):
+            raise BadUsage(
+                f"captions.{side}s = {f'endpoint:{argument}'!r} names no server: write "
+                "endpoint:URL#MODEL with an http or https URL."
+            )
+        url, _, model = argument.partition("#")
+        return EndpointCaptioner(
+            side,
+            url,
+            model,
+            prompt=settings.prompt,
+            max_new_tokens=settings.max_new_tokens,
+            requests_at_once=settings.requests_at_once,
+            responses=responses,
+        )

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from artsound.captions import art_terms, measures, music_terms
-from artsound.captions.base import CaptionItem
+from artsound.captions.base import Captioner, CaptionerPlugin, CaptionItem, CaptionSettings
 from artsound.captions.phrasing import (
     clean_label,
     clean_name,
@@ -27,6 +28,7 @@ from artsound.captions.phrasing import (
     shuffled_options,
     slug,
 )
+from artsound.errors import BadUsage
 from artsound.schema import Artwork, ArtworkDescriptors, Track, TrackDescriptors
 
 # Facts: `work` "Impressionist landscape"; `a_work` with its article; `by` "by …"; `titled`
@@ -383,3 +385,26 @@ def describe(item: CaptionItem) -> str:
     if isinstance(record, Track) and isinstance(measured, TrackDescriptors):
         return describe_track(record, measured)
     raise TypeError(f"{item.item_id} pairs {type(record).__name__} with {type(measured).__name__}")
+
+
+class GroundedPlugin(CaptionerPlugin):
+    """Sentences from the record and the measurements alone; always available, needs no model."""
+
+    name = "grounded"
+    version = Grounded.version
+    checked = False
+
+    def open(
+        self,
+        side: str,
+        argument: str,
+        settings: CaptionSettings,
+        responses: Path,  # noqa: ARG002
+    ) -> Captioner:
+        """The grounded captioner; raises BadUsage for an argument."""
+        if argument:
+            raise BadUsage(
+                f"captions.{side}s = {f'grounded:{argument}'!r}: grounded takes no argument: "
+                "write grounded."
+            )
+        return Grounded()

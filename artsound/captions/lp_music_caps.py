@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from artsound.captions.base import CaptionItem
+from artsound.captions.base import Captioner, CaptionerPlugin, CaptionItem, CaptionSettings
+from artsound.captions.caption_cache import CachedCaptioner
 from artsound.captions.transformers import chosen_device
 from artsound.encoders.weights import fetch, hub, load_tensors
 from artsound.errors import BadData, BadUsage
@@ -44,19 +45,13 @@ class LpMusicCaps:
 
     A folder holds transfer.pth (or one other .pth); tokenizer.json of facebook/bart-base, where
     it does not lie beside it, is taken from the hub. Decoding is that of the authors: five beams,
-    no three words twice. Raises BadUsage for artworks and for a folder without a checkpoint,
+    no three words twice. Raises BadUsage for a folder without a checkpoint,
     BadData when what is needed cannot be fetched or is not what it should be.
     """
 
     prompt = ""
 
-    def __init__(
-        self, side: str, place: str, *, max_new_tokens: int, batch: int, device: str
-    ) -> None:
-        if side != "track":
-            raise BadUsage(
-                "lp-music-caps describes music only: choose another captioner as captions.artworks."
-            )
+    def __init__(self, place: str, *, max_new_tokens: int, batch: int, device: str) -> None:
         self._weights, self._tokenizer = _find(place)
         self._batch = batch
         self._device = device
@@ -254,3 +249,29 @@ def _unfit(weights: Path, fault: str) -> BadData:
         f"{weights} is no checkpoint of LP-MusicCaps, for it {fault}: "
         f"fetch {FILE} of {hub(REPO)} again."
     )
+
+
+class LpMusicCapsPlugin(CaptionerPlugin):
+    """LP-MusicCaps (BART that hears ten seconds), for music: lp-music-caps[:NAME-OR-FOLDER]."""
+
+    name = "lp-music-caps"
+    version = "1"
+    sides = ("track",)
+    extra = "models"
+    uses_gpu = True
+
+    def open(
+        self,
+        side: str,
+        argument: str,
+        settings: CaptionSettings,
+        responses: Path,  # noqa: ARG002
+    ) -> Captioner:
+        """The captioner of the published checkpoint, or of the one that the argument names."""
+        captioner = LpMusicCaps(
+            argument,
+            max_new_tokens=settings.max_new_tokens,
+            batch=settings.batch,
+            device=settings.device,
+        )
+        return CachedCaptioner(captioner, responses)

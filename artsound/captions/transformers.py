@@ -8,11 +8,19 @@ never run, and weights are read from safetensors only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artsound.captions.base import CHAT_PROMPTS, CaptionItem
+from artsound.captions.base import (
+    CHAT_PROMPTS,
+    Captioner,
+    CaptionerPlugin,
+    CaptionItem,
+    CaptionSettings,
+)
+from artsound.captions.caption_cache import CachedCaptioner
 from artsound.encoders.weights import weights_digest
 from artsound.errors import BadData, BadUsage
 from artsound.storage import digest, sha256_file
@@ -267,3 +275,35 @@ def _sampling_rate(processor: Any) -> int:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+class TransformersPlugin(CaptionerPlugin):
+    """Any image-to-text or audio-to-text model of transformers: transformers:NAME-OR-FOLDER."""
+
+    name = "transformers"
+    version = "1"
+    extra = "models"
+    uses_gpu = True
+
+    def downloads(self, argument: str) -> bool:
+        """Whether the argument is a name on the Hugging Face hub."""
+        return re.fullmatch(r"[\w-]+/[\w.-]+", argument) is not None
+
+    def open(
+        self, side: str, argument: str, settings: CaptionSettings, responses: Path
+    ) -> Captioner:
+        """The captioner of the checkpoint that the argument names: see `TransformersCaptioner`."""
+        if not argument:
+            raise BadUsage(
+                f"captions.{side}s = 'transformers' names no checkpoint: write "
+                "transformers:NAME-OR-FOLDER."
+            )
+        captioner = TransformersCaptioner(
+            side,
+            argument,
+            prompt=settings.prompt,
+            max_new_tokens=settings.max_new_tokens,
+            batch=settings.batch,
+            device=settings.device,
+        )
+        return CachedCaptioner(captioner, responses)

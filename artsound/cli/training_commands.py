@@ -12,7 +12,7 @@ import typer
 from artsound.cli.app import Json, app, print_summary, say
 
 Preset = Annotated[
-    str, typer.Option(help="tiny: minutes on a CPU; base, audioldm2 (published weights): GPUs.")
+    str, typer.Option(help="The model and its training: `artsound plugins preset` lists them.")
 ]
 Pretrained = Annotated[
     str | None, typer.Option(help="AudioLDM 2: a folder in diffusers' layout, or a hub name.")

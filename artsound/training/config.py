@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from artsound import plugins
 from artsound.errors import BadData, BadUsage
 from artsound.recipe import Embed
 from artsound.storage import read_json
@@ -181,6 +182,12 @@ class Config(_Section):
     """Everything that shapes a run's weights, apart from the data."""
 
     preset: str
+    plugin: Mapping[str, str] = Field(
+        default_factory=dict,
+        exclude_if=lambda value: not value,
+        description="where the preset comes from, when it is a plug-in's: the place of the object, "
+        "its package and version",
+    )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     mel: Mel = Mel()
     codec: Codec = Codec()
@@ -192,65 +199,117 @@ class Config(_Section):
     pretrained: Pretrained | None = None
 
 
+class PresetPlugin(Protocol):
+    """What a preset states: subclass this, or write a class with the same attributes.
+
+    The first line of its docstring is what `artsound plugins` shows.
+
+    Attributes:
+        name: The name that `--preset` takes.
+        version: Of the plug-in; text.
+        extra: The extra of ArtSound that it needs.
+        config: The whole configuration of a run; its `preset` is the name.
+    """
+
+    name: str
+    version: str
+    extra: str = "train"
+    config: Config
+
+
+class TinyPreset(PresetPlugin):
+    """A small network on measured descriptors, minutes on a CPU."""
+
+    name = "tiny"
+    version = "1"
+    config = Config(preset="tiny")
+
+
 # `base` has the shapes of the published AudioLDM 2 (cvssp/audioldm2-music): its UNet, its two
 # streams of 768 and 1024, its latents of 8 x 256 x 16 for 10.24 s, as unet/config.json and
 # vae/config.json of huggingface.co/cvssp/audioldm2 (revision c8e7e189) state them. Its weights are
 # random, and the latents come from the patch codec, so that nothing has to be fetched.
-_BASE = Config(
-    preset="base",
-    mel=Mel(hop=160, low_hz=0.0, seconds=10.24),
-    codec=Codec(cell_frames=4, bands=16, channels=8),
-    condition=Condition(tokens=8, width=768, constant_width=1024, hidden=1536),
-    network=Network(
-        blocks=(128, 256, 384, 640),
-        attention=(False, True, True, True),
-        layers=2,
-        heads=8,
-        groups=32,
-    ),
-    optimisation=Optimisation(
-        steps=100_000,
-        learning_rate=1e-4,
-        betas=(0.9, 0.999),
-        warmup=1000,
-        ema=0.9999,
-        mixed_precision="bf16",
-        cpu_threads=0,
-    ),
-)
+class BasePreset(PresetPlugin):
+    """The shapes of the published AudioLDM 2 with random weights, for GPUs."""
+
+    name = "base"
+    version = "1"
+    config = Config(
+        preset="base",
+        mel=Mel(hop=160, low_hz=0.0, seconds=10.24),
+        codec=Codec(cell_frames=4, bands=16, channels=8),
+        condition=Condition(tokens=8, width=768, constant_width=1024, hidden=1536),
+        network=Network(
+            blocks=(128, 256, 384, 640),
+            attention=(False, True, True, True),
+            layers=2,
+            heads=8,
+            groups=32,
+        ),
+        optimisation=Optimisation(
+            steps=100_000,
+            learning_rate=1e-4,
+            betas=(0.9, 0.999),
+            warmup=1000,
+            ema=0.9999,
+            mixed_precision="bf16",
+            cpu_threads=0,
+        ),
+    )
+
+
 # `audioldm2` is those published modules themselves. Only what turns a picture into tokens is
 # trained, by the schedule and objective they were trained with (scheduler_config.json there). The
 # shapes given here are replaced by those of the folder that is used.
-_AUDIOLDM2 = Config(
-    preset="audioldm2",
-    mel=Mel(scale="log_magnitude", hop=160, low_hz=0.0, seconds=10.24),
-    codec=Codec(kind="vae", cell_frames=4, bands=16, channels=8),
-    condition=Condition(tokens=8, width=768, constant_width=1024, hidden=1536),
-    diffusion=Diffusion(prediction="epsilon", zero_terminal_snr=False),
-    optimisation=Optimisation(
-        steps=50_000,
-        learning_rate=1e-4,
-        betas=(0.9, 0.999),
-        warmup=500,
-        ema=0.999,
-        mixed_precision="bf16",
-        channels_last=True,
-        cpu_threads=0,
-    ),
-    pretrained=Pretrained(source="cvssp/audioldm2-music"),
-)
-PRESETS: dict[str, Config] = {
-    "tiny": Config(preset="tiny"),
-    "base": _BASE,
-    "audioldm2": _AUDIOLDM2,
-}
+class AudioLdm2Preset(PresetPlugin):
+    """The published AudioLDM 2: trains the picture's tokens, for GPUs."""
+
+    name = "audioldm2"
+    version = "1"
+    config = Config(
+        preset="audioldm2",
+        mel=Mel(scale="log_magnitude", hop=160, low_hz=0.0, seconds=10.24),
+        codec=Codec(kind="vae", cell_frames=4, bands=16, channels=8),
+        condition=Condition(tokens=8, width=768, constant_width=1024, hidden=1536),
+        diffusion=Diffusion(prediction="epsilon", zero_terminal_snr=False),
+        optimisation=Optimisation(
+            steps=50_000,
+            learning_rate=1e-4,
+            betas=(0.9, 0.999),
+            warmup=500,
+            ema=0.999,
+            mixed_precision="bf16",
+            channels_last=True,
+            cpu_threads=0,
+        ),
+        pretrained=Pretrained(source="cvssp/audioldm2-music"),
+    )
 
 
 def find_preset(name: str) -> Config:
-    """The configuration called `name`; BadUsage when there is none."""
-    if name not in PRESETS:
-        raise BadUsage(f"There is no preset {name!r}: choose one of {', '.join(PRESETS)}.")
-    return PRESETS[name]
+    """The configuration of the preset called `name`, built-in or of a plug-in.
+
+    Args:
+        name: As `artsound plugins preset` lists it, or ``package.module:Object``.
+
+    Returns:
+        The configuration; one of a plug-in names its package and version under `plugin`.
+
+    Raises:
+        BadUsage: There is no such preset, it takes no argument, or its `config` is no `Config`.
+    """
+    plugin, argument = plugins.find("preset", name)
+    config = plugin.load().config
+    if argument:
+        raise BadUsage(f"The preset {plugin.name} takes no argument: leave out {argument!r}.")
+    if not isinstance(config, Config):
+        raise BadUsage(
+            f"The preset {plugin.name!r} ({plugin.origin}) has a config of type "
+            f"{type(config).__name__}, not artsound.training.config.Config: correct the plug-in."
+        )
+    if plugin.built_in:
+        return config
+    return config.model_copy(update={"preset": plugin.name, "plugin": plugin.identity()})
 
 
 def with_settings(config: Config, settings: Sequence[str]) -> Config:

@@ -643,7 +643,8 @@ def _resume_point(out: Path, config: Config, release: Release) -> Checkpoint | N
 def _fixed(config: Config) -> Config:
     """`config` without what may change when a run is resumed.
 
-    That is the places of published modules and weights, whose digests may not change; how a step
+    That is the places of published modules and weights, whose digests may not change; the package
+    that a preset came with, since all that it says is in its other settings; how a step
     is computed, for another machine or number of processes; and how far and how long it goes, so
     that a run whose loss was not finite can continue more carefully.
     """
@@ -656,7 +657,12 @@ def _fixed(config: Config) -> Config:
         update={name: getattr(plain, name) for name in _MAY_CHANGE}
     )
     return config.model_copy(
-        update={"condition": condition, "pretrained": published, "optimisation": optimisation}
+        update={
+            "condition": condition,
+            "pretrained": published,
+            "optimisation": optimisation,
+            "plugin": {},
+        }
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
@@ -18,7 +17,7 @@ from artsound_flows.artifacts import ProgressInPrefect
 def train(
     data: str,
     out: Path,
-    preset: Literal["tiny", "base", "audioldm2"] = "tiny",
+    preset: str = "tiny",
     steps: int | None = None,
     resume: bool = True,
     seed: int = 0,
@@ -30,7 +29,7 @@ def train(
     Args:
         data: A shards folder or URL.
         out: Folder for checkpoints, samples and logs.
-        preset: tiny takes minutes on a CPU; base and audioldm2 want GPUs.
+        preset: The model and its training, as `artsound plugins preset` lists them.
         steps: The step to stop at, counted from the run's beginning; none: the preset's.
         resume: Go on from the newest checkpoint, where there is one.
         seed: Seeds weights, order and noise.

@@ -100,7 +100,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[CaptionItem]:
 
 def _captioner(place: Path, **changes: Any) -> LpMusicCaps:
     settings = {"max_new_tokens": 12, "batch": 2, "device": "cpu"}
-    return LpMusicCaps("track", str(place), **(settings | changes))
+    return LpMusicCaps(str(place), **(settings | changes))
 
 
 def test_each_clip_gets_one_text_whatever_the_batch(

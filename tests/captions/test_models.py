@@ -231,6 +231,12 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_captioner_is_named_with_the_known_ones(tmp_path: Path) -> None:
-    for choice in ("blip", "transformers:", "endpoint:ftp://x", "grounded:x"):
-        with pytest.raises(BadUsage, match="grounded, transformers:NAME-OR-FOLDER, endpoint:"):
+    for choice, message in (
+        ("blip", "'blip' is no captioner: choose one of endpoint, grounded, lp-music-caps"),
+        ("transfomers:blip", r"captions\.tracks = .* did you mean 'transformers'\?"),
+        ("transformers:", "names no checkpoint: write transformers:NAME-OR-FOLDER"),
+        ("endpoint:ftp://x", "write endpoint:URL#MODEL"),
+        ("grounded:x", "takes no argument"),
+    ):
+        with pytest.raises(BadUsage, match=message):
             open_captioner("track", Captions(tracks=choice), tmp_path)

@@ -9,7 +9,7 @@ import torch
 from toy_pairs import clip, picture
 
 from artsound.training.codec import fit_codec
-from artsound.training.config import PRESETS, Config, Network
+from artsound.training.config import Config, Network, find_preset
 from artsound.training.data import (
     Examples,
     Release,
@@ -23,7 +23,7 @@ from artsound.training.loop import train
 from artsound.training.model import build_model, diffusion_loss, noise_schedule
 from artsound.training.pictures import fit_standardiser
 
-BASE = PRESETS["base"]
+BASE = find_preset("base")
 
 
 def examples(config: Config) -> Examples:

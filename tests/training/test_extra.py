@@ -10,7 +10,7 @@ import torch
 
 from artsound.errors import BadUsage
 from artsound.training.checkpoint import load_checkpoint
-from artsound.training.config import PRESETS, Config, with_settings
+from artsound.training.config import Config, find_preset, with_settings
 from artsound.training.data import Release
 from artsound.training.loop import train
 from artsound.training.model import contrast, summarise_states
@@ -66,7 +66,7 @@ def test_a_projector_gives_tokens_of_the_width_asked_for(kind: str, tokens: int)
 
 
 def test_single_settings_are_checked() -> None:
-    tiny = PRESETS["tiny"]
+    tiny = find_preset("tiny")
     assert with_settings(tiny, ["optimisation.batch=4", "seed=3"]).optimisation.batch == 4
     for wrong in ("batch=4", "optimisation.batches=4", "optimisation.batch", "mel.hop.x=1"):
         with pytest.raises(BadUsage, match="There is no setting"):

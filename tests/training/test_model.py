@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from artsound.training.config import PRESETS, Codec, Condition, Config, Diffusion, Mel, Network
+from artsound.training.config import (
+    Codec,
+    Condition,
+    Config,
+    Diffusion,
+    Mel,
+    Network,
+    find_preset,
+)
 from artsound.training.model import (
     build_model,
     diffusion_loss,
@@ -107,7 +115,7 @@ def test_min_snr_weights_follow_their_formulas() -> None:
 
 
 def test_nothing_but_noise_is_left_at_the_last_training_step() -> None:
-    schedule = noise_schedule(PRESETS["tiny"])
+    schedule = noise_schedule(find_preset("tiny"))
     assert float(schedule.alphas_cumprod[-1]) == pytest.approx(0, abs=1e-6)
     schedule.set_timesteps(10)
     assert int(schedule.timesteps[0]) == len(schedule.alphas_cumprod) - 1

@@ -21,7 +21,7 @@ from artsound.errors import BadData, BadUsage
 from artsound.training.caption_targets import caption_targets
 from artsound.training.checkpoint import load_checkpoint, read_tensors
 from artsound.training.codec import open_codec
-from artsound.training.config import PRESETS, Config, Pretrained, with_settings
+from artsound.training.config import Config, Pretrained, find_preset, with_settings
 from artsound.training.data import Release
 from artsound.training.evaluate import evaluate
 from artsound.training.generate import generate
@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def config(folder: Path) -> Config:
     """The preset, with windows of a second, on the tiny modules."""
-    preset = PRESETS["audioldm2"]
+    preset = find_preset("audioldm2")
     short = preset.model_copy(
         update={
             "mel": preset.mel.model_copy(update={"seconds": 1.024}),
@@ -255,7 +255,7 @@ def test_a_text_of_unknown_words_and_a_preset_without_modules_are_refused(folder
     with pytest.raises(BadData, match="has no token"):
         constant_stream(folder, "zzz", 4)
     with pytest.raises(BadUsage, match="uses no published modules"):
-        with_pretrained(PRESETS["tiny"], str(folder))
+        with_pretrained(find_preset("tiny"), str(folder))
 
 
 def _at(config: Config, folder: Path, _settings: Path) -> Config:
@@ -297,7 +297,7 @@ def test_states_are_aligned_with_those_of_the_captions(
 
 def test_alignment_without_published_modules_is_refused(release: Release, tmp_path: Path) -> None:
     with pytest.raises(BadUsage, match="Alignment needs published modules"):
-        train(release, with_settings(PRESETS["tiny"], ["extra.alignment=1"]), tmp_path)
+        train(release, with_settings(find_preset("tiny"), ["extra.alignment=1"]), tmp_path)
 
 
 def _without_alignment(release: Release, config: Config, folder: Path) -> Path:
