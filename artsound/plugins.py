@@ -25,6 +25,7 @@ import importlib.util
 import inspect
 import operator
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -249,8 +250,61 @@ def available(kind: str) -> list[Plugin]:
     return built_in + sorted(others, key=lambda plugin: (plugin.name, plugin.reference))
 
 
-@functools.cache
+@dataclass(frozen=True)
+class Listed:
+    """One line of `artsound plugins`.
+
+    Attributes:
+        kind: One of `KINDS`.
+        name: The name that recipes and options use.
+        origin: built-in, the package with its version, or a module.
+        reference: The place of the object, ``module:Object``.
+        extra: The extra of ArtSound that it needs, "" for none.
+        summary: What it does: the first line of its docstring.
+        shadowed: Whether a built-in one has its name, so that only `reference` means it.
+        error: Why it cannot be used, "" when it can.
+    """
+
+    kind: str
+    name: str
+    origin: str
+    reference: str
+    extra: str = ""
+    summary: str = ""
+    shadowed: bool = False
+    error: str = ""
+
+
+def listed(kind: str) -> list[Listed]:
+    """Every plug-in of a kind with what its object states; one that cannot be used has its error.
+
+    Raises:
+        BadUsage: There is no such kind.
+    """
+    if kind not in KINDS:
+        near = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(KINDS)}."
+        raise BadUsage(f"There is no kind of plug-in {kind!r}: {hint}")
+    lines = []
+    for plugin in available(kind):
+        line = Listed(kind, plugin.name, plugin.origin, plugin.reference, shadowed=plugin.shadowed)
+        try:
+            if not plugin.shadowed:
+                find(kind, plugin.name)  # raises where several packages have the name
+            found = plugin.load()
+            line = replace(line, extra=str(getattr(found, "extra", "")), summary=summary(found))
+        except BadUsage as error:
+            line = replace(line, error=str(error))
+        lines.append(line)
+    return lines
+
+
 def _entry_points(kind: str) -> Mapping[str, list[Plugin]]:
+    return _entry_points_on(tuple(sys.path), kind)
+
+
+@functools.cache
+def _entry_points_on(_path: tuple[str, ...], kind: str) -> Mapping[str, list[Plugin]]:
     found: dict[str, list[Plugin]] = {}
     for entry in importlib.metadata.entry_points(group=f"artsound.{kind}s"):
         distribution = entry.dist

@@ -12,11 +12,19 @@ checks run on the built-in objects. docs/extending.md describes what each kind m
 
 from __future__ import annotations
 
-from typing import Any
+import io
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_origin, get_type_hints
 
 import numpy as np
 
 from artsound import plugins
+from artsound.captions.base import CaptionItem, CaptionSettings
+from artsound.schema import Artwork, ArtworkDescriptors, Track, TrackDescriptors
 
 
 def _open(kind: str, plugin: Any) -> tuple[Any, str, str]:
@@ -53,3 +61,146 @@ def _check_unit_rows(what: str, rows: Any, count: int, width: int | None = None)
     lengths = np.linalg.norm(rows, axis=1)
     worst = float(np.abs(lengths - 1).max()) if count else 0.0
     _require(worst < 1e-3, f"{what} gave rows that are not of length 1 (off by {worst:.3g}).")
+
+
+def check_captioner(
+    plugin: Any, *, sides: Sequence[str] = (), settings: CaptionSettings | None = None
+) -> None:
+    """Check a captioner: what it states, and its texts for four items of each of its sides.
+
+    Texts must be the same when they are asked for again, one by one, and of a captioner that was
+    opened again with an empty cache.
+
+    Args:
+        plugin: A name, with its argument after a colon, or the object.
+        sides: Those of its sides to use; all by default.
+        settings: What the recipe would say; by default its defaults, on the CPU.
+
+    Raises:
+        AssertionError: It does not keep the contract of `artsound.captions.base.CaptionerPlugin`.
+        BadUsage: There is no such captioner, or it lacks an attribute.
+    """
+    found, argument, what = _open("captioner", plugin)
+    settings = settings or CaptionSettings(device="cpu")
+    known = bool(found.sides) and set(found.sides) <= {"artwork", "track"}
+    _require(known, f"{what}: sides are {found.sides}, not artwork, track or both.")
+    _require(isinstance(found.extra, str), f"{what}: extra must be text.")
+    for name in ("uses_gpu", "checked"):
+        _require(isinstance(getattr(found, name), bool), f"{what}: {name} must be True or False.")
+    for side in sides or found.sides:
+        with tempfile.TemporaryDirectory() as place:
+            items = _caption_items(side, Path(place))
+            first = found.open(side, argument, settings, Path(place, "first"))
+            texts = _texts(what, first, items)
+            _require(
+                _texts(what, first, items) == texts, f"{what} gave other texts when asked again."
+            )
+            _require(_texts(what, first, []) == [], f"{what} gave texts for no items.")
+            again = found.open(side, argument, settings, Path(place, "again"))
+            for name in ("name", "version", "prompt", "settings"):
+                same = getattr(again, name) == getattr(first, name)
+                _require(same, f"{what}: {name} changed when it was opened again.")
+            alone = [_texts(what, again, [item])[0] for item in reversed(items)]
+            _require(alone[::-1] == texts, f"{what} gave other texts for each item alone.")
+            _check_stated(what, found.name, first)
+
+
+def _texts(what: str, captioner: Any, items: list[CaptionItem]) -> list[str]:
+    texts = captioner.captions(items)
+    _require(isinstance(texts, list), f"{what} gave {type(texts).__name__}, not a list of texts.")
+    right = len(texts) == len(items)
+    _require(right, f"{what} gave {len(texts)} texts for {len(items)} items.")
+    wrong = next((text for text in texts if not isinstance(text, str)), None)
+    _require(wrong is None, f"{what} gave {wrong!r} where a text must be.")
+    return texts
+
+
+def _check_stated(what: str, plugin_name: str, captioner: Any) -> None:
+    """What is recorded with every caption."""
+    for name in ("name", "version", "prompt"):
+        value = getattr(captioner, name)
+        _require(isinstance(value, str), f"{what}: {name} of the opened captioner must be text.")
+    right = captioner.name.partition(":")[0] == plugin_name
+    _require(right, f"{what}: the opened captioner has the name {captioner.name!r}.")
+    _require(bool(captioner.version), f"{what}: the opened captioner has no version.")
+    settings = captioner.settings
+    _require(isinstance(settings, Mapping), f"{what}: settings must be a mapping.")
+    try:
+        json.dumps(dict(settings))
+    except (TypeError, ValueError) as error:
+        raise AssertionError(f"{what}: settings must be JSON values: {error}.") from error
+
+
+def _caption_items(side: str, folder: Path) -> list[CaptionItem]:
+    """Four items of a side with small pictures or clips; records with little in them."""
+    items = []
+    for number in range(4):
+        media = folder / f"{number}{'.jpg' if side == 'artwork' else '.wav'}"
+        media.write_bytes(picture(number) if side == "artwork" else clip(number))
+        digest = f"{number:064x}"
+        record: Artwork | Track
+        measured: ArtworkDescriptors | TrackDescriptors
+        if side == "artwork":
+            record = _filled(Artwork, title=f"Study {number}", image_sha256=digest)
+            measured = _filled(ArtworkDescriptors)
+        else:
+            record = _filled(Track, title=f"Study {number}", audio_sha256=digest)
+            measured = _filled(TrackDescriptors)
+        items.append(CaptionItem(side, f"item-{number}", record, measured, media))
+    return items
+
+
+def _filled(record: type, **values: Any) -> Any:
+    """A record with a plain value in every field that is not given."""
+    plain = {str: "", int: 1, float: 0.5, bool: False, list: []}
+    hints = get_type_hints(record)
+    for field in fields(record):
+        kind = get_origin(hints[field.name]) or hints[field.name]
+        values.setdefault(field.name, plain.get(kind))
+    return record(**values)
+
+
+def picture(seed: int, width: int = 96, height: int = 64) -> bytes:
+    """A small JPEG of coloured blocks, another for each seed."""
+    from PIL import Image
+
+    blocks = np.random.default_rng(seed).integers(0, 255, (4, 6, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(blocks).resize((width, height), Image.Resampling.NEAREST).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+def clip(seed: int, seconds: float = 2.0, rate: int = 22_050) -> bytes:
+    """A short mono WAV of two tones and some noise, another for each seed."""
+    import soundfile
+
+    random = np.random.default_rng(seed)
+    time = np.arange(int(seconds * rate)) / rate
+    tones = np.sin(2 * np.pi * np.outer(random.uniform(110, 880, 2), time)).sum(axis=0)
+    wave = 0.2 * tones + 0.02 * random.standard_normal(len(time))
+    stream = io.BytesIO()
+    soundfile.write(stream, wave.astype(np.float32), rate, format="WAV")
+    return stream.getvalue()
+
+
+def check_preset(plugin: Any) -> None:
+    """Check a preset: its configuration is whole, has its name, and is the same read from JSON.
+
+    Args:
+        plugin: A name or the object.
+
+    Raises:
+        AssertionError: It does not keep the contract of `artsound.training.config.PresetPlugin`.
+        BadUsage: There is no such preset, or it lacks an attribute.
+    """
+    from artsound.training.config import Config
+
+    found, argument, what = _open("preset", plugin)
+    _require(not argument, f"{what} takes no argument.")
+    _require(isinstance(found.extra, str), f"{what}: extra must be text.")
+    config = found.config
+    right = isinstance(config, Config)
+    _require(right, f"{what} has a config of type {type(config).__name__}, not Config.")
+    _require(config.preset == found.name, f"{what}: its config has the name {config.preset!r}.")
+    read = Config.model_validate_json(config.model_dump_json())
+    _require(read == config, f"{what}: its config is another one when read from JSON.")

@@ -398,8 +398,8 @@ class GroundedPlugin(CaptionerPlugin):
         self,
         side: str,
         argument: str,
-        settings: CaptionSettings,
-        responses: Path,  # noqa: ARG002
+        settings: CaptionSettings,  # noqa: ARG002 (the protocol)
+        responses: Path,  # noqa: ARG002 (the protocol)
     ) -> Captioner:
         """The grounded captioner; raises BadUsage for an argument."""
         if argument:

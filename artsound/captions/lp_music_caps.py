@@ -262,10 +262,10 @@ class LpMusicCapsPlugin(CaptionerPlugin):
 
     def open(
         self,
-        side: str,
+        side: str,  # noqa: ARG002 (the protocol)
         argument: str,
         settings: CaptionSettings,
-        responses: Path,  # noqa: ARG002
+        responses: Path,
     ) -> Captioner:
         """The captioner of the published checkpoint, or of the one that the argument names."""
         captioner = LpMusicCaps(

@@ -11,7 +11,12 @@ from typing import Annotated
 import typer
 
 from artsound import __version__
-from artsound.cli import build_commands, release_commands, training_commands  # noqa: F401
+from artsound.cli import (  # noqa: F401
+    build_commands,
+    plugin_commands,
+    release_commands,
+    training_commands,
+)
 from artsound.cli.app import app, say
 from artsound.errors import ArtSoundError
 from artsound.progress import command_line, log, log_to
