@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := demo
+EXTRAS := build,prefect,browse,pandas,models,train,dask,s3,docs,dev
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test fuzz lint golden mutants bench rehearsal card docs clean
@@ -16,7 +17,7 @@ setup: $(INSTALLED) ## Make .venv with every extra, at the tested versions
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) (several minutes and about 7 GB the first time) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,train,dask,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	@touch $@
 
 demo: $(INSTALLED) ## Build, verify, train and generate on the bundled synthetic sample

@@ -1,4 +1,8 @@
-"""Choosing samples by rank, by chance or by share: positions in a frame, as pure functions."""
+"""`artsound.open(place)`: the samples of a release, to be filtered, looked at and streamed.
+
+First come pure functions that choose positions in a frame, by rank, chance, share or condition;
+then opening; then `Dataset`.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,11 @@ import json
 import operator
 import os
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +24,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artsound.errors import ArtSoundError, BadData, BadUsage
+from artsound.install import install_command
+from artsound.progress import counted
 from artsound.rights import policy_condition
 from artsound.shards.format import Shard
 from artsound.shards.index import (
@@ -28,6 +34,7 @@ from artsound.shards.index import (
     check_pointers,
     extensions,
     index_columns,
+    is_ours,
     locations_of,
     read_frame,
     read_index,
@@ -38,9 +45,14 @@ from artsound.shards.order import hashed
 from artsound.shards.reader import SampleSource
 from artsound.shards.store import Store, open_store
 from artsound.sql_filter import nearest, rows_where, shown_columns
+from artsound.untrusted import parse_json, read_array
 
 if TYPE_CHECKING:
-    from artsound.shards.stream import Stream
+    import pandas
+
+    from artsound.shards.decode import Decode
+    from artsound.shards.stream import Sample, Stream
+    from artsound.shards.web_pipeline import WebPipeline
 
 
 Positions = npt.NDArray[np.int64]
@@ -79,10 +91,15 @@ def without(frame: pl.DataFrame, keys: Collection[Any]) -> Positions:
 
     Raises BadUsage for what is neither.
     """
-    if odd := [key for key in keys if not isinstance(key, (str, int, np.integer))]:
-        raise BadUsage(f"{odd[0]!r} is neither a key nor a track id.")
-    names = [key if isinstance(key, str) else f"{key:06d}" for key in keys]
+    names = [_key(key) for key in keys]
     return np.flatnonzero(~frame["key"].is_in(names).to_numpy())
+
+
+def _key(key: Any) -> str:
+    """The key that a key or a track id stands for; BadUsage for what is neither."""
+    if not isinstance(key, (str, int, np.integer)):
+        raise BadUsage(f"{key!r} is neither a key nor a track id.")
+    return key if isinstance(key, str) else f"{key:06d}"
 
 
 def _many(count: int) -> int:
@@ -191,56 +208,105 @@ def _known_values(series: pl.Series, value: Any) -> str:
     return f"there are {', '.join(known[:12])}{more}."
 
 
-# `artsound.open(place)`: a dataset of shards, to be filtered, indexed and streamed.
+# Opening: a folder or an address of shards, a view, or a list of ids.
 
-VIEW = b"artsound_view"  # the parquet metadata key under which a view tells where its shards are
+VIEW = b"artsound_view"  # the parquet metadata key under which a view states where its shards are
 
 
-def open_shards(location: str | Path, *, source: str | Path = "", **options: Any) -> Dataset:
-    """The dataset of a shards folder, an http(s) address, or an fsspec address (s3://…).
-
-    Only its index is read. A .parquet file is a view made by `artsound subset`: its samples are
-    read from the shards it was made of, or from `source` when those have moved. `options` go to
-    fsspec. Raises BadUsage when the folder does not exist, BadData when it has no index or a
-    broken one.
-    """
-    if str(location).endswith(".parquet"):
-        return _open_view(Path(location), source, options)
-    store = open_store(location, **options)
+def open_shards(
+    location: str | os.PathLike[str],
+    *,
+    source: str | os.PathLike[str] = "",
+    storage_options: Mapping[str, Any] | None = None,
+) -> Dataset:
+    """The dataset at a place: what `artsound.open` calls, with the same arguments."""
+    place = os.fspath(location)
+    if place.endswith(".parquet"):
+        return _open_view(Path(place), os.fspath(source), storage_options)
+    if place.endswith(".npy"):
+        return _open_ids(Path(place), os.fspath(source), storage_options)
+    store = open_store(place, storage_options)
     value = read_shard_index(store)
     return _dataset(store, value, read_index(store, value))
 
 
-def open_pairs(location: str | Path, **options: Any) -> Dataset:
-    """As open_shards, for what needs artworks and tracks; BadData for somebody else's samples."""
-    data = open_shards(location, **options)
+def open_pairs(
+    location: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
+) -> Dataset:
+    """As `open_shards`, for what needs artworks and tracks.
+
+    Raises:
+        BadData: As `open_shards`, and where the samples are not those of an ArtSound release.
+    """
+    data = open_shards(location, storage_options=storage_options)
     if missing := [name for name in index_columns() if name not in data.index.columns]:
         raise BadData(f"The index of {location} has no {missing[0]}: it is no release of ArtSound.")
     return data
 
 
-def _open_view(path: Path, source: str | Path, options: dict[str, Any]) -> Dataset:
+def _open_view(path: Path, source: str, options: Mapping[str, Any] | None) -> Dataset:
     if not path.is_file():
         raise BadUsage(f"There is no view {path}: `artsound subset … --out {path}` makes one.")
     about = _about_view(path)
-    place = str(source or about["source"])
-    if not source and "://" not in place:
-        place = os.path.normpath(path.absolute().parent / place)
-    try:
-        store = open_store(place, **options)
-        value = read_shard_index(store)
-    except ArtSoundError as error:
-        raise BadData(
-            f"The shards of the view {path} cannot be opened ({error}); "
-            "if they moved, give their place as source."
-        ) from error
+    store, value = _source_of(path, "view", source or about["source"], options, near=not source)
     if value["index_sha256"] != about["index_sha256"]:
         raise BadData(
-            f"The shards at {place} changed since the view {path} was made: make it anew."
+            f"The shards at {store.location} changed since the view {path} was made: make it again."
         )
     frame = read_frame(path.read_bytes(), str(path))
     check_pointers(frame, shards_of(value), str(path))
     return replace(_dataset(store, value, frame), asked=tuple(map(str, about["query"])))
+
+
+def _open_ids(path: Path, source: str, options: Mapping[str, Any] | None) -> Dataset:
+    """The samples listed in a .npy file, whose .json, beside it, says where they are."""
+    if not path.is_file():
+        raise BadUsage(f"There is no list {path}: `artsound subset … --out {path}` makes one.")
+    beside = path.with_suffix(".json")
+    query: list[str] = []
+    near = not source
+    if near:
+        try:
+            about = parse_json(beside.read_bytes())
+            source, query = str(about["source"]), [str(one) for one in about["query"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BadUsage(
+                f"{path} is opened with the shards that {beside.name} beside it names, but that "
+                "file is missing or damaged: give the folder of the shards as source."
+            ) from error
+    try:
+        listed = read_array(path).ravel().tolist()
+    except (OSError, ValueError) as error:
+        raise BadData(f"{path} holds no list of ids: {error}.") from error
+    keys = [_key(one) for one in listed]
+    store, value = _source_of(path, "list", source, options, near=near)
+    whole = _dataset(store, value, read_index(store, value))
+    chosen = whole.pick(np.flatnonzero(whole.frame["key"].is_in(keys).to_numpy()))
+    if missing := set(keys) - set(chosen.frame["key"]):
+        raise BadData(
+            f"{whole.store.location} has no sample {min(missing)}, which {path} lists: "
+            "make the list again."
+        )
+    return replace(chosen, asked=tuple(query) or (f"the {len(keys)} ids of {path}",))
+
+
+def _source_of(
+    path: Path, what: str, place: str, options: Mapping[str, Any] | None, *, near: bool
+) -> tuple[Store, dict[str, Any]]:
+    """The shards that a file refers to, and their index.json.
+
+    With `near`, a relative place starts from the file's folder.
+    """
+    if near and "://" not in place:
+        place = os.path.normpath(path.absolute().parent / place)
+    try:
+        store = open_store(place, options)
+        return store, read_shard_index(store)
+    except ArtSoundError as error:
+        raise BadData(
+            f"The shards of the {what} {path} cannot be opened ({error}); "
+            "if they moved, give their place as source."
+        ) from error
 
 
 def _about_view(path: Path) -> dict[str, Any]:
@@ -262,12 +328,24 @@ def _dataset(store: Store, value: dict[str, Any], frame: pl.DataFrame) -> Datase
     )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Samples of a set of shards, all or some, in the order of the shards.
+    """Samples of a set of shards, all or some, in the order of the shards. Immutable.
 
-    `index` has a row for every sample of the shards; `rows` says which of them this dataset
-    holds, ascending. `asked` tells the conditions that led here, for the record.
+        data = artsound.open("out/shards").split("train").filter(music_genre="Jazz")
+        len(data), data.columns, data.frame      # what is known of the samples
+        data[0], data["000002"], data[10:20]     # one decoded sample, or a smaller dataset
+        data.stream(batch_size=16)               # for training
+
+    Attributes:
+        store: Where the shards are.
+        name: The release's name.
+        index_sha256: Digest of the index, hexadecimal.
+        shards: All shards of the release.
+        index: One row for every sample of the shards.
+        rows: Which of them this dataset holds, int64, ascending.
+        asked: The conditions that led here, as text.
+        joined: Datasets whose members are added to the samples: see `join`.
     """
 
     store: Store
@@ -279,6 +357,22 @@ class Dataset:
     asked: tuple[str, ...] = ()
     joined: tuple[Dataset, ...] = ()
 
+    def __repr__(self) -> str:
+        """`Dataset('artsound', 79 pairs, 6 shards, train 63, val 8, test 8)`."""
+        frame = self.frame
+        counts = dict(frame["split"].value_counts().iter_rows())
+        splits = [*SPLITS, *sorted(set(counts) - set(SPLITS))]
+        return "Dataset({})".format(
+            ", ".join(
+                [
+                    repr(self.name),
+                    counted(len(self), "pair" if is_ours(self.index) else "sample"),
+                    counted(frame["shard"].n_unique(), "shard"),
+                    *(f"{split} {counts[split]:,}" for split in splits if split in counts),
+                ]
+            )
+        )
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -286,6 +380,23 @@ class Dataset:
     def frame(self) -> pl.DataFrame:
         """The index rows of these samples: every field, with shard, offsets and sizes."""
         return self.index if len(self) == self.index.height else self.index[self.rows]
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the fields known of every sample, for `filter` and `frame`."""
+        return list(self.index.columns)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The index rows of these samples as a pandas DataFrame, one row a sample.
+
+        Raises:
+            BadUsage: pandas is not installed.
+        """
+        try:
+            import pandas  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise BadUsage(f"This needs pandas: {install_command(package='pandas')}") from error
+        return self.frame.to_pandas()
 
     def split(self, name: str) -> Dataset:
         """The samples of one split, none when it is empty; BadUsage when there is no such split."""
@@ -352,14 +463,57 @@ class Dataset:
             sample |= pointers.sample(number, pieces)
         return sample
 
-    def __getitem__(self, position: int) -> dict[str, Any]:
-        """The decoded sample at `position`: its fields, and `image` and `audio` as arrays.
+    @overload
+    def __getitem__(self, which: int | str) -> dict[str, Any]: ...
 
-        `image` is uint8 [height, width, 3]; `audio` is mono float32 at `sample_rate`, −1..1.
+    @overload
+    def __getitem__(self, which: slice) -> Dataset: ...
+
+    def __getitem__(self, which: int | str | slice) -> dict[str, Any] | Dataset:
+        """One decoded sample, or with a slice the dataset of those samples.
+
+        Args:
+            which: A position, from the end where negative; a key; or a slice, whose step must be
+                positive since a dataset keeps the order of the shards.
+
+        Returns:
+            The sample's fields, `image` (uint8 [height, width, 3], sRGB) and `audio` (float32
+            [n], mono, −1..1, at `sample_rate` Hz); or a Dataset.
+
+        Raises:
+            IndexError: There is no such position.
+            KeyError: There is no such key.
+            BadUsage: The slice has a negative step.
+            BadData: The sample is damaged.
         """
+        if isinstance(which, slice):
+            start, stop, step = which.indices(len(self))
+            if step < 0:
+                raise BadUsage("A dataset keeps the order of the shards: give a positive step.")
+            return self.pick(range(start, stop, step), f"samples {start} to {stop} by {step}")
         from artsound.shards.decode import Decode, decode
 
+        position = self.position(which) if isinstance(which, str) else which
         return decode(self.read(position), Decode())
+
+    def __contains__(self, key: object) -> bool:
+        """Whether one of these samples has that key."""
+        return key in self._positions
+
+    def position(self, key: str) -> int:
+        """The position of the sample with a key.
+
+        Raises:
+            KeyError: There is none.
+        """
+        try:
+            return self._positions[key]
+        except KeyError:
+            raise KeyError(f"{self!r} has no sample {key!r}") from None
+
+    @cached_property
+    def _positions(self) -> Mapping[str, int]:
+        return {key: position for position, key in enumerate(self.frame["key"])}
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return (self[position] for position in range(len(self)))
@@ -394,16 +548,120 @@ class Dataset:
             raise BadUsage(f"Both datasets have a .{min(both)} for a sample: join others.")
         return replace(self, joined=(*self.joined, other))
 
-    def stream(self, **options: Any) -> Stream:
-        """A torch IterableDataset of these samples: see `artsound.shards.stream.Stream`.
+    def stream(
+        self,
+        *,
+        batch_size: int = 0,
+        shuffle: bool = True,
+        seed: int = 0,
+        repeat: bool = False,
+        rank: int | None = None,
+        ranks: int | None = None,
+        decode: Decode | Mapping[str, Any] | None = None,
+        transform: Callable[[Sample], Sample] | None = None,
+        collate: Callable[[list[Sample]], Any] | None = None,
+        on_error: Literal["raise", "skip"] = "raise",
+        lanes: int = 16,
+        window: int = 256,
+        ahead: int = 16,
+        threads: int = 8,
+        cache: str | os.PathLike[str] = "",
+        cache_bytes: int = 0,
+        dense: float = 0.5,
+    ) -> Stream:
+        """A torch IterableDataset of these samples, for training; see `Stream`.
 
-        Raises BadUsage for options that do not exist, and without torch.
+        Args:
+            batch_size: Samples in a batch; 0 gives the samples one by one.
+            shuffle: Walk the samples in the order that seed and epoch fix, not that of the shards.
+            seed: Fixes that order and every random draw.
+            repeat: Continue with the next epoch for ever.
+            rank: This process's number among those that share the samples; by default that of
+                torch.distributed, else of the environment variable RANK, else 0.
+            ranks: How many processes share them; by default likewise, from WORLD_SIZE.
+            decode: What a decoded sample looks like, a `Decode` or a dict of its fields; None
+                leaves the members' bytes.
+            transform: Applied to each sample in the process that has read it.
+            collate: Makes a batch of a list of samples; by default
+                `artsound.shards.stream.collate`.
+            on_error: "raise" BadData for a damaged sample, or "skip" it: the next good one takes
+                its place.
+            lanes: Stretches of the shuffled shards that are read side by side.
+            window: Samples of a lane that are shuffled together.
+            ahead: Samples fetched in advance.
+            threads: Fetch that many samples at once over a network.
+            cache: A folder in which whole remote shards are cached; shared by all processes.
+            cache_bytes: The most bytes it may take.
+            dense: Cache a shard of which at least this share of its bytes is wanted.
+
+        Returns:
+            The stream; `stream.loader(workers=N)` is a DataLoader over it.
+
+        Raises:
+            BadUsage: An option has an impossible value, or torch is not installed.
         """
         try:
             from artsound.shards.stream import open_stream
         except ModuleNotFoundError as error:
-            raise BadUsage("Streams need torch: pip install 'artsound[train]'.") from error
-        return open_stream(self, **options)
+            if error.name != "torch":
+                raise
+            raise BadUsage(f"Streams need torch: {install_command(package='torch')}") from error
+        return open_stream(
+            self,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            repeat=repeat,
+            rank=rank,
+            ranks=ranks,
+            decode=decode,
+            transform=transform,
+            collate=collate,
+            on_error=on_error,
+            lanes=lanes,
+            window=window,
+            ahead=ahead,
+            threads=threads,
+            cache=cache,
+            cache_bytes=cache_bytes,
+            dense=dense,
+        )
+
+    def webdataset(
+        self,
+        *,
+        decode: Decode | Mapping[str, Any] | None = None,
+        shuffle: int = 0,
+        seed: int = 0,
+    ) -> WebPipeline:
+        """A webdataset pipeline of these samples, for code that is written for webdataset.
+
+            pipeline = data.split("train").webdataset(decode={"image_size": 256}, shuffle=1000)
+            loader = webdataset.WebLoader(pipeline.batched(16), batch_size=None, num_workers=4)
+
+        Only the shards and bytes of this dataset's samples are read. Nodes and workers share the
+        shards, so that there should be at least as many of these; what holds of them, and how an
+        epoch is resumed, is webdataset's affair: `stream` counts exactly.
+
+        Args:
+            decode: What a decoded sample looks like, a `Decode` or a dict of its fields; None
+                leaves the members' bytes for webdataset's own `decode`.
+            shuffle: Shuffle the shards, and samples in a buffer of so many; 0 keeps their order.
+                Each pass has another order, as long as the worker processes live.
+            seed: Fixes the order.
+
+        Returns:
+            A `webdataset.DataPipeline` with the methods of `webdataset.WebDataset`. A sample is a
+            dict with `__key__`, `__url__` and its members, or its decoded fields.
+
+        Raises:
+            BadUsage: An option has an impossible value.
+        """
+        from artsound.shards.decode import decode_options
+        from artsound.shards.web_pipeline import web_pipeline
+
+        decoding = decode_options(decode)
+        return web_pipeline(self.layers, decoding=decoding, shuffle=shuffle, seed=seed)
 
 
 def _checked(position: int, length: int) -> int:

@@ -24,13 +24,21 @@ AUDIO = ("mp3", "flac", "wav", "ogg")
 class Decode:
     """What a decoded sample looks like. The defaults keep picture and sound as they are.
 
-    `image_size`: side of the square that the middle of the picture is scaled to; 0 keeps it whole.
-    `sample_rate`: Hz of the mono sound; 0 keeps the clip's own. `audio_seconds`: length of the
-    sound, cut or padded with silence to exactly that; 0 keeps all. `audio_start`: seconds from the
-    start, or "random": a place drawn from `seed`, epoch and key, the same for any number of
-    workers. `mel`: a `MelBands`, a dict of its fields, or True for its defaults (which want
-    sample_rate 16000): the sound's log-mel levels beside it. `image` and `audio` False leave that
-    side undecoded and out.
+    Attributes:
+        image: Whether to decode the picture; otherwise it is left out.
+        audio: Whether to decode the sound; otherwise it is left out.
+        image_size: Side, in pixels, of the square that the middle of the picture is scaled to;
+            0 keeps the whole picture.
+        sample_rate: Of the mono sound, in Hz; 0 keeps the clip's own.
+        audio_seconds: Length of the sound, cut or padded with silence to exactly that; 0 keeps
+            all of it.
+        audio_start: Seconds from the clip's start, or "random": a place drawn from the stream's
+            seed, the epoch and the key, the same for any number of workers.
+        mel: Log-mel levels of the sound to add: a `MelBands`, a dict of its fields, or True for
+            its defaults, which need sample_rate 16000.
+
+    Raises:
+        BadUsage: A value is impossible.
     """
 
     image: bool = True
@@ -39,7 +47,7 @@ class Decode:
     sample_rate: int = 0
     audio_seconds: float = 0.0
     audio_start: float | Literal["random"] = 0.0
-    mel: MelBands | None = None
+    mel: MelBands | Mapping[str, Any] | bool | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mel", _bands(self.mel))
@@ -81,6 +89,22 @@ def decode(sample: Mapping[str, Any], options: Decode, *, draw: float = 0.0) -> 
     return decoded
 
 
+def decode_options(given: Decode | Mapping[str, Any] | None) -> Decode | None:
+    """A `Decode` made of a dict of its fields; a Decode and None stay as they are.
+
+    Raises:
+        BadUsage: It is something else, or names a field that does not exist.
+    """
+    if given is None or isinstance(given, Decode):
+        return given
+    if not isinstance(given, Mapping):
+        raise BadUsage(f"decode is {given!r}: give a dict of its options, or a Decode.")
+    known = [field.name for field in fields(Decode)]
+    if unknown := [name for name in given if name not in known]:
+        raise BadUsage(f"decode has no option {unknown[0]!r}: there are {', '.join(known)}.")
+    return Decode(**given)
+
+
 def _bands(given: object) -> MelBands | None:
     if given is None or given is False or isinstance(given, MelBands):
         return given or None
@@ -111,6 +135,6 @@ def _audio(data: bytes, options: Decode, draw: float) -> dict[str, Any]:
         if len(mono) < wanted:  # np.pad copies even when there is nothing to add
             mono = np.pad(mono, (0, wanted - len(mono)))
     decoded = {"audio": mono, "sample_rate": rate, "audio_start": float(start)}
-    if options.mel:
+    if isinstance(options.mel, MelBands):
         decoded["mel"] = log_mel(mono, rate, options.mel)
     return decoded

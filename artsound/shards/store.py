@@ -11,13 +11,14 @@ import copy
 import functools
 import os
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from artsound.errors import ArtSoundError, BadData, BadUsage
+from artsound.install import install_command
 from artsound.untrusted import check_path, near_path
 
 if TYPE_CHECKING:
@@ -111,13 +112,26 @@ class Store(Protocol):
         """Say that these stretches will be read soon. Never fails."""
 
 
-def open_store(location: str | Path, **options: Any) -> Store:
+def open_store(location: str | Path, storage_options: Mapping[str, Any] | None = None) -> Store:
     """The store at a folder, an http(s) address, or an fsspec address such as s3://bucket/set.
 
-    `options` go to fsspec's file system. Raises BadUsage for a folder that does not exist and an
-    address that fsspec does not know.
+    Args:
+        location: The folder or address.
+        storage_options: Keyword arguments of fsspec's file system.
+
+    Returns:
+        The store; nothing has been read.
+
+    Raises:
+        BadUsage: The folder does not exist, fsspec does not know the address, or options are given
+            for a place that fsspec does not open.
     """
     text = str(location)
+    if storage_options and ("://" not in text or text.startswith(("http://", "https://"))):
+        raise BadUsage(
+            f"{text} takes no storage_options ({', '.join(storage_options)}): they are for "
+            "addresses that fsspec opens, such as s3://bucket/set."
+        )
     if "://" not in text:
         check_path(Path(location))
         folder = shards_folder(Path(location))
@@ -127,7 +141,7 @@ def open_store(location: str | Path, **options: Any) -> Store:
         return LocalStore(folder)
     if text.startswith(("http://", "https://")):
         return HttpStore(text.rstrip("/"))
-    system, path = open_system(text, **options)
+    system, path = open_system(text, **(storage_options or {}))
     return FsspecStore(text.rstrip("/"), system, path)
 
 
@@ -149,7 +163,7 @@ def open_system(address: str, **options: Any) -> tuple[Any, str]:
         system, path = fsspec.core.url_to_fs(address, **options)
     except (ValueError, ImportError) as error:
         if isinstance(error, ImportError) and address.startswith(("s3://", "s3a://")):
-            raise BadUsage(f"{address} needs s3fs: pip install 'artsound[s3]'.") from error
+            raise BadUsage(f"{address} needs s3fs: {install_command('s3')}") from error
         raise BadUsage(f"{address} cannot be opened: {error}.") from error
     if has_buckets(system) and not path.strip("/"):
         raise BadUsage(f"{address} names no bucket: give one, as in s3://bucket/folder.")

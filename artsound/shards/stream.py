@@ -9,7 +9,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -26,10 +26,12 @@ from torch.utils.data import (
 
 from artsound.errors import BadData, BadUsage
 from artsound.shards import order
-from artsound.shards.decode import Decode, decode
+from artsound.shards.decode import Decode, decode, decode_options
 from artsound.shards.reader import Cache, Reader, SampleSource
 
 if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
+
     from artsound.shards.dataset import Dataset
 
 
@@ -143,7 +145,7 @@ class Options:
     window: int = 256
     ahead: int = 16
     threads: int = 8
-    cache: str | Path = ""
+    cache: str | os.PathLike[str] = ""
     cache_bytes: int = 0
     dense: float = 0.5
 
@@ -159,22 +161,13 @@ class Options:
 
 
 def open_stream(dataset: Dataset, **options: Any) -> Stream:
-    """The stream of a dataset; rank and ranks are those of torch.distributed unless given."""
+    """The stream of a dataset: what `Dataset.stream` calls, with its options."""
     rank, ranks = _world()
-    _check_names("stream", Options, options)
-    if isinstance(how := options.get("decode"), Mapping):
-        _check_names("decode", Decode, how)
-        options["decode"] = Decode(**how)
-    elif how is not None and not isinstance(how, Decode):
-        raise BadUsage(f"decode is {how!r}: give a dict of its options, or a Decode.")
-    chosen = Options(**{"rank": rank, "ranks": ranks, **options})
-    return Stream(dataset.layers, chosen)
-
-
-def _check_names(what: str, kind: type, given: Mapping[str, Any]) -> None:
-    known = [field.name for field in fields(kind)]
-    if unknown := [name for name in given if name not in known]:
-        raise BadUsage(f"{what} has no option {unknown[0]!r}: there are {', '.join(known)}.")
+    for name, default in (("rank", rank), ("ranks", ranks)):
+        if options.get(name) is None:
+            options[name] = default
+    options["decode"] = decode_options(options.get("decode"))
+    return Stream(dataset.layers, Options(**options))
 
 
 class Stream(IterableDataset):  # type: ignore[type-arg]
@@ -254,12 +247,51 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
             raise BadUsage(f"The state has no such place: epoch {epoch!r}, position {position!r}.")
         self.start, self.taken = order.Place(epoch, position), 0
 
-    def loader(self, *, workers: int = 0, **options: Any) -> Loader:
-        """A DataLoader over this stream that knows how far it has been consumed.
+    def loader(
+        self,
+        *,
+        workers: int = 0,
+        prefetch_factor: int | None = None,
+        pin_memory: bool = False,
+        pin_memory_device: str = "",
+        timeout: float = 0,
+        worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: str | BaseContext | None = None,
+        persistent_workers: bool = False,
+    ) -> Loader:
+        """A DataLoader over this stream that counts the batches it has handed out.
 
-        `options` go to torch's DataLoader (prefetch_factor, pin_memory, …).
+        Args:
+            workers: Processes that read and decode; 0 does it in this one.
+            prefetch_factor: Batches that each worker makes in advance; by default 2.
+            pin_memory: Copy tensors into pinned memory.
+            pin_memory_device: The device to pin for.
+            timeout: Seconds to wait for a batch of a worker; 0 waits for ever.
+            worker_init_fn: Called in each worker, with its number, before it begins.
+            multiprocessing_context: How workers are started: "fork", "spawn", "forkserver".
+            persistent_workers: Must be False: workers start again in each epoch, and a stream
+                that repeats keeps them.
+
+        Returns:
+            The loader, with `state_dict` and `load_state_dict`.
+
+        Raises:
+            BadUsage: persistent_workers is true.
         """
-        return Loader(self, workers, options)
+        if persistent_workers:
+            raise BadUsage(
+                "Workers start again in each epoch; to keep them, use a stream that repeats."
+            )
+        return Loader(
+            self,
+            workers,
+            prefetch_factor=prefetch_factor,
+            pin_memory=pin_memory,
+            pin_memory_device=pin_memory_device,
+            timeout=timeout,
+            worker_init_fn=worker_init_fn,
+            multiprocessing_context=multiprocessing_context,
+        )
 
     @property
     def _batch(self) -> int:
@@ -407,16 +439,17 @@ class Loader:
     It iterates as the stream does, and has the same state.
     """
 
-    def __init__(self, stream: Stream, workers: int, options: Mapping[str, Any]) -> None:
-        if options.get("persistent_workers"):
-            raise BadUsage(
-                "Workers start anew each epoch; to keep them, use a stream that repeats."
-            )
+    def __init__(self, stream: Stream, workers: int, **options: Any) -> None:
         self.stream = stream
         self._taken = 0
         ours = stream.options.batch_size and not stream.options.collate
-        chosen = {"collate_fn": as_plain_batch if ours else None, **options}
-        self._loader = DataLoader(stream, batch_size=None, num_workers=workers, **chosen)
+        self._loader: DataLoader[Any] = DataLoader(
+            stream,
+            batch_size=None,
+            num_workers=workers,
+            collate_fn=as_plain_batch if ours else None,
+            **options,
+        )
 
     def __len__(self) -> int:
         return len(self.stream)

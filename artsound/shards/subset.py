@@ -121,10 +121,7 @@ def read_lines(path: Path) -> list[str]:
 
 def write_view(data: Dataset, path: Path) -> None:
     """Write the samples' index rows, and where their shards lie, as one parquet file."""
-    source = data.store.location
-    if data.store.is_local:  # so that view and shards may move together
-        source = Path(os.path.relpath(source, path.absolute().parent)).as_posix()
-    about = {"source": source, "index_sha256": data.index_sha256, **_query(data)}
+    about = {"source": _source(data, path), "index_sha256": data.index_sha256, **_query(data)}
     table = data.frame.to_arrow()
     table = table.replace_schema_metadata({VIEW: json.dumps(about, sort_keys=True)})
     with atomic_write(path) as file:
@@ -203,7 +200,15 @@ def write_ids(data: Dataset, path: Path) -> None:
     buffer = io.BytesIO()
     np.save(buffer, ids, allow_pickle=False)
     write_bytes(path, buffer.getvalue())
-    write_json(path.with_suffix(".json"), {"source": data.store.location, **_query(data)})
+    write_json(path.with_suffix(".json"), {"source": _source(data, path), **_query(data)})
+
+
+def _source(data: Dataset, path: Path) -> str:
+    """Where the shards are; relative to the file `path`, so that both may move together."""
+    source = data.store.location
+    if not data.store.is_local:
+        return source
+    return Path(os.path.relpath(source, path.absolute().parent)).as_posix()
 
 
 def _query(data: Dataset) -> dict[str, Any]:

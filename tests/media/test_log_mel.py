@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from artsound.errors import BadUsage
-from artsound.media.mel import MelBands, log_mel
+from artsound.media.mel import MelBands, log_mel, mel_frequencies, triangle_filters
 
 RATE = 16_000
 
@@ -30,6 +30,22 @@ def test_levels_are_those_of_librosa(bands: MelBands) -> None:
     assert levels.dtype == np.float32
     assert levels.shape == (len(sound) // bands.hop, bands.bins)
     np.testing.assert_allclose(levels[: len(expected)], expected[: len(levels)], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("rate", "n_fft", "bins", "low_hz", "high_hz"),
+    [(16_000, 1024, 64, 0.0, 8_000.0), (44_100, 2048, 128, 20.0, 20_000.0),
+     (22_050, 512, 1, 1_000.0, 11_025.0), (48_000, 400, 80, 50.5, 900.0)],
+)  # fmt: skip
+def test_filters_are_those_of_librosa_to_the_last_bit(
+    rate: int, n_fft: int, bins: int, low_hz: float, high_hz: float
+) -> None:
+    ours = triangle_filters(rate, n_fft, bins, low_hz=low_hz, high_hz=high_hz)
+    theirs = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=bins, fmin=low_hz, fmax=high_hz)
+    assert ours.dtype == theirs.dtype
+    assert np.array_equal(ours, theirs)
+    edges = mel_frequencies(bins, low_hz, high_hz)
+    assert np.array_equal(edges, librosa.mel_frequencies(n_mels=bins, fmin=low_hz, fmax=high_hz))
 
 
 def test_ten_seconds_and_a_quarter_are_the_1024_frames_that_audioldm_takes() -> None:

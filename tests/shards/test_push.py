@@ -136,7 +136,9 @@ def test_a_release_reaches_the_hub_in_two_commits_and_is_opened_there(
     assert repository.commits[-1] == ["index.json"]
     assert push(shards, target, restricted=True, **options)["skipped"] == first["files"]
     assert len(repository.commits) == 2
-    assert artsound.open(target, **options).read(3) == artsound.open(str(shards)).read(3)
+    assert artsound.open(target, storage_options=options).read(3) == artsound.open(
+        str(shards)
+    ).read(3)
 
 
 def test_a_push_to_the_hub_goes_on_where_it_was_refused(shards: Path, repository: Hub) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 import artsound
 from artsound.errors import BadData, BadUsage
+from artsound.install import install_command
 from artsound.shards.push import push
 from artsound.shards.store import open_store
 from artsound.shards.subset import write_subset
@@ -161,7 +162,7 @@ def test_without_credentials_both_ways_say_how_to_give_them(
     ):  # fmt: skip
         with pytest.raises(BadUsage, match=r"set AWS_ACCESS_KEY_ID .* FSSPEC_S3_ANON=true"):
             attempt()
-    assert len(artsound.open(pushed, anon=True)) == 45
+    assert len(artsound.open(pushed, storage_options={"anon": True})) == 45
     monkeypatch.setenv("FSSPEC_S3_ANON", "true")
     assert command("stats", pushed).returncode == 0
 
@@ -189,13 +190,13 @@ def test_nobody_at_the_endpoint_is_one_line_from_the_command_line_too(
     assert done.returncode == 1
     assert done.stderr.startswith(f"artsound: {pushed} cannot be reached")
     assert done.stderr.count("\n") == 1
-    store = open_store(pushed, endpoint_url=NOBODY)
+    store = open_store(pushed, {"endpoint_url": NOBODY})
     with pytest.raises(BadData, match="cannot be reached"):
         list(store.chunks("index.json"))
     with pytest.raises(BadUsage, match="Invalid endpoint: nonsense"):
-        artsound.open(pushed, endpoint_url="nonsense")
+        artsound.open(pushed, storage_options={"endpoint_url": "nonsense"})
     with pytest.raises(BadUsage, match=r"profile \(nobody\) could not be found"):
-        artsound.open(pushed, profile="nobody")
+        artsound.open(pushed, storage_options={"profile": "nobody"})
 
 
 def test_where_s3fs_is_missing_the_extra_is_named(pushed: str) -> None:
@@ -204,4 +205,4 @@ def test_where_s3fs_is_missing_the_extra_is_named(pushed: str) -> None:
         [sys.executable, "-c", code, "stats", pushed], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert done.stderr == f"artsound: {pushed} needs s3fs: pip install 'artsound[s3]'.\n"
+    assert done.stderr == f"artsound: {pushed} needs s3fs: {install_command('s3')}\n"

@@ -292,7 +292,6 @@ def test_a_stream_of_nothing_but_damage_ends_in_a_sentence(make: Callable[..., P
         ({"rank": 2, "ranks": 2}, "rank 2"),
         ({"batch_size": -1}, "positive"),
         ({"on_error": "ignore"}, "on_error"),
-        ({"shufle": True}, "shufle"),
         ({"decode": {"image_sise": 3}}, "image_sise"),
         ({"decode": {"image_size": -3}}, "image_size is -3"),
         ({"decode": {"sample_rate": "high"}}, "sample_rate is 'high'"),
@@ -307,6 +306,13 @@ def test_a_stream_of_nothing_but_damage_ends_in_a_sentence(make: Callable[..., P
 def test_a_wrong_option_is_named(data: Dataset, options: dict[str, Any], word: str) -> None:
     with pytest.raises(BadUsage, match=word):
         data.stream(**options)
+
+
+def test_an_option_that_does_not_exist_is_an_error(data: Dataset) -> None:
+    with pytest.raises(TypeError, match="shufle"):
+        data.stream(shufle=True)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="batch_size"):
+        data.stream().loader(batch_size=3)  # type: ignore[call-arg]
 
 
 def test_a_batch_of_unlike_samples_lacks_none_of_what_any_has() -> None:
