@@ -41,7 +41,7 @@ golden: $(INSTALLED) ## Record the digests of two small builds in tests/golden.t
 mutants: $(INSTALLED) ## Check that the tests notice every change in tests/mutants.toml
 	@$(BIN)/python tests/mutants.py --jobs 2
 
-bench: $(INSTALLED) ## Print every figure that the README quotes
+bench: $(INSTALLED) ## Run every benchmark that docs/benchmarks.md quotes
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 rehearsal: $(INSTALLED) ## Build a release of full size from small synthetic media (under an hour, 6 GB)

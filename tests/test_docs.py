@@ -1,4 +1,4 @@
-"""What the documents tell people to type exists, and what they tell of the code is so."""
+"""The documents are true: commands, links, files, tables and examples in them exist and work."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from pathlib import Path
 import nbformat
 import pytest
 import typer
+import yaml
 from nbclient import NotebookClient
 
+from artsound import __version__
 from artsound.cli import app
 from artsound.recipe import Recipe
 from artsound.storage import Workspace
@@ -23,7 +25,12 @@ from artsound.storage import Workspace
 PROJECT = Path(__file__).resolve().parents[1]
 DOCS = PROJECT / "docs"
 NOTEBOOK = DOCS / "explore.ipynb"
-PAGES = [PROJECT / "README.md", PROJECT / "pipelines" / "README.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [
+    *(PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    PROJECT / "pipelines" / "README.md",
+    *sorted(DOCS.rglob("*.md")),
+]
+TARGETS = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(), flags=re.MULTILINE))
 ARTSOUND = typer.main.get_command(app)
 COMMANDS = ARTSOUND.commands  # type: ignore[attr-defined]
 
@@ -90,7 +97,7 @@ def test_every_command_that_a_document_shows_is_understood(page: Path) -> None:
     assert bool(shown) == ("\nartsound " in page.read_text(encoding="utf-8"))
     for line in shown:
         name, *words = after_options(shlex.split(line)[1:])
-        COMMANDS[name].make_context(name, words)  # raises what the user would be told
+        COMMANDS[name].make_context(name, words)  # raises the error that a user would see
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -104,6 +111,17 @@ def test_every_command_and_option_that_a_document_mentions_exists(page: Path) ->
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_make_target_and_benchmark_that_a_document_names_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    shown = "\n".join(blocks(page, "sh"))
+    used = re.findall(r"`make ([a-z]+)", text) + re.findall(r"^make ([a-z]+)", shown, flags=re.M)
+    assert set(used) <= TARGETS
+    for script in re.findall(r"`([a-z_]+\.py)\b", text):
+        places = (PROJECT / "benchmarks" / script, DOCS / script, PROJECT / "artsound" / script)
+        assert any(place.is_file() for place in places), script
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_link_and_file_that_a_document_names_is_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for target, heading in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", text):
@@ -112,7 +130,8 @@ def test_every_link_and_file_that_a_document_names_is_there(page: Path) -> None:
             assert found.exists(), target
             if heading:
                 assert heading in headings(found), f"{target}#{heading}"
-    for target in re.findall(r"`((?:artsound|pipelines|schemas|docs|benchmarks)/[\w./-]+)`", text):
+    folders = "artsound|pipelines|schemas|docs|benchmarks|tests|examples|data_cards"
+    for target in re.findall(rf"`((?:{folders})/[\w./-]+)`", text):
         assert (PROJECT / target).exists(), target
 
 
@@ -131,6 +150,18 @@ def test_every_python_block_of_a_document_runs_on_the_sample(
     for block in blocks(page, "python"):
         own_process = re.sub(r"workers=\d+", "workers=0", block)
         exec(compile(own_process, str(page), "exec"), {})
+
+
+def test_the_citation_file_is_complete_and_names_this_version() -> None:
+    citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors", "type", "license", "references"} <= citation.keys()
+    assert citation["version"] == __version__
+    for work in [citation, *citation["references"]]:
+        assert work["title"]
+        assert work["type"]
+        assert all({"name"} <= one.keys() or {"family-names", "given-names"} <= one.keys()
+                   for one in work["authors"])  # fmt: skip
 
 
 def test_every_page_is_reached_from_the_index() -> None:
