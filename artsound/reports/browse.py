@@ -1,4 +1,9 @@
-"""Pictures and sound over HTTP, by byte range, straight from where they lie in their shard."""
+"""`artsound browse`: a web page on this machine to search, hear, judge and save pairs.
+
+Only the index is in memory; pictures and sound are read from the shards by byte range when the
+browser requests them. The page gets all data as JSON and shows it as text, never as markup, under a
+content security policy that lets nothing run or load but the page's own files.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +40,14 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 def media_response(
     request: Request, data: Dataset, position: int, member: str, *, etag: str = ""
 ) -> Response:
-    """A member of a sample: all of it, the one stretch asked for (206), or 416.
+    """Respond with a member of a sample: all of it (200), one byte range (206), or an error (416).
 
-    With an `etag` a browser may keep it, and asks again with a few bytes; without, it may not.
+    Args:
+        request: The request.
+        data: The pairs.
+        position: Position of the pair.
+        member: jpg or mp3.
+        etag: With one, the browser may cache the response and revalidate it; without, it may not.
     """
     from starlette.responses import Response
 
@@ -47,29 +57,34 @@ def media_response(
     headers = {"Accept-Ranges": "bytes", **(keep or {"Cache-Control": "no-store"})}
     if etag and request.headers.get("if-none-match") == f'"{etag}"':
         return Response(status_code=304, headers=headers)
-    wanted = request.headers.get("range")
-    stretch = byte_range(wanted, size) if wanted else (0, size)
-    if stretch is None:
+    requested = request.headers.get("range")
+    span = byte_range(requested, size) if requested else (0, size)
+    if span is None:
         return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{size}"})
-    start, stop = stretch
+    start, stop = span
     body = data.store.read_ranges(row["shard"], [(offset + start, offset + stop)])[0]
-    if wanted and (start, stop) != (0, size):
+    if requested and (start, stop) != (0, size):
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
         return Response(body, 206, headers, media_type=MEDIA_TYPES[member])
     return Response(body, 200, headers, media_type=MEDIA_TYPES[member])
 
 
 def byte_range(header: str, size: int) -> tuple[int, int] | None:
-    """The first byte, and the one after the last, that a Range header asks for of `size` bytes.
+    """Parse a Range header.
 
-    A header of another form, or of several ranges, asks for everything, as RFC 9110 allows; None
-    when nothing of what it asks for is there.
+    Args:
+        header: Its value.
+        size: Bytes of the resource.
+
+    Returns:
+        First byte, and the one after the last. Everything for a header of another form or with
+        several ranges, as RFC 9110 permits; None when the range is outside the resource.
     """
     match = _RANGE.fullmatch(header.strip())
     if not match or match.groups() == ("", ""):
         return 0, size
     first, last = match.groups()
-    if first == "":  # the last so many bytes
+    if first == "":  # the number of last bytes
         start, stop = max(0, size - int(last)), size
     else:
         start, stop = int(first), min(size, int(last) + 1) if last else size
@@ -78,16 +93,23 @@ def byte_range(header: str, size: int) -> tuple[int, int] | None:
     return (start, stop) if start < stop else None
 
 
-# Music that a model made for pairs of a release, beside the pairs: what a folder of it holds.
+# Music that a model generated for pairs of a release, shown beside the pairs.
 
 GENERATED = {"wav": "audio/wav", "png": "image/png"}
 
 
 def find_generated(folder: Path, keys: Mapping[str, int]) -> dict[str, dict[str, Path]]:
-    """For each pair with a `<key>.wav` in `folder` (or its wavs/): its files by suffix.
+    """Find the generated music of pairs; only these files are served.
 
-    `keys` are the release's. Only plain files whose names are such a key are ever served: links
-    and all else are passed over. BadUsage when there is none.
+    Args:
+        folder: The folder of `artsound evaluate`, or any folder of files named KEY.wav.
+        keys: The keys of the release.
+
+    Returns:
+        For each key with a KEY.wav its files by suffix. Links and other names are ignored.
+
+    Raises:
+        BadUsage: There is no such file.
     """
     if not folder.is_dir():
         raise BadUsage(f"{folder} is not a folder: give the --out folder of `artsound evaluate`.")
@@ -100,13 +122,13 @@ def find_generated(folder: Path, keys: Mapping[str, int]) -> dict[str, dict[str,
     found = {key: files for key, files in found.items() if "wav" in files}
     if not found:
         raise BadUsage(
-            f"{home} holds no .wav named after a pair of these shards: give the --out folder of "
-            "`artsound evaluate`, or one of their keys' names."
+            f"{home} has no .wav named after a pair of these shards: give the --out folder of "
+            "`artsound evaluate`, or a folder of files named KEY.wav."
         )
     return found
 
 
-# What the page of `artsound browse` asks for: views, pairs, media, and keeping what is said.
+# The requests of the page: views, pairs, media, saving views and judgements.
 
 COMPARED = 24  # pairs on a page of generated music
 _LONGEST_REQUEST = 1 << 16
@@ -116,7 +138,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 @dataclass
 class Site:
-    """What the page asks for. `save_to` is the only folder that is ever written to."""
+    """The handlers of the page's requests; `save_to` is the only folder that is written to."""
 
     catalogue: PairTable
     save_to: Path | None
@@ -135,7 +157,7 @@ class Site:
         return json_response({**found, "name": self.catalogue.data.name, **more})
 
     def pair(self, request: Request) -> Response:
-        """All that is known of one pair."""
+        """Everything about one pair."""
         position = self.catalogue.places.get(request.path_params["key"])
         if position is None:
             return json_response({"error": "There is no such pair."}, 404)
@@ -175,7 +197,7 @@ class Site:
         )
 
     async def save(self, request: Request) -> Response:
-        """Keep the view: as ids, as a view in parquet, or as new shards."""
+        """Save a view: as ids, as a view in parquet, or as new shards."""
         from starlette.concurrency import run_in_threadpool
 
         asked = await _body(request)
@@ -192,11 +214,11 @@ class Site:
             raise BadUsage("A view is saved as ids, view or shards.")
         chosen = self.catalogue.chosen(query_of(_pairs(asked.get("query"))))
         if not len(chosen):
-            raise BadUsage("The view holds no pair.")
+            raise BadUsage("The view has no pairs.")
         out = self._folder() / "views" / f"{name}{suffix}"
         with self._lock:
             if out.exists():
-                raise BadUsage(f"{out} is there already: choose another name.")
+                raise BadUsage(f"{out} exists already: choose another name.")
             out.parent.mkdir(parents=True, exist_ok=True)
             if kind == "ids":
                 write_ids(chosen, out)
@@ -225,7 +247,7 @@ class Site:
             return json_response({"token": token, "done": len(done)})
 
     def trial_media(self, request: Request) -> Response:
-        """The picture or the sound of a trial, under a name that tells nothing of it."""
+        """The picture or the sound of a trial, under an address that does not identify it."""
         found = self._open.get(request.path_params["token"])
         member = request.path_params["member"]
         if found is None or member not in MEDIA_TYPES:
@@ -235,7 +257,7 @@ class Site:
         return media_response(request, self.catalogue.data, position, member)
 
     async def judgement(self, request: Request) -> Response:
-        """Keep what a judge said of a trial."""
+        """Save a judgement of a trial."""
         from starlette.concurrency import run_in_threadpool
 
         asked = await _body(request)
@@ -276,7 +298,7 @@ class Site:
 
 
 def query_of(items: list[tuple[str, str]]) -> Query:
-    """The query that an address tells: q, where, sort, and values of facets, each maybe often."""
+    """The query of an address: q, where, sort, and values of facets, which may be repeated."""
     plain = {"q": "", "where": "", "sort": "best"}
     chosen: dict[str, tuple[str, ...]] = {}
     for name, value in items:
@@ -294,12 +316,12 @@ def _pairs(query: Any) -> list[tuple[str, str]]:
 
 
 async def _body(request: Request) -> dict[str, Any]:
-    """The JSON object of a request that comes from our own page; else BadUsage."""
+    """The JSON object of a request of this page; BadUsage for any other request."""
     origin = request.headers.get("origin")
     if origin is not None and origin != f"{request.url.scheme}://{request.headers.get('host')}":
         raise BadUsage("This request came from another page.")
     if request.headers.get("content-type", "").partition(";")[0] != "application/json":
-        raise BadUsage("A request holds JSON.")
+        raise BadUsage("The content type of a request must be application/json.")
     raw = b""
     async for chunk in request.stream():
         raw += chunk
@@ -321,17 +343,13 @@ def _whole(text: str) -> int:
 
 
 def json_response(value: Any, status: int = 200) -> Response:
-    """A value as JSON that no browser keeps."""
+    """Respond with a value as JSON that the browser does not cache."""
     from starlette.responses import JSONResponse
 
     return JSONResponse(value, status, headers={"Cache-Control": "no-store"})
 
 
-# `artsound browse`: a web page on this machine to search, hear, judge and save pairs.
-#
-# Only the index is held in memory; pictures and sound are read from the shards as the browser asks
-# for them. The page gets all data as JSON and shows it as text, never as markup, under a policy
-# that lets nothing run or load but the page's own files.
+# The server.
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _FILES = {
@@ -364,12 +382,20 @@ def serve(
     save_to: Path | None = None,
     generated: Path | None = None,
 ) -> None:
-    """Serve the page until Ctrl-C. Saved views and judgements go to `save_to`.
+    """Serve the page until Ctrl-C.
 
-    With `generated`, a folder of `<key>.wav`, there is a page that sets them beside their pairs.
+    Args:
+        shards: Folder or address of shards.
+        host: Address to listen on.
+        port: Port; 0: any free one.
+        save_to: Folder for saved views and judgements; by default the one that contains the
+            shards' folder. For shards on a server nothing can be saved without it.
+        generated: A folder of generated music (KEY.wav); adds a page that shows it beside the
+            pairs.
 
-    That is the folder in which the shards' folder lies, when it is not given; shards on a server
-    need it to be given for anything to be saved. Raises BadUsage when the port is taken.
+    Raises:
+        BadUsage: The port is in use, or there are no shards.
+        BadData: The index is damaged, or is not one of this project.
     """
     import uvicorn
 
@@ -389,10 +415,10 @@ def browse_app(
     save_to: Path | None = None,
     generated: Path | None = None,
 ) -> Starlette:
-    """The page and what it asks for, as a Starlette application.
+    """Return the page and its API as a Starlette application; see `serve` for the arguments.
 
-    On a loopback host it answers only requests that name this machine, so that no web page
-    elsewhere can reach it through a name of its own.
+    On a loopback host it answers only requests whose Host header names this machine, which
+    prevents DNS rebinding.
     """
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
@@ -404,7 +430,7 @@ def browse_app(
     catalogue = catalogue_of(data)
     made = find_generated(generated, catalogue.places) if generated is not None else {}
     site = Site(catalogue, save_to, made)
-    # Prepared while the first page is being looked at, not when the first letter is typed.
+    # Computed in the background after the first page, not when the first letter is typed.
     prepare = threading.Timer(0.25, lambda: site.catalogue.texts)
     prepare.daemon = True
     prepare.start()
@@ -430,7 +456,7 @@ def browse_app(
             Middleware(_SafeHeaders),
             Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
         ],
-        exception_handlers={ArtSoundError: _sentence},
+        exception_handlers={ArtSoundError: _error_response},
     )
 
 
@@ -455,29 +481,29 @@ def _page_file(name: str) -> bytes:
     return (files("artsound.reports") / "page" / name).read_bytes()
 
 
-def _sentence(request: Request, error: Exception) -> Response:
+def _error_response(request: Request, error: Exception) -> Response:
     return json_response({"error": str(error)}, 400)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on a port, or with 0 on any free one; BadUsage when it is taken."""
+    """Return a socket that listens on a port (0: any free one); BadUsage when it is in use."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        listener.listen(128)  # who connects before the server runs waits, and is not refused
+        listener.listen(128)  # connections before the server runs wait instead of being refused
     except (OSError, OverflowError) as error:
         listener.close()
         reason = getattr(error, "strerror", None) or error
         raise BadUsage(
-            f"{host} port {port} cannot be listened on ({reason}): choose another --port."
+            f"Cannot listen on {host} port {port} ({reason}): choose another --port."
         ) from error
     return listener
 
 
 class _SafeHeaders:
-    """Adds to every answer the headers that keep a browser from doing what it should not."""
+    """Adds the security headers to every response."""
 
     def __init__(self, app: Any) -> None:
         self.app = app

@@ -1,8 +1,9 @@
-"""Croissant 1.1 of a folder of shards: what is in it, field by field, for any reader of Croissant.
+"""The cards of a release: README.md (a Hugging Face card), DATASHEET.md and croissant.json.
 
-The index is the primary record set; pictures and clips are media in the shards. Everything is
-taken from index.parquet, index.json and the schemas, so the same shards give the same bytes.
-Specification: http://mlcommons.org/croissant/1.1, with its RAI extension and W3C PROV terms.
+All three are made from index.parquet, index.json and the schemas alone, without clock or paths, so
+the same shards give the same bytes. Croissant 1.1 (http://mlcommons.org/croissant/1.1, with its RAI
+extension and W3C PROV terms) describes the release field by field: the index is the primary record
+set; pictures and clips are media in the shards.
 """
 
 from __future__ import annotations
@@ -34,7 +35,12 @@ _SYNTHETIC = "Synthetic: pictures and music were made by code, for trying the pi
 
 
 def croissant_of(data: Dataset, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The Croissant description of shards in a folder; `values` are those of `card_values`."""
+    """Return the Croissant description of shards in a folder.
+
+    Args:
+        data: The release.
+        values: Those of `card_values`.
+    """
     context = json.loads((files("artsound.reports") / "croissant_context.json").read_text())
     return {
         "@context": context,
@@ -106,7 +112,7 @@ def _pairs(data: Dataset) -> dict[str, Any]:
             continue
         repeated = pa.types.is_list(field.type)
         inner = field.type.value_type if repeated else field.type
-        told = {
+        described = {
             "@type": "cr:Field",
             "@id": f"pairs/{field.name}",
             "name": field.name,
@@ -114,7 +120,7 @@ def _pairs(data: Dataset) -> dict[str, Any]:
             "dataType": _data_type(inner),
             "source": {"fileObject": {"@id": INDEX}, "extract": {"column": field.name}},
         }
-        fields.append({**told, "repeated": True} if repeated else told)
+        fields.append({**described, "repeated": True} if repeated else described)
     return {
         "@type": "cr:RecordSet",
         "@id": "pairs",
@@ -169,7 +175,7 @@ def _data_type(kind: pa.DataType) -> str:
 
 
 def _responsible(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The RAI extension: how the data came to be, and what to beware of."""
+    """The RAI extension: how the data were made, their biases and limitations."""
     return {
         "rai:dataCollection": (
             "Artworks and metadata of ArtGraph (from WikiArt) and clips and metadata of the Free "
@@ -206,7 +212,7 @@ def _responsible(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _provenance(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Where the data come from and what made them, in W3C PROV terms."""
+    """The sources and the tool, in W3C PROV terms."""
     return {
         "prov:wasDerivedFrom": [
             {"@id": SOURCES[name]} for name in values["sources"] if name in SOURCES
@@ -221,10 +227,7 @@ def _provenance(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-# What a release says of itself: README.md (a Hugging Face card), DATASHEET.md, croissant.json.
-#
-# All three are filled from the shards' index alone, with no clock and no machine's paths, so they
-# can be made anew for any folder of shards and the same shards give the same bytes.
+# The card and the datasheet, from templates.
 
 CARDS = ("README.md", "DATASHEET.md", "croissant.json")
 _HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
@@ -239,11 +242,22 @@ _MAY_LACK = (
 
 
 def write_cards(shards: Path, out: Path) -> list[Path]:
-    """Write README.md, DATASHEET.md and croissant.json of a folder of shards to `out`; paths."""
+    """Write README.md, DATASHEET.md and croissant.json.
+
+    Args:
+        shards: The folder of the release.
+        out: Where the files are written.
+
+    Returns:
+        Their paths.
+
+    Raises:
+        BadData: The index is damaged, or is not one of this project.
+    """
     data = open_shards(shards)
     missing = [name for name in arrow_schema("sample").names if name not in data.frame.columns]
     if missing:
-        raise BadData(f"{shards} has no {missing[0]} for its samples: it is no build of artsound.")
+        raise BadData(f"{shards} has no {missing[0]} for its samples: artsound did not build it.")
     values = card_values(data)
     texts = {
         "README.md": _render("card.md.j2", values),
@@ -257,7 +271,7 @@ def write_cards(shards: Path, out: Path) -> list[Path]:
 
 
 def card_values(data: Dataset) -> dict[str, Any]:
-    """Everything that the cards say, measured on the index; JSON values."""
+    """Return all values of the templates, computed from the index; JSON values."""
     frame = data.frame
     about = json.loads(data.store.read("index.json"))
     stats = frame_stats(frame)
@@ -339,7 +353,7 @@ def card_values(data: Dataset) -> dict[str, Any]:
 
 
 def _asked(data: Dataset) -> list[str]:
-    """The query that chose a subset, as `artsound subset` keeps it; none for a whole release."""
+    """The query of a subset, as `artsound subset` saves it; empty for a whole release."""
     try:
         query = json.loads(data.store.read("query.json"))["query"]
     except (BadData, ValueError, KeyError, TypeError):
@@ -348,14 +362,14 @@ def _asked(data: Dataset) -> list[str]:
 
 
 def _splits(data: Dataset) -> list[tuple[str, int, int, int]]:
-    """Name, shards, pairs and bytes of each split that there is."""
-    told = []
+    """Name, shards, pairs and bytes of each split that has pairs."""
+    found = []
     for split in SPLITS:
         some = [shard for shard in data.shards if shard.split == split]
         if some:
             pairs, size = sum(s.samples for s in some), sum(s.bytes for s in some)
-            told.append((split, len(some), pairs, size))
-    return told
+            found.append((split, len(some), pairs, size))
+    return found
 
 
 def _unknown(frame: pl.DataFrame, name: str) -> int:
@@ -366,20 +380,20 @@ def _unknown(frame: pl.DataFrame, name: str) -> int:
 
 
 def _crossing(frame: pl.DataFrame, column: str) -> int:
-    """How many known values of a column occur in more than one split."""
+    """The number of known values of a column that occur in more than one split."""
     known = frame.filter(pl.col(column) >= 0) if column == "artist_id" else frame
     splits = known.group_by(column).agg(pl.col("split").n_unique())["split"]
     return int((splits > 1).sum())
 
 
 def _clustered(frame: pl.DataFrame, column: str) -> int:
-    """How many items share their near-duplicate cluster with another item of the set."""
+    """The number of items that share their near-duplicate cluster with another item."""
     sizes = frame.group_by(column).len()["len"]
     return int(sizes.filter(sizes > 1).sum())
 
 
 def _warnings(frame: pl.DataFrame) -> dict[str, list[str]]:
-    """What the set is for, and what to beware of; with shares where they can be measured."""
+    """Uses, biases, limitations and impact; with shares where they can be measured."""
 
     def leading(column: str) -> str:
         value, count = next(iter(value_counts(frame, column).items()))
@@ -411,7 +425,7 @@ def _warnings(frame: pl.DataFrame) -> dict[str, list[str]]:
 
 
 def licence_url(licence: str) -> str:
-    """An address that stands for a licence id; our own words in a URN where there is none."""
+    """Return an address for a licence id; a URN of this project where there is none."""
     match = _CREATIVE_COMMONS.fullmatch(licence)
     if match:
         terms, version, country = match.groups()
@@ -437,10 +451,10 @@ def _render(template: str, values: Mapping[str, Any]) -> str:
 
 
 def quoted(text: str) -> str:
-    """Text as a double-quoted YAML scalar.
+    """Return text as a double-quoted YAML scalar.
 
-    That is JSON but for characters that YAML allows only as escapes: controls, line separators,
-    byte order marks and non-characters; JSON's own escapes of the rarer ones are surrogates,
+    That is JSON except for characters that YAML permits only as escapes: controls, line
+    separators, byte order marks and non-characters; JSON escapes the rarer ones as surrogates,
     which YAML does not combine.
     """
     return _UNPRINTABLE.sub(
@@ -449,7 +463,7 @@ def quoted(text: str) -> str:
 
 
 def _cell(text: object) -> str:
-    """Text from the data as it may stand in a Markdown table: no markup, one line."""
+    """Text from the data, escaped for a Markdown table: no markup, one line."""
     plain = re.sub(r"\s+", " ", str(text))
     return re.sub(r"([\\`*_{}\[\]<>#|~!&$])", r"\\\1", plain)
 

@@ -1,8 +1,8 @@
-"""Charts as SVG text that takes its colours from the page, so that one file suits light and dark.
+"""Charts as SVG text with the colours of the page, for light and dark mode.
 
 Matplotlib draws with placeholder colours; each is replaced by a CSS variable of the page. Equal
-data give equal bytes. Charts are as wide as a phone, so that their text is as large there as on a
-desk, where several stand side by side; heat maps keep their size and are scrolled.
+data give equal bytes. Charts are as wide as a phone, so that their text has the same size there as
+on a desktop, where several are side by side; heat maps have a fixed size and are scrolled.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _VARIABLES = {
     _SECOND: "var(--second)",
 }
 WIDTH = 4.2  # inches: 302 CSS pixels at the size drawn, about what a phone leaves inside a card
-_GROWTH = 1.3  # what a card that is wider may add to that
+_GROWTH = 1.3  # the largest enlargement in a wider card
 _SETTINGS = {
     "svg.fonttype": "none",
     "svg.hashsalt": "artsound",
@@ -47,7 +47,7 @@ _SETTINGS = {
 
 
 def bars(counts: Mapping[str, float], *, alt: str, most: int = 15) -> str:
-    """Horizontal bars, the `most` largest first, the rest summed up as `others`."""
+    """Horizontal bars, the `most` largest first; the rest are summed as `others`."""
     items = list(counts.items())
     if len(items) > most:
         items = [*items[: most - 1], ("others", sum(value for _, value in items[most - 1 :]))]
@@ -60,7 +60,7 @@ def bars(counts: Mapping[str, float], *, alt: str, most: int = 15) -> str:
         axes.set_ylim(rows - 0.5, -0.5)
         axes.set_xticks([])
         axes.spines["bottom"].set_visible(False)
-        axes.margins(x=0.25)  # the room of the number beside the longest bar
+        axes.margins(x=0.25)  # space for the number beside the longest bar
         for place, value in zip(places, values, strict=True):
             axes.annotate(
                 f"{value:,.0f}", (value, place), xytext=(4, 0), textcoords="offset points",
@@ -76,7 +76,7 @@ def two_bars(
     alt: str,
     most: int = 15,
 ) -> str:
-    """Two horizontal bars for each of the first `most` values: shares of the one and the other."""
+    """Two horizontal bars for each of the first `most` values: its two shares, 0–1."""
     items = list(shares.items())[:most]
     with _axes(WIDTH, 0.8 + 0.36 * max(len(items), 1), alt) as (axes, svg):
         places = np.arange(len(items), dtype=float)
@@ -91,7 +91,7 @@ def two_bars(
 
 
 def histogram_chart(values: Sequence[float], *, label: str, alt: str, bins: int = 30) -> str:
-    """How often values occur."""
+    """A histogram of values."""
     with _axes(WIDTH, 2.6, alt) as (axes, svg):
         axes.hist(values, bins=bins, color=_MAIN)
         _quiet(axes, label)
@@ -133,7 +133,7 @@ def heat_map(
         peak, least = known.max(initial=0.0), min(known.min(initial=0.0), 0.0)
         for row, column in np.argwhere(np.isfinite(values)).tolist():
             value = values[row, column]
-            # Tint by opacity, so that the cell suits whatever ground the page has.
+            # Tint by opacity, so that the cell fits any background colour.
             opacity = 0.05 + 0.75 * ((value - least) / max(peak - least, 1e-9)) ** 0.6
             axes.add_patch(_cell(column, row, opacity))
             axes.text(column, row, f"{value:{form}}", ha="center", va="center", fontsize=11)
@@ -178,7 +178,7 @@ def _axes(
 ) -> Iterator[tuple[Axes, io.StringIO]]:
     """Axes to draw on; when the block ends, the SVG is in the buffer. Sizes in inches.
 
-    An SVG that `shrinks` is as wide as its card, within reason; the others keep their size.
+    An SVG that `shrinks` is as wide as its card, up to _GROWTH; others have a fixed size.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure

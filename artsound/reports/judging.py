@@ -1,8 +1,8 @@
-"""Judging pairs blind: what a judge is shown, and what was said, kept for good.
+"""Blind judging of pairs: trials, the record of judgements, agreement, and unfit pairs.
 
-All judges of a view are shown the same trials, a block of twenty at a time, each in an order of
-their own: so what they say can be compared however early they stop. A fifth of every block are
-controls, which give an artwork the music of another pair; nothing that a judge sees tells which.
+All judges of a view are shown the same trials in blocks of twenty, each judge in an order of their
+own, so that judgements can be compared however early a judge stops. A fifth of every block are
+controls, which combine an artwork with the music of another pair; judges cannot recognise them.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ _JUDGE = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 @dataclass(frozen=True)
 class Trial:
-    """An artwork and a clip to be judged together: positions in a dataset."""
+    """An artwork and a clip to judge together, as positions in a dataset."""
 
     artwork: int
     track: int
 
     @property
     def control(self) -> bool:
-        """Whether the two were put together by chance."""
+        """Whether the two are of different pairs."""
         return self.artwork != self.track
 
     def moved(self, rows: npt.NDArray[np.int64]) -> Trial:
-        """The trial by the positions that `rows` gives."""
+        """Return the trial with positions mapped by `rows`, int64 [n]."""
         return Trial(int(rows[self.artwork]), int(rows[self.track]))
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What one judge said of one trial (schemas/judgement.json)."""
+    """The judgement of one trial by one judge (schemas/judgement.json)."""
 
     judge: str
     at: str
@@ -69,10 +69,10 @@ class Judgement:
 
 
 def trials(data: Dataset) -> Iterator[list[Trial]]:
-    """The blocks of trials for a dataset, the same whenever and for whomever they are asked.
+    """Yield the blocks of trials for a dataset; they depend on nothing else.
 
-    Every pair comes once as itself; controls join an artwork with the music of another pair of
-    its split, where the split has one.
+    Every pair is one trial; controls combine an artwork with the music of another pair of its
+    split, if there is one.
     """
     frame = data.frame
     rng = _rng(data.index_sha256, *frame["key"].head(1), str(len(data)))
@@ -92,9 +92,12 @@ def trials(data: Dataset) -> Iterator[list[Trial]]:
 
 
 def next_trial(data: Dataset, judge: str, done: Collection[tuple[str, str]]) -> Trial | None:
-    """The first trial that this judge has not judged; None when all are.
+    """Return the first trial that a judge has not judged; None when there is none.
 
-    `done` holds the (artwork key, track key) of those judged.
+    Args:
+        data: The pairs.
+        judge: Name of the judge.
+        done: (artwork key, track key) of the trials already judged.
     """
     keys = data.frame["key"].to_list()
     for number, block in enumerate(trials(data)):
@@ -116,11 +119,19 @@ def judgement_of(
     seconds: float,
     view: Sequence[str] = (),
 ) -> Judgement:
-    """What is to be kept of a judge's answer, now.
+    """Return the record of a judge's answer, with the current time.
 
-    `rating` is 1 to 5, or −1 for none; `verdict` accept, reject, skip or nothing; `seconds` the
-    time the judge took; `view` the conditions of the view judged. Raises BadUsage when there is
-    neither, or either is out of range.
+    Args:
+        data: The pairs.
+        trial: The trial.
+        judge: Name of the judge.
+        rating: 1 to 5; −1: none.
+        verdict: accept, reject or skip; empty: none.
+        seconds: Time that the judge took.
+        view: Conditions of the view.
+
+    Raises:
+        BadUsage: There is neither a rating nor a verdict, or one is out of range.
     """
     if rating not in (-1, 1, 2, 3, 4, 5):
         raise BadUsage(f"A rating is 1 to 5, not {rating}.")
@@ -148,7 +159,7 @@ def judgement_of(
 
 
 def checked_judge(judge: str) -> str:
-    """The judge's name in the form in which it is kept; BadUsage when it is no such name."""
+    """Return a judge's name in normal form; BadUsage when it is not a valid name."""
     name = judge.strip().lower()
     if not _JUDGE.fullmatch(name):
         raise BadUsage("A judge's name is up to 32 letters a–z, digits and hyphens.")
@@ -156,7 +167,7 @@ def checked_judge(judge: str) -> str:
 
 
 def keep(folder: Path, judgement: Judgement) -> Path:
-    """Add one judgement to a folder of them; nothing that is there is ever written again."""
+    """Write one judgement as a new file of a folder; existing files never change."""
     number = sum(1 for _ in folder.glob(f"{judgement.judge}.*.parquet"))
     path = folder / f"{judgement.judge}.{number:06d}.{digest(asdict(judgement))[:8]}.parquet"
     write_parquet(path, "judgement", [asdict(judgement)])
@@ -164,9 +175,14 @@ def keep(folder: Path, judgement: Judgement) -> Path:
 
 
 def read_judgements(folder: Path) -> pl.DataFrame:
-    """All judgements in a folder, oldest first; BadData when a file of them is damaged.
+    """Read all judgements of a folder.
 
-    Columns are those of schemas/judgement.json. Where a judge judged a trial twice, both stay.
+    Returns:
+        Rows with the columns of schemas/judgement.json, oldest first. If a judge judged a trial
+        twice, both are there.
+
+    Raises:
+        BadData: A file is damaged.
     """
     tables = [read_parquet(path, "judgement") for path in sorted(folder.glob("*.parquet"))]
     if not tables:
@@ -176,13 +192,13 @@ def read_judgements(folder: Path) -> pl.DataFrame:
 
 
 def judged(judgements: pl.DataFrame, judge: str, index_sha256: str) -> set[tuple[str, str]]:
-    """The (artwork key, track key) of all trials that a judge has judged in one build."""
+    """Return (artwork key, track key) of all trials that a judge has judged in one release."""
     own = judgements.filter(judge=judge, index_sha256=index_sha256)
     return set(own.select("artwork_key", "track_key").iter_rows())
 
 
 def latest(judgements: pl.DataFrame) -> pl.DataFrame:
-    """Each judge's last word on each trial, skipped ones left out."""
+    """Return each judge's last judgement of each trial, without skipped ones."""
     last = judgements.unique(
         ["judge", "artwork_key", "track_key", "index_sha256"], keep="last", maintain_order=True
     )
@@ -194,7 +210,7 @@ def _rng(*words: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(seed[:8], "big"))
 
 
-# How far judges agree, how pairs fare against controls, and which pairs are unfit.
+# Agreement of judges, ratings of pairs compared with controls, and unfit pairs.
 
 Level = Literal["nominal", "ordinal", "interval"]
 _TRIAL = ["index_sha256", "artwork_key", "track_key"]
@@ -202,12 +218,18 @@ _DRAWS = 2000
 
 
 def krippendorff_alpha(units: Sequence[Sequence[float]], level: Level) -> float | None:
-    """Krippendorff's alpha: 1 is perfect agreement, 0 what chance gives; None when undefined.
+    """Compute Krippendorff's alpha.
 
-    `units` holds the values that judges gave each unit, of any number of judges; a unit with
-    fewer than two values says nothing. Undefined when no unit has two, or all values are equal.
-    Formulae of K. Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), section C–E:
-    alpha = 1 − (n − 1) Σ o_ck δ²_ck / Σ n_c n_k δ²_ck over the coincidences o and their margins n.
+    alpha = 1 − (n − 1) Σ o_ck δ²_ck / Σ n_c n_k δ²_ck over the coincidences o and their margins n:
+    K. Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), sections C–E.
+
+    Args:
+        units: The values that judges gave to each unit; units with fewer than two are ignored.
+        level: Level of measurement of the values.
+
+    Returns:
+        1 for perfect agreement, 0 for that of chance, at most 1; None when no unit has two values,
+        or all values are equal.
     """
     paired = [list(values) for values in units if len(values) > 1]
     values = sorted({value for unit in paired for value in unit})
@@ -233,16 +255,23 @@ def _squared_differences(
         return (values[:, None] != values[None, :]).astype(float)
     if level == "interval":
         return np.square(values[:, None] - values[None, :])
-    # Ordinal: the values given between the two, their own counted by half.
+    # Ordinal: the number of values between the two, their own counted half.
     middles = np.cumsum(margins) - margins / 2
     return np.square(middles[:, None] - middles[None, :])
 
 
 def summarise_judgements(judgements: pl.DataFrame) -> dict[str, Any]:
-    """What the judgements say as a whole; JSON values, None where nothing can be said.
+    """Summarise judgements.
 
-    `difference` is the mean rating of pairs minus that of controls, with the interval that holds
-    it in 95 % of 2,000 bootstrap draws of trials.
+    Args:
+        judgements: Rows of `read_judgements`.
+
+    Returns:
+        JSON values, None where undefined: counts of judgements, skipped ones, trials and trials of
+        several judges; `judges`: judgements and mean ratings of each; `alpha`: agreement of ratings
+        and verdicts; `rating` and `accepted`: means of pairs and of controls. `difference` is the
+        mean rating of pairs minus that of controls, with its 95 % interval over 2,000 bootstrap
+        samples of trials.
     """
     said = latest(judgements)
     rated = said.filter(pl.col("rating") > 0)
@@ -316,14 +345,19 @@ def _mean(values: pl.Series) -> float | None:
 def unfit(
     judgements: pl.DataFrame, *, drop_rejected: bool = False, min_rating: float = 0.0
 ) -> list[dict[str, Any]]:
-    """The pairs to leave out, by key: rows of schemas/exclusion.json.
+    """Return the pairs to exclude; controls are never among them.
 
-    With `drop_rejected`, pairs that more judges rejected than accepted; with `min_rating`, pairs
-    whose mean rating is below it. Controls are nobody's pairs and never listed.
+    Args:
+        judgements: Rows of `read_judgements`.
+        drop_rejected: Exclude pairs that more judges rejected than accepted.
+        min_rating: Exclude pairs whose mean rating is below this.
+
+    Returns:
+        Rows of schemas/exclusion.json, by key.
     """
     pairs = latest(judgements).filter(~pl.col("control"))
     rating = pl.col("rating").filter(pl.col("rating") > 0)
-    told = pairs.group_by(pl.col("artwork_key").alias("key"), "track_id", "artwork_id").agg(
+    found = pairs.group_by(pl.col("artwork_key").alias("key"), "track_id", "artwork_id").agg(
         rating.mean().fill_null(-1.0).alias("rating"),
         rating.len().alias("ratings"),
         (pl.col("verdict") == "accept").sum().alias("accepted"),
@@ -331,30 +365,39 @@ def unfit(
     )
     low = (pl.col("ratings") > 0) & (pl.col("rating") < min_rating)
     rejected = pl.lit(drop_rejected) & (pl.col("rejected") > pl.col("accepted"))
-    return told.filter(low | rejected).sort("key", "artwork_id").to_dicts()
+    return found.filter(low | rejected).sort("key", "artwork_id").to_dicts()
 
 
 def judgements_at(place: Path) -> pl.DataFrame:
-    """The judgements of a folder of shards, or of the folder that holds them.
+    """Read the judgements of a release.
 
-    Raises BadUsage when there are none.
+    Args:
+        place: The folder of its shards, or the folder `judgements` beside it.
+
+    Raises:
+        BadUsage: There are no judgements.
+        BadData: A file is damaged.
     """
     folder = place if place.name == "judgements" else place.absolute().parent / "judgements"
     found = read_judgements(folder)
     if found.is_empty():
-        raise BadUsage(f"There are no judgements in {folder}: `artsound browse` takes them down.")
+        raise BadUsage(f"There are no judgements in {folder}: `artsound browse` records them.")
     return found
 
 
 def write_exclusions(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write the pairs to leave out, for a recipe (`pair.exclude`) and `subset --exclude`."""
+    """Write a list of excluded pairs, for a recipe (`pair.exclude`) and `subset --exclude`.
+
+    Raises:
+        BadUsage: The path does not end in .parquet.
+    """
     if path.suffix != ".parquet":
         raise BadUsage(f"{path}: the list of pairs to leave out is a .parquet file.")
     write_parquet(path, "exclusion", rows)
 
 
 def print_judgement_summary(summary: dict[str, Any]) -> None:
-    """Print what the judges said, for people."""
+    """Print the values of `summarise_judgements` as tables."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -370,13 +413,13 @@ def print_judgement_summary(summary: dict[str, Any]) -> None:
     rating, accepted = summary["rating"], summary["accepted"]
     table.add_row("mean rating", _shown(rating["pairs"]), _shown(rating["controls"]))
     table.add_row("accepted", _shown(accepted["pairs"]), _shown(accepted["controls"]))
-    for judge, told in summary["judges"].items():
-        table.add_row(f"rating by {judge}", _shown(told["pairs"]), _shown(told["controls"]))
+    for judge, means in summary["judges"].items():
+        table.add_row(f"rating by {judge}", _shown(means["pairs"]), _shown(means["controls"]))
     console.print(table)
     if rating["difference"]:
         gain = rating["difference"]
         console.print(
-            f"pairs are rated {gain['mean']:+.2f} against controls "
+            f"mean rating of pairs minus controls: {gain['mean']:+.2f} "
             f"(95 % interval {gain['low']:+.2f} to {gain['high']:+.2f})"
         )
     alpha = summary["alpha"]

@@ -1,4 +1,4 @@
-"""Numbers of a shards folder, from its index alone."""
+"""Statistics of a folder of shards, from its index alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 from artsound.progress import counted, human_bytes
 from artsound.shards.dataset import open_pairs
 
-# Column and heading of everything that is counted by value.
+# Columns that are counted by value, with their headings.
 COUNTED = {
     "split": "splits",
     "style": "styles",
@@ -28,7 +28,17 @@ MEASURED = ("score", "margin", "duration", "tempo", "loudness", "lightness", "sa
 
 
 def shard_stats(location: str) -> dict[str, Any]:
-    """What a shards folder holds: sizes, counts by value, spread of the measures (JSON values)."""
+    """Compute the statistics of a release.
+
+    Args:
+        location: Folder or address of shards.
+
+    Returns:
+        JSON values: `name`, `shards`, `bytes`, and those of `frame_stats`.
+
+    Raises:
+        BadData: The index is missing or damaged, or is not one of this project.
+    """
     data = open_pairs(location)
     return {
         "name": data.name,
@@ -39,9 +49,15 @@ def shard_stats(location: str) -> dict[str, Any]:
 
 
 def frame_stats(frame: pl.DataFrame) -> dict[str, Any]:
-    """The same for some rows of an index: `pairs`, `hours`, `counts` and `measures`.
+    """Compute the statistics of rows of an index.
 
-    Counts are sorted by count, then by value. Measures give minimum, the quartiles and maximum.
+    Args:
+        frame: The rows.
+
+    Returns:
+        JSON values: `pairs`; `hours` of music; `redistributable`: pairs that both sides permit to
+        redistribute; `counts`: for each column of COUNTED its values, most frequent first;
+        `measures`: for each column of MEASURED minimum, quartiles and maximum.
     """
     return {
         "pairs": frame.height,
@@ -59,7 +75,7 @@ def frame_stats(frame: pl.DataFrame) -> dict[str, Any]:
 
 
 def value_counts(frame: pl.DataFrame, column: str) -> dict[str, int]:
-    """How often each value of a text column occurs, most frequent first; empty is `unknown`."""
+    """Count the values of a text column, most frequent first; the empty string is `unknown`."""
     counts = (
         frame.select(pl.col(column).replace("", "unknown").alias("value"))
         .group_by("value")
@@ -70,7 +86,12 @@ def value_counts(frame: pl.DataFrame, column: str) -> dict[str, int]:
 
 
 def print_stats(stats: Mapping[str, Any], most: int = 12) -> None:
-    """Print statistics for people: totals, measures, the `most` frequent values of each kind."""
+    """Print statistics as tables.
+
+    Args:
+        stats: The values of `shard_stats`.
+        most: Values shown of each column, the most frequent ones.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table

@@ -1,7 +1,7 @@
-"""What a catalogue of pairs can be narrowed by: columns of an index as small whole numbers.
+"""Searching and filtering the pairs of a release in memory, for `artsound browse`.
 
-Everything is coded once, so that choosing and counting among 100,000 rows is a matter of
-milliseconds.
+Facets code columns of the index as small integers once, so that filtering and counting 100,000
+rows takes milliseconds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Mask = npt.NDArray[np.bool_]
 UNKNOWN = "unknown"
 COMMERCIAL, SHAREABLE, RESTRICTED = "commercial use", "non-commercial use", "not to be passed on"
 
-# Name in an address, heading, and the index column of facets that are a column as it stands.
+# Facets that are a column: name in an address, heading, column of the index.
 _COLUMNS = (
     ("style", "Style", "style"),
     ("genre", "Subject", "genre"),
@@ -40,7 +40,7 @@ _LAST_COLUMNS = (
 
 @dataclass(frozen=True)
 class Facet:
-    """One way to narrow a catalogue: row n has the value `values[codes[n]]`.
+    """One way to filter pairs: row n has the value `values[codes[n]]`.
 
     `ranked` facets are shown in the order of their values, the others by frequency.
     """
@@ -51,13 +51,13 @@ class Facet:
     codes: npt.NDArray[np.int32]
     ranked: bool = False
 
-    def mask(self, wanted: Collection[str]) -> Mask:
-        """The rows that have one of the wanted values; unknown values match no row."""
-        chosen = np.array([value in wanted for value in self.values], dtype=bool)
+    def mask(self, chosen_values: Collection[str]) -> Mask:
+        """The rows that have one of some values, bool [n]; unknown values match no row."""
+        chosen = np.array([value in chosen_values for value in self.values], dtype=bool)
         return chosen[self.codes]
 
     def counts(self, rows: Mask) -> list[tuple[str, int]]:
-        """How many of these rows have each value; values that none of them has are left out."""
+        """Count these rows by value, without values that none of them has."""
         numbers = np.bincount(self.codes[rows], minlength=len(self.values)).tolist()
         found = [(value, n) for value, n in zip(self.values, numbers, strict=True) if n]
         return found if self.ranked else sorted(found, key=lambda item: (-item[1], item[0]))
@@ -95,12 +95,12 @@ def _century_facet(years: pl.Series) -> Facet:
 
 
 def _score_facet(scores: npt.NDArray[np.float32]) -> Facet:
-    """Stretches of equal width, highest first, of which there are at most twelve."""
+    """At most twelve intervals of equal width, highest first."""
     low, high = (float(scores.min()), float(scores.max())) if scores.size else (0.0, 0.0)
     step = next(
         (s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if (high - low) / s <= 10), high - low
     )
-    # A score of 0.3 is stored as 0.30000001192…, so bounds are compared with a little slack.
+    # A score of 0.3 is stored as 0.30000001192…, so bounds are compared with a tolerance.
     bins = np.floor(scores / step + 1e-4).astype(int)
     first, last = (int(bins.min()), int(bins.max())) if bins.size else (0, 0)
     names = tuple(
@@ -110,7 +110,7 @@ def _score_facet(scores: npt.NDArray[np.float32]) -> Facet:
 
 
 def _rights_facet(frame: pl.DataFrame) -> Facet:
-    """What both sides of a pair together allow."""
+    """What the rights of both sides of a pair permit."""
     shareable = (frame["artwork_redistribute"] & frame["track_redistribute"]).to_numpy()
     commercial = (frame["artwork_commercial"] & frame["track_commercial"]).to_numpy()
     codes = np.where(shareable, np.where(commercial, 0, 1), 2).astype(np.int32)
@@ -123,11 +123,11 @@ def ordinal(number: int) -> str:
     return f"{number}{tail or 'th'}"
 
 
-# A catalogue of pairs held in memory, and the views of it that a reader asks for.
+# The pairs in memory, and the views of them that the page requests.
 
 Rows = npt.NDArray[np.integer[Any]]
 
-_YEAR_LAST = pl.when(pl.col("year") < 0).then(9999).otherwise("year")  # an unknown one last
+_YEAR_LAST = pl.when(pl.col("year") < 0).then(9999).otherwise("year")  # unknown years last
 # Sort order by name: what to sort by, and whether each descends.
 SORTS: Mapping[str, tuple[tuple[str | pl.Expr, ...], tuple[bool, ...]]] = {
     "best": (("score", "key"), (True, False)),
@@ -142,7 +142,7 @@ _SEARCHED = (
     *("title", "artist", "album", "music_genre", "music_caption", "key", "artwork_id"),
 )
 _SEARCHED_LISTS = ("tags", "media", "emotions", "music_genres", "music_tags")
-# What a card in the grid shows; the rest is asked for pair by pair.
+# Fields of a card in the grid; the others are requested pair by pair.
 _CARD = (
     *("key", "artwork_title", "painter", "year", "style", "genre", "title", "artist"),
     *("music_genre", "duration", "score", "split", "artwork_caption", "music_caption"),
@@ -151,7 +151,7 @@ _CARD = (
 
 @dataclass(frozen=True)
 class Query:
-    """What a reader asks for: words, values of facets, one SQL condition, and an order."""
+    """A query: words, values of facets, one SQL condition, and an order."""
 
     text: str = ""
     chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -159,7 +159,7 @@ class Query:
     sort: str = "best"
 
     def asked(self) -> tuple[str, ...]:
-        """The conditions in words, for the record."""
+        """The conditions as text, for the record of a saved view."""
         conditions = [f"search {self.text!r}"] if self.text.strip() else []
         conditions += [f"{name} in {sorted(values)}" for name, values in self.chosen.items()]
         return (*conditions, *([self.where] if self.where.strip() else []))
@@ -169,7 +169,7 @@ class Query:
 class PairTable:
     """The pairs of a dataset, prepared for searching.
 
-    What the first page does not need is made when it is first asked for, and kept.
+    What the first page does not need is computed on first use, and cached.
     """
 
     data: Dataset
@@ -186,10 +186,10 @@ class PairTable:
 
     @cached_property
     def texts(self) -> pl.Series:
-        """What is searched: all names, titles, tags and captions of each pair, folded."""
+        """The searched text of each pair: all names, titles, tags and captions, folded."""
         lists = [pl.col(name).list.join(" ") for name in _SEARCHED_LISTS]
         columns = self.data.frame.select(*_SEARCHED, *lists).get_columns()
-        # One by one, since an accent in a name then costs the folding of that name alone.
+        # Column by column, since only columns with accents need the slow normalisation.
         parts = pl.DataFrame([folded(column) for column in columns])
         return parts.select(pl.concat_str(pl.all(), separator=" ")).to_series()
 
@@ -200,23 +200,23 @@ class PairTable:
 
     @cached_property
     def ranks(self) -> Rows:
-        """Each pair's place in the order by score, from 0."""
+        """Each pair's rank by score, from 0, int64."""
         ranks = np.empty(len(self.data), dtype=np.int64)
         ranks[self.order("best")] = np.arange(len(self.data))
         return ranks
 
     def rows(self, query: Query) -> Mask:
-        """Which pairs a query finds. BadUsage, one sentence, for what cannot be understood."""
+        """Which pairs a query finds, bool [n]; BadUsage when it is invalid."""
         found = self._plain(query)
         for mask in self._facet_masks(query).values():
             found = found & mask
         return found
 
     def view(self, query: Query, *, start: int = 0, count: int = 48) -> dict[str, Any]:
-        """One page of what a query finds, the total, and every facet with its counts.
+        """One page of the pairs that a query finds, their number, and counts of every facet.
 
-        A facet's counts are those of the other conditions, so that a second value of the same
-        facet can be added; JSON values.
+        The counts of a facet ignore its own values in the query, so that a second value of the
+        same facet can be added. Returns JSON values.
         """
         plain, masks = self._plain(query), self._facet_masks(query)
         found = plain
@@ -241,11 +241,11 @@ class PairTable:
         }
 
     def cards(self, positions: npt.ArrayLike) -> list[dict[str, Any]]:
-        """What the grid shows of these pairs."""
+        """The fields of these pairs that the grid shows."""
         return self.data.frame[np.asarray(positions, dtype=np.int64)].select(_CARD).to_dicts()
 
     def pair(self, position: int, *, neighbours: int = 4) -> dict[str, Any]:
-        """All that is known of a pair, its rank by score and those just above and below it."""
+        """A pair's record, its rank by score, and the pairs just above and below it."""
         order, rank = self.order("best"), int(self.ranks[position])
         return {
             "record": self.data.frame.row(position, named=True),
@@ -280,21 +280,21 @@ class PairTable:
 
 
 def catalogue_of(data: Dataset) -> PairTable:
-    """The catalogue of a dataset; BadData when its index lacks columns of a build's."""
+    """The table of a dataset; BadData when its index lacks columns of this project's."""
     frame = data.frame
     missing = [name for name in arrow_schema("sample").names if name not in frame.columns]
     if missing:
         raise BadData(
-            f"{data.store.location} has no {missing[0]} for its samples: only shards that "
-            "artsound built can be browsed."
+            f"{data.store.location} has no {missing[0]} for its samples: only shards built by "
+            "artsound can be browsed."
         )
     return PairTable(data, facets_of(frame))
 
 
 def folded(texts: pl.Series) -> pl.Series:
-    """Texts for searching: lower case, no accents, so that `dali` finds Dalí."""
+    """Texts for searching: in lower case without accents, so that `dali` finds Dalí."""
     plain = texts.str.len_bytes() == texts.str.len_chars()
-    if not plain.all():  # what is plain ASCII need not go through the slow normalisation
+    if not plain.all():  # ASCII texts do not need the slow normalisation
         accented = texts.filter(~plain).str.normalize("NFKD").str.replace_all(r"\p{M}", "")
         texts = texts.scatter(plain.not_().arg_true(), accented)
     return texts.str.to_lowercase()

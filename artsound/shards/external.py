@@ -1,4 +1,4 @@
-"""An index for a WebDataset that somebody else made: `artsound index SHARDS`."""
+"""External indexes: an index for WebDataset shards made elsewhere (`artsound index SHARDS`)."""
 
 from __future__ import annotations
 
@@ -24,13 +24,22 @@ _PLAIN = (bool, int, float, str)
 
 
 def index_folder(folder: Path) -> list[Path]:
-    """Write index.parquet and index.json for the .tar files in a folder; their paths.
+    """Write index.parquet and index.json for the .tar files in a folder.
 
     Samples made by this project get the columns of schemas/index.json. Of others, the fields of
-    their .json members that hold one type throughout (numbers, text, truth values, lists of text)
-    become columns, but for those named as the index's own. A shard's split is told by its name
-    (train, val, test), else it is train. Raises BadUsage without a folder or shards, BadData for a
-    shard that cannot be trusted.
+    their .json members that have one type throughout (numbers, text, truth values, lists of text)
+    become columns, except those named like the index's own. The split of a shard is the one in its
+    name (train, val, test), else train.
+
+    Args:
+        folder: A folder of WebDataset shards.
+
+    Returns:
+        The paths of the two files.
+
+    Raises:
+        BadUsage: There are no shards.
+        BadData: A shard is damaged or unsafe.
     """
     paths = sorted(folder.glob("*.tar"), key=lambda path: (SPLITS.index(split_of(path)), path.name))
     if not paths:
@@ -55,7 +64,7 @@ def index_folder(folder: Path) -> list[Path]:
 
 
 def split_of(path: Path) -> str:
-    """The split that a shard's name tells, as its own word: train, val (or valid…), test."""
+    """Return the split in a shard's name, as a separate word: train, val (or valid…), test."""
     words = re.split(r"[^a-z]+", path.stem.lower())
     for split, names in (("test", {"test"}), ("val", {"val", "valid", "validation", "dev"})):
         if names & set(words):
@@ -83,7 +92,7 @@ def _samples(path: Path) -> list[tuple[Placed, Mapping[str, Any]]]:
     except (OSError, tarfile.TarError, ValueError, OverflowError) as error:
         raise BadData(f"{path} cannot be indexed: {error}.") from error
     if not samples:
-        raise BadData(f"{path} holds no sample: remove it, or make it anew.")
+        raise BadData(f"{path} has no sample: remove it, or write it again.")
     return samples
 
 
@@ -122,12 +131,12 @@ def _all_ours(rows: Iterable[tuple[Placed, Mapping[str, Any], str, str]]) -> boo
 
 
 def _reserved(name: str) -> bool:
-    """Whether a column of this name says where a sample lies, and so cannot be a field."""
+    """Whether a column of this name gives the position of a sample, and so cannot be a field."""
     return name in NAMES or name.endswith("_offset")
 
 
 def _column(values: list[Any]) -> pa.Array | None:
-    """The values as one typed column, missing ones null; None when they are of several kinds."""
+    """The values as one typed column, missing ones null; None when there are several types."""
     kinds = {type(value) for value in values if value is not None}
     if kinds == {int, float}:
         kinds = {float}

@@ -1,7 +1,8 @@
-"""The bytes of a tar member's header, always the same for the same name and size.
+"""The bytes of shards: tar headers, scanning untrusted tars, and writing one shard.
 
-POSIX.1-1988 ustar, as every tar program and WebDataset reader understands it: regular files only,
-mode 0644, owner 0, modification time 0, so that equal samples give equal shards.
+Headers are POSIX.1-1988 ustar, as every tar program and WebDataset reader understands it: regular
+files only, mode 0644, owner 0, modification time 0, so that equal samples give equal shards. Tars
+are scanned without extracting or trusting anything in them.
 """
 
 from __future__ import annotations
@@ -25,9 +26,14 @@ LARGEST = 8**11 - 1  # the size field has eleven octal digits
 
 
 def header(name: str, size: int) -> bytes:
-    """The 512 bytes that precede a file called `name` of `size` bytes.
+    """Return the 512 bytes that precede a file in a tar; equal arguments give equal bytes.
 
-    Raises ValueError for a name that is not 1 to 100 ASCII characters, or a size over 8 GiB.
+    Args:
+        name: Name of the member.
+        size: Its size in bytes.
+
+    Raises:
+        ValueError: The name is not 1 to 100 ASCII characters, or the size is over 8 GiB.
     """
     encoded = name.encode("ascii", errors="strict")
     if not 0 < len(encoded) <= 100 or b"/" in encoded or b"\0" in encoded:
@@ -53,18 +59,16 @@ def header(name: str, size: int) -> bytes:
 
 
 def padding(size: int) -> bytes:
-    """The zeros that fill a member of `size` bytes up to a whole block."""
+    """Return the zeros that fill a member of `size` bytes up to a whole block of 512."""
     return bytes(-size % BLOCK)
 
-
-# What files a tar holds and where, found without extracting or trusting anything in it.
 
 _MAX_READ = 1 << 20  # a header needs no more
 
 
 @dataclass(frozen=True, slots=True)
 class TarMember:
-    """A regular file in a shard: its data are `size` bytes from `offset` on."""
+    """A regular file in a shard: its data are `size` bytes at `offset`."""
 
     name: str
     offset: int
@@ -72,11 +76,16 @@ class TarMember:
 
 
 def scan_tar(file: IO[bytes], size: int) -> Iterator[TarMember]:
-    """The files in a tar of `size` bytes, in order.
+    """Yield the files in a tar, in order.
 
-    Raises tarfile.TarError for anything that a shard must not hold: links, folders, devices,
-    sparse files, names that lead elsewhere or are not printable, a name that occurs twice, sizes
-    beyond the end, compression, a missing end.
+    Args:
+        file: The tar, open for reading.
+        size: Its size in bytes.
+
+    Raises:
+        tarfile.TarError: It has something that a shard must not have: links, folders, devices,
+            sparse files, names that lead elsewhere or are not printable, a name that occurs
+            twice, sizes beyond the end, compression, a missing end.
     """
     seen: set[str] = set()
     end = 0
@@ -102,14 +111,18 @@ def scan_tar(file: IO[bytes], size: int) -> Iterator[TarMember]:
 
 
 def key_of(name: str) -> tuple[str, str]:
-    """A member's key and extension in small letters, as WebDataset parts them: at the first dot."""
+    """Split a member's name at its first dot, as WebDataset does.
+
+    Returns:
+        The key, with its folder, and the extension in lower case.
+    """
     folder, slash, base = name.rpartition("/")
     key, _, extension = base.partition(".")
     return f"{folder}{slash}{key}", extension.lower()
 
 
 class _Bounded(io.RawIOBase):
-    """A file that will not be read in large pieces: a header that asks for one is hostile."""
+    """A file that refuses reads of large pieces, which only a hostile header asks for."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
@@ -126,10 +139,8 @@ class _Bounded(io.RawIOBase):
         return self.file.tell()
 
 
-# One shard, written once from front to back, with its digest ready when the last byte is.
-#
-# The digest of one stretch of bytes is computed while the kernel takes that stretch, so hashing
-# costs no time of its own on a machine with a second core.
+# Writing a shard: once from front to back. The digest of one stretch of bytes is computed while the
+# kernel writes that stretch, so hashing takes no extra time on a machine with a second core.
 
 _STRETCH = 4 << 20  # bytes handed over at once
 
@@ -151,7 +162,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Where the members of one sample lie in a shard, by extension."""
+    """The positions of the members of one sample in a shard, by extension."""
 
     key: str
     members: Mapping[str, Span]
@@ -160,11 +171,19 @@ class Placed:
 def write_shard(
     path: Path, split: str, samples: Iterable[tuple[str, Mapping[str, bytes]]]
 ) -> tuple[Shard, list[Placed]]:
-    """Write a shard of (key, {extension: bytes}), whole or not at all; what it holds, and where.
+    """Write a shard, completely or not at all.
 
-    The members of a sample lie next to each other in the mapping's order. Keys must ascend, so
-    none can occur twice, and hold no dot (a WebDataset's key ends at the first one). Raises
-    BadData for a bad key, an empty shard, and a disk that cannot be written.
+    Args:
+        path: The new shard.
+        split: The split of its samples.
+        samples: (key, {extension: bytes}) of each sample. Keys ascend and have no dot (a key in a
+            WebDataset ends at the first one). Members are written in the mapping's order.
+
+    Returns:
+        The shard's entry for index.json, and the positions of its samples' members.
+
+    Raises:
+        BadData: A bad key, no sample, or a disk that cannot be written.
     """
     sha256 = hashlib.sha256()
     placed: list[Placed] = []
@@ -214,7 +233,7 @@ def write_shard(
 
 
 def sample_json(row: Mapping[str, Any]) -> bytes:
-    """The .json member of a sample: one line, fields in the row's order, no NaN."""
+    """Return the .json member of a sample: one line, fields in the row's order, no NaN."""
     text = json.dumps(dict(row), ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
     return text.encode()
 

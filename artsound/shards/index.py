@@ -1,8 +1,9 @@
-"""The index of a shards folder: index.parquet, a row per sample, and index.json, a row per shard.
+"""The index of shards: index.parquet, a row per sample, and index.json, an entry per shard.
 
 The two are enough to choose samples, and to find the bytes of any of them, without opening a
-shard. index.parquet of a build holds the columns of schemas/index.json; that of somebody else's
-WebDataset holds at least `key`, `split`, `shard` and the offset and size of every member.
+shard. index.parquet of a build has the columns of schemas/index.json; an external index (of
+WebDataset shards made elsewhere) has at least `key`, `split`, `shard` and the offset and size of
+every member.
 """
 
 from __future__ import annotations
@@ -32,13 +33,19 @@ INDEX = "index.parquet"
 SHARDS = "index.json"
 FORMAT = "artsound-shards-1"
 SPLITS = ("train", "val", "test")
-NAMES = ("key", "shard", "split")  # the text that every index has, beside offsets and sizes
+NAMES = ("key", "shard", "split")  # the text columns of every index
 
 
 def index_rows(
     shard: str, samples: Iterable[Mapping[str, Any]], placed: Sequence[Placed]
 ) -> list[dict[str, Any]]:
-    """The rows of index.parquet for one shard: each sample's fields, and where its members lie."""
+    """Return the rows of index.parquet for one shard.
+
+    Args:
+        shard: Its file name.
+        samples: The fields of its samples.
+        placed: The positions of their members, in the same order.
+    """
     return [
         {**sample, "shard": shard, **pointers(place)}
         for sample, place in zip(samples, placed, strict=True)
@@ -46,7 +53,7 @@ def index_rows(
 
 
 def pointers(place: Placed) -> dict[str, int]:
-    """The offset and size columns of one sample."""
+    """Return the offset and size columns of one sample, by name."""
     found = {}
     for extension, (offset, size) in place.members.items():
         found[f"{extension}_offset"] = offset
@@ -62,12 +69,22 @@ def write_index(
     table: pa.Table,
     lineage: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Path]:
-    """Write index.parquet, then index.json, which names its digest; their paths.
+    """Write index.parquet, then index.json, which has its digest.
 
-    `lineage`: the version and the base of a release.
+    Args:
+        folder: The folder of the shards.
+        name: Name of the dataset.
+        recipe_digest: Digest of the recipe that made it; empty when there is none.
+        shards: The shards.
+        table: The rows, in the order of the shards. They are checked against schemas/index.json
+            when they have its columns, and written as they are otherwise.
+        lineage: Version and previous release.
 
-    The rows of `table` are in the shards' order. They are held to schemas/index.json when they
-    have its columns; the rows of somebody else's samples are written as they are.
+    Returns:
+        The paths of the two files.
+
+    Raises:
+        BadData: A value does not fit the schema.
     """
     if set(table.column_names) == set(arrow_schema("index").names):
         write_parquet(folder / INDEX, "index", to_index_table(table))
@@ -78,12 +95,12 @@ def write_index(
 
 
 def to_index_table(table: pa.Table) -> pa.Table:
-    """The rows under the Arrow schema of an index; BadData when a value does not fit."""
+    """Cast rows to the Arrow schema of an index; BadData when a value does not fit."""
     schema = arrow_schema("index")
     try:
         return table.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
-        raise BadData(f"These rows are no index of samples: {error}.") from error
+        raise BadData(f"These rows are not an index of samples: {error}.") from error
 
 
 def write_shard_index(
@@ -93,7 +110,7 @@ def write_shard_index(
     shards: Sequence[Shard],
     lineage: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
-    """Write index.json for the index.parquet that lies there already."""
+    """Write index.json for an existing index.parquet; see `write_index`."""
     write_json(
         folder / SHARDS,
         {
@@ -111,7 +128,11 @@ def write_shard_index(
 
 
 def read_shard_index(store: Store) -> dict[str, Any]:
-    """index.json, checked against its schema; BadData when it is missing or broken."""
+    """Read index.json.
+
+    Raises:
+        BadData: It is missing, or does not fulfil schemas/shard_index.json.
+    """
     place = f"{store.location}/{SHARDS}"
     data = store.read(SHARDS)
     try:
@@ -125,14 +146,19 @@ def read_shard_index(store: Store) -> dict[str, Any]:
 
 
 def shards_of(value: Mapping[str, Any]) -> tuple[Shard, ...]:
-    """The shards that an index.json lists."""
+    """Return the shards that an index.json lists."""
     return tuple(Shard(**entry) for entry in value["shards"])
 
 
 def read_index(store: Store, value: Mapping[str, Any]) -> pl.DataFrame:
-    """The rows of index.parquet, with their digest and every offset checked.
+    """Read index.parquet, and check its digest and every offset.
 
-    Raises BadData when it is not the file index.json speaks of, or points outside a shard.
+    Args:
+        store: Where the shards are.
+        value: The value of index.json.
+
+    Raises:
+        BadData: It is not the file that index.json names, or points outside a shard.
     """
     data = store.read(INDEX)
     place = f"{store.location}/{INDEX}"
@@ -144,7 +170,7 @@ def read_index(store: Store, value: Mapping[str, Any]) -> pl.DataFrame:
 
 
 def read_frame(data: bytes, place: str) -> pl.DataFrame:
-    """The rows of a parquet file in memory; BadData when it is none."""
+    """Read a parquet file in memory; `place` names it in errors. BadData when it is not one."""
     faults = pl.exceptions
     try:
         return pl.DataFrame(read_table(data))
@@ -153,7 +179,7 @@ def read_frame(data: bytes, place: str) -> pl.DataFrame:
 
 
 def extensions(frame: pl.DataFrame) -> tuple[str, ...]:
-    """The members that the samples of an index have, in the order of its columns."""
+    """Return the extensions of the members of an index's samples, in the order of its columns."""
     columns = set(frame.columns)
     return tuple(
         name.removesuffix("_offset")
@@ -163,17 +189,17 @@ def extensions(frame: pl.DataFrame) -> tuple[str, ...]:
 
 
 def index_columns() -> list[str]:
-    """The columns of schemas/index.json."""
+    """Return the columns of schemas/index.json."""
     return list(arrow_schema("index").names)
 
 
 def is_ours(frame: pl.DataFrame) -> bool:
-    """Whether the samples of an index are this project's, with all the columns of its schema."""
+    """Whether an index has all columns of schemas/index.json, so that its samples are pairs."""
     return set(index_columns()) <= set(frame.columns)
 
 
 def check_pointers(frame: pl.DataFrame, shards: Sequence[Shard], place: str) -> None:
-    """Do nothing when every row points into a listed shard; else raise BadData."""
+    """Raise BadData unless every row points into a listed shard; `place` names the index."""
     missing = set(NAMES) - set(frame.columns)
     members = extensions(frame)
     if missing or not members:
@@ -200,9 +226,9 @@ def check_pointers(frame: pl.DataFrame, shards: Sequence[Shard], place: str) -> 
 
 
 def _check_types(frame: pl.DataFrame, members: Iterable[str], place: str) -> None:
-    """Raise BadData for a column of another type than an index's, or that lacks values.
+    """Raise BadData for a column of an index that has another type, or lacks values.
 
-    Other people's fields may be anything.
+    Fields of an external index may have any type.
     """
     expected: dict[str, pl.DataType] = dict.fromkeys(NAMES, pl.String())
     expected |= {
@@ -226,17 +252,23 @@ def _ends(members: Iterable[str]) -> list[pl.Expr]:
     return columns
 
 
-# Where the bytes of each sample lie, as plain arrays that travel cheaply into worker processes.
+# The positions of samples, as plain arrays that are cheap to send to worker processes.
 
 Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class SampleLocations:
-    """Samples 0..n−1 of a dataset: keys [n], shard [n] (which of `shards`), and members' places.
+    """The positions of samples 0..n−1 of a dataset.
 
-    `offsets` and `sizes` are [n, m] in bytes, for the m `members`; an offset of −1 marks a member
-    that a sample lacks. `ours`: a sample's .json names its key, by which a stale index is found.
+    Attributes:
+        shards: The shards.
+        members: Extensions of the m members.
+        keys: Keys [n].
+        shard: Index into `shards`, int64 [n].
+        offsets: First byte of each member in its shard, int64 [n, m]; −1: the sample lacks it.
+        sizes: Sizes in bytes, int64 [n, m].
+        ours: Whether a sample's .json has its key, by which a stale index is detected.
     """
 
     shards: tuple[Shard, ...]
@@ -251,19 +283,27 @@ class SampleLocations:
         return len(self.keys)
 
     def ranges(self, number: int) -> list[Range]:
-        """The byte ranges of a sample's members, in the members' order."""
+        """Return the byte ranges of a sample's members, in the members' order."""
         offsets, sizes = self.offsets[number].tolist(), self.sizes[number].tolist()
         return [(at, at + size) for at, size in zip(offsets, sizes, strict=True) if at >= 0]
 
     def present(self, number: int) -> list[str]:
-        """The members that a sample has, in the order of `ranges`."""
+        """Return the members that a sample has, in the order of `ranges`."""
         offsets = self.offsets[number].tolist()
         return [member for member, at in zip(self.members, offsets, strict=True) if at >= 0]
 
     def sample(self, number: int, pieces: Sequence[bytes]) -> dict[str, Any]:
-        """The sample whose members' bytes are `pieces`: {"key": str, "jpg": bytes, …}.
+        """Assemble a sample from the bytes of its members.
 
-        Its .json is parsed. Raises BadData when that is damaged or belongs to another key.
+        Args:
+            number: Its number.
+            pieces: The bytes of its members, in the order of `ranges`.
+
+        Returns:
+            {"key": str, "jpg": bytes, …}; the .json is parsed.
+
+        Raises:
+            BadData: The .json is damaged or belongs to another key.
         """
         key = str(self.keys[number])
         members = dict(zip(self.present(number), pieces, strict=True))
@@ -271,23 +311,23 @@ class SampleLocations:
 
     @cached_property
     def shard_counts(self) -> Integers:
-        """How many of these samples lie in each shard."""
+        """Number of these samples in each shard, int64."""
         return np.bincount(self.shard, minlength=len(self.shards)).astype(np.int64)
 
     @cached_property
     def density(self) -> npt.NDArray[np.float64]:
-        """The share of each shard's bytes that these samples need."""
-        wanted = np.bincount(self.shard, self.sizes.sum(axis=1), minlength=len(self.shards))
-        return wanted / np.array([shard.bytes for shard in self.shards])
+        """Share of each shard's bytes that these samples need, 0–1, float64."""
+        needed = np.bincount(self.shard, self.sizes.sum(axis=1), minlength=len(self.shards))
+        return needed / np.array([shard.bytes for shard in self.shards])
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over the keys in order: tells whether two streams walk the same samples."""
+        """SHA-256 of the keys in order; equal for streams over the same samples."""
         return sha256_bytes("\n".join(self.keys.tolist()).encode())
 
 
 def locations_of(frame: pl.DataFrame, shards: Sequence[Shard]) -> SampleLocations:
-    """The pointers of an index's rows, which follow the shards' order."""
+    """Return the positions of the samples of an index, whose rows are in the shards' order."""
     members = extensions(frame)
     numbers = {shard.name: number for number, shard in enumerate(shards)}
     return SampleLocations(
@@ -314,5 +354,5 @@ def _parsed(key: str, members: Mapping[str, bytes], shard: str, *, ours: bool) -
         except ValueError as error:
             raise BadData(f"{shard}: the .json of {key} is damaged: {error}.") from error
         if ours and not (isinstance(sample["json"], dict) and sample["json"].get("key") == key):
-            raise BadData(f"{shard}: another sample lies where {key} should: the index is stale.")
+            raise BadData(f"{shard}: another sample is where {key} should be: the index is stale.")
     return sample

@@ -1,4 +1,4 @@
-"""Publishing a folder of shards: to a Hugging Face dataset, an object store, or another folder."""
+"""Publishes a folder of shards: to a Hugging Face dataset, an object store, or another folder."""
 
 from __future__ import annotations
 
@@ -22,19 +22,30 @@ from artsound.shards.store import (
 from artsound.storage import sha256_file
 
 _CHUNK = 4 << 20
-# The Hub limits the commits of an hour, and advises against commits of more files.
+# The Hub limits commits per hour, and advises against commits of more files.
 _COMMIT_FILES = 100
 
 
 def push(folder: Path, target: str, *, restricted: bool = False, **options: Any) -> dict[str, Any]:
-    """Copy shards, index, README, card and attribution to `target`, and check what arrived.
+    """Copy shards, index, README, card and attribution to a target, and check what arrived.
 
-    `target` is an fsspec address: hf://datasets/me/artsound, s3://bucket/artsound, or a folder.
-    `options` go to its file system. Files that are there already with the right digest are left,
-    so a push that was cut off is gone on with by the same line; index.json is taken away first
-    and written last, so that nobody opens half a release. Raises BadUsage when a sample may not be
-    passed on (`restricted` pushes it all the same, for a private place), BadData when the folder
-    is not what its index says, or what arrived is not what was sent.
+    Files that are there already with the right digest are not sent again, so the same call resumes
+    an interrupted push. index.json is removed first and written last, so that an incomplete
+    release cannot be opened.
+
+    Args:
+        folder: A release on this machine, or the folder of the build that has it.
+        target: An fsspec address (hf://datasets/me/artsound, s3://bucket/artsound) or a folder.
+        restricted: Also push samples that may not be redistributed; for private targets.
+        **options: For the target's fsspec file system.
+
+    Returns:
+        `target`; `files`: their number; `skipped`: those that were there; `bytes_sent`; `stale`:
+        shards at the target that no index names.
+
+    Raises:
+        BadUsage: A sample may not be redistributed, or the target cannot be opened.
+        BadData: The folder differs from its index, or what arrived differs from what was sent.
     """
     folder = shards_folder(folder)
     data = open_shards(folder)
@@ -47,7 +58,7 @@ def push(folder: Path, target: str, *, restricted: bool = False, **options: Any)
             missing, sent = _send(system, root, folder, target, expected)
             stale = sorted(set(_tars(system, root)) - set(expected))
     except OSError as error:
-        again = "" if isinstance(error, LASTING) else "; push again to go on"
+        again = "" if isinstance(error, LASTING) else "; push again to continue"
         raise BadData(f"{target} cannot be written: {error}{again}.") from error
     return {
         "target": target,
@@ -61,7 +72,7 @@ def push(folder: Path, target: str, *, restricted: bool = False, **options: Any)
 def _send(
     system: Any, root: str, folder: Path, target: str, expected: dict[str, str]
 ) -> tuple[list[str], int]:
-    """Send what is not there as `expected`, and check it; the names sent, and their bytes."""
+    """Send and check what the target lacks. Returns the names sent, and their bytes."""
     if not has_buckets(system):
         system.makedirs(root, exist_ok=True)
     sizes = {name: (folder / name).stat().st_size for name in expected}
@@ -117,20 +128,23 @@ def _is_hub(system: Any) -> bool:
 def _check_rights(data: Dataset, folder: Path) -> None:
     if not {"artwork_redistribute", "track_redistribute"} <= set(data.frame.columns):
         raise BadUsage(
-            f"{folder} does not say which samples may be passed on: push it as restricted, to a "
-            "private place."
+            f"{folder} does not say which samples may be redistributed: push it with --restricted "
+            "to a private target."
         )
     free = len(data.filter(policy_condition("redistributable")))
     if free < len(data):
         raise BadUsage(
-            f"{len(data) - free:,} of the {len(data):,} samples in {folder} may not be passed on: "
-            "make a subset with --rights redistributable, or push them as restricted, to a "
-            "private place."
+            f"{len(data) - free:,} of the {len(data):,} samples in {folder} may not be "
+            "redistributed: make a subset with --rights redistributable, or push with --restricted "
+            "to a private target."
         )
 
 
 def _digests(folder: Path, data: Dataset) -> dict[str, str]:
-    """The digest of every file of the release, index.json last; BadData when a shard is not it."""
+    """The digest of every file of the release, index.json last.
+
+    Raises BadData when a shard differs from its entry.
+    """
     known = {shard.name: shard.sha256 for shard in data.shards}
     about = sorted(
         path.name
@@ -156,7 +170,7 @@ def _digest_at(system: Any, path: str, size: int) -> str:
         return ""
     if about.get("size") != size:
         return ""
-    stored = (about.get("lfs") or {}).get("sha256")  # Hugging Face keeps it
+    stored = (about.get("lfs") or {}).get("sha256")  # known on Hugging Face
     if stored:
         return str(stored)
     digest = hashlib.sha256()

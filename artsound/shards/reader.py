@@ -1,10 +1,10 @@
-"""A bounded folder of whole shards fetched from far away, shared by every process of a machine.
+"""Reads samples by number: from a local disk, through a cache of remote shards, or by byte ranges.
 
-A shard is kept under its digest, so a stale or damaged copy is never taken for it, and two
-datasets may share a folder. It appears under its name only when it is complete and its digest is
-right. Locks are the kernel's (flock): a killed process leaves none behind, only a partial file
-that the next one to come removes. Nobody waits for a lock: who finds a shard in the making
-reads by byte ranges until it is there.
+The cache is a bounded folder of whole shards, shared by all processes of a machine. A shard is
+stored under its digest, so a stale or damaged copy is never used, and several datasets may share a
+folder. It appears under its name only when it is complete and its digest is right. Locks are the
+kernel's (flock): a killed process leaves none behind, only a partial file that the next process
+removes. Locks are non-blocking: while another process downloads a shard, readers use byte ranges.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _PARTIAL = ".partial"
 
 @dataclass(frozen=True)
 class Cache:
-    """A folder of at most `limit` bytes of shards, those used last."""
+    """A cache folder of at most `limit` bytes of shards; the least recently used are evicted."""
 
     folder: Path
     limit: int
 
     def __post_init__(self) -> None:
         if self.limit < 1:
-            raise BadUsage(f"A cache of {self.limit} bytes holds nothing: give cache_bytes.")
+            raise BadUsage(f"A cache of {self.limit} bytes can hold nothing: give cache_bytes.")
 
     def find(self, shard: Shard) -> Path | None:
-        """The shard's file when it is here, now marked as used; else None."""
+        """Return the shard's file and mark it as used; None when it is not in the cache."""
         path = self.folder / f"{shard.sha256}.tar"
         try:
             if path.stat().st_size != shard.bytes:
@@ -54,10 +54,19 @@ class Cache:
     def fetch(
         self, shard: Shard, store: Store, stopped: Callable[[], bool] = lambda: False
     ) -> bool:
-        """Bring a shard here, and others out when there is no room; whether it is here now.
+        """Download a shard into the cache, evicting others if needed.
 
-        False when there is no room for it, when another process is at it, when this disk fails,
-        or when `stopped()` came true. Raises BadData when the store fails, or holds other bytes.
+        Args:
+            shard: The shard.
+            store: Where it is.
+            stopped: Checked between chunks; the download is abandoned when it returns true.
+
+        Returns:
+            Whether the shard is in the cache now. False when there is no room for it, when another
+            process is downloading it, when the local disk fails, or when stopped.
+
+        Raises:
+            BadData: The store fails, or has other bytes.
         """
         if shard.bytes > self.limit:
             return False
@@ -82,16 +91,16 @@ class Cache:
                     )
                 os.fsync(descriptor)
                 partial.replace(self.folder / f"{shard.sha256}.tar")
-            except OSError:  # a full disk: go on without
+            except OSError:  # a full disk: continue without the cache
                 return False
             finally:
                 partial.unlink(missing_ok=True)
         return True
 
     def _make_room(self, size: int, descriptor: int) -> bool:
-        """Reserve `size` bytes for the file being made; whether there is room.
+        """Reserve `size` bytes for the file being written. Returns whether there is room.
 
-        Out go what killed processes left, and the shards used longest ago.
+        Removes what killed processes left, and the least recently used shards.
         """
         with _locked(self.folder / ".lock", wait=True):
             os.ftruncate(descriptor, 0)
@@ -108,7 +117,7 @@ class Cache:
             for _, bytes_, path in sorted(kept):
                 if used <= self.limit:
                     break
-                # Those who have it open read on: a file is gone only when nobody holds it.
+                # A process that has the file open can still read it.
                 path.unlink(missing_ok=True)
                 used -= bytes_
             if used > self.limit:
@@ -118,7 +127,7 @@ class Cache:
 
 
 def _copy(chunks: Iterator[bytes], descriptor: int, limit: int, stopped: Callable[[], bool]) -> str:
-    """Write the chunks to a file; their digest. No more than `limit` bytes are taken."""
+    """Write at most `limit` bytes of the chunks to a file. Returns their digest."""
     digest = hashlib.sha256()
     left = limit
     with open(descriptor, "wb", closefd=False) as file:
@@ -133,7 +142,7 @@ def _copy(chunks: Iterator[bytes], descriptor: int, limit: int, stopped: Callabl
 
 @contextlib.contextmanager
 def _locked(path: Path, *, wait: bool = False) -> Iterator[int]:
-    """A descriptor of `path`, locked for this process; −1 when another holds it."""
+    """A descriptor of `path`, locked by this process; −1 when another process has the lock."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
@@ -147,7 +156,7 @@ def _locked(path: Path, *, wait: bool = False) -> Iterator[int]:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove a partial file that nobody is writing."""
+    """Remove a partial file that no process is writing."""
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDWR)
         try:
@@ -157,23 +166,25 @@ def _remove_abandoned(path: Path) -> None:
             os.close(descriptor)
 
 
-# Samples by number, read the cheapest way: from this disk, through a cache, or by byte ranges.
-
-
 @dataclass(frozen=True)
 class SampleSource:
-    """Some members of every sample, and where they lie. Samples have the same numbers in each."""
+    """Some members of every sample: their store and positions. All sources number alike."""
 
     store: Store
     pointers: SampleLocations
 
 
 class Reader:
-    """Reads samples, in one process, from one layer or several at once.
+    """Reads samples, in one process, from one source or several at once.
 
-    With a cache, a far shard of which at least the share `dense` of the bytes is wanted is
-    fetched whole, from front to back, by a thread of its own, once it is announced or asked for.
-    Until it is there, and of all other shards, only the bytes wanted are fetched.
+    With a cache, a remote shard is downloaded whole in the background once a sample of it is
+    announced or read, if at least the share `dense` of its bytes is needed. Until then, and from
+    all other shards, only the needed byte ranges are fetched.
+
+    Args:
+        layers: The sources; the members of a sample are those of all.
+        cache: Cache for remote shards.
+        dense: Share of a shard's bytes, 0–1, from which on it is downloaded whole.
     """
 
     def __init__(
@@ -187,27 +198,27 @@ class Reader:
         self._closed = threading.Event()
 
     def announce(self, number: int) -> None:
-        """Say that a sample will be wanted soon."""
+        """Prefetch hint: a sample will be read soon, so its shard may be downloaded."""
         if self.cache is not None:
             for layer in self.layers:
                 self._announce(self.cache, layer, number)
 
     def hint(self, number: int) -> None:
-        """Say that a sample is among the next to be read: a disk may begin to fetch it."""
+        """Read-ahead hint: a sample is among the next to be read, so a disk may fetch it."""
         for layer in self.layers:
             pointers = layer.pointers
             shard = pointers.shards[pointers.shard[number]]
             layer.store.hint(shard.name, pointers.ranges(number))
 
     def read(self, number: int) -> dict[str, Any]:
-        """The sample with its members' bytes; BadData when they cannot be had or are damaged."""
+        """Return a sample with its members' bytes; BadData when unavailable or damaged."""
         sample: dict[str, Any] = {}
         for layer in self.layers:
             sample |= self._read(layer, number)
         return sample
 
     def close(self) -> None:
-        """Stop fetching whole shards; what has been begun is given up."""
+        """Abandon downloads of whole shards."""
         self._closed.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -232,7 +243,7 @@ class Reader:
             self._pool.submit(self._fetch, cache, layer.store, shard)
 
     def _fetch(self, cache: Cache, store: Store, shard: Shard) -> None:
-        # A shard that cannot be had whole shows when its ranges are read, with its name.
+        # The error is raised again, with the shard's name, when its ranges are read.
         with contextlib.suppress(BadData):
             cache.fetch(shard, store, self._closed.is_set)
         self._asked.discard(shard.sha256)

@@ -1,4 +1,4 @@
-"""What a folder of shards says of itself: whom to thank, and what lies in it."""
+"""What a release says of itself: attribution, README, version, changelog, withheld pairs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,14 @@ _TRACK = (
 def write_attribution(folder: Path, rows: pa.Table) -> Path:
     """Write ATTRIBUTION.csv: title, author, licence and source of every artwork and track.
 
-    A track's licence is told as its source writes it; an artwork's by why we think so.
+    A track's licence is written as in its source; an artwork's as the reason for its rights.
+
+    Args:
+        folder: The release.
+        rows: The rows of its index.
+
+    Returns:
+        The path of the file.
     """
     lines = {
         (side, *row.values())
@@ -59,10 +66,10 @@ def write_attribution(folder: Path, rows: pa.Table) -> Path:
 
 
 def _csv_line(values: Sequence[object]) -> str:
-    """One row of CSV, ended by a line feed.
+    """One row of CSV that ends with a line feed.
 
-    The writer quotes only the line breaks that it ends rows with, so it is given both kinds:
-    readers end a row at an unquoted carriage return, too.
+    The writer quotes only the characters of its own line terminator, so that has both kinds:
+    readers also end a row at an unquoted carriage return.
     """
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerow(values)
@@ -72,7 +79,18 @@ def _csv_line(values: Sequence[object]) -> str:
 def write_readme(
     folder: Path, name: str, shards: Sequence[Shard], samples: int, asked: Sequence[str] = ()
 ) -> Path:
-    """Write README.md: what the folder holds, what was `asked` to choose it, how to read it."""
+    """Write README.md: what the folder has, and how to read it.
+
+    Args:
+        folder: The release.
+        name: Name of the dataset.
+        shards: Its shards.
+        samples: Number of its samples.
+        asked: Conditions by which the samples were chosen.
+
+    Returns:
+        The path of the file.
+    """
     lines = [
         f"# {name}",
         "",
@@ -115,7 +133,7 @@ def write_readme(
     return folder / "README.md"
 
 
-# What changed from one release to the next, told from their indexes alone.
+# What changed from one release to the next, computed from their indexes alone.
 
 FIRST = "1.0.0"
 BUMPS = ("", "patch", "minor", "major")  # the least first
@@ -125,18 +143,25 @@ _KINDS = {
     "rescored": ("score", "bridge", "margin"),
     "repacked": ("shard",),
 }
-_PLACES = ("_offset", "_size")  # where a sample's members lie: not what they are
+_PLACES = ("_offset", "_size")  # positions of a sample's members, not their content
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The keys that differ between two releases, ascending; a key may be of several kinds.
+    """The differences between two releases: keys, ascending; a key may be of several kinds.
 
-    `moved`: another artwork or split; `recaptioned`: another text on either side; `rescored`:
-    another score, margin or bridge; `repacked`: in another shard; `changed`: any other field.
-    `shards_kept` have the same bytes under the same name in both, `shards_changed` are the newer
-    release's others, `shards_gone` the older's that it lacks. `columns` are those that only one of
-    the two indexes has.
+    Attributes:
+        added: Only in the newer release.
+        removed: Only in the older release.
+        moved: With another artwork or split.
+        recaptioned: With another caption on either side.
+        rescored: With another score, margin or bridge.
+        repacked: In another shard.
+        changed: With a difference in any other field.
+        shards_kept: Names of shards with the same bytes in both.
+        shards_changed: Names of the other shards of the newer release.
+        shards_gone: Names of shards that the newer release lacks.
+        columns: Columns that only one of the two indexes has.
     """
 
     added: tuple[str, ...] = ()
@@ -153,11 +178,11 @@ class Difference:
 
     @property
     def bump(self) -> str:
-        """The part of the version that this raises: major, minor, patch, or "" for nothing.
+        """The part of the version that is raised: major, minor, patch, or "" for no change.
 
-        major: a pair is gone, has another artwork or another split, or the index other columns,
-        so what was built on the older release may break. minor: pairs are new. patch: captions,
-        metadata, scores or places changed.
+        major: a pair is gone, or has another artwork or split, or the index has other columns, so
+        that what was built on the older release may break. minor: there are new pairs. patch:
+        captions, metadata, scores or positions changed.
         """
         if self.removed or self.moved or self.columns:
             return "major"
@@ -168,7 +193,12 @@ class Difference:
 
 
 def next_version(version: str, bump: str) -> str:
-    """The version after `version` when this part of it is raised; "" leaves it."""
+    """Return the next version.
+
+    Args:
+        version: The version before, such as 1.2.3.
+        bump: The part to raise: major, minor or patch; "" leaves the version.
+    """
     major, minor, patch = (int(part) for part in version.split("."))
     return {
         "major": f"{major + 1}.0.0",
@@ -179,16 +209,21 @@ def next_version(version: str, bump: str) -> str:
 
 
 def diff(old: str, new: str) -> Difference:
-    """What the release `new` changes in `old`; folders or addresses of shards.
+    """Compare two releases by their indexes; no shard is read.
 
-    Only the two indexes are read. Raises BadData when an index lacks a column to compare by.
+    Args:
+        old: Folder or address of the older release.
+        new: Folder or address of the newer one.
+
+    Raises:
+        BadData: An index is missing or damaged, or lacks a column to compare by.
     """
     before, after = open_shards(old), open_shards(new)
     return difference(before.frame, before.shards, after.frame, after.shards, (old, new))
 
 
 def version_of(location: str) -> str:
-    """The version of the release at a folder or address; FIRST when its index.json names none."""
+    """Return the version of the release at a folder or address; FIRST when it has none."""
     return str(read_shard_index(open_store(location)).get("version", FIRST))
 
 
@@ -199,7 +234,18 @@ def difference(
     are: Sequence[Shard],
     places: tuple[str, str] = ("the older release", "the newer release"),
 ) -> Difference:
-    """As `diff`, of rows of two indexes and their shards."""
+    """Compare two releases, as `diff` does, by the rows of their indexes and their shards.
+
+    Args:
+        before: Rows of the older index.
+        were: Shards of the older release.
+        after: Rows of the newer index.
+        are: Shards of the newer release.
+        places: Names of the two in errors.
+
+    Raises:
+        BadData: An index lacks a column to compare by.
+    """
     needed = list(dict.fromkeys(name for names in _KINDS.values() for name in names))
     for place, frame in zip(places, (before, after), strict=True):
         if missing := [name for name in needed if name not in frame.columns]:
@@ -233,7 +279,7 @@ def difference(
 
 
 def counts(found: Difference) -> dict[str, int]:
-    """How many keys, shards and columns are of each kind, under the changelog's words."""
+    """Count the keys, shards and columns of each kind, under the headings of a changelog."""
     return {
         "Added": len(found.added),
         "Removed": len(found.removed),
@@ -250,7 +296,7 @@ def counts(found: Difference) -> dict[str, int]:
 
 
 def changelog(found: Difference) -> str:
-    """The difference in Markdown: a table of counts, then the keys of every kind that has any."""
+    """Return the difference as Markdown: a table of counts, then the keys of every kind."""
     kinds = dict(zip(counts(found), vars(found).values(), strict=True))
     lines = ["# Changes", "", *table(counts(found))]
     for kind, names in kinds.items():
@@ -260,7 +306,7 @@ def changelog(found: Difference) -> str:
 
 
 def table(numbers: dict[str, int]) -> list[str]:
-    """Counts as the lines of a table in Markdown."""
+    """Return counts as the lines of a table in Markdown."""
     lines = ["| | count |", "|---|---:|"]
     return lines + [f"| {kind} | {number:,} |" for kind, number in numbers.items()]
 
@@ -269,13 +315,11 @@ def _keys(frame: pl.DataFrame) -> tuple[str, ...]:
     return tuple(sorted(frame["key"].to_list()))
 
 
-# What a release says of its own history: a version, CHANGELOG.md and changes.json.
+# The history of a release: its version, CHANGELOG.md and changes.json.
 #
-# All three follow from the difference to the base, so nobody types them. The changelog counts;
-# changes.json also lists the keys of this release that are new or not as they were. Of what is
-# gone
-# neither says more than how much, so a withdrawn item is not named by the release it was taken
-# from.
+# All three are computed from the difference to the previous release. The changelog has counts;
+# changes.json also lists the keys of this release that are new or changed. Both have only the
+# number of removed pairs, so that a release does not name what was withdrawn from it.
 
 CHANGELOG = "CHANGELOG.md"
 CHANGES = "changes.json"
@@ -285,21 +329,30 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 @dataclass(frozen=True)
 class Lineage:
-    """A release's version, the digest of its base's index.json ("": the first), and the bump."""
+    """The place of a release in its history.
+
+    Attributes:
+        version: Its version.
+        base: Digest of the previous release's index.json; empty for the first release.
+        bump: The part of the version that was raised.
+    """
 
     version: str = FIRST
     base: str = ""
     bump: str = ""
 
     def fields(self) -> dict[str, str]:
-        """What index.json says of it."""
+        """Return the fields of index.json."""
         return {"version": self.version, **({"base": self.base} if self.base else {})}
 
 
 def lineage_after(folder: Path, found: Difference, *, at_least: str = "") -> Lineage:
-    """That of a release that continues the one in `folder`, from which it differs as `found`.
+    """Return the lineage of a release that continues another.
 
-    `at_least` is a bump for what the two indexes do not show.
+    Args:
+        folder: The previous release.
+        found: What the new release changes in it.
+        at_least: A bump for changes that the two indexes do not show.
     """
     about = read_shard_index(LocalStore(folder))
     bump = max(found.bump, at_least, key=BUMPS.index)
@@ -308,7 +361,17 @@ def lineage_after(folder: Path, found: Difference, *, at_least: str = "") -> Lin
 
 
 def write_changes(folder: Path, base: Path, found: Difference, lineage: Lineage) -> list[Path]:
-    """Write changes.json and CHANGELOG.md of a release; those of its base come before. Paths."""
+    """Write changes.json and CHANGELOG.md, with the entries of the previous release.
+
+    Args:
+        folder: The new release.
+        base: The previous release.
+        found: What the new release changes in it.
+        lineage: The new release's lineage.
+
+    Returns:
+        The paths of the two files.
+    """
     entry = {**lineage.fields(), "bump": lineage.bump, "counts": counts(found)}
     releases = [entry, *_history(base)]
     keys = {kind: list(getattr(found, kind)) for kind in _LISTED}
@@ -324,10 +387,18 @@ def write_changes(folder: Path, base: Path, found: Difference, lineage: Lineage)
 def write_history(
     folder: Path, base: Path | None, shards: Sequence[Shard], index: pa.Table
 ) -> tuple[Lineage, list[Path]]:
-    """The lineage of a release about to be indexed, and its files of changes, written.
+    """Compute the lineage of a release before its index is written, and write its changes.
 
-    `index` are its rows. A first release has no such files, and one that equals its
-    base has the base's.
+    A first release has no files of changes; one that equals the previous release has that one's.
+
+    Args:
+        folder: The new release.
+        base: The previous release; None for a first one.
+        shards: The shards of the new release.
+        index: The rows of its index.
+
+    Returns:
+        The lineage, and the paths of the files.
     """
     for name in (CHANGES, CHANGELOG):
         (folder / name).unlink(missing_ok=True)
@@ -343,7 +414,7 @@ def write_history(
 
 
 def copy_index(folder: Path, base: Path) -> list[Path]:
-    """Give a release that equals its base the base's index: it is that release. Paths."""
+    """Copy the index of the previous release into one that equals it. Returns the paths."""
     return _copied(folder, base, (INDEX, SHARDS))
 
 
@@ -355,38 +426,44 @@ def _copied(folder: Path, base: Path, names: Sequence[str]) -> list[Path]:
 
 
 def check_changes(folder: Path, about: dict[str, Any], keys: set[str]) -> Iterator[tuple[str, str]]:
-    """(file, sentence) for every fault of changes.json; nothing where there is no such file."""
+    """Yield (file, message) for every problem of changes.json, if there is such a file.
+
+    Args:
+        folder: The release.
+        about: The value of its index.json.
+        keys: The keys of its pairs, withheld ones included.
+    """
     if not (folder / CHANGES).is_file():
         if about.get("base"):
-            yield CHANGES, "index.json names a base, but it is missing"
+            yield CHANGES, "index.json names a previous release, but it is missing"
         return
     try:
         value = read_json(folder / CHANGES)
         releases = [_entry(one) for one in value["releases"]]
         listed = {str(key) for names in value["keys"].values() for key in names}
     except (ArtSoundError, KeyError, TypeError, ValueError, AttributeError) as error:
-        yield CHANGES, f"it is no list of changes: {error}"
+        yield CHANGES, f"it is not a list of changes: {error}"
         return
     if not releases or any(
         releases[0].get(name, "") != about.get(name, "") for name in ("version", "base")
     ):
         yield CHANGES, "its newest release is not the one in index.json"
     if strange := sorted(listed - keys):
-        yield CHANGES, f"it lists {strange[0]}, which the index has not"
+        yield CHANGES, f"it lists {strange[0]}, which the index does not have"
 
 
 def _history(base: Path) -> list[dict[str, Any]]:
-    """The entries of the base's changes.json, checked; none where there is no such file."""
+    """The entries of the previous release's changes.json, checked; none without such a file."""
     if not (base / CHANGES).is_file():
         return []
     try:
         return [_entry(one) for one in read_json(base / CHANGES)["releases"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadData(f"{base / CHANGES} is no list of changes: verify {base} first.") from error
+        raise BadData(f"{base / CHANGES} is not a list of changes: verify {base} first.") from error
 
 
 def _entry(value: Any) -> dict[str, Any]:
-    """One entry, with only what an entry has; ValueError when it is none."""
+    """One entry, with only the fields of an entry; ValueError when it is not one."""
     version, base, bump = (str(value.get(name, "")) for name in ("version", "base", "bump"))
     if not _VERSION.fullmatch(version) or bump not in BUMPS[1:]:
         raise ValueError("an entry has no version")
@@ -394,7 +471,7 @@ def _entry(value: Any) -> dict[str, Any]:
     return {**Lineage(version, base).fields(), "bump": bump, "counts": numbers}
 
 
-# Pairs whose media may not be passed on: their ids, digests and embeddings, without the media.
+# Withheld pairs: ids, digests and embeddings of pairs whose media may not be redistributed.
 
 WITHHELD = "withheld.parquet"
 _WITHHELD_COLUMNS = (
@@ -418,7 +495,15 @@ _NAMED_BY: tuple[tuple[str, Callable[[str], Iterable[str]]], ...] = (
 
 
 def parted(rows: pl.DataFrame, withhold: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The pairs to be packed, and those to be withheld."""
+    """Divide pairs by their rights.
+
+    Args:
+        rows: The pairs.
+        withhold: Whether to withhold pairs that may not be redistributed.
+
+    Returns:
+        The pairs to be packed, and those to be withheld.
+    """
     if not withhold:
         return rows, rows.clear()
     free = pl.sql_expr(policy_condition("redistributable"))
@@ -426,9 +511,16 @@ def parted(rows: pl.DataFrame, withhold: bool) -> tuple[pl.DataFrame, pl.DataFra
 
 
 def write_withheld(workspace: Workspace, rows: pl.DataFrame) -> list[Path]:
-    """Write shards/withheld.parquet, or remove it when nothing is withheld; the file, if any.
+    """Write shards/withheld.parquet, or remove it when nothing is withheld.
 
-    A row per pair, with a column of float32 vectors for each encoder and side that has any.
+    It has a row per pair, and a column of float32 vectors for each encoder and side.
+
+    Args:
+        workspace: The build.
+        rows: The withheld pairs.
+
+    Returns:
+        The path of the file, if there is one.
     """
     path = workspace.shards / WITHHELD
     if rows.is_empty():
@@ -444,22 +536,28 @@ def write_withheld(workspace: Workspace, rows: pl.DataFrame) -> list[Path]:
 
 
 def _with_vectors(
-    workspace: Workspace, table: pl.DataFrame, encoder: str, side: Side, wanted: pl.Series
+    workspace: Workspace, table: pl.DataFrame, encoder: str, side: Side, items: pl.Series
 ) -> pl.DataFrame:
     if not (workspace.embeddings / encoder / f"{side}.npy").exists():
         return table
     ids, matrix = load_embeddings(workspace, encoder, side)
     numbers = {item: number for number, item in enumerate(ids)}
-    if any(item not in numbers for item in wanted):
+    if any(item not in numbers for item in items):
         return table
-    vectors = np.asarray(matrix[[numbers[item] for item in wanted]], dtype=np.float32)
+    vectors = np.asarray(matrix[[numbers[item] for item in items]], dtype=np.float32)
     name = f"{encoder}_{side.removesuffix('s')}"
     return table.with_columns(pl.Series(name, vectors.tolist(), dtype=pl.List(pl.Float32)))
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a list names in a release: ids and digests as the release spells them."""
+    """What a list names in a release.
+
+    Attributes:
+        ids: Keys and artwork ids, as the release spells them.
+        digests: Digests of media.
+        unmatched: Lines that name nothing.
+    """
 
     ids: frozenset[str]
     digests: frozenset[str]
@@ -467,9 +565,11 @@ class Found:
 
 
 def find_listed(lines: Collection[str], *tables: pl.DataFrame) -> Found:
-    """The keys, artwork ids and digests in tables of pairs that the lines of a list name.
+    """Find what a list names.
 
-    A line may spell an item in any way that `artsound.sources.item_names` reads.
+    Args:
+        lines: Lines of a list, each in any spelling that `artsound.sources.item_names` reads.
+        *tables: Tables of pairs.
     """
     listed = Listed(lines)
     ids: set[str] = set()
@@ -489,9 +589,16 @@ def find_listed(lines: Collection[str], *tables: pl.DataFrame) -> Found:
 
 
 def withheld_bump(before: Path, after: Path, released: Collection[str]) -> str:
-    """What the change of withheld.parquet between two folders raises; "" where it is the same.
+    """Return the bump for the change of withheld.parquet between two releases.
 
-    major: a pair is gone from it and not `released` either; minor: one is new; patch: else.
+    Args:
+        before: The previous release.
+        after: The new release.
+        released: Keys of the pairs in its shards.
+
+    Returns:
+        major: a pair is in neither of the new release's tables; minor: one is new; patch: another
+        change; "": no change.
     """
     was, now = withheld_rows(before), withheld_rows(after)
     if was.equals(now):
@@ -501,7 +608,11 @@ def withheld_bump(before: Path, after: Path, released: Collection[str]) -> str:
 
 
 def withheld_rows(folder: Path) -> pl.DataFrame:
-    """The rows of withheld.parquet, none where there is no such file; BadData for a broken one."""
+    """Read withheld.parquet; no rows when there is no such file.
+
+    Raises:
+        BadData: The file is damaged.
+    """
     path = folder / WITHHELD
     empty = pl.DataFrame(schema=dict.fromkeys(("key", "artwork_id"), pl.String))
     if not path.is_file():

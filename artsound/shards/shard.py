@@ -1,4 +1,11 @@
-"""Pairs joined with all that is known of both sides: one row per sample-to-be."""
+"""Stage `shard`: packs pairs into shards, with an index and a list of attributions.
+
+Within a split the samples are put in a seeded random order and divided into shards of equal size
+(± 1), so that every shard is a random sample of its split; a shard has its samples in the order of
+their keys. When a build continues a previous release, that release's shards stay as far as
+possible, and only new pairs are in new shards. One part writes one shard, in parts/shard; `finish`
+links the shards into place, and writes the index and the release's history.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +60,7 @@ from artsound.storage import (
     write_parquet,
 )
 
-# Sample field -> column of the artwork's, the track's row.
+# A row per sample: the pairs joined with the records of both sides. Sample field -> its column.
 _ARTWORK = {
     "artwork_id": "artwork_id",
     "artwork_title": "title",
@@ -109,9 +116,13 @@ EXTRA = ("image_path", "audio_path", "audio_format")
 
 
 def joined(context: Context) -> pl.DataFrame:
-    """A row per pair: every field of a sample but `image_sha256`, and the fields in EXTRA.
+    """Join the pairs with catalogue, measurements and captions, once per stage.
 
-    Raises BadData when an input is missing, or lacks an item that a pair names.
+    Returns:
+        A row per pair: every field of a sample but `image_sha256`, and the fields in EXTRA.
+
+    Raises:
+        BadData: An input is missing, or lacks an item that a pair names.
     """
     files = _inputs(context.workspace)
     return context.once("samples", lambda: _joined(context.workspace.root), files)
@@ -175,31 +186,30 @@ def _captions(path: Path, prefix: str, key: str) -> pl.DataFrame:
 
 
 def float32_fields() -> frozenset[str]:
-    """The fields of a sample that the index keeps in 32 bits."""
+    """Return the fields of a sample that are float32 in the index."""
     return frozenset(f.name for f in arrow_schema("sample") if str(f.type) == "float")
 
 
-# The release that a build continues: which of its shards keep their bytes, and where pairs go.
+# The previous release: which of its shards keep their bytes, and which pairs are in new ones.
 #
-# A pair that stays in its split stays in its shard. A shard of which every sample is as it was
-# keeps
-# name and bytes; one that lost a sample, or has one with another caption, record or artwork, is
-# written again by itself, with the base's pictures and clips where the originals are the same. New
-# pairs go into new shards, numbered on from the last of their split.
+# A pair that stays in its split stays in its shard. A shard in which nothing changed keeps name and
+# bytes; one that lost a sample, or has one with another caption, record or artwork, is rewritten,
+# with the previous release's pictures and clips where the originals are the same. New pairs are in
+# new shards, whose numbers follow the last one of their split.
 
 _NAME = re.compile(r"artsound-(?P<part>(?:train|val|test)-(?P<number>\d{6}))\.tar")
 
 
 @dataclass(frozen=True)
 class PreviousShards:
-    """A release on this machine, open to be continued. `digest` is that of its index.json."""
+    """A previous release on this machine; `digest` is that of its index.json."""
 
     folder: Path
     digest: str
     data: Dataset
 
     def shards_of(self, split: str) -> list[tuple[str, Shard]]:
-        """The split's shards with the names of the parts that stand for them, by number."""
+        """The shards of a split with the names of their parts, by number."""
         return sorted((_part_name(shard), shard) for shard in self.data.shards
                       if shard.split == split)  # fmt: skip
 
@@ -213,11 +223,11 @@ class PreviousShards:
 
     @functools.cached_property
     def positions(self) -> Mapping[str, int]:
-        """Where each key stands in the index."""
+        """The position of each key in the index."""
         return {key: number for number, key in enumerate(self.data.frame["key"])}
 
     def same(self, rows: pl.DataFrame) -> set[str]:
-        """The keys of those of `rows`, samples-to-be, whose every field is as in this release."""
+        """The keys of new samples (`rows`) of which every field is as in this release."""
         fields = [name for name in arrow_schema("sample").names if name != "image_sha256"]
         ours = self.data.frame.select(fields)
         theirs = rows.select(fields).cast(dict(ours.schema))  # type: ignore[arg-type]
@@ -227,7 +237,7 @@ class PreviousShards:
         return {row["key"] for row in there.iter_rows(named=True) if digest(row) == was[row["key"]]}
 
     def media(self, row: Mapping[str, Any]) -> tuple[bytes, bytes, str] | None:
-        """Picture, clip and the picture's digest of a sample made of the same originals, if any."""
+        """Picture, clip and the picture's digest of a sample with the same originals, if any."""
         position = self.positions.get(row["key"])
         if position is None:
             return None
@@ -241,10 +251,11 @@ class PreviousShards:
 
 
 def open_previous_shards(context: Context) -> PreviousShards | None:
-    """The release that the recipe continues; None when it begins anew.
+    """Open the previous release that the recipe names (`sources.base`); None when there is none.
 
-    Raises BadUsage when it is none, or is the very folder that the build would write to; BadData
-    when it is damaged, or its shards are not named as a build names them.
+    Raises:
+        BadUsage: It is not a release, or it is the folder that the build would write to.
+        BadData: It is damaged, or its shards are not named as a build names them.
     """
     if not context.recipe.sources.base:
         return None
@@ -262,9 +273,17 @@ def _open(folder: Path) -> PreviousShards:
 def stays(
     base: PreviousShards, rows: pl.DataFrame, split: str, spoiled: Collection[str]
 ) -> list[tuple[str, Shard, list[str], bool]]:
-    """For each shard of the base: part name, entry, the keys that stay, and whether all as it was.
+    """Find the shards of a previous release that stay.
 
-    `rows` are the samples-to-be of one split, `spoiled` keys that may not stay as they are.
+    Args:
+        base: The previous release.
+        rows: The new samples of one split.
+        split: The split.
+        spoiled: Keys of samples that may not stay as they are.
+
+    Returns:
+        For each shard that stays: name of its part, its entry, the keys that stay, and whether
+        nothing in it changed.
     """
     there = set(rows["key"])
     same = base.same(rows) - set(spoiled)
@@ -282,19 +301,12 @@ def _part_name(shard: Shard) -> str:
     match = _NAME.fullmatch(shard.name)
     if match is None or not match["part"].startswith(f"{shard.split}-"):
         raise BadData(
-            f"The shard {shard.name} is not named as a build names it: no build can continue it."
+            f"The shard {shard.name} is not named as a build names it: it cannot be continued."
         )
     return match["part"]
 
 
-# Stage `shard`: pairs become shards, an index, and a list of whom to thank.
-#
-# Within a split the samples are put in a seeded random order and cut into shards of equal size
-# (± 1), so that every shard is a fair sample of its split; a shard holds its samples in the order
-# of their keys. Where an earlier release is continued, its shards stay as far as they can
-# (base.py)
-# and only new pairs are dealt. One part makes one shard, in parts/shard; `finish` links the shards
-# into place, writes the index, and tells of the release's history.
+# The stage.
 
 _WITHHELD_PART = "withheld"
 
@@ -302,19 +314,25 @@ _WITHHELD_PART = "withheld"
 def plan_shards(
     track_ids: Sequence[int], *, pairs_per_shard: int, min_shards: int, seed: int
 ) -> list[list[int]]:
-    """The tracks of each shard of one split, ascending within a shard.
+    """Divide the tracks of one split into shards; the order of `track_ids` has no effect.
 
-    About `pairs_per_shard` in each, and at least `min_shards` shards while there is a track for
-    each. Depends on the set of tracks, not on their order.
+    Args:
+        track_ids: The tracks.
+        pairs_per_shard: Samples per shard, about.
+        min_shards: Shards at least, if there are as many tracks.
+        seed: Seeds the shuffling.
+
+    Returns:
+        The tracks of each shard, ascending.
     """
     tracks = np.sort(np.asarray(track_ids, dtype=np.int64))
-    wanted = max(1, round(len(tracks) / pairs_per_shard), min(min_shards, len(tracks)))
+    count = max(1, round(len(tracks) / pairs_per_shard), min(min_shards, len(tracks)))
     order = tracks[shuffled_order(len(tracks), seed)]
-    return [sorted(cut.tolist()) for cut in np.array_split(order, wanted) if cut.size]
+    return [sorted(cut.tolist()) for cut in np.array_split(order, count) if cut.size]
 
 
 def check(context: Context) -> None:
-    """Raise BadUsage or BadData for a base or a list of unfit pairs that is missing or broken."""
+    """Raise BadUsage or BadData for an unusable previous release or list of excluded pairs."""
     read_exclusions(context.recipe.shards.exclude)
     open_previous_shards(context)
 
@@ -324,7 +342,7 @@ def plan(context: Context) -> list[Part]:
     workspace, recipe = context.workspace, context.recipe
     rows, withheld = parted(joined(context), recipe.shards.withhold)
     if rows.is_empty():
-        reason = "may be passed on" if withheld.height else "is there"
+        reason = "may be redistributed" if withheld.height else "is there"
         raise BadData(f"No pair of {workspace.pairs} {reason}: there is nothing to pack in shards.")
     digests = dict(zip(rows["track_id"], _row_digests(rows), strict=True))
     unfit = _unfit(rows, recipe)
@@ -420,18 +438,18 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
     workspace, recipe = context.workspace, context.recipe
     packed = [result for result in results if result.items_out]
     if not packed:
-        raise BadData("No pair could be packed: catalog/rejects.parquet tells why for each.")
+        raise BadData("No pair could be packed: catalog/rejects.parquet has the reason for each.")
     base = open_previous_shards(context)
     folder = make_folder(workspace.shards)
-    # While shards are put in place no index may describe those of an earlier build: who opens the
-    # folder then, or after a crash, is told that there is no release yet.
+    # While shards are put in place no index may describe those of an earlier build: opening the
+    # folder then, or after a crash, is an error.
     (folder / SHARDS).unlink(missing_ok=True)
     shards: list[Shard] = []
     tables: list[pa.Table] = []
     numbers = dict.fromkeys(SPLITS, 0)
     for result in packed:
         part = Shard(**result.extra)
-        # A shard of the base keeps its name, though others before it may be gone.
+        # A shard of the previous release keeps its name, even if others before it are gone.
         own = result.done.name if base else f"{part.split}-{numbers[part.split]:06d}"
         name = f"artsound-{own}.tar"
         numbers[part.split] += 1
@@ -482,17 +500,17 @@ STAGE = Stage(
 
 
 def _place(part: Part) -> tuple[int, str]:
-    """Parts in the order of an index: by split, then by number; what is no shard last."""
+    """Sort key of parts in the order of an index: by split, then by number; others last."""
     split = part.name.rpartition("-")[0]
     return (SPLITS.index(split) if split in SPLITS else len(SPLITS), part.name)
 
 
 def _as_it_was(workspace: Workspace, base: PreviousShards, part: Part) -> Outcome:
-    """A shard of the base under this build's parts, its bytes checked, with its index rows."""
+    """Link an unchanged shard of the previous release into this build's parts, checked."""
     shard = next(one for one in base.data.shards if one.name == part.inputs["shard"])
     source = base.folder / shard.name
     if not source.is_file() or sha256_file(source) != shard.sha256:
-        raise BadData(f"{source} is not the shard that its {SHARDS} names: verify the base first.")
+        raise BadData(f"{source} differs from its {SHARDS}: verify {base.folder} first.")
     tar_path = make_folder(workspace.parts / "shard") / f"{part.name}.tar"
     row_path = part_path(workspace, "shard", part.name)
     _link(source, tar_path)
@@ -506,7 +524,7 @@ def _as_it_was(workspace: Workspace, base: PreviousShards, part: Part) -> Outcom
 
 
 def _check_withdrawn(folder: Path, base: PreviousShards, lines: Sequence[str]) -> None:
-    """Leave no release behind that tells of what the base had and the recipe never wants again."""
+    """Remove the index and raise BadData if a file references an item of `sources.without`."""
     frames = base.data.frame, withheld_rows(base.folder)
     listed = find_listed(lines, *frames)
     ids = listed.ids
@@ -515,13 +533,13 @@ def _check_withdrawn(folder: Path, base: PreviousShards, lines: Sequence[str]) -
     if lines and (left := traces(folder, texts | digests, keys, spellings)):
         (folder / SHARDS).unlink()
         raise BadData(
-            f"Something that sources.without lists is still told of in {', '.join(left[:5])}: "
-            "list all that has its bytes."
+            f"Items that sources.without lists are still referenced in {', '.join(left[:5])}: "
+            "list every item that has the same bytes."
         )
 
 
 def _unfit(rows: pl.DataFrame, recipe: Recipe) -> set[int]:
-    """The tracks of pairs that the recipe's list leaves out; a track newly paired stays."""
+    """The tracks of pairs that `shards.exclude` lists; a track with another artwork stays."""
     listed = pl.DataFrame(read_exclusions(recipe.shards.exclude).select(["track_id", "artwork_id"]))
     return set(rows.join(listed, on=["track_id", "artwork_id"], how="semi")["track_id"])
 
@@ -538,9 +556,9 @@ def _withheld(key: str) -> Reject:
 def _media(
     workspace: Workspace, recipe: Recipe, row: Mapping[str, Any]
 ) -> tuple[bytes, bytes, str]:
-    """The .jpg, .mp3 and the former's digest of one sample.
+    """The .jpg and .mp3 of one sample, and the digest of the .jpg.
 
-    Raises MediaError when they are not what the catalogue says.
+    Raises MediaError when they differ from the catalogue.
     """
     image = _original(workspace, row["image_path"], row["image_original_sha256"], "image")
     audio = _original(workspace, row["audio_path"], row["audio_sha256"], "audio")
@@ -569,13 +587,13 @@ def _sample(row: Mapping[str, Any], image_sha256: str) -> dict[str, Any]:
         if name == "image_original_sha256":
             sample["image_sha256"] = image_sha256
         if name not in EXTRA:
-            # The shortest text that is the same 32-bit number: 0.3, not 0.30000001192092896.
+            # The shortest text of the same 32-bit number: 0.3, not 0.30000001192092896.
             sample[name] = float(str(np.float32(value))) if name in short else value
     return sample
 
 
 def _link(source: Path, target: Path) -> None:
-    """Give `source` a second name, replacing what was there; a copy where links are unknown."""
+    """Hard-link `source` as `target`, replacing it; copy it where links are not supported."""
     if target.exists() and target.samefile(source):
         return
     temporary = target.with_name(f"{TEMPORARY_PREFIX}{target.name}")

@@ -1,4 +1,4 @@
-"""Shards beside shards: what training needs ready-made (latents, embeddings), joined by key."""
+"""Sidecar shards: latents or embeddings for the samples of other shards, joined by key."""
 
 from __future__ import annotations
 
@@ -27,18 +27,29 @@ def write_sidecar(
     *,
     settings: Mapping[str, Any],
 ) -> list[Shard]:
-    """Write, for each shard of `data`, one of the same name and keys that holds what `make` gives.
+    """Write a sidecar shard with the same name and keys for each shard of a dataset.
 
-    `make` turns a raw sample into named arrays; `latent` becomes the member `{key}.latent.npy`.
-    Read them with `data.join(artsound.open(folder))`. `settings` (JSON) must name everything that
-    decides the arrays: a folder made with others is refused, one made with the same is gone on
-    with, shard by shard. Raises BadUsage for the former.
+    Read them with `data.join(artsound.open(folder))`. An interrupted call is resumed by the same
+    call, shard by shard.
+
+    Args:
+        data: The samples.
+        folder: Where the sidecar shards are written.
+        make: Turns a raw sample into named arrays; `latent` becomes the member `{key}.latent.npy`.
+        settings: JSON values that determine the arrays, all of them.
+
+    Returns:
+        The sidecar shards.
+
+    Raises:
+        BadUsage: The folder has arrays made with other settings.
+        BadData: A sidecar shard is damaged.
     """
     make_folder(folder)
     about = {"index_sha256": data.index_sha256, "settings": dict(settings)}
     place = folder / _SETTINGS
     if place.exists() and digest(read_json(place)) != digest(about):
-        raise BadUsage(f"{folder} holds arrays made with other settings: give a new folder.")
+        raise BadUsage(f"{folder} has arrays made with other settings: give a new folder.")
     write_json(place, about)
     shards, rows = [], []
     for number, shard in enumerate(data.shards):
@@ -46,7 +57,7 @@ def write_sidecar(
         if not positions.size:
             continue
         keys = [str(key) for key in data.pointers.keys[positions]]
-        done = _kept(folder / shard.name, shard.split, keys)
+        done = _finished(folder / shard.name, shard.split, keys)
         made, placed = done or write_shard(
             folder / shard.name, shard.split, _members(data, positions, make)
         )
@@ -72,8 +83,8 @@ def _bytes(array: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def _kept(path: Path, split: str, keys: list[str]) -> tuple[Shard, list[Placed]] | None:
-    """A shard that an earlier run finished; None when there is none with these keys."""
+def _finished(path: Path, split: str, keys: list[str]) -> tuple[Shard, list[Placed]] | None:
+    """A shard that an earlier call finished; None when there is none with these keys."""
     if not path.exists():
         return None
     spans: dict[str, dict[str, tuple[int, int]]] = {}

@@ -1,7 +1,8 @@
-"""What object stores do otherwise than folders: buckets, credentials, and errors of their own.
+"""Stores of shards: a folder, an HTTP server, or any fsspec file system, read by byte ranges.
 
-s3fs hands on some errors of botocore and aiohttp, which are no OSErrors; here they become one
-sentence each.
+A store is a small frozen object that can be pickled into worker processes; connections are made in
+the process that reads. Object stores have buckets and credentials, and s3fs raises errors of
+botocore and aiohttp that are not OSErrors; these become one clear error each.
 """
 
 from __future__ import annotations
@@ -25,25 +26,25 @@ if TYPE_CHECKING:
     import requests
 
 
-# Making a folder there would make a bucket that has it as its name, out of a slip of the pen.
+# On these, making a folder with a mistyped name would create a bucket of that name.
 _BUCKETS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
 _S3 = {"s3", "s3a"}
 
 
 def protocols(system: Any) -> set[str]:
-    """The names under which fsspec knows a file system: {"s3", "s3a"}."""
+    """Return the names under which fsspec knows a file system: {"s3", "s3a"}."""
     names = system.protocol
     return {names} if isinstance(names, str) else set(names)
 
 
 def has_buckets(system: Any) -> bool:
-    """Whether a file system keeps objects in buckets, and has no folders to make."""
+    """Whether a file system has objects in buckets, so that no folders need to be made."""
     return not _BUCKETS.isdisjoint(protocols(system))
 
 
 @contextlib.contextmanager
 def plain_faults(system: Any, place: str) -> Iterator[None]:
-    """Errors of the libraries behind s3:// as BadData or BadUsage; OSErrors pass as they are."""
+    """Raise errors of the libraries behind s3:// as BadData or BadUsage; pass OSErrors on."""
     if _S3.isdisjoint(protocols(system)):
         yield
         return
@@ -60,7 +61,7 @@ def _bucket_fault(place: str, error: Exception) -> ArtSoundError:
     from aiohttp import ClientError
     from botocore import exceptions as boto
 
-    told = " ".join(str(error).split()).rstrip(".")  # some come in several lines
+    message = " ".join(str(error).split()).rstrip(".")  # some have several lines
     if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):
         return BadUsage(
             f"{place} cannot be opened without credentials: set AWS_ACCESS_KEY_ID and "
@@ -68,28 +69,23 @@ def _bucket_fault(place: str, error: Exception) -> ArtSoundError:
         )
     if isinstance(error, boto.ConnectionError | boto.HTTPClientError | ClientError):
         return BadData(
-            f"{place} cannot be reached: {told}: check the network and AWS_ENDPOINT_URL."
+            f"{place} cannot be reached: {message}: check the network and AWS_ENDPOINT_URL."
         )
-    return BadUsage(f"{place} cannot be opened: {told}.")
+    return BadUsage(f"{place} cannot be opened: {message}.")
 
-
-# Where shards lie: a folder, a plain HTTP server, or anything fsspec knows; read by byte ranges.
-#
-# A store is a small frozen object that can be pickled into worker processes; connections are made
-# in the process that reads.
 
 Range = tuple[int, int]  # first byte, and the one after the last
 T = TypeVar("T")
 
 _TRIES = 5
 _TIMEOUT = (10, 60)  # seconds to connect, and between two packets
-_PASSING = (408, 425, 429)  # refusals that pass: too slow, too early, too often
+_PASSING = (408, 425, 429)  # temporary refusals: too slow, too early, too often
 _CHUNK = 1 << 20
 LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 
 class Store(Protocol):
-    """A place that holds files. Every method raises BadData when the bytes cannot be had."""
+    """A place of files. Every method raises BadData when the bytes are unavailable."""
 
     @property
     def location(self) -> str:
@@ -103,17 +99,17 @@ class Store(Protocol):
         """A whole file."""
 
     def read_ranges(self, name: str, ranges: Sequence[Range]) -> list[bytes]:
-        """Stretches of one file; those next to each other are fetched in one go."""
+        """Byte ranges of one file; adjacent ones are fetched in one request."""
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """A whole file, piece by piece."""
 
     def hint(self, name: str, ranges: Sequence[Range]) -> None:
-        """Say that these stretches will be read soon. Never fails."""
+        """Read-ahead hint: these ranges will be read soon. Never fails."""
 
 
 def open_store(location: str | Path, storage_options: Mapping[str, Any] | None = None) -> Store:
-    """The store at a folder, an http(s) address, or an fsspec address such as s3://bucket/set.
+    """Return the store at a folder, http(s) address, or fsspec address such as s3://bucket/set.
 
     Args:
         location: The folder or address.
@@ -146,7 +142,7 @@ def open_store(location: str | Path, storage_options: Mapping[str, Any] | None =
 
 
 def shards_folder(folder: Path) -> Path:
-    """The folder that holds the shards: of a build's folder, the one in it."""
+    """Return the folder of the shards: `folder` itself, or `shards/` in the folder of a build."""
     inside = folder / "shards"
     return inside if not _has_index(folder) and _has_index(inside) else folder
 
@@ -156,7 +152,11 @@ def _has_index(folder: Path) -> bool:
 
 
 def open_system(address: str, **options: Any) -> tuple[Any, str]:
-    """fsspec's file system of an address, and the path in it; BadUsage when there is none."""
+    """Return the fsspec file system of an address, and the path in it.
+
+    Raises:
+        BadUsage: There is no such file system, or the address has no bucket.
+    """
     import fsspec
 
     try:
@@ -209,7 +209,7 @@ class LocalStore:
 
 
 def read_file_ranges(path: Path, ranges: Sequence[Range]) -> list[bytes]:
-    """Stretches of a local file; BadData when it is missing or ends before them."""
+    """Read byte ranges of a local file; BadData when it is missing or too short."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -224,7 +224,7 @@ def read_file_ranges(path: Path, ranges: Sequence[Range]) -> list[bytes]:
 
 @dataclass(frozen=True)
 class HttpStore:
-    """A folder on a web server. Byte ranges need a server that serves them; nearly all do."""
+    """A folder on a web server that supports byte ranges."""
 
     location: str
 
@@ -325,15 +325,15 @@ class FsspecStore:
         return data
 
     def _here(self) -> Any:
-        """The file system, or in another process than its own one that is made alike."""
+        """The file system; in another process than its own, a new one with the same options."""
         here = os.getpid()
         return self.system if here == self.process else _alike(here, self.system)
 
 
 @functools.lru_cache(maxsize=8)
 def _alike(_process: int, system: Any) -> Any:
-    """fsspec's asynchronous systems, like s3://, refuse to work in a forked process."""
-    return copy.copy(system)  # fsspec makes it anew from its options, as when unpickled
+    """A new file system: asynchronous ones, like s3://, refuse to work in a forked process."""
+    return copy.copy(system)  # fsspec creates it again from its options, as when unpickled
 
 
 @functools.lru_cache(maxsize=1)
@@ -364,7 +364,7 @@ def _fetch_joined(ranges: Sequence[Range], fetch: Callable[[Range], bytes]) -> l
 
 
 def _again(store: Store, name: str, read: Callable[[], T]) -> T:
-    """What `read` gives, tried up to five times with growing pauses; BadData in the end."""
+    """Return `read()`, tried up to five times with growing pauses; BadData in the end."""
     for attempt in range(_TRIES):
         try:
             return read()
@@ -373,7 +373,7 @@ def _again(store: Store, name: str, read: Callable[[], T]) -> T:
         except OSError as error:
             if attempt == _TRIES - 1:
                 raise _fault(store, name, error) from error
-            # Workers that failed together should not come back together.
+            # Workers that failed at the same time should not retry at the same time.
             sleep(0.25 * 2**attempt * (1 + random.random()))
     raise RuntimeError("unreachable")
 
@@ -382,8 +382,8 @@ def _check_lengths(place: str, pieces: Sequence[bytes], ranges: Sequence[Range])
     for data, (start, stop) in zip(pieces, ranges, strict=True):
         if len(data) != stop - start:
             raise BadData(
-                f"{place} ends before byte {stop}: it is cut short, or its index is of another "
-                "build; `artsound verify` tells more."
+                f"{place} ends before byte {stop}: it is truncated, or its index is of another "
+                "build; `artsound verify` shows more."
             )
 
 

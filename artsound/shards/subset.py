@@ -1,4 +1,4 @@
-"""A chosen part of a dataset, kept: as ids, as a view of the original shards, or as new shards."""
+"""Writes a part of a dataset: as ids, as a view of the original shards, or as new shards."""
 
 from __future__ import annotations
 
@@ -48,16 +48,32 @@ def write_subset(
     pairs_per_shard: int = 256,
     **equals: Any,
 ) -> dict[str, Any]:
-    """Choose samples of `shards` and write them to `out`; what was chosen, as JSON values.
+    """Choose samples and write them.
 
-    In this order: `equals` (columns and the values wanted, none: all) and `where`, as in
-    `Dataset.filter`; the `rights` policy; without the ids in the file `exclude`; at most
-    `per_painter` and `per_genre` (of music) samples; a random `sample`, with the shares of the
-    column `sample_by` kept; the `top` scores. 0 means no limit.
+    The choices are applied in the order of the arguments, beginning with `equals` and `where`.
 
-    `out` ends in .npy (ascending track ids, or keys; the query beside it in .json), in .parquet (a
-    view that `artsound.open` reads from the original place), or is a new folder for shards.
-    Raises BadUsage when nothing is left, or `out` is a folder in use.
+    Args:
+        shards: A folder, URL or view.
+        out: A path that ends in .npy (ascending track ids, or keys; the query is written beside it
+            as .json), in .parquet (a view that `artsound.open` reads from the original shards), or
+            a new folder for shards.
+        rights: A policy of `artsound.rights.POLICIES`.
+        where: A SQL condition, as in `Dataset.filter`.
+        exclude: A file of ids to leave out.
+        per_painter: At most so many samples of one painter; 0: no limit.
+        per_genre: At most so many samples of one music genre; 0: no limit.
+        sample: Draw so many samples at random; 0: all.
+        sample_by: A column whose distribution the random sample keeps.
+        seed: Seeds the random sample.
+        top: Keep so many samples with the highest score.
+        pairs_per_shard: Samples in each new shard, about.
+        **equals: Columns with one value or several, as in `Dataset.filter`; empty: all.
+
+    Returns:
+        What was chosen, as JSON values.
+
+    Raises:
+        BadUsage: Nothing is left, or `out` is a folder in use.
     """
     data = open_shards(shards)
     chosen = {name: values for name, values in equals.items() if values}
@@ -93,7 +109,18 @@ def write_subset(
 
 
 def read_ids(path: Path) -> list[Any]:
-    """Ids from a .npy file, the `key` column of a .parquet file, or the lines of a text file."""
+    """Read ids.
+
+    Args:
+        path: A .npy file, a .parquet file with a column `key`, or a text file with an id per line.
+
+    Returns:
+        The ids; numbers in text files as six digits.
+
+    Raises:
+        BadUsage: There is no such file.
+        BadData: It is not a list of ids.
+    """
     try:
         if path.suffix == ".npy":
             return list(read_array(path).ravel().tolist())
@@ -104,11 +131,16 @@ def read_ids(path: Path) -> list[Any]:
     except FileNotFoundError as error:
         raise BadUsage(f"There is no file {path}: give a list of ids.") from error
     except (OSError, ValueError) as error:
-        raise BadData(f"{path} holds no list of ids: {error}.") from error
+        raise BadData(f"{path} is not a list of ids: {error}.") from error
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a list of items; ids as text from a .npy or .parquet file, as `read_ids`."""
+    """Read the lines of a list of items; from a .npy or .parquet file ids as text.
+
+    Raises:
+        BadUsage: There is no such file.
+        BadData: It is not a list of ids.
+    """
     if path.suffix in (".npy", ".parquet"):
         return [f"{one:06d}" if isinstance(one, int) else str(one) for one in read_ids(path)]
     try:
@@ -116,11 +148,11 @@ def read_lines(path: Path) -> list[str]:
     except FileNotFoundError as error:
         raise BadUsage(f"There is no file {path}: give a list of ids.") from error
     except (OSError, ValueError) as error:
-        raise BadData(f"{path} holds no list of ids: {error}.") from error
+        raise BadData(f"{path} is not a list of ids: {error}.") from error
 
 
 def write_view(data: Dataset, path: Path) -> None:
-    """Write the samples' index rows, and where their shards lie, as one parquet file."""
+    """Write the samples' index rows, and the address of their shards, as one parquet file."""
     about = {"source": _source(data, path), "index_sha256": data.index_sha256, **_query(data)}
     table = data.frame.to_arrow()
     table = table.replace_schema_metadata({VIEW: json.dumps(about, sort_keys=True)})
@@ -129,9 +161,18 @@ def write_view(data: Dataset, path: Path) -> None:
 
 
 def write_shards(data: Dataset, folder: Path, *, pairs_per_shard: int = 256) -> list[Shard]:
-    """Pack the samples anew, members byte for byte, into a folder that is complete or absent.
+    """Pack the samples into new shards; their members keep their bytes.
 
-    Shards hold about `pairs_per_shard` samples of one split, in the order of their keys.
+    Args:
+        data: The samples.
+        folder: A new folder; it is complete or absent afterwards.
+        pairs_per_shard: Samples of one split in each shard, about; in the order of their keys.
+
+    Returns:
+        The new shards.
+
+    Raises:
+        BadUsage: `folder` is in use.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BadUsage(f"{folder} is in use: give --out a new folder.")
@@ -153,8 +194,8 @@ def _write_all(data: Dataset, folder: Path, pairs_per_shard: int) -> None:
     splits = data.frame["split"].to_numpy()
     for split in [*SPLITS, *sorted(set(splits) - set(SPLITS))]:
         positions = np.flatnonzero(splits == split)
-        wanted = max(1, round(len(positions) / pairs_per_shard))
-        for number, some in enumerate(np.array_split(positions, wanted)):
+        count = max(1, round(len(positions) / pairs_per_shard))
+        for number, some in enumerate(np.array_split(positions, count)):
             if not some.size:
                 continue
             rows = data.frame[some].sort("key")
@@ -173,7 +214,7 @@ def _write_all(data: Dataset, folder: Path, pairs_per_shard: int) -> None:
 
 
 def members(data: Dataset, order: Iterable[int]) -> Iterator[tuple[str, Mapping[str, bytes]]]:
-    """(key, {extension: bytes}) of the samples at the positions `order`, as they lie in shards."""
+    """Yield (key, {extension: bytes}) of the samples at the positions `order`, undecoded."""
     pointers_ = data.pointers
     for number in order:
         shard = pointers_.shards[pointers_.shard[number]].name
@@ -182,7 +223,7 @@ def members(data: Dataset, order: Iterable[int]) -> Iterator[tuple[str, Mapping[
 
 
 def moved(rows: pl.DataFrame, shard: str, placed: Sequence[Placed]) -> pl.DataFrame:
-    """Index rows with the places their samples have in a new shard."""
+    """Index rows with the positions of their samples in a new shard."""
     places = pl.DataFrame([pointers(place) for place in placed])
     changed = [
         places[name].cast(pl.Int64).fill_null(-1 if name.endswith("_offset") else 0)

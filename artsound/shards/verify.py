@@ -1,6 +1,6 @@
-"""Whether a folder of shards is what its index says: every problem as one line.
+"""Checks a folder of shards against its index: every problem as one line.
 
-Nothing is extracted, and no name in a shard is ever used as a path.
+Nothing is extracted, and no name in a shard is used as a path.
 """
 
 from __future__ import annotations
@@ -43,7 +43,13 @@ from artsound.untrusted import parse_json
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One fault: the shard or file it lies in, the sample's key or nothing, and a sentence."""
+    """One problem.
+
+    Attributes:
+        shard: The shard or file that has it, or "index".
+        key: The key of the sample; empty when it is none of a sample.
+        message: What is wrong.
+    """
 
     shard: str
     key: str
@@ -51,23 +57,32 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.shard} {self.key}".strip()
-        told = f" (part {self.part})" if self.part else ""
-        return f"{place}: {self.message}{told}"
+        part = f" (part {self.part})" if self.part else ""
+        return f"{place}: {self.message}{part}"
 
     @property
     def part(self) -> str:
-        """The part of stage `shard` that makes this shard anew; empty for what is no shard."""
+        """The part of stage `shard` that makes this shard; empty when it is no shard."""
         found = re.fullmatch(r"artsound-([a-z]+-\d{6})\.tar", self.shard)
         return found[1] if found else ""
 
 
 def verify(folder: Path | str, *, deep: bool = False, workers: int = 0) -> list[Problem]:
-    """Every problem found in a folder of shards, in order; none means that it is sound.
+    """Check a folder of shards.
 
-    Checked are sizes, digests, tar structure, every .json against its schema and the index, keys
+    Checks sizes, digests, tar structure, every .json against its schema and the index, keys
     (unique, ascending), offsets, and that splits share no painter, musician or near-duplicate.
-    `deep` also decodes every picture and clip and checks their digests. `workers` shards at once
-    (0: one per processor). Raises BadUsage when there is no such folder.
+
+    Args:
+        folder: A release on this machine, or the folder of the build that has it.
+        deep: Also decode every picture and clip and check their digests.
+        workers: Shards checked at once; 0: one per processor.
+
+    Returns:
+        Every problem, sorted; empty when there is none.
+
+    Raises:
+        BadUsage: There is no such folder.
     """
     store = LocalStore(shards_folder(Path(folder)))
     if not store.folder.is_dir():
@@ -88,7 +103,7 @@ def verify(folder: Path | str, *, deep: bool = False, workers: int = 0) -> list[
         *_check_rows(frame, value),
         *_check_lists(store.folder, value, shards, frame),
         *_check_splits(frame),
-        *(Problem(name, "", told) for name, told in check_changes(store.folder, value, known)),
+        *(Problem(name, "", fault) for name, fault in check_changes(store.folder, value, known)),
     ]
     groups = {name[0]: part for name, part in frame.group_by("shard")}
     jobs = [
@@ -102,14 +117,22 @@ def verify(folder: Path | str, *, deep: bool = False, workers: int = 0) -> list[
 
 
 def listed_in(folder: Path, lines: Collection[str]) -> list[Problem]:
-    """A problem for each item of a release that a line of a list names, in whatever spelling."""
+    """Find items of a release that a list names.
+
+    Args:
+        folder: A release, or the folder of the build that has it.
+        lines: Lines of a list, each of which names an item in any spelling.
+
+    Returns:
+        A problem for each item found; empty when the index cannot be read, which `verify` reports.
+    """
     folder = shards_folder(folder)
     store = LocalStore(folder)
     try:
         frame = read_index(store, read_shard_index(store))
         found = find_listed(lines, frame, withheld_rows(folder))
     except ArtSoundError:
-        return []  # `verify` has said what is wrong with the index
+        return []  # `verify` reports what is wrong with the index
     return [
         Problem("index", "", f"it has {name}, which the list names")
         for name in sorted(found.ids | found.digests)
@@ -117,7 +140,17 @@ def listed_in(folder: Path, lines: Collection[str]) -> list[Problem]:
 
 
 def check_shard(path: Path, shard: Shard, rows: pl.DataFrame, deep: bool) -> Iterator[Problem]:
-    """The problems of one shard, given its entry in index.json and its rows of the index."""
+    """Check one shard.
+
+    Args:
+        path: The shard.
+        shard: Its entry in index.json.
+        rows: Its rows of the index.
+        deep: Also decode every picture and clip.
+
+    Yields:
+        Its problems.
+    """
     try:
         size = path.stat().st_size
         if size != shard.bytes:
@@ -128,7 +161,7 @@ def check_shard(path: Path, shard: Shard, rows: pl.DataFrame, deep: bool) -> Ite
             try:
                 members = list(scan_tar(file, size))
             except (tarfile.TarError, ValueError, OverflowError) as error:
-                yield Problem(path.name, "", f"it is not a sound tar: {error}")
+                yield Problem(path.name, "", f"it is not a valid tar: {error}")
                 return
             yield from _check_members(path.name, shard, rows, members)
             ours = is_ours(rows)
@@ -141,7 +174,7 @@ def check_shard(path: Path, shard: Shard, rows: pl.DataFrame, deep: bool) -> Ite
 def _check_members(
     name: str, shard: Shard, rows: pl.DataFrame, members: Sequence[TarMember]
 ) -> Iterator[Problem]:
-    """Do the files in the shard, and their places, agree with the index?"""
+    """Compare the files in the shard, and their positions, with the index."""
     found = {(".".join(key_of(m.name)), m.offset, m.size) for m in members}
     expected = [
         (f"{row['key']}.{extension}", row[f"{extension}_offset"], row[f"{extension}_size"])
@@ -196,7 +229,7 @@ def _check_sample(
 
 
 def _check_json(name: str, key: str, data: bytes, row: dict[str, Any]) -> Iterator[Problem]:
-    """Is the .json what its row says? The rows fulfil the schema, so then it does, too."""
+    """Compare the .json with its row; rows fulfil the schema, so an equal .json does too."""
     try:
         fields = parse_json(data)
     except ValueError as error:
@@ -218,7 +251,7 @@ def _check_json(name: str, key: str, data: bytes, row: dict[str, Any]) -> Iterat
 
 
 def _same(value: Any, indexed: Any) -> bool:
-    """Equal and of one type, where the index may hold a number in 32 bits only."""
+    """Whether two values are equal and of one type; the index may hold numbers in 32 bits."""
     if isinstance(value, bool) != isinstance(indexed, bool):
         return False
     if isinstance(value, (int, float)) and isinstance(indexed, float):
@@ -231,7 +264,7 @@ def _validator() -> jsonschema.Draft202012Validator:
 
 
 def _check_rows(frame: pl.DataFrame, value: dict[str, Any]) -> Iterator[Problem]:
-    """Do the rows of our own index fulfil its schema?"""
+    """Check the rows of an index made by this project against its schema."""
     if is_ours(frame):
         try:
             check_table("index", to_index_table(frame.to_arrow()))
@@ -245,7 +278,7 @@ def _check_rows(frame: pl.DataFrame, value: dict[str, Any]) -> Iterator[Problem]
 def _check_lists(
     folder: Path, value: dict[str, Any], shards: Sequence[Shard], frame: pl.DataFrame
 ) -> Iterator[Problem]:
-    """The index as a whole: totals, names, keys."""
+    """Check the index as a whole: totals, names, keys."""
     names = [shard.name for shard in shards]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield Problem(name, "", "it is listed twice in index.json")
@@ -260,11 +293,11 @@ def _check_lists(
     splits = {shard.name: shard.split for shard in shards}
     for name, key, split in frame.select("shard", "key", "split").iter_rows():
         if splits[name] != split:
-            yield Problem(name, key, f"a {split} sample lies in a {splits[name]} shard")
+            yield Problem(name, key, f"a {split} sample is in a {splits[name]} shard")
 
 
 def _check_splits(frame: pl.DataFrame) -> Iterator[Problem]:
-    """Nothing that could tell one split about another may lie in both."""
+    """Find painters, musicians and works that are in more than one split."""
     for column, what in (
         ("painter_id", "the painter"),
         ("artist_id", "the musician"),
@@ -274,7 +307,7 @@ def _check_splits(frame: pl.DataFrame) -> Iterator[Problem]:
         ("image_original_sha256", "the image"),
     ):
         kind = frame.schema.get(column, pl.Null())
-        if not (kind.is_integer() or kind == pl.String):  # somebody else's may be anything
+        if not (kind.is_integer() or kind == pl.String):  # an external index may have any type
             continue
         unknown = pl.col(column) == -1 if kind.is_integer() else pl.lit(False)
         shared = (

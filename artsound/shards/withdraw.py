@@ -1,7 +1,8 @@
-"""Proof that a withdrawn item is nowhere in a release: neither its id nor its bytes nor a digest.
+"""A release without some of its pairs, and the check that no trace of them is left in it.
 
-Every file of the folder is looked through: tables cell by cell, tars member by member (names,
-fields and the SHA-256 of the bytes), everything else by its text.
+Shards that hold none of the withdrawn pairs keep their bytes. Every file of the new release is
+searched for ids, digests and bytes of what was withdrawn: tables cell by cell, tars member by
+member (names, fields and the SHA-256 of the bytes), everything else by its text.
 """
 
 from __future__ import annotations
@@ -47,10 +48,15 @@ _LISTED_KEY = re.compile(r"(?m)^\s*(?:- )?(\d{6})\s*$")
 
 
 def named(ids: Collection[str]) -> tuple[set[str], set[str], set[str]]:
-    """The lines of a list as (texts, keys, spellings), for `traces`.
+    """Sort the lines of a list into texts, keys and spellings, the arguments of `traces`.
 
-    A key is a track's six digits; a text is any other line as it is written, and a digest;
-    spellings are what all spellings of the artworks have in common.
+    Args:
+        ids: Lines of a list of items, in any spelling.
+
+    Returns:
+        texts: Lines that name no track, as they are written, and digests.
+        keys: Keys of tracks.
+        spellings: Names of artworks in normal form (`artwork_key`).
     """
     texts: set[str] = set()
     keys: set[str] = set()
@@ -73,27 +79,35 @@ def traces(
     keys: Collection[str] = (),
     spellings: Collection[str] = (),
 ) -> list[str]:
-    """The files of a release that tell of what these name; none: it is nowhere in it.
+    """Return the files of a release that still reference any of the given ids or digests.
 
-    `texts`: artworks' ids and SHA-256 digests of media; `keys`: those of samples; `spellings`:
-    what all spellings of artworks' ids have in common (`artwork_key`). Raises BadData when a file
-    cannot be read, since then nothing is proven.
+    Args:
+        folder: The release.
+        texts: Ids of artworks and SHA-256 digests of media.
+        keys: Keys of samples.
+        spellings: Names of artworks in normal form (`artwork_key`).
+
+    Returns:
+        Paths relative to `folder`, sorted; empty when there is no reference.
+
+    Raises:
+        BadData: A file cannot be read, so that nothing is proven.
     """
     some, samples = _Texts(texts, spellings), frozenset(keys)
     found = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         try:
-            told = _tells(path, some, samples)
+            found_here = _mentions(path, some, samples)
         except (OSError, ValueError, OverflowError, tarfile.TarError, pl.exceptions.PolarsError,
                 csv.Error) as error:  # fmt: skip
-            raise BadData(f"{path} cannot be looked through: {error}.") from error
-        if told:
+            raise BadData(f"{path} cannot be searched: {error}.") from error
+        if found_here:
             found.append(path.relative_to(folder).as_posix())
     return found
 
 
 class _Texts(frozenset[str]):
-    """Texts to be found as they are, and names of artworks to be found in any spelling."""
+    """Texts to find as they are, and names of artworks to find in any spelling."""
 
     spellings: frozenset[str]
 
@@ -109,45 +123,45 @@ class _Texts(frozenset[str]):
         )
 
 
-def _tells(path: Path, texts: _Texts, keys: frozenset[str]) -> bool:
+def _mentions(path: Path, texts: _Texts, keys: frozenset[str]) -> bool:
     name = path.name
     if name.endswith(".parquet"):
-        return _table_tells(read_frame(path.read_bytes(), str(path)), texts, keys)
+        return _table_mentions(read_frame(path.read_bytes(), str(path)), texts, keys)
     if name.endswith(".tar"):
-        return _tar_tells(path, texts, keys)
+        return _tar_mentions(path, texts, keys)
     content = path.read_bytes()
     if sha256_bytes(content) in texts:
         return True
     text = content.decode("utf-8", errors="replace")
     if name.endswith(".json"):
         value = parse_json(content)
-        told = any(word in texts or word in keys for word in _words(value))
-        return told or any(map(texts.spelled, _named_artworks(value)))
+        found = any(word in texts or word in keys for word in _words(value))
+        return found or any(map(texts.spelled, _named_artworks(value)))
     if name.endswith(".csv"):
         rows = list(csv.reader(text.splitlines()))
-        told = any(not texts.isdisjoint(row) or not keys.isdisjoint(row[1:2]) for row in rows)
-        return told or any(texts.spelled(cell) for row in rows for cell in row[:3])
-    told = any(one in text for one in texts)
-    told = told or any(map(texts.spelled, _WORD.findall(text) if texts.spellings else ()))
-    return told or not keys.isdisjoint(_LISTED_KEY.findall(text))
+        found = any(not texts.isdisjoint(row) or not keys.isdisjoint(row[1:2]) for row in rows)
+        return found or any(texts.spelled(cell) for row in rows for cell in row[:3])
+    found = any(one in text for one in texts)
+    found = found or any(map(texts.spelled, _WORD.findall(text) if texts.spellings else ()))
+    return found or not keys.isdisjoint(_LISTED_KEY.findall(text))
 
 
-def _table_tells(table: pl.DataFrame, texts: _Texts, keys: frozenset[str]) -> bool:
+def _table_mentions(table: pl.DataFrame, texts: _Texts, keys: frozenset[str]) -> bool:
     for name, kind in table.schema.items():
         column = table[name]
         if isinstance(kind, pl.List) and kind.inner == pl.String:
             column = column.explode()
         elif kind != pl.String:
             continue
-        wanted = texts | keys if name in _KEY_COLUMNS else texts
-        if column.is_in(list(wanted)).any():
+        searched = texts | keys if name in _KEY_COLUMNS else texts
+        if column.is_in(list(searched)).any():
             return True
         if name in _ARTWORK_FIELDS and any(map(texts.spelled, column.unique())):
             return True
     return False
 
 
-def _tar_tells(path: Path, texts: _Texts, keys: frozenset[str]) -> bool:
+def _tar_mentions(path: Path, texts: _Texts, keys: frozenset[str]) -> bool:
     with path.open("rb") as file:
         for member in list(scan_tar(file, path.stat().st_size)):
             if key_of(member.name)[0] in keys:
@@ -168,7 +182,7 @@ def _tar_tells(path: Path, texts: _Texts, keys: frozenset[str]) -> bool:
 
 
 def _named_artworks(value: Any) -> Iterator[Any]:
-    """The values of all fields in a JSON value that hold an artwork's id."""
+    """The values of all fields of a JSON value that contain an artwork's id."""
     if isinstance(value, dict):
         yield from (value[name] for name in _ARTWORK_FIELDS if name in value)
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
@@ -189,8 +203,6 @@ def _words(value: Any) -> Iterator[str]:
             yield from _words(inner)
 
 
-# A release without some of its pairs, in which shards that held none of them keep their bytes.
-
 _SIDES = (
     ("artwork_id", "artwork_cluster", ("image_sha256", "image_original_sha256")),
     ("key", "track_cluster", ("audio_sha256",)),
@@ -205,17 +217,28 @@ def withdraw(
     allow_unmatched: bool = False,
     describe: Callable[[Path], object] = lambda _: None,
 ) -> Difference:
-    """Write to `out` the release in `folder` without the pairs of the tracks and artworks in `ids`.
+    """Write a release without the pairs of some tracks and artworks.
 
-    `ids`: lines of a list, each of which names a track or an artwork in any spelling: keys such as
-    000123, artwork ids, files, addresses, digests. What has the very bytes of a listed item goes
-    with it. Shards that hold none of them are linked or copied under their names; the others are
-    written again without them, and are gone when nothing is left. A near-duplicate that stays loses
-    the name of the withdrawn one as that of its cluster. Index, attribution, README and
-    withheld.parquet follow, `describe` may write cards into the folder, and the version and the
-    changelog tell what changed, by count alone. `out` is complete or absent. Raises BadUsage when
-    no pair is listed, or `out` is in use; BadData when a line names nothing in the release, unless
-    `allow_unmatched`, and when a trace of a withdrawn pair is left, or no pair.
+    Works with the same bytes as a listed one are withdrawn too. Shards that hold none of the pairs
+    are linked or copied under their names; the others are rewritten, or dropped when nothing is
+    left of them. Clusters named after a withdrawn item are renamed. Index, attribution, README,
+    withheld.parquet, version and changelog follow; the changelog has only counts.
+
+    Args:
+        folder: The release to take pairs from.
+        out: A new folder; it is complete or absent afterwards.
+        ids: Lines of a list, each of which names a track or an artwork in any spelling: a key such
+            as 000123, an artwork id, a file, an address, a digest.
+        allow_unmatched: Continue when a line names nothing in the release.
+        describe: Called with the folder before it is published, to write cards into it.
+
+    Returns:
+        What the new release changes.
+
+    Raises:
+        BadUsage: No pair is listed, or `out` is in use.
+        BadData: A line names nothing in the release, a trace of a withdrawn pair is left, or no
+            pair is left.
     """
     folder = shards_folder(folder)
     data = open_pairs(folder)
@@ -223,15 +246,15 @@ def withdraw(
     listed = find_listed(ids, data.frame, apart)
     gone, gone_apart = _gone(data.frame, apart, listed)
     if not gone.any() and not gone_apart.any():
-        raise BadUsage(f"{folder} holds none of the {len(ids)} listed ids: nothing to withdraw.")
+        raise BadUsage(f"{folder} has none of the {len(ids)} listed ids: nothing to withdraw.")
     if listed.unmatched and not allow_unmatched:
         lines = ", ".join(map(repr, listed.unmatched))
         raise BadData(
-            f"{folder} holds nothing that these lines name: {lines}. Correct them, or give "
+            f"{folder} has nothing that these lines name: {lines}. Correct them, or give "
             "--allow-unmatched."
         )
     if gone.all():
-        raise BadData(f"Nothing would be left of {folder}: take it down as a whole.")
+        raise BadData(f"Nothing would be left of {folder}: remove the whole release instead.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadUsage(f"{out} is in use: give --out a new folder.")
     make_folder(out.parent)
@@ -256,7 +279,7 @@ def withdraw(
         )
         keys = [*data.frame["key"].filter(gone), *apart["key"].filter(gone_apart)]
         if left := traces(place, texts, keys):
-            raise BadData(f"A withdrawn pair is still told of in {', '.join(left)}.")
+            raise BadData(f"A withdrawn pair is still referenced in {', '.join(left)}.")
         os.replace(place, out)
         sync_folder(out.parent)
     finally:
@@ -265,7 +288,7 @@ def withdraw(
 
 
 def digests_of(rows: pl.DataFrame, ids: Collection[str]) -> set[str]:
-    """The digests of the media of the listed artworks and tracks, as far as `rows` have them."""
+    """Return the digests of the media of the listed artworks and tracks that `rows` contain."""
     found: set[str] = set()
     for name, _, digests in _SIDES:
         listed = rows.filter(pl.col(name).is_in(list(ids)))
@@ -275,7 +298,7 @@ def digests_of(rows: pl.DataFrame, ids: Collection[str]) -> set[str]:
 
 
 def _gone(frame: pl.DataFrame, apart: pl.DataFrame, listed: Found) -> tuple[pl.Series, pl.Series]:
-    """Which of the released and of the withheld pairs have a listed item, or its very bytes."""
+    """Which of the released and of the withheld pairs have a listed item, or the same bytes."""
     ids = listed.ids
     digests = list(digests_of(frame, ids) | digests_of(apart, ids) | listed.digests)
 
@@ -295,7 +318,7 @@ def _gone(frame: pl.DataFrame, apart: pl.DataFrame, listed: Found) -> tuple[pl.S
 def _write_shards(
     data: Dataset, folder: Path, place: Path, gone: pl.Series
 ) -> tuple[list[Shard], pl.DataFrame]:
-    """Link or rewrite every shard; the shards, and the rows that stay."""
+    """Link or rewrite every shard. Returns the shards, and the rows that stay."""
     shards: list[Shard] = []
     frames: list[pl.DataFrame] = []
     renamed = _renamed(data.frame, gone)
@@ -318,9 +341,9 @@ def _write_shards(
 
 
 def _renamed(frame: pl.DataFrame, gone: pl.Series) -> dict[str, dict[str, str]]:
-    """By key, the new clusters of samples whose cluster is named after an item that goes.
+    """By key, the new clusters of samples whose cluster is named after a withdrawn item.
 
-    A cluster bears the name of its first item, so now that of the first that stays.
+    A cluster is named after its first item, so now after the first that stays.
     """
     found: dict[str, dict[str, str]] = {}
     for name, cluster, _ in _SIDES:
@@ -338,7 +361,7 @@ def _renamed(frame: pl.DataFrame, gone: pl.Series) -> dict[str, dict[str, str]]:
 def _relabelled(
     samples: Iterator[tuple[str, Mapping[str, bytes]]], renamed: Mapping[str, Mapping[str, str]]
 ) -> Iterator[tuple[str, Mapping[str, bytes]]]:
-    """The samples, with new clusters in the .json of those that get any."""
+    """The samples, with their new clusters in the .json."""
     for key, parts in samples:
         if key in renamed:
             fields = {**parse_json(parts["json"]), **renamed[key]}
@@ -366,11 +389,11 @@ def _only_in(gone: Sequence[pl.DataFrame], kept: Sequence[pl.DataFrame]) -> list
     """Digests and artwork ids that only the withdrawn pairs have."""
     columns = ["artwork_id", *(digest for _, _, digests in _SIDES for digest in digests)]
 
-    def told(frames: Sequence[pl.DataFrame]) -> set[str]:
+    def values(frames: Sequence[pl.DataFrame]) -> set[str]:
         cells = [set(rows[name]) for rows in frames for name in columns if name in rows.columns]
         return set().union(*cells)
 
-    return sorted(told(gone) - told(kept) - {""})
+    return sorted(values(gone) - values(kept) - {""})
 
 
 def _link(source: Path, target: Path) -> None:

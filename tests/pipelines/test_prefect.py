@@ -260,7 +260,7 @@ def test_publishing_checks_first_and_pushes_what_lacks(
     from artsound.errors import BadData
     from artsound_flows.publish import publish
 
-    with pytest.raises(BadUsage, match="may not be passed on"):
+    with pytest.raises(BadUsage, match="may not be redistributed"):
         publish(built.shards, str(tmp_path / "there"))
     publish(built.shards, str(tmp_path / "there"), restricted=True)
     names = {path.name for path in built.shards.glob("*.tar")}

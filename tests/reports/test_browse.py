@@ -256,7 +256,7 @@ def test_shards_that_are_not_ours_and_a_taken_port_are_told_in_a_sentence(
         plain.store, plain.name, plain.index_sha256, plain.shards, plain.index.drop("style"),
         plain.rows,
     )  # fmt: skip
-    with pytest.raises(BadData, match="only shards that artsound built"):
+    with pytest.raises(BadData, match="only shards built by artsound"):
         browse_app(foreign)
     with (
         listen("127.0.0.1", 0) as taken,

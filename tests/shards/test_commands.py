@@ -28,7 +28,7 @@ def test_shards_are_indexed_and_pushed_from_the_command_line(shards: Path, tmp_p
     assert (done.returncode, done.stderr) == (0, "")
     refused = artsound("push", bare, tmp_path / "public")
     assert refused.returncode == 2
-    assert "may not be passed on" in refused.stderr
+    assert "may not be redistributed" in refused.stderr
     pushed = artsound("push", bare, tmp_path / "public", "--restricted", "--json")
     assert json.loads(pushed.stdout.splitlines()[-1])["files"] == 9
     assert verify(tmp_path / "public") == []

@@ -218,5 +218,5 @@ def test_what_cannot_be_indexed_is_named(tmp_path: Path) -> None:
         index_folder(tmp_path)
     with tarfile.open(tmp_path / "a.tar", "w"):
         pass
-    with pytest.raises(BadData, match="holds no sample"):
+    with pytest.raises(BadData, match="has no sample"):
         index_folder(tmp_path)

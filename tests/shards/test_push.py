@@ -75,7 +75,7 @@ def test_the_index_goes_first_and_comes_last(
 
 
 def test_what_may_not_be_passed_on_is_not_pushed_by_accident(shards: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadUsage, match=r"45 of the 45 samples .* may not be passed on"):
+    with pytest.raises(BadUsage, match=r"45 of the 45 samples .* may not be redistributed"):
         push(shards, str(tmp_path / "public"))
     assert not (tmp_path / "public").exists()
 

@@ -140,7 +140,7 @@ def test_the_cache_keeps_what_was_used_last_within_its_limit(
     assert cache.find(second) is None
     assert cache.find(first) is not None
     assert not Cache(tmp_path, 100).fetch(second, data.store)
-    with pytest.raises(BadUsage, match="holds nothing"):
+    with pytest.raises(BadUsage, match="can hold nothing"):
         Cache(tmp_path, 0)
 
 

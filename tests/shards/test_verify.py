@@ -183,7 +183,7 @@ def test_samples_out_of_order_or_in_pieces_are_told(tmp_path: Path) -> None:
         ({"first_key": "000009"}, f"{SHARD}: its first or last key is not the one in index.json"),
         ({"last_key": "000013"}, f"{SHARD}: its first or last key is not the one in index.json"),
         ({"sha256": "0" * 64}, f"{SHARD}: its SHA-256 is not the one in index.json"),
-        ({"split": "test"}, f"{SHARD} 000011: a train sample lies in a test shard"),
+        ({"split": "test"}, f"{SHARD} 000011: a train sample is in a test shard"),
     ],
 )
 def test_an_entry_of_a_shard_that_is_not_true_is_told(
