@@ -1,4 +1,4 @@
-"""What every command shares: the app, the options that mean the same everywhere, the summary."""
+"""What the commands share: the app, common options, and the JSON summary."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-Out = Annotated[Path, typer.Option(help="The build's folder; made when it is missing.")]
+Out = Annotated[Path, typer.Option(help="The build's folder; created if missing.")]
 ArtGraph = Annotated[str, typer.Option(help="ArtGraph: a folder, a zip, a URL, or `sample`.")]
 Fma = Annotated[str, typer.Option(help="FMA: a folder, a zip, a URL, or `sample`.")]
 RecipeFile = Annotated[str, typer.Option(help="A TOML file, or artsound, open or sample.")]
-Limit = Annotated[int | None, typer.Option(help="Use at most so many tracks.", min=0)]
-TrackIds = Annotated[str, typer.Option(help="A file with the tracks to use, an id a line.")]
-ArtworkIds = Annotated[str, typer.Option(help="A file with the artworks to use, a name a line.")]
-TrackWhere = Annotated[str, typer.Option(help="SQL over the tracks' metadata: genre = 'Jazz'.")]
-ArtworkWhere = Annotated[str, typer.Option(help="SQL over the artworks': year < 1900.")]
-Without = Annotated[str, typer.Option(help="A file with tracks and artworks never to use.")]
-Base = Annotated[str, typer.Option(help="An earlier release: keep its pairs, splits and shards.")]
+Limit = Annotated[int | None, typer.Option(help="Use at most N tracks; 0: all.", min=0)]
+TrackIds = Annotated[str, typer.Option(help="A file of tracks to use, one id per line.")]
+ArtworkIds = Annotated[str, typer.Option(help="A file of artworks to use, one name per line.")]
+TrackWhere = Annotated[str, typer.Option(help="SQL condition on tracks: genre = 'Jazz'.")]
+ArtworkWhere = Annotated[str, typer.Option(help="SQL condition on artworks: year < 1900.")]
+Without = Annotated[str, typer.Option(help="A file of tracks and artworks to leave out.")]
+Base = Annotated[str, typer.Option(help="Previous release: its pairs, splits and shards stay.")]
 Published = Annotated[
-    str, typer.Option("--import-pairs", help="Published pairs (JSON, CSV, parquet) to use.")
+    str, typer.Option("--import-pairs", help="Use published pairs (JSON, CSV or Parquet file).")
 ]
 ExcludePairs = Annotated[
-    str, typer.Option(help="Pairs never to make: a parquet list by `artsound judgements`.")
+    str, typer.Option(help="Excluded pairs: a Parquet list made by `artsound judgements`.")
 ]
 Bridge = Annotated[str, typer.Option(help="affect, concepts, captions, learned or imagebind.")]
 RightsChoice = Annotated[str, typer.Option(help="any, redistributable, adaptable or commercial.")]
 Runner = Annotated[str, typer.Option(help="processes, threads, dask, or serial (no Prefect).")]
-Workers = Annotated[int | None, typer.Option(help="Parts at work at once; 0: one per CPU.", min=0)]
-Scheduler = Annotated[str, typer.Option(help="A Dask scheduler, tcp://host:8786; means dask.")]
+Workers = Annotated[int | None, typer.Option(help="Parts run in parallel; 0: one per CPU.", min=0)]
+Scheduler = Annotated[str, typer.Option(help="Address of a Dask scheduler; implies dask.")]
 Retry = Annotated[bool, typer.Option("--retry-failed", help="Try failed items again.")]
-Json = Annotated[bool, typer.Option("--json", help="End with one line of JSON.")]
-ShardsFolder = Annotated[str, typer.Argument(help="A shards folder or URL.")]
-Many = Annotated[list[str] | None, typer.Option()]
+Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON at the end.")]
+ShardsFolder = Annotated[str, typer.Argument(help="Folder or address of shards.")]
+Many = list[str] | None
 
 
-def print_summary(wanted: bool, value: Any) -> None:
-    """Print `value` as one line of JSON when `--json` asked for it."""
-    if wanted:
+def print_summary(as_json: bool, value: Any) -> None:
+    """Print `value` as one line of JSON if `--json` was given."""
+    if as_json:
         plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
         print(json.dumps(plain, default=str, sort_keys=True))
 
 
 def say(line: str) -> None:
-    """A line for the person at the terminal: results alone go to standard output."""
+    """Print a line to standard error; standard output is for results."""
     print(line, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Commands on a folder of shards: check, count, choose, publish, look and judge."""
+"""Commands for releases: verify, count, choose, publish, browse and judge."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ def verify(
     deep: Annotated[bool, typer.Option("--deep", help="Decode every picture and clip.")] = False,
     without: Annotated[
         Path | None,
-        typer.Option(help="A list of ids and digests that may be nowhere in the release."),
+        typer.Option(help="A list of ids and digests that must not occur in the release."),
     ] = None,
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
-    """Check shards against their index: one line per problem, exit 1 when there is any."""
+    """Check shards against their index.
+
+    Prints one line per problem. Exit status 1: there is a problem.
+    """
     from artsound.shards.subset import read_lines
     from artsound.shards.verify import Problem, listed_in
     from artsound.shards.verify import verify as verify_shards
@@ -34,8 +37,8 @@ def verify(
         lines = read_lines(without)
         ids = named(lines)
         problems += listed_in(Path(shards), lines)
-        told = f"it tells of something that {without} lists"
-        problems += [Problem(name, "", told) for name in traces(Path(shards), *ids)]
+        message = f"it references an item that {without} lists"
+        problems += [Problem(name, "", message) for name in traces(Path(shards), *ids)]
     for problem in problems:
         print(problem)
     print(
@@ -50,7 +53,7 @@ def verify(
 
 @app.command(epilog="Example: artsound stats out/shards")
 def stats(shards: ShardsFolder, as_json: Json = False) -> None:
-    """Print what a shards folder holds: splits, styles, genres, rights, durations, scores."""
+    """Count splits, styles, genres, rights, durations and scores."""
     from artsound.reports.stats import print_stats, shard_stats
 
     values = shard_stats(shards)
@@ -59,29 +62,34 @@ def stats(shards: ShardsFolder, as_json: Json = False) -> None:
 
 
 @app.command(
-    epilog='Example: artsound subset out/shards --genre Jazz --where "year < 1900" '
+    epilog='Example: artsound subset out/shards --music-genre Jazz --where "year < 1900" '
     "--top 2000 --out ids.npy"
 )
 def subset(
     shards: ShardsFolder,
-    out: Annotated[Path, typer.Option(help="ids.npy, subset.parquet, or a folder for shards.")],
-    style: Many = None,
-    genre: Many = None,
-    music_genre: Many = None,
-    painter: Many = None,
-    split: Many = None,
+    out: Annotated[Path, typer.Option(help="ids.npy, view.parquet, or a new folder for shards.")],
+    style: Annotated[Many, typer.Option(help="Style of the artwork; may be repeated.")] = None,
+    genre: Annotated[Many, typer.Option(help="Artwork genre; may be repeated.")] = None,
+    music_genre: Annotated[Many, typer.Option(help="Music genre; may be repeated.")] = None,
+    painter: Annotated[Many, typer.Option(help="Painter; may be repeated.")] = None,
+    split: Annotated[Many, typer.Option(help="train, val or test; may be repeated.")] = None,
     rights: RightsChoice = "any",
     where: Annotated[str, typer.Option(help="An SQL condition over the index.")] = "",
     exclude: Annotated[Path | None, typer.Option(help="A list of ids to leave out.")] = None,
-    per_painter: Annotated[int, typer.Option(help="At most N of one painter.", min=0)] = 0,
-    per_genre: Annotated[int, typer.Option(help="At most N of one music genre.", min=0)] = 0,
-    sample: Annotated[int, typer.Option(help="Draw N by chance.", min=0)] = 0,
-    sample_by: Annotated[str, typer.Option(help="Column whose shares a draw keeps.")] = "",
-    seed: Annotated[int, typer.Option(help="Seeds the draw.")] = 0,
-    top: Annotated[int | None, typer.Option(help="Keep the best-scored N.", min=1)] = None,
+    per_painter: Annotated[int, typer.Option(help="At most N pairs of one painter.", min=0)] = 0,
+    per_genre: Annotated[int, typer.Option(help="At most N pairs of one music genre.", min=0)] = 0,
+    sample: Annotated[int, typer.Option(help="Choose N pairs at random.", min=0)] = 0,
+    sample_by: Annotated[str, typer.Option(help="Column whose distribution --sample keeps.")] = "",
+    seed: Annotated[int, typer.Option(help="Seed of --sample.")] = 0,
+    top: Annotated[
+        int | None, typer.Option(help="Choose the N pairs with the highest score.", min=1)
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Choose pairs by style, genre, painter, rights, SQL or score: ids, a view, or new shards."""
+    """Choose pairs, as ids, as a view, or as new shards.
+
+    Options of several kinds must all hold; of a repeated option one value must.
+    """
     from artsound.shards.subset import write_subset
 
     summary = write_subset(
@@ -90,7 +98,7 @@ def subset(
         per_painter=per_painter, per_genre=per_genre, sample=sample, sample_by=sample_by,
         seed=seed, top=top,
     )  # fmt: skip
-    if (out / "ATTRIBUTION.csv").is_file():  # new shards of our own making: with their own card
+    if (out / "ATTRIBUTION.csv").is_file():  # new shards of artsound's pairs get a card
         from artsound.reports.card import write_cards
 
         write_cards(out, out)
@@ -98,16 +106,16 @@ def subset(
     print_summary(as_json, summary)
 
 
-@app.command(epilog="Example: artsound diff releases/1.0.0 releases/1.0.1")
+@app.command(epilog="Example: artsound diff releases/1.0.0 releases/2.0.0")
 def diff(
     old: Annotated[str, typer.Argument(help="The older release: a shards folder or URL.")],
     new: Annotated[str, typer.Argument(help="The newer one.")],
     changelog: Annotated[
-        Path | None, typer.Option(help="A Markdown file for the changes, key by key.")
+        Path | None, typer.Option(help="Write the changes, key by key, to a Markdown file.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell which pairs and shards one release adds, removes or changes in another."""
+    """Show what a release changes in an older one."""
     from dataclasses import asdict
 
     from artsound.shards import release as differences
@@ -127,17 +135,20 @@ def diff(
     print_summary(as_json, {**asdict(found), "bump": found.bump})
 
 
-@app.command(epilog="Example: artsound withdraw out/shards takedown.txt --out releases/1.0.1")
+@app.command(epilog="Example: artsound withdraw out/shards takedown.txt --out releases/2.0.0")
 def withdraw(
     shards: Annotated[Path, typer.Argument(help="A release: a folder of shards.")],
-    ids: Annotated[Path, typer.Argument(help="Keys and artwork ids, one a line.")],
-    out: Annotated[Path, typer.Option(help="A new folder for the release without them.")],
+    ids: Annotated[Path, typer.Argument(help="A file of tracks and artworks, one per line.")],
+    out: Annotated[Path, typer.Option(help="A new folder for the next release.")],
     allow_unmatched: Annotated[
-        bool, typer.Option("--allow-unmatched", help="Go ahead though a line names nothing here.")
+        bool, typer.Option("--allow-unmatched", help="Ignore lines that name nothing here.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Make a release without some tracks or artworks; untouched shards keep their bytes."""
+    """Make a release without some tracks or artworks.
+
+    Shards without them keep their bytes.
+    """
     from artsound.reports.card import write_cards
     from artsound.shards.subset import read_lines
     from artsound.shards.withdraw import withdraw as withdraw_ids
@@ -149,7 +160,7 @@ def withdraw(
     print(
         f"{counted(len(found.removed), 'pair')} withdrawn: {out} has "
         f"{counted(len(found.shards_kept), 'unchanged shard')} and "
-        f"{counted(len(found.shards_changed), 'shard')} written again."
+        f"{counted(len(found.shards_changed), 'rewritten shard')}."
     )
     print_summary(as_json, found)
 
@@ -159,7 +170,7 @@ def index(
     shards: Annotated[Path, typer.Argument(help="A folder of WebDataset shards.")],
     as_json: Json = False,
 ) -> None:
-    """Write index.parquet and index.json for shards that lack them, whoever made them."""
+    """Write an index for WebDataset shards made elsewhere."""
     from artsound.shards.external import index_folder
 
     files = index_folder(shards)
@@ -172,18 +183,18 @@ def push(
     shards: Annotated[Path, typer.Argument(help="A folder of shards.")],
     target: Annotated[str, typer.Argument(help="hf://…, s3://…, any fsspec address, a folder.")],
     restricted: Annotated[
-        bool, typer.Option("--restricted", help="Also what may not be passed on: private targets.")
+        bool, typer.Option("--restricted", help="Also non-redistributable works: private target.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Publish shards, or go on with it, and check the digests of all that arrived."""
+    """Publish shards, or resume publishing, and check digests."""
     from artsound.shards.push import push as push_shards
 
     summary = push_shards(shards, target, restricted=restricted)
     sent = summary["files"] - summary["skipped"]
     print(f"{sent} of {counted(summary['files'], 'file')} sent to {target}; the others were there.")
     for name in summary["stale"]:
-        print(f"{target}/{name} is of an earlier release: no index names it.")
+        print(f"{target}/{name} belongs to an earlier release: no index names it.")
     print_summary(as_json, summary)
 
 
@@ -193,13 +204,15 @@ def browse(
     port: Annotated[int, typer.Option(help="Port on this machine; 0: any free one.")] = 8000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     save_to: Annotated[
-        Path | None, typer.Option(help="Folder for views and judgements; beside the shards.")
+        Path | None,
+        typer.Option(help="Folder for views and judgements [beside the shards]."),
     ] = None,
     generated: Annotated[
-        Path | None, typer.Option(help="The folder of `artsound evaluate`: adds /compare.")
+        Path | None,
+        typer.Option(help="Folder of `artsound evaluate`: adds a page /compare."),
     ] = None,
 ) -> None:
-    """Look at, listen to, judge and save pairs in a web browser."""
+    """Search, see, hear, judge and save pairs in a web browser."""
     from artsound.reports.browse import serve
 
     serve(shards, host=host, port=port, save_to=save_to, generated=generated)
@@ -207,12 +220,12 @@ def browse(
 
 @app.command(
     epilog="Example: artsound judgements out/shards --drop-rejected --min-rating 2.5 "
-    "--out unfit.parquet\n\nNamed as pair.exclude in a recipe, the list keeps those pairs from "
-    "being made again: the next build gives both sides their next best partners. Named as "
-    "shards.exclude, it only leaves them out."
+    "--out unfit.parquet\n\nAs pair.exclude in a recipe, the list excludes those pairs: the next "
+    "build gives both sides their next best partners. As shards.exclude, it only omits the pairs "
+    "from the shards."
 )
 def judgements(
-    shards: Annotated[Path, typer.Argument(help="A shards folder, or a judgements folder.")],
+    shards: Annotated[Path, typer.Argument(help="Folder of shards, or of judgements.")],
     drop_rejected: Annotated[
         bool, typer.Option("--drop-rejected", help="List pairs that most judges rejected.")
     ] = False,
@@ -221,15 +234,18 @@ def judgements(
     ] = 0.0,
     out: Annotated[
         Path | None,
-        typer.Option(help="A .parquet list of those pairs, for pair.exclude of a recipe."),
+        typer.Option(help="Write those pairs to a .parquet list, for pair.exclude of a recipe."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell how far judges agree, how pairs fare against controls, and list unfit pairs."""
+    """Summarise judgements, and list unfit pairs.
+
+    Shows how far judges agree, and how ratings of pairs and of blind controls compare.
+    """
     from artsound.reports import judging
 
     if (drop_rejected or min_rating) and out is None:
-        raise BadUsage("Give --out FILE.parquet for the list of pairs to leave out.")
+        raise BadUsage("Give --out FILE.parquet for the list of excluded pairs.")
     found = judging.judgements_at(shards)
     summary = judging.summarise_judgements(found)
     judging.print_judgement_summary(summary)

@@ -19,13 +19,14 @@ Pretrained = Annotated[
 ]
 Visual = Annotated[
     str | None,
-    typer.Option(help="What sees the picture: affect (measured, the default), clip or imagebind."),
+    typer.Option(help="Picture encoder: affect (measured, the default), clip or imagebind."),
 ]
 MovedModules = Annotated[
-    str | None, typer.Option("--pretrained", help="Where AudioLDM 2 is now, if it has moved.")
+    str | None, typer.Option("--pretrained", help="New path of AudioLDM 2, if it has moved.")
 ]
 MovedClip = Annotated[
-    str | None, typer.Option("--clip-checkpoint", help="Where CLIP is now, if it has moved.")
+    str | None,
+    typer.Option("--clip-checkpoint", help="New path of CLIP's weights, if they have moved."),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -45,7 +46,7 @@ def latents(
     settings: Settings = None,
     as_json: Json = False,
 ) -> None:
-    """Make what training reads ready beside the shards: latents and picture embeddings."""
+    """Write latents and embeddings for training as sidecar shards."""
     from artsound.progress import console_progress
     from artsound.training.config import find_preset, with_settings
     from artsound.training.data import write_latents
@@ -63,24 +64,28 @@ def train(
     data: Annotated[str, typer.Option(help="A shards folder or URL.")],
     out: Annotated[Path, typer.Option(help="Folder for checkpoints and logs.")],
     preset: Preset = "tiny",
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps in all.", min=1)] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest.")] = False,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps in total.", min=1)] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the newest checkpoint.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seeds weights, order and noise.")] = 0,
     pretrained: Pretrained = None,
     visual: Visual = None,
     latents: Annotated[
         str | None,
-        typer.Option(help="A folder made by `artsound latents`, or on-the-fly; else in memory."),
+        typer.Option(help="A folder made by `artsound latents`, or on-the-fly; default: memory."),
     ] = None,
     save_every: Annotated[
         int,
-        typer.Option(help="Steps from one checkpoint, validation and preview to the next.", min=1),
+        typer.Option(help="Steps between checkpoints, with validation and preview.", min=1),
     ] = 500,
-    keep: Annotated[int, typer.Option(help="Newest checkpoints kept, beside the best.", min=1)] = 2,
+    keep: Annotated[
+        int, typer.Option(help="Newest checkpoints to keep beside the best.", min=1)
+    ] = 2,
     settings: Settings = None,
     as_json: Json = False,
 ) -> None:
-    """Train artwork-to-music on the shards' train split."""
+    """Train a model from artwork to music."""
     from artsound.progress import console_progress
     from artsound.training.config import find_preset, with_settings
     from artsound.training.loop import train as run_training
@@ -99,15 +104,17 @@ def train(
         latents=latents,
         progress=console_progress(),
     )
-    if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+    if os.environ.get("RANK", "0") == "0":  # print on rank 0 only
         print(f"Checkpoint: {report.checkpoint}")
         print_summary(as_json, report)
     if report.interrupted:
         say(
             f"Stopped at step {report.steps:,} of {steps or config.optimisation.steps:,}: the same "
-            "command with --resume goes on from there."
+            "command with --resume continues from there."
         )
-        raise SystemExit(130)  # as a shell has it after Ctrl-C, so that no scheduler thinks it done
+        raise SystemExit(
+            130
+        )  # as after Ctrl-C in a shell, so that no scheduler takes it as success
 
 
 @app.command(
@@ -122,14 +129,16 @@ def generate(
     guidance: Annotated[float, typer.Option(help="Weight of the picture.")] = 2.0,
     steps: Annotated[int, typer.Option(help="Denoising steps.", min=1)] = 25,
     scheduler: Annotated[str, typer.Option(help="ddim, dpm or unipc.")] = "ddim",
-    batch: Annotated[int, typer.Option(help="Pictures at once.", min=1)] = 16,
-    negative: Annotated[Path | None, typer.Option(help="A picture to push away from.")] = None,
-    spectrogram: Annotated[bool, typer.Option(help="Also write a PNG beside each WAV.")] = False,
+    batch: Annotated[int, typer.Option(help="Pictures per batch.", min=1)] = 16,
+    negative: Annotated[Path | None, typer.Option(help="A picture to guide away from.")] = None,
+    spectrogram: Annotated[
+        bool, typer.Option(help="Also write a spectrogram (PNG) for each WAV.")
+    ] = False,
     pretrained: MovedModules = None,
     clip_checkpoint: MovedClip = None,
     as_json: Json = False,
 ) -> None:
-    """Make music for a picture."""
+    """Generate music for pictures."""
     from artsound.progress import console_progress
     from artsound.training.generate import generate as run_generation
 
@@ -169,19 +178,20 @@ def evaluate(
     takes: Annotated[int, typer.Option(help="Pieces for each picture.", min=1)] = 2,
     guidance: Annotated[float, typer.Option(help="Weight of the picture.")] = 2.0,
     steps: Annotated[int, typer.Option(help="Denoising steps.", min=1)] = 25,
-    limit: Annotated[int, typer.Option(help="Pairs measured, at most.", min=4)] = 512,
+    limit: Annotated[int, typer.Option(help="Evaluate at most N pairs.", min=4)] = 512,
     clap: Annotated[
-        Path | None, typer.Option(help="A LAION-CLAP checkpoint, to hear through it too.")
+        Path | None, typer.Option(help="A LAION-CLAP checkpoint: also measure in its embeddings.")
     ] = None,
     clap_tower: Annotated[str, typer.Option(help="Its audio tower.")] = "HTSAT-base",
     text_route: Annotated[
-        str | None, typer.Option(help="AudioLDM 2 (folder or hub name), to compare with captions.")
+        str | None,
+        typer.Option(help="AudioLDM 2 (folder or hub name): compare with captions."),
     ] = None,
     pretrained: MovedModules = None,
     clip_checkpoint: MovedClip = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a checkpoint on a split, against shuffled pictures and plain baselines."""
+    """Measure a checkpoint against shuffled pictures and baselines."""
     from artsound.progress import console_progress
     from artsound.training.evaluate import evaluate as run_evaluation
 
@@ -208,5 +218,5 @@ def evaluate(
 
 
 def _all(settings: list[str] | None, visual: str | None) -> list[str]:
-    """The settings asked for, --visual among them."""
+    """The settings of --set and --visual."""
     return [*(settings or []), *([f"condition.encoder={visual}"] if visual else [])]
