@@ -69,7 +69,7 @@ MODULES = (
 def build(out: Path) -> None:
     """Write the reference to `out`/index.html; what pdoc would warn of is raised."""
     pdoc.render.configure(
-        docformat="markdown",
+        docformat="google",
         footer_text=f"ArtSound {artsound.__version__}",
         show_source=False,
         template_directory=Path(__file__).parent / "templates",

@@ -83,7 +83,10 @@ def _command(name: str, stage: str | None, example: str, doc: str) -> None:
             without, base,
         )  # fmt: skip
         if stage is None and not recipe and not bridge and _matches_as_usual(chosen):
-            say("Matching with the affect bridge (measured descriptors); --bridge chooses others.")
+            say(
+                "Matching through the affect bridge (measured descriptors); "
+                "--bridge chooses others."
+            )
         _run_stages(stage, out, chosen, retry_failed, as_json)
 
     command.__doc__ = doc
@@ -98,19 +101,19 @@ _command(
     "build",
     None,
     "--artgraph sample --fma sample --out out",
-    """Build a release: run all stages, or continue a build.
+    """Pull, match, caption and shard: everything, or the rest of it.
 
-    Without sources, the build in --out is continued; if there is none, the sources are downloaded
-    from the official servers. After an interruption the same command continues.
+    Without sources, the build that --out holds is gone on with; where there is none, the
+    official servers are meant. Killed at any moment, the same command goes on from there.
     """,
 )
 for _stage, _doc in {
-    "ingest": "Read, check and catalogue artworks and tracks.",
+    "ingest": "Pull and check artworks and tracks into the catalogue.",
     "embed": "Measure and embed every artwork and track.",
-    "pair": "Assign splits, and match artworks and tracks.",
+    "pair": "Split, score and match artworks and tracks.",
     "caption": "Write a caption for both sides of every pair.",
     "shard": "Pack the pairs into WebDataset shards.",
-    "report": "Write the build's report and the release's cards.",
+    "report": "Draw the report of the build.",
 }.items():
     _command(_stage, _stage, "--out out", _doc)
 
@@ -247,7 +250,7 @@ def _runner(name: str) -> Callable[..., list[Report]]:
 
 
 def _print_stages(reports: Sequence[Report]) -> None:
-    """Print the table of stages: items in, out, filtered and failed, and speed."""
+    """Print the table of stages: what came in, what went out, what was lost, how fast."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -274,24 +277,21 @@ def _print_stages(reports: Sequence[Report]) -> None:
     Console(width=100 if not sys.stdout.isatty() else None).print(table)
 
 
-# `artsound doctor`: checks whether this machine can run a build.
+# `artsound doctor`: whether this machine can run a build, and what to do where it cannot.
 
 _STYLES = {"ok": "green", "warning": "yellow", "missing": "bold red"}
 
 
 @app.command(epilog="Example: artsound doctor --artgraph sample --fma sample --out out")
 def doctor(
-    out: Annotated[Path, typer.Option(help="Folder of the build to come.")] = Path("out"),
+    out: Annotated[Path, typer.Option(help="Where a build is to lie.")] = Path("out"),
     artgraph: ArtGraph = "",
     fma: Fma = "",
     recipe: RecipeFile = "",
     limit: Limit = None,
     as_json: Json = False,
 ) -> None:
-    """Check whether this machine can run a build.
-
-    Checks packages, processors, memory, disk, checkpoints and servers. Exit status 1: it cannot.
-    """
+    """Look at packages, machine, disk, checkpoints and servers; exit 1 when a build cannot run."""
     checks = _checks(out, recipe, {"artgraph": artgraph, "fma": fma, "limit": limit})
     missing = sum(check.state == "missing" for check in checks)
     _show_checks(checks)
@@ -305,7 +305,7 @@ def _checks(out: Path, recipe: str, sources: dict[str, Any]) -> list[Check]:
     try:
         from artsound.environment import examine
         from artsound.recipe import Recipe, bundled_recipe, load_recipe
-    except ImportError:  # then only the packages can be checked
+    except ImportError:  # then the packages alone can be told of
         from artsound.extras import check_packages
 
         checks = list(check_packages())
@@ -320,7 +320,7 @@ def _checks(out: Path, recipe: str, sources: dict[str, Any]) -> list[Check]:
 
 
 def _show_checks(checks: Sequence[Check]) -> None:
-    """Print a line for each check under its group; packages without problems share one."""
+    """A line for each check, under its group; packages that are in order share one."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -341,7 +341,7 @@ def _show_checks(checks: Sequence[Check]) -> None:
 
 
 def _folded(group: str, members: Iterable[Check]) -> list[Check]:
-    """The checks of a group; packages without problems, or with the same remedy, are one line."""
+    """The checks of a group; of packages, those in order as one, and those with the same remedy."""
     from artsound.extras import Check
 
     found = list(members)
@@ -362,20 +362,18 @@ def _folded(group: str, members: Iterable[Check]) -> list[Check]:
     return folded
 
 
-# `artsound status`: the progress of a build, from another terminal.
+# `artsound status`: how far a build is, asked from another terminal.
 
 _PAUSE = 2.0  # seconds between two looks
 
 
 @app.command(epilog="Example: artsound status out --watch")
 def status(
-    out: Annotated[Path, typer.Argument(help="The --out folder of a build.")],
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Refresh until the build has ended.")
-    ] = False,
+    out: Annotated[Path, typer.Argument(help="The folder that a build was given as --out.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Look again until it has ended.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the progress of a build, and what to do next."""
+    """Tell how far a running or stopped build is, who runs it, and what to do next."""
     from artsound.status import read_status
     from artsound.storage import Workspace
 
@@ -386,9 +384,9 @@ def status(
 
 
 def _show_status(status: Status, again: Callable[[], Status] | None = None) -> Status:
-    """Print the status of a build; with `again`, refresh it every two seconds while it runs.
+    """Print how far a build is; with `again`, anew every two seconds for as long as it runs.
 
-    Without a terminal it is printed once, when the build has ended. Returns the last status.
+    Without a terminal, that is once, when it no longer runs. Returns the last status.
     """
     from rich.console import Console
     from rich.live import Live
@@ -406,7 +404,7 @@ def _show_status(status: Status, again: Callable[[], Status] | None = None) -> S
 
 
 def _status_view(status: Status) -> RenderableType:
-    """A summary line, a row for each stage, and what to do next."""
+    """A sentence on the whole, a row for each stage, and what to do next."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Group
     from rich.table import Table
@@ -436,7 +434,7 @@ _STATUS_STYLES |= {"failed": "bold red", "stopped": "yellow"}
 
 
 def _sentence(status: Status) -> str:
-    """The summary line: which process runs since when, or how it ended, and the last write."""
+    """Who works there since when, or how it ended, and when something was last written."""
     holder = status.holder
     wrote = f"Last written {human_seconds(max(0.0, status.asked - status.wrote))} ago."
     by = f" by process {holder.pid} on {holder.host} ({holder.command})" if holder else ""

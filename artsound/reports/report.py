@@ -1,4 +1,4 @@
-"""The report's page: one self-contained HTML file, filled from plain values."""
+"""Stage `report`: one self-contained HTML page about a build, and the release's cards."""
 
 from __future__ import annotations
 
@@ -33,17 +33,18 @@ if TYPE_CHECKING:
 
 
 def render_report(values: Mapping[str, Any]) -> str:
-    """The page for `values`, whose names are those of report.html.j2.
+    """Render the page.
 
-    Every text is escaped; values that are SVG charts come as `markupsafe.Markup`. A missing
-    value is an error, never a blank.
+    Args:
+        values: The values that report.html.j2 names. Texts are escaped; charts are
+            `markupsafe.Markup`. A missing value is an error.
     """
     template = files("artsound.reports") / "report.html.j2"
     return environment().from_string(template.read_text(encoding="utf-8")).render(**values)
 
 
 def environment() -> Environment:
-    """Templates whose every text is escaped, and in which a missing value is an error."""
+    """Return an environment in which texts are escaped and a missing value is an error."""
     from jinja2 import Environment, StrictUndefined
 
     return Environment(
@@ -52,13 +53,13 @@ def environment() -> Environment:
 
 
 def markup(svg: str) -> Any:
-    """A chart of our own drawing, which goes into the page as it is."""
+    """Mark a chart of this project as safe, so that it is not escaped."""
     from markupsafe import Markup
 
     return Markup(svg)
 
 
-# Pairs to look at and listen to, small enough to live inside a page.
+# Pairs to look at and listen to, small enough to be embedded in the page.
 
 PAIRS = 24
 PICTURE_SIDE = 420  # pixels
@@ -69,7 +70,7 @@ SOUND_RATE = 24_000  # hertz
 def gallery(data: Dataset) -> list[dict[str, Any]]:
     """At most 24 pairs, spread evenly over the ranking by score, best first; base64 media."""
     samples = [data.read(position) for position in _positions(data.frame)]
-    # Two thirds of a report's time, in libraries that do not hold Python's lock.
+    # Two thirds of the stage's time, in libraries that release the GIL.
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
         return list(threads.map(_shown, samples))
 
@@ -125,7 +126,7 @@ def _excerpt(clip: bytes) -> bytes:
     return buffer.getvalue()
 
 
-# How pairs stand to the catalogue they were chosen from: shares, near-duplicates, rights.
+# The pairs beside the catalogue: shares, near-duplicates, rights.
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ class Shares:
 
     @property
     def covered(self) -> float:
-        """Which share of the catalogue's values occurs in the pairs, 0 to 1."""
+        """Share of the catalogue's values that occur in the pairs, 0 to 1."""
         there = [used for there, used in self.counts.values() if there]
         return sum(used > 0 for used in there) / max(len(there), 1)
 
@@ -212,10 +213,10 @@ def rights(frame: pl.DataFrame) -> list[tuple[str, int, int, int]]:
 # The report's tables and charts of how well artworks and music were matched.
 
 
-def score_values(told: Mapping[str, Any]) -> dict[str, Any]:
+def score_values(measured: Mapping[str, Any]) -> dict[str, Any]:
     """The section Scores, from the pair stage's evidence: a chart, a sentence, and tables."""
-    scores = told["scores"]
-    overall = told["overall"]
+    scores = measured["scores"]
+    overall = measured["overall"]
     chart = two_histograms(
         scores["edges"],
         scores["matched"],
@@ -230,7 +231,7 @@ def score_values(told: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
     rows = [
         [split, *_numbers(values, *names)]
-        for split, values in [*told["splits"].items(), ("all", overall)]
+        for split, values in [*measured["splits"].items(), ("all", overall)]
     ]
     return {
         "scores": markup(chart),
@@ -241,13 +242,15 @@ def score_values(told: Mapping[str, Any]) -> dict[str, Any]:
         ),
         "match_tables": [
             ("Matching, split by split", ["split", *names.values()], rows),
-            *_evidence(told["splits"]),
-            *_certain(told),
+            *_evidence(measured["splits"]),
+            *_certain(measured),
         ],
     }
 
 
-def _certain(told: Mapping[str, Any], most: int = 6) -> Iterator[tuple[str, list[str], list[Any]]]:
+def _certain(
+    measured: Mapping[str, Any], most: int = 6
+) -> Iterator[tuple[str, list[str], list[Any]]]:
     """Tables of the pairs with the widest and the narrowest margin to the next best artwork."""
     for title, key in (("Most certain", "most_certain"), ("Least certain", "least_certain")):
         rows = [
@@ -256,7 +259,7 @@ def _certain(told: Mapping[str, Any], most: int = 6) -> Iterator[tuple[str, list
                 f"{pair['track_id']:06d}",
                 *_numbers(pair, "score", "margin"),
             ]
-            for pair in told[key][:most]
+            for pair in measured[key][:most]
         ]
         yield f"{title} pairs", ["artwork", "track", "score", "margin"], rows
 
@@ -268,23 +271,23 @@ def _evidence(splits: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[
         "Share of what is provably possible, and hubness before and after its correction",
         hubs,
         [
-            [split, *_numbers(told, "optimality", "hubness", "hubness_corrected")]
-            for split, told in splits.items()
+            [split, *_numbers(measured, "optimality", "hubness", "hubness_corrected")]
+            for split, measured in splits.items()
         ],
     )
     yield (
         "Rank of the partner among all of the split",
         ["split", "from", "R@1", "R@5", "R@10", "median rank"],
         [
-            [split, start, *_numbers(told[way], "r1", "r5", "r10", "median_rank")]
-            for split, told in splits.items()
+            [split, start, *_numbers(measured[way], "r1", "r5", "r10", "median_rank")]
+            for split, measured in splits.items()
             for start, way in (("music", "music_to_artwork"), ("artwork", "artwork_to_music"))
         ],
     )
     agreed = [
         [split, name, *_numbers(found, "spearman", "preferred", "equal_pairs")]
-        for split, told in splits.items()
-        for name, found in told["agreement"].items()
+        for split, measured in splits.items()
+        for name, found in measured["agreement"].items()
         if "equal_pairs" in found
     ]
     if agreed:
@@ -334,11 +337,11 @@ def _numbers(values: Mapping[str, Any], *names: str) -> list[str]:
 # The page holds no times and no dates, so the same build gives the same page; how long things
 # took is in runs/*.json.
 
-_TOLD = ("ingest", "embed", "pair", "caption", "shard")
+_REPORTED = ("ingest", "embed", "pair", "caption", "shard")
 
 
 def plan(context: Context) -> list[Part]:
-    """One part: the page. It depends on the index, the losses and the stages' numbers."""
+    """One part: the page. It depends on the index, the rejects and the stages' counts."""
     workspace, recipe = context.workspace, context.recipe
     index = workspace.shards / "index.parquet"
     if not index.is_file():
@@ -347,7 +350,7 @@ def plan(context: Context) -> list[Part]:
         "index": sha256_file(index),
         "rejects": sha256_file(workspace.catalog / "rejects.parquet"),
         "unmatched": sha256_file(workspace.pairs / "unmatched.parquet"),
-        "told": digest(_told(workspace)),
+        "told": digest(_stage_values(workspace)),
         "recipe": recipe.digest(),
     }
     samples = len(read_parquet(index, "index", ["key"]))
@@ -355,7 +358,7 @@ def plan(context: Context) -> list[Part]:
 
 
 def work(context: Context, part: Part) -> Outcome:
-    """Draw the page."""
+    """Write the page."""
     workspace, recipe = context.workspace, context.recipe
     data = open_shards(workspace.shards)
     page = render_report(_values(workspace, recipe, data))
@@ -365,7 +368,7 @@ def work(context: Context, part: Part) -> Outcome:
 
 
 def finish(context: Context, results: Sequence[Report]) -> Outcome:
-    """The page, and the release's cards, which take the place of the shard stage's short README."""
+    """Write the release's cards, which replace the shard stage's short README."""
     workspace = context.workspace
     return Outcome(
         (workspace.report / "index.html", *write_cards(workspace.shards, workspace.shards))
@@ -375,20 +378,20 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
 STAGE = Stage("report", 3, ("name",), plan, work, finish, side_by_side=False)
 
 
-def _told(workspace: Workspace) -> dict[str, Any]:
-    """What the stages reported, without what differs from run to run."""
-    told = {}
-    for stage in _TOLD:
+def _stage_values(workspace: Workspace) -> dict[str, Any]:
+    """The stages' reports, without values that differ from run to run."""
+    measured = {}
+    for stage in _REPORTED:
         report = read_json(workspace.runs / f"{stage}.json")
-        told[stage] = {
+        measured[stage] = {
             key: report[key] for key in ("items_in", "items_out", "filtered", "failed", "extra")
         }
-    return told
+    return measured
 
 
 def _values(workspace: Workspace, recipe: Recipe, data: Dataset) -> dict[str, Any]:
     frame = data.frame
-    told = _told(workspace)
+    measured = _stage_values(workspace)
     stats = frame_stats(frame)
     synthetic = bool(frame["synthetic"].all())
     bridges = ", ".join(stats["counts"]["bridge"])
@@ -409,7 +412,7 @@ def _values(workspace: Workspace, recipe: Recipe, data: Dataset) -> dict[str, An
             ("hours of music", f"{stats['hours']:.1f}"),
         ],
         "funnel": _funnel(workspace, frame),
-        **score_values(told["pair"]["extra"]),
+        **score_values(measured["pair"]["extra"]),
         "heat_maps": style_genre_maps(frame),
         "gallery": gallery(data),
         "gallery_text": (
@@ -417,10 +420,10 @@ def _values(workspace: Workspace, recipe: Recipe, data: Dataset) -> dict[str, An
             f"the sound is an excerpt of up to {SOUND_SECONDS:.0f} seconds."
         ),
         **_coverage(workspace, frame),
-        **_captions(frame, told["caption"]["extra"]),
+        **_captions(frame, measured["caption"]["extra"]),
         "rights": rights(frame),
         "charts": [(title, markup(chart)) for title, chart in _charts(frame, stats)],
-        "facts": _facts(recipe, data, told),
+        "facts": _facts(recipe, data, measured),
     }
 
 
@@ -432,17 +435,21 @@ def _funnel(workspace: Workspace, frame: pl.DataFrame) -> list[dict[str, Any]]:
         ("track", "Music", "track_id"),
         ("artwork", "Artworks", "artwork_id"),
     ):
-        # A pair that was not packed is a loss to both sides.
+        # A pair that was not packed counts as a loss on both sides.
         lost = [row for row in rejects if row["side"] in (side, "pair")]
-        # In both tables; a published pair that was not made takes no item away.
-        told = {row["item_id"] for row in lost if row["stage"] == "pair" and row["side"] == side}
+        # Items in both tables; an imported pair that was not made removes no item.
+        also_rejected = {
+            row["item_id"] for row in lost if row["stage"] == "pair" and row["side"] == side
+        }
         spare = Counter(
-            row["reason"] for row in unmatched if row["side"] == side and row["item_id"] not in told
+            row["reason"]
+            for row in unmatched
+            if row["side"] == side and row["item_id"] not in also_rejected
         )
         at_ingest = sum(row["stage"] == "ingest" for row in lost)
         at_embed = sum(row["stage"] == "embed" for row in lost)
         matched = frame[column].n_unique() + sum(row["stage"] in _AFTER_PAIR for row in lost)
-        usable = matched + spare.total() + len(told)
+        usable = matched + spare.total() + len(also_rejected)
         steps = [
             ("pulled", usable + at_ingest + at_embed),
             ("usable", usable),
@@ -509,7 +516,7 @@ def _coverage(workspace: Workspace, frame: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def _captions(frame: pl.DataFrame, told: Mapping[str, Any]) -> dict[str, Any]:
+def _captions(frame: pl.DataFrame, measured: Mapping[str, Any]) -> dict[str, Any]:
     """Who wrote the captions, how long they are, and how many repeat or fell back."""
     rows, lengths = [], []
     for title, side, column in (
@@ -520,11 +527,11 @@ def _captions(frame: pl.DataFrame, told: Mapping[str, Any]) -> dict[str, Any]:
         rows.append(
             [
                 title,
-                told[side]["captioner"],
+                measured[side]["captioner"],
                 f"{lengths[-1].min()} – {lengths[-1].max()}",
                 f"{np.mean(lengths[-1]):.1f}",
                 f"{100 * frame[column].n_unique() / max(frame.height, 1):.0f} %",
-                f"{100 * told[side]['fallback_share']:.0f} %",
+                f"{100 * measured[side]['fallback_share']:.0f} %",
             ]
         )
     edges = np.arange(min(map(min, lengths)), max(map(max, lengths)) + 2) - 0.5
@@ -539,7 +546,7 @@ def _captions(frame: pl.DataFrame, told: Mapping[str, Any]) -> dict[str, Any]:
     fallbacks = [
         (title, _words(reason), count)
         for title, side in (("Artworks", "artworks"), ("Music", "tracks"))
-        for reason, count in told[side]["fallbacks"].items()
+        for reason, count in measured[side]["fallbacks"].items()
     ]
     return {"caption_rows": rows, "caption_chart": markup(chart), "fallbacks": fallbacks}
 
@@ -553,7 +560,7 @@ def _charts(frame: pl.DataFrame, stats: Mapping[str, Any]) -> list[tuple[str, st
         ("Artwork genres", bars(counts["genre"], alt="Pairs by artwork genre")),
         ("Painters", bars(counts["painter"], alt="Pairs by painter")),
         ("Periods", bars(value_counts(frame, "period"), alt="Pairs by period")),
-        # ArtGraph tells where a painter trained; nationalities it does not give.
+        # ArtGraph has the school of a painter, but no nationality.
         (
             "Schools of the painters (ArtGraph gives no nationality)",
             bars(value_counts(frame, "school"), alt="Pairs by the painter's school"),
@@ -577,8 +584,8 @@ def _charts(frame: pl.DataFrame, stats: Mapping[str, Any]) -> list[tuple[str, st
     return drawn
 
 
-def _facts(recipe: Recipe, data: Dataset, told: Mapping[str, Any]) -> list[tuple[str, str]]:
-    captions = told["caption"]["extra"]
+def _facts(recipe: Recipe, data: Dataset, measured: Mapping[str, Any]) -> list[tuple[str, str]]:
+    captions = measured["caption"]["extra"]
     return [
         ("Recipe", recipe.digest()),
         ("Index", sha256_file(Path(data.store.location) / "index.parquet")),

@@ -105,7 +105,7 @@ class Cache:
         with _locked(self.folder / ".lock", wait=True):
             os.ftruncate(descriptor, 0)
             used = size
-            kept = []
+            stored = []
             for path in self.folder.iterdir():
                 if path.suffix == _PARTIAL:
                     _remove_abandoned(path)
@@ -113,8 +113,8 @@ class Cache:
                     status = path.stat()
                     used += status.st_size
                     if path.suffix == ".tar":
-                        kept.append((status.st_mtime_ns, status.st_size, path))
-            for _, bytes_, path in sorted(kept):
+                        stored.append((status.st_mtime_ns, status.st_size, path))
+            for _, bytes_, path in sorted(stored):
                 if used <= self.limit:
                     break
                 # A process that has the file open can still read it.

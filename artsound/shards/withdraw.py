@@ -385,7 +385,7 @@ def _with_clusters(rows: pl.DataFrame, renamed: Mapping[str, Mapping[str, str]])
     )
 
 
-def _only_in(gone: Sequence[pl.DataFrame], kept: Sequence[pl.DataFrame]) -> list[str]:
+def _only_in(gone: Sequence[pl.DataFrame], staying: Sequence[pl.DataFrame]) -> list[str]:
     """Digests and artwork ids that only the withdrawn pairs have."""
     columns = ["artwork_id", *(digest for _, _, digests in _SIDES for digest in digests)]
 
@@ -393,7 +393,7 @@ def _only_in(gone: Sequence[pl.DataFrame], kept: Sequence[pl.DataFrame]) -> list
         cells = [set(rows[name]) for rows in frames for name in columns if name in rows.columns]
         return set().union(*cells)
 
-    return sorted(values(gone) - values(kept) - {""})
+    return sorted(values(gone) - values(staying) - {""})
 
 
 def _link(source: Path, target: Path) -> None:

@@ -81,7 +81,7 @@ def test_nothing_else_is_served(client: TestClient, keys: list[str], name: str) 
 
 
 def test_a_folder_without_such_music_is_refused(site_shards: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadUsage, match=r"holds no \.wav named after a pair"):
+    with pytest.raises(BadUsage, match=r"has no \.wav named after a pair"):
         browse_app(open_shards(site_shards), save_to=tmp_path, generated=tmp_path)
     with pytest.raises(BadUsage, match="is not a folder"):
         browse_app(open_shards(site_shards), save_to=tmp_path, generated=tmp_path / "none")

@@ -177,7 +177,7 @@ def test_a_run_that_is_stopped_says_so_and_leaves_with_130(
         patch.setattr("artsound.progress.console_progress", lambda: StopAfter(3))  # 2 were done
         code, out, told = artsound(capsys, *ask, "--steps", 9, "--save-every", 1, "--json")
     assert (code, json.loads(out.splitlines()[-1])["interrupted"]) == (130, True)
-    assert "Stopped at step 3 of 9: the same command with --resume goes on from there." in told
+    assert "Stopped at step 3 of 9: the same command with --resume continues from there." in told
     summary(capsys, *ask, "--steps", 6, "--save-every", 1, "--keep", 1)
     best = json.loads((again / "checkpoints" / "best.json").read_text())["step"]
     kept = {path.name for path in (again / "checkpoints").glob("step-*")}
