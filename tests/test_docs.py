@@ -9,6 +9,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -150,6 +151,14 @@ def test_every_python_block_of_a_document_runs_on_the_sample(
     for block in blocks(page, "python"):
         own_process = re.sub(r"workers=\d+", "workers=0", block)
         exec(compile(own_process, str(page), "exec"), {})
+
+
+def test_the_guide_lists_every_extra() -> None:
+    extras = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    page = (DOCS / "data-engineer.md").read_text(encoding="utf-8")
+    table = page.partition("| extra | for |")[2].partition("\n\n")[0]
+    listed = re.findall(r"`([a-z0-9]+)`[,|\s]", "".join(re.findall(r"^\|[^|]*\|", table, re.M)))
+    assert sorted(listed) == sorted(extras["project"]["optional-dependencies"])
 
 
 def test_the_citation_file_is_complete_and_names_this_version() -> None:
