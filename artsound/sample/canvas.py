@@ -1,18 +1,158 @@
-"""What every painter reaches for: smooth noise, gradients, paper, relief and brushes."""
+"""Colour, moods and tools that all painters of the sample share.
+
+Colours are computed in CIELAB. A `Mood` turns a point of the affect plane into lightness, chroma,
+contrast and a ruling hue; the tools make noise, gradients, relief and brush strokes.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from artsound.sample.colour import RGB, Floats, Mood, lab_to_rgb, painter_lab
-
+Floats = NDArray[np.float32]
+RGB = tuple[int, int, int]
 Size = tuple[int, int]
 Points = list[tuple[float, float]]
+
+# sRGB (D65) to XYZ divided by the white point, IEC 61966-2-1.
+TO_XYZ = np.array(
+    [[0.4339, 0.3762, 0.1899], [0.2126, 0.7152, 0.0722], [0.0178, 0.1095, 0.8728]],
+    dtype=np.float32,
+)
+FROM_XYZ = np.linalg.inv(TO_XYZ).astype(np.float32)
+_SRGB = np.arange(256) / 255.0
+LINEAR = np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4)
+LINEAR = LINEAR.astype(np.float32)
+_STEPS = np.arange(8193) / 8192.0
+ENCODED = np.where(_STEPS <= 0.0031308, _STEPS * 12.92, 1.055 * _STEPS ** (1 / 2.4) - 0.055)
+ENCODED = np.round(ENCODED * 255).astype(np.uint8)
+
+
+def painter_lab(rgb: NDArray[np.uint8]) -> Floats:
+    """CIELAB [..., 3] (L* 0..100, a*, b*) of sRGB bytes [..., 3]."""
+    xyz = LINEAR[rgb] @ TO_XYZ.T
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    x, y, z = f[..., 0], f[..., 1], f[..., 2]
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
+def _linear(lab: Floats) -> Floats:
+    """Linear sRGB [..., 3] of CIELAB [..., 3], below 0 and above 1 where out of gamut."""
+    y = (lab[..., 0] + 16) / 116
+    f = np.stack([y + lab[..., 1] / 500, y, y - lab[..., 2] / 200], axis=-1)
+    return np.where(f > 0.206893, f**3, (f - 16 / 116) / 7.787) @ FROM_XYZ.T
+
+
+def lab_to_rgb(lab: Floats) -> NDArray[np.uint8]:
+    """sRGB bytes [..., 3] of CIELAB [..., 3]; colours out of gamut are clipped per channel."""
+    return ENCODED[(_linear(lab).clip(0, 1) * 8192 + 0.5).astype(np.int32)]
+
+
+def lch(light: float, chroma: float, hue: float) -> RGB:
+    """The sRGB colour of L* 0..100, C* and hue in degrees; less chroma where out of gamut."""
+    a, b = math.cos(math.radians(hue)), math.sin(math.radians(hue))
+    tries = max(chroma, 0.0) * np.linspace(1.0, 0.0, 12)
+    lab = np.stack([np.full(12, min(max(light, 0.0), 100.0)), a * tries, b * tries], axis=-1)
+    linear = _linear(lab)
+    inside = ((linear > -0.002) & (linear < 1.002)).all(axis=1)
+    red, green, blue = lab_to_rgb(lab[int(inside.argmax()) if inside.any() else -1]).tolist()
+    return red, green, blue
+
+
+@dataclass(frozen=True, slots=True)
+class Mood:
+    """A point of the affect plane, and what it means for paint.
+
+    Valence is carried by lightness and yellowness, arousal by saturation, redness, contrast and
+    the number and unrest of edges (Valdez & Mehrabian 1994; Palmer et al. 2013; Whiteford et al.
+    2018; Wilms & Oberfeld 2018).
+    """
+
+    valence: float
+    arousal: float
+
+    @property
+    def unrest(self) -> float:
+        """0 for utter calm to 1 for frenzy: drives how many edges there are, and how wild."""
+        return (self.arousal + 1) / 2
+
+    @property
+    def lightness(self) -> float:
+        """The mean L* aimed at, about 24 to 78."""
+        return 51 + 25 * self.valence + 2 * self.arousal
+
+    @property
+    def chroma(self) -> float:
+        """The mean C* aimed at, about 8 to 48."""
+        return 28 + 5 * self.valence + 15 * self.arousal
+
+    @property
+    def contrast(self) -> float:
+        """How far L* swings around its mean, in L* units."""
+        return 21 + 11 * self.arousal
+
+    @property
+    def hue(self) -> float:
+        """The ruling hue in degrees of CIELAB: gold where bright and wild, red where dark and wild,
+        blue where dark and calm, green where bright and calm."""
+        turn = math.degrees(math.atan2(self.arousal, self.valence)) % 360
+        corners, hues = [0, 45, 135, 225, 315, 360], [108, 72, 27, -82, -222, -252]
+        return float(np.interp(turn, corners, hues) % 360)
+
+    def _at(self, light: float) -> float:
+        """L* of ``light`` swings of contrast from the mean, eased so that colour survives."""
+        level = self.lightness + light * self.contrast
+        if level > 78:
+            return 78 + 17 * (1 - math.exp((78 - level) / 17))
+        if level < 20:
+            return 20 - 15 * (1 - math.exp((level - 20) / 15))
+        return level
+
+    def ink(self, light: float = 0.0, hue: float = 0.0, chroma: float = 1.0) -> RGB:
+        """A colour of this mood: ``light`` in swings of contrast, ``hue`` in degrees off."""
+        return lch(self._at(light), self.chroma * 1.15 * chroma, self.hue + hue)
+
+    def local(self, natural: float, light: float = 0.0, chroma: float = 1.0) -> RGB:
+        """The colour of a thing whose own hue is ``natural`` degrees, seen in this mood."""
+        own, ruling = math.radians(natural), math.radians(self.hue)
+        a = 0.62 * math.cos(own) + 0.38 * math.cos(ruling)
+        b = 0.62 * math.sin(own) + 0.38 * math.sin(ruling)
+        return lch(self._at(light), self.chroma * 1.15 * chroma, math.degrees(math.atan2(b, a)))
+
+
+def grade(image: Image.Image, mood: Mood, *, strength: float, chroma: float = 1.0) -> Image.Image:
+    """The picture pulled part of the way (``strength`` 0..1) to the mood's light and colour.
+
+    Lightness moves along a gamma curve, which keeps black and white; chroma is scaled, and the
+    cast of the whole leans a little to the ruling hue. ``chroma`` < 1 is for quiet manners.
+    """
+    lab = painter_lab(np.asarray(image))
+    light = (lab[..., 0] / 100).clip(0.0, 1.0)
+    thumb = light[::6, ::6]
+    now = float(thumb.mean())
+    aim = now + strength * (mood.lightness / 100 - now)
+    low, high = 0.25, 4.0
+    for _ in range(14):
+        gamma = math.sqrt(low * high)
+        low, high = (gamma, high) if float((thumb**gamma).mean()) > aim else (low, gamma)
+    lab[..., 0] = 100 * light**gamma
+    swing = float(np.hypot(lab[::6, ::6, 1], lab[::6, ::6, 2]).mean())
+    wanted = mood.chroma * chroma
+    scale = min(max((swing + strength * (wanted - swing)) / max(swing, 1.0), 0.2), 2.5)
+    lean = 0.22 * strength * wanted
+    lab[..., 1] = lab[..., 1] * scale + lean * math.cos(math.radians(mood.hue))
+    lab[..., 2] = lab[..., 2] * scale + lean * math.sin(math.radians(mood.hue))
+    return Image.fromarray(lab_to_rgb(lab))
+
+
+# --- tools ---------------------------------------------------------------------------
 
 
 def noise(
@@ -68,7 +208,7 @@ def relief(image: Image.Image, amount: float) -> Image.Image:
     return Image.fromarray((rgb.clip(0, 255) + 0.5).astype(np.uint8))
 
 
-def smooth(low: float, high: float, x: Floats) -> Floats:
+def ramp(low: float, high: float, x: Floats) -> Floats:
     """0 below ``low``, 1 above ``high``, an S-curve between."""
     t = ((x - low) / (high - low)).clip(0, 1)
     return t * t * (3 - 2 * t)
@@ -81,23 +221,9 @@ def grid(size: Size) -> tuple[Floats, Floats]:
     return x, y
 
 
-def large(size: Size, colour: RGB, scale: int = 2) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    """A sheet ``scale`` times as large to draw on; `small` brings it back with smooth edges."""
-    image = Image.new("RGB", (size[0] * scale, size[1] * scale), colour)
-    return image, ImageDraw.Draw(image)
-
-
-def small(image: Image.Image, scale: int = 2) -> Image.Image:
-    """The sheet of `large` at its final size, antialiased."""
-    return image.reduce(scale)
-
-
 @dataclass(frozen=True, slots=True)
 class Easel:
-    """A sheet twice the picture's size to draw on, the mood to draw in, and the hand's chance.
-
-    ``w`` and ``h`` are the sheet's own pixels; `picture` brings it to size, edges smoothed.
-    """
+    """A sheet to draw on, its size in its own pixels, the mood, and the random numbers to use."""
 
     mood: Mood
     rng: Generator
@@ -107,59 +233,39 @@ class Easel:
     h: int
 
     def picture(self) -> Image.Image:
-        """The drawing at the picture's size."""
-        return small(self.sheet)
+        """The drawing at half the sheet's size, antialiased."""
+        return self.sheet.reduce(2)
+
+    def disc(self, x: float, y: float, r: float, ink: RGB) -> None:
+        """A filled circle."""
+        self.draw.ellipse([x - r, y - r, x + r, y + r], fill=ink)
 
 
-def easel(mood: Mood, rng: Generator, ground: Image.Image) -> Easel:
-    """An easel with a copy of ``ground``, a picture of the final size, already painted on it."""
-    w, h = ground.width * 2, ground.height * 2
+def easel(mood: Mood, rng: Generator, ground: Image.Image, scale: int = 2) -> Easel:
+    """An easel whose sheet is a copy of ``ground``, ``scale`` times as large."""
+    w, h = ground.width * scale, ground.height * scale
     sheet = ground.resize((w, h))
     return Easel(mood, rng, sheet, ImageDraw.Draw(sheet), w, h)
 
 
-def curve(points: Points, steps: int = 12) -> Points:
-    """A Catmull-Rom curve through the points, ``steps`` pieces between neighbours."""
-    p = np.array([points[0], *points, points[-1]], np.float64)
-    t = (np.arange(steps) / steps)[:, None]
-    out: list[np.ndarray] = []
-    for i in range(1, len(p) - 2):
-        a, b, c, d = p[i - 1], p[i], p[i + 1], p[i + 2]
-        out.append(
-            0.5
-            * (
-                2 * b
-                + (c - a) * t
-                + (2 * a - 5 * b + 4 * c - d) * t**2
-                + (3 * b - a - 3 * c + d) * t**3
-            )
-        )
-    out.append(p[-2:-1])
-    return [(float(x), float(y)) for x, y in np.concatenate(out)]
+class Brush(NamedTuple):
+    """A stroke about every ``spacing`` pixels, ``length`` × ``width`` pixels, its colour off by
+    ``jitter`` (L*, a*b*)."""
+
+    spacing: float
+    length: float
+    width: float
+    jitter: tuple[float, float]
 
 
 def strokes(
-    base: Image.Image,
-    angle: Floats,
-    rng: Generator,
-    *,
-    spacing: float,
-    length: float,
-    width: float,
-    jitter: tuple[float, float] = (5.0, 6.0),
-    bend: float = 0.0,
-    onto: Image.Image | None = None,
+    onto: Image.Image, base: Image.Image, angle: Floats, brush: Brush, rng: Generator
 ) -> Image.Image:
-    """The picture repainted in brush strokes along a field of angles [H, W] in radians.
-
-    One stroke about every ``spacing`` pixels, ``length`` × ``width`` pixels, its colour taken
-    from the picture and stirred by ``jitter`` (L*, a*b*). They land on ``onto``, or on the picture
-    itself. ``bend`` bows a stroke by that share of its length.
-    """
-    size = base.size
-    big = (onto or base).resize((size[0] * 2, size[1] * 2))
+    """``onto`` with ``base`` painted on it in strokes along a field of angles [H, W] in radians."""
+    size, jitter = base.size, brush.jitter
+    big = onto.resize((size[0] * 2, size[1] * 2))
     draw = ImageDraw.Draw(big)
-    count = int(size[0] * size[1] / spacing**2)
+    count = int(size[0] * size[1] / brush.spacing**2)
     x = rng.random(count) * size[0]
     y = rng.random(count) * size[1]
     at_x, at_y = x.astype(np.int32), y.astype(np.int32)
@@ -167,18 +273,15 @@ def strokes(
     lab += rng.normal(size=(count, 3)).astype(np.float32) * (jitter[0], jitter[1], jitter[1])
     inks = lab_to_rgb(lab.astype(np.float32)).tolist()
     turn = angle[at_y, at_x] + rng.normal(size=count) * 0.12
-    half = length * (0.6 + 0.8 * rng.random(count)) / 2
+    half = brush.length * (0.6 + 0.8 * rng.random(count)) / 2
     dx, dy = np.cos(turn) * half, np.sin(turn) * half
     ends = [x - dx, y - dy, x + dx, y + dy]
-    if bend > 0:
-        sway = rng.normal(size=count) * bend * half
-        ends[2:2] = [x - sway * np.sin(turn), y + sway * np.cos(turn)]
     path = np.stack(ends, axis=1) * 2
-    thick = np.maximum(1, np.round(2 * width * (0.7 + 0.6 * rng.random(count)))).astype(int)
+    thick = np.maximum(1, np.round(2 * brush.width * (0.7 + 0.6 * rng.random(count)))).astype(int)
     for line, ink, wide in zip(path.tolist(), inks, thick.tolist(), strict=True):
         draw.line(line, fill=tuple(ink), width=wide)
         if wide > 6:
             r = wide / 2 - 0.5
             draw.ellipse([line[0] - r, line[1] - r, line[0] + r, line[1] + r], fill=tuple(ink))
             draw.ellipse([line[-2] - r, line[-1] - r, line[-2] + r, line[-1] + r], fill=tuple(ink))
-    return small(big)
+    return big.reduce(2)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from artsound.sample.genres import GENRES, Genre
-from artsound.sample.plane import spread
+from artsound.sample.plane import corner, spread
 
-CLIPS_PER_GENRE = 6
-FIRST_TRACK_ID = 990_001
-"""FMA's own ids end below 200,000."""
-
-HELD_OUT = 8
-"""Good clips in the validation split, and as many in the test split, of 78."""
-
+GOOD_CLIPS = 78
+HELD_OUT = 8  # of these in the validation split, and as many in the test split
+FIRST_TRACK_ID = 990_001  # FMA's own ids end below 200,000
+# Clips that are broken on purpose: cut off in the middle, 1 s long, a file of no bytes, listed but
+# not in the archive, the bytes of another clip, digital silence.
 FAULTS = ("cut", "one second", "empty", "absent", "duplicate", "silent")
-"""Clips that are broken on purpose: cut off in the middle, 1 s long, a file of no bytes, listed
-but not in the archive, the bytes of another clip, digital silence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +36,12 @@ class Clip:
 
 
 def plan_clips(seed: int) -> list[Clip]:
-    """All clips of the sample by track id: 6 of each genre, and one for each fault.
+    """All clips of the sample by track id: 9 or 10 of each genre, and one for each fault.
 
-    The good ones lie on the plane as `spread` places them. The held-out splits are runs of that
+    The good ones are on the plane where `spread` places them. The held-out splits are runs of that
     sequence, so each of them covers the plane by itself; no artist is in two splits.
     """
-    count = CLIPS_PER_GENRE * len(GENRES)
+    count = GOOD_CLIPS
     points = spread(count, seed)
     rng = np.random.default_rng([seed, 1])
     genres = _genres(points, rng)
@@ -66,19 +62,18 @@ def plan_clips(seed: int) -> list[Clip]:
     for fault, track_id in zip(FAULTS, faulty, strict=True):
         model = trained[int(rng.integers(len(trained)))]
         name = "again" if fault == "duplicate" else f"broken: {fault}"
-        clips.append(
-            Clip(track_id, model.genre, model.valence, model.arousal, model.seconds, model.seed,
-                 model.split, model.artist_id, model.artist, f"{model.title} ({name})", fault)
-        )  # fmt: skip
+        title = f"{model.title} ({name})"
+        clips.append(replace(model, track_id=track_id, title=title, fault=fault))
     return sorted(clips, key=lambda clip: clip.track_id)
 
 
 def _genres(points: list[tuple[float, float]], rng: np.random.Generator) -> list[Genre]:
-    """A genre for each point: the same number of each, near where it is at home, with chance."""
-    homes = np.repeat([genre.home for genre in GENRES], CLIPS_PER_GENRE, axis=0)
+    """A genre for each point: about as many of each, near where it is at home, with chance."""
+    slots = GENRES * -(-len(points) // len(GENRES))
+    homes = np.array([genre.home for genre in slots])
     distance = np.sum((np.array(points)[:, None] - homes[None]) ** 2, axis=2)
-    _, slots = linear_sum_assignment(distance + rng.uniform(0, 6.0, distance.shape))
-    return [GENRES[slot // CLIPS_PER_GENRE] for slot in slots]
+    _, chosen = linear_sum_assignment(distance + rng.uniform(0, 6.0, distance.shape))
+    return [slots[slot] for slot in chosen]
 
 
 def _artists(
@@ -107,11 +102,10 @@ def _ids(count: int, rng: np.random.Generator) -> tuple[list[int], list[int]]:
 
 
 _MOODS = {
-    # (bright, wild): words for titles
-    (False, False): ("Ashen", "Hollow", "Winter", "Buried", "Leaden", "Forsaken", "Drowned"),
-    (False, True): ("Iron", "Furious", "Burning", "Shattered", "Venomous", "Storm", "Feral"),
-    (True, False): ("Amber", "Gentle", "Morning", "Quiet", "Honeyed", "Drifting", "Meadow"),
-    (True, True): ("Golden", "Leaping", "Carnival", "Sunlit", "Dazzling", "Summer", "Jubilant"),
+    "dark calm": ("Ashen", "Hollow", "Winter", "Buried", "Leaden", "Forsaken", "Drowned"),
+    "dark wild": ("Iron", "Furious", "Burning", "Shattered", "Venomous", "Storm", "Feral"),
+    "bright calm": ("Amber", "Gentle", "Morning", "Quiet", "Honeyed", "Drifting", "Meadow"),
+    "bright wild": ("Golden", "Leaping", "Carnival", "Sunlit", "Dazzling", "Summer", "Jubilant"),
 }
 _THINGS = (
     "Harbour", "Orchard", "Corridor", "Lantern", "River", "Window", "Staircase", "Garden",
@@ -125,12 +119,7 @@ _SECOND = ("Oscillators", "Wavetables", "Envelopes", "Harmonics", "Resonators", 
 def _titles(points: list[tuple[float, float]], rng: np.random.Generator) -> list[str]:
     """Two words that suit the point, no title twice."""
     pools = {
-        corner: [f"{mood} {thing}" for mood in moods for thing in _THINGS]
-        for corner, moods in _MOODS.items()
+        place: rng.permutation([f"{mood} {thing}" for mood in moods for thing in _THINGS]).tolist()
+        for place, moods in _MOODS.items()
     }
-    orders = {corner: list(rng.permutation(len(pool))) for corner, pool in pools.items()}
-    titles = []
-    for valence, arousal in points:
-        corner = (valence >= 0, arousal >= 0)
-        titles.append(pools[corner][orders[corner].pop()])
-    return titles
+    return [pools[corner(*point)].pop() for point in points]

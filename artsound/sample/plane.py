@@ -1,4 +1,4 @@
-"""Where the synthetic pictures and clips lie on the affect plane."""
+"""Where the synthetic pictures and clips are on the affect plane."""
 
 from __future__ import annotations
 
@@ -26,3 +26,8 @@ def spread(n: int, seed: int) -> list[tuple[float, float]]:
         x, y = (x + STEP[0]) % 1.0, (y + STEP[1]) % 1.0
         points.append((2.0 * x - 1.0, 2.0 * y - 1.0))
     return points
+
+
+def corner(valence: float, arousal: float) -> str:
+    """The quarter of the plane: "bright wild", "dark wild", "dark calm" or "bright calm"."""
+    return ("bright" if valence >= 0 else "dark") + (" wild" if arousal >= 0 else " calm")

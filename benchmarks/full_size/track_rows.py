@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from artsound.sample.fma_layout import COLUMNS
+from artsound.sample.layouts import COLUMNS
 
 Row = dict[tuple[str, str], str]
 

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import zipfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,23 +14,29 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import soxr
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import signal, stats
 
+from artsound.encoders.affect_audio import SAMPLE_RATE as MEASURED_RATE
+from artsound.encoders.affect_audio import describe_audio
 from artsound.media import MediaError
 from artsound.media.audio import check_audio
 from artsound.sample.clips import FAULTS, HELD_OUT, Clip, plan_clips
-from artsound.sample.fma_layout import fma_files
+from artsound.sample.compose import SCALES, chord, compose_score, scale_over, voicing
 from artsound.sample.genres import GENRES, Genre
-from artsound.sample.harmony import SCALES, chord, scale_over, voicing
-from artsound.sample.music import compose_clip, encode_mp3
+from artsound.sample.layouts import fma_files
 from artsound.sample.plane import spread
-from artsound.sample.synth import SAMPLE_RATE, drum, tone
-from artsound.sample.voices import HITS, VOICES
+from artsound.sample.synth import HITS, SAMPLE_RATE, VOICES, Samples, drum, encode_mp3, render, tone
 from artsound.sources.fma import list_fma, read_tracks
 
 GENRE_TITLES = [genre.title for genre in GENRES]
+
+
+def compose_clip(genre: str, valence: float, arousal: float, seconds: float, seed: int) -> Samples:
+    rng = np.random.default_rng(seed)
+    return render(compose_score(GENRES[GENRE_TITLES.index(genre)], valence, arousal, seconds, rng))
 
 
 # --- sound -----------------------------------------------------------------------------
@@ -46,7 +52,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_piece() -> 
 
 @pytest.mark.parametrize(
     ("genre", "valence", "arousal"),
-    [("Rock", -0.9, 1.0), ("Pop", 1.0, 1.0), ("Instrumental", 0.2, -1.0), ("Experimental", -1, -1)],
+    [("Rock", -0.9, 1.0), ("Pop", 1.0, 1.0), ("Classical", 0.2, -1.0), ("Experimental", -1, -1)],
 )
 def test_a_clip_decodes_to_its_length_without_clipping(
     genre: str, valence: float, arousal: float
@@ -70,7 +76,7 @@ def test_a_note_begins_and_ends_in_silence_and_has_its_pitch(name: str) -> None:
     frequency = np.fft.rfftfreq(SAMPLE_RATE // 2, 1 / SAMPLE_RATE)
     near = (frequency > 425) & (frequency < 455)
     elsewhere = (frequency > 455) & (frequency < 840)
-    assert spectrum[near].max() > 3 * spectrum[elsewhere].max() or name in ("bell", "scrape")
+    assert spectrum[near].max() > 3 * spectrum[elsewhere].max()
     assert abs(frequency[near][spectrum[near].argmax()] - 440) < 4
 
 
@@ -87,79 +93,55 @@ def test_a_drum_is_struck_at_once_and_dies_away(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def measured() -> pd.DataFrame:
-    """Four clips of each genre over the plane, with a few plain measures of their sound."""
+    """Four clips of each genre over the plane: what the pipeline measures, and their spectrum."""
     rows = []
     for i, (valence, arousal) in enumerate(spread(4 * len(GENRES), 3)):
         genre = GENRE_TITLES[i % len(GENRES)]
         samples = compose_clip(genre, valence, arousal, seconds=12, seed=i)
-        rows.append({"genre": genre, "valence": valence, "arousal": arousal} | _measure(samples))
+        measures = describe_audio(soxr.resample(samples, SAMPLE_RATE, MEASURED_RATE))
+        affect = {"genre": genre, "valence": valence, "arousal": arousal}
+        rows.append(affect | measures | _spectrum(samples))
     return pd.DataFrame(rows)
 
 
-def _measure(samples: np.ndarray) -> dict[str, float]:
-    frequency, _, power = signal.spectrogram(
-        samples, SAMPLE_RATE, nperseg=4096, noverlap=2048, scaling="spectrum"
-    )
-    mean = power.mean(axis=1)
-    edges = np.geomspace(40, 14_000, 13)
-    rows = [power[(frequency >= a) & (frequency < b)] for a, b in pairwise(edges)]
-    bands = np.array([row.sum(axis=0) for row in rows])
+def _spectrum(samples: np.ndarray) -> dict[str, float]:
+    """Level of twelve bands relative to their mean, and how much each moves, in decibels."""
+    frequency, _, power = signal.spectrogram(samples, SAMPLE_RATE, nperseg=4096, noverlap=2048)
+    edges = pairwise(np.geomspace(40, 14_000, 13))
+    bands = np.array([power[(frequency >= a) & (frequency < b)].sum(axis=0) for a, b in edges])
     level = 10 * np.log10(bands + 1e-9 * bands.max())
-    shape = level - level.mean()
-    heard = (frequency > 60) & (frequency < 2000)
-    pitch = 12 * np.log2(frequency[heard] / 440) + 69
-    chroma = np.bincount(np.round(pitch).astype(int) % 12, np.sqrt(mean[heard]), 12)
-    return {
-        "loudness": 20 * np.log10(samples.std()),
-        "centroid": float((np.sqrt(mean) * frequency).sum() / np.sqrt(mean).sum()),
-        "onsets": _onset_rate(samples),
-        "majorness": _majorness(chroma),
-        "height": float((pitch * np.sqrt(mean[heard])).sum() / np.sqrt(mean[heard]).sum()),
-        **{f"level{i}": float(v) for i, v in enumerate(shape.mean(axis=1))},
-        **{f"moves{i}": float(v) for i, v in enumerate(level.std(axis=1))},
-    }
-
-
-def _onset_rate(samples: np.ndarray) -> float:
-    """Onsets a second: peaks of the rise in level, summed over the spectrum."""
-    _, time, power = signal.spectrogram(samples, SAMPLE_RATE, nperseg=1024, noverlap=704)
-    level = 10 * np.log10(power[2:200:4] + 1e-6 * power.max())
-    rise = np.maximum(level[:, 2:] - level[:, :-2], 0).mean(axis=0)
-    onsets, _ = signal.find_peaks(rise, height=1.0, prominence=1.0, distance=5)
-    return len(onsets) / float(time[-1])
-
-
-def _majorness(chroma: np.ndarray) -> float:
-    """How much better the best major key fits than the best minor one (Krumhansl and Kessler)."""
-    profiles = (
-        (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
-        (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
-    )
-    major, minor = (max(np.corrcoef(np.roll(profile, key), chroma)[0, 1] for key in range(12))
-                    for profile in profiles)  # fmt: skip
-    return float(major - minor)
+    means, moves = level.mean(axis=1) - level.mean(), level.std(axis=1)
+    return {f"band{i}": float(v) for i, v in enumerate([*means, *moves])}
 
 
 @pytest.mark.parametrize(
-    ("measure", "least"), [("loudness", 0.9), ("centroid", 0.7), ("onsets", 0.5)]
+    ("affect", "measure", "least"),
+    [
+        ("arousal", "loudness", 0.9),
+        ("arousal", "centroid", 0.7),
+        ("arousal", "onset_rate", 0.5),
+        ("arousal", "tempo", 0.5),
+        ("valence", "majorness", 0.5),
+        ("valence", "pitch_height", 0.2),
+    ],
 )
-def test_arousal_is_heard(measured: pd.DataFrame, measure: str, least: float) -> None:
-    assert stats.spearmanr(measured.arousal, measured[measure]).statistic > least
+def test_the_descriptors_of_the_pipeline_hear_the_affect(
+    measured: pd.DataFrame, affect: str, measure: str, least: float
+) -> None:
+    assert stats.spearmanr(measured[affect], measured[measure]).statistic > least
 
 
-@pytest.mark.parametrize(("measure", "least"), [("majorness", 0.5), ("height", 0.2)])
-def test_valence_is_heard(measured: pd.DataFrame, measure: str, least: float) -> None:
-    assert stats.spearmanr(measured.valence, measured[measure]).statistic > least
+def test_the_mode_is_heard(measured: pd.DataFrame) -> None:
+    assert ((measured.majorness > 0) == (measured.valence >= 0)).mean() > 0.85
 
 
 def test_loudness_spans_from_soft_to_loud(measured: pd.DataFrame) -> None:
     assert measured.loudness.min() < -26
     assert measured.loudness.max() > -14
-    assert measured.loudness.between(-31, -9).all()
 
 
-def test_a_genre_is_told_from_the_others_by_its_spectrum_alone(measured: pd.DataFrame) -> None:
-    features = measured.filter(regex="^(level|moves)").to_numpy()
+def test_a_genre_can_be_told_from_the_others_by_its_spectrum_alone(measured: pd.DataFrame) -> None:
+    features = measured.filter(regex="^band").to_numpy()
     affect = np.c_[np.ones(len(measured)), measured.valence, measured.arousal]
     features = features - affect @ np.linalg.lstsq(affect, features, rcond=None)[0]
     features /= features.std(axis=0)
@@ -180,11 +162,11 @@ def test_a_genre_is_told_from_the_others_by_its_spectrum_alone(measured: pd.Data
 def test_the_patterns_of_a_genre_agree_and_name_what_exists(genre: Genre) -> None:
     bars = [*genre.bass[1], *(p for comp in genre.comps for p in comp.patterns)]
     bars += [pattern for kit in genre.drums for pattern in kit.values()]
-    assert {len(bar.replace(" ", "")) for bar in bars} in ({12}, {14}, {16})
+    assert {len(bar.replace(" ", "")) for bar in bars} in ({12}, {16})
     assert {genre.lead, genre.bass[0], *(comp.voice for comp in genre.comps)} <= VOICES.keys()
     assert {name for kit in genre.drums for name in kit} <= HITS.keys()
     assert all(set(p) <= set("Cc123456._ ") for comp in genre.comps for p in comp.patterns)
-    assert all(set(p) <= set("R35678a._ ") for p in genre.bass[1])
+    assert all(set(p) <= set("R3578a._ ") for p in genre.bass[1])
     for progression in (*genre.major, *genre.minor):
         assert all(chord(symbol) for symbol in progression.split())
 
@@ -212,12 +194,6 @@ def test_voices_move_little_from_chord_to_chord() -> None:
     assert sum(abs(a - b) for a, b in zip(tonic, dominant, strict=True)) <= 4
 
 
-@pytest.mark.parametrize("symbol", ["", "H", "I?", "iiii", "b"])
-def test_a_chord_that_is_none_is_refused(symbol: str) -> None:
-    with pytest.raises(ValueError, match="chord"):
-        chord(symbol)
-
-
 # --- the miniature FMA ---------------------------------------------------------------------
 
 
@@ -226,7 +202,9 @@ def test_every_split_covers_the_plane_and_no_artist_is_in_two(seed: int) -> None
     clips = plan_clips(seed)
     good = [clip for clip in clips if not clip.fault]
     assert len(good) == 78
-    assert len({clip.genre.title for clip in good}) == 13
+    counts = Counter(clip.genre.title for clip in good)
+    assert len(counts) >= 8
+    assert min(counts.values()) >= 6
     assert sorted(clip.fault for clip in clips if clip.fault) == sorted(FAULTS)
     assert len({clip.track_id for clip in clips}) == len(clips)
     assert len({clip.title for clip in good}) == len(good)
