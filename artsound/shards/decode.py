@@ -1,4 +1,4 @@
-"""From a sample's bytes to arrays: picture, sound, and the fields beside them."""
+"""Decodes a sample's bytes to arrays: picture, sound, and the fields beside them."""
 
 from __future__ import annotations
 
@@ -63,13 +63,21 @@ class Decode:
 
 
 def decode(sample: Mapping[str, Any], options: Decode, *, draw: float = 0.0) -> dict[str, Any]:
-    """A sample as arrays: its key and .json fields, and
+    """Decode a sample.
 
-    `image`: uint8 [height, width, 3], sRGB, upright; `audio`: float32 [n], mono, −1..1, with
-    `sample_rate` in Hz and `audio_start` in seconds; `mel`: float32 [frames, bins] where asked
-    for; a member such as latent.npy as the array
-    `latent`. `draw` in 0..1 places a random window. Raises BadData naming the key when something
-    cannot be decoded.
+    Args:
+        sample: A sample as `Dataset.read` returns it: key, members' bytes, .json fields.
+        options: What the result looks like.
+        draw: 0–1: the position of a random window of sound in the clip.
+
+    Returns:
+        The key, the fields of the .json, and `image`: uint8 [height, width, 3], sRGB, upright;
+        `audio`: float32 [n], mono, −1..1, with `sample_rate` in Hz and `audio_start` in seconds;
+        `mel`: float32 [frames, bins], if chosen; a member such as latent.npy as the array
+        `latent`.
+
+    Raises:
+        BadData: Something cannot be decoded; the message names the key.
     """
     fields = sample.get("json", {})
     decoded: dict[str, Any] = {**fields} if isinstance(fields, Mapping) else {"json": fields}
@@ -117,7 +125,7 @@ def _bands(given: object) -> MelBands | None:
 
 
 def _image(data: bytes, size: int) -> np.ndarray:
-    return load_square(data, size) if size else load_rgb(data).copy()  # torch wants to write to it
+    return load_square(data, size) if size else load_rgb(data).copy()  # torch needs it writable
 
 
 def _audio(data: bytes, options: Decode, draw: float) -> dict[str, Any]:
@@ -130,10 +138,10 @@ def _audio(data: bytes, options: Decode, draw: float) -> dict[str, Any]:
         data, sample_rate=rate, start=float(start), seconds=options.audio_seconds or None
     )
     if options.audio_seconds:
-        wanted = round(options.audio_seconds * rate)
-        mono = mono[:wanted]
-        if len(mono) < wanted:  # np.pad copies even when there is nothing to add
-            mono = np.pad(mono, (0, wanted - len(mono)))
+        length = round(options.audio_seconds * rate)
+        mono = mono[:length]
+        if len(mono) < length:  # np.pad copies even when there is nothing to add
+            mono = np.pad(mono, (0, length - len(mono)))
     decoded = {"audio": mono, "sample_rate": rate, "audio_start": float(start)}
     if isinstance(options.mel, MelBands):
         decoded["mel"] = log_mel(mono, rate, options.mel)

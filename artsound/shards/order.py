@@ -1,14 +1,13 @@
 """The order of samples, as pure functions over integers: no files, no state, no random generator.
 
-Every job, on any number of machines, ranks and workers, walks the same global order; it only
-takes other positions of it. So a job may stop anywhere and go on elsewhere.
+Every job, on any number of machines, ranks and workers, uses the same global order, at different
+positions. So a job may stop anywhere and continue on other machines.
 
-The order of an epoch. The shards are shuffled and laid end to end; the line is cut into `lanes`
-stretches of equal length; each lane is shuffled in windows of `window` samples; position p of
-the order is the next sample of lane p mod lanes. A reader that follows one lane thus works on
-few shards at a time, and neighbours in the order come from different shards. Rank r of R takes
-the positions p with p ≡ r (mod R): where R divides `lanes`, ranks share no lane, so hardly any
-shard.
+The order of an epoch: the shards are shuffled and concatenated; the sequence is divided into
+`lanes` parts of equal length; each lane is shuffled in windows of `window` samples; position p of
+the order is the next sample of lane p mod lanes. A reader that follows one lane thus uses few
+shards at a time, and neighbours in the order come from different shards. Rank r of R has the
+positions p with p ≡ r (mod R): if R divides `lanes`, ranks share no lane, and hardly any shard.
 
 Shuffling sorts by SplitMix64 (Steele, Lea & Flood, OOPSLA 2014, 10.1145/2660193.2660195), which
 gives the same numbers on every machine and under every version of every library.
@@ -28,7 +27,15 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def hashed(values: npt.ArrayLike, *salt: int) -> npt.NDArray[np.uint64]:
-    """64 well-mixed bits for each integer, different for every salt. Same shape as `values`."""
+    """Hash integers with SplitMix64.
+
+    Args:
+        values: Integers of any shape.
+        *salt: Integers; another salt gives other hashes.
+
+    Returns:
+        64 well-mixed bits for each value, uint64, of the same shape.
+    """
     mixed = np.asarray(values).astype(np.uint64)
     for number in (0, *salt):
         mixed = _splitmix(mixed ^ _splitmix(np.full_like(mixed, number % 2**64)))
@@ -36,17 +43,26 @@ def hashed(values: npt.ArrayLike, *salt: int) -> npt.NDArray[np.uint64]:
 
 
 def shuffled_order(count: int, *salt: int) -> Integers:
-    """A permutation of range(count), fixed by the salt."""
+    """Return the permutation of range(count) that the salt determines, int64 [count]."""
     return np.argsort(hashed(np.arange(count), *salt), kind="stable")
 
 
 def epoch_order(
     shard_samples: Sequence[int], *, seed: int, epoch: int, lanes: int, window: int
 ) -> Integers:
-    """The order of one epoch: a permutation of range(n), n = sum(shard_samples).
+    """Return the order of one epoch.
 
-    Sample numbers count through the shards in their own order. `lanes` and `window` (both ≥ 1)
-    trade mixing for locality; see the top of this file.
+    Args:
+        shard_samples: Number of samples in each shard.
+        seed: The seed.
+        epoch: The epoch, from 0.
+        lanes: Number of lanes, at least 1; see the top of this file.
+        window: Samples in a window, at least 1; larger ones mix better, smaller ones need fewer
+            shards at a time.
+
+    Returns:
+        A permutation of range(n), int64 [n], n = sum(shard_samples). Sample numbers count through
+        the shards in their own order.
     """
     counts = np.asarray(shard_samples, dtype=np.int64)
     total = int(counts.sum())
@@ -62,9 +78,14 @@ def epoch_order(
 
 
 def share_of_order(total: int, start: int, ranks: int) -> int:
-    """How many samples each rank takes of positions start..total: the same for every rank.
+    """Return how many samples each rank has of an epoch; the same number for every rank.
 
-    Up to ranks − 1 positions at the end of an epoch fall to nobody.
+    Up to ranks − 1 positions at the end of an epoch are used by no rank.
+
+    Args:
+        total: Samples in the epoch.
+        start: Position at which the ranks begin.
+        ranks: Number of ranks.
     """
     return max(0, total - start) // ranks
 
@@ -72,36 +93,60 @@ def share_of_order(total: int, start: int, ranks: int) -> int:
 def unit_positions(
     total: int, start: int, rank: int, ranks: int, batch: int, unit: int
 ) -> Integers:
-    """The positions in a rank's batch number `unit`, counted from position `start` of an epoch."""
+    """Return the positions of one batch of a rank, int64.
+
+    Args:
+        total: Samples in the epoch.
+        start: Position at which the ranks begin.
+        rank: The rank.
+        ranks: Number of ranks.
+        batch: Samples per batch.
+        unit: Number of the batch, from 0 at `start`.
+    """
     mine = share_of_order(total, start, ranks)
     turns = np.arange(unit * batch, min((unit + 1) * batch, mine))
     return start + turns * ranks + rank
 
 
 def units(total: int, start: int, ranks: int, batch: int) -> int:
-    """How many batches each rank takes of positions start..total; the last may be smaller."""
+    """Return how many batches each rank has of an epoch; the last one may be smaller.
+
+    Args:
+        total: Samples in the epoch.
+        start: Position at which the ranks begin.
+        ranks: Number of ranks.
+        batch: Samples per batch.
+    """
     return -(-share_of_order(total, start, ranks) // batch)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A point in an endless run through the epochs: `position` samples of `epoch` are used up."""
+    """A point in the infinite sequence of epochs: `position` samples of `epoch` have been used."""
 
     epoch: int
     position: int
 
 
 def advance(place: Place, total: int, ranks: int, batch: int, taken: int) -> Place:
-    """Where all ranks stand after each has taken `taken` batches from `place` on.
+    """Return the place of all ranks after each has taken some batches.
 
-    An epoch that is used up gives the beginning of the next one.
+    Args:
+        place: The place before.
+        total: Samples in an epoch.
+        ranks: Number of ranks.
+        batch: Samples per batch.
+        taken: Batches taken by each rank.
+
+    Returns:
+        The new place; the end of an epoch is the beginning of the next one.
     """
     first = units(total, place.position, ranks, batch)
     if taken < first:
         return Place(place.epoch, place.position + taken * batch * ranks)
     whole = units(total, 0, ranks, batch)
     if not whole:
-        return place  # fewer samples than ranks: there is nowhere to go
+        return place  # fewer samples than ranks
     epochs, rest = divmod(taken - first, whole)
     return Place(place.epoch + 1 + epochs, rest * batch * ranks)
 
@@ -109,11 +154,22 @@ def advance(place: Place, total: int, ranks: int, batch: int, taken: int) -> Pla
 def walk(
     place: Place, total: int, *, rank: int, ranks: int, worker: int, workers: int, batch: int
 ) -> Iterator[tuple[int, Integers]]:
-    """The (epoch, positions) of each batch that one worker of one rank makes, without end.
+    """Yield the batches that one worker of one rank makes, for ever.
 
     torch's DataLoader takes batches from its workers in turn, so worker w of W makes the rank's
-    batches w, w + W, w + 2W, …, counted through the epochs. Ends at once when an epoch gives a
-    rank nothing.
+    batches w, w + W, w + 2W, …, counted through the epochs.
+
+    Args:
+        place: Where all ranks begin.
+        total: Samples in an epoch.
+        rank: The rank.
+        ranks: Number of ranks.
+        worker: The worker.
+        workers: Number of workers of a rank.
+        batch: Samples per batch.
+
+    Yields:
+        Epoch, and positions of the samples, int64. Nothing if there are fewer samples than ranks.
     """
     epoch, start, passed = place.epoch, place.position, 0
     if not units(total, 0, ranks, batch):
@@ -127,7 +183,7 @@ def walk(
 
 
 def _lanes(total: int, lanes: int) -> tuple[Integers, Integers]:
-    """Sizes and starts of the lanes: as equal as can be, longer ones first, none empty."""
+    """Sizes and starts of the lanes: as equal as possible, longer ones first, none empty."""
     lanes = max(1, min(lanes, total))
     sizes = np.full(lanes, total // lanes, dtype=np.int64)
     sizes[: total % lanes] += 1
