@@ -16,18 +16,22 @@ from artsound.cache_dir import use_writable_cache
 from artsound.errors import ArtSoundError, BadData, BadUsage
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from artsound.pairing.match import Matching as Matching
     from artsound.shards.dataset import Dataset as Dataset
     from artsound.shards.decode import Decode as Decode
     from artsound.shards.stream import Stream as Stream
 
 __version__ = "0.1.0"
-__all__ = ["ArtSoundError", "BadData", "BadUsage", "__version__", "open"]
+__all__ = ["ArtSoundError", "BadData", "BadUsage", "__version__", "match", "open"]
 
 use_writable_cache("NUMBA_CACHE_DIR", ".cache/numba")  # before anything imports numba
 
 _LAZY = {  # imported when first used
     "Dataset": "artsound.shards.dataset",
     "Decode": "artsound.shards.decode",
+    "Matching": "artsound.pairing.match",
     "Stream": "artsound.shards.stream",
 }
 
@@ -58,6 +62,44 @@ def open(
     from artsound.shards.dataset import open_shards
 
     return open_shards(location, source=source, storage_options=storage_options)
+
+
+def match(
+    X: np.ndarray,
+    Y: np.ndarray,
+    *,
+    floor: float | None = None,
+    uses: int = 1,
+    exclude: np.ndarray | None = None,
+    optimality: float = 0.999,
+    device: str = "cpu",
+) -> Matching:
+    """Match two sets of unit rows at the largest total of dot products, with a certificate.
+
+    As many rows of `X` are matched as `Y`, the floor and the exclusions leave partners for.
+
+    Args:
+        X: Unit rows [n, D], float; computed in float32.
+        Y: Unit rows [m, D] of the same space.
+        floor: The least score of a pair; None: no least.
+        uses: How many rows of `X` may share a row of `Y`.
+        exclude: Pairs that are not to be made: whole numbers [e, 2], a row of `X` and of `Y` each.
+        optimality: The search is widened until the total is at least this share of the bound,
+            nothing better is offered, or eight rounds are done.
+        device: Of the search for candidates: cpu, cuda or cuda:N.
+
+    Returns:
+        A `Matching` with `pairs` int64 [k, 2], `scores` float32 [k], `total`, `bound` and `share`
+        (total over bound: 1.0 when provably optimal). Equal inputs give equal matchings.
+
+    Raises:
+        BadUsage: The arrays are not unit rows of one width, or an option is out of range.
+    """
+    from artsound.pairing.match import match_rows
+
+    return match_rows(
+        X, Y, floor=floor, uses=uses, exclude=exclude, optimality=optimality, device=device
+    )
 
 
 def __getattr__(name: str) -> Any:

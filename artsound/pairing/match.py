@@ -9,15 +9,18 @@ tight, and since the bound holds over all pairs, it also judges the choice of ca
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from artsound.errors import BadUsage
 from artsound.pairing.assignment import Assignment, Edges, assign, candidate_edges
 from artsound.pairing.excluded import excluded_within
 from artsound.pairing.pair_items import PairCatalogue
 from artsound.pairing.previous_release import free_artworks
 from artsound.pairing.search import (
+    UNIT_TOLERANCE,
     Candidates,
     Stripe,
     each_stripe,
@@ -303,3 +306,100 @@ def painter_numbers(names: pa.ChunkedArray) -> np.ndarray:
     known = [name or f" {n}" for n, name in enumerate(names.to_pylist())]
     numbers: np.ndarray = np.unique(known, return_inverse=True)[1]
     return numbers
+
+
+# The same for any two sets of unit rows: `artsound.match`.
+
+_CANDIDATES = 32
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Which row of X goes with which row of Y, and how good that is.
+
+    Attributes:
+        pairs: int64 [k, 2], ascending: the row of X and the row of Y of each pair. Each row of X
+            occurs at most once, each row of Y at most `uses` times.
+        scores: float32 [k], the dot products of the pairs.
+        total: The sum of the scores.
+        bound: No matching of as many pairs of the same rows has a larger total (by linear
+            programming duality, over all pairs, not only those that were looked at first).
+        share: `total` as a share of `bound`: 1.0 when the matching is provably optimal.
+    """
+
+    pairs: np.ndarray
+    scores: np.ndarray
+    total: float
+    bound: float
+    share: float
+
+
+def match_rows(
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    floor: float | None = None,
+    uses: int = 1,
+    exclude: np.ndarray | None = None,
+    optimality: float = 0.999,
+    device: str = "cpu",
+) -> Matching:
+    """Match two sets of unit rows at the largest total of dot products: `artsound.match`.
+
+    See there for the arguments, what is returned, and errors.
+    """
+    x, y = _unit_rows("X", x), _unit_rows("Y", y)
+    if x.shape[1] != y.shape[1]:
+        raise BadUsage(f"X has rows of {x.shape[1]} values and Y of {y.shape[1]}: both need one D.")
+    if uses < 1 or not 0 <= optimality <= 1:
+        raise BadUsage("uses must be 1 or more, and optimality between 0 and 1.")
+    apart = _excluded_rows(exclude, len(x), len(y))
+    if not len(x) or not len(y):
+        none = np.zeros((0, 2), np.int64)
+        return Matching(none, np.zeros(0, np.float32), 0.0, 0.0, 1.0)
+    options: dict[str, Any] = {
+        "count": _CANDIDATES,
+        "floor": -2.0 if floor is None else floor,  # no dot product of unit rows is lower
+        "optimality": optimality,
+        "device": device,
+    }
+    if len(x) <= len(y) * uses:
+        keys = apart[:, 0] * len(y) + apart[:, 1]
+        found = match(x, y, uses=uses, barred=np.unique(keys), **options)
+        rows = np.flatnonzero(found.assignment.artworks >= 0)
+        pairs = np.stack([rows, found.assignment.artworks[rows]], axis=1)
+    else:  # the places of Y choose among the rows of X
+        places = (apart[:, 1, None] * uses + np.arange(uses)).ravel()
+        keys = places * len(x) + np.repeat(apart[:, 0], uses)
+        found = match(np.repeat(y, uses, axis=0), x, barred=np.unique(keys), **options)
+        places = np.flatnonzero(found.assignment.artworks >= 0)
+        pairs = np.stack([found.assignment.artworks[places], places // uses], axis=1)
+        pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
+    scores = pair_scores(x, y, pairs[:, 0], pairs[:, 1])
+    return Matching(pairs, scores, found.weight, found.audit.bound, found.optimality)
+
+
+def _unit_rows(name: str, rows: np.ndarray) -> np.ndarray:
+    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype.kind != "f":
+        raise BadUsage(f"{name} must be an array of unit rows [n, D] of floating-point numbers.")
+    rows = np.ascontiguousarray(rows, dtype=np.float32)
+    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
+    if faulty := np.flatnonzero(~(np.abs(lengths - 1.0) <= UNIT_TOLERANCE)).tolist():
+        raise BadUsage(
+            f"Row {faulty[0]} of {name} has the length {lengths[faulty[0]]:.3g}, not 1 "
+            f"({len(faulty)} such rows): divide each row by its length."
+        )
+    return rows
+
+
+def _excluded_rows(exclude: np.ndarray | None, n: int, m: int) -> np.ndarray:
+    """The excluded pairs as int64 [e, 2]."""
+    if exclude is None:
+        return np.zeros((0, 2), np.int64)
+    pairs = np.asarray(exclude)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
+        raise BadUsage("exclude must be whole numbers [e, 2]: a row of X and a row of Y each.")
+    pairs = pairs.astype(np.int64)
+    if len(pairs) and (pairs.min() < 0 or (pairs.max(axis=0) >= (n, m)).any()):
+        raise BadUsage(f"exclude names rows beyond X, which has {n}, or Y, which has {m}.")
+    return pairs

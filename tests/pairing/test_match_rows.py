@@ -1,0 +1,80 @@
+"""`artsound.match` on plain arrays, against scipy's dense assignment."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import linear_sum_assignment
+
+import artsound
+from artsound.errors import BadUsage
+
+
+def unit(n: int, seed: int, dim: int = 6) -> np.ndarray:
+    rows = np.random.default_rng(seed).standard_normal((n, dim))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def best(scores: np.ndarray) -> float:
+    rows, columns = linear_sum_assignment(scores, maximize=True)
+    return float(scores[rows, columns].sum())
+
+
+@pytest.mark.parametrize(("n", "m", "uses"), [(30, 40, 1), (40, 30, 1), (30, 12, 3), (50, 12, 3)])
+def test_the_total_is_the_largest_and_the_certificate_says_so(n: int, m: int, uses: int) -> None:
+    x, y = unit(n, 0), unit(m, 1)
+    found = artsound.match(x, y, uses=uses, optimality=1.0)
+    assert (found.pairs.dtype, found.scores.dtype) == (np.int64, np.float32)
+    assert len(found.pairs) == min(n, m * uses)
+    assert (np.diff(found.pairs[:, 0]) > 0).all()
+    assert np.bincount(found.pairs[:, 1]).max() <= uses
+    wanted = best(np.repeat(x @ y.T, uses, axis=1))
+    assert found.total == pytest.approx(wanted, abs=1e-4)
+    assert found.total == pytest.approx(float(found.scores.sum()), abs=1e-4)
+    assert found.bound == pytest.approx(wanted, abs=1e-3)
+    assert found.share == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize(("n", "m"), [(20, 25), (25, 20)])
+def test_excluded_pairs_and_pairs_below_the_floor_are_not_made(n: int, m: int) -> None:
+    x, y = unit(n, 2), unit(m, 3)
+    free = artsound.match(x, y, optimality=1.0)
+    apart = artsound.match(x, y, exclude=free.pairs[::2], optimality=1.0)
+    made = set(map(tuple, apart.pairs.tolist()))
+    assert not made & set(map(tuple, free.pairs[::2].tolist()))
+    scores = (x @ y.T).astype(np.float64)
+    scores[tuple(free.pairs[::2].T)] = -100
+    assert apart.total == pytest.approx(best(scores), abs=1e-4)
+    high = artsound.match(x, y, floor=0.6)
+    assert 0 < len(high.pairs) < min(n, m)
+    assert high.scores.min() >= 0.6
+
+
+def test_without_a_floor_even_opposite_rows_are_matched() -> None:
+    x = unit(1, 4)
+    found = artsound.match(x, -x)
+    assert found.pairs.tolist() == [[0, 0]]
+    assert found.total == pytest.approx(-1.0)
+
+
+def test_no_rows_make_no_pairs() -> None:
+    found = artsound.match(np.zeros((0, 4), np.float32), unit(3, 0, 4))
+    assert (found.pairs.shape, found.total, found.share) == ((0, 2), 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"x": np.ones((3, 4), np.float32)}, r"Row 0 of X has the length 2, not 1"),
+        ({"x": np.full((3, 4), np.nan, np.float32)}, "Row 0 of X has the length nan"),
+        ({"x": np.ones(4, np.float32)}, "X must be an array of unit rows"),
+        ({"y": unit(5, 1, 3)}, "X has rows of 4 values and Y of 3"),
+        ({"uses": 0}, "uses must be 1 or more"),
+        ({"exclude": np.array([[0, 9]])}, "names rows beyond X"),
+        ({"exclude": np.array([[0.5, 1.0]])}, "must be whole numbers"),
+    ],
+)
+def test_what_cannot_be_matched_is_refused(change: dict[str, object], fault: str) -> None:
+    given: dict[str, object] = {"x": unit(3, 0, 4), "y": unit(5, 1, 4), **change}
+    with pytest.raises(BadUsage, match=fault):
+        artsound.match(given.pop("x"), given.pop("y"), **given)  # type: ignore[arg-type]
