@@ -19,8 +19,10 @@ from pathlib import Path
 import requests
 
 from artsound.captions.captioners import captioner_plugin, open_captioner
+from artsound.encoders.base import EncoderPlugin, EncoderSettings, find_encoder, settings_of
+from artsound.encoders.roles import encoders_of, needs_of
 from artsound.errors import ArtSoundError, BadUsage
-from artsound.extras import Check, State, check_packages, check_tokenizer, check_traps, installed
+from artsound.extras import Check, State, check_packages, check_traps, installed
 from artsound.progress import human_bytes
 from artsound.recipe import Recipe
 from artsound.sources.http import Client, Patience, RemoteFile
@@ -29,7 +31,6 @@ from artsound.sources.zenodo import OFFICIAL, files_at
 _SECONDS = 10.0  # for servers, which may hang
 _PATIENCE = Patience(retries=0, connect=4.0, stall=5.0)
 _MEMORY = 8_000_000_000  # bytes that the full set wants at its peak
-_BY_LANGUAGE = {"concepts", "captions", "learned"}  # bridges made of CLIP and CLAP
 _HUB = "Hugging Face hub"
 _SIDES = {"artwork": "ArtGraph", "track": "FMA"}
 
@@ -66,8 +67,9 @@ def needed_extras(recipe: Recipe) -> set[str]:
     for side in ("artwork", "track"):
         with contextlib.suppress(BadUsage):  # `check_checkpoints` reports it
             found.add(captioner_plugin(side, recipe.captions)[0].extra)
-    if _bridges(recipe) & {*_BY_LANGUAGE, "imagebind"}:
-        found.add("models")
+    with contextlib.suppress(BadUsage):
+        found |= {needs.extra for needs in needs_of(recipe)}
+        found |= {find_encoder(name)[0].extra for name in encoders_of(recipe)}
     return found - {""}
 
 
@@ -176,19 +178,12 @@ def check_checkpoints(recipe: Recipe, hub: bool) -> Iterator[Check]:
     `hub` says that the hub answers: what it has is then fetched by the build itself.
     """
     yield _cached()
-    bridges = _bridges(recipe)
     with _hub_offline():
-        if bridges & _BY_LANGUAGE:
-            from artsound.encoders.weights import find_clap
-
-            clip, clap = recipe.embed.clip_checkpoint, recipe.embed.clap_checkpoint
-            yield _found("CLIP", lambda: _clip(recipe), hub and not Path(clip).suffix)
-            yield _found("CLAP", lambda: find_clap(clap), hub and not clap)
-            yield check_tokenizer(_roberta())
-        if "imagebind" in bridges:
-            from artsound.encoders.imagebind import find_imagebind_weights
-
-            yield _found("ImageBind", find_imagebind_weights, False)
+        for name in encoders_of(recipe):
+            plugin, settings = find_encoder(name)[0], settings_of(name, recipe.embed)
+            weights = functools.partial(_weights, plugin, settings)
+            yield _found(name, weights, hub and plugin.downloads(settings))
+            yield from plugin.checks()
         for side, choice in (
             ("artwork", recipe.captions.artworks),
             ("track", recipe.captions.tracks),
@@ -218,10 +213,6 @@ def _ask(name: str, remote: RemoteFile, client: Client, way_out: str) -> Check:
         return Check("sources", name, "missing", told, way_out)
 
 
-def _bridges(recipe: Recipe) -> set[str]:
-    return {recipe.pair.bridge, *recipe.pair.compare}
-
-
 def _cached() -> Check:
     """The models in the Hugging Face hub's cache."""
     name = "hub's cache"
@@ -247,29 +238,15 @@ def _found(name: str, find: Callable[[], Path | str], on_hub: bool) -> Check:
         return Check("checkpoints", name, "missing", "not here", str(error))
 
 
-def _clip(recipe: Recipe) -> Path:
-    from artsound.encoders.open_clip import find_clip_weights
-
-    return find_clip_weights(recipe.embed.clip_model, recipe.embed.clip_checkpoint)
+def _weights(plugin: EncoderPlugin, settings: EncoderSettings) -> Path | str:
+    """The file of an encoder's weights, else what identifies it; raises as its `digest` does."""
+    return plugin.weights(settings) or plugin.digest(settings)
 
 
 def _captioner(side: str, recipe: Recipe) -> str:
     """What identifies a captioner's checkpoint, without loading it."""
     captioner = open_captioner(side, recipe.captions, Path())
     return f"{captioner.name} {captioner.version}"
-
-
-def _roberta() -> Path | None:
-    """The vocabulary that laion-clap would read: of the working folder, else of the hub's cache."""
-    from huggingface_hub import try_to_load_from_cache
-
-    if Path("roberta-base").is_dir():
-        return Path("roberta-base") / "vocab.json"
-    for repo in ("roberta-base", "FacebookAI/roberta-base"):
-        found = try_to_load_from_cache(repo, "vocab.json")
-        if isinstance(found, str):
-            return Path(found)
-    return None
 
 
 @contextlib.contextmanager

@@ -38,6 +38,11 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "source": {
     },
     "encoder": {
+        "clip": "artsound.encoders.open_clip:ClipEncoder",
+        "clap": "artsound.encoders.laion_clap:ClapEncoder",
+        "imagebind": "artsound.encoders.imagebind:ImageBindEncoder",
+        "sentence-transformers": "artsound.encoders.sentences:SentenceEncoder",
+        "affect": "artsound.encoders.descriptors:AffectEncoder",
     },
     "captioner": {
         "endpoint": "artsound.captions.endpoint:EndpointPlugin",
@@ -46,6 +51,13 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "transformers": "artsound.captions.transformers:TransformersPlugin",
     },
     "bridge": {
+        "affect": "artsound.pairing.affect_bridge:Affect",
+        "concepts": "artsound.pairing.concepts:Concepts",
+        "captions": "artsound.pairing.caption_bridge:CaptionsBridge",
+        "text": "artsound.pairing.caption_bridge:TextBridge",
+        "learned": "artsound.pairing.learned:Learned",
+        "joint": "artsound.pairing.joint:Joint",
+        "imagebind": "artsound.pairing.joint:ImageBindBridge",
     },
     "preset": {
         "audioldm2": "artsound.training.config:AudioLdm2Preset",
@@ -57,11 +69,14 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
 # What an object of each kind must have; `artsound.testing` checks how it behaves.
 _REQUIRED: Mapping[str, tuple[str, ...]] = {
     "source": ("name", "version"),
-    "encoder": ("name", "version"),
+    "encoder": (
+        "name", "version", "modalities", "extra", "uses_gpu", "measured", "installed", "downloads",
+        "weights", "checks", "digest", "open",
+    ),
     "captioner": (
         "name", "version", "sides", "extra", "uses_gpu", "checked", "downloads", "open",
     ),
-    "bridge": ("name", "version"),
+    "bridge": ("name", "version", "needs", "inputs", "rows"),
     "preset": ("name", "version", "extra", "config"),
 }  # fmt: skip
 

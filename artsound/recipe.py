@@ -6,19 +6,20 @@ Every section but `run` decides what bytes a build gives; `run` only says how fa
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from artsound import plugins
 from artsound.errors import BadUsage
 
-BridgeName = Literal["affect", "concepts", "captions", "learned", "imagebind"]
 RightsPolicy = Literal["any", "redistributable", "adaptable", "commercial"]
 Duplicates = Literal["keep", "drop"]
 
@@ -31,6 +32,28 @@ _PLACES = {
 }
 
 
+def _plugin_name(kind: str, value: Any) -> str:
+    """A name that the registry has; of an object that was passed in Python, its name there."""
+    if value is None or isinstance(value, (bool, int, float, list, dict)):
+        raise ValueError(f"give the name of the {kind}, in quotes.")
+    try:
+        name = plugins.name_of(kind, value)
+        plugins.find(kind, name)
+    except BadUsage as error:
+        raise ValueError(str(error)) from error
+    return name
+
+
+EncoderName = Annotated[str, BeforeValidator(functools.partial(_plugin_name, "encoder"))]
+BridgeName = Annotated[str, BeforeValidator(functools.partial(_plugin_name, "bridge"))]
+
+# Keys that came after the first release, with the default that keeps what was done before them: a
+# recipe that leaves them alone keeps its digest.
+_ADDED = {
+    ("embed", "image_encoder"): "clip",
+    ("embed", "audio_encoder"): "clap",
+    ("embed", "text_encoder"): "sentence-transformers",
+}
 # Keys of earlier versions, and the only value that means what is now always so: recipes that such
 # a version wrote can be read.
 _REMOVED = {("pair", "quick"): 0}
@@ -117,6 +140,17 @@ class Split(_Section):
 class Embed(_Section):
     """Encoders beyond the measured descriptors, which are always made."""
 
+    image_encoder: EncoderName = Field(
+        "clip", description="encoder of the artworks: a name that `artsound plugins encoder` lists"
+    )
+    audio_encoder: EncoderName = Field(
+        "clap", description="encoder of the music; the same as image_encoder: a joint one"
+    )
+    text_encoder: EncoderName = Field(
+        "sentence-transformers",
+        description="encoder of the captions of both sides, for the bridge text; "
+        "sentence-transformers:NAME-OR-FOLDER",
+    )
     clip_model: str = Field("ViT-L-14", description="OpenCLIP architecture")
     clip_checkpoint: str = Field(
         "datacomp_xl_s13b_b90k", description="OpenCLIP weights: file, or pretrained tag"
@@ -141,7 +175,11 @@ class PairSection(_Section):
         description="parquet list of pairs never to be made, as `artsound judgements` writes it; "
         "their items are matched to others",
     )
-    bridge: BridgeName = Field("affect", description="vector space in which the two sides meet")
+    bridge: BridgeName = Field(
+        "affect",
+        description="vector space in which the two sides meet: a name that `artsound plugins "
+        "bridge` lists, such as joint:ENCODER",
+    )
     concept_bank: str = Field(
         "", description="TOML file of concepts beside the bundled ones (artsound/pairing)"
     )
@@ -252,6 +290,9 @@ class Recipe(_Section):
     def digest(self) -> str:
         """SHA-256 over all that decides a build's bytes: not `run`, nor where the sources lie."""
         values = self.model_dump(mode="json", exclude={"run": True, **_PLACES})
+        for (section, key), default in _ADDED.items():
+            if values[section][key] == default:
+                del values[section][key]
         text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -329,6 +370,8 @@ def _sentence(error: ValidationError, origin: str) -> str:
     fault = error.errors(include_url=False)[0]
     path = [str(step) for step in fault["loc"]]
     key = ".".join(path)
+    if fault["type"] == "value_error":
+        return f"In {origin}, the key {key} is wrong: {fault['ctx']['error']}"
     if fault["type"] != "extra_forbidden":
         found = repr(fault["input"])
         return f"In {origin}, the key {key} is wrong: {fault['msg'].lower()}, not {found[:60]}."

@@ -15,8 +15,9 @@ from __future__ import annotations
 import io
 import json
 import tempfile
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
@@ -24,7 +25,7 @@ import numpy as np
 
 from artsound import plugins
 from artsound.captions.base import CaptionItem, CaptionSettings
-from artsound.schema import Artwork, ArtworkDescriptors, Track, TrackDescriptors
+from artsound.schema import Artwork, ArtworkDescriptors, Track, TrackDescriptors, arrow_schema
 
 
 def _open(kind: str, plugin: Any) -> tuple[Any, str, str]:
@@ -204,3 +205,183 @@ def check_preset(plugin: Any) -> None:
     _require(config.preset == found.name, f"{what}: its config has the name {config.preset!r}.")
     read = Config.model_validate_json(config.model_dump_json())
     _require(read == config, f"{what}: its config is another one when read from JSON.")
+
+
+def check_encoder(plugin: Any, *, settings: Any = None, device: str = "cpu") -> None:
+    """Check an encoder: what it states, and its rows for four items of each of its modalities.
+
+    Rows must be float32, finite and of length 1, the same when they are computed again, and, but
+    for rounding, the same for each item alone. Media that cannot be decoded must raise MediaError.
+
+    Args:
+        plugin: A name, with its argument after a colon, or the object.
+        settings: What a recipe would say, an `artsound.encoders.base.EncoderSettings`; by default
+            its defaults. It needs the argument of the name, where there is one.
+        device: Where to open it.
+
+    Raises:
+        AssertionError: It does not keep the contract of `artsound.encoders.base.EncoderPlugin`.
+        BadUsage: There is no such encoder, or it lacks an attribute.
+    """
+    from artsound.encoders.base import EncoderSettings
+    from artsound.media import MediaError
+
+    found, argument, what = _open("encoder", plugin)
+    settings = settings or EncoderSettings(argument=argument, batch=3)
+    known = bool(found.modalities) and set(found.modalities) <= {"image", "audio", "text"}
+    _require(known, f"{what}: modalities are {found.modalities}, not of image, audio and text.")
+    _require(isinstance(found.extra, str), f"{what}: extra must be text.")
+    for name in ("uses_gpu", "measured"):
+        _require(isinstance(getattr(found, name), bool), f"{what}: {name} must be True or False.")
+    digest = found.digest(settings)
+    _require(isinstance(digest, str), f"{what}: its digest must be text.")
+    _require(bool(digest) or found.measured, f"{what}: its digest is empty.")
+    _require(found.digest(settings) == digest, f"{what} gave another digest when asked again.")
+    opened = found.open(settings, device)
+    _require(opened.digest == digest, f"{what}: opened, it has another digest than before.")
+    items: dict[str, tuple[str, list[Any]]] = {
+        "image": ("images", [picture(number) for number in range(4)]),
+        "audio": ("audio", [clip(number, 2.0 + number) for number in range(4)]),
+        "text": ("texts", ["a quiet sea", "a loud crowd", "", "three words more than the others"]),
+    }
+    for modality in found.modalities:
+        method, some = items[modality]
+        embed = getattr(opened, method, None)
+        _require(callable(embed), f"{what} takes {modality}, but has no method {method}.")
+        _check_rows(f"{what}, {method},", embed, some, 0 if found.measured else opened.dim)
+        if modality != "text":
+            try:
+                embed([some[0], b"no medium"])
+            except MediaError:
+                continue
+            raise AssertionError(f"{what} raised no MediaError for what cannot be decoded.")
+
+
+def _check_rows(what: str, embed: Any, items: list[Any], dim: int) -> None:
+    """Rows of an encoder's method; `dim` 0 stands for measurements, of any width and length."""
+    rows = embed(items)
+    if dim:
+        _check_unit_rows(what, rows, len(items), dim)
+        _check_unit_rows(f"{what} for no items", embed([]), 0, dim)
+    else:
+        right = isinstance(rows, np.ndarray) and rows.dtype == np.float32
+        _require(right and len(rows) == len(items), f"{what} gave no float32 row for each item.")
+        _require(bool(np.isfinite(rows).all()), f"{what} gave values that are not finite.")
+    _require(np.array_equal(embed(items), rows), f"{what} gave other rows when asked again.")
+    alone = np.concatenate([embed([item]) for item in reversed(items)])[::-1]
+    worst = float(np.abs(alone - rows).max())
+    _require(worst < 1e-3, f"{what} gave other rows for each item alone (off by {worst:.3g}).")
+    same = len({row.tobytes() for row in rows}) < len(items)
+    _require(not same, f"{what} gave equal rows for different items.")
+
+
+def check_bridge(plugin: Any, *, context: Any = None) -> None:
+    """Check a bridge: what it states, and its rows for a small catalogue.
+
+    Both sides must be float32 rows of length 1 and of one width, one for each of distinct items
+    of the catalogue, and the same when they are made again.
+
+    Args:
+        plugin: A name, with its argument after a colon, or the object.
+        context: Of a build whose embeddings, and captions where it needs them, are there. By
+            default a synthetic build: vectors, captions and texts are random but fixed.
+
+    Raises:
+        AssertionError: It does not keep the contract of `artsound.pairing.bridge.Bridge`.
+        BadUsage: There is no such bridge, or it lacks an attribute.
+    """
+    from artsound.encoders.roles import Needs
+    from artsound.pairing.bridge import BridgeContext
+
+    found, argument, what = _open("bridge", plugin)
+    with tempfile.TemporaryDirectory() as place:
+        if context is None:
+            build = _synthetic_build(Path(place), found, argument)
+        else:
+            build = BridgeContext(context, found.name, argument)
+        needs = found.needs(build.recipe, argument)
+        _require(isinstance(needs, Needs), f"{what}: needs gave {type(needs).__name__}, not Needs.")
+        inputs = found.inputs(build)
+        try:
+            json.dumps(inputs)
+        except (TypeError, ValueError) as error:
+            raise AssertionError(f"{what}: inputs must be a JSON value: {error}.") from error
+        _require(found.inputs(build) == inputs, f"{what} gave other inputs when asked again.")
+        made = found.rows(build)
+        right = isinstance(made, tuple) and len(made) == 4
+        _require(right, f"{what} must give artwork ids, rows, track ids, rows.")
+        catalogue = {side: set(build.descriptors(side)[0]) for side in ("artworks", "tracks")}
+        for side, ids, rows in (("artworks", *made[:2]), ("tracks", *made[2:])):
+            _require(len(set(ids)) == len(ids), f"{what} lists one of the {side} twice.")
+            strange = sorted(set(ids) - catalogue[side])
+            _require(not strange, f"{what}: {strange[:1]} is none of the {side}.")
+            _check_unit_rows(f"{what}, {side},", rows, len(ids))
+        same = made[1].shape[1] == made[3].shape[1]
+        _require(same, f"{what}: its sides have different widths, so they share no space.")
+        again = found.rows(build)
+        equal = all(np.array_equal(made[n], again[n]) for n in (1, 3))
+        _require(equal, f"{what} gave other rows when asked again.")
+
+
+def _synthetic_build(root: Path, bridge: Any, argument: str) -> Any:
+    """A build of 12 artworks and 9 tracks with random vectors, for a bridge to read."""
+    from artsound.encoders.base import save_embeddings
+    from artsound.pairing.bridge import BridgeContext
+    from artsound.recipe import Recipe
+    from artsound.schema import Caption
+    from artsound.stage import Context
+    from artsound.storage import Workspace
+
+    workspace, recipe, random = Workspace(root), Recipe(), np.random.default_rng(0)
+    ids: Any = {
+        "artworks": [f"{number:02d}.jpg" for number in range(12)],
+        "tracks": [f"{number:06d}" for number in range(9)],
+    }
+    needs = bridge.needs(recipe, argument)
+    for side, encoders in (("artworks", needs.artworks), ("tracks", needs.tracks)):
+        name, record = side[:-1], Artwork if side == "artworks" else Track
+        described = ArtworkDescriptors if side == "artworks" else TrackDescriptors
+        columns = [hint for hint in get_type_hints(described).values() if hint is float]
+        measured = random.random((len(ids[side]), len(columns)), dtype=np.float32)
+        save_embeddings(workspace, "affect", side, "synthetic", ids[side], measured)
+        for encoder in encoders:
+            rows = _directions(random, len(ids[side]))
+            save_embeddings(workspace, encoder, side, "synthetic", ids[side], rows)
+        of_key = get_type_hints(record)[f"{name}_id"]
+        keys = [of_key(key) for key in ids[side]]
+        titles = [f"Study {n} of {name}s" for n in range(len(keys))]
+        records = [
+            _filled(record, **{f"{name}_id": key, "title": title})
+            for key, title in zip(keys, titles, strict=True)
+        ]
+        _write_table(workspace.catalog / f"{side}.parquet", name, records)
+        captions = [
+            _filled(Caption, side=name, item_id=key, caption=title)
+            for key, title in zip(ids[side], titles, strict=True)
+        ]
+        _write_table(workspace.captions / f"{side}.parquet", "caption", captions)
+
+    class Build(BridgeContext):
+        def encoder_digest(self, encoder: str) -> str:
+            return f"synthetic {encoder}"
+
+        def texts(self, encoder: str, texts: Sequence[str]) -> np.ndarray:
+            seeds = [zlib.crc32(f"{encoder} {text}".encode()) for text in texts]
+            return np.concatenate([_directions(np.random.default_rng(s), 1) for s in seeds])
+
+    return Build(Context(workspace, recipe), bridge.name, argument)
+
+
+def _directions(random: np.random.Generator, count: int, dim: int = 16) -> np.ndarray:
+    rows = random.standard_normal((count, dim))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def _write_table(path: Path, name: str, records: list[Any]) -> None:
+    """A table of a schema, whose plain values need not keep all its rules."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [asdict(record) for record in records]
+    parquet.write_table(pa.Table.from_pylist(rows, schema=arrow_schema(name)), path)

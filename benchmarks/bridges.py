@@ -27,7 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "pairing"
 
 from planted import Planted, accuracy, caption_vectors, recall, text_pairs
 
-from artsound.pairing.concepts import caption_rows, concept_rows
+from artsound.pairing.caption_bridge import caption_rows
+from artsound.pairing.concepts import concept_rows
 from artsound.pairing.learned import BATCH, EPOCHS, train_heads
 from artsound.pairing.rows import centred_rows, decorrelated, standardised, unit_rows
 

@@ -166,13 +166,13 @@ def test_weights_are_missing_only_where_the_recipe_needs_them(
         embed=weights, pair={"bridge": "concepts"}, captions={"artworks": "transformers:absent"}
     )
     checks = {check.name: check for check in check_checkpoints(needed, hub=True)}
-    for name in ("CLIP", "CLAP", "transformers:absent"):
+    for name in ("clip", "clap", "transformers:absent"):
         assert checks[name].state == "missing"
         assert "absent" in checks[name].way_out
     on_hub = Recipe().replaced(pair={"bridge": "concepts"})
     for hub, state in ((True, "warning"), (False, "missing")):
         checks = {check.name: check for check in check_checkpoints(on_hub, hub)}
-        assert {checks[name].state for name in ("CLIP", "CLAP")} <= {state, "ok"}
+        assert {checks[name].state for name in ("clip", "clap")} <= {state, "ok"}
 
 
 def test_room_on_the_disk_is_wanted_for_whole_archives_only(tmp_path: Path) -> None:

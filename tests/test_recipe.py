@@ -42,10 +42,9 @@ def test_a_recipe_of_any_text_is_read_back_as_it_was(
         ({"images": {"min_seconds": 3}}, "no key images.min_seconds: did you mean"),
         ({"pair": {"candidates": "many"}}, "pair.candidates is wrong: input should be a valid int"),
         ({"audio": {"min_seconds": True}}, "audio.min_seconds is wrong"),
-        (
-            {"pair": {"bridge": "clip"}},
-            "pair.bridge is wrong: input should be 'affect', 'concepts'",
-        ),
+        ({"pair": {"bridge": "afect"}}, "pair.bridge is wrong: There is no bridge 'afect': did"),
+        ({"pair": {"compare": ["clip"]}}, "choose one of affect, captions, concepts"),
+        ({"embed": {"image_encoder": 3}}, "image_encoder is wrong: give the name of the encoder"),
     ],
 )
 def test_a_wrong_key_is_named_with_the_nearest_right_one(
@@ -114,3 +113,9 @@ def test_a_removed_key_with_the_value_that_is_now_always_so_is_passed_over() -> 
     assert recipe_from({"pair": {"quick": 0, "csls": 3}}, "x").pair.csls == 3
     with pytest.raises(BadUsage, match=r"no key pair\.quick"):
         recipe_from({"pair": {"quick": 64}}, "x")
+
+
+def test_a_key_that_came_later_leaves_the_digest_alone_until_it_is_used() -> None:
+    before = recipe_from({}, "x").digest()
+    assert recipe_from({"embed": {"image_encoder": "clip"}}, "x").digest() == before
+    assert recipe_from({"embed": {"image_encoder": "imagebind"}}, "x").digest() != before

@@ -1,4 +1,4 @@
-"""Whether a caption agrees with its own picture or clip more than with others, by CLIP or CLAP.
+"""Whether a caption agrees with its own picture or clip more than with others, by an encoder.
 
 A cosine between a text and a picture says little by itself: its usual height differs from model to
 model and from caption to caption. So a caption's own item is ranked among a sample of others.
@@ -6,20 +6,21 @@ model and from caption to caption. So a caption's own item is ranked among a sam
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from artsound.captions.caption_items import Side
-from artsound.encoders.base import load_embeddings, open_encoder
-from artsound.encoders.vector_cache import vector_cache
+from artsound.encoders.base import Side as EmbeddedSide
+from artsound.encoders.base import embedding_folder, load_embeddings, open_encoder
+from artsound.encoders.roles import side_encoder
+from artsound.encoders.vector_cache import VectorCache
 from artsound.errors import BadData, BadUsage
 from artsound.recipe import Recipe
 from artsound.storage import Workspace, read_json, sha256_bytes
 
-ENCODERS: Mapping[str, str] = {"artworks": "clip", "tracks": "clap"}
 OTHERS = 1_000
-_TEXTS_AT_ONCE = 4_096  # kept as soon as they are embedded, so that little is lost to a kill
+_TEXTS_AT_ONCE = 4_096  # stored as soon as they are embedded, so that little is lost to a kill
 _ROUNDING = 1e-5  # cosines that differ by less are equal: the same picture under another name
 
 
@@ -55,9 +56,10 @@ def sample_of(ids: Sequence[str], seed: int) -> np.ndarray:
     return np.array(sorted(order[:OTHERS]), dtype=np.int64)
 
 
-def check_embedded(workspace: Workspace, side: Side) -> None:
+def check_embedded(workspace: Workspace, recipe: Recipe, side: Side) -> None:
     """Raise BadUsage unless the side's own embeddings, which the check needs, are there."""
-    path = workspace.embeddings / ENCODERS[side.files] / f"{side.files}.npy"
+    encoder = side_encoder(recipe, _side(side))
+    path = embedding_folder(workspace, encoder) / f"{side.files}.npy"
     if not path.is_file():
         raise BadUsage(
             f"captions.min_agreement needs {path}, which is missing: run `artsound embed` with "
@@ -73,13 +75,13 @@ def caption_agreements(
     Raises BadUsage when the items were not embedded, BadData when their embeddings are broken,
     lack an item, or were made with other weights than the recipe has now.
     """
-    check_embedded(workspace, side)
-    encoder = ENCODERS[side.files]
-    ids, items = load_embeddings(workspace, encoder, "tracks" if encoder == "clap" else "artworks")
+    check_embedded(workspace, recipe, side)
+    encoder = side_encoder(recipe, _side(side))
+    ids, items = load_embeddings(workspace, encoder, _side(side))
     places = {name: row for row, name in enumerate(ids)}
     if missing := [name for name in names if name not in places]:
         raise BadData(
-            f"{workspace.embeddings / encoder} lacks {side.name} {missing[0]}: "
+            f"{embedding_folder(workspace, encoder)} lacks {side.name} {missing[0]}: "
             "run `artsound embed` again."
         )
     own = np.array([places[name] for name in names], dtype=np.int64)
@@ -91,10 +93,10 @@ def _text_rows(
     workspace: Workspace, recipe: Recipe, side: Side, texts: Sequence[str]
 ) -> np.ndarray:
     """Rows float16 [n, D] of texts; each text is embedded once for the weights of its items."""
-    encoder = ENCODERS[side.files]
-    folder = workspace.embeddings / encoder
+    encoder = side_encoder(recipe, _side(side))
+    folder = embedding_folder(workspace, encoder)
     made_by = str(read_json(folder / f"{side.files}.json")["digest"])
-    cache = vector_cache(workspace.embeddings / "cache" / f"{encoder}-{made_by[:16]}-texts")
+    cache = VectorCache(workspace.embeddings / "cache" / f"{folder.name}-{made_by[:16]}-texts")
     keys = [sha256_bytes(text.encode()) for text in texts]
     rows = cache.find(keys)
     unknown = {key: text for key, text in zip(keys, texts, strict=True) if key not in rows}
@@ -111,6 +113,10 @@ def _text_rows(
             cache.add(some, made)
             rows |= dict(zip(some, made, strict=True))
     return np.stack([rows[key] for key in keys])
+
+
+def _side(side: Side) -> EmbeddedSide:
+    return "artworks" if side.files == "artworks" else "tracks"
 
 
 def _centred(rows: np.ndarray) -> np.ndarray:

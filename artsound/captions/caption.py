@@ -65,7 +65,7 @@ def plan(context: Context) -> list[Part]:
             told = recipe.captions.model_dump(mode="json", exclude=untold)
             writer += [told, sorted(catalogue_names(context, side))]
             if recipe.captions.min_agreement:
-                check_embedded(context.workspace, side)
+                check_embedded(context.workspace, recipe, side)
         writer_digest = digest(writer)
         for name, start, stop in split_into_parts(side.files, len(records), recipe.run.part_size):
             tables = [table.slice(start, stop - start) for table in (records, measured)]

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from artsound.captions.base import CaptionItem
+from artsound.encoders.roles import captions_come_first
 from artsound.errors import BadData
 from artsound.recipe import Recipe
 from artsound.schema import from_row
@@ -44,7 +45,7 @@ SIDES: Mapping[str, Side] = {
 
 def before_pairs(recipe: Recipe) -> bool:
     """Whether captions come before pairs, since a bridge of the recipe is made of them."""
-    return "captions" in (recipe.pair.bridge, *recipe.pair.compare)
+    return captions_come_first(recipe)
 
 
 def read_items(context: Context, side: Side, start: int, stop: int) -> list[CaptionItem]:

@@ -1,4 +1,11 @@
-"""What an encoder is, and how its vectors lie on disk."""
+"""What an encoder is, how one is found and opened, and how its vectors are stored on disk.
+
+An encoder is declared as one object (`EncoderPlugin`) in a file of its own, and found by name
+through the registry. It says what it takes and what its vectors depend on without loading
+anything; opened on a device it gives an `Encoder`. A recipe names encoders by role
+(`embed.image_encoder`, `embed.audio_encoder`, `embed.text_encoder`), so nothing else in the
+project depends on which ones they are.
+"""
 
 from __future__ import annotations
 
@@ -7,43 +14,224 @@ import multiprocessing
 import os
 import re
 import threading
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from artsound.encoders import imagebind, laion_clap, open_clip
-from artsound.encoders.weights import find_clap, settings_digest
-from artsound.errors import BadData, BadUsage
+from artsound import plugins
+from artsound.errors import ArtSoundError, BadData, BadUsage
+from artsound.extras import Check
+from artsound.media import MediaError
 from artsound.recipe import Recipe
-from artsound.storage import Workspace, atomic_write, read_json, write_json
+from artsound.storage import Workspace, atomic_write, digest, read_json, sha256_bytes, write_json
 from artsound.untrusted import read_array
 
 Side = Literal["artworks", "tracks"]
+# What an encoder must take for each side's media.
+MODALITIES: dict[Side, str] = {"artworks": "image", "tracks": "audio"}
+_UNIT_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """What a recipe says of one encoder, beside its name.
+
+    Attributes:
+        argument: What follows the name after a colon; "" for nothing.
+        model: The section's key ``<name>_model``; "" where it has none.
+        checkpoint: The section's key ``<name>_checkpoint``; "" where it has none.
+        precision: Of forward passes: fp32, fp16 or bf16.
+        batch: Items per forward pass.
+        section: Where these keys are written, for error messages.
+    """
+
+    argument: str = ""
+    model: str = ""
+    checkpoint: str = ""
+    precision: str = "fp32"
+    batch: int = 64
+    section: str = "embed"
 
 
 class Encoder(Protocol):
-    """Turns encoded media or text into unit float32 rows [n, dim]; not every one has every side.
+    """An opened encoder: unit rows float32 [n, dim] by the methods of its modalities.
 
-    ``digest`` names the weights and settings: equal digests give equal vectors.
+    A row depends on its own item only, but for rounding: not on the other items of a batch.
+
+    Attributes:
+        digest: Names weights and settings: equal digests mean equal vectors.
+        dim: The width of a row.
     """
 
-    name: str
     digest: str
     dim: int
 
-    def images(self, data: Sequence[bytes]) -> np.ndarray:
+    def images(self, data: Sequence[bytes]) -> np.ndarray:  # noqa: ARG002
         """One row for each encoded picture; MediaError when one cannot be decoded."""
-        ...
+        raise BadUsage(f"{type(self).__name__} takes no pictures: choose another image encoder.")
 
-    def audio(self, data: Sequence[bytes]) -> np.ndarray:
+    def audio(self, data: Sequence[bytes]) -> np.ndarray:  # noqa: ARG002
         """One row for each encoded clip; MediaError when one cannot be decoded."""
+        raise BadUsage(f"{type(self).__name__} takes no sound: choose another audio encoder.")
+
+    def texts(self, texts: Sequence[str]) -> np.ndarray:  # noqa: ARG002
+        """One row for each text."""
+        raise BadUsage(f"{type(self).__name__} takes no texts: choose another text encoder.")
+
+
+class EncoderPlugin(Protocol):
+    """What an encoder states of itself. Nothing but `open` may load a model.
+
+    Subclass this to have the defaults, or write a class with the same attributes. The first line
+    of its docstring is what `artsound plugins` shows.
+
+    Attributes:
+        name: The name in a recipe, and of the folder of its vectors.
+        version: Text; changes whenever the same weights and media would give other vectors.
+        modalities: Which of image, audio and text it takes.
+        extra: The extra of ArtSound that it needs, such as "models"; "" for none.
+        uses_gpu: Whether it runs on a GPU where there is one.
+        measured: Whether its rows are measurements in units of their own, made by every build,
+            in place of unit rows.
+    """
+
+    name: str
+    version: str
+    modalities: tuple[str, ...]
+    extra: str = ""
+    uses_gpu: bool = False
+    measured: bool = False
+
+    def installed(self) -> bool:
+        """False where a library that no extra brings is missing.
+
+        Vectors that were put into the workspace are then used as they are.
+        """
+        return True
+
+    def downloads(self, settings: EncoderSettings) -> bool:  # noqa: ARG002  (the protocol)
+        """Whether weights that are missing are fetched from the Hugging Face hub."""
+        return False
+
+    def weights(self, settings: EncoderSettings) -> Path | None:  # noqa: ARG002
+        """The file of the weights; None where there are none. Raises as `digest` does."""
+        return None
+
+    def checks(self) -> Iterable[Check]:
+        """More lines for `artsound doctor`."""
+        return ()
+
+    @abstractmethod
+    def digest(self, settings: EncoderSettings) -> str:
+        """The digest that the opened encoder will have, without loading it.
+
+        Covers weights, architecture and precision; not device and batch.
+
+        Raises:
+            BadUsage: A setting is wrong, or a library is missing.
+            BadData: Weights are missing; the message says what to fetch.
+        """
         ...
 
-    def texts(self, texts: Sequence[str]) -> np.ndarray:
-        """One row for each text."""
+    @abstractmethod
+    def open(self, settings: EncoderSettings, device: str) -> Encoder:
+        """The encoder with its weights on a device such as cpu or cuda:0.
+
+        Raises:
+            BadUsage: A setting is wrong, or a library is missing or too old.
+            BadData: Weights are missing, broken or of another model.
+        """
         ...
+
+
+def find_encoder(name: str) -> tuple[EncoderPlugin, str]:
+    """The object that declares an encoder, and the argument of its name; BadUsage for none."""
+    plugin, argument = plugins.get("encoder", name)
+    return plugin, argument
+
+
+def settings_of(name: str, section: Any, where: str = "embed") -> EncoderSettings:
+    """An encoder's settings from a section that has keys such as ``clip_checkpoint``.
+
+    Args:
+        name: The encoder's name, with its argument if any.
+        section: [embed] of a recipe, or another object with some of its keys.
+        where: How messages name the section.
+    """
+    plugin, argument = find_encoder(name)
+    known = EncoderSettings()
+    return EncoderSettings(
+        argument=argument,
+        model=getattr(section, f"{plugin.name}_model", ""),
+        checkpoint=getattr(section, f"{plugin.name}_checkpoint", ""),
+        precision=getattr(section, "precision", known.precision),
+        batch=getattr(section, "batch", known.batch),
+        section=where,
+    )
+
+
+def open_encoder(
+    name: str, settings: EncoderSettings | Recipe, *, device: str = "", turn: int = 0
+) -> Encoder:
+    """An encoder by name, loaded once per process.
+
+    Args:
+        name: A name of the registry, with its argument if any.
+        settings: Its settings, or a recipe whose [embed] has them.
+        device: auto, cpu, cuda or cuda:N; by default the recipe's, or auto.
+        turn: A part's number, which chooses among several GPUs where the device is auto. In a
+            worker process the process itself chooses, so that each loads one copy.
+
+    Returns:
+        The encoder. One of another package is watched: rows that break the contract raise BadData.
+
+    Raises:
+        BadUsage: There is no such encoder, or a library that it needs is missing.
+        BadData: Weights are missing or broken; the message says what to fetch and where to put it.
+    """
+    if isinstance(settings, Recipe):
+        device = device or settings.embed.device
+        settings = settings_of(name, settings.embed)
+    plugin, _ = find_encoder(name)
+    with _libraries_of(plugin):
+        chosen = choose_device(device or "auto", turn) if plugin.uses_gpu else "cpu"
+        with _LOADING:
+            return _load(name, settings, chosen)
+
+
+def encoder_digest(name: str, settings: EncoderSettings | Recipe) -> str:
+    """The digest that `open_encoder` of the same arguments will have, without loading it.
+
+    Raises as open_encoder does.
+    """
+    if isinstance(settings, Recipe):
+        settings = settings_of(name, settings.embed)
+    plugin, _ = find_encoder(name)
+    with _libraries_of(plugin):
+        return _with_identity(name, plugin.digest(settings))
+
+
+def check_modality(name: str, modality: str) -> None:
+    """Raise BadUsage unless an encoder takes a modality: image, audio or text."""
+    plugin, _ = find_encoder(name)
+    if modality not in plugin.modalities:
+        raise BadUsage(
+            f"The encoder {name} takes {' and '.join(plugin.modalities)}, not {modality}: choose "
+            "another one for [embed], or another bridge. `artsound plugins encoder` lists them."
+        )
+
+
+def embedding_folder(workspace: Workspace, encoder: str) -> Path:
+    """The folder of an encoder's vectors: its name, made fit for a file system."""
+    if re.fullmatch(r"[\w-][\w.-]*", encoder):
+        return workspace.embeddings / encoder
+    plain = re.sub(r"[^\w.-]+", "-", encoder).strip(".-")
+    return workspace.embeddings / f"{plain}-{sha256_bytes(encoder.encode())[:8]}"
 
 
 def save_embeddings(
@@ -56,7 +244,7 @@ def save_embeddings(
     """
     if m.ndim != 2 or len(m) != len(ids):
         raise ValueError(f"{len(ids)} ids need as many rows, not an array of {list(m.shape)}")
-    matrix = workspace.embeddings / encoder / f"{side}.npy"
+    matrix = embedding_folder(workspace, encoder) / f"{side}.npy"
     names = matrix.with_suffix(".json")
     with atomic_write(matrix) as file:
         np.save(file, np.ascontiguousarray(m), allow_pickle=False)
@@ -66,7 +254,7 @@ def save_embeddings(
 
 def load_embeddings(workspace: Workspace, encoder: str, side: Side) -> tuple[list[str], np.ndarray]:
     """Ids and their rows [n, D], memory-mapped; BadData when missing, broken or out of step."""
-    matrix = workspace.embeddings / encoder / f"{side}.npy"
+    matrix = embedding_folder(workspace, encoder) / f"{side}.npy"
     names = read_json(matrix.with_suffix(".json"))
     try:
         m = read_array(matrix, mapped=True)
@@ -78,69 +266,17 @@ def load_embeddings(workspace: Workspace, encoder: str, side: Side) -> tuple[lis
     return ids, m
 
 
-# Opening encoders: by name, on a device of this machine, one copy per process.
-
-_LOADING = threading.Lock()  # functools.cache lets two threads load the same weights
-
-
-def open_encoder(name: str, recipe: Recipe, turn: int = 0) -> Encoder:
-    """The encoder "clip", "clap" or "imagebind" as [embed] has it; loaded once per process.
-
-    Where the recipe leaves the device open and there are several GPUs, `turn` (a part's number)
-    chooses among them, or, in a worker process, the process itself: so each loads one copy.
-    Raises BadUsage for an unknown name or a missing library, BadData, naming what to fetch and
-    where to put it, when weights are missing or broken.
-    """
-    section = recipe.embed
-    if name == "clip":
-        settings = (section.clip_model, section.clip_checkpoint)
-    elif name == "clap":
-        settings = (section.clap_model, section.clap_checkpoint)
-    elif name == "imagebind":
-        settings = ("", "")
-    else:
-        raise _unknown(name)
-    device = choose_device(section.device, turn)
-    with _LOADING:
-        return _load(name, *settings, section.precision, device, section.batch)
-
-
-def encoder_digest(name: str, recipe: Recipe) -> str:
-    """The digest that `open_encoder(name, recipe)` will have, without loading it.
-
-    Covers the weights, architecture and precision; not device and batch, which move a component
-    of a vector by less than 1e-4. Raises as open_encoder does.
-    """
-    section = recipe.embed
-    if name == "clip":
-        model = section.clip_model
-        weights = open_clip.find_clip_weights(model, section.clip_checkpoint)
-    elif name == "clap":
-        model, weights = section.clap_model, find_clap(section.clap_checkpoint)
-    elif name == "imagebind":
-        model, weights = imagebind.MODEL, imagebind.find_imagebind_weights()
-    else:
-        raise _unknown(name)
-    return settings_digest(name, model, weights, section.precision)
-
-
-def _unknown(name: str) -> BadUsage:
-    return BadUsage(f"There is no encoder {name!r}: there are clip, clap and imagebind.")
-
-
 def choose_device(name: str, turn: int = 0) -> str:
     """`name`, or for "auto" the GPU whose turn it is, and the CPU where there is none.
 
     Raises BadUsage for a device that this machine lacks.
     """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise BadUsage(f"embed.device is {name!r}: give auto, cpu, cuda or cuda:N.")
     try:
         import torch
     except ImportError as error:
-        raise BadUsage(
-            "This bridge needs CLIP and CLAP: install artsound[models], or use --bridge affect."
-        ) from error
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
-        raise BadUsage(f"embed.device is {name!r}: give auto, cpu, cuda or cuda:N.")
+        raise BadUsage("torch is not installed: install artsound[models].") from error
     gpus = torch.cuda.device_count() if name != "cpu" else 0
     if name == "auto":
         chosen = os.getpid() if multiprocessing.parent_process() is not None else turn
@@ -152,12 +288,74 @@ def choose_device(name: str, turn: int = 0) -> str:
     return name
 
 
+_LOADING = threading.Lock()  # functools.cache lets two threads load the same weights
+
+
 @functools.cache
-def _load(
-    name: str, model: str, checkpoint: str, precision: str, device: str, batch: int
-) -> Encoder:
-    if name == "clip":
-        return open_clip.load_open_clip(model, checkpoint, precision, device, batch)
-    if name == "imagebind":
-        return imagebind.load_imagebind(precision, device, batch)
-    return laion_clap.load_laion_clap(model, checkpoint, precision, device, batch)
+def _load(name: str, settings: EncoderSettings, device: str) -> Encoder:
+    plugin, _ = find_encoder(name)
+    opened: Encoder = plugin.open(settings, device)
+    if plugins.find("encoder", name)[0].built_in:
+        return opened
+    return _Watched(name, opened)
+
+
+def _with_identity(name: str, made_by: str) -> str:
+    """A digest with the package that made it; of what is built in, the digest itself."""
+    identity = plugins.identity("encoder", name)
+    return digest([made_by, identity]) if identity else made_by
+
+
+@contextmanager
+def _libraries_of(plugin: EncoderPlugin) -> Iterator[None]:
+    """Within this block a library that is missing raises BadUsage, naming the extra."""
+    try:
+        yield
+    except ImportError as error:
+        remedy = f"artsound[{plugin.extra}]" if plugin.extra else error.name
+        raise BadUsage(
+            f"The encoder {plugin.name} needs {error.name}: install {remedy}, or choose another "
+            "encoder or bridge."
+        ) from error
+
+
+class _Watched:
+    """An encoder of another package, whose rows are checked before anything is made of them."""
+
+    def __init__(self, name: str, encoder: Encoder) -> None:
+        self._name, self._encoder = name, encoder
+        self.dim = int(encoder.dim)
+        self.digest = _with_identity(name, encoder.digest)
+
+    def images(self, data: Sequence[bytes]) -> np.ndarray:
+        return self._rows("images", data)
+
+    def audio(self, data: Sequence[bytes]) -> np.ndarray:
+        return self._rows("audio", data)
+
+    def texts(self, texts: Sequence[str]) -> np.ndarray:
+        return self._rows("texts", texts)
+
+    def _rows(self, method: str, items: Sequence[Any]) -> np.ndarray:
+        what = f"The encoder {self._name}"
+        call: Callable[[Sequence[Any]], np.ndarray] | None = getattr(self._encoder, method, None)
+        if call is None:
+            raise BadUsage(f"{what} has no method {method}, which its modalities promise.")
+        try:
+            rows = call(items)
+        except (ArtSoundError, MediaError):
+            raise
+        except Exception as error:  # whatever another package raises
+            raise BadData(f"{what} failed: {type(error).__name__}: {error}.") from error
+        if not isinstance(rows, np.ndarray) or rows.dtype != np.float32:
+            kind = rows.dtype if isinstance(rows, np.ndarray) else type(rows).__name__
+            raise BadData(f"{what} gave {kind}, not an array of float32: correct the plug-in.")
+        if rows.shape != (len(items), self.dim):
+            raise BadData(
+                f"{what} gave an array {list(rows.shape)} for {len(items)} items of dimension "
+                f"{self.dim}: correct the plug-in."
+            )
+        lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
+        if not (np.abs(lengths - 1.0) <= _UNIT_TOLERANCE).all():
+            raise BadData(f"{what} gave rows that are not finite or not of length 1.")
+        return rows

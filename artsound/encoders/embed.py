@@ -1,8 +1,7 @@
-"""CLIP's vectors of all artworks and CLAP's of all tracks: the embed stage's second half.
+"""The embed stage: every artwork and every track of the catalogue as vectors.
 
-Made when a bridge of the recipe goes through language, or when captions that models write are to
-be compared with what they describe; ImageBind's of both sides when one is
-`imagebind`. A part's vectors are looked up by the content of its files first, so that after a
+All are measured. Those encoders that bridges of the recipe or checks of captions need (roles.py)
+embed them, too. A part's vectors are looked up by the content of its files first, so that after a
 change of catalogue or recipe only what is new is computed.
 """
 
@@ -15,11 +14,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from artsound.encoders import imagebind
-from artsound.encoders.affect_audio import SAMPLE_RATE, describe_audio
-from artsound.encoders.affect_image import describe_image
-from artsound.encoders.base import Side, encoder_digest, open_encoder, save_embeddings
+from artsound.encoders.base import (
+    Side,
+    embedding_folder,
+    encoder_digest,
+    find_encoder,
+    open_encoder,
+    save_embeddings,
+)
 from artsound.encoders.batching import ItemError, one_torch_thread
+from artsound.encoders.descriptors import VERSION, measure_clip, measure_picture
 from artsound.encoders.media_items import (
     RECORDS,
     SIDES,
@@ -29,25 +33,15 @@ from artsound.encoders.media_items import (
     read_item,
     unreadable,
 )
-from artsound.encoders.vector_cache import vector_cache
+from artsound.encoders.roles import media_encoders, text_encoders
+from artsound.encoders.vector_cache import VectorCache
 from artsound.errors import BadData
 from artsound.media import MediaError
-from artsound.media.audio import load_mono
-from artsound.media.images import load_rgb
 from artsound.recipe import Recipe
 from artsound.schema import arrow_schema
 from artsound.stage import Context, Outcome, Part, Report, Stage, part_path, split_into_parts
 from artsound.storage import Workspace, atomic_write, digest, read_parquet, write_parquet
 from artsound.untrusted import read_array
-
-_LANGUAGE: Mapping[Side, str] = {"artworks": "clip", "tracks": "clap"}
-_IMAGEBIND: Mapping[Side, str] = {"artworks": "imagebind", "tracks": "imagebind"}
-_ENCODERS: Mapping[str, Mapping[Side, str]] = {
-    "concepts": _LANGUAGE,
-    "captions": _LANGUAGE,
-    "learned": _LANGUAGE,
-    "imagebind": _IMAGEBIND,
-}
 
 
 def plan_vectors(context: Context) -> list[Part]:
@@ -57,12 +51,11 @@ def plan_vectors(context: Context) -> list[Part]:
     """
     recipe = context.recipe
     parts = []
-    for side, name in _wanted(context.workspace, recipe):
+    for side, name in _encoders(context.workspace, recipe):
         made_by = encoder_digest(name, recipe)
         items = catalogue_items(context, side)
-        for part, start, stop in split_into_parts(
-            f"{name}-{side}", len(items), recipe.run.part_size
-        ):
+        prefix = f"{embedding_folder(context.workspace, name).name}-{side}"
+        for part, start, stop in split_into_parts(prefix, len(items), recipe.run.part_size):
             inputs = {
                 "side": side,
                 "start": start,
@@ -76,8 +69,9 @@ def plan_vectors(context: Context) -> list[Part]:
 
 
 def check_encoders(context: Context) -> None:
-    """Raise BadUsage or BadData when weights that the recipe needs cannot be had."""
-    for _, name in _wanted(context.workspace, context.recipe):
+    """Raise BadUsage or BadData when weights that the recipe needs are unavailable."""
+    names = [name for _, name in _encoders(context.workspace, context.recipe)]
+    for name in dict.fromkeys([*names, *text_encoders(context.recipe)]):
         encoder_digest(name, context.recipe)
 
 
@@ -87,8 +81,9 @@ def make_vectors(context: Context, part: Part, stage: str) -> Outcome:
     side: Side = part.inputs["side"]
     items = catalogue_items(context, side)[part.inputs["start"] : part.inputs["stop"]]
     made_by = part.inputs["encoder_digest"]
-    folder = f"{part.inputs['encoder']}-{made_by[:16]}"
-    cache = vector_cache(workspace.embeddings / "cache" / folder)
+    folder = f"{embedding_folder(workspace, part.inputs['encoder']).name}-{made_by[:16]}"
+    path = workspace.embeddings / "cache" / folder
+    cache = context.once(f"vectors {folder}", lambda: VectorCache(path))
     vectors = cache.find(item.sha256 for item in items)
     unknown = {item.sha256: item for item in items if item.sha256 not in vectors}
     if unknown:
@@ -109,14 +104,10 @@ def merge_vectors(
     files: list[Path] = []
     counts: dict[str, int] = {}
     for side in SIDES:
-        for name in (_LANGUAGE[side], _IMAGEBIND[side]):
-            own = [
-                part
-                for part in (report.done for report in results)
-                if (part.inputs.get("encoder"), part.inputs["side"]) == (name, side)
-            ]
-            if not own:
-                continue
+        parts = [report.done for report in results if report.done.inputs["side"] == side]
+        embedded = [part for part in parts if "encoder" in part.inputs]
+        for name in dict.fromkeys(part.inputs["encoder"] for part in embedded):
+            own = [part for part in embedded if part.inputs["encoder"] == name]
             ids = [item.name for item in catalogue_items(context, side)]
             rows = [read_array(part_path(workspace, stage, part.name, ".npy")) for part in own]
             made_by = own[0].inputs["encoder_digest"]
@@ -125,28 +116,23 @@ def merge_vectors(
     return files, counts
 
 
-def _wanted(workspace: Workspace, recipe: Recipe) -> list[tuple[Side, str]]:
-    """Sides and the encoders that the recipe's bridges and checks of captions need for them."""
-    found: dict[tuple[Side, str], None] = {}
-    for bridge in (recipe.pair.bridge, *recipe.pair.compare):
-        # Without ImageBind, vectors that somebody made elsewhere are used as they are.
-        given = bridge == "imagebind" and (workspace.embeddings / bridge).is_dir()
-        if given and not imagebind.imagebind_installed():
-            continue
-        for side, name in _ENCODERS.get(bridge, {}).items():
-            found[side, name] = None
-    if recipe.captions.min_agreement:
-        for side, name in _LANGUAGE.items():
-            if getattr(recipe.captions, side) != "grounded":
-                found[side, name] = None
-    return list(found)
+def _encoders(workspace: Workspace, recipe: Recipe) -> list[tuple[Side, str]]:
+    """Sides, and the encoders whose vectors of them are to be made.
+
+    Where an encoder is not installed, vectors of it that were made elsewhere are used as they are.
+    """
+    return [
+        (side, name)
+        for side, name in media_encoders(recipe)
+        if find_encoder(name)[0].installed() or not embedding_folder(workspace, name).is_dir()
+    ]
 
 
 def _encoded(
     workspace: Workspace, recipe: Recipe, part: Part, items: Sequence[MediaItem]
 ) -> np.ndarray:
     turn = part.inputs["start"] // recipe.run.part_size
-    encoder = open_encoder(part.inputs["encoder"], recipe, turn)
+    encoder = open_encoder(part.inputs["encoder"], recipe, turn=turn)
     if encoder.digest != part.inputs["encoder_digest"]:
         raise BadData("An encoder's weights changed while the build ran: run `artsound embed`.")
     files = ItemFiles(workspace, items)
@@ -156,15 +142,14 @@ def _encoded(
             rows = read(files)
     except ItemError as error:
         raise unreadable(items[error.index], error) from error
+    except MediaError as error:  # an encoder of another package need not say which it was
+        raise BadData(
+            f"{part.inputs['encoder']} cannot read a file of {part.name}: {error}."
+        ) from (error)
     return rows.astype(np.float16)
 
 
-# The second stage: every artwork and track of the catalogue measured, as vectors.
-
 NAME = "embed"
-AFFECT_VERSION = 1  # changes whenever a descriptor's formula does
-MEASURED_SECONDS = 60.0  # of a clip, from its start
-LOADED_SIDE = 256  # pixels; JPEGs decode faster when little is asked of them
 
 
 def plan(context: Context) -> list[Part]:
@@ -183,7 +168,7 @@ def plan(context: Context) -> list[Part]:
                 "side": side,
                 "start": start,
                 "stop": stop,
-                "affect": AFFECT_VERSION,
+                "affect": VERSION,
                 "digest": digest([[i.id, i.path, i.sha256] for i in items[start:stop]]),
             }
             parts.append(Part(name, stop - start, inputs))
@@ -229,7 +214,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
         path = workspace.embeddings / "affect" / f"{side}.parquet"
         write_parquet(path, f"{record}_descriptors", table)
         ids = item_ids(side, table)
-        made_by = digest(["affect", AFFECT_VERSION])
+        made_by = digest(["affect", VERSION])
         files += [path, *save_embeddings(workspace, "affect", side, made_by, ids, numbers(table))]
         extra[side] = len(ids)
     more, counts = merge_vectors(context, results, NAME)
@@ -238,7 +223,9 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
 
 def needs(recipe: Recipe, part: Part) -> tuple[str, ...]:
     """A model's pass competes for the GPU; measuring does not."""
-    return ("gpu",) if "encoder" in part.inputs and recipe.embed.device != "cpu" else ()
+    if "encoder" not in part.inputs or recipe.embed.device == "cpu":
+        return ()
+    return ("gpu",) if find_encoder(part.inputs["encoder"])[0].uses_gpu else ()
 
 
 STAGE = Stage(
@@ -269,7 +256,7 @@ def _measure(workspace: Workspace, side: Side, item: MediaItem) -> Mapping[str, 
     data = read_item(workspace, item)
     try:
         if side == "artworks":
-            return describe_image(load_rgb(data, max_side=LOADED_SIDE))
-        return describe_audio(load_mono(data, sample_rate=SAMPLE_RATE, seconds=MEASURED_SECONDS))
+            return measure_picture(data)
+        return measure_clip(data)
     except MediaError as error:
         raise unreadable(item, error) from error

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from artsound.encoders.base import Encoder, EncoderPlugin, EncoderSettings
 from artsound.encoders.batching import autocast, decoding_threads, encode
 from artsound.encoders.weights import broken, load_tensors, quiet_libraries, settings_digest
 from artsound.errors import BadData, BadUsage
@@ -25,17 +26,75 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MODEL = "imagebind_huge"
-WEIGHTS = Path(".checkpoints") / f"{MODEL}.pth"  # where ImageBind itself keeps them
+WEIGHTS = Path(".checkpoints") / f"{MODEL}.pth"  # where ImageBind itself looks for them
 _DIM = 1024
 _SAMPLE_RATE = 16_000
 _MAX_SECONDS = 300.0  # of a clip, from its start
 _LOAD_SIDE = 896  # four times the model's input
 
 
-class ImageBind:
-    """A loaded ImageBind, `load_imagebind` makes one; an Encoder of images, audio and texts."""
+class ImageBindEncoder(EncoderPlugin):
+    """Pictures, clips and texts by ImageBind, for those who install it themselves."""
 
     name = "imagebind"
+    version = "1"
+    modalities = ("image", "audio", "text")
+    extra = "models"
+    uses_gpu = True
+
+    def installed(self) -> bool:
+        """Whether ImageBind can be imported here."""
+        return find_spec("imagebind") is not None
+
+    def weights(self, settings: EncoderSettings) -> Path:
+        """The checkpoint, in the working folder, where ImageBind itself puts it.
+
+        Raises BadUsage where ImageBind is not installed, BadData where its weights are missing.
+        """
+        if settings.argument:
+            raise BadUsage(f"The encoder imagebind takes no argument ({settings.argument!r}).")
+        if not self.installed():
+            raise BadUsage(
+                "The encoder imagebind needs ImageBind, which is in no package index: install "
+                "github.com/facebookresearch/ImageBind, or choose another encoder or bridge."
+            )
+        if not WEIGHTS.is_file():
+            raise BadData(
+                f"There is no checkpoint {WEIGHTS}: fetch {WEIGHTS.name} from "
+                f"dl.fbaipublicfiles.com/imagebind into the folder {WEIGHTS.parent.absolute()}."
+            )
+        return WEIGHTS
+
+    def digest(self, settings: EncoderSettings) -> str:
+        """Of the weights and the precision; raises as `weights` does."""
+        weights = self.weights(settings)
+        return settings_digest(self.name, self.version, MODEL, weights, settings.precision)
+
+    def open(self, settings: EncoderSettings, device: str) -> ImageBind:
+        """The model on a device; raises as `weights` does, and BadData for broken weights."""
+        weights = self.weights(settings)
+        with quiet_libraries():
+            from imagebind import data
+            from imagebind.models import imagebind_model
+
+            model = imagebind_model.imagebind_huge(pretrained=False)
+        try:
+            model.load_state_dict(load_tensors(weights))
+        except RuntimeError as error:
+            raise broken(weights, error) from error
+        return ImageBind(
+            model.to(device).eval(),
+            data,
+            digest=self.digest(settings),
+            precision=settings.precision,
+            device=device,
+            batch=settings.batch,
+        )
+
+
+class ImageBind(Encoder):
+    """A loaded ImageBind: an Encoder of images, audio and texts."""
+
     dim = _DIM
 
     def __init__(
@@ -90,49 +149,3 @@ class ImageBind:
         return encode(
             items, decode, forward, dim=self.dim, batch=self._batch, threads=self._threads
         )
-
-
-def imagebind_installed() -> bool:
-    """Whether ImageBind can be imported here."""
-    return find_spec("imagebind") is not None
-
-
-def find_imagebind_weights() -> Path:
-    """The checkpoint, in the working folder as ImageBind has it.
-
-    Raises BadUsage where ImageBind is not installed, BadData saying what to fetch into which
-    folder where its weights are missing.
-    """
-    if not imagebind_installed():
-        raise BadUsage(
-            "The bridge imagebind needs ImageBind, which comes with no package of ours: install "
-            "github.com/facebookresearch/ImageBind, or use --bridge concepts."
-        )
-    if not WEIGHTS.is_file():
-        raise BadData(
-            f"There is no checkpoint {WEIGHTS}: fetch {WEIGHTS.name} from "
-            f"dl.fbaipublicfiles.com/imagebind into the folder {WEIGHTS.parent.absolute()}."
-        )
-    return WEIGHTS
-
-
-def load_imagebind(precision: str, device: str, batch: int) -> ImageBind:
-    """ImageBind with its published weights. Raises as `find_weights`, and for broken weights."""
-    weights = find_imagebind_weights()
-    with quiet_libraries():
-        from imagebind import data
-        from imagebind.models import imagebind_model
-
-        model = imagebind_model.imagebind_huge(pretrained=False)
-    try:
-        model.load_state_dict(load_tensors(weights))
-    except RuntimeError as error:
-        raise broken(weights, error) from error
-    return ImageBind(
-        model.to(device).eval(),
-        data,
-        digest=settings_digest("imagebind", MODEL, weights, precision),
-        precision=precision,
-        device=device,
-        batch=batch,
-    )

@@ -5,22 +5,27 @@ from __future__ import annotations
 import importlib
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from artsound.encoders.base import Encoder, EncoderPlugin, EncoderSettings
 from artsound.encoders.batching import autocast, decoding_threads, encode
 from artsound.encoders.weights import (
     broken,
     check_vocabulary,
-    find_clap,
+    fetch,
+    hub,
     load_tensors,
+    local_file,
     quiet_libraries,
     settings_digest,
 )
 from artsound.errors import BadData, BadUsage
+from artsound.extras import Check, check_tokenizer
 from artsound.media.audio import load_mono
 
 if TYPE_CHECKING:
@@ -35,10 +40,99 @@ _TEXT_MODEL = "roberta-base"  # LAION-CLAP loads it by name: from the hub or a f
 _TOKENS = 77
 
 
-class LaionClap:
-    """A loaded LAION-CLAP model, `load_laion_clap` makes one; an Encoder of audio and texts."""
+_REPO, _FILE = "lukewys/laion_clap", "music_audioset_epoch_15_esc_90.14.pt"
+
+
+class ClapEncoder(EncoderPlugin):
+    """Clips and texts by LAION-CLAP, with one of its HTSAT audio towers."""
 
     name = "clap"
+    version = "1"
+    modalities = ("audio", "text")
+    extra = "models"
+    uses_gpu = True
+
+    def downloads(self, settings: EncoderSettings) -> bool:
+        """Where no checkpoint is given."""
+        return not settings.checkpoint
+
+    def weights(self, settings: EncoderSettings) -> Path:
+        """The checkpoint's file: a path, or by default the music checkpoint of the hub.
+
+        Raises BadData when it is missing.
+        """
+        key = f"{settings.section}.clap_checkpoint"
+        if settings.argument:
+            raise BadUsage(
+                f"The encoder clap takes no argument ({settings.argument!r}): give "
+                f"{settings.section}.clap_model and {key}."
+            )
+        if settings.checkpoint:
+            return local_file(settings.checkpoint, key, f"{_FILE} of {hub(_REPO)}")
+        return fetch(_REPO, _FILE, key)
+
+    def digest(self, settings: EncoderSettings) -> str:
+        """Of the weights, the audio tower and the precision; raises as `weights` does."""
+        weights = self.weights(settings)
+        return settings_digest(self.name, self.version, settings.model, weights, settings.precision)
+
+    def open(self, settings: EncoderSettings, device: str) -> LaionClap:
+        """The model on a device.
+
+        Raises BadUsage for a version that cannot be used or an unknown tower, BadData for weights
+        or a tokenizer that are missing, broken or of another tower.
+        """
+        import torch
+        import transformers
+        from huggingface_hub import constants
+
+        model, weights = settings.model, self.weights(settings)
+        clap_module = import_clap_module()
+        known = [name for name in clap_module.list_models() if name.startswith("HTSAT")]
+        if model not in known:
+            raise BadUsage(
+                f"LAION-CLAP has no audio tower {model!r} ({settings.section}.clap_model): give "
+                f"one of {', '.join(known)}."
+            )
+        remedy = (
+            f"run `hf download {_TEXT_MODEL}` where there is a network, which puts it into "
+            f"{constants.HF_HUB_CACHE}, or put a folder {_TEXT_MODEL} into the working folder"
+        )
+        with quiet_libraries():
+            try:
+                tokenizer = transformers.RobertaTokenizer.from_pretrained(_TEXT_MODEL)
+                check_vocabulary(len(tokenizer), _TEXT_MODEL, remedy)
+                loaded, _ = clap_module.create_model(model, "roberta", device=torch.device("cpu"))
+            except OSError as error:
+                raise BadData(
+                    f"CLAP's text model {_TEXT_MODEL} is incomplete: {remedy}."
+                ) from error
+        tensors = _cleaned(load_tensors(weights))
+        try:
+            loaded.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise broken(weights, error) from error
+        # Power spectra overflow in fp16 and are coarse in bf16.
+        for part in ("spectrogram_extractor", "logmel_extractor"):
+            layer = getattr(loaded.audio_branch, part)
+            layer.forward = autocast("fp32", device)(layer.forward)
+        return LaionClap(
+            loaded.float().to(device).eval(),
+            tokenizer,
+            digest=self.digest(settings),
+            precision=settings.precision,
+            device=device,
+            batch=settings.batch,
+        )
+
+    def checks(self) -> Iterator[Check]:
+        """Whether the vocabulary that LAION-CLAP reads texts by is whole."""
+        yield check_tokenizer(_vocabulary())
+
+
+class LaionClap(Encoder):
+    """A loaded LAION-CLAP model: an Encoder of audio and texts."""
+
     dim = _DIM
 
     def __init__(
@@ -59,10 +153,6 @@ class LaionClap:
     def texts(self, texts: Sequence[str]) -> np.ndarray:
         """Unit rows float32 [n, dim]; a text beyond 77 tokens is cut."""
         return self._encode(texts, self._tokenise, self._read)
-
-    def images(self, data: Sequence[bytes]) -> np.ndarray:  # noqa: ARG002
-        """CLAP has none: raises BadUsage."""
-        raise BadUsage("CLAP embeds sound and texts, not pictures: use CLIP.")
 
     def decode(self, data: bytes) -> Tensor:
         """The first half of `audio`: one clip's windows, int16 [w, 480000]."""
@@ -97,56 +187,6 @@ class LaionClap:
             return self._model.encode_text(tokens, device=self.device)
 
 
-def load_laion_clap(
-    model: str, checkpoint: str, precision: str, device: str, batch: int
-) -> LaionClap:
-    """LAION-CLAP with the audio tower `model` and the weights `checkpoint` (empty: the hub's).
-
-    Raises BadUsage for a version that cannot be used or an unknown tower, BadData for weights or
-    a tokenizer that are missing, broken or of another tower.
-    """
-    import torch
-    import transformers
-    from huggingface_hub import constants
-
-    weights = find_clap(checkpoint)
-    clap_module = import_clap_module()
-    known = [name for name in clap_module.list_models() if name.startswith("HTSAT")]
-    if model not in known:
-        raise BadUsage(
-            f"LAION-CLAP has no audio tower {model!r} (embed.clap_model): give one of "
-            f"{', '.join(known)}."
-        )
-    way_out = (
-        f"run `hf download {_TEXT_MODEL}` where there is a network, which puts it into "
-        f"{constants.HF_HUB_CACHE}, or put a folder {_TEXT_MODEL} into the working folder"
-    )
-    with quiet_libraries():
-        try:
-            tokenizer = transformers.RobertaTokenizer.from_pretrained(_TEXT_MODEL)
-            check_vocabulary(len(tokenizer), _TEXT_MODEL, way_out)
-            loaded, _ = clap_module.create_model(model, "roberta", device=torch.device("cpu"))
-        except OSError as error:
-            raise BadData(f"CLAP's text model {_TEXT_MODEL} is incomplete: {way_out}.") from error
-    tensors = _cleaned(load_tensors(weights))
-    try:
-        loaded.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise broken(weights, error) from error
-    # Power spectra overflow in fp16 and are coarse in bf16.
-    for part in ("spectrogram_extractor", "logmel_extractor"):
-        layer = getattr(loaded.audio_branch, part)
-        layer.forward = autocast("fp32", device)(layer.forward)
-    return LaionClap(
-        loaded.float().to(device).eval(),
-        tokenizer,
-        digest=settings_digest("clap", model, weights, precision),
-        precision=precision,
-        device=device,
-        batch=batch,
-    )
-
-
 def windows(mono: np.ndarray) -> np.ndarray:
     """Windows int16 [w, 480000] that cover a clip at 48 kHz, evenly, with w as small as can be.
 
@@ -178,7 +218,7 @@ def import_clap_module() -> Any:
     try:
         version = metadata.version("laion-clap")
     except metadata.PackageNotFoundError as error:
-        raise BadUsage("This bridge needs laion-clap: install artsound[models].") from error
+        raise BadUsage("laion-clap is not installed: install artsound[models].") from error
     if tuple(int(part) for part in version.split(".")[:3]) < (1, 1, 7):
         raise BadUsage(f"laion-clap {version} is too old: install 1.1.7 or newer.")
     folder = str(metadata.distribution("laion-clap").locate_file("laion_clap"))
@@ -188,3 +228,16 @@ def import_clap_module() -> Any:
             return importlib.import_module("clap_module")
     finally:
         sys.path.remove(folder)
+
+
+def _vocabulary() -> Path | None:
+    """The vocabulary that laion-clap would read: of the working folder, else of the hub's cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if Path(_TEXT_MODEL).is_dir():
+        return Path(_TEXT_MODEL) / "vocab.json"
+    for repo in (_TEXT_MODEL, f"FacebookAI/{_TEXT_MODEL}"):
+        found = try_to_load_from_cache(repo, "vocab.json")
+        if isinstance(found, str):
+            return Path(found)
+    return None

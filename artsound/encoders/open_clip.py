@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from artsound.encoders.base import Encoder, EncoderPlugin, EncoderSettings
 from artsound.encoders.batching import autocast, decoding_threads, encode
 from artsound.encoders.weights import (
     broken,
@@ -27,15 +28,89 @@ from artsound.media.images import load_rgb
 if TYPE_CHECKING:
     from torch import Tensor
 
-_KEY = "embed.clip_checkpoint"
 _FILES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt")
 _OVERSIZE = 4  # a picture is decoded at up to so many times the model's input, then shrunk
 
 
-class OpenClip:
-    """A loaded OpenCLIP model, `load_open_clip` makes one; an Encoder of images and texts."""
+class ClipEncoder(EncoderPlugin):
+    """Pictures and texts by OpenCLIP, with any of its architectures and published weights."""
 
     name = "clip"
+    version = "1"
+    modalities = ("image", "text")
+    extra = "models"
+    uses_gpu = True
+
+    def downloads(self, settings: EncoderSettings) -> bool:
+        """Where the checkpoint is a tag, not a file."""
+        return not Path(settings.checkpoint).suffix
+
+    def weights(self, settings: EncoderSettings) -> Path:
+        """The file of the weights: a path, or one of OpenCLIP's tags for the architecture.
+
+        Weights of a tag come from the hub's cache or are downloaded into it. Raises BadUsage for
+        an unknown architecture or tag, BadData for weights that are missing.
+        """
+        _refuse_argument(settings)
+        return _find_weights(settings.model, settings.checkpoint, settings.section)
+
+    def digest(self, settings: EncoderSettings) -> str:
+        """Of the weights, the architecture and the precision; raises as `weights` does."""
+        weights = self.weights(settings)
+        return settings_digest(self.name, self.version, settings.model, weights, settings.precision)
+
+    def open(self, settings: EncoderSettings, device: str) -> OpenClip:
+        """The model on a device.
+
+        Raises as `weights` does, and BadData for weights that are broken or of another
+        architecture.
+        """
+        import open_clip
+
+        model, checkpoint, weights = settings.model, settings.checkpoint, self.weights(settings)
+        tag = open_clip.pretrained.get_pretrained_cfg(model, checkpoint)
+        if not tag and weights.suffix != ".safetensors":
+            load_tensors(weights)  # tells a hostile file from a broken one
+        try:
+            with quiet_libraries():
+                loaded, preprocess = open_clip.create_model_from_pretrained(
+                    model,
+                    pretrained=checkpoint if tag else str(weights),
+                    device=device,
+                    # Weights trained with this activation are the worse for another.
+                    force_quick_gelu=bool(tag.get("quick_gelu")),
+                )
+                tokenizer = open_clip.get_tokenizer(model)
+        except Exception as error:  # the library raises anything on weights that do not fit
+            raise broken(weights, error) from error
+        inner = getattr(tokenizer, "tokenizer", None)
+        check_vocabulary(
+            len(inner) if inner is not None else tokenizer.vocab_size,
+            f"of {model}",
+            f"fetch {getattr(inner, 'name_or_path', '')} from huggingface.co into the hub's cache",
+        )
+        return OpenClip(
+            loaded.eval(),
+            preprocess,
+            tokenizer,
+            dim=int(open_clip.get_model_config(model)["embed_dim"]),
+            digest=self.digest(settings),
+            precision=settings.precision,
+            device=device,
+            batch=settings.batch,
+        )
+
+
+def _refuse_argument(settings: EncoderSettings) -> None:
+    if settings.argument:
+        raise BadUsage(
+            f"The encoder clip takes no argument ({settings.argument!r}): give "
+            f"{settings.section}.clip_model and {settings.section}.clip_checkpoint."
+        )
+
+
+class OpenClip(Encoder):
+    """A loaded OpenCLIP model: an Encoder of images and texts."""
 
     def __init__(
         self,
@@ -72,10 +147,6 @@ class OpenClip:
         """Unit rows float32 [n, dim]; a text beyond the model's context is cut."""
         return self._encode(texts, lambda text: self._tokenizer([text]), self._read)
 
-    def audio(self, data: Sequence[bytes]) -> np.ndarray:  # noqa: ARG002
-        """CLIP has none: raises BadUsage."""
-        raise BadUsage("CLIP embeds pictures and texts, not sound: use CLAP.")
-
     def decode(self, data: bytes) -> Tensor:
         """The first half of `images`: one picture as the model sees it, uint8 [1, 3, H, W]."""
         from PIL import Image
@@ -100,64 +171,16 @@ class OpenClip:
             return self._model.encode_text(rows.to(self.device))
 
 
-def load_open_clip(
-    model: str, checkpoint: str, precision: str, device: str, batch: int
-) -> OpenClip:
-    """OpenCLIP's architecture `model` with the weights `checkpoint` (a file, or a tag it knows).
-
-    Raises BadUsage for an unknown architecture or tag, BadData for weights that are missing,
-    broken or of another architecture.
-    """
-    import open_clip
-
-    weights = find_clip_weights(model, checkpoint)
-    tag = open_clip.pretrained.get_pretrained_cfg(model, checkpoint)
-    if not tag and weights.suffix != ".safetensors":
-        load_tensors(weights)  # tells a hostile file from a broken one
-    try:
-        with quiet_libraries():
-            loaded, preprocess = open_clip.create_model_from_pretrained(
-                model,
-                pretrained=checkpoint if tag else str(weights),
-                device=device,
-                # Weights trained with this activation are the worse for another.
-                force_quick_gelu=bool(tag.get("quick_gelu")),
-            )
-            tokenizer = open_clip.get_tokenizer(model)
-    except Exception as error:  # the library raises anything on weights that do not fit
-        raise broken(weights, error) from error
-    inner = getattr(tokenizer, "tokenizer", None)
-    check_vocabulary(
-        len(inner) if inner is not None else tokenizer.vocab_size,
-        f"of {model}",
-        f"fetch {getattr(inner, 'name_or_path', '')} from huggingface.co into the hub's cache",
-    )
-    return OpenClip(
-        loaded.eval(),
-        preprocess,
-        tokenizer,
-        dim=int(open_clip.get_model_config(model)["embed_dim"]),
-        digest=settings_digest("clip", model, weights, precision),
-        precision=precision,
-        device=device,
-        batch=batch,
-    )
-
-
-def find_clip_weights(model: str, checkpoint: str) -> Path:
-    """The file of `checkpoint`: a path, or one of OpenCLIP's tags for `model`.
-
-    Weights of a tag come from the hub's cache or are downloaded into it. Raises as
-    load_open_clip does.
-    """
+def _find_weights(model: str, checkpoint: str, section: str) -> Path:
     import open_clip
     from huggingface_hub import constants
 
+    key = f"{section}.clip_checkpoint"
     known = open_clip.list_models()
     if model not in known:
         near = difflib.get_close_matches(model, known, n=1)
         hint = f"did you mean {near[0]}?" if near else "see open_clip.list_models()."
-        raise BadUsage(f"OpenCLIP has no architecture {model!r} (embed.clip_model): {hint}")
+        raise BadUsage(f"OpenCLIP has no architecture {model!r} ({section}.clip_model): {hint}")
     if Path(checkpoint).is_file():
         return Path(checkpoint)
     source = open_clip.pretrained.get_pretrained_cfg(model, checkpoint)
@@ -165,9 +188,9 @@ def find_clip_weights(model: str, checkpoint: str) -> Path:
     if not source:
         if os.sep in checkpoint or checkpoint.endswith(_FILES):
             some = f"weights of {model}" + (f" (such as {_repo(model, tags[0])})" if tags else "")
-            return local_file(checkpoint, _KEY, some)
+            return local_file(checkpoint, key, some)
         raise BadUsage(
-            f"OpenCLIP has no weights {checkpoint!r} for {model} ({_KEY}): give a file"
+            f"OpenCLIP has no weights {checkpoint!r} for {model} ({key}): give a file"
             + (f" or one of {', '.join(tags)}." if tags else ".")
         )
     try:
@@ -176,7 +199,7 @@ def find_clip_weights(model: str, checkpoint: str) -> Path:
     except Exception as error:  # no network, no cache: several libraries' errors
         repo, file = os.path.split(source["hf_hub"])
         raise missing(
-            repo, file or "open_clip_model.safetensors", constants.HF_HUB_CACHE, _KEY
+            repo, file or "open_clip_model.safetensors", constants.HF_HUB_CACHE, key
         ) from error
 
 

@@ -6,7 +6,6 @@ and its vector. A file is written once, whole, and never changed; the folder may
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from artsound.untrusted import read_array
 
 
 class VectorCache:
-    """The vectors float16 [D] kept in one folder; safe for threads and for several processes."""
+    """The vectors float16 [D] of one folder; safe for threads and for several processes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -40,7 +39,7 @@ class VectorCache:
         return found
 
     def add(self, contents: Sequence[str], vectors: np.ndarray) -> None:
-        """Keep the vectors [n, D] of n SHA-256 digests."""
+        """Store the vectors [n, D] of n SHA-256 digests."""
         table = np.empty(
             len(contents), [("sha256", "S64"), ("vector", np.float16, (vectors.shape[1],))]
         )
@@ -57,14 +56,8 @@ class VectorCache:
                     self._places.setdefault(sha.decode("ascii", "replace"), (path, row))
 
 
-@functools.cache
-def vector_cache(folder: Path) -> VectorCache:
-    """The folder's cache: one for a process, which so reads each file's digests once."""
-    return VectorCache(folder)
-
-
 def _read(path: Path) -> np.ndarray | None:
-    """A cache file's table, memory-mapped; None when it is broken or gone: it is but a cache."""
+    """A cache file's table, memory-mapped; None when it is broken or gone: it is only a cache."""
     try:
         table = read_array(path, mapped=True)
     except (OSError, ValueError):

@@ -15,20 +15,10 @@ from typing import Any
 from artsound.errors import BadData
 from artsound.storage import digest, sha256_file
 
-CLAP_REPO, CLAP_FILE = "lukewys/laion_clap", "music_audioset_epoch_15_esc_90.14.pt"
-_VERSION = 1  # changes whenever the same weights and media would give other vectors
 
-
-def settings_digest(name: str, model: str, weights: Path, precision: str) -> str:
+def settings_digest(name: str, version: str, model: str, weights: Path, precision: str) -> str:
     """An encoder's digest: of its weights' content and of what it does with them."""
-    return digest([name, _VERSION, model, weights_digest(weights), precision])
-
-
-def find_clap(checkpoint: str) -> Path:
-    """The file `checkpoint`, or, when empty, the music checkpoint of the hub or its cache."""
-    if checkpoint:
-        return local_file(checkpoint, "embed.clap_checkpoint", f"{CLAP_FILE} of {hub(CLAP_REPO)}")
-    return fetch(CLAP_REPO, CLAP_FILE, "embed.clap_checkpoint")
+    return digest([name, int(version), model, weights_digest(weights), precision])
 
 
 def hub(repo: str) -> str:
@@ -36,12 +26,12 @@ def hub(repo: str) -> str:
     return f"huggingface.co/{repo}"
 
 
-def local_file(path: str, key: str, wanted: str) -> Path:
+def local_file(path: str, key: str, needed: str) -> Path:
     """The file that the recipe's `key` names; BadData saying what to put there when missing."""
     found = Path(path).expanduser()
     if not found.is_file():
         raise BadData(
-            f"There is no checkpoint {path} ({key}): fetch {wanted} into the folder "
+            f"There is no checkpoint {path} ({key}): fetch {needed} into the folder "
             f"{found.absolute().parent} under that name."
         )
     return found
@@ -67,7 +57,7 @@ def fetch(repo: str, file: str, key: str) -> Path:
 
 
 def missing(repo: str, file: str, folder: str, key: str) -> BadData:
-    """The error for a file that is neither cached nor to be had."""
+    """The error for a file that is neither cached nor available."""
     return BadData(
         f"{file} of {hub(repo)} is not on this machine and cannot be fetched now: run "
         f"`hf download {repo} {file}` where there is a network, which puts it into {folder}, "
@@ -118,8 +108,7 @@ def broken(path: Path, error: Exception) -> BadData:
     """The error for weights that cannot be read, or belong to another model."""
     reason = " ".join(str(error).split())[:160]
     return BadData(
-        f"{path} cannot be loaded ({reason}): fetch it again, or name the model it belongs to "
-        "in the recipe's [embed]."
+        f"{path} cannot be loaded ({reason}): fetch it again, or name the model that it belongs to."
     )
 
 

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
+from artsound.encoders.descriptors import descriptor_names
 from artsound.errors import BadUsage
-from artsound.schema import arrow_schema
 from artsound.untrusted import nearest, read_toml
 
 _KEYS = ("weight", "artwork", "track", "sources")
@@ -56,12 +54,6 @@ def load_axes(path: str = "") -> tuple[Axis, ...]:
                     f"In the affect axes {path}, {name} has weight 0: give it a weight above 0."
                 )
     return tuple(axis for axis in axes.values() if axis.weight)
-
-
-def descriptor_names(side: str) -> list[str]:
-    """The numeric descriptors of "artwork" or "track", in the order of a matrix's columns."""
-    schema = arrow_schema(f"{side}_descriptors")
-    return [field.name for field in schema if pa.types.is_float32(field.type)]
 
 
 def _read(path: Path) -> dict[str, Axis]:

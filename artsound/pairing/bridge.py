@@ -1,61 +1,210 @@
-"""Bridges: both sides as unit rows of one space, whose dot product is the score of a pair."""
+"""What a bridge is: both sides as unit rows of one space, whose dot product scores a pair.
+
+A bridge is declared as one object (`Bridge`) in a file of its own, and found by name through the
+registry. It reads what it is made of from a `BridgeContext`: the vectors of the encoders that the
+recipe names for each role, embedded texts, captions and measured descriptors.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
-from artsound.encoders.base import load_embeddings
-from artsound.errors import BadData, BadUsage
-from artsound.pairing.affect import AXES, Axis, descriptor_names, load_axes
+from artsound import plugins
+from artsound.encoders.base import (
+    Side,
+    embedding_folder,
+    encoder_digest,
+    load_embeddings,
+    open_encoder,
+)
+from artsound.encoders.batching import one_torch_thread
+from artsound.encoders.roles import Needs, bridges_of
+from artsound.errors import ArtSoundError, BadData
 from artsound.pairing.search import check_vectors
 from artsound.recipe import Recipe
 from artsound.stage import Context
-from artsound.storage import Workspace, digest, sha256_file
+from artsound.storage import atomic_write, digest, read_json, read_parquet, sha256_file
+from artsound.untrusted import read_array
 
-if TYPE_CHECKING:
-    from artsound.pairing.language import Vectors
-
-_CUT = 3.0  # standard deviations beyond which a descriptor says no more
-_KNOTS = 257  # of a fitted distribution
-_MAIN = 2  # arousal and valence, first of the axes
+Vectors = tuple[list[str], np.ndarray]
+Rows = tuple[list[str], np.ndarray, list[str], np.ndarray]
+SIDES: tuple[Side, Side] = ("artworks", "tracks")
 
 
-def bridge(
-    name: str, workspace: Workspace, recipe: Recipe
-) -> tuple[list[str], np.ndarray, list[str], np.ndarray]:
-    """Artwork ids, their unit rows float32 [nA, D], track ids, their unit rows [nT, D].
+class BridgeContext:
+    """What a bridge may read of a build.
 
-    Raises BadUsage for a bridge that this build cannot use, BadData when embeddings are missing.
+    Attributes:
+        workspace: The build's folders.
+        recipe: The build's recipe; `recipe.embed` names the encoder of each role.
+        name: The bridge's name in the recipe.
+        argument: What follows the name after a colon; "" for nothing.
     """
-    if name != "affect":
-        artwork_side, track_side = _language_bridge(name)(workspace, recipe)
-        return (*artwork_side, *track_side)
-    artwork_ids, artworks = load_embeddings(workspace, "affect", "artworks")
-    track_ids, tracks = load_embeddings(workspace, "affect", "tracks")
-    fitted = fit_affect(artworks, tracks, load_axes(recipe.pair.affect_axes))
-    return artwork_ids, fitted.artworks(artworks), track_ids, fitted.tracks(tracks)
+
+    def __init__(self, context: Context, name: str, argument: str | None = None) -> None:
+        self.workspace, self.recipe, self.name = context.workspace, context.recipe, name
+        self.argument = plugins.find("bridge", name)[1] if argument is None else argument
+        self._context = context
+
+    def image_vectors(self) -> Vectors:
+        """Ids of the artworks and their rows float32 [n, D] by the image encoder."""
+        return self.vectors(self.recipe.embed.image_encoder, "artworks")
+
+    def audio_vectors(self) -> Vectors:
+        """Ids of the tracks and their rows float32 [n, D] by the audio encoder."""
+        return self.vectors(self.recipe.embed.audio_encoder, "tracks")
+
+    def vectors(self, encoder: str, side: Side) -> Vectors:
+        """Ids of a side and their unit rows float32 [n, D] by an encoder.
+
+        Raises BadData when they are missing, broken or not of length one.
+        """
+        ids, rows = load_embeddings(self.workspace, encoder, side)
+        rows = np.asarray(rows, dtype=np.float32)
+        check_vectors(rows, ids, side)
+        return ids, rows
+
+    def descriptors(self, side: Side) -> Vectors:
+        """Ids of a side and their measured descriptors float32 [n, D] (encoders/descriptors.py)."""
+        return load_embeddings(self.workspace, "affect", side)
+
+    def encoder_digest(self, encoder: str) -> str:
+        """The digest of an encoder as the recipe has it; raises where its weights are missing."""
+        return encoder_digest(encoder, self.recipe)
+
+    def captions(self, side: Side, ids: Sequence[str]) -> list[str]:
+        """The captions of these items; BadData when one has none yet."""
+        path = self.workspace.captions / f"{side}.parquet"
+        remedy = f"run `artsound caption --bridge {self.name}` before `artsound pair`"
+        if not path.is_file():
+            raise BadData(f"The bridge {self.name} needs {path}, which is missing: {remedy}.")
+        table = read_parquet(path, "caption", ["item_id", "caption"])
+        captions = dict(zip(*(column.to_pylist() for column in table.columns), strict=True))
+        if missing := [name for name in ids if name not in captions]:
+            raise BadData(
+                f"{path} has no caption for {missing[0]} ({len(missing)} in all): {remedy}."
+            )
+        return [captions[name] for name in ids]
+
+    def captions_digest(self) -> list[str]:
+        """What a bridge made of captions adds to its inputs: the digests of both sides' files."""
+        files = [self.workspace.captions / f"{side}.parquet" for side in SIDES]
+        return [sha256_file(path) if path.is_file() else "" for path in files]
+
+    def texts(self, encoder: str, texts: Sequence[str]) -> np.ndarray:
+        """Unit rows float32 [n, D] of texts by an encoder, computed once for a workspace.
+
+        An encoder that has embedded items must be the very one that did: BadData where the recipe
+        now has other weights or another precision.
+        """
+        made_by = self._made_by(encoder)
+        key = digest([encoder, made_by, list(texts)])
+        path = self.workspace.parts / "pair" / f"texts-{key}.npy"
+        return self._context.once(
+            f"texts {key}", lambda: self._read_or_embed(encoder, made_by, texts, path)
+        )
+
+    def _read_or_embed(
+        self, encoder: str, made_by: str, texts: Sequence[str], path: Path
+    ) -> np.ndarray:
+        if path.is_file():
+            return _read(path, len(texts))
+        opened = open_encoder(encoder, self.recipe)
+        if opened.digest != made_by:
+            raise BadData(
+                f"{embedding_folder(self.workspace, encoder)} was made with other weights or "
+                "another precision than [embed] of the recipe has now: run `artsound embed` again."
+            )
+        with one_torch_thread():
+            rows = np.asarray(opened.texts(texts), dtype=np.float32)
+        check_vectors(rows, list(range(len(texts))), f"texts of {encoder}")
+        with atomic_write(path) as file:
+            np.save(file, rows, allow_pickle=False)
+        return rows
+
+    def _made_by(self, encoder: str) -> str:
+        """The digest of the encoder that embedded the items; else of the one the recipe names."""
+        for side in SIDES:
+            path = embedding_folder(self.workspace, encoder) / f"{side}.json"
+            if path.is_file():
+                names = read_json(path)
+                return str(names.get("digest")) if isinstance(names, dict) else ""
+        return self.encoder_digest(encoder)
 
 
-def bridge_inputs(name: str, workspace: Workspace, recipe: Recipe) -> Any:
-    """What the bridge depends on beside recipe and embeddings: a JSON value, "" for nothing.
+class Bridge(Protocol):
+    """What a bridge states of itself, and how it makes its rows.
 
-    Raises as `bridge` does for what can be known before anything is computed.
+    The first line of its docstring is what `artsound plugins` shows.
+
+    Attributes:
+        name: The name in a recipe.
+        version: Text; changes whenever the same inputs would give other rows.
     """
-    if name == "affect":
-        own = recipe.pair.affect_axes
-        return digest([asdict(axis) for axis in load_axes(own)]) if own else ""
-    _language_bridge(name)
-    from artsound.pairing import language
 
-    return language.inputs(name, workspace, recipe)
+    name: str
+    version: str
+
+    def needs(self, recipe: Recipe, argument: str) -> Needs:
+        """What it is made of; BadUsage for an argument that it cannot use."""
+        ...
+
+    def inputs(self, build: BridgeContext) -> Any:
+        """What it depends on beside the recipe and all vectors: a JSON value, "" for nothing.
+
+        Raises as `rows` does for what can be known before anything is computed.
+        """
+        ...
+
+    def rows(self, build: BridgeContext) -> Rows:
+        """Artwork ids, their unit rows float32 [nA, D], track ids, their unit rows [nT, D].
+
+        Raises BadUsage for settings that this build cannot use, BadData for vectors or captions
+        that are missing or broken.
+        """
+        ...
 
 
-def vector_inputs(workspace: Workspace, recipe: Recipe) -> tuple[str, dict[str, Any]]:
+def bridge_rows(name: str, context: Context) -> Rows:
+    """Artwork ids, their unit rows float32 [nA, D], track ids, their unit rows float32 [nT, D].
+
+    Raises BadUsage for a bridge that there is not or that this build cannot use, BadData when
+    vectors are missing, or a bridge of another package gives what is no such thing.
+    """
+    plugin, _ = plugins.get("bridge", name)
+    build = BridgeContext(context, name)
+    if plugins.find("bridge", name)[0].built_in:
+        rows: Rows = plugin.rows(build)
+        return rows
+    try:
+        return _checked(name, plugin.rows(build))
+    except ArtSoundError:
+        raise
+    except Exception as error:  # whatever another package raises
+        raise BadData(f"The bridge {name} failed: {type(error).__name__}: {error}.") from error
+
+
+def bridge_inputs(name: str, context: Context) -> Any:
+    """What a bridge depends on beside recipe and embeddings: a JSON value, "" for nothing.
+
+    Of one that is not built in, this includes its package and version. Raises as `bridge_rows`
+    does for what can be known before anything is computed.
+    """
+    plugin, _ = plugins.get("bridge", name)
+    found = plugin.inputs(BridgeContext(context, name))
+    made_by = plugins.identity("bridge", name)
+    if not made_by and plugin.version == "1":
+        return found
+    return {"inputs": found, "bridge": plugin.version, **made_by}
+
+
+def vector_inputs(context: Context) -> tuple[str, dict[str, Any]]:
     """The digest of all vectors, and what each bridge depends on beside them."""
+    workspace = context.workspace
     vectors = digest(
         {
             workspace.relative(path): sha256_file(path)
@@ -63,8 +212,7 @@ def vector_inputs(workspace: Workspace, recipe: Recipe) -> tuple[str, dict[str, 
             if path.suffix in (".json", ".npy")
         }
     )
-    names = (recipe.pair.bridge, *recipe.pair.compare)
-    return vectors, {name: bridge_inputs(name, workspace, recipe) for name in names}
+    return vectors, {name: bridge_inputs(name, context) for name in bridges_of(context.recipe)}
 
 
 def unit_vectors(
@@ -75,14 +223,13 @@ def unit_vectors(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The unit vectors of these tracks and of these artworks in one bridge's space, checked.
 
-    Float32 [n, D] each, in the order of the ids. Raises as `bridge` does, and BadData for an item
-    that has no vector or none of length one.
+    Float32 [n, D] each, in the order of the ids. Raises as `bridge_rows` does, and BadData for an
+    item that has no vector or none of length one.
     """
-    workspace, recipe = context.workspace, context.recipe
     all_artworks, a, all_tracks, t = context.once(
         f"bridge {name}",
-        lambda: bridge(name, workspace, recipe),
-        sorted(path for path in workspace.embeddings.glob("*/*") if path.suffix == ".npy"),
+        lambda: bridge_rows(name, context),
+        sorted(path for path in context.workspace.embeddings.glob("*/*") if path.suffix == ".npy"),
     )
     check_vectors(a, all_artworks, "artworks")
     check_vectors(t, all_tracks, "tracks")
@@ -101,193 +248,32 @@ def _take(vectors: np.ndarray, ids: Sequence[str], wanted: Sequence[str], side: 
     return np.ascontiguousarray(vectors[[place[name] for name in wanted]], dtype=np.float32)
 
 
-def _language_bridge(name: str) -> Callable[[Workspace, Recipe], tuple[Vectors, Vectors]]:
-    from artsound.pairing.language import BRIDGES
-
-    if name not in BRIDGES:
-        known = ", ".join(["affect", *BRIDGES])
-        raise BadUsage(f"The bridge {name} is not here: use --bridge with one of {known}.")
-    return BRIDGES[name]
-
-
-@dataclass(frozen=True)
-class FittedSide:
-    """How one side's descriptors become places (0..1) on the axes.
-
-    ``centre`` and ``scale`` standardise the D descriptors, ``mix`` [D][axes] adds them up to
-    axes, and ``knots`` are, for each axis, values and the share of the corpus below them.
-    """
-
-    centre: tuple[float, ...]
-    scale: tuple[float, ...]
-    mix: tuple[tuple[float, ...], ...]
-    knots: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]
+def _checked(name: str, rows: Any) -> Rows:
+    """What a bridge of another package gave, if it is what the contract says."""
+    what = f"The bridge {name}"
+    if not isinstance(rows, tuple) or len(rows) != 4:
+        raise BadData(f"{what} must give artwork ids, rows, track ids, rows: correct the plug-in.")
+    for ids, vectors, side in ((rows[0], rows[1], "artworks"), (rows[2], rows[3], "tracks")):
+        if not isinstance(vectors, np.ndarray) or vectors.dtype != np.float32:
+            kind = vectors.dtype if isinstance(vectors, np.ndarray) else type(vectors).__name__
+            raise BadData(f"{what} gave {kind} for the {side}, not an array of float32.")
+        try:
+            check_vectors(vectors, list(ids), side)
+        except BadData as error:
+            raise BadData(f"{what}: {error} Correct the plug-in.") from error
+    if rows[1].shape[1] != rows[3].shape[1]:
+        raise BadData(
+            f"{what} gave artworks of {rows[1].shape[1]} and tracks of {rows[3].shape[1]} "
+            "dimensions: both sides need one space."
+        )
+    return rows
 
 
-@dataclass(frozen=True)
-class AffectBridge:
-    """A fitted affect bridge: applies to new items as to those it was fitted on.
-
-    ``weights`` of the axes sum to 1.
-    """
-
-    artwork_side: FittedSide
-    track_side: FittedSide
-    weights: tuple[float, ...]
-
-    def artworks(self, descriptors: np.ndarray) -> np.ndarray:
-        """Unit rows float32 [n, 2 × axes] for artworks' numeric descriptors [n, 20]."""
-        return _on_circles(self.artwork_places(descriptors), self.weights)
-
-    def tracks(self, descriptors: np.ndarray) -> np.ndarray:
-        """Unit rows float32 [n, 2 × axes] for tracks' numeric descriptors [n, 18]."""
-        return _on_circles(self.track_places(descriptors), self.weights)
-
-    def artwork_places(self, descriptors: np.ndarray) -> np.ndarray:
-        """Where artworks lie on each axis, as the share of the corpus below: [n, axes]."""
-        return _places(descriptors, self.artwork_side)
-
-    def track_places(self, descriptors: np.ndarray) -> np.ndarray:
-        """Where tracks lie on each axis, as the share of the corpus below: [n, axes]."""
-        return _places(descriptors, self.track_side)
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON value that from_json turns back into this."""
-        sides = {
-            side: {"centre": f.centre, "scale": f.scale, "mix": f.mix, "knots": f.knots}
-            for side, f in (("artworks", self.artwork_side), ("tracks", self.track_side))
-        }
-        return {**sides, "weights": self.weights}
-
-    @staticmethod
-    def from_json(value: Mapping[str, Any]) -> AffectBridge:
-        """The bridge that to_json wrote."""
-        sides = [
-            FittedSide(
-                tuple(value[side]["centre"]),
-                tuple(value[side]["scale"]),
-                tuple(tuple(row) for row in value[side]["mix"]),
-                tuple((tuple(v), tuple(s)) for v, s in value[side]["knots"]),
-            )
-            for side in ("artworks", "tracks")
-        ]
-        return AffectBridge(sides[0], sides[1], tuple(value["weights"]))
-
-
-def fit_affect(
-    artworks: np.ndarray, tracks: np.ndarray, axes: Sequence[Axis] = AXES
-) -> AffectBridge:
-    """The affect bridge of a corpus: numeric descriptors [nA, 20] and [nT, 18], n ≥ 1 each.
-
-    Each side is put on the axes, by default those of affect.toml. Descriptors are standardised
-    over their own corpus (the published equations are for standardised variables) and cut at ±3;
-    an axis is their weighted sum. Arousal and valence, which carry what matches people make
-    (Whiteford et al. 2018), are then made uncorrelated, as the circumplex has them (Russell,
-    J. Pers. Soc. Psychol. 39, 1980), changing both as little as can be; the other axes keep only
-    what these two leave unexplained, for a side's habit of, say, loud clips with little dynamics
-    must not speak against its arousal. Last, every axis is replaced by its rank within the side, so that both
-    sides fill it evenly, whatever the units and the skew of what was measured.
-
-    A place u on an axis of weight w becomes √w (cos πu, sin πu), so that a row has length one
-    and the score of two items is Σ w cos π(u − v) over Σ w: 1 for the same place on every axis,
-    less with every axis on which they lie apart, −1 for opposite ends of all. Beyond the first
-    two, w is an axis's own weight times the share of it, on either side, that is its own.
-
-    Raises ValueError for another width, for no rows, and for values that are not finite.
-    """
-    artwork_side, artwork_share = _fit_side(artworks, _weights("artwork", axes))
-    track_side, track_share = _fit_side(tracks, _weights("track", axes))
-    weights = np.array([axis.weight for axis in axes]) * artwork_share * track_share
-    return AffectBridge(artwork_side, track_side, tuple((weights / weights.sum()).tolist()))
-
-
-def _weights(side: str, axes: Sequence[Axis]) -> np.ndarray:
-    """float64 [descriptors, axes]."""
-    names = descriptor_names(side)
-    table = np.zeros((len(names), len(axes)))
-    for column, axis in enumerate(axes):
-        for name, weight in getattr(axis, side).items():
-            table[names.index(name), column] = weight
-    return table
-
-
-def _fit_side(descriptors: np.ndarray, weights: np.ndarray) -> tuple[FittedSide, np.ndarray]:
-    """The side, and the share of each axis's deviation that decorrelation leaves it: [axes]."""
-    descriptors = _checked(descriptors, len(weights))
-    low, centre, high = np.percentile(descriptors, (5, 50, 95), axis=0)
-    scale = (high - low) / 3.29  # the 5–95 % range of a normal distribution, in its deviations
-    standard = _standardised(descriptors, centre, scale)
-    mixed = standard @ weights
-    mix = weights @ _decorrelation(mixed)
-    values = standard @ mix
-    share = np.ones(weights.shape[1])
-    own, whole = values.std(axis=0), mixed.std(axis=0)
-    share[_MAIN:] = (np.minimum(own, whole) / np.maximum(whole, 1e-9))[_MAIN:]
-    side = FittedSide(
-        tuple(centre.tolist()),
-        tuple(scale.tolist()),
-        tuple(tuple(row) for row in mix.tolist()),
-        tuple(_distribution(column) for column in values.T),
-    )
-    return side, share
-
-
-def _decorrelation(values: np.ndarray) -> np.ndarray:
-    """The matrix [axes, axes] that whitens the first two of [n, axes] and frees the rest of them.
-
-    The whitening is the symmetric one (ZCA), which stays closest to what it is given (Kessy,
-    Lewin & Strimmer, Am. Stat. 72, 2018); the rest become residuals of a regression.
-    """
-    centred = values - values.mean(axis=0)
-    covariance = centred.T @ centred / len(values)
-    power, direction = np.linalg.eigh(covariance[:_MAIN, :_MAIN])
-    # Two axes that (nearly) coincide are not torn apart: the noise between them means nothing.
-    gain = 1.0 / np.sqrt(np.maximum(power, max(0.05 * power[-1], 1e-9)))
-    matrix = np.eye(values.shape[1])
-    matrix[:_MAIN, :_MAIN] = direction * gain @ direction.T
-    matrix[:_MAIN, _MAIN:] = (
-        -np.linalg.pinv(covariance[:_MAIN, :_MAIN], rcond=0.01) @ (covariance[:_MAIN, _MAIN:])
-    )
-    return matrix
-
-
-def _distribution(values: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Distinct values in ascending order, and the share of all values below each (ties halved)."""
-    distinct, counts = np.unique(values, return_counts=True)
-    below = (np.cumsum(counts) - counts / 2) / len(values)
-    if len(distinct) > _KNOTS:
-        kept = np.unique(np.searchsorted(below, np.linspace(below[0], below[-1], _KNOTS)))
-        distinct, below = distinct[kept], below[kept]
-    return tuple(distinct.tolist()), tuple(below.tolist())
-
-
-def _places(descriptors: np.ndarray, side: FittedSide) -> np.ndarray:
-    descriptors = _checked(descriptors, len(side.centre))
-    standard = _standardised(descriptors, np.array(side.centre), np.array(side.scale))
-    values = standard @ np.array(side.mix)
-    columns: Sequence[np.ndarray] = [
-        np.interp(column, *knots) for column, knots in zip(values.T, side.knots, strict=True)
-    ]
-    return np.stack(columns, axis=1)
-
-
-def _standardised(descriptors: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    # A descriptor that hardly varies tells nothing, and its noise is not to be blown up.
-    telling = scale > 1e-6 * np.maximum(np.abs(centre), 1.0)
-    spread = np.where(telling, scale, np.inf)
-    return np.clip((descriptors - centre) / spread, -_CUT, _CUT)
-
-
-def _on_circles(places: np.ndarray, weights: Sequence[float]) -> np.ndarray:
-    angles, length = np.pi * places, np.sqrt(weights)
-    rows = np.concatenate([np.cos(angles) * length, np.sin(angles) * length], axis=1)
-    return rows.astype(np.float32)
-
-
-def _checked(descriptors: np.ndarray, width: int) -> np.ndarray:
-    if descriptors.ndim != 2 or descriptors.shape[1] != width or not len(descriptors):
-        raise ValueError(f"descriptors are [n, {width}], not {list(descriptors.shape)}")
-    descriptors = np.asarray(descriptors, dtype=np.float64)
-    if not np.isfinite(descriptors).all():
-        raise ValueError("descriptors must be finite")
-    return descriptors
+def _read(path: Path, count: int) -> np.ndarray:
+    try:
+        rows = read_array(path)
+    except (OSError, ValueError) as error:
+        raise BadData(f"{path} cannot be read ({error}): delete it and run again.") from error
+    if rows.ndim != 2 or len(rows) != count:
+        raise BadData(f"{path} is not what was written there: delete it and run again.")
+    return rows

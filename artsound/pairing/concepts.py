@@ -1,28 +1,72 @@
-"""The `concepts` bridge: what an item is like, in words that both CLIP and CLAP have read.
+"""The `concepts` bridge: what an item is like, in words that both sides' encoders have read.
 
-CLIP and CLAP share no space, only language. A bank of concepts, each phrased once for paintings
-and once for music, is embedded by both text towers, and an item is described by how like it is to
-each of them (a relative representation: Moschella et al., ICLR 2023, with texts for anchors).
+An image encoder such as CLIP and an audio encoder such as CLAP share no space, only language. A
+bank of concepts, each phrased once for paintings and once for music, is embedded by both, and an
+item is described by how like it is to each of them (a relative representation: Moschella et al.,
+ICLR 2023, with texts for anchors).
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from artsound.encoders.roles import Needs
 from artsound.errors import BadUsage
-from artsound.pairing.rows import centred_rows, checked_rows, decorrelated, standardised, unit_rows
+from artsound.pairing.bridge import BridgeContext, Rows
+from artsound.pairing.rows import checked_rows, decorrelated, standardised, unit_rows
+from artsound.recipe import Recipe
+from artsound.storage import digest
 
 LARGEST_BANK = 4_000_000  # bytes
 SHRINKAGE = 3.0  # of 0.1 to 30 the best R@1 on planted truth (benchmarks/bridges.py --choose)
 _PHRASES = ("painting", "music")
 _PLAIN = {"painting": ("{}",), "music": ("{}",)}
+
+
+class Concepts:
+    """Likeness to concepts that both encoders know from texts, each phrased for both sides."""
+
+    name = "concepts"
+    version = "1"
+
+    def needs(self, recipe: Recipe, argument: str) -> Needs:
+        """Vectors of both sides, and both encoders for texts."""
+        if argument:
+            raise BadUsage(
+                f"The bridge concepts takes no argument ({argument!r}): give pair.concept_bank."
+            )
+        image, audio = recipe.embed.image_encoder, recipe.embed.audio_encoder
+        return Needs((image,), (audio,), texts=(image, audio))
+
+    def inputs(self, build: BridgeContext) -> Any:
+        """The digest of the bank."""
+        return digest(asdict(load_bank(build.recipe.pair.concept_bank)))
+
+    def rows(self, build: BridgeContext) -> Rows:
+        """The rows of `concept_rows` over the whole catalogue and the recipe's bank."""
+        (artworks, a), (tracks, t) = build.image_vectors(), build.audio_vectors()
+        paintings, music = concept_vectors(build)
+        return artworks, concept_rows(a, paintings), tracks, concept_rows(t, music)
+
+
+def concept_vectors(build: BridgeContext) -> tuple[np.ndarray, np.ndarray]:
+    """The bank's concepts [K, D]: of paintings by the image encoder, of music by the audio encoder.
+
+    Raises BadUsage for a bank that cannot be used.
+    """
+    bank, embed = load_bank(build.recipe.pair.concept_bank), build.recipe.embed
+    count = len(bank.concepts)
+    return (
+        pooled(build.texts(embed.image_encoder, bank.paintings()), count),
+        pooled(build.texts(embed.audio_encoder, bank.music()), count),
+    )
 
 
 @dataclass(frozen=True)
@@ -150,50 +194,3 @@ def _unfit(path: Path, key: str, fault: str) -> BadUsage:
     return BadUsage(
         f"In the concept bank {path}, {key} {fault}: see artsound/pairing/concepts.toml."
     )
-
-
-# The `captions` bridge: each side's captions against the other side itself.
-#
-# What a caption says of a painting is compared with the sound, in CLAP; what a caption says of the
-# music is compared with the picture, in CLIP.
-
-
-def caption_rows(
-    images: np.ndarray,
-    artwork_captions: np.ndarray,
-    audio: np.ndarray,
-    track_captions: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Artworks and tracks as unit rows float32 of one space, [nA, D] and [nT, D].
-
-    `images` and `track_captions` are CLIP's, `audio` and `artwork_captions` CLAP's; the artworks'
-    two have as many rows as each other, and so have the tracks'. A score is
-    w · image·(music caption) + (1 − w) · (artwork caption)·audio of rows that are first centred,
-    each kind by itself, which removes the modality gaps. w gives both terms the same deviation
-    over all pairs, so that neither encoder outweighs the other.
-    Raises ValueError for empty, zero or non-finite rows, and where rows or widths do not fit.
-    """
-    images, audio = checked_rows(images, "images"), checked_rows(audio, "audio")
-    seen = checked_rows(track_captions, "track captions", images.shape[1])
-    heard = checked_rows(artwork_captions, "artwork captions", audio.shape[1])
-    for items, captions, name in ((images, heard, "artworks"), (audio, seen, "tracks")):
-        if len(items) != len(captions):
-            raise ValueError(f"there are {len(items)} {name} but {len(captions)} captions")
-    images, audio, seen, heard = (centred_rows(rows) for rows in (images, audio, seen, heard))
-    in_clip, in_clap = _deviation(images, seen), _deviation(heard, audio)
-    both = in_clip + in_clap
-    # The more a term varies, the less it weighs.
-    weight = in_clap / both if both > 0 else 0.5
-    clip, clap = np.float32(np.sqrt(weight)), np.float32(np.sqrt(1.0 - weight))
-    return (
-        np.concatenate([images * clip, heard * clap], axis=1),
-        np.concatenate([seen * clip, audio * clap], axis=1),
-    )
-
-
-def _deviation(rows: np.ndarray, others: np.ndarray) -> float:
-    """The standard deviation of the dot products of all pairs, exactly, without making them."""
-    x, y = rows.astype(np.float64), others.astype(np.float64)
-    square = float(((x.T @ x) * (y.T @ y)).sum()) / (len(x) * len(y))
-    mean = float(x.mean(axis=0) @ y.mean(axis=0))
-    return float(np.sqrt(max(square - mean * mean, 0.0)))

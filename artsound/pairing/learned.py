@@ -1,4 +1,4 @@
-"""The `learned` bridge: two small heads, trained on text alone, that bring CLIP and CLAP together.
+"""The `learned` bridge: two small heads, trained on text alone, that bring two encoders together.
 
 The recipe of C-MCR (Wang et al., NeurIPS 2023). No artwork is ever shown with its music: what
 both encoders make of one text is a pair, and so is what they hold nearest to it among the images
@@ -7,16 +7,22 @@ and among the clips.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from artsound.encoders.batching import one_torch_thread
+from artsound.encoders.roles import Needs
 from artsound.errors import BadData, BadUsage
+from artsound.pairing.bridge import BridgeContext, Rows
+from artsound.pairing.concepts import concept_vectors, load_bank
 from artsound.pairing.rows import centred_rows, checked_rows, unit_rows
-from artsound.storage import atomic_write
+from artsound.recipe import Recipe
+from artsound.storage import Workspace, atomic_write, digest, read_parquet, sha256_bytes
 from artsound.untrusted import read_arrays
 
 if TYPE_CHECKING:
@@ -31,8 +37,71 @@ CONTRAST = 0.1  # temperature of the contrastive losses
 INSIDE = 0.1  # weight of holding a side to its own texts
 VERSION = 1  # changes whenever the same vectors would give other heads
 MEMORY = 20_000  # images, and clips, that are looked among
+WORDS = 20_000  # texts of the catalogue that are trained on
 
-_SIDES = ("clip", "clap")
+# The sides' names in a file of heads, whose format is older than roles.
+_ARRAYS = ("clip", "clap")
+
+
+class Learned:
+    """Two small heads trained on texts that both encoders have read, and on no pair."""
+
+    name = "learned"
+    version = "1"
+
+    def needs(self, recipe: Recipe, argument: str) -> Needs:
+        """Vectors of both sides, both encoders for texts, and torch to train with."""
+        if argument:
+            raise BadUsage(f"The bridge learned takes no argument ({argument!r}): leave it out.")
+        image, audio = recipe.embed.image_encoder, recipe.embed.audio_encoder
+        return Needs((image,), (audio,), texts=(image, audio), extra="models")
+
+    def inputs(self, build: BridgeContext) -> Any:
+        """The digests of the bank of concepts and of the catalogue's words."""
+        bank = digest(asdict(load_bank(build.recipe.pair.concept_bank)))
+        return [bank, digest(catalogue_words(build.workspace))]
+
+    def rows(self, build: BridgeContext) -> Rows:
+        """The whole catalogue through heads that are trained on the concepts and its words.
+
+        The heads are stored in the workspace, under the digest of all that they were made from.
+        """
+        embed, seed = build.recipe.embed, build.recipe.seed
+        (artworks, a), (tracks, t) = build.image_vectors(), build.audio_vectors()
+        words = catalogue_words(build.workspace)
+        seen, heard = concept_vectors(build)
+        if words:
+            seen = np.concatenate([seen, build.texts(embed.image_encoder, words)])
+            heard = np.concatenate([heard, build.texts(embed.audio_encoder, words)])
+        made_from = [
+            sha256_bytes(np.ascontiguousarray(rows).tobytes()) for rows in (seen, heard, a, t)
+        ]
+        key = digest([VERSION, seed, made_from])
+        path = build.workspace.parts / "pair" / f"heads-{key}"
+        if path.is_file():
+            heads = load_heads(path)
+        else:
+            heads = train_heads(seen, heard, a, t, seed=seed)
+            save_heads(path, heads)
+        return artworks, heads[0].rows(a), tracks, heads[1].rows(t)
+
+
+def catalogue_words(workspace: Workspace) -> list[str]:
+    """What the catalogue says of its items (titles, tags, genres, …): each text once, sorted.
+
+    At most WORDS of them, chosen by hash.
+    """
+    texts: set[str] = set()
+    for side, record, columns in (
+        ("artworks", "artwork", ["title", "style", "genre", "tags", "emotions"]),
+        ("tracks", "track", ["title", "genre", "genres", "tags"]),
+    ):
+        table = read_parquet(workspace.catalog / f"{side}.parquet", record, columns)
+        for column in table.columns:
+            flat = pc.list_flatten(column) if pa.types.is_list(column.type) else column
+            texts.update(" ".join(text.split()) for text in pc.unique(flat).to_pylist())
+    usable = [text for text in texts if 3 <= len(text) <= 200]
+    return sorted(sorted(usable, key=lambda text: sha256_bytes(text.encode()))[:WORDS])
 
 
 @dataclass(frozen=True)
@@ -59,19 +128,20 @@ class Head:
 
 
 def train_heads(
-    clip_texts: np.ndarray,
-    clap_texts: np.ndarray,
+    image_texts: np.ndarray,
+    audio_texts: np.ndarray,
     images: np.ndarray,
     audio: np.ndarray,
     *,
     seed: int,
     steps: int = 0,
 ) -> tuple[Head, Head]:
-    """A head for CLIP and one for CLAP, which take `images` and `audio` to one space.
+    """A head for each encoder; together they take `images` and `audio` to one space.
 
-    `clip_texts` [n, D1] and `clap_texts` [n, D2]: row by row the same or matching texts, n ≥ 2;
-    `images` [m, D1] and `audio` [l, D2] in any order. `steps` 0 means EPOCHS over the texts, at
-    most MOST_STEPS. Deterministic, on one thread of the CPU.
+    `image_texts` [n, D1] and `audio_texts` [n, D2], by the image and by the audio encoder: row by
+    row the same or matching texts, n ≥ 2; `images` [m, D1] and `audio` [l, D2] in any order.
+    `steps` 0 means EPOCHS over the texts, at most MOST_STEPS. Deterministic, on one thread of the
+    CPU.
     Raises ValueError for unfit rows, BadUsage where torch is not installed.
     """
     try:
@@ -81,19 +151,19 @@ def train_heads(
             "The bridge learned trains with torch: install artsound[models], or use "
             "--bridge concepts."
         ) from error
-    if len(clip_texts) != len(clap_texts) or len(clip_texts) < 2:
-        raise ValueError(f"{len(clip_texts)} and {len(clap_texts)} texts make no pairs")
+    if len(image_texts) != len(audio_texts) or len(image_texts) < 2:
+        raise ValueError(f"{len(image_texts)} and {len(audio_texts)} texts make no pairs")
     generator = np.random.default_rng(seed)
     sides = []
-    for name, texts, items in (("clip", clip_texts, images), ("clap", clap_texts, audio)):
-        memory = centred_rows(checked_rows(items, f"items of {name}"))
-        said = centred_rows(checked_rows(texts, f"texts of {name}", memory.shape[1]))
+    for name, texts, items in (("images", image_texts, images), ("audio", audio_texts, audio)):
+        memory = centred_rows(checked_rows(items, f"the rows of {name}"))
+        said = centred_rows(checked_rows(texts, f"the texts for {name}", memory.shape[1]))
         kept = np.sort(generator.permutation(len(memory))[:MEMORY])
         sides.append((torch.from_numpy(said), torch.from_numpy(memory[kept])))
     with one_torch_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         heads = [_new_head(texts.shape[1]) for texts, _ in sides]
-        _train(heads, sides, steps or min(MOST_STEPS, EPOCHS * -(-len(clip_texts) // BATCH)))
+        _train(heads, sides, steps or min(MOST_STEPS, EPOCHS * -(-len(image_texts) // BATCH)))
         return _folded(heads[0]), _folded(heads[1])
 
 
@@ -101,7 +171,7 @@ def save_heads(path: Path, heads: tuple[Head, Head]) -> None:
     """Write both heads as plain arrays; `load_heads` reads them back."""
     arrays = {
         f"{side}_{field.name}": getattr(head, field.name)
-        for side, head in zip(_SIDES, heads, strict=True)
+        for side, head in zip(_ARRAYS, heads, strict=True)
         for field in fields(Head)
     }
     with atomic_write(path) as file:
@@ -112,12 +182,12 @@ def load_heads(path: Path) -> tuple[Head, Head]:
     """The heads that `save_heads` wrote; BadData when they cannot be read."""
     try:
         arrays = read_arrays(path)
-        clip, clap = (
-            Head(*(arrays[f"{side}_{field.name}"] for field in fields(Head))) for side in _SIDES
+        image, audio = (
+            Head(*(arrays[f"{side}_{field.name}"] for field in fields(Head))) for side in _ARRAYS
         )
     except (OSError, ValueError, KeyError) as error:
         raise BadData(f"{path} cannot be read ({error}): delete it and run again.") from error
-    return clip, clap
+    return image, audio
 
 
 def _new_head(width: int) -> nn.Sequential:

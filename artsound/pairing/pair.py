@@ -71,7 +71,7 @@ def plan(context: Context) -> list[Part]:
     artworks, tracks = catalogue.artworks, catalogue.tracks
     if not tracks.ids:
         raise BadData(f"{workspace.catalog / 'tracks.parquet'} has no usable track to pair.")
-    vectors, bridges = vector_inputs(workspace, recipe)
+    vectors, bridges = vector_inputs(context)
     excluded = excluded_pairs(recipe)
     parts = []
     for split in SPLITS:
@@ -105,7 +105,7 @@ def plan(context: Context) -> list[Part]:
 
 def _plan_given(context: Context) -> list[Part]:
     """One part for each split that has given pairs, and one for the rows that fall out."""
-    workspace, recipe = context.workspace, context.recipe
+    recipe = context.recipe
     given = imported_pairs(context)
     if not given.pairs:
         counted = Counter(reject.reason for reject in given.rejects).most_common(5)
@@ -114,7 +114,7 @@ def _plan_given(context: Context) -> list[Part]:
             f"None of the {len(given.rejects):,} pairs in {recipe.pair.given} can be used: "
             f"{reasons}."
         )
-    vectors, bridges = vector_inputs(workspace, recipe)
+    vectors, bridges = vector_inputs(context)
     parts = []
     for split in SPLITS:
         if pairs := given.of(split):

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from artsound import plugins
 from artsound.errors import BadData, BadUsage
-from artsound.recipe import Embed
+from artsound.recipe import Embed, EncoderName
 from artsound.storage import read_json
 
 LEAST_MAGNITUDE = 1e-5  # AudioLDM 2's mels are never smaller
@@ -72,11 +72,11 @@ class Codec(_Section):
 class Condition(_Section):
     """Picture to cross-attention tokens.
 
-    `encoder` is what encodes the picture: measured descriptors (affect), CLIP's image tower or
-    ImageBind, whose weights and settings `encoder_digest` names.
+    `encoder` is what encodes the picture: measured descriptors (affect), or another
+    encoder of pictures, whose weights and settings `encoder_digest` names.
     """
 
-    encoder: Literal["affect", "clip", "imagebind"] = "affect"
+    encoder: EncoderName = "affect"
     clip_model: str = Field(Embed().clip_model, description="OpenCLIP architecture")
     clip_checkpoint: str = Field(
         Embed().clip_checkpoint, description="OpenCLIP weights: file, or pretrained tag"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from artsound.encoders.descriptors import descriptor_names
 from artsound.errors import BadData, BadUsage
 from artsound.media import MediaError
 from artsound.progress import QUIET, Progress
@@ -25,7 +26,6 @@ from artsound.storage import atomic_write, digest, make_folder, read_json, sha25
 from artsound.training.codec import SoundCodec, make_codec, open_codec, training_log_mel
 from artsound.training.config import Config, Mel, find_preset
 from artsound.training.pictures import (
-    IMAGE_FIELDS,
     PictureEncoder,
     Standardiser,
     describe_picture,
@@ -111,7 +111,7 @@ def load_examples(
             "release": release.digest,
             "split": split,
             "mel": config.mel.model_dump(),
-            "fields": IMAGE_FIELDS,
+            "fields": descriptor_names("artwork"),
             "encoder": config.condition.seen_by,
             "version": CACHE_VERSION,
         }

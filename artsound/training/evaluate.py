@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from artsound.encoders.base import choose_device
+from artsound.encoders.descriptors import measure_wave
 from artsound.encoders.weights import quiet_libraries
 from artsound.errors import BadData, BadUsage
-from artsound.pairing.bridge import AffectBridge, fit_affect
+from artsound.pairing.affect_bridge import AffectBridge, fit_affect
 from artsound.progress import QUIET, Progress
 from artsound.storage import write_bytes, write_json
 from artsound.training.checkpoint import check_release
@@ -33,7 +34,6 @@ from artsound.training.metrics import (
     bootstrap,
     clap_embedder,
     class_divergence,
-    describe_wave,
     distances,
     divergences,
     frechet_by_size,
@@ -390,7 +390,7 @@ def measure(
             captions.append(str(sample["json"].get("artwork_caption", "")))
             genres.append(str(sample["json"].get("music_genre", "")))
             pictures.append(describe_picture(sample["jpg"]))
-            seen.append(pictures[-1] if encode is describe_picture else encode(sample["jpg"]))
+            seen.append(encode(sample["jpg"]))
             sounds.append(embed_sound([window_of(sample["mp3"], *window)], window[1], embedders))
             progress.advance(1)
         progress.finish()
@@ -406,7 +406,7 @@ def measure(
 
 def embed_sound(waves: Sequence[np.ndarray], rate: int, embedders: Sequence[AudioEmbedder]) -> Take:
     """Waveforms at `rate` through every embedder."""
-    described = np.array([describe_wave(wave, rate) for wave in waves])
+    described = np.array([measure_wave(wave, rate) for wave in waves])
     rows = {
         embedder.name: (
             as_embedded(described) if embedder.embed is None else embedder.embed(waves, rate)

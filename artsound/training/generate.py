@@ -21,6 +21,7 @@ from artsound.training.pictures import (
     PictureEncoder,
     Standardiser,
     check_encoder,
+    checkpoint_key,
     open_picture_encoder,
 )
 from artsound.training.plots import labelled_spectrogram_png
@@ -203,13 +204,12 @@ def _moved(config: Config, pretrained: str | None, clip_checkpoint: str | None) 
             raise BadUsage("The checkpoint uses no published modules: leave out --pretrained.")
         changes["pretrained"] = config.pretrained.model_copy(update={"source": pretrained})
     if clip_checkpoint is not None:
-        if config.condition.encoder != "clip":
+        key = checkpoint_key(config.condition)
+        if not key:
             raise BadUsage(
                 "The checkpoint does not encode pictures with CLIP: leave out --clip-checkpoint."
             )
-        changes["condition"] = config.condition.model_copy(
-            update={"clip_checkpoint": clip_checkpoint}
-        )
+        changes["condition"] = config.condition.model_copy(update={key: clip_checkpoint})
     return config.model_copy(update=changes)
 
 

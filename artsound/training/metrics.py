@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from artsound.encoders.base import EncoderSettings, open_encoder
+from artsound.encoders.descriptors import descriptor_names
 from artsound.training.generate import wav_bytes
 
 KERNEL_SCALE = 100.0  # kernel audio distances are quoted times this
@@ -278,13 +280,8 @@ def retrieval(distance: np.ndarray, *, seed: int = 0) -> Retrieval:
 
 # The scalar fields of a track's descriptors; frequencies and tempo on a logarithmic scale, as the
 # embedder has them.
-SOUND_FIELDS = (
-    "tempo", "pulse_clarity", "onset_rate", "key_clarity", "majorness", "loudness",
-    "dynamic_range", "loudness_slope", "centroid", "rolloff", "bandwidth", "flatness",
-    "zero_crossings", "percussiveness", "bass", "pitch_height", "roughness", "flux",
-)  # fmt: skip
+SOUND_FIELDS = descriptor_names("track")
 _LOGARITHMIC = frozenset({"tempo", "centroid", "rolloff", "bandwidth", "flatness"})
-DESCRIBE_RATE = 22_050
 
 
 @dataclass(frozen=True)
@@ -307,27 +304,13 @@ def clap_embedder(
     checkpoint: Path, tower: str = "HTSAT-base", device: str = "auto"
 ) -> AudioEmbedder:
     """LAION-CLAP's audio embeddings [n, 512]; BadData when its weights cannot be loaded."""
-    from artsound.encoders.base import choose_device
-    from artsound.encoders.laion_clap import load_laion_clap
-
-    clap = load_laion_clap(tower, str(checkpoint), "fp32", choose_device(device), 8)
+    settings = EncoderSettings(model=tower, checkpoint=str(checkpoint), batch=8)
+    clap = open_encoder("clap", settings, device=device)
 
     def embed(waves: Sequence[np.ndarray], rate: int) -> np.ndarray:
         return clap.audio([wav_bytes(wave, rate) for wave in waves])
 
     return AudioEmbedder("clap", standardise=False, embed=embed)
-
-
-def describe_wave(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Descriptors float32 [18] of a waveform float32 [n], as measured, in SOUND_FIELDS' order."""
-    import soxr
-
-    from artsound.encoders.affect_audio import describe_audio
-
-    if sample_rate != DESCRIBE_RATE:
-        wave = soxr.resample(wave, sample_rate, DESCRIBE_RATE).astype(np.float32)
-    values = describe_audio(wave, DESCRIBE_RATE)
-    return np.array([values[name] for name in SOUND_FIELDS], dtype=np.float32)
 
 
 def as_embedded(rows: np.ndarray) -> np.ndarray:

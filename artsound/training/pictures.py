@@ -7,41 +7,33 @@ training pictures and projected.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from artsound.encoders.base import Encoder, encoder_digest, open_encoder
-from artsound.errors import BadData, BadUsage
-from artsound.recipe import Recipe
+from artsound.encoders.base import (
+    Encoder,
+    EncoderSettings,
+    check_modality,
+    encoder_digest,
+    find_encoder,
+    open_encoder,
+    settings_of,
+)
+from artsound.encoders.descriptors import Descriptors
+from artsound.errors import BadData
 from artsound.training.config import Condition, Config
 
 if TYPE_CHECKING:
     import torch
 
 
-# The scalar fields of an artwork's descriptors, in the order of a condition's columns.
-IMAGE_FIELDS = (
-    "lightness", "lightness_spread", "contrast", "brightness", "saturation", "chroma", "redness",
-    "yellowness", "warmth", "colourfulness", "hue_entropy", "edge_density", "horizontal",
-    "vertical", "diagonal", "fineness", "complexity", "symmetry", "upper_light", "centre_light",
-)  # fmt: skip
-# Pictures are measured at this size at most: the descriptors are shares and means, and a larger
-# picture only takes longer.
-MAX_SIDE = 256
-
-
 def describe_picture(data: bytes) -> np.ndarray:
     """Descriptors float32 [20] of an encoded picture; MediaError when it cannot be decoded."""
-    from artsound.encoders.affect_image import describe_image
-    from artsound.media.images import load_rgb
-
-    values = describe_image(load_rgb(data, max_side=MAX_SIDE))
-    return np.array([values[name] for name in IMAGE_FIELDS], dtype=np.float32)
+    return Descriptors().images([data])[0]
 
 
 @dataclass(frozen=True)
@@ -136,13 +128,10 @@ def with_encoder(config: Config, known: str = "") -> Config:
     installed, BadData, saying what to fetch, when its weights are missing.
     """
     condition = config.condition
-    if condition.encoder == "affect":
-        return config
-    place = Path(condition.clip_checkpoint).expanduser()
-    update = {
-        "encoder_digest": known or _digest(condition),
-        "clip_checkpoint": str(place.resolve()) if place.is_file() else condition.clip_checkpoint,
-    }
+    update = {"encoder_digest": known or _digest(condition)}
+    if key := checkpoint_key(condition):
+        place = Path(getattr(condition, key)).expanduser()
+        update[key] = str(place.resolve()) if place.is_file() else getattr(condition, key)
     return config.model_copy(update={"condition": condition.model_copy(update=update)})
 
 
@@ -154,61 +143,37 @@ def open_picture_encoder(condition: Condition, device: Any = "cpu") -> PictureEn
     MediaError for a picture that cannot be decoded, and BadData when the encoder is not the one
     that `condition` names by its digest.
     """
-    if condition.encoder == "affect":
-        return describe_picture
 
     @functools.cache
     def encoder() -> Encoder:
         check_encoder(condition)
-        with _in_training_terms():
-            return open_encoder(condition.encoder, _recipe(condition, device))
+        place = str(device) if str(device).startswith("cuda") else "cpu"
+        return open_encoder(condition.encoder, _settings(condition), device=place)
 
     return lambda data: encoder().images([data])[0]
 
 
 def check_encoder(condition: Condition) -> None:
     """BadData when the encoder on this machine is not the one a run began with."""
-    if condition.encoder == "affect":
-        return
     found = _digest(condition)
     if found != condition.encoder_digest:
         raise BadData(
             f"The weights of {condition.encoder} on this machine ({found[:12]}) are not those the "
             f"run began with ({condition.encoder_digest[:12]}): put those back"
-            + (", or name their place." if condition.encoder == "clip" else ".")
+            + (", or name their place." if checkpoint_key(condition) else ".")
         )
+
+
+def checkpoint_key(condition: Condition) -> str:
+    """The key of `condition` that names the weights of its encoder; "" where there is none."""
+    key = f"{find_encoder(condition.encoder)[0].name}_checkpoint"
+    return key if key in Condition.model_fields else ""
 
 
 def _digest(condition: Condition) -> str:
-    with _in_training_terms():
-        return encoder_digest(condition.encoder, _recipe(condition, "cpu"))
+    check_modality(condition.encoder, "image")
+    return encoder_digest(condition.encoder, _settings(condition))
 
 
-def _recipe(condition: Condition, device: Any) -> Recipe:
-    """The settings of the encoder in the form that opening it takes."""
-    name = str(device)
-    return Recipe().replaced(
-        embed={
-            "clip_model": condition.clip_model,
-            "clip_checkpoint": condition.clip_checkpoint,
-            "device": name if name.startswith("cuda") else "cpu",
-        }
-    )
-
-
-@contextmanager
-def _in_training_terms() -> Iterator[None]:
-    """Encoders name a recipe's keys and remedies: here they are named as in training."""
-    try:
-        yield
-    except ImportError as error:
-        raise BadUsage(
-            f"This visual encoder needs {error.name}: install artsound[models], or train with "
-            "--visual affect."
-        ) from error
-    except (BadData, BadUsage) as error:
-        told = str(error).replace("embed.clip_", "condition.clip_")
-        told = told.replace("The bridge imagebind", "The visual encoder imagebind")
-        raise type(error)(told.replace("use --bridge concepts", "train with --visual clip")) from (
-            error
-        )
+def _settings(condition: Condition) -> EncoderSettings:
+    return settings_of(condition.encoder, condition, "condition")

@@ -15,9 +15,9 @@ from artsound.encoders import embed
 from artsound.encoders.base import _load, encoder_digest, load_embeddings, open_encoder
 from artsound.encoders.batching import ItemError
 from artsound.errors import BadData, BadUsage
-from artsound.pairing.bridge import bridge
+from artsound.pairing.bridge import bridge_rows
 from artsound.recipe import Recipe
-from artsound.stage import run_stage
+from artsound.stage import Context, run_stage
 from artsound.storage import Workspace
 
 DATA = """
@@ -116,7 +116,7 @@ def test_a_build_embeds_both_sides_and_the_bridge_reads_them(stand_in: Recipe, t
     assert report.extra["artworks by imagebind"] == 5
     assert load_embeddings(workspace, "imagebind", "tracks")[1].shape == (3, 1024)
     assert not (workspace.embeddings / "clip").exists()
-    _, artworks, _, tracks = bridge("imagebind", workspace, stand_in)
+    _, artworks, _, tracks = bridge_rows("imagebind", Context(workspace, stand_in))
     assert artworks.shape[1] == tracks.shape[1] == 1024
 
 

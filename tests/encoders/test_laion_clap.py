@@ -157,8 +157,8 @@ def test_a_version_that_reads_the_command_line_is_refused(monkeypatch: pytest.Mo
         import_clap_module()
 
 
-def test_clap_has_no_eyes(clap_recipe: Recipe):
-    with pytest.raises(BadUsage, match="not pictures"):
+def test_clap_takes_no_pictures(clap_recipe: Recipe):
+    with pytest.raises(BadUsage, match="takes no pictures"):
         open_encoder("clap", clap_recipe).images([b""])
 
 

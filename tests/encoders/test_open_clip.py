@@ -147,8 +147,8 @@ def test_a_file_that_is_no_picture_is_pointed_out(clip_recipe: Recipe):
     assert error.value.index == 3
 
 
-def test_clip_has_no_ears(clip_recipe: Recipe):
-    with pytest.raises(BadUsage, match="not sound"):
+def test_clip_takes_no_sound(clip_recipe: Recipe):
+    with pytest.raises(BadUsage, match="takes no sound"):
         open_encoder("clip", clip_recipe).audio([b""])
 
 

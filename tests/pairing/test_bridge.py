@@ -11,10 +11,13 @@ from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
 
 from artsound.encoders.base import save_embeddings
+from artsound.encoders.descriptors import descriptor_names
 from artsound.errors import BadData, BadUsage
 from artsound.pairing.affect import AXES
-from artsound.pairing.bridge import AffectBridge, bridge, descriptor_names, fit_affect
+from artsound.pairing.affect_bridge import AffectBridge, fit_affect
+from artsound.pairing.bridge import bridge_rows
 from artsound.recipe import Recipe
+from artsound.stage import Context
 from artsound.storage import Workspace
 
 N_ART, N_TRACK = len(descriptor_names("artwork")), len(descriptor_names("track"))
@@ -115,7 +118,7 @@ def test_unfit_descriptors_are_refused(bad: np.ndarray):
 def test_the_bridge_reads_what_the_embed_stage_wrote(tmp_path):
     workspace, recipe = Workspace(tmp_path), Recipe()
     with pytest.raises(BadData, match="missing"):
-        bridge("affect", workspace, recipe)
+        bridge_rows("affect", Context(workspace, recipe))
     rng = np.random.default_rng(0)
     art = rng.random((7, N_ART), dtype=np.float32)
     tracks = rng.random((4, N_TRACK), dtype=np.float32)
@@ -123,16 +126,18 @@ def test_the_bridge_reads_what_the_embed_stage_wrote(tmp_path):
     save_embeddings(
         workspace, "affect", "tracks", "d", ["000001", "000002", "000003", "000004"], tracks
     )
-    art_ids, a, track_ids, t = bridge("affect", workspace, recipe)
+    art_ids, a, track_ids, t = bridge_rows("affect", Context(workspace, recipe))
     assert art_ids == list("abcdefg")
     assert track_ids[-1] == "000004"
     assert a.shape == (7, 2 * len(AXES))
     assert t.shape == (4, 2 * len(AXES))
 
 
-def test_a_bridge_that_is_not_there_is_a_usage_error(tmp_path):
-    with pytest.raises(BadUsage, match="affect"):
-        bridge("wormhole", Workspace(tmp_path), Recipe())
+def test_a_bridge_that_is_not_there_is_a_usage_error_with_the_nearest_one(tmp_path):
+    with pytest.raises(BadUsage, match="did you mean 'affect'"):
+        bridge_rows("afect", Context(Workspace(tmp_path), Recipe()))
+    with pytest.raises(BadUsage, match=r"pair\.bridge is wrong.*did you mean 'concepts'"):
+        Recipe().replaced(pair={"bridge": "concept"})
 
 
 # What raises an axis (+) and what lowers it (-), as the works named in `Axis.sources` have it.

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from artsound.pairing.concepts import caption_rows
+from artsound.pairing.caption_bridge import caption_rows
 
 
 def rows(count: int, width: int, seed: int) -> np.ndarray:

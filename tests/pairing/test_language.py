@@ -13,11 +13,11 @@ from artsound.captions.caption import STAGE as CAPTION
 from artsound.encoders.base import load_embeddings, save_embeddings
 from artsound.encoders.embed import STAGE as EMBED
 from artsound.errors import BadData, BadUsage
-from artsound.pairing.bridge import bridge, bridge_inputs
-from artsound.pairing.language import catalogue_words, text_vectors
+from artsound.pairing.bridge import BridgeContext, bridge_inputs, bridge_rows
+from artsound.pairing.learned import catalogue_words
 from artsound.pairing.pair import STAGE as PAIR
 from artsound.recipe import Recipe, load_recipe
-from artsound.stage import run_stage
+from artsound.stage import Context, run_stage
 from artsound.storage import Workspace, read_parquet
 from artsound_flows.serial import stage_order
 
@@ -59,8 +59,9 @@ def recipe(
         pair = {"bridge": "concepts", "concept_bank": str(home / "bank.toml"), "compare": []}
         recipe = load_recipe(built.recipe).replaced(embed=embed, pair=pair)
         run_stage(EMBED, workspace, recipe)
+        build = BridgeContext(Context(workspace, recipe), "concepts")
         for encoder in ("clip", "clap"):  # loaded here, once, where the text model lies
-            text_vectors(workspace, recipe, encoder, ["a text"])
+            build.texts(encoder, ["a text"])
     return recipe
 
 
@@ -71,8 +72,8 @@ def test_a_build_goes_through_every_bridge_and_comes_out_the_same(
     recipe = recipe.replaced(pair={"bridge": name})
     if name == "captions":
         run_stage(CAPTION, workspace, recipe)
-    before = bridge(name, workspace, recipe)
-    again = bridge(name, workspace, recipe)  # from what is kept in the workspace
+    before = bridge_rows(name, Context(workspace, recipe))
+    again = bridge_rows(name, Context(workspace, recipe))  # from what the workspace stores
     assert np.array_equal(before[1], again[1])
     assert np.array_equal(before[3], again[3])
     run_stage(PAIR, workspace, recipe)
@@ -117,8 +118,10 @@ def test_another_bank_or_other_words_are_other_inputs(
     other.write_text(BANK.replace("calm music", "soft music"))
     changed = recipe.replaced(pair={"concept_bank": str(other)})
     for name in ("concepts", "learned"):
-        assert bridge_inputs(name, workspace, recipe) != bridge_inputs(name, workspace, changed)
-    assert bridge_inputs("affect", workspace, recipe) == ""
+        assert bridge_inputs(name, Context(workspace, recipe)) != bridge_inputs(
+            name, Context(workspace, changed)
+        )
+    assert bridge_inputs("affect", Context(workspace, recipe)) == ""
     words = catalogue_words(workspace)
     assert words == sorted(set(words))
     assert all(3 <= len(word) <= 200 for word in words)
@@ -131,7 +134,7 @@ def test_other_weights_than_the_embeddings_were_made_with_are_refused(
     copy = Workspace(workspace.root.parent / "copy")
     save_embeddings(copy, "clip", "artworks", "other weights", ids, rows)
     with pytest.raises(BadData, match="run `artsound embed` again"):
-        text_vectors(copy, recipe, "clip", ["a text"])
+        BridgeContext(Context(copy, recipe), "concepts").texts("clip", ["a text"])
 
 
 def test_captions_that_are_missing_are_asked_for(
@@ -140,25 +143,26 @@ def test_captions_that_are_missing_are_asked_for(
     copy = Workspace(tmp_path / "copy")
     shutil.copytree(workspace.embeddings, copy.embeddings)
     with pytest.raises(BadData, match="artsound caption --bridge captions"):
-        bridge("captions", copy, recipe)
+        bridge_rows("captions", Context(copy, recipe))
 
 
-def test_imagebind_is_a_plug_for_embeddings_of_ones_own(tmp_path: Path):
+@pytest.mark.parametrize("name", ["joint:imagebind", "imagebind"])
+def test_a_joint_bridge_uses_embeddings_that_were_made_elsewhere(tmp_path: Path, name: str):
     workspace = Workspace(tmp_path)
     with pytest.raises(BadUsage, match="--bridge concepts"):
-        bridge("imagebind", workspace, Recipe())
+        bridge_rows(name, Context(workspace, Recipe()))
     rng = np.random.default_rng(0)
     sides = [rng.standard_normal((n, 8)).astype(np.float32) for n in (6, 4)]
     sides = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in sides]
     save_embeddings(workspace, "imagebind", "artworks", "d", list("abcdef"), sides[0])
     save_embeddings(workspace, "imagebind", "tracks", "d", list("1234"), sides[1])
-    names, a, tracks, t = bridge("imagebind", workspace, Recipe())
+    names, a, tracks, t = bridge_rows(name, Context(workspace, Recipe()))
     assert (names, tracks) == (list("abcdef"), list("1234"))
     assert np.allclose(np.linalg.norm(a, axis=1), 1.0, atol=1e-5)
     assert np.allclose(np.linalg.norm(t, axis=1), 1.0, atol=1e-5)
     save_embeddings(workspace, "imagebind", "tracks", "d", list("1234"), sides[1][:, :5])
     with pytest.raises(BadData, match=r"one model|not 1"):
-        bridge("imagebind", workspace, Recipe())
+        bridge_rows(name, Context(workspace, Recipe()))
 
 
 def test_captions_come_before_pairs_only_where_a_bridge_is_made_of_them():

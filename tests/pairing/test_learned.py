@@ -71,9 +71,9 @@ def test_heads_come_back_from_disk_as_they_were(tmp_path: Path, heads: tuple[Hea
     [
         (0, rows(1, 12, 0), "make no pairs"),
         (1, rows(3, 9, 0), "make no pairs"),
-        (0, rows(40, 11, 0), "texts of clip must be 12 wide"),
-        (2, np.zeros((5, 12)), "items of clip must be finite, and no row zero"),
-        (3, np.full((5, 9), np.inf), "items of clap must be finite"),
+        (0, rows(40, 11, 0), "the texts for images must be 12 wide"),
+        (2, np.zeros((5, 12)), "the rows of images must be finite, and no row zero"),
+        (3, np.full((5, 9), np.inf), "the rows of audio must be finite"),
     ],
 )
 def test_unfit_vectors_are_refused(place: int, bad: np.ndarray, fault: str):

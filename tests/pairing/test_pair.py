@@ -10,7 +10,7 @@ import pytest
 from artsound.encoders.base import load_embeddings, save_embeddings
 from artsound.errors import BadData
 from artsound.pairing import pair
-from artsound.pairing.bridge import bridge
+from artsound.pairing.bridge import bridge_rows
 from artsound.recipe import Recipe, load_recipe
 from artsound.schema import to_table
 from artsound.stage import Context, Report, run_stage
@@ -82,7 +82,7 @@ def test_matching_stays_inside_the_splits(workspace, recipe):
 
 def test_scores_ranks_and_margins_are_those_of_the_bridge(workspace, recipe):
     paired(workspace, recipe)
-    artwork_ids, a, track_ids, t = bridge("affect", workspace, recipe)
+    artwork_ids, a, track_ids, t = bridge_rows("affect", Context(workspace, recipe))
     artworks = pair.split_catalogue(Context(workspace, recipe)).artworks
     split_of = dict(zip(artworks.ids, artworks.splits, strict=True))
     for row in read_parquet(workspace.pairs / "pairs.parquet", "pair").to_pylist():

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from planted import Planted, accuracy, caption_vectors, recall, text_pairs
 
-from artsound.pairing.concepts import caption_rows, concept_rows
+from artsound.pairing.caption_bridge import caption_rows
+from artsound.pairing.concepts import concept_rows
 from artsound.pairing.evidence import equal_pairs, hubness
 from artsound.pairing.learned import train_heads
 from artsound.pairing.rows import centred_rows, standardised, unit_rows

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from artsound.encoders.descriptors import measure_wave
 from artsound.errors import BadData
 from artsound.training.data import Release
 from artsound.training.evaluate import embed_sound, evaluate, window_of
@@ -17,7 +18,6 @@ from artsound.training.metrics import (
     SOUND_FIELDS,
     as_embedded,
     clap_embedder,
-    describe_wave,
     frechet_distance,
     kernel_distance,
 )
@@ -45,7 +45,7 @@ def clap(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_frequencies_and_tempo_are_heard_on_a_logarithmic_scale() -> None:
-    low, high = (as_embedded(describe_wave(wave, RATE)[None])[0] for wave in (TONE, TONE[::2]))
+    low, high = (as_embedded(measure_wave(wave, RATE)[None])[0] for wave in (TONE, TONE[::2]))
     pitch = SOUND_FIELDS.index("centroid")
     assert high[pitch] - low[pitch] == pytest.approx(np.log(2), abs=0.15)
 

@@ -1,0 +1,89 @@
+"""What is measured of every picture and every clip: the `affect` encoder, which needs no weights.
+
+Each descriptor is a number in a unit of its own (schemas/*_descriptors.json), so its rows are not
+of unit length. Sizes, rates and the order of the columns are defined here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from artsound.encoders.affect_audio import SAMPLE_RATE, describe_audio
+from artsound.encoders.affect_image import describe_image
+from artsound.encoders.base import Encoder, EncoderPlugin, EncoderSettings
+from artsound.media.audio import load_mono
+from artsound.media.images import load_rgb
+from artsound.schema import arrow_schema
+
+VERSION = 1  # changes whenever a descriptor's formula does
+IMAGE_SIDE = 256  # pixels at most: descriptors are shares and means, and JPEGs decode faster
+SECONDS = 60.0  # of a clip, from its start
+
+
+@functools.cache
+def descriptor_names(side: str) -> tuple[str, ...]:
+    """The numeric descriptors of "artwork" or "track", in the order of a matrix's columns."""
+    schema = arrow_schema(f"{side}_descriptors")
+    return tuple(field.name for field in schema if pa.types.is_float32(field.type))
+
+
+def measure_picture(data: bytes) -> Mapping[str, Any]:
+    """All descriptors of an encoded picture by name; MediaError when it cannot be decoded."""
+    return describe_image(load_rgb(data, max_side=IMAGE_SIDE))
+
+
+def measure_clip(data: bytes) -> Mapping[str, Any]:
+    """All descriptors of an encoded clip by name; MediaError when it cannot be decoded."""
+    return describe_audio(load_mono(data, sample_rate=SAMPLE_RATE, seconds=SECONDS))
+
+
+def measure_wave(wave: np.ndarray, sample_rate: int) -> np.ndarray:
+    """The numeric descriptors float32 [18] of a waveform float32 [n] at any sample rate."""
+    import soxr
+
+    if sample_rate != SAMPLE_RATE:
+        wave = soxr.resample(wave, sample_rate, SAMPLE_RATE).astype(np.float32)
+    return _numbers("track", describe_audio(wave, SAMPLE_RATE))
+
+
+class AffectEncoder(EncoderPlugin):
+    """Pictures and clips as measured descriptors: colour, composition, loudness, tempo, mode."""
+
+    name = "affect"
+    version = str(VERSION)
+    modalities = ("image", "audio")
+    extra = ""
+    uses_gpu = False
+    measured = True
+
+    def digest(self, settings: EncoderSettings) -> str:  # noqa: ARG002
+        """Empty: there are no weights, and the formulas' version is part of what is made."""
+        return ""
+
+    def open(self, settings: EncoderSettings, device: str) -> Descriptors:  # noqa: ARG002
+        """The same on every device."""
+        return Descriptors()
+
+
+class Descriptors(Encoder):
+    """The opened `affect` encoder; its rows are float32, in the columns of `descriptor_names`."""
+
+    digest = ""
+    dim = 0  # differs between the two sides
+
+    def images(self, data: Sequence[bytes]) -> np.ndarray:
+        """Rows float32 [n, 20] of encoded pictures; MediaError when one cannot be decoded."""
+        return np.stack([_numbers("artwork", measure_picture(item)) for item in data])
+
+    def audio(self, data: Sequence[bytes]) -> np.ndarray:
+        """Rows float32 [n, 18] of encoded clips; MediaError when one cannot be decoded."""
+        return np.stack([_numbers("track", measure_clip(item)) for item in data])
+
+
+def _numbers(side: str, values: Mapping[str, Any]) -> np.ndarray:
+    return np.array([values[name] for name in descriptor_names(side)], dtype=np.float32)

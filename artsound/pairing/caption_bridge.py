@@ -1,0 +1,120 @@
+"""The `captions` and `text` bridges: pairs by way of what is written of both sides.
+
+`captions` compares each side's captions with the other side itself: what a caption says of a
+painting with the sound, by the audio encoder; what a caption says of the music with the picture,
+by the image encoder. `text` compares the captions of both sides by one text encoder.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from artsound.encoders.roles import Needs
+from artsound.errors import BadUsage
+from artsound.pairing.bridge import BridgeContext, Rows
+from artsound.pairing.rows import centred_rows, checked_rows
+from artsound.recipe import Recipe
+
+
+class CaptionsBridge:
+    """Each side's captions against the other side itself, by the encoders of both sides."""
+
+    name = "captions"
+    version = "1"
+
+    def needs(self, recipe: Recipe, argument: str) -> Needs:
+        """Vectors and captions of both sides, and both encoders for texts."""
+        _no_argument(self.name, argument)
+        image, audio = recipe.embed.image_encoder, recipe.embed.audio_encoder
+        return Needs((image,), (audio,), texts=(image, audio), captions=True)
+
+    def inputs(self, build: BridgeContext) -> Any:
+        """The digests of both sides' captions."""
+        return build.captions_digest()
+
+    def rows(self, build: BridgeContext) -> Rows:
+        """The rows of `caption_rows` over the whole catalogue; every item must have a caption."""
+        embed = build.recipe.embed
+        (artworks, a), (tracks, t) = build.image_vectors(), build.audio_vectors()
+        heard = build.texts(embed.audio_encoder, build.captions("artworks", artworks))
+        seen = build.texts(embed.image_encoder, build.captions("tracks", tracks))
+        a, t = caption_rows(a, heard, t, seen)
+        return artworks, a, tracks, t
+
+
+class TextBridge:
+    """The captions of both sides in the space of one text encoder."""
+
+    name = "text"
+    version = "1"
+
+    def needs(self, recipe: Recipe, argument: str) -> Needs:
+        """Captions of both sides, and the text encoder."""
+        _no_argument(self.name, argument)
+        return Needs(texts=(recipe.embed.text_encoder,), captions=True)
+
+    def inputs(self, build: BridgeContext) -> Any:
+        """The digests of both sides' captions, and of the encoder, which embeds nothing else."""
+        encoder = build.recipe.embed.text_encoder
+        return [*build.captions_digest(), build.encoder_digest(encoder)]
+
+    def rows(self, build: BridgeContext) -> Rows:
+        """Embedded captions, each side centred: all captions of a side share its vocabulary."""
+        encoder = build.recipe.embed.text_encoder
+        artworks, _ = build.descriptors("artworks")
+        tracks, _ = build.descriptors("tracks")
+        return (
+            artworks,
+            centred_rows(build.texts(encoder, build.captions("artworks", artworks))),
+            tracks,
+            centred_rows(build.texts(encoder, build.captions("tracks", tracks))),
+        )
+
+
+def _no_argument(name: str, argument: str) -> None:
+    if argument:
+        raise BadUsage(f"The bridge {name} takes no argument ({argument!r}): leave it out.")
+
+
+def caption_rows(
+    images: np.ndarray,
+    artwork_captions: np.ndarray,
+    audio: np.ndarray,
+    track_captions: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Artworks and tracks as unit rows float32 of one space, [nA, D] and [nT, D].
+
+    `images` and `track_captions` come from the image encoder, `audio` and `artwork_captions` from
+    the audio encoder; the artworks'
+    two have as many rows as each other, and so have the tracks'. A score is
+    w · image·(music caption) + (1 − w) · (artwork caption)·audio of rows that are first centred,
+    each kind by itself, which removes the modality gaps. w gives both terms the same deviation
+    over all pairs, so that neither encoder outweighs the other.
+    Raises ValueError for empty, zero or non-finite rows, and where rows or widths do not fit.
+    """
+    images, audio = checked_rows(images, "images"), checked_rows(audio, "audio")
+    seen = checked_rows(track_captions, "track captions", images.shape[1])
+    heard = checked_rows(artwork_captions, "artwork captions", audio.shape[1])
+    for items, captions, name in ((images, heard, "artworks"), (audio, seen, "tracks")):
+        if len(items) != len(captions):
+            raise ValueError(f"there are {len(items)} {name} but {len(captions)} captions")
+    images, audio, seen, heard = (centred_rows(rows) for rows in (images, audio, seen, heard))
+    in_images, in_audio = _deviation(images, seen), _deviation(heard, audio)
+    both = in_images + in_audio
+    # The more a term varies, the less it weighs.
+    weight = in_audio / both if both > 0 else 0.5
+    by_image, by_audio = np.float32(np.sqrt(weight)), np.float32(np.sqrt(1.0 - weight))
+    return (
+        np.concatenate([images * by_image, heard * by_audio], axis=1),
+        np.concatenate([seen * by_image, audio * by_audio], axis=1),
+    )
+
+
+def _deviation(rows: np.ndarray, others: np.ndarray) -> float:
+    """The standard deviation of the dot products of all pairs, exactly, without making them."""
+    x, y = rows.astype(np.float64), others.astype(np.float64)
+    square = float(((x.T @ x) * (y.T @ y)).sum()) / (len(x) * len(y))
+    mean = float(x.mean(axis=0) @ y.mean(axis=0))
+    return float(np.sqrt(max(square - mean * mean, 0.0)))

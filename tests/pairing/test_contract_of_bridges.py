@@ -1,0 +1,124 @@
+"""What every bridge promises, on the built-in ones; and what a plug-in's faults lead to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from artsound.encoders.base import save_embeddings
+from artsound.encoders.roles import captions_come_first
+from artsound.errors import BadData, BadUsage
+from artsound.pairing.bridge import bridge_inputs, bridge_rows
+from artsound.recipe import Recipe
+from artsound.stage import Context
+from artsound.storage import Workspace
+from artsound.testing import check_bridge
+
+PLUGINS = """
+import numpy as np
+from artsound.encoders.roles import Needs
+
+class Good:
+    "Both sides by their first two descriptors."
+    name, version = "good", "1"
+    def needs(self, recipe, argument):
+        return Needs()
+    def inputs(self, build):
+        return ""
+    def rows(self, build):
+        (a, x), (t, y) = build.descriptors("artworks"), build.descriptors("tracks")
+        return a, self.unit(x[:, :2]), t, self.unit(y[:, :2])
+    def unit(self, rows):
+        return (rows / np.linalg.norm(rows, axis=1)[:, None]).astype(np.float32)
+
+def faulty(spoil):
+    return type("Faulty", (Good,), {"unit": lambda self, rows: spoil(Good.unit(self, rows)),
+                                    "__doc__": "A fault."})
+
+Dtype = faulty(lambda rows: rows.astype(np.float64))
+Count = faulty(lambda rows: rows[:-1])
+NotFinite = faulty(lambda rows: rows * np.float32("nan"))
+Raises = faulty(lambda rows: rows.no_such_method())
+
+class Widths(Good):
+    "A fault."
+    def rows(self, build):
+        a, x, t, y = Good.rows(self, build)
+        return a, x, t, np.concatenate([y, 0 * y], axis=1)
+
+class Three(Good):
+    "A fault."
+    def rows(self, build):
+        return Good.rows(self, build)[:3]
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A module of bridges of another package."""
+    name = f"bridges_of_{abs(hash(tmp_path))}"
+    (tmp_path / f"{name}.py").write_text(PLUGINS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return name
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    """A build whose descriptors are there."""
+    workspace, random = Workspace(tmp_path / "out"), np.random.default_rng(0)
+    save_embeddings(workspace, "affect", "artworks", "d", list("abcd"), random.random((4, 20)))
+    save_embeddings(workspace, "affect", "tracks", "d", list("123"), random.random((3, 18)))
+    return Context(workspace, Recipe())
+
+
+@pytest.mark.parametrize(
+    "name", ["affect", "concepts", "captions", "text", "learned", "joint:imagebind", "imagebind"]
+)
+def test_every_built_in_bridge_keeps_the_contract(name: str) -> None:
+    check_bridge(name)
+
+
+def test_a_bridge_of_another_package_gives_rows_and_is_known_by_its_version(
+    module: str, context: Context
+) -> None:
+    name = f"{module}:Good"
+    check_bridge(name)
+    ids, a, _, t = bridge_rows(name, context)
+    assert (ids, a.shape, t.shape) == (list("abcd"), (4, 2), (3, 2))
+    assert bridge_inputs(name, context)["reference"] == name
+    assert bridge_inputs("affect", context) == ""
+
+
+@pytest.mark.parametrize(
+    ("attribute", "fault"),
+    [
+        ("Dtype", "gave float64 for the artworks"),
+        ("Count", "3 vectors for 4 artworks"),
+        ("NotFinite", "not 1"),
+        ("Raises", "failed: AttributeError"),
+        ("Widths", "artworks of 2 and tracks of 4 dimensions"),
+        ("Three", "must give artwork ids, rows, track ids, rows"),
+    ],
+)
+def test_rows_that_break_the_contract_are_refused(
+    module: str, context: Context, attribute: str, fault: str
+) -> None:
+    with pytest.raises(BadData, match=fault):
+        bridge_rows(f"{module}:{attribute}", context)
+
+
+def test_captions_come_first_where_a_bridge_is_made_of_them() -> None:
+    assert not captions_come_first(Recipe())
+    for name in ("captions", "text"):
+        assert captions_come_first(Recipe().replaced(pair={"compare": [name]}))
+
+
+def test_arguments_that_a_bridge_cannot_use_are_refused(context: Context) -> None:
+    for name, remedy in (("joint", "joint:ENCODER"), ("affect:x", "takes no argument")):
+        recipe = context.recipe.replaced(pair={"bridge": name})
+        with pytest.raises(BadUsage, match=remedy):
+            captions_come_first(recipe)
+    with pytest.raises(BadUsage, match=r"no encoder .clapp.*did you mean .clap"):
+        captions_come_first(context.recipe.replaced(pair={"bridge": "joint:clapp"}))
