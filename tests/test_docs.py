@@ -136,6 +136,14 @@ def test_every_link_and_file_that_a_document_names_is_there(page: Path) -> None:
         assert (PROJECT / target).exists(), target
 
 
+def test_the_tree_in_contributing_names_only_what_is_there() -> None:
+    [tree] = blocks(PROJECT / "CONTRIBUTING.md", "text")
+    names = re.findall(r"[a-z_]+(?:\.py\b|/)", tree)
+    assert len(names) > 20
+    for name in names:
+        assert (PROJECT / name).exists() or (PACKAGE / name).exists(), name
+
+
 def headings(page: Path) -> set[str]:
     """The anchors that a page's headings give."""
     found = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
