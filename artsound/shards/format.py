@@ -89,7 +89,7 @@ def scan_tar(file: IO[bytes], size: int) -> Iterator[TarMember]:
     """
     seen: set[str] = set()
     end = 0
-    with tarfile.open(fileobj=_Bounded(file), mode="r:", errorlevel=2) as archive:
+    with tarfile.open(fileobj=_HeaderReader(file), mode="r:", errorlevel=2) as archive:
         for info in archive:
             name = info.name
             if not info.isreg() or info.issparse():
@@ -121,7 +121,7 @@ def key_of(name: str) -> tuple[str, str]:
     return f"{folder}{slash}{key}", extension.lower()
 
 
-class _Bounded(io.RawIOBase):
+class _HeaderReader(io.RawIOBase):
     """A file that refuses reads of large pieces, which only a hostile header asks for."""
 
     def __init__(self, file: IO[bytes]) -> None:
