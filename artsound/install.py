@@ -7,6 +7,33 @@ import shutil
 import sys
 from pathlib import Path
 
+# The extra that brings a package, by the name under which it is imported.
+EXTRAS = {
+    "matplotlib": "build",
+    "numba": "build",
+    "threadpoolctl": "build",
+    "prefect": "prefect",
+    "fastapi": "prefect",
+    "sqlalchemy": "prefect",
+    "starlette": "browse",
+    "uvicorn": "browse",
+    "pandas": "pandas",
+    "laion_clap": "models",
+    "open_clip": "models",
+    "torchvision": "models",
+    "accelerate": "train",
+    "diffusers": "train",
+    "librosa": "train",
+    "peft": "train",
+    "safetensors": "train",
+    "sklearn": "train",
+    "tensorboard": "train",
+    "torch": "train",
+    "transformers": "models",
+    "distributed": "dask",
+    "prefect_dask": "dask",
+    "s3fs": "s3",
+}
 _PACKAGE = Path(__file__).resolve().parent
 
 

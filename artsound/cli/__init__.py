@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +14,14 @@ import typer
 from artsound import __version__
 from artsound.cli import (  # noqa: F401
     build_commands,
+    completion,
     plugin_commands,
     release_commands,
     training_commands,
 )
 from artsound.cli.app import app, say
 from artsound.errors import ArtSoundError
+from artsound.install import EXTRAS, install_command
 from artsound.progress import command_line, log, log_to
 
 
@@ -47,6 +50,10 @@ def main() -> None:
         event, level = ("failed", logging.ERROR) if code else ("end", logging.INFO)
         log(event, sentence, level=level, seconds=time.perf_counter() - began)
 
+    if "_ARTSOUND_COMPLETE" in os.environ:  # a shell asks what could come next
+        from typer.completion import completion_init
+
+        completion_init()
     try:
         app(standalone_mode=True)
     except SystemExit as leaving:
@@ -62,11 +69,11 @@ def main() -> None:
             ends(sentence, 2)
             say(f"artsound: {sentence}")
             raise SystemExit(2) from None
-        extra = _EXTRAS.get((getattr(error, "name", "") or "").partition(".")[0])
-        if extra is None or not isinstance(error, ModuleNotFoundError):
+        missing = (getattr(error, "name", "") or "").partition(".")[0]
+        if not isinstance(error, ModuleNotFoundError) or missing not in EXTRAS:
             ends(f"{type(error).__name__}: {error}", 1)
             raise
-        sentence = f"this needs {error.name}: pip install 'artsound[{extra}]'."
+        sentence = f"this needs {missing}: {install_command(EXTRAS[missing])}"
         ends(sentence, 2)
         say(f"artsound: {sentence}")
         raise SystemExit(2) from None
@@ -82,18 +89,3 @@ def _path_fault(error: Exception) -> str:
         name = shown_path(error.filename)
         return f"{name} is too long for this file system: give a shorter path."
     return ""
-
-
-_EXTRAS = {
-    "torch": "train",
-    "diffusers": "train",
-    "accelerate": "train",
-    "safetensors": "train",
-    "tensorboard": "train",
-    "peft": "train",
-    "transformers": "models",
-    "open_clip": "models",
-    "laion_clap": "models",
-    "distributed": "dask",
-    "prefect_dask": "dask",
-}
