@@ -20,11 +20,12 @@ from tiny_models import (
     make_qwen2_vl,
 )
 
-from artsound.captions.base import CHAT_PROMPTS, CaptionItem
+from artsound.captions.base import CHAT_PROMPTS, CaptionItem, CaptionSettings
 from artsound.captions.captioners import open_captioner
 from artsound.captions.transformers import TransformersCaptioner, checkpoint_version
 from artsound.errors import BadData, BadUsage
 from artsound.recipe import Captions
+from artsound.testing import check_captioner
 
 pytest.importorskip("transformers")
 
@@ -228,6 +229,14 @@ def test_a_missing_checkpoint_says_what_to_fetch_and_what_to_write(
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadUsage, match=r"holds no config\.json"):
         _captioner("artwork", tmp_path)
+
+
+def test_models_of_both_sides_keep_the_contract_of_captioners(
+    blip: Path, qwen2_audio: Path
+) -> None:
+    settings = CaptionSettings(max_new_tokens=6, batch=2, device="cpu")
+    check_captioner(f"transformers:{blip}", sides=["artwork"], settings=settings)
+    check_captioner(f"transformers:{qwen2_audio}", sides=["track"], settings=settings)
 
 
 def test_an_unknown_captioner_is_named_with_the_known_ones(tmp_path: Path) -> None:
