@@ -29,6 +29,7 @@ _BUNDLED = Path(__file__).parent / "recipes"
 _PLACES = {
     "sources": {"artgraph", "fma", "ids", "artwork_ids", "without", "base", "image_urls"},
     "pair": {"given", "exclude", "concept_bank", "affect_axes"},
+    "captions": {"vocabulary"},
 }
 
 
@@ -215,6 +216,11 @@ class Captions(_Section):
         "or package.module:Object; an argument follows a colon",
     )
     tracks: str = Field("grounded", description="captioner of the music, as for artworks")
+    vocabulary: str = Field(
+        "",
+        description="TOML file of words for grounded captions beside the bundled ones "
+        "(artsound/captions/vocabulary)",
+    )
     artwork_prompt: str = Field("", description="prompt for artworks; empty: the usual one")
     track_prompt: str = Field("", description="prompt for music; empty: the usual one")
     max_new_tokens: int = Field(96, ge=1, description="longest text of a model, in tokens")

@@ -54,6 +54,7 @@ class CaptionSettings:
         batch: Items in a forward pass.
         device: auto, cpu, cuda or cuda:N.
         requests_at_once: Requests that a server is sent at once.
+        vocabulary: TOML file of the user's own words for grounded captions; "" for none.
     """
 
     prompt: str = ""
@@ -61,6 +62,7 @@ class CaptionSettings:
     batch: int = 8
     device: str = "auto"
     requests_at_once: int = 8
+    vocabulary: str = ""
 
 
 class Captioner(Protocol):

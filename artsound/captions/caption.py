@@ -32,8 +32,9 @@ from artsound.captions.caption_items import (
 )
 from artsound.captions.captioners import captioner_plugin, open_captioner
 from artsound.captions.checks import Limits, failure, near_duplicates, tidy
-from artsound.captions.grounded import Grounded, describe
+from artsound.captions.grounded import Grounded
 from artsound.captions.phrasing import word_count
+from artsound.captions.vocabulary import load_vocabulary
 from artsound.errors import BadData
 from artsound.recipe import Recipe
 from artsound.schema import Caption, from_row
@@ -42,28 +43,31 @@ from artsound.storage import digest, read_parquet, write_parquet
 
 
 def check(context: Context) -> None:
-    """Raise BadUsage or BadData when a captioner that the recipe names is unavailable."""
+    """Raise BadUsage or BadData when a captioner or vocabulary of the recipe is unavailable."""
+    _fallback(context)
     for side in SIDES.values():
         _captioner(context, side)
 
 
 def plan(context: Context) -> list[Part]:
-    """Parts of each side's items by ascending id, with the digest of what they depend on:
-    the items' records and measurements and, where a model writes, its version, what the recipe
-    tells it and the names it must not use. The least agreement and what the recipe tells the other
-    side are none of them: another of these captions nothing anew.
+    """Return parts of each side's items by ascending id, with the digest of what they depend on.
+
+    These are the items' records and measurements, the recipe's own vocabulary and, where a model
+    writes, its version, its settings in the recipe and the names that it must not use. A change of
+    `captions.min_agreement` or of the other side's settings makes no part again.
     """
     recipe = context.recipe
+    own_words = [words] if (words := _fallback(context).settings.get("vocabulary")) else []
     parts = []
     for side in SIDES.values():
         records, measured = item_rows(context, side)
         captioner = _captioner(context, side)
-        writer: list[Any] = [captioner.name, captioner.version, Grounded.version]
+        writer: list[Any] = [captioner.name, captioner.version, Grounded.version, *own_words]
         if not isinstance(captioner, Grounded):
             other = next(one for one in SIDES.values() if one is not side)
-            untold = {"min_agreement", other.files, f"{other.name}_prompt"}
-            told = recipe.captions.model_dump(mode="json", exclude=untold)
-            writer += [told, sorted(catalogue_names(context, side))]
+            unused = {"vocabulary", "min_agreement", other.files, f"{other.name}_prompt"}
+            settings = recipe.captions.model_dump(mode="json", exclude=unused)
+            writer += [settings, sorted(catalogue_names(context, side))]
             if recipe.captions.min_agreement:
                 check_embedded(context.workspace, recipe, side)
         writer_digest = digest(writer)
@@ -88,7 +92,7 @@ def work(context: Context, part: Part) -> Outcome:
     captioner = _captioner(context, side)
     if _is_checked(context, side):
         names = catalogue_names(context, side)
-        captions = _write(captioner, items, context.recipe, names)
+        captions = _write(captioner, _fallback(context), items, context.recipe, names)
     else:
         texts = captioner.captions(items)
         captions = [_caption(captioner, *pair) for pair in zip(items, texts, strict=True)]
@@ -100,9 +104,9 @@ def work(context: Context, part: Part) -> Outcome:
 def finish(context: Context, results: Sequence[Report]) -> Outcome:
     """Merge the parts into captions/artworks.parquet and captions/tracks.parquet.
 
-    `extra` tells for each side: the captioner, captions, distinct share, words (mean, least,
-    most), fallbacks by reason and the share of captions that fell back; where agreement was
-    looked at, of how many captions, and its mean.
+    `extra` has for each side: the captioner, captions, distinct share, words (mean, least, most),
+    fallbacks by reason and the share of captions that fell back; where agreement was checked, the
+    number of captions and its mean.
     """
     workspace = context.workspace
     files: list[Path] = []
@@ -117,13 +121,13 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
         if not tables:
             raise BadData(f"{workspace.root} holds no {side.files} to caption: nothing is paired.")
         captions = [from_row("caption", row) for row in pa.concat_tables(tables).to_pylist()]
-        told = _fall_back_where_they_disagree(captions, context, side)
+        agreement = _fall_back_where_they_disagree(captions, context, side)
         _fall_back_where_they_repeat(captions, context, side)
         path = workspace.captions / f"{side.files}.parquet"
         write_parquet(path, "caption", captions)
         files.append(path)
         chosen = _captioner(context, side).name
-        extra[side.files] = {"captioner": chosen, **_summary(captions), **told}
+        extra[side.files] = {"captioner": chosen, **_summary(captions), **agreement}
     return Outcome(tuple(files), extra=extra)
 
 
@@ -146,7 +150,11 @@ STAGE = Stage(
 
 
 def _write(
-    captioner: Captioner, items: Sequence[CaptionItem], recipe: Recipe, names: frozenset[str]
+    captioner: Captioner,
+    fallback: Grounded,
+    items: Sequence[CaptionItem],
+    recipe: Recipe,
+    names: frozenset[str],
 ) -> list[Caption]:
     """One caption for each item: the captioner's where it holds, else the grounded one."""
     texts = captioner.captions(items)
@@ -155,7 +163,9 @@ def _write(
     for item, raw in zip(items, texts, strict=True):
         text = tidy(raw)
         reason = failure(text, item, limits, names)
-        captions.append(_grounded(item, reason) if reason else _caption(captioner, item, text))
+        captions.append(
+            _fall_back(fallback, item, reason) if reason else _caption(captioner, item, text)
+        )
     return captions
 
 
@@ -173,8 +183,9 @@ def _caption(captioner: Captioner, item: CaptionItem, text: str) -> Caption:
     )
 
 
-def _grounded(item: CaptionItem, reason: str) -> Caption:
-    return replace(_caption(Grounded(), item, describe(item)), fallback_reason=reason)
+def _fall_back(fallback: Grounded, item: CaptionItem, reason: str) -> Caption:
+    [text] = fallback.captions([item])
+    return replace(_caption(fallback, item, text), fallback_reason=reason)
 
 
 def _fall_back_where_they_disagree(
@@ -216,7 +227,7 @@ def _is_checked(context: Context, side: Side) -> bool:
 
 def _replacement(context: Context, side: Side, index: int, reason: str) -> Caption:
     [item] = read_items(context, side, index, index + 1)
-    return _grounded(item, reason)
+    return _fall_back(_fallback(context), item, reason)
 
 
 def _summary(captions: Sequence[Caption]) -> dict[str, Any]:
@@ -233,10 +244,24 @@ def _summary(captions: Sequence[Caption]) -> dict[str, Any]:
     }
 
 
+def _fallback(context: Context) -> Grounded:
+    """The captioner whose captions replace those that fail a check."""
+    path = context.recipe.captions.vocabulary
+    return context.once(
+        "grounded captioner", lambda: Grounded(load_vocabulary(path)), _vocabulary_files(context)
+    )
+
+
+def _vocabulary_files(context: Context) -> list[Path]:
+    path = context.recipe.captions.vocabulary
+    return [Path(path)] if path else []
+
+
 def _captioner(context: Context, side: Side) -> Captioner:
     # One per side and process: a model is loaded once, not once a part.
     responses = context.workspace.captions / "responses"
     return context.once(
         f"captioner of {side.files}",
         lambda: open_captioner(side.name, context.recipe.captions, responses),
+        _vocabulary_files(context),
     )

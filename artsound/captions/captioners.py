@@ -61,6 +61,7 @@ def open_captioner(side: str, section: Captions, responses: Path) -> Captioner:
         batch=section.batch,
         device=section.device,
         requests_at_once=section.requests_at_once,
+        vocabulary=section.vocabulary,
     )
     captioner = stated.open(side, argument, settings, responses)
     return captioner if plugin.built_in else PluginCaptioner(captioner, plugin, stated.version)

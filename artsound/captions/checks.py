@@ -18,9 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from artsound.captions import measures, music_terms
+from artsound.captions import measures
 from artsound.captions.base import CaptionItem
 from artsound.captions.phrasing import slug, word_count, word_set
+from artsound.captions.vocabulary import PITCHES
 from artsound.schema import Artwork, ArtworkDescriptors, TrackDescriptors
 
 
@@ -251,7 +252,7 @@ def _sound_contradiction(text: str, d: TrackDescriptors) -> str:
 
 
 def _names_another_key(text: str, d: TrackDescriptors) -> bool:
-    pitch = list(music_terms.MAJOR_KEYS).index(d.key)
+    pitch = PITCHES.index(d.key)
     for letter, word, sign, mode in _KEY.findall(text):
         step = {"sharp": 1, "#": 1, "♯": 1, "flat": -1, "b": -1, "♭": -1}.get(word or sign, 0)
         if (_PITCHES[letter] + step) % 12 != pitch or mode[:3] != d.mode[:3]:

@@ -1,10 +1,14 @@
-"""A caption for an artwork, made of nothing but its record and what was measured on its picture.
+"""Grounded captions: sentences from an item's record and its measurements, and nothing else.
 
-Names: the title, which often is all that tells the subject, is given in five captions of eight
+Artworks: the title, which often is all that names the subject, is given in five captions of eight
 (seven of eight where neither genre nor tags say what is shown), the painter in one of three, the
 year, century or period in three of four. So captions can be searched by name, while a model
-trained on them cannot lean on names. Titles are set in headline capitals: ArtGraph's come from
+trained on them cannot rely on names. Titles are set in headline capitals: ArtGraph's come from
 file names and have lost theirs.
+
+Tracks: artist, title and album are never named. What a generation model or a listener needs is
+the sound; names of musicians teach a model imitation rather than music, and the records beside
+the caption have them. The tempo is named only where the pulse is clear, the key only where it is.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from artsound.captions import art_terms, measures, music_terms
+from artsound.captions import measures
 from artsound.captions.base import Captioner, CaptionerPlugin, CaptionItem, CaptionSettings
 from artsound.captions.phrasing import (
     clean_label,
@@ -28,8 +32,17 @@ from artsound.captions.phrasing import (
     shuffled_options,
     slug,
 )
+from artsound.captions.vocabulary import (
+    ArtTerms,
+    MusicTerms,
+    Vocabulary,
+    bundled_vocabulary,
+    load_vocabulary,
+)
 from artsound.errors import BadUsage
 from artsound.schema import Artwork, ArtworkDescriptors, Track, TrackDescriptors
+
+# --- artworks -----------------------------------------------------------------------------------
 
 # Facts: `work` "Impressionist landscape"; `a_work` with its article; `by` "by …"; `titled`
 # "titled “…”"; `when` "from 1877"; `medium` "in oil on canvas"; `subjects` "trees and boats";
@@ -77,27 +90,38 @@ ARTWORK_TAILS: tuple[str, ...] = (
 )
 
 
-def describe_artwork(artwork: Artwork, d: ArtworkDescriptors) -> str:
-    """A caption of 12–45 words for `artwork`, the same for the same record and measurements."""
-    facts = artwork_facts(artwork, d)
+def describe_artwork(
+    artwork: Artwork, d: ArtworkDescriptors, vocabulary: Vocabulary | None = None
+) -> str:
+    """Describe an artwork in 12–45 words.
+
+    Args:
+        artwork: Its record.
+        d: What was measured on its picture.
+        vocabulary: The words to use; by default the bundled ones.
+
+    Returns:
+        The caption, the same for the same arguments.
+    """
+    facts = artwork_facts(artwork, d, (vocabulary or bundled_vocabulary()).art)
     plans = ARTWORK_PLANS if facts["palette"] else BARE_ARTWORK_PLANS
     return compose(artwork.artwork_id, plans, ARTWORK_TAILS, facts)
 
 
-def artwork_facts(artwork: Artwork, d: ArtworkDescriptors) -> dict[str, str]:
+def artwork_facts(artwork: Artwork, d: ArtworkDescriptors, terms: ArtTerms) -> dict[str, str]:
     """The phrases that PLANS may use; empty where the record does not know."""
     seed = artwork.artwork_id
-    work = _work(artwork, seed)
-    subjects = _subjects(artwork, seed)
+    work = _work(artwork, terms, seed)
+    subjects = _subjects(artwork, terms, seed)
     palette = _palette(d)
-    tone = _tone(d, palette, seed)
+    tone = _tone(d, palette, terms, seed)
     facts = {
         "work": work,
         "a_work": indefinite(work),
         "by": "",
         "titled": "",
         "when": _when(artwork, seed),
-        "medium": _medium(artwork),
+        "medium": _medium(artwork, terms),
         "subjects": listing(subjects),
         "several": listing(subjects) if len(subjects) > 1 else "",
         "palette": listing(palette),
@@ -106,7 +130,7 @@ def artwork_facts(artwork: Artwork, d: ArtworkDescriptors) -> dict[str, str]:
         "dominate": "dominate" if len(palette) > 1 else "dominates",
         "fill": "fill" if len(palette) > 1 else "fills",
         "a_palette": "",
-        "emotion": _emotion(artwork),
+        "emotion": _emotion(artwork, terms),
     }
     if palette:
         kind = " ".join([tone, "palette"]).strip()
@@ -116,20 +140,20 @@ def artwork_facts(artwork: Artwork, d: ArtworkDescriptors) -> dict[str, str]:
         facts["by"] = f"by {painter}"
     # WikiArt numbers pictures of one title in their file names; the number is no part of it.
     title = clean_name(re.sub(r"(?<!\bno)(?<!\bNo)\s\d{1,2}$", "", artwork.title), max_words=9)
-    tells_subject = bool(subjects) or slug(artwork.genre) in art_terms.GENRES
+    tells_subject = bool(subjects) or slug(artwork.genre) in terms.genres
     if title and draw_option(seed, "name title", 8) < (5 if tells_subject else 7):
         facts["titled"] = f"titled “{headline(title)}”"
     return facts | measures.ranked(_artwork_features(d, seed), seed)
 
 
-def _work(artwork: Artwork, seed: str) -> str:
+def _work(artwork: Artwork, terms: ArtTerms, seed: str) -> str:
     """Style and kind, as a museum label has them: "Impressionist landscape", "ukiyo-e print"."""
     style = slug(artwork.style)
-    adjective = art_terms.STYLES.get(style, "")
-    nouns = art_terms.GENRES.get(slug(artwork.genre)) or art_terms.STYLE_NOUNS.get(style)
+    adjective = terms.styles.get(style, "")
+    nouns = terms.genres.get(slug(artwork.genre)) or terms.style_nouns.get(style)
     if not nouns:
-        painted = art_terms.PAINTED_MEDIA & {slug(medium) for medium in artwork.media}
-        nouns = ("painting",) if painted else art_terms.PLAIN_NOUNS
+        painted = terms.painted_media & {slug(medium) for medium in artwork.media}
+        nouns = ("painting",) if painted else terms.plain_nouns
     noun = pick(seed, "noun", nouns)
     if adjective:
         return noun if noun.startswith(adjective) else f"{adjective} {noun}"
@@ -161,26 +185,26 @@ def century_part(year: int) -> str:
     return f"mid-{name} century" if part == "mid" else f"{part} {name} century"
 
 
-def _medium(artwork: Artwork) -> str:
+def _medium(artwork: Artwork, terms: ArtTerms) -> str:
     media = [slug(medium) for medium in artwork.media]
-    materials = [art_terms.MATERIALS[m] for m in media if m in art_terms.MATERIALS][:2]
-    supports = [art_terms.SUPPORTS[m] for m in media if m in art_terms.SUPPORTS][:1]
+    materials = [terms.materials[m] for m in media if m in terms.materials][:2]
+    supports = [terms.supports[m] for m in media if m in terms.supports][:1]
     if not materials:
         return ""
     return f"in {listing(materials)}" + (f" on {supports[0]}" if supports else "")
 
 
-def _subjects(artwork: Artwork, seed: str) -> list[str]:
+def _subjects(artwork: Artwork, terms: ArtTerms, seed: str) -> list[str]:
     """Up to three of the things that the record's tags name, in words a curator would use."""
-    words = {art_terms.SUBJECTS.get(slug(tag), ""): None for tag in artwork.tags}
+    words = {terms.subjects.get(slug(tag), ""): None for tag in artwork.tags}
     known = [word for word in words if word]
     return shuffled_options(seed, "subjects", known)[:3]
 
 
-def _emotion(artwork: Artwork) -> str:
+def _emotion(artwork: Artwork, terms: ArtTerms) -> str:
     for emotion in artwork.emotions:
-        if slug(emotion) in art_terms.EMOTIONS:
-            return art_terms.EMOTIONS[slug(emotion)]
+        if slug(emotion) in terms.emotions:
+            return terms.emotions[slug(emotion)]
     return ""
 
 
@@ -190,9 +214,9 @@ def _palette(d: ArtworkDescriptors) -> list[str]:
     return [name for name in names if name][:3]
 
 
-def _tone(d: ArtworkDescriptors, palette: list[str], seed: str) -> str:
+def _tone(d: ArtworkDescriptors, palette: list[str], terms: ArtTerms, seed: str) -> str:
     words = []
-    greys = sum(name.split()[-1] in art_terms.GREYS for name in palette)
+    greys = sum(name.split()[-1] in terms.greys for name in palette)
     if measures.CHROMA.level(d.chroma) < 0 or greys < 2:  # "a vivid palette of greys" is none
         words.append(measures.CHROMA.say(seed, "chroma", d.chroma).phrase)
     if d.chroma >= measures.COLOURED:
@@ -212,12 +236,7 @@ def _artwork_features(d: ArtworkDescriptors, seed: str) -> list[measures.Feature
     return [feature for feature in features if feature.phrase]
 
 
-# A caption for a clip of music, made of nothing but its record and what was measured on its sound.
-#
-# Names: artist, title and album are never named. What a generation model or a listener needs is
-# the sound; names of musicians teach a model imitation rather than music, and the records beside
-# the caption keep them. Tempo is spoken of only where the pulse is clear, the key only where it
-# is.
+# --- music --------------------------------------------------------------------------------------
 
 # Facts: `track` "hip-hop track"; `a_track` with its article; `mood` "tense"; `a_mood` "a tense";
 # `a_moody` "a tense hip-hop track"; `pace` "slow"; `tempo` "a slow tempo" or "a slow tempo of
@@ -254,15 +273,25 @@ TRACK_PLANS: tuple[str, ...] = (
 TRACK_TAILS: tuple[str, ...] = ("The mood is {mood}.", "It also has {spare}.")
 
 
-def describe_track(track: Track, d: TrackDescriptors) -> str:
-    """A caption of 12–45 words for `track`, the same for the same record and measurements."""
-    return compose(f"{track.track_id:06d}", TRACK_PLANS, TRACK_TAILS, track_facts(track, d))
+def describe_track(track: Track, d: TrackDescriptors, vocabulary: Vocabulary | None = None) -> str:
+    """Describe a clip of music in 12–45 words.
+
+    Args:
+        track: Its record.
+        d: What was measured on its sound.
+        vocabulary: The words to use; by default the bundled ones.
+
+    Returns:
+        The caption, the same for the same arguments.
+    """
+    facts = track_facts(track, d, (vocabulary or bundled_vocabulary()).music)
+    return compose(f"{track.track_id:06d}", TRACK_PLANS, TRACK_TAILS, facts)
 
 
-def track_facts(track: Track, d: TrackDescriptors) -> dict[str, str]:
+def track_facts(track: Track, d: TrackDescriptors, terms: MusicTerms) -> dict[str, str]:
     """The phrases that PLANS may use; empty where the record does not know."""
     seed = f"{track.track_id:06d}"
-    noun, label, others = _genres(track, seed)
+    noun, label, others = _genres(track, terms, seed)
     spoken = f"{label} {noun}".strip()
     mood = measures.mood(d, seed)
     pace = _pace(d, seed)
@@ -274,45 +303,45 @@ def track_facts(track: Track, d: TrackDescriptors) -> dict[str, str]:
         "a_moody": indefinite(f"{mood.phrase} {spoken}"),
         "pace": "moderate" if pace == "mid-tempo" else pace,
         "tempo": _tempo(d, pace, seed),
-        "key": _key(d),
+        "key": _key(d, terms),
         "also": listing(others),
-        "instruments": _instruments(track, seed),
+        "instruments": _instruments(track, terms, seed),
     }
     return facts | measures.ranked(_track_features(d, seed), seed)
 
 
-def _genres(track: Track, seed: str) -> tuple[str, str, list[str]]:
+def _genres(track: Track, terms: MusicTerms, seed: str) -> tuple[str, str, list[str]]:
     """The noun for the clip, its genre as spoken (or ""), and up to two further genres."""
     labels = {slug(label): label for label in (track.genre, *track.genres) if label}
-    known = [(key, words) for key, label in labels.items() if (words := _spoken(key, label))]
+    known = [(key, words) for key, label in labels.items() if (words := _spoken(key, label, terms))]
     if not known:
         return pick(seed, "noun", ("track", "recording", "piece of music")), "", []
     # The top genre, or the one after it, which is narrower and says more.
     order = known[1:] + known[:1] if draw_option(seed, "narrow genre", 2) else known
     key, words = order[0]
-    if key in music_terms.SPOKEN or words.endswith("track"):
+    if key in terms.spoken or words.endswith("track"):
         noun = "recording"
-    elif key in music_terms.PIECES:
+    elif key in terms.pieces:
         noun = pick(seed, "noun", ("piece", "track", "piece"))
     else:
         noun = pick(seed, "noun", ("track", "track", "recording"))
-    others = [_as_noun(k, w) for k, w in order[1:] if w not in words and words not in w]
+    others = [_as_noun(k, w, terms) for k, w in order[1:] if w not in words and words not in w]
     return noun, words, others[:2]
 
 
-def _spoken(key: str, label: str) -> str:
-    if key in music_terms.GENRES:
-        return music_terms.GENRES[key]
+def _spoken(key: str, label: str, terms: MusicTerms) -> str:
+    if key in terms.genres:
+        return terms.genres[key]
     return clean_label(label).lower()
 
 
-def _as_noun(key: str, words: str) -> str:
+def _as_noun(key: str, words: str, terms: MusicTerms) -> str:
     """The name of a genre by itself: chamber music, for what is "chamber-music" before a noun."""
-    if key in music_terms.ADJECTIVES:
+    if key in terms.adjectives:
         return f"{words} music"
-    if key in music_terms.GENRE_NOUNS:
-        return music_terms.GENRE_NOUNS[key]
-    return words.replace("-", " ") if words in music_terms.OPEN_COMPOUNDS else words
+    if key in terms.genre_nouns:
+        return terms.genre_nouns[key]
+    return words.replace("-", " ") if words in terms.open_compounds else words
 
 
 def _pace(d: TrackDescriptors, seed: str) -> str:
@@ -330,15 +359,15 @@ def _tempo(d: TrackDescriptors, pace: str, seed: str) -> str:
     return f"{tempo} of {pick(seed, 'about', ('about', 'around', 'roughly'))} {round(d.tempo)} BPM"
 
 
-def _key(d: TrackDescriptors) -> str:
+def _key(d: TrackDescriptors, terms: MusicTerms) -> str:
     if d.key_clarity < measures.KEY_MIN_CLARITY:
         return ""
-    names = music_terms.MAJOR_KEYS if d.mode == "major" else music_terms.MINOR_KEYS
+    names = terms.major_keys if d.mode == "major" else terms.minor_keys
     return f"{names[d.key]} {d.mode}" if d.key in names else ""
 
 
-def _instruments(track: Track, seed: str) -> str:
-    words = {music_terms.INSTRUMENTS.get(slug(tag), ""): None for tag in track.tags}
+def _instruments(track: Track, terms: MusicTerms, seed: str) -> str:
+    words = {terms.instruments.get(slug(tag), ""): None for tag in track.tags}
     known: Sequence[str] = [word for word in words if word]
     return listing(shuffled_options(seed, "instruments", known)[:3])
 
@@ -360,30 +389,45 @@ def _track_features(d: TrackDescriptors, seed: str) -> list[measures.Feature]:
     return [feature for feature in features if feature.phrase]
 
 
-# The captioner that is always there: sentences from the record and the measurements alone.
+# --- the captioner ------------------------------------------------------------------------------
 
 
 class Grounded:
-    """Writes 12–45 words for any item; needs no model and reads no media."""
+    """Writes 12–45 words for any item; needs no model and reads no media.
+
+    With another than the bundled vocabulary, `settings` has its digest.
+    """
 
     name = "grounded"
     # Raised whenever equal records and measurements would give other sentences; a test sees to it.
     version = "4"
     prompt = ""
-    settings: Mapping[str, Any] = {}
+
+    def __init__(self, vocabulary: Vocabulary | None = None) -> None:
+        self._vocabulary = vocabulary or bundled_vocabulary()
+        own = self._vocabulary.digest
+        self.settings: Mapping[str, Any] = {"vocabulary": own} if own else {}
 
     def captions(self, items: Sequence[CaptionItem]) -> list[str]:
         """One caption for each item."""
-        return [describe(item) for item in items]
+        return [describe(item, self._vocabulary) for item in items]
 
 
-def describe(item: CaptionItem) -> str:
-    """The grounded caption of an item of either side."""
+def describe(item: CaptionItem, vocabulary: Vocabulary | None = None) -> str:
+    """Describe an item of either side in 12–45 words.
+
+    Args:
+        item: The item, with its record and measurements.
+        vocabulary: The words to use; by default the bundled ones.
+
+    Returns:
+        The grounded caption.
+    """
     record, measured = item.record, item.measured
     if isinstance(record, Artwork) and isinstance(measured, ArtworkDescriptors):
-        return describe_artwork(record, measured)
+        return describe_artwork(record, measured, vocabulary)
     if isinstance(record, Track) and isinstance(measured, TrackDescriptors):
-        return describe_track(record, measured)
+        return describe_track(record, measured, vocabulary)
     raise TypeError(f"{item.item_id} pairs {type(record).__name__} with {type(measured).__name__}")
 
 
@@ -398,13 +442,13 @@ class GroundedPlugin(CaptionerPlugin):
         self,
         side: str,
         argument: str,
-        settings: CaptionSettings,  # noqa: ARG002 (the protocol)
+        settings: CaptionSettings,
         responses: Path,  # noqa: ARG002 (the protocol)
     ) -> Captioner:
-        """The grounded captioner; raises BadUsage for an argument."""
+        """The grounded captioner; raises BadUsage for an argument or a wrong vocabulary."""
         if argument:
             raise BadUsage(
                 f"captions.{side}s = {f'grounded:{argument}'!r}: grounded takes no argument: "
                 "write grounded."
             )
-        return Grounded()
+        return Grounded(load_vocabulary(settings.vocabulary))

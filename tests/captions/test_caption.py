@@ -7,55 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from caption_records import artwork, artwork_descriptors, track, track_descriptors
+from caption_records import artwork, track
 from chat_server import Server, completion
 from PIL import Image
+from small_captions import small_workspace
 from tiny_models import make_blip
 
 from artsound.captions.caption import STAGE
 from artsound.errors import BadData
 from artsound.recipe import Recipe
-from artsound.schema import Pair
 from artsound.stage import Part, run_stage
 from artsound.storage import Workspace, read_parquet, sha256_file, write_parquet
 
 
-def _workspace(root: Path, count: int = 10, *, title: str = "Barges") -> Workspace:
-    workspace = Workspace(root)
-    names = [f"painter_work-{n}.jpg" for n in range(count + 3)]
-    write_parquet(
-        workspace.catalog / "artworks.parquet",
-        "artwork",
-        [artwork(artwork_id=name, title=title) for name in reversed(names)],
-    )
-    write_parquet(
-        workspace.catalog / "tracks.parquet",
-        "track",
-        [track(track_id=n) for n in range(count + 3)],
-    )
-    write_parquet(
-        workspace.embeddings / "affect/artworks.parquet",
-        "artwork_descriptors",
-        [artwork_descriptors(artwork_id=name) for name in names],
-    )
-    write_parquet(
-        workspace.embeddings / "affect/tracks.parquet",
-        "track_descriptors",
-        [track_descriptors(track_id=n) for n in range(count + 3)],
-    )
-    write_parquet(
-        workspace.pairs / "pairs.parquet",
-        "pair",
-        [
-            Pair(n, names[count - n], "train", 0.5, "affect", 0.0, 1, 1, "sparse")
-            for n in range(count)
-        ],
-    )
-    return workspace
-
-
 def test_every_paired_item_gets_one_caption_and_no_other(tmp_path: Path) -> None:
-    workspace = _workspace(tmp_path)
+    workspace = small_workspace(tmp_path)
     report = run_stage(STAGE, workspace, Recipe().replaced(run={"part_size": 4}))
     assert (report.items_in, report.items_out, report.parts) == (20, 20, 6)
     artworks = read_parquet(workspace.captions / "artworks.parquet", "caption")
@@ -71,7 +37,7 @@ def test_every_paired_item_gets_one_caption_and_no_other(tmp_path: Path) -> None
 def test_the_part_size_changes_no_byte(tmp_path: Path) -> None:
     digests = []
     for part_size in (3, 100):
-        workspace = _workspace(tmp_path / str(part_size))
+        workspace = small_workspace(tmp_path / str(part_size))
         run_stage(STAGE, workspace, Recipe().replaced(run={"part_size": part_size}))
         digests.append(sha256_file(workspace.captions / "artworks.parquet"))
     assert digests[0] == digests[1]
@@ -81,22 +47,22 @@ def test_a_second_run_skips_every_part_and_a_changed_record_is_captioned_anew(
     tmp_path: Path,
 ) -> None:
     recipe = Recipe().replaced(run={"part_size": 4})
-    workspace = _workspace(tmp_path)
+    workspace = small_workspace(tmp_path)
     run_stage(STAGE, workspace, recipe)
     assert run_stage(STAGE, workspace, recipe).parts_skipped == 6
-    _workspace(tmp_path, title="Another title")
+    small_workspace(tmp_path, title="Another title")
     assert run_stage(STAGE, workspace, recipe).parts_skipped == 3
 
 
 def test_missing_descriptors_are_named_in_one_sentence(tmp_path: Path) -> None:
-    workspace = _workspace(tmp_path)
+    workspace = small_workspace(tmp_path)
     (workspace.embeddings / "affect/tracks.parquet").unlink()
     with pytest.raises(BadData, match=r"affect/tracks\.parquet is missing"):
         run_stage(STAGE, workspace, Recipe())
 
 
 def test_a_pair_of_an_item_that_the_catalogue_lacks_is_bad_data(tmp_path: Path) -> None:
-    workspace = _workspace(tmp_path)
+    workspace = small_workspace(tmp_path)
     write_parquet(workspace.catalog / "tracks.parquet", "track", [track(track_id=1)])
     with pytest.raises(BadData, match="lacks track 000000"):
         run_stage(STAGE, workspace, Recipe())
@@ -118,7 +84,7 @@ def _with_pictures(workspace: Workspace, count: int = 13) -> Workspace:
 def test_a_models_faulty_captions_fall_back_to_grounded_ones_with_the_reason_kept(
     tmp_path: Path,
 ) -> None:
-    workspace = _with_pictures(_workspace(tmp_path / "out"))
+    workspace = _with_pictures(small_workspace(tmp_path / "out"))
     checkpoint = make_blip(tmp_path / "blip")
     recipe = Recipe().replaced(
         captions={"artworks": f"transformers:{checkpoint}", "max_new_tokens": 12, "device": "cpu"}
@@ -143,7 +109,7 @@ def test_a_servers_captions_are_kept_and_near_duplicates_fall_back(tmp_path: Pat
         "Some other picture, flat and quiet, with a tone that is neither warm nor cold.",
     ]
     server.answer = lambda number, _body: (200, completion(texts[number % 3]))
-    workspace = _with_pictures(_workspace(tmp_path))
+    workspace = _with_pictures(small_workspace(tmp_path))
     recipe = Recipe().replaced(
         captions={"artworks": f"endpoint:{server.url}#model-7", "requests_at_once": 1}
     )
@@ -166,7 +132,7 @@ def test_a_servers_captions_are_kept_and_near_duplicates_fall_back(tmp_path: Pat
 
 def test_what_one_side_is_told_captions_nothing_anew_on_the_other(tmp_path: Path) -> None:
     server = Server()
-    workspace = _with_pictures(_workspace(tmp_path))
+    workspace = _with_pictures(small_workspace(tmp_path))
     chosen = {"artworks": f"endpoint:{server.url}#m", "tracks": f"endpoint:{server.url}#m"}
     recipe = Recipe().replaced(captions=chosen, run={"part_size": 4})
     for number in range(13):
@@ -195,7 +161,7 @@ def test_what_one_side_is_told_captions_nothing_anew_on_the_other(tmp_path: Path
 def test_everything_is_captioned_before_there_are_pairs_when_a_bridge_needs_it(
     tmp_path: Path,
 ) -> None:
-    workspace = _workspace(tmp_path)
+    workspace = small_workspace(tmp_path)
     (workspace.pairs / "pairs.parquet").unlink()
     recipe = Recipe().replaced(run={"part_size": 4}, pair={"bridge": "captions"})
     assert run_stage(STAGE, workspace, recipe).items_out == 26

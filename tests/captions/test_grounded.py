@@ -11,10 +11,11 @@ from caption_records import artwork, artwork_descriptors, track, track_descripto
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artsound.captions import art_terms, grounded, music_terms
+from artsound.captions import grounded
 from artsound.captions.base import CaptionItem
 from artsound.captions.grounded import Grounded, describe, describe_artwork, describe_track
 from artsound.captions.phrasing import slug
+from artsound.captions.vocabulary import bundled_vocabulary
 from artsound.schema import json_schema
 from artsound.storage import digest
 
@@ -154,7 +155,7 @@ def test_a_style_and_a_genre_are_named_as_the_field_names_them() -> None:
     assert "soul and R&B" in describe_track(track(genre="Soul-RnB", genres=[]), track_descriptors())
 
 
-def test_the_tempo_is_told_only_where_the_pulse_is_clear_and_the_key_only_where_it_is() -> None:
+def test_the_tempo_is_named_only_where_the_pulse_is_clear_and_the_key_only_where_it_is() -> None:
     for number in range(60):
         caption = describe_track(
             track(track_id=number), track_descriptors(pulse_clarity=0.05, key_clarity=0.1)
@@ -185,11 +186,12 @@ def test_sentences_change_only_with_the_captioners_version() -> None:
 
 
 def test_every_genre_and_style_of_the_sources_has_its_words(shared_data: Path) -> None:
+    words = bundled_vocabulary()
     with (shared_data / "fma/fma_metadata/genres.csv").open(encoding="utf-8") as file:
         titles = [row["title"] for row in csv.DictReader(file)]
     assert len(titles) == 163
-    assert [title for title in titles if slug(title) not in music_terms.GENRES] == []
-    for kind, known in (("style", art_terms.STYLES), ("genre", art_terms.GENRES)):
+    assert [title for title in titles if slug(title) not in words.music.genres] == []
+    for kind, known in (("style", words.art.styles), ("genre", words.art.genres)):
         mapping = shared_data / f"artgraph/mapping/{kind}_entidx2name.csv"
         names = [line.split(",", 1)[1] for line in mapping.read_text("utf-8").splitlines()]
         assert [name for name in names if slug(name) not in known] == []
