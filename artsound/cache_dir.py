@@ -1,7 +1,7 @@
-"""A place for what libraries keep, where the home folder cannot be written to.
+"""Fall back to a temporary cache folder where the home folder is not writable.
 
-So it is in many containers and batch systems. Prefect's server does not start then, and numba,
-which librosa and our matching are compiled by, raises.
+This is common in containers and batch systems: Prefect's server does not start then, and numba,
+which compiles librosa and the matching, raises.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ from pathlib import Path
 
 
 def use_writable_cache(variable: str, usual: str) -> None:
-    """Set the environment's `variable` to a temporary folder, if it is unset and the folder
-    `usual` in the home folder cannot be written to. It is gone when this process ends.
+    """Set an environment variable to a temporary folder where the usual cache is not writable.
 
-    Processes that this one starts inherit it.
+    A variable that is set already is left as it is. The folder is deleted when this process ends;
+    child processes inherit it.
+
+    Args:
+        variable: The environment variable that names the cache folder of a library.
+        usual: The library's own cache folder, below the home folder.
     """
     if variable not in os.environ and not _can_write(usual):
         os.environ[variable] = folder = tempfile.mkdtemp(prefix="artsound-")
@@ -32,5 +36,5 @@ def _can_write(usual: str) -> bool:
         while not place.exists():
             place = place.parent
         return home.is_dir() and os.access(place, os.W_OK | os.X_OK)
-    except (OSError, RuntimeError):  # RuntimeError: nobody knows where home is
+    except (OSError, RuntimeError):  # RuntimeError: the home folder cannot be determined
         return False

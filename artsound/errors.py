@@ -1,14 +1,14 @@
-"""The errors a user can cause, each told in one sentence.
+"""The errors that a user can cause.
 
-`artsound …` prints the sentence and leaves with the class's exit code; everything else is a bug
-and shows its traceback.
+`artsound …` prints the message and exits with the class's exit code; every other exception is a
+bug and shows its traceback.
 """
 
 from __future__ import annotations
 
 
 class ArtSoundError(Exception):
-    """A fault told in one sentence that names the file and the way out."""
+    """A user-facing error: one line that names the file and the remedy."""
 
     exit_code = 1
 

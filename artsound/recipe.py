@@ -1,6 +1,6 @@
 """One typed, validated description of a build: TOML in, a frozen object out, with a digest.
 
-Every section but `run` decides what bytes a build gives; `run` only says how fast.
+Every section but `run` decides which bytes a build makes; `run` only decides how fast.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Duplicates = Literal["keep", "drop"]
 
 _BUNDLED = Path(__file__).parent / "recipes"
 
-# Where things lie; what is read there is known by its content.
+# Paths of inputs: their contents, not their places, decide the bytes of a build.
 _PLACES = {
     "sources": {"artgraph", "fma", "ids", "artwork_ids", "without", "base", "image_urls"},
     "pair": {"given", "exclude", "concept_bank", "affect_axes"},
@@ -89,7 +89,7 @@ class Sources(_Section):
     base: str = Field(
         "",
         description="earlier release (a shards folder, or the build that holds one) whose pairs, "
-        "splits and unchanged shards are kept; empty: none",
+        "splits and unchanged shards are reused; empty: none",
     )
     track_where: str = Field(
         "", description="SQL condition over the tracks' metadata: genre = 'Jazz'; empty: all"
@@ -122,15 +122,15 @@ class RightsSection(_Section):
     """Which rights an item needs to be used."""
 
     policy: RightsPolicy = Field("any", description="any, redistributable, adaptable or commercial")
-    year: int = Field(2026, description="year for which copyright terms are reckoned")
+    year: int = Field(2026, description="year in which copyright terms are judged")
 
 
 class Split(_Section):
     """Shares of the splits for painters, and for tracks that FMA gives none."""
 
     train: float = Field(0.8, gt=0, le=1, description="weight of train beside val and test")
-    val: float = Field(0.1, ge=0, le=1, description="weight of val; 0: none of them go there")
-    test: float = Field(0.1, ge=0, le=1, description="weight of test; 0: none of them go there")
+    val: float = Field(0.1, ge=0, le=1, description="weight of val; 0: empty")
+    test: float = Field(0.1, ge=0, le=1, description="weight of test; 0: empty")
 
     @property
     def shares(self) -> tuple[float, float, float]:
@@ -188,7 +188,7 @@ class PairSection(_Section):
         "", description="TOML file of axes beside the bundled ones (artsound/pairing/affect.toml)"
     )
     device: str = Field("cpu", description="of the candidate search: cpu, cuda or cuda:N")
-    candidates: int = Field(32, ge=1, description="best partners kept of each item, both ways")
+    candidates: int = Field(32, ge=1, description="best partners to search of each item, both ways")
     csls: int = Field(10, ge=0, description="neighbours of the hub correction; 0: none")
     floor: float = Field(-1.0, ge=-1, le=1, description="pairs that score less are not made")
     artwork_uses: int = Field(1, ge=1, le=64, description="tracks that may share one artwork")
@@ -251,7 +251,7 @@ class Shards(_Section):
     withhold: bool = Field(
         False,
         description="leave out pairs whose picture or clip may not be passed on; their ids, "
-        "digests and embeddings are kept in withheld.parquet",
+        "digests and embeddings go to withheld.parquet",
     )
 
 
@@ -262,15 +262,15 @@ class RunSection(_Section):
     runner: Literal["serial", "threads", "processes", "dask"] = Field(
         "processes", description="serial runs in this process, without Prefect"
     )
-    workers: int = Field(0, ge=0, description="parts at work at once; 0: one per processor")
+    workers: int = Field(0, ge=0, description="parts in work at once; 0: one per processor")
     dask_address: str = Field("", description="scheduler to use; empty: a local cluster")
     notify: str = Field(
-        "", description="told when a build ends: an http(s) address or python:module:function"
+        "", description="notified when a build ends: an http(s) address or python:module:function"
     )
 
 
 class Recipe(_Section):
-    """A whole build. Make one with `load_recipe`, or `Recipe()` for the defaults."""
+    """A whole build: read one with `load_recipe`, or take the defaults, `Recipe()`."""
 
     name: str = Field("artsound", pattern=r"^[a-z0-9][a-z0-9-]*$", description="dataset name")
     seed: int = Field(0, ge=0, description="seeds every choice that is free")
@@ -294,7 +294,7 @@ class Recipe(_Section):
         return {section: values[section] for section in sections}
 
     def digest(self) -> str:
-        """SHA-256 over all that decides a build's bytes: not `run`, nor where the sources lie."""
+        """SHA-256 over all that decides a build's bytes: neither `run` nor the paths of sources."""
         values = self.model_dump(mode="json", exclude={"run": True, **_PLACES})
         for (section, key), default in _ADDED.items():
             if values[section][key] == default:
@@ -318,10 +318,17 @@ class Recipe(_Section):
 
 
 def load_recipe(path: Path) -> Recipe:
-    """The recipe in a TOML file.
+    """Read the recipe in a TOML file.
 
-    Raises BadUsage, one sentence, when the file is missing, is no TOML, or holds an unknown or
-    wrongly typed key; the sentence names the key, and the nearest right one.
+    Args:
+        path: The file.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        BadUsage: The file is missing, is not valid TOML, or has an unknown or wrongly typed key;
+            the message names the key, and the nearest known one.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -335,7 +342,7 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def bundled_recipe(name: str) -> Recipe:
-    """One of the recipes that come with the project: artsound, open or sample."""
+    """Read one of the recipes that come with the package: artsound, open or sample."""
     known = {entry.stem: entry for entry in sorted(_BUNDLED.glob("*.toml"))}
     if name not in known:
         raise BadUsage(
@@ -345,7 +352,7 @@ def bundled_recipe(name: str) -> Recipe:
 
 
 def recipe_from(values: Mapping[str, Any], origin: str) -> Recipe:
-    """The recipe that `values` describe; BadUsage naming `origin` and the first wrong key."""
+    """Return the recipe that `values` describe; BadUsage names `origin` and the first wrong key."""
     values = _without_removed(values)
     try:
         return Recipe.model_validate(values)
@@ -354,7 +361,7 @@ def recipe_from(values: Mapping[str, Any], origin: str) -> Recipe:
 
 
 def recipe_schema() -> dict[str, Any]:
-    """The JSON Schema of a recipe, as kept in schemas/recipe.json."""
+    """The JSON Schema of a recipe, as in schemas/recipe.json."""
     schema = Recipe.model_json_schema()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -1,10 +1,10 @@
 """What may be done with a track or an artwork: licence text and dates in, flags and a reason out.
 
-Unknown always means restricted: nothing may be done with what no rule here vouches for. The
-flags describe what a licence says, they are no legal advice.
+Unknown always means restricted: whatever no rule here allows is forbidden. The flags describe the
+text of a licence; they are not legal advice.
 
 Identifiers are SPDX's (list 3.27) where SPDX has one. A Creative Commons licence that SPDX does
-not list (most national ports, or no version given) keeps SPDX's form: `CC-BY-NC-SA-3.0-US`,
+not list (most national ports, or no version given) has SPDX's form: `CC-BY-NC-SA-3.0-US`,
 `CC-BY`. Other known licences are `LicenseRef-…`, as SPDX asks; works out of copyright are
 `public-domain`; the rest is `unknown`.
 """
@@ -127,7 +127,7 @@ _CC_CODE = re.compile(
 # A short form in parentheses after a title, "(CC BY-NC 3.0)": it must agree with the title.
 _SHORT_FORM = re.compile(r"\s*\((?P<short>cc[ -][^)]*)\)\s*$")
 _DEED = re.compile(r"^(?:deed|legalcode)(?:\.[a-z-]+)?$")
-# Words that take back what the rest of a text grants.
+# Words that withdraw what the rest of a text grants.
 _DENIAL = re.compile(
     r"\b(?:not|no|never|none|without|except\w*|exclud\w*|unless|until|former(?:ly)?|previously"
     r"|den(?:y|ies|ied)|refus\w*|forbid\w*|prohibit\w*|revoke[ds]?|withdrawn|expired?|invalid|void"
@@ -234,11 +234,11 @@ def licence_rights(text: str) -> Rights:
 def track_rights(title: str, address: str) -> Rights:
     """The rights that a licence's title and its address (either may be empty) grant together.
 
-    Where both are understood and one only says more of version and port, it names the licence.
+    Where both are understood and one only adds version or port, it names the licence.
     Where they disagree, each flag is the more restrictive of the two, and the licence is the one
     that grants nothing beyond the other, or `A AND B` (an SPDX expression) where each forbids what
-    the other grants. A title that says nothing, or is cut short, leaves it to the address; one
-    that is not understood grants nothing, whatever the address.
+    the other grants. A title that states nothing, or is cut short, leaves the decision to the
+    address; one that is not understood grants nothing, whatever the address.
     """
     named, linked = licence_rights(title), licence_rights(address)
     if not address.strip():
@@ -510,7 +510,7 @@ def painter_dates(died: int, works: Iterable[int]) -> PainterDates:
 
 
 def bears_out(style: str, year: int) -> bool:
-    """Whether an artwork's style ended long ago and fits its year, so that both agree."""
+    """Whether an artwork's style ended long ago and includes its year, so that both agree."""
     span = _tables()[1].get(" ".join(re.split(r"[\W_]+", style.casefold())).strip())
     return span is not None and span[0] <= year <= span[1]
 
@@ -532,7 +532,7 @@ def artwork_rights(
     3. of a painter with two works dated so long ago, for the same reason. Two, since one date
        may be misread.
     Rules 2 and 3 are void where dates contradict each other: works of one painter more than 85
-    years apart, but for a single one too early for all others, which is then not believed.
+    years apart, but for a single one too early for all others, which is then ignored.
     Everything else counts as protected.
 
     A faithful photograph of a flat work in the public domain gets no protection of its own

@@ -1,6 +1,8 @@
-"""Typed rows, field by field as schemas/*.json has them.
+"""Records and their Arrow tables, as defined by schemas/*.json.
 
-No field is ever null: unknown is the empty string, -1 or the empty list, as each schema says.
+The JSON Schemas are the contract; the dataclasses here repeat the fields of those records that
+Python code makes or reads one by one, and a test compares both. No field is ever null: unknown is
+the empty string, -1 or the empty list, as each schema defines.
 """
 
 from __future__ import annotations
@@ -171,31 +173,6 @@ class Caption:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """One artwork and the music it was given (schemas/pair.json)."""
-
-    track_id: int
-    artwork_id: str
-    split: str
-    score: float
-    bridge: str
-    margin: float
-    track_rank: int
-    artwork_rank: int
-    method: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unmatched:
-    """One item that no pair uses (schemas/unmatched.json)."""
-
-    side: str
-    item_id: str
-    split: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Reject:
     """One item that a stage could not (`failed`) or would not (`filtered`) use."""
 
@@ -207,79 +184,13 @@ class Reject:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """The .json member of one sample in a shard (schemas/sample.json)."""
-
-    key: str
-    track_id: int
-    artwork_id: str
-    split: str
-    artwork_caption: str
-    artwork_captioner: str
-    music_caption: str
-    music_captioner: str
-    artwork_title: str
-    painter: str
-    painter_id: str
-    year: int
-    style: str
-    genre: str
-    school: str
-    period: str
-    tags: list[str]
-    media: list[str]
-    emotions: list[str]
-    title: str
-    artist: str
-    artist_id: int
-    album: str
-    music_genre: str
-    music_genres: list[str]
-    music_tags: list[str]
-    duration: float
-    tempo: float
-    key_signature: str
-    loudness: float
-    lightness: float
-    saturation: float
-    warmth: float
-    artwork_license_id: str
-    artwork_redistribute: bool
-    artwork_derivatives: bool
-    artwork_commercial: bool
-    artwork_rights_reason: str
-    artwork_source: str
-    artwork_source_url: str
-    track_license: str
-    track_license_id: str
-    track_redistribute: bool
-    track_derivatives: bool
-    track_commercial: bool
-    track_share_alike: bool
-    track_source: str
-    track_source_url: str
-    score: float
-    bridge: str
-    margin: float
-    image_sha256: str
-    image_original_sha256: str
-    audio_sha256: str
-    artwork_cluster: str
-    track_cluster: str
-    synthetic: bool
-
-
 RECORDS: Mapping[str, type] = {
     "artwork": Artwork,
     "track": Track,
     "artwork_descriptors": ArtworkDescriptors,
     "track_descriptors": TrackDescriptors,
     "caption": Caption,
-    "pair": Pair,
-    "unmatched": Unmatched,
     "reject": Reject,
-    "sample": Sample,
 }
 
 
@@ -289,11 +200,9 @@ def from_row(name: str, row: Mapping[str, Any]) -> Any:
     return record(**{field.name: row[field.name] for field in fields(record)})
 
 
-# Arrow tables of records, held to schemas/*.json.
-#
-# The JSON Schemas are the written contract. Arrow types follow from them: a property's `arrow`
-# keyword where it has one (`int32`, `float32`, …), else its JSON type. No column ever holds a
-# null.
+# --- Arrow tables -------------------------------------------------------------------------------
+
+# A property's Arrow type is its `arrow` keyword (`int32`, `float32`, …), else its JSON type.
 
 _PLAIN_TYPES: Mapping[str, pa.DataType] = {
     "string": pa.string(),

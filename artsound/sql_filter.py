@@ -32,7 +32,7 @@ _SHOWN = 12
 def rows_where(frame: pl.DataFrame, where: str) -> npt.NDArray[np.bool_]:
     """Which rows fulfil an SQL condition, as polars understands it: one truth value per row.
 
-    Raises BadUsage, one sentence, for an unknown column and for what is not a condition.
+    Raises BadUsage for an unknown column and for what is not a condition.
     """
     stray = _FORBIDDEN.search(_TOKENS.sub("''", where))
     if stray:
@@ -103,7 +103,7 @@ def _fault(frame: pl.DataFrame, where: str, error: BaseException) -> str:
         compared = re.search(rf"([=<>~(,]|\blike)\s*\"?{re.escape(name)}\b", where, re.IGNORECASE)
         if compared and not near:
             return (
-                f"compares with {name}, which is no column: text stands in single quotes, as in "
+                f"compares with {name}, which is no column: text must be in single quotes, as in "
                 "style = 'Cubism'."
             )
         if near:

@@ -57,9 +57,9 @@ _DISK_FAULTS = {
 
 @dataclass(frozen=True)
 class Workspace:
-    """One build's folder; every path in it is asked of this object.
+    """The folder of a build, and the paths in it.
 
-    `root` may be relative; it is not created before something is written.
+    `root` may be relative; it is created when something is first written.
     """
 
     root: Path
@@ -118,18 +118,21 @@ class Workspace:
         """The file that records call `relative` (posix); BadData when it leaves the root."""
         path = Path(relative)
         if path.is_absolute() or ".." in path.parts:
-            raise BadData(f"{relative!r} does not lie inside the workspace {self.root}.")
+            raise BadData(f"{relative!r} is not inside the workspace {self.root}.")
         return self.root / path
 
     def relative(self, path: Path) -> str:
-        """`path` below the root, in the posix form that records keep."""
+        """`path` below the root, in the posix form that records have."""
         return path.relative_to(self.root).as_posix()
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the workspace for one build; BadUsage when another process holds it.
+        """Lock the workspace for one build.
 
         The lock is the kernel's (flock), so a killed build never leaves it behind.
+
+        Raises:
+            BadUsage: Another process has locked it.
         """
         make_folder(self.root)
         path = self.root / ".lock"
@@ -155,7 +158,7 @@ class Workspace:
 
 
 def check_out(root: Path) -> None:
-    """Look whether a workspace can be made at `root`, and leave nothing there.
+    """Check that a workspace can be made at `root`, and leave nothing there.
 
     Raises:
         BadUsage: When the path is a file, too long for what a build writes below it, or not valid
@@ -177,7 +180,7 @@ def check_out(root: Path) -> None:
 
 
 def begun(workspace: Workspace, recipe: Recipe) -> bool:
-    """Whether a build by this very recipe has begun in the workspace."""
+    """Whether a build by exactly this recipe has begun in the workspace."""
     try:
         return workspace.recipe.read_text(encoding="utf-8") == recipe.to_toml()
     except (OSError, ValueError):
@@ -207,7 +210,7 @@ def digest(value: Any) -> str:
 
 
 def make_folder(path: Path) -> Path:
-    """`path`, made with its parents where it was missing; BadData when that cannot be done."""
+    """Create the folder `path` with its parents; BadData when that is impossible."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -217,11 +220,18 @@ def make_folder(path: Path) -> Path:
 
 @contextlib.contextmanager
 def atomic_write(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
-    """A binary file that becomes `path` when the block ends well, and nothing when it does not.
+    """Open a binary file that becomes `path` only if the block ends without an exception.
 
-    Not `durable`, it may be lost or empty after a power cut until `sync_file_system` has run:
-    for many small files that are proven together. Raises BadData, one sentence, when the disk
-    is full or may not be written.
+    Args:
+        path: The file to write.
+        durable: Whether it must survive a power cut at once. Otherwise it may be lost or empty
+            until `sync_file_system` has run: for many small files that are synchronised together.
+
+    Yields:
+        The temporary file.
+
+    Raises:
+        BadData: The disk is full or not writable.
     """
     make_folder(path.parent)
     try:
@@ -270,20 +280,20 @@ def sync_file_system(path: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> str:
-    """Write `data` to `path`, whole or not at all; the digest of what was written."""
+    """Write `data` to `path` atomically; returns its SHA-256."""
     with atomic_write(path, durable=durable) as file:
         file.write(data)
     return sha256_bytes(data)
 
 
 def write_json(path: Path, value: Any) -> str:
-    """Write `value` as readable JSON with sorted keys, whole or not at all; its digest."""
+    """Write `value` as readable JSON with sorted keys, atomically; returns its SHA-256."""
     text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return write_bytes(path, text.encode() + b"\n")
 
 
 def read_json(path: Path) -> Any:
-    """The value of a JSON file; BadData when it is missing or broken."""
+    """Read the value of a JSON file; BadData when it is missing or damaged."""
     try:
         return parse_json(path.read_bytes())
     except FileNotFoundError as error:
@@ -295,10 +305,18 @@ def read_json(path: Path) -> Any:
 def write_parquet(
     path: Path, name: str, rows: pa.Table | Iterable[DataclassInstance | Mapping[str, Any]]
 ) -> str:
-    """Write rows that fulfil the schema called `name`; the digest of the file.
+    """Write rows as a Parquet file.
 
-    Equal rows give equal bytes under one pyarrow version. Raises BadData when a row breaks the
-    schema.
+    Args:
+        path: The file.
+        name: The schema of the rows, as in schemas/`name`.json.
+        rows: A table, or records or mappings.
+
+    Returns:
+        SHA-256 of the file. Equal rows give equal bytes under one pyarrow version.
+
+    Raises:
+        BadData: A row breaks the schema, or the file cannot be written.
     """
     table = rows if isinstance(rows, pa.Table) else to_table(name, rows)
     check_table(name, table)
@@ -309,9 +327,10 @@ def write_parquet(
 
 
 def write_parquet_tables(path: Path, name: str, tables: Iterable[pa.Table]) -> str:
-    """As write_parquet, of tables that come one by one and are not all held in memory.
+    """Write tables that come one by one as a Parquet file, without holding all in memory.
 
-    The file's row groups, and so its bytes, do not depend on how the rows are cut into tables.
+    The file's row groups, and so its bytes, do not depend on how the rows are divided into tables.
+    Arguments, result and errors are those of `write_parquet`.
     """
     schema = arrow_schema(name)
     waiting = schema.empty_table()
@@ -328,9 +347,18 @@ def write_parquet_tables(path: Path, name: str, tables: Iterable[pa.Table]) -> s
 
 
 def read_parquet(path: Path, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of a parquet file of `name` records, checked against its schema.
+    """Read a Parquet file of `name` records and check it against its schema.
 
-    With `columns`, only those are read, and only their presence is checked.
+    Args:
+        path: The file.
+        name: The schema of the rows.
+        columns: The columns to read, of which only the presence is checked; None: all.
+
+    Returns:
+        The table.
+
+    Raises:
+        BadData: The file is missing or damaged, or its rows break the schema.
     """
     try:
         table = read_table(path, columns)
@@ -344,11 +372,13 @@ def read_parquet(path: Path, name: str, columns: Sequence[str] | None = None) ->
 
 
 def store_media(workspace: Workspace, kind: str, data: bytes, suffix: str) -> tuple[str, str]:
-    """Keep original bytes under their digest: media/`kind`/ab/`sha256``suffix`.
+    """Store original bytes under their digest: media/`kind`/ab/`sha256``suffix`.
 
-    Returns the path relative to the workspace, and the digest. Bytes already there are not
-    written again. The file is durable only once `sync_file_system` has run, which every part
-    does before its marker is written.
+    Bytes already there are not written again. The file is durable only once `sync_file_system` has
+    run, which every part does before its marker is written.
+
+    Returns:
+        The path relative to the workspace, and the digest.
     """
     sha256 = sha256_bytes(data)
     relative = f"media/{kind}/{sha256[:2]}/{sha256}{suffix}"

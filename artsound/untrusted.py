@@ -1,8 +1,8 @@
-"""Readers of files that anybody may have written: .npy, .npz (no pickles), .parquet, JSON, CSV.
+"""Safe readers of untrusted files: .npy, .npz (no pickles), .parquet, JSON, CSV, TOML.
 
-The libraries' readers let the errors of all that they are made of through: the zip's, the
-tokeniser's, the allocator's. Here they are few, and told. Parquet is read by pyarrow, since over
-some damage polars' own reader ends the process.
+Library readers let exceptions of their dependencies through: the zip's, the tokeniser's, the
+allocator's. Here they become a few documented ones. Parquet is read by pyarrow, since polars' own
+reader ends the process on some damaged files.
 """
 
 from __future__ import annotations
@@ -50,9 +50,12 @@ _FAULTS = (
 
 
 def check_path(path: Path) -> None:
-    """Raise BadUsage for a path that no file here can have: too long, or not valid UTF-8.
+    """Check that a file can have this path.
 
-    Paths are kept in recipes and reports, which are UTF-8.
+    Paths are written to recipes and reports, which are UTF-8.
+
+    Raises:
+        BadUsage: The path is too long, not valid UTF-8, or may not be read.
     """
     text = str(path)
     try:
@@ -72,7 +75,7 @@ def check_path(path: Path) -> None:
         if error.errno == errno.ENAMETOOLONG:
             raise _too_long(text) from error
         if error.errno == errno.EACCES:
-            raise BadUsage(f"{shown_path(text)} may not be looked at: no permission.") from error
+            raise BadUsage(f"{shown_path(text)} cannot be read: no permission.") from error
         if error.errno == errno.ELOOP:
             raise BadUsage(f"{shown_path(text)} is a link that leads back to itself.") from error
 
@@ -82,10 +85,7 @@ def _too_long(path: str) -> BadUsage:
 
 
 def shown_path(path: object) -> str:
-    """A path as a message shows it: bytes that are no text escaped, the middle of a long one cut.
-
-    A path of ordinary length is shown as it is.
-    """
+    """Return a path as messages show it: bytes that are no text escaped, long paths shortened."""
     text = str(path).encode("utf-8", "backslashreplace").decode()
     text = text.replace("\0", "\\0")
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 4 :]}"
@@ -112,10 +112,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def read_array(source: Path | bytes, *, mapped: bool = False) -> np.ndarray:
-    """The array of a .npy file, or of the bytes of one; `mapped`: the file's, read as needed.
-    Its numbers are in this machine's order of bytes.
+    """Read the array of a .npy file, or of the bytes of one.
 
-    Raises ValueError for all that can be wrong with it, OSError when the file cannot be read.
+    Args:
+        source: The file, or its bytes.
+        mapped: Whether to map the file into memory and read it as needed.
+
+    Returns:
+        The array, in this machine's byte order.
+
+    Raises:
+        ValueError: It is not a valid .npy file of one array without pickles.
+        OSError: The file cannot be read.
     """
     try:
         found = np.load(
@@ -124,7 +132,7 @@ def read_array(source: Path | bytes, *, mapped: bool = False) -> np.ndarray:
             allow_pickle=False,
         )
     except _FAULTS as error:
-        raise _told(error) from error
+        raise _damaged(error) from error
     if not isinstance(found, np.ndarray):
         found.close()
         raise ValueError("it holds several arrays")
@@ -132,7 +140,7 @@ def read_array(source: Path | bytes, *, mapped: bool = False) -> np.ndarray:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a .npz file by name; raises as read_array does."""
+    """Read the arrays of a .npz file by name; raises as `read_array` does."""
     try:
         found = np.load(path, allow_pickle=False)
         if isinstance(found, np.ndarray):
@@ -140,13 +148,22 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         with found:
             return {name: found[name] for name in found.files}
     except _FAULTS as error:
-        raise _told(error) from error
+        raise _damaged(error) from error
 
 
 def read_table(source: Path | bytes, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of a .parquet file, or of the bytes of one; with `columns`, only those.
+    """Read the rows of a .parquet file, or of the bytes of one.
 
-    Raises as read_array does; a column that is missing, or text that is not UTF-8, is wrong too.
+    Args:
+        source: The file, or its bytes.
+        columns: The columns to read; None: all.
+
+    Returns:
+        The table, validated in full.
+
+    Raises:
+        ValueError: It is not a valid file, lacks a column, or has text that is not UTF-8.
+        OSError: The file cannot be read.
     """
     if isinstance(source, Path):
         with pa.OSFile(str(source)) as file:  # raises OSError
@@ -155,7 +172,7 @@ def read_table(source: Path | bytes, columns: Sequence[str] | None = None) -> pa
 
 
 def parse_json(data: bytes) -> Any:
-    """The value of JSON from somebody else; ValueError for all that is wrong with it."""
+    """Parse untrusted JSON; ValueError for everything that is wrong with it."""
     try:
         return json.loads(data)
     except RecursionError as error:
@@ -190,10 +207,14 @@ def read_toml(path: Path, kind: str) -> dict[str, Any]:
 
 
 def parse_csv(data: bytes, **options: Any) -> pl.DataFrame:
-    """`polars.read_csv` of bytes that may be anything.
+    """Parse an untrusted CSV table with `polars.read_csv`.
 
-    It unpacks what looks compressed, to any size, and reads NUL characters and stray carriage
-    returns as text: not here. Raises PolarsError or ValueError for all that is not such a table.
+    Compressed data, which polars would decompress to any size, NUL characters and stray carriage
+    returns are refused.
+
+    Raises:
+        polars.exceptions.PolarsError: The data is not such a table.
+        ValueError: A line has a NUL character, a stray carriage return or an unclosed quote.
     """
     import polars as pl
 
@@ -212,10 +233,14 @@ def parse_csv(data: bytes, **options: Any) -> pl.DataFrame:
 
 
 def csv_rows(data: bytes) -> list[list[str]]:
-    """The cells of a CSV table in UTF-8, row by row, an empty line being an empty row.
+    """Parse a small CSV table in UTF-8 whose rows may have different lengths.
 
-    For small tables whose rows are uneven. Raises ValueError, which names the line, for bytes
-    that are not UTF-8, NUL characters, carriage returns without a line feed, and wrong quotes.
+    Returns:
+        The cells, row by row; an empty line is an empty row.
+
+    Raises:
+        ValueError: Bytes are not UTF-8, or there are NUL characters, carriage returns without a
+            line feed or wrong quotes; the message names the line.
     """
     _check_nul(data)
     try:
@@ -249,7 +274,7 @@ def _check_nul(data: bytes) -> None:
 
 
 def _line(data: bytes, at: int) -> int:
-    """The number of the line, from 1, that byte `at` lies in."""
+    """The number of the line, from 1, that holds byte `at`."""
     return data.count(b"\n", 0, at) + 1
 
 
@@ -259,13 +284,13 @@ def _parsed(file: pa.NativeFile, columns: Sequence[str] | None) -> pa.Table:
             table = parquet.read(columns=None if columns is None else list(columns))
         table.validate(full=True)
     except (OSError, pa.ArrowException, *_FAULTS) as error:
-        raise _told(error) from error
+        raise _damaged(error) from error
     if missing := [name for name in columns or () if name not in table.column_names]:
         raise ValueError(f"it has no column {missing[0]}")
     return table
 
 
-def _told(error: Exception) -> ValueError:
-    """The error as one line."""
+def _damaged(error: Exception) -> ValueError:
+    """The error of a library as one line."""
     text = str(error).strip() or type(error).__name__
     return ValueError(f"it is not sound: {text.splitlines()[0][:120]}")

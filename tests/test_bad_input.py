@@ -93,7 +93,7 @@ def test_sources_recipe_and_lists_are_found_under_any_name_that_unicode_allows(
         ("--track-where", "genre = 'jazz'", "did you mean 'Jazz'?"),
         ("--track-where", "genre IN ('Rok', 'Fok')", "did you mean 'Rock'?"),
         ("--track-where", "gnre = 'Jazz'", "did you mean genre?"),
-        ("--track-where", "genre = Jazz", "text stands in single quotes"),
+        ("--track-where", "genre = Jazz", "text must be in single quotes"),
         ("--track-where", "year << 3", "uses an operator that is not available here"),
         ("--artwork-where", "year > 3000", "year is between"),
         ("--artwork-where", "style = 'cubsm'", "did you mean 'cubism'?"),
@@ -177,7 +177,7 @@ def test_a_build_runs_where_home_is_empty_or_cannot_be_written_to(
     [
         ("--where", "style = 'cubsm'", "did you mean 'cubism'?"),
         ("--where", "gnre = 'x'", "did you mean genre?"),
-        ("--where", "style = cubism", "text stands in single quotes"),
+        ("--where", "style = cubism", "text must be in single quotes"),
         ("--where", "year > 3000", "year is between"),
         ("--where", "year << 3", "uses an operator that is not available here"),
         ("--style", "cubsm", "did you mean 'cubism'?"),

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artsound.errors import BadData, BadUsage
-from artsound.schema import Pair, to_table
+from artsound.schema import to_table
 from artsound.storage import (
     Workspace,
     atomic_write,
@@ -29,7 +29,20 @@ from artsound.storage import (
     write_parquet_tables,
 )
 
-PAIRS = [Pair(n, f"{n}.jpg", "train", 0.5, "affect", 0.1, 1, 1, "sparse") for n in range(50)]
+PAIRS = [
+    {
+        "track_id": n,
+        "artwork_id": f"{n}.jpg",
+        "split": "train",
+        "score": 0.5,
+        "bridge": "affect",
+        "margin": 0.1,
+        "track_rank": 1,
+        "artwork_rank": 1,
+        "method": "sparse",
+    }
+    for n in range(50)
+]
 
 
 def test_a_write_that_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -166,7 +179,7 @@ def read_names(name: str) -> list[str]:
     return list(arrow_schema(name).names)
 
 
-def test_a_missing_cut_or_foreign_parquet_is_told_in_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_cut_or_foreign_parquet_is_named(tmp_path: Path) -> None:
     path = tmp_path / "pairs.parquet"
     with pytest.raises(BadData, match="is missing: run the stage"):
         read_parquet(path, "pair")
@@ -211,7 +224,7 @@ def test_media_that_lie_damaged_under_their_digest_are_written_again(tmp_path: P
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/../../b"])
 def test_a_record_cannot_point_outside_the_workspace(name: str, tmp_path: Path) -> None:
-    with pytest.raises(BadData, match="does not lie inside"):
+    with pytest.raises(BadData, match="is not inside the workspace"):
         Workspace(tmp_path).path(name)
 
 

@@ -1,6 +1,6 @@
 """Whether a caption agrees with its own picture or clip more than with others, by an encoder.
 
-A cosine between a text and a picture says little by itself: its usual height differs from model to
+A cosine between a text and a picture means little by itself: its usual size differs from model to
 model and from caption to caption. So a caption's own item is ranked among a sample of others.
 """
 
@@ -20,7 +20,7 @@ from artsound.recipe import Recipe
 from artsound.storage import Workspace, read_json, sha256_bytes
 
 OTHERS = 1_000
-_TEXTS_AT_ONCE = 4_096  # stored as soon as they are embedded, so that little is lost to a kill
+_TEXTS_AT_ONCE = 4_096  # cached as soon as they are embedded, so that a kill loses little
 _ROUNDING = 1e-5  # cosines that differ by less are equal: the same picture under another name
 
 
@@ -32,8 +32,8 @@ def agreements(
     `captions` [n, D] and `items` [m, D] are unit rows of one encoder; `own` [n] and `others` [k]
     are rows of `items`. 1: none of the others is as like; 0.5: chance, or a caption that fits all
     alike; equal similarities count half. A caption's own item is no other; without any other the
-    share is 1. Both sides are centred first: what all captions have in common tells no item from
-    another, and an item near which every caption lies (a hub) would hide a wrong one.
+    share is 1. Both sides are centred first: what all captions have in common does not
+    separate items, and an item near every caption (a hub) would hide a wrong one.
     """
     captions = _centred(captions) if len(captions) > 1 else captions.astype(np.float32)
     items = _centred(items)

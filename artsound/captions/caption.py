@@ -3,10 +3,9 @@
 Where pairs are made by way of captions, the stage comes before them, and captions everything.
 
 Each side has the captioner that the recipe names. What a model writes is tidied and checked; a
-caption that fails is replaced by the grounded one, and the reason stays beside it. Captions that
+caption that fails is replaced by the grounded one, and the reason is recorded. Captions that
 agree with other items better than with their own, where the recipe asks for that check, and
-near-duplicates can only be seen across the whole side: they are looked for, and replaced, at the
-end.
+near-duplicates can only be found across the whole side: they are replaced at the end.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""What is wrong with a caption that a model wrote: one reason code, or none.
+"""Checks of captions that models write: one reason code for a fault, or none.
 
-The checks are few, fast and explainable; each looks for one fault and prefers to turn down a
-doubtful text, since a grounded caption stands ready to take its place. They are honest about what
-they can see: "not-english" counts function words and scripts, it identifies no language, and
-"name-not-in-record" finds names in quotation marks, after "by" or "titled", and names of other
-people in the catalogue, not every proper noun.
+The checks are few, fast and explainable; each looks for one fault and rejects when in doubt, since
+a grounded caption takes the place of a rejected one. Their limits: "not-english" counts function
+words and scripts, it identifies no language, and "name-not-in-record" finds names in quotation
+marks, after "by" or "titled", and names of other people in the catalogue, not every proper noun.
 """
 
 from __future__ import annotations
@@ -62,9 +61,11 @@ def failure(text: str, item: CaptionItem, limits: Limits, names: Collection[str]
 
 
 def tidy(text: str) -> str:
-    """A model's raw text as a caption: one line, no quotation marks or labels around it, whole
-    sentences only (a last one cut off by the token limit goes, if others stand), a capital first
-    and a full stop last.
+    """A model's raw text as a caption.
+
+    It is one line without quotation marks or labels around it, of whole sentences only (a last one
+    cut off by the token limit is removed, if others remain), with a capital first and a full stop
+    last.
     """
     text = " ".join(text.split())
     text = re.sub(r"^(?:caption|description|answer|assistant)\s*:\s*", "", text, flags=re.I)
@@ -283,8 +284,9 @@ def near_duplicates(captions: Sequence[str], threshold: float = THRESHOLD) -> li
 
     Two captions nearly repeat each other when the sets of their word triples (letters and digits
     only, lower case) have a Jaccard index of `threshold` or more. Only captions that repeat none
-    are compared against, so a run of equal captions keeps its first and points to it. Candidates
-    come from MinHash signatures (Broder 1997) in bands; every one is then compared exactly.
+    are compared against, so all of a run of equal captions but the first point to the first.
+    Candidates come from MinHash signatures (Broder 1997) in bands; every one is then compared
+    exactly.
     """
     shingles = [_shingles(caption) for caption in captions]
     buckets: dict[tuple[int, bytes], list[int]] = {}

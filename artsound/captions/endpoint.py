@@ -1,8 +1,8 @@
 """Captions from a server with the OpenAI chat interface (vLLM, llama.cpp, a hosted one).
 
-Every answer is kept in a file named by the digest of its whole request (URL, model, prompt,
+Every answer is cached in a file named by the digest of its whole request (URL, model, prompt,
 settings, and the picture's or sound's digest), so that a request is sent once, however often a
-build is resumed or repeated. A key, where the server wants one, is read from the environment
+build is resumed or repeated. A key, where the server needs one, is read from the environment
 variable ARTSOUND_ENDPOINT_KEY and written nowhere.
 """
 
@@ -50,7 +50,7 @@ class EndpointCaptioner:
 
     Answers that the server gives for one item alone (HTTP 400, 413, 415, 422: it will not take
     this picture) leave that item without a text; any other failure raises BadData, and what was
-    answered until then is kept.
+    answered until then is cached.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class EndpointCaptioner:
         self._retry = retry
 
     def captions(self, items: Sequence[CaptionItem]) -> list[str]:
-        """The server's text for each item, from the kept answers where there are any."""
+        """The server's text for each item, from the cached answers where there are any."""
         with requests.Session() as session:
             adapter = HTTPAdapter(max_retries=self._retry, pool_maxsize=self._requests_at_once)
             session.mount("http://", adapter)
@@ -104,11 +104,11 @@ class EndpointCaptioner:
                 "media": item.media_sha256,
             }
         )
-        kept = self._responses / request[:2] / f"{request}.json"
-        if kept.is_file():
-            return str(read_json(kept)["text"])
+        cached = self._responses / request[:2] / f"{request}.json"
+        if cached.is_file():
+            return str(read_json(cached)["text"])
         text = self._ask(session, item)
-        write_json(kept, {"text": text, "model": self.version, "media": item.media_sha256})
+        write_json(cached, {"text": text, "model": self.version, "media": item.media_sha256})
         return text
 
     def _ask(self, session: requests.Session, item: CaptionItem) -> str:

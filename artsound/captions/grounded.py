@@ -316,7 +316,7 @@ def _genres(track: Track, terms: MusicTerms, seed: str) -> tuple[str, str, list[
     known = [(key, words) for key, label in labels.items() if (words := _spoken(key, label, terms))]
     if not known:
         return pick(seed, "noun", ("track", "recording", "piece of music")), "", []
-    # The top genre, or the one after it, which is narrower and says more.
+    # The top genre, or the one after it, which is narrower and more informative.
     order = known[1:] + known[:1] if draw_option(seed, "narrow genre", 2) else known
     key, words = order[0]
     if key in terms.spoken or words.endswith("track"):
@@ -399,7 +399,7 @@ class Grounded:
     """
 
     name = "grounded"
-    # Raised whenever equal records and measurements would give other sentences; a test sees to it.
+    # Raise it whenever equal records and measurements give other sentences; a test checks that.
     version = "4"
     prompt = ""
 

@@ -2,7 +2,7 @@
 
 Its checkpoint is no model of transformers: a BART whose encoder reads sound. Ten seconds at 16 kHz
 become 128 mel levels every 10 ms, six convolutions (all but the first of stride two) make 32
-places of them, a fixed sinusoid is added, and BART goes on from there as if they were words. It
+places of them, a fixed sinusoid is added, and BART reads them as if they were words. It
 was fine-tuned on MusicCaps, and writes a few sentences on each ten seconds.
 
 The one caption of a clip is that of its middle ten seconds: past the intro and before the fade,
@@ -18,8 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from artsound.captions.base import Captioner, CaptionerPlugin, CaptionItem, CaptionSettings
-from artsound.captions.caption_cache import CachedCaptioner
+from artsound.captions.base import (
+    CachedCaptioner,
+    Captioner,
+    CaptionerPlugin,
+    CaptionItem,
+    CaptionSettings,
+)
 from artsound.captions.transformers import chosen_device
 from artsound.encoders.weights import fetch, hub, load_tensors
 from artsound.errors import BadData, BadUsage
@@ -44,8 +49,8 @@ class LpMusicCaps:
     """Runs the checkpoint `place` (a folder, or a name on the hub; "": the published one).
 
     A folder holds transfer.pth (or one other .pth); tokenizer.json of facebook/bart-base, where
-    it does not lie beside it, is taken from the hub. Decoding is that of the authors: five beams,
-    no three words twice. Raises BadUsage for a folder without a checkpoint,
+    it is not in the same folder, is taken from the hub. Decoding is that of the authors: five
+    beams, no three words twice. Raises BadUsage for a folder without a checkpoint,
     BadData when what is needed cannot be fetched or is not what it should be.
     """
 
@@ -142,9 +147,9 @@ def _find(place: str) -> tuple[Path, Path]:
                 f"{folder} holds no {FILE}: fetch that file of {hub(REPO)} into it, "
                 'or write captions.tracks = "lp-music-caps" where there is a network.'
             )
-        beside = folder / TOKENIZER_FILE
-        if beside.is_file():
-            return found[0], beside
+        tokenizer = folder / TOKENIZER_FILE
+        if tokenizer.is_file():
+            return found[0], tokenizer
         weights = found[0]
     else:
         try:
@@ -169,11 +174,11 @@ def _load(weights: Path, tokenizer: Path, device: str) -> tuple[Any, Any, dict[s
         raise _unfit(weights, "cannot be read, or holds more than weights") from error
     tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     bart = BartForConditionalGeneration(_bart_config(tensors, weights))
-    wanted = {_BART + name: tuple(tensor.shape) for name, tensor in bart.state_dict().items()}
-    wanted |= {_EARS + name: shape for name, shape in _ear_shapes(bart.config.d_model).items()}
-    if strange := sorted(set(tensors) - set(wanted)):
+    expected = {_BART + name: tuple(tensor.shape) for name, tensor in bart.state_dict().items()}
+    expected |= {_EARS + name: shape for name, shape in _ear_shapes(bart.config.d_model).items()}
+    if strange := sorted(set(tensors) - set(expected)):
         raise _unfit(weights, f"holds {strange[0]}, which is no part of the model")
-    for name, shape in wanted.items():
+    for name, shape in expected.items():
         if name not in tensors:
             raise _unfit(weights, f"lacks {name}")
         if tuple(tensors[name].shape) != shape:
@@ -208,7 +213,7 @@ def _bart_config(tensors: Mapping[str, Tensor], weights: Path) -> Any:
             f"{half}_attention_heads": max(1, width // _HEAD),
             f"{half}_ffn_dim": inner,
         }
-    # Two places of BART's table stand for nothing.
+    # Two places of BART's table are unused.
     return BartConfig(
         vocab_size=vocabulary, d_model=width, max_position_embeddings=max(1, places - 2), **halves
     )

@@ -1,8 +1,8 @@
 """Words for measured facts, with the thresholds at which each becomes true.
 
 Every scale cuts one descriptor into levels, low to high, and gives each level a few noun phrases
-that mean the same. The middle level is unremarkable; the further a level lies from it, the more
-a caption prefers to say it. The checks of other captioners' texts use the same levels.
+that mean the same. The middle level is unremarkable; the further a level is from it, the more
+a caption prefers to mention it. The checks of other captioners' texts use the same levels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from artsound.schema import ArtworkDescriptors, TrackDescriptors
 class Scale:
     """Levels of one descriptor: `phrases[i]` holds from `edges[i-1]` to below `edges[i]`.
 
-    An empty phrase stands for a level not worth a word.
+    An empty phrase means a level that captions do not mention.
     """
 
     edges: tuple[float, ...]
@@ -27,7 +27,7 @@ class Scale:
     middle: int
 
     def level(self, value: float) -> int:
-        """Where `value` lies, from −middle (lowest) over 0 (unremarkable) upwards."""
+        """The level of `value`, from −middle (lowest) over 0 (unremarkable) upwards."""
         return bisect_right(self.edges, value) - self.middle
 
     def say(self, seed: str, what: str, value: float) -> Feature:
@@ -149,7 +149,7 @@ LINES: tuple[tuple[str, float, str], ...] = (
 
 
 def layout(d: ArtworkDescriptors, seed: str) -> list[Feature]:
-    """What stands out in the composition: where the light lies, symmetry, the run of the lines."""
+    """What is remarkable in the composition: places of light, symmetry, directions of lines."""
     found = [
         UPPER_LIGHT.say(seed, "upper", d.upper_light),
         CENTRE_LIGHT.say(seed, "centre", d.centre_light),

@@ -1,6 +1,6 @@
 """Putting facts into English: stable choice, articles, lists, clean names, filling of plans.
 
-A *plan* is a sentence pattern: `{slot}` stands for a fact, `{Slot}` for the same fact with a
+A *plan* is a sentence pattern: `{slot}` is replaced by a fact, `{Slot}` for the same fact with a
 capital, and `[ … ]` for a part that is left out when one of its facts is unknown or the caption
 grows too long. Facts are put in once and never read as patterns again, so braces or brackets in
 a record cannot do anything.
@@ -120,7 +120,7 @@ def _raised(word: str) -> str:
 
 
 def clean_name(text: str, *, max_words: int, max_chars: int = 64) -> str:
-    """A name or title fit to stand in a sentence, or "" when it is not.
+    """A name or title that fits into a sentence, or "" when it does not.
 
     Markup, entities, quotation marks and control characters go, white space is made single. The
     result is empty for placeholders ("Untitled", "nan"), for names without two letters, with other
@@ -152,7 +152,7 @@ def _fits_a_name(char: str) -> bool:
 
 
 def clean_label(text: str) -> str:
-    """A class name outside our vocabulary, fit to stand in a sentence as it is, or ""."""
+    """A class name outside the vocabulary that fits into a sentence as it is, or ""."""
     label = clean_name(text.replace("_", " "), max_words=3, max_chars=32)
     return label if re.fullmatch(r"[^\W\d_]+([ &-]+[^\W\d_]+)*", label) else ""
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from artsound.captions.base import (
     CHAT_PROMPTS,
+    CachedCaptioner,
     Captioner,
     CaptionerPlugin,
     CaptionItem,
     CaptionSettings,
 )
-from artsound.captions.caption_cache import CachedCaptioner
 from artsound.encoders.weights import weights_digest
 from artsound.errors import BadData, BadUsage
 from artsound.storage import digest, sha256_file
@@ -179,18 +179,18 @@ def _load(folder: Path, side: str, device: str) -> tuple[Any, Any]:
     except (*_LOADING_FAULTS, SafetensorError) as error:
         raise BadData(
             f"{folder} cannot be loaded as a captioner ({_first_line(error)}): "
-            "fetch the checkpoint anew, or choose one that transformers knows."
+            "fetch the checkpoint again, or choose one that transformers knows."
         ) from error
     if lacking := sorted(found["missing_keys"]):
         # Transformers would draw them at random, and write nonsense without a word.
         raise BadData(
             f"{folder} lacks {len(lacking)} of the weights of a {config.model_type} model "
-            f"({lacking[0]}): fetch the checkpoint anew, in the form that transformers itself uses."
+            f"({lacking[0]}): fetch the checkpoint again, in the form that transformers uses."
         )
     tokenizer = getattr(processor, "tokenizer", None)
     # Without its vocabulary file a tokenizer loads all the same, and then knows nothing.
     if tokenizer is None or len(tokenizer) < SMALLEST_VOCABULARY:
-        raise BadData(f"{folder} has no tokenizer with a vocabulary: fetch the checkpoint anew.")
+        raise BadData(f"{folder} has no tokenizer with a vocabulary: fetch the checkpoint again.")
     tokenizer.padding_side = "right" if config.is_encoder_decoder else "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token

@@ -71,7 +71,7 @@ def check_audio(data: bytes, *, min_seconds: float, silence_db: float) -> AudioI
 
 
 def clip_header(data: bytes) -> tuple[int, float]:
-    """A clip's sample rate in Hz and its length in seconds, as its header tells. MediaError."""
+    """A clip's sample rate in Hz and its length in seconds, as its header states. MediaError."""
     with suppress_stderr(), _open(data) as sound:
         return sound.samplerate, sound.frames / sound.samplerate
 
@@ -82,7 +82,7 @@ def load_mono(
     """Mono float32 [n] at ``sample_rate`` Hz: the channels' mean from ``start`` on.
 
     ``seconds`` limits how much is decoded (all of the rest when None); the result is shorter when
-    the clip ends before that, and empty when ``start`` lies behind its end. Resampled by soxr
+    the clip ends before that, and empty when ``start`` is behind its end. Resampled by soxr
     (HQ). Raises MediaError.
     """
     with suppress_stderr(), _open(data) as sound:
@@ -217,7 +217,7 @@ def _tag_length(data: bytes, at: int) -> int:
 def _mp3_start(data: bytes) -> int:
     """Where the first of some like MP3 frames begins: behind tags, padding and junk; -1: nowhere.
 
-    libsndfile wants a frame or an ID3 tag at the very start (its issue 1039); players do not.
+    libsndfile needs a frame or an ID3 tag at the very start (its issue 1039); players do not.
     """
     at = 0
     while length := _tag_length(data, at):
@@ -243,7 +243,7 @@ def _corrupt(error: Exception) -> MediaError:
 def _check_xing(data: bytes) -> None:
     """Hold an MP3 to the length its own Xing/Info header declares.
 
-    Without such a header nothing tells a cut MP3 from a short one. ID3 tags lie outside the
+    Without such a header a cut MP3 looks like a short one. ID3 tags are outside the
     declared length, and a per cent of slack forgives sloppy taggers.
     """
     start = max(_mp3_start(data), 0)
@@ -262,7 +262,7 @@ def _check_xing(data: bytes) -> None:
             f"the MP3 is cut short: {present:,} of the {declared:,} bytes its header declares",
         )
     after = start + declared
-    while length := _tag_length(data, after):  # ID3v2.4 and APE tags may stand at the end
+    while length := _tag_length(data, after):  # ID3v2.4 and APE tags may be at the end
         after += length
     tail = data[after : after + 4]
     glued = tail[:1] == b"\xff" and tail[1:2] >= b"\xe0"

@@ -1,4 +1,4 @@
-"""Decoders written in C talk to the terminal about damaged files; this keeps them quiet."""
+"""Suppress what decoders written in C print to the terminal about damaged files."""
 
 from __future__ import annotations
 

@@ -150,10 +150,10 @@ def near_audio(
 ) -> np.ndarray:
     """Pairs (i < j) of clips that hold the same sound, at any offset: int64 [m, 2].
 
-    Prints that share at least two 32-bit words at one offset are laid over each other there and
-    kept when fewer than ``errors`` of the bits differ over at least ``min_overlap`` of the shorter
-    one. Words that many clips share (silence, steady tones) lead nowhere and are not followed.
-    ``prints`` may come one by one: they are kept as words, a third of the text's memory.
+    Prints that share at least two 32-bit words at one offset are compared there, and returned
+    when fewer than ``errors`` of the bits differ over at least ``min_overlap`` of the shorter one.
+    Words that many clips share (silence, steady tones) are ignored.
+    ``prints`` may come one by one: they are stored as words, a third of the text's memory.
     """
     words = [np.frombuffer(bytes.fromhex(p), dtype=">u4").astype(np.uint32) for p in prints]
     # Clips too short for a print have nothing in common.
@@ -173,7 +173,7 @@ def near_audio(
     return _sorted_pairs(found)
 
 
-_CROWDED = 64  # sharers of one word beyond which it says nothing
+_CROWDED = 64  # a word that more prints share than this is ignored
 _AT_ONCE = 1 << 21  # words compared with each other at once, which bounds the memory it takes
 
 

@@ -282,7 +282,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _is_srgb(image: Image.Image) -> bool:
-    """True without a profile, or with one that says sRGB."""
+    """True without a profile, or with one of sRGB."""
     profile = image.info.get("icc_profile")
     if not profile:
         return True
@@ -290,7 +290,7 @@ def _is_srgb(image: Image.Image) -> bool:
         described = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile)))
         return "srgb" in described.lower()
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
-        return True  # an unreadable profile says nothing
+        return True  # an unreadable profile is ignored
 
 
 def _upright_rgb(data: bytes, max_side: int | None) -> Image.Image:

@@ -18,11 +18,11 @@ from artsound.storage import read_json
 LEAST_MAGNITUDE = 1e-5  # AudioLDM 2's mels are never smaller
 
 
-class _Section(BaseModel):
+class _ConfigSection(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Mel(_Section):
+class Mel(_ConfigSection):
     """Log-mel front end: mono at `sample_rate` Hz, `n_fft`/`hop` in samples, `bins` mel bands.
 
     `scale` is decibel (power, dB of full scale) or log_magnitude (what AudioLDM 2 was trained on:
@@ -52,7 +52,7 @@ class Mel(_Section):
         return 0.0 if self.scale == "decibel" else 2.0
 
 
-class Codec(_Section):
+class Codec(_ConfigSection):
     """Mel to latent and back.
 
     `patch` is a fixed linear map fitted once to the training mels: each cell of `cell_frames`
@@ -69,7 +69,7 @@ class Codec(_Section):
     vocoder_iterations: int = Field(48, ge=1, le=1000)
 
 
-class Condition(_Section):
+class Condition(_ConfigSection):
     """Picture to cross-attention tokens.
 
     `encoder` is what encodes the picture: measured descriptors (affect), or another
@@ -103,7 +103,7 @@ class Condition(_Section):
         return f"{self.encoder} {self.encoder_digest}".strip()
 
 
-class Diffusion(_Section):
+class Diffusion(_ConfigSection):
     """Noise schedule and objective (diffusers' names)."""
 
     steps: int = Field(1000, ge=10)
@@ -115,7 +115,7 @@ class Diffusion(_Section):
     min_snr_gamma: float = Field(5.0, gt=0)
 
 
-class Pretrained(_Section):
+class Pretrained(_ConfigSection):
     """The published modules a run stands on: where they were found, and what they are.
 
     `source` is a hub name or a folder in diffusers' layout, `digest` names the content of its
@@ -130,7 +130,7 @@ class Pretrained(_Section):
     states: int = Field(8, ge=1, le=64, description="states that the language model adds")
 
 
-class Network(_Section):
+class Network(_ConfigSection):
     """Shape of the UNet (AudioLDM2UNet2DConditionModel); a pretrained one brings its own."""
 
     blocks: tuple[int, ...] = (96, 128)
@@ -140,7 +140,7 @@ class Network(_Section):
     groups: int = Field(8, ge=1)
 
 
-class Optimisation(_Section):
+class Optimisation(_ConfigSection):
     """AdamW and what surrounds it."""
 
     steps: int = Field(1000, ge=1, description="default length of a run")
@@ -164,7 +164,7 @@ class Optimisation(_Section):
     )
 
 
-class Extra(_Section):
+class Extra(_ConfigSection):
     """Weights of losses beside the diffusion loss; 0 leaves one out.
 
     `alignment`: mean squared error between the states made of the picture and those that the same
@@ -178,7 +178,7 @@ class Extra(_Section):
     temperature: float = Field(0.07, gt=0)
 
 
-class Config(_Section):
+class Config(_ConfigSection):
     """Everything that shapes a run's weights, apart from the data."""
 
     preset: str

@@ -14,8 +14,7 @@ from caption_records import artwork, artwork_descriptors
 from PIL import Image
 from tiny_models import make_blip
 
-from artsound.captions.base import CaptionItem
-from artsound.captions.caption_cache import CachedCaptioner
+from artsound.captions.base import CachedCaptioner, CaptionItem
 from artsound.captions.captioners import open_captioner
 from artsound.recipe import Captions
 from artsound.schema import Artwork

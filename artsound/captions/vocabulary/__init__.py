@@ -59,7 +59,7 @@ class MusicTerms:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The words for both sides; `digest` tells a recipe's own vocabulary, "" is the bundled one."""
+    """The words for both sides; `digest` identifies a recipe's own, "" the bundled ones."""
 
     art: ArtTerms
     music: MusicTerms
@@ -145,7 +145,7 @@ def _merged(bundled: Any, own: Any, *, keep_empty: bool) -> Any:
 
 
 def _checked(path: Path, side: str, values: Any, prefix: str) -> dict[str, Any]:
-    """The tables of one side, every entry checked; `prefix` stands before the keys in messages."""
+    """The tables of one side, every entry checked; `prefix` precedes the keys in messages."""
     if not isinstance(values, dict):
         raise _invalid(path, side, "is not a table")
     kinds = {field.name: str(field.type) for field in fields(_SIDES[side])}
