@@ -180,10 +180,10 @@ def check_checkpoints(recipe: Recipe, hub: bool) -> Iterator[Check]:
     yield _cached()
     with _hub_offline():
         for name in encoders_of(recipe):
-            plugin, settings = find_encoder(name)[0], settings_of(name, recipe.embed)
-            weights = functools.partial(_weights, plugin, settings)
-            yield _found(name, weights, hub and plugin.downloads(settings))
-            yield from plugin.checks()
+            encoder, settings = find_encoder(name)[0], settings_of(name, recipe.embed)
+            weights = functools.partial(_weights, encoder, settings)
+            yield _found(name, weights, hub and encoder.downloads(settings))
+            yield from encoder.checks()
         for side, choice in (
             ("artwork", recipe.captions.artworks),
             ("track", recipe.captions.tracks),

@@ -246,7 +246,7 @@ def check_encoder(plugin: Any, *, settings: Any = None, device: str = "cpu") -> 
     }
     for modality in found.modalities:
         method, some = items[modality]
-        embed = getattr(opened, method, None)
+        embed: Any = getattr(opened, method, None)
         _require(callable(embed), f"{what} takes {modality}, but has no method {method}.")
         _check_rows(f"{what}, {method},", embed, some, 0 if found.measured else opened.dim)
         if modality != "text":
@@ -338,6 +338,7 @@ def _synthetic_build(root: Path, bridge: Any, argument: str) -> Any:
         "tracks": [f"{number:06d}" for number in range(9)],
     }
     needs = bridge.needs(recipe, argument)
+    side: Any
     for side, encoders in (("artworks", needs.artworks), ("tracks", needs.tracks)):
         name, record = side[:-1], Artwork if side == "artworks" else Track
         described = ArtworkDescriptors if side == "artworks" else TrackDescriptors
