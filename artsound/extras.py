@@ -15,6 +15,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from artsound.install import constraints_file, install_command
+
 State = Literal["ok", "warning", "missing"]
 
 
@@ -35,13 +37,15 @@ class Check:
 # soundfile, whose library decides what it can decode.
 
 _MOST = 50_000  # words in RoBERTa's vocabulary, about; an empty tokenizer has 5
+_OPTIONAL = ("prefect", "browse", "pandas", "models", "train", "dask", "s3")
 _ALONE = ("litdata", "mosaicml-streaming", "img2dataset")
 
 
 def check_packages(needed: Set[str] = frozenset()) -> Iterator[Check]:
-    """A check for each package of the core and of the extras models, train and dask.
+    """A check for each package of the core and of the extras, but those for development.
 
-    What is not as required is missing in the core and in the `needed` extras, elsewhere a warning.
+    What is not as required is missing in the core, in the extra build and in the `needed` ones,
+    elsewhere a warning.
     """
     try:
         wanted = [Requirement(text) for text in requires("artsound") or []]
@@ -50,8 +54,8 @@ def check_packages(needed: Set[str] = frozenset()) -> Iterator[Check]:
         yield Check("packages", "artsound", "warning", "not installed", way_out)
         return
     tested = tested_versions()
-    for extra in ("", "models", "train", "dask"):
-        state: State = "missing" if not extra or extra in needed else "warning"
+    for extra in ("", "build", *_OPTIONAL):
+        state: State = "missing" if extra in {"", "build", *needed} else "warning"
         for requirement in wanted:
             if _belongs(requirement, extra):
                 pinned = tested.get(canonicalize_name(requirement.name), "")
@@ -64,9 +68,7 @@ def check_package(
     """Whether an installed package fulfils a requirement; `state` is told where it does not."""
     name, specifier = requirement.name, requirement.specifier
     found = installed(name)
-    install = (
-        f"pip install '{name}{specifier}'" if not extra else f"pip install 'artsound[{extra}]'"
-    )
+    install = f"pip install '{name}{specifier}'" if not extra else install_command(extra)
     group = f"packages: {extra}" if extra else "packages"
     if found is None:
         return Check(group, name, state, "not installed", install)
@@ -134,11 +136,16 @@ def installed(name: str) -> Version | None:
 
 def tested_versions() -> dict[str, str]:
     """Versions that were tested together, by package: constraints.txt of a source checkout."""
-    path = Path(__file__).resolve().parents[1] / "constraints.txt"
-    if not path.is_file():
+    path = constraints_file()
+    if path is None:
         return {}
-    pins = (line.partition("==") for line in path.read_text(encoding="utf-8").splitlines())
-    return {canonicalize_name(name): pinned.strip() for name, equals, pinned in pins if equals}
+    lines = (line.partition("#")[0].strip() for line in path.read_text("utf-8").splitlines())
+    pins = [Requirement(line) for line in lines if line]
+    return {
+        canonicalize_name(pin.name): str(pin.specifier).removeprefix("==")
+        for pin in pins
+        if pin.marker is None or pin.marker.evaluate()
+    }
 
 
 def _conflicting_requirements() -> Iterator[Check]:

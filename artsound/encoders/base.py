@@ -26,6 +26,7 @@ import numpy as np
 from artsound import plugins
 from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.extras import Check
+from artsound.install import EXTRAS, install_command
 from artsound.media import MediaError
 from artsound.recipe import Recipe
 from artsound.storage import Workspace, atomic_write, digest, read_json, sha256_bytes, write_json
@@ -276,7 +277,7 @@ def choose_device(name: str, turn: int = 0) -> str:
     try:
         import torch
     except ImportError as error:
-        raise BadUsage("torch is not installed: install artsound[models].") from error
+        raise BadUsage(f"torch is not installed: {install_command('models')}") from error
     gpus = torch.cuda.device_count() if name != "cpu" else 0
     if name == "auto":
         chosen = os.getpid() if multiprocessing.parent_process() is not None else turn
@@ -312,10 +313,11 @@ def _libraries_of(plugin: EncoderPlugin) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        remedy = f"artsound[{plugin.extra}]" if plugin.extra else error.name
+        missing = install_command(package=str(error.name))
+        remedy = install_command(plugin.extra) if plugin.extra in EXTRAS.values() else missing
         raise BadUsage(
-            f"The encoder {plugin.name} needs {error.name}: install {remedy}, or choose another "
-            "encoder or bridge."
+            f"The encoder {plugin.name} needs {error.name}: {remedy}, or choose another encoder or "
+            "bridge."
         ) from error
 
 

@@ -26,6 +26,7 @@ from artsound.encoders.weights import (
 )
 from artsound.errors import BadData, BadUsage
 from artsound.extras import Check, check_tokenizer
+from artsound.install import install_command
 from artsound.media.audio import load_mono
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def import_clap_module() -> Any:
     try:
         version = metadata.version("laion-clap")
     except metadata.PackageNotFoundError as error:
-        raise BadUsage("laion-clap is not installed: install artsound[models].") from error
+        raise BadUsage(f"laion-clap is not installed: {install_command('models')}") from error
     if tuple(int(part) for part in version.split(".")[:3]) < (1, 1, 7):
         raise BadUsage(f"laion-clap {version} is too old: install 1.1.7 or newer.")
     folder = str(metadata.distribution("laion-clap").locate_file("laion_clap"))

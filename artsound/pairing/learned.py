@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from artsound.encoders.batching import one_torch_thread
 from artsound.encoders.roles import Needs
 from artsound.errors import BadData, BadUsage
+from artsound.install import install_command
 from artsound.pairing.bridge import BridgeContext, Rows
 from artsound.pairing.concepts import concept_vectors, load_bank
 from artsound.pairing.rows import centred_rows, checked_rows, unit_rows
@@ -148,7 +149,7 @@ def train_heads(
         import torch
     except ImportError as error:
         raise BadUsage(
-            "The bridge learned trains with torch: install artsound[models], or use "
+            f"The bridge learned trains with torch: {install_command('models')}, or use "
             "--bridge concepts."
         ) from error
     if len(image_texts) != len(audio_texts) or len(image_texts) < 2:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from artsound.errors import BadData, BadUsage
+from artsound.install import install_command
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,7 +101,7 @@ def find_on_device(
         import torch
     except ImportError as error:
         raise BadUsage(
-            f'pair.device = "{device}" needs torch: install artsound[models], or use "cpu".'
+            f'pair.device = "{device}" needs torch: {install_command("models")}, or use "cpu".'
         ) from error
     try:
         t, a = (torch.from_numpy(side).to(device) for side in (tracks, artworks))
