@@ -25,14 +25,14 @@ from artsound.errors import ArtSoundError, BadUsage
 from artsound.extras import Check, State, check_packages, check_traps, installed
 from artsound.progress import human_bytes
 from artsound.recipe import Recipe
+from artsound.sources.base import places
 from artsound.sources.http import Client, Patience, RemoteFile
-from artsound.sources.zenodo import OFFICIAL, files_at
 
 _SECONDS = 10.0  # for servers, which may hang
 _PATIENCE = Patience(retries=0, connect=4.0, stall=5.0)
 _MEMORY = 8_000_000_000  # bytes that the full set wants at its peak
 _HUB = "Hugging Face hub"
-_SIDES = {"artwork": "ArtGraph", "track": "FMA"}
+_SIDES = ("artwork", "track")
 
 
 def examine(recipe: Recipe, out: Path, seconds: float = _SECONDS) -> list[Check]:
@@ -126,24 +126,26 @@ def check_disk(recipe: Recipe, out: Path) -> Check:
 
 
 def check_source(side: str, recipe: Recipe, client: Client) -> Iterator[Check]:
-    """Whether a source (side: artwork or track) is there: a folder, a file, or a server."""
-    name = _SIDES[side]
-    given = recipe.sources.artgraph if side == "artwork" else recipe.sources.fma
-    place = given or OFFICIAL[side]
-    if place == "sample":
-        yield Check("sources", name, "ok", "the bundled miniature")
-    elif not place.startswith(("http://", "https://")):
-        there = Path(place).exists()
-        way_out = "" if there else f"give --{name.lower()} a folder, a zip or an address"
-        state: State = "ok" if there else "missing"
-        yield Check("sources", name, state, f"{place}{'' if there else ' is not there'}", way_out)
-    else:
-        way_out = f"check the network or its proxy, or give --{name.lower()} a folder or a mirror"
-        try:
-            for remote in files_at(side, place, recipe.sources.subset, client).values():
-                yield _ask(name, remote, client, way_out)
-        except ArtSoundError as error:
-            yield Check("sources", name, "missing", str(error), way_out)
+    """Whether the sources of a side (artwork or track) are there: folders, files, or servers."""
+    for place in places(recipe, side):
+        server = place.get("server")
+        name = server.title.removeprefix("the ") if server else place.name
+        if place.is_made:
+            yield Check("sources", name, "ok", "made by this package")
+        elif not place.address:
+            there = Path(place.place).exists()
+            way_out = "" if there else f"give {place.option} a folder, a zip or an address"
+            state: State = "ok" if there else "missing"
+            told = f"{place.place}{'' if there else ' is not there'}"
+            yield Check("sources", name, state, told, way_out)
+        else:
+            way_out = f"check the network or its proxy, or give {place.option} a folder or a mirror"
+            try:
+                subset = recipe.sources.subset
+                for remote in server.files_at(place.address, subset, client).values():
+                    yield _ask(name, remote, client, way_out)
+            except ArtSoundError as error:
+                yield Check("sources", name, "missing", str(error), way_out)
 
 
 def check_prefect(url: str) -> Iterator[Check]:
@@ -267,10 +269,15 @@ def _hub_offline() -> Iterator[None]:
 def _need(recipe: Recipe) -> int:
     """Bytes that whole official archives take, twice: fetched, and kept under their digests."""
     chosen = recipe.sources
-    if chosen.fma or any((chosen.limit, chosen.ids, chosen.track_where)):
+    if any((chosen.limit, chosen.ids, chosen.track_where)):
         return 0
-    files = files_at("track", OFFICIAL["track"], chosen.subset, Client())
-    return 2 * sum(max(remote.size, 0) for remote in files.values())
+    files = [
+        remote
+        for place in places(recipe, "track")
+        if (server := place.get("server")) and not place.place
+        for remote in server.files_at(server.official, chosen.subset, Client()).values()
+    ]
+    return 2 * sum(max(remote.size, 0) for remote in files)
 
 
 def _memory() -> int:

@@ -36,6 +36,10 @@ KINDS = ("source", "encoder", "captioner", "bridge", "preset")
 
 _BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "source": {
+        "artgraph": "artsound.sources.artgraph:SOURCE",
+        "fma": "artsound.sources.fma:SOURCE",
+        "folder": "artsound.sources.folder:SOURCE",
+        "sample": "artsound.sample:SOURCE",
     },
     "encoder": {
         "clip": "artsound.encoders.open_clip:ClipEncoder",
@@ -68,7 +72,7 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
 
 # What an object of each kind must have; `artsound.testing` checks how it behaves.
 _REQUIRED: Mapping[str, tuple[str, ...]] = {
-    "source": ("name", "version"),
+    "source": ("name", "version", "sides", "read"),
     "encoder": (
         "name", "version", "modalities", "extra", "uses_gpu", "measured", "installed", "downloads",
         "weights", "checks", "digest", "open",

@@ -27,7 +27,17 @@ _BUNDLED = Path(__file__).parent / "recipes"
 
 # Paths of inputs: their contents, not their places, decide the bytes of a build.
 _PLACES = {
-    "sources": {"artgraph", "fma", "ids", "artwork_ids", "without", "base", "image_urls"},
+    "sources": {
+        "artworks",
+        "music",
+        "artgraph",
+        "fma",
+        "ids",
+        "artwork_ids",
+        "without",
+        "base",
+        "image_urls",
+    },
     "pair": {"given", "exclude", "concept_bank", "affect_axes"},
     "captions": {"vocabulary"},
 }
@@ -67,12 +77,19 @@ class _Section(BaseModel):
 class Sources(_Section):
     """Where artworks and music are pulled from."""
 
+    artworks: list[str] = Field(
+        default=[],
+        description="sources of artworks, each NAME:PLACE (`artsound plugins source` lists the "
+        "names); empty, without artgraph: ArtGraph's server",
+    )
+    music: list[str] = Field(
+        default=[],
+        description="sources of music, each NAME:PLACE; empty, without fma: the FMA's server",
+    )
     artgraph: str = Field(
-        "", description="folder, zip or URL of ArtGraph, or `sample`; empty: the official server"
+        "", description="folder, zip or URL of ArtGraph: short for artgraph:PLACE in artworks"
     )
-    fma: str = Field(
-        "", description="folder, zip or URL of the FMA, or `sample`; empty: the official server"
-    )
+    fma: str = Field("", description="folder, zip or URL of the FMA: short for fma:PLACE in music")
     subset: Literal["small", "medium", "large", "full"] = Field(
         "large", description="FMA subset to read"
     )
@@ -339,6 +356,11 @@ def load_recipe(path: Path) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise BadUsage(f"The recipe {path} is not valid TOML: {error}.") from error
     return recipe_from(values, str(path))
+
+
+def bundled_names() -> list[str]:
+    """The names of the recipes that come with the project."""
+    return sorted(entry.stem for entry in _BUNDLED.glob("*.toml"))
 
 
 def bundled_recipe(name: str) -> Recipe:

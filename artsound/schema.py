@@ -64,7 +64,7 @@ class Artwork:
 class Track:
     """One usable music clip of the catalogue (schemas/track.json)."""
 
-    track_id: int
+    track_id: str
     title: str
     artist: str
     artist_id: int
@@ -134,7 +134,7 @@ class ArtworkDescriptors:
 class TrackDescriptors:
     """Measured properties of one clip (schemas/track_descriptors.json)."""
 
-    track_id: int
+    track_id: str
     tempo: float
     pulse_clarity: float
     onset_rate: float
@@ -326,7 +326,7 @@ def _any(mask: pa.ChunkedArray) -> bool:
 
 
 def _arrow_type(prop: Mapping[str, Any]) -> pa.DataType:
-    if prop["type"] == "array":
+    if prop.get("type") == "array":
         return pa.list_(pa.field("item", _arrow_type(prop["items"])))
     if "arrow" in prop:
         return pa.type_for_alias(prop["arrow"])

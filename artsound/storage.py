@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artsound.errors import BadData, BadUsage
+from artsound.keys import with_text_keys
 from artsound.schema import arrow_schema, check_table, to_table
 from artsound.untrusted import check_path, parse_json, read_table
 
@@ -361,7 +362,7 @@ def read_parquet(path: Path, name: str, columns: Sequence[str] | None = None) ->
         BadData: The file is missing or damaged, or its rows break the schema.
     """
     try:
-        table = read_table(path, columns)
+        table = with_text_keys(read_table(path, columns))
     except FileNotFoundError as error:
         raise BadData(f"{path} is missing: run the stage that writes it first.") from error
     except (OSError, ValueError) as error:

@@ -386,3 +386,47 @@ def _write_table(path: Path, name: str, records: list[Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [asdict(record) for record in records]
     parquet.write_table(pa.Table.from_pylist(rows, schema=arrow_schema(name)), path)
+
+
+def check_source(plugin: Any, side: str, place: Path, *, subset: str = "large") -> None:
+    """A source gives rows that keep the contract of `artsound.sources.base.Source`, twice the same.
+
+    Args:
+        plugin: A name or an object.
+        side: "artwork" or "track".
+        place: A folder or zip that holds a few items of the source.
+        subset: The FMA set to read.
+    """
+    from polars.testing import assert_frame_equal
+
+    from artsound.errors import ArtSoundError
+    from artsound.sources.base import Options, Place, read_place
+    from artsound.sources.files import read_file
+
+    found, _, what = _open("source", plugin)
+    sides = found.sides
+    _require(
+        not isinstance(sides, str) and bool(sides) and set(sides) <= {"artwork", "track"},
+        f"{what}: sides must be some of 'artwork' and 'track'.",
+    )
+    _require(side in sides, f"{what} has no side {side!r}.")
+    options = Options(subset=subset)
+    source = Place(side, f"{found.name}:{place}", made=found)
+    files = source.list_files(place, options)
+    try:
+        rows, again = (read_place(source, place, files, options) for _ in range(2))
+    except ArtSoundError as error:
+        raise AssertionError(str(error)) from error
+    _require(rows.height > 0, f"{what} gave no row for {place}.")
+    try:
+        assert_frame_equal(rows, again)
+    except AssertionError as error:
+        raise AssertionError(f"{what} gave other rows the second time: {error}") from error
+    there = rows.filter(rows["name"] != "")
+    _require(there.height > 0, f"{what} names no medium in {place}.")
+    box, name = there.select("box", "name").row(0)
+    try:
+        data = read_file(place, box, name)
+    except ArtSoundError as error:
+        raise AssertionError(f"{what} names a medium that cannot be read: {error}") from error
+    _require(bool(data), f"{what} names an empty medium, {name!r}.")

@@ -14,7 +14,7 @@ from disk_steps import Steps
 
 from artsound.errors import BadData
 from artsound.recipe import Recipe
-from artsound.schema import Pair, Reject
+from artsound.schema import Reject
 from artsound.stage import (
     Context,
     LostItems,
@@ -45,7 +45,19 @@ def work(context: Context, part: Part) -> Outcome:
     numbers = range(part.inputs["start"], part.inputs["stop"])
     path = part_path(workspace, "square", part.name)
     pairs = [
-        Pair(n, str(n * n), "train", 0.0, "affect", 0.0, 1, 1, "given") for n in numbers if n % 5
+        {
+            "track_id": f"{n:06d}",
+            "artwork_id": str(n * n),
+            "split": "train",
+            "score": 0.0,
+            "bridge": "affect",
+            "margin": 0.0,
+            "track_rank": 1,
+            "artwork_rank": 1,
+            "method": "given",
+        }
+        for n in numbers
+        if n % 5
     ]
     write_parquet(path, "pair", pairs)
     kinds = {0: "failed", 1: "filtered"}

@@ -31,7 +31,7 @@ from artsound.storage import (
 
 PAIRS = [
     {
-        "track_id": n,
+        "track_id": f"{n:06d}",
         "artwork_id": f"{n}.jpg",
         "split": "train",
         "score": 0.5,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from artsound.captions.caption_items import Side
+from artsound.catalogue import Side
 from artsound.encoders.base import Side as EmbeddedSide
 from artsound.encoders.base import embedding_folder, load_embeddings, open_encoder
 from artsound.encoders.roles import side_encoder

@@ -21,19 +21,13 @@ import pyarrow as pa
 
 from artsound.captions.agreement import caption_agreements, check_embedded
 from artsound.captions.base import Captioner, CaptionItem
-from artsound.captions.caption_items import (
-    SIDES,
-    Side,
-    catalogue_names,
-    item_rows,
-    read_items,
-    rows_digest,
-)
+from artsound.captions.caption_items import item_rows, read_items
 from artsound.captions.captioners import captioner_plugin, open_captioner
 from artsound.captions.checks import Limits, failure, near_duplicates, tidy
 from artsound.captions.grounded import Grounded
 from artsound.captions.phrasing import word_count
 from artsound.captions.vocabulary import load_vocabulary
+from artsound.catalogue import SIDES, Side, names_of_people, rows_digest
 from artsound.errors import BadData
 from artsound.recipe import Recipe
 from artsound.schema import Caption, from_row
@@ -66,7 +60,7 @@ def plan(context: Context) -> list[Part]:
             other = next(one for one in SIDES.values() if one is not side)
             unused = {"vocabulary", "min_agreement", other.files, f"{other.name}_prompt"}
             settings = recipe.captions.model_dump(mode="json", exclude=unused)
-            writer += [settings, sorted(catalogue_names(context, side))]
+            writer += [settings, sorted(names_of_people(context, side))]
             if recipe.captions.min_agreement:
                 check_embedded(context.workspace, recipe, side)
         writer_digest = digest(writer)
@@ -90,7 +84,7 @@ def work(context: Context, part: Part) -> Outcome:
     items = read_items(context, side, start, stop)
     captioner = _captioner(context, side)
     if _is_checked(context, side):
-        names = catalogue_names(context, side)
+        names = names_of_people(context, side)
         captions = _write(captioner, _fallback(context), items, context.recipe, names)
     else:
         texts = captioner.captions(items)

@@ -285,12 +285,12 @@ def describe_track(track: Track, d: TrackDescriptors, vocabulary: Vocabulary | N
         The caption, the same for the same arguments.
     """
     facts = track_facts(track, d, (vocabulary or bundled_vocabulary()).music)
-    return compose(f"{track.track_id:06d}", TRACK_PLANS, TRACK_TAILS, facts)
+    return compose(track.track_id, TRACK_PLANS, TRACK_TAILS, facts)
 
 
 def track_facts(track: Track, d: TrackDescriptors, terms: MusicTerms) -> dict[str, str]:
     """The phrases that PLANS may use; empty where the record does not know."""
-    seed = f"{track.track_id:06d}"
+    seed = track.track_id
     noun, label, others = _genres(track, terms, seed)
     spoken = f"{label} {noun}".strip()
     mood = measures.mood(d, seed)

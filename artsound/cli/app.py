@@ -21,8 +21,16 @@ app = typer.Typer(
 )
 
 Out = Annotated[Path, typer.Option(help="The build's folder; created if missing.")]
-ArtGraph = Annotated[str, typer.Option(help="ArtGraph: a folder, a zip, a URL, or `sample`.")]
-Fma = Annotated[str, typer.Option(help="FMA: a folder, a zip, a URL, or `sample`.")]
+Artworks = Annotated[
+    list[str] | None,
+    typer.Option(help="A source of artworks, NAME:PLACE (folder:museum/); repeatable."),
+]
+Music = Annotated[
+    list[str] | None,
+    typer.Option(help="A source of music, NAME:PLACE (folder:label.zip); repeatable."),
+]
+ArtGraph = Annotated[str, typer.Option(help="Short for --artworks artgraph:PLACE; or `sample`.")]
+Fma = Annotated[str, typer.Option(help="Short for --music fma:PLACE; or `sample`.")]
 RecipeFile = Annotated[str, typer.Option(help="A TOML file, or artsound, open or sample.")]
 Limit = Annotated[int | None, typer.Option(help="Use at most N tracks; 0: all.", min=0)]
 TrackIds = Annotated[str, typer.Option(help="A file of tracks to use, one id per line.")]

@@ -16,6 +16,7 @@ import typer
 from artsound.cli.app import (
     ArtGraph,
     ArtworkIds,
+    Artworks,
     ArtworkWhere,
     Base,
     Bridge,
@@ -23,6 +24,7 @@ from artsound.cli.app import (
     Fma,
     Json,
     Limit,
+    Music,
     Out,
     Published,
     RecipeFile,
@@ -56,6 +58,8 @@ def _command(name: str, stage: str | None, example: str, doc: str) -> None:
 
     def command(
         out: Out,
+        artworks: Artworks = None,
+        music: Music = None,
         artgraph: ArtGraph = "",
         fma: Fma = "",
         recipe: RecipeFile = "",
@@ -76,9 +80,10 @@ def _command(name: str, stage: str | None, example: str, doc: str) -> None:
         retry_failed: Retry = False,
         as_json: Json = False,
     ) -> None:
-        go_on = stage is not None or not (artgraph or fma)
+        go_on = stage is not None or not (artgraph or fma or artworks or music)
         chosen = _recipe(
-            out, recipe, go_on, artgraph, fma, limit, bridge, rights, runner, workers, scheduler,
+            out, recipe, go_on, artworks, music, artgraph, fma, limit, bridge, rights, runner,
+            workers, scheduler,
             track_ids, artwork_ids, track_where, artwork_where, import_pairs, exclude_pairs,
             without, base,
         )  # fmt: skip
@@ -122,6 +127,8 @@ def _recipe(
     out: Path,
     recipe: str,
     go_on: bool,
+    artworks: list[str] | None,
+    music: list[str] | None,
     artgraph: str,
     fma: str,
     limit: int | None,
@@ -140,7 +147,7 @@ def _recipe(
     earlier: str,
 ) -> Recipe:
     """The recipe that was asked for: a file, the workspace's own, or the default; then options."""
-    from artsound.recipe import Recipe, bundled_recipe, load_recipe
+    from artsound.recipe import bundled_recipe, load_recipe
     from artsound.untrusted import check_path
 
     check_path(out)
@@ -153,16 +160,15 @@ def _recipe(
         base = load_recipe(Path(recipe)) if recipe.endswith(".toml") else bundled_recipe(recipe)
     elif go_on and kept.is_file():
         base = load_recipe(kept)
-    elif artgraph == fma == "sample":
-        base = bundled_recipe("sample")
     else:
-        base = Recipe()
+        base = _usual_recipe(artworks, music, artgraph, fma)
     if scheduler and runner not in ("", "dask"):
         raise BadUsage("--scheduler is an address of Dask: leave --runner out, or give dask.")
     runner = "dask" if scheduler else runner
     given: dict[str, dict[str, Any]] = {
         "sources": {
-            "artgraph": artgraph, "fma": fma, "limit": limit, "ids": track_ids,
+            "artworks": artworks, "music": music, "artgraph": artgraph, "fma": fma,
+            "limit": limit, "ids": track_ids,
             "artwork_ids": artwork_ids, "track_where": track_where,
             "artwork_where": artwork_where, "without": without, "base": earlier,
         },
@@ -170,12 +176,31 @@ def _recipe(
         "rights": {"policy": rights},
         "run": {"runner": runner, "workers": workers, "dask_address": scheduler},
     }  # fmt: skip
-    return base.replaced(
+    # Sources given here take the place of the recipe's on their side.
+    plain = base.replaced(
+        sources={
+            **({"artworks": [], "artgraph": ""} if artworks or artgraph else {}),
+            **({"music": [], "fma": ""} if music or fma else {}),
+        }
+    )
+    return plain.replaced(
         **{
-            section: {key: value for key, value in keys.items() if value not in ("", None)}
+            section: {key: value for key, value in keys.items() if value not in ("", None, [])}
             for section, keys in given.items()
         }
     )
+
+
+def _usual_recipe(
+    artworks: list[str] | None, music: list[str] | None, artgraph: str, fma: str
+) -> Recipe:
+    """The bundled recipe of the source that is named for both sides, or the default."""
+    from artsound.recipe import Recipe, bundled_names, bundled_recipe
+
+    named = {*(artworks or []), *(music or []), artgraph, fma} - {""}
+    both = len(named) == 1 and bool(artworks or artgraph) and bool(music or fma)
+    name = named.pop() if both else ""
+    return bundled_recipe(name) if name in bundled_names() else Recipe()
 
 
 def _check(only: str | None, workspace: Workspace, recipe: Recipe) -> None:
@@ -285,6 +310,8 @@ _STYLES = {"ok": "green", "warning": "yellow", "missing": "bold red"}
 @app.command(epilog="Example: artsound doctor --artgraph sample --fma sample --out out")
 def doctor(
     out: Annotated[Path, typer.Option(help="Where a build is to lie.")] = Path("out"),
+    artworks: Artworks = None,
+    music: Music = None,
     artgraph: ArtGraph = "",
     fma: Fma = "",
     recipe: RecipeFile = "",
@@ -292,7 +319,8 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Look at packages, machine, disk, checkpoints and servers; exit 1 when a build cannot run."""
-    checks = _checks(out, recipe, {"artgraph": artgraph, "fma": fma, "limit": limit})
+    sources = {"artworks": artworks, "music": music, "artgraph": artgraph, "fma": fma}
+    checks = _checks(out, recipe, {**sources, "limit": limit})
     missing = sum(check.state == "missing" for check in checks)
     _show_checks(checks)
     print(f"Missing: {missing}. A build cannot run." if missing else "A build can run.")

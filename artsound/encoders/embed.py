@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from artsound.catalogue import SIDES, MediaFiles, MediaItem, media_items, read_media, unreadable
 from artsound.encoders.base import (
     Side,
     embedding_folder,
@@ -24,15 +25,6 @@ from artsound.encoders.base import (
 )
 from artsound.encoders.batching import ItemError, one_torch_thread
 from artsound.encoders.descriptors import VERSION, measure_clip, measure_picture
-from artsound.encoders.media_items import (
-    RECORDS,
-    SIDES,
-    ItemFiles,
-    MediaItem,
-    catalogue_items,
-    read_item,
-    unreadable,
-)
 from artsound.encoders.roles import media_encoders, text_encoders
 from artsound.encoders.vector_cache import VectorCache
 from artsound.errors import BadData
@@ -53,7 +45,7 @@ def plan_vectors(context: Context) -> list[Part]:
     parts = []
     for side, name in _encoders(context.workspace, recipe):
         made_by = encoder_digest(name, recipe)
-        items = catalogue_items(context, side)
+        items = media_items(context, SIDES[side])
         prefix = f"{embedding_folder(context.workspace, name).name}-{side}"
         for part, start, stop in split_into_parts(prefix, len(items), recipe.run.part_size):
             inputs = {
@@ -62,7 +54,7 @@ def plan_vectors(context: Context) -> list[Part]:
                 "stop": stop,
                 "encoder": name,
                 "encoder_digest": made_by,
-                "digest": digest([[item.name, item.sha256] for item in items[start:stop]]),
+                "digest": digest([[item.id, item.sha256] for item in items[start:stop]]),
             }
             parts.append(Part(part, stop - start, inputs))
     return parts
@@ -79,7 +71,7 @@ def make_vectors(context: Context, part: Part, stage: str) -> Outcome:
     """One part's vectors float16 [n, D] in the catalogue's order; BadData for an unusable file."""
     workspace, recipe = context.workspace, context.recipe
     side: Side = part.inputs["side"]
-    items = catalogue_items(context, side)[part.inputs["start"] : part.inputs["stop"]]
+    items = media_items(context, SIDES[side])[part.inputs["start"] : part.inputs["stop"]]
     made_by = part.inputs["encoder_digest"]
     folder = f"{embedding_folder(workspace, part.inputs['encoder']).name}-{made_by[:16]}"
     path = workspace.embeddings / "cache" / folder
@@ -108,11 +100,11 @@ def merge_vectors(
         embedded = [part for part in parts if "encoder" in part.inputs]
         for name in dict.fromkeys(part.inputs["encoder"] for part in embedded):
             own = [part for part in embedded if part.inputs["encoder"] == name]
-            ids = [item.name for item in catalogue_items(context, side)]
+            ids = [item.id for item in media_items(context, SIDES[side])]
             rows = [read_array(part_path(workspace, stage, part.name, ".npy")) for part in own]
             made_by = own[0].inputs["encoder_digest"]
             files += save_embeddings(workspace, name, side, made_by, ids, np.concatenate(rows))
-            counts[f"{RECORDS[side]}s by {name}"] = len(ids)
+            counts[f"{SIDES[side].name}s by {name}"] = len(ids)
     return files, counts
 
 
@@ -135,7 +127,7 @@ def _encoded(
     encoder = open_encoder(part.inputs["encoder"], recipe, turn=turn)
     if encoder.digest != part.inputs["encoder_digest"]:
         raise BadData("An encoder's weights changed while the build ran: run `artsound embed`.")
-    files = ItemFiles(workspace, items)
+    files = MediaFiles(workspace, items)
     read = encoder.images if part.inputs["side"] == "artworks" else encoder.audio
     try:
         with one_torch_thread():
@@ -160,7 +152,7 @@ def plan(context: Context) -> list[Part]:
     recipe = context.recipe
     parts = []
     for side in SIDES:
-        items = catalogue_items(context, side)
+        items = media_items(context, SIDES[side])
         for name, start, stop in split_into_parts(
             f"affect-{side}", len(items), recipe.run.part_size
         ):
@@ -184,10 +176,10 @@ def work(context: Context, part: Part) -> Outcome:
         return make_vectors(context, part, NAME)
     workspace = context.workspace
     side = part.inputs["side"]
-    record = RECORDS[side]
+    record = SIDES[side].name
     rows = [
         {f"{record}_id": item.id, **_measure(workspace, side, item)}
-        for item in catalogue_items(context, side)[part.inputs["start"] : part.inputs["stop"]]
+        for item in media_items(context, SIDES[side])[part.inputs["start"] : part.inputs["stop"]]
     ]
     path = part_path(workspace, NAME, part.name)
     write_parquet(path, f"{record}_descriptors", rows)
@@ -203,7 +195,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
     files: list[Path] = []
     extra: dict[str, int] = {}
     for side in SIDES:
-        record = RECORDS[side]
+        record = SIDES[side].name
         tables = [
             read_parquet(part_path(workspace, NAME, r.done.name), f"{record}_descriptors")
             for r in results
@@ -213,7 +205,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
         table = pa.concat_tables(tables) if tables else schema.empty_table()
         path = workspace.embeddings / "affect" / f"{side}.parquet"
         write_parquet(path, f"{record}_descriptors", table)
-        ids = item_ids(side, table)
+        ids = table[SIDES[side].key].to_pylist()
         made_by = digest(["affect", VERSION])
         files += [path, *save_embeddings(workspace, "affect", side, made_by, ids, numbers(table))]
         extra[side] = len(ids)
@@ -230,7 +222,7 @@ def needs(recipe: Recipe, part: Part) -> tuple[str, ...]:
 
 STAGE = Stage(
     name=NAME,
-    version=1,
+    version=2,
     sections=(),
     plan=plan,
     work=work,
@@ -240,12 +232,6 @@ STAGE = Stage(
 )
 
 
-def item_ids(side: Side, table: pa.Table) -> list[str]:
-    """The items' ids as text: artworks' as they are, tracks' with six digits."""
-    ids = table[f"{RECORDS[side]}_id"].to_pylist()
-    return ids if side == "artworks" else [f"{item:06d}" for item in ids]
-
-
 def numbers(table: pa.Table) -> np.ndarray:
     """The numeric descriptors of a table, float32 [n, D] in the order of its columns."""
     columns = [f.name for f in table.schema if pa.types.is_float32(f.type)]
@@ -253,7 +239,7 @@ def numbers(table: pa.Table) -> np.ndarray:
 
 
 def _measure(workspace: Workspace, side: Side, item: MediaItem) -> Mapping[str, Any]:
-    data = read_item(workspace, item)
+    data = read_media(workspace, item)
     try:
         if side == "artworks":
             return measure_picture(data)

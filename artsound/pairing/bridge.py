@@ -218,7 +218,7 @@ def vector_inputs(context: Context) -> tuple[str, dict[str, Any]]:
 def unit_vectors(
     context: Context,
     name: str,
-    track_ids: list[int],
+    track_ids: list[str],
     artwork_ids: list[str],
 ) -> tuple[np.ndarray, np.ndarray]:
     """The unit vectors of these tracks and of these artworks in one bridge's space, checked.
@@ -234,7 +234,7 @@ def unit_vectors(
     check_vectors(a, all_artworks, "artworks")
     check_vectors(t, all_tracks, "tracks")
     return (
-        _take(t, all_tracks, [f"{track:06d}" for track in track_ids], "track"),
+        _take(t, all_tracks, track_ids, "track"),
         _take(a, all_artworks, artwork_ids, "artwork"),
     )
 

@@ -18,7 +18,7 @@ from artsound.schema import arrow_schema
 from artsound.storage import read_parquet
 
 
-def excluded_pairs(recipe: Recipe) -> list[tuple[int, str]]:
+def excluded_pairs(recipe: Recipe) -> list[tuple[str, str]]:
     """The (track id, artwork id) pairs of the recipe's list, ascending; none without a list.
 
     Raises BadUsage when the list is missing, BadData when it is no list of pairs.
@@ -42,7 +42,7 @@ def read_exclusions(place: str) -> pa.Table:
 
 
 def excluded_keys(
-    pairs: Iterable[tuple[int, str]], track_ids: Sequence[int], artwork_ids: Sequence[str]
+    pairs: Iterable[tuple[str, str]], track_ids: Sequence[str], artwork_ids: Sequence[str]
 ) -> np.ndarray:
     """The keys of those pairs among these items: int64, ascending, track · n_artworks + artwork.
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from artsound.pairing.pair_items import split_of_tracks, usable_items
+from artsound.catalogue import usable_items
+from artsound.pairing.pair_items import split_of_tracks
 from artsound.pairing.splits import split_given
 from artsound.recipe import Recipe
 from artsound.schema import Reject
@@ -31,7 +32,7 @@ class ImportedPair:
     """A row of the file that names a usable track and a usable artwork of one split."""
 
     row: int
-    track_id: int
+    track_id: str
     artwork_id: str
     split: str
 
@@ -75,9 +76,9 @@ def _imported_pairs(context: Context) -> ImportedPairs:
     rows = read_pairs(Path(recipe.pair.given))
     artworks, tracks = usable_items(workspace)
     names = _Names(workspace, artworks, tracks)
-    found: list[tuple[int, int, str]] = []
+    found: list[tuple[int, str, str]] = []
     rejects: list[Reject] = []
-    taken: dict[int, int] = {}
+    taken: dict[str, int] = {}
     uses: Counter[str] = Counter()
     for number, row in enumerate(row for row in rows if not row.fault):
         why = names.fault(row)
@@ -85,7 +86,7 @@ def _imported_pairs(context: Context) -> ImportedPairs:
         if 0 < recipe.sources.limit <= number:
             why = ("filtered", "beyond-limit", "it comes after as many pairs as sources.limit says")
         elif why is None and row.track in taken:
-            earlier = f"row {taken[row.track]} pairs the track {row.track:06d} already"
+            earlier = f"row {taken[row.track]} pairs the track {row.track} already"
             why = ("filtered", "track-repeated", earlier)
         elif why is None and uses[artwork] >= recipe.pair.artwork_uses:
             often = f"{artwork} is paired as often as pair.artwork_uses allows"
@@ -111,7 +112,7 @@ def unpaired(given: ImportedPairs, pairs: pa.Table) -> list[dict[str, str]]:
     return [
         {
             "side": side,
-            "item_id": item if side == "artwork" else f"{item:06d}",
+            "item_id": item,
             "split": "",
             "reason": "no-given-pair",
         }
@@ -151,7 +152,7 @@ class _Names:
                 return "failed", "artwork-ambiguous", f"{row.artwork} names more than one artwork"
             return self._absent("artwork", row.artwork, artwork_key(row.artwork))
         if row.track not in self._tracks:
-            return self._absent("track", f"{row.track:06d}", f"{row.track:06d}")
+            return self._absent("track", row.track, row.track)
         return None
 
     def _absent(self, side: str, name: str, key: str) -> tuple[str, str, str]:
@@ -162,7 +163,7 @@ class _Names:
 
 
 def _split(
-    found: list[tuple[int, int, str]], artworks: pa.Table, tracks: pa.Table, recipe: Recipe
+    found: list[tuple[int, str, str]], artworks: pa.Table, tracks: pa.Table, recipe: Recipe
 ) -> tuple[tuple[ImportedPair, ...], list[Reject], int]:
     """The pairs with their splits, rejects for those that would cross one, and tracks moved."""
     of_tracks = split_of_tracks(tracks, recipe)
@@ -181,7 +182,7 @@ def _split(
             pairs.append(pair)
             continue
         message = (
-            f"the track {track:06d} is in {split}, but most pairs of the painter of {artwork} "
+            f"the track {track} is in {split}, but most pairs of the painter of {artwork} "
             f"are in {home}"
         )
         crossing.append(pair.refused("split-crossed", message))

@@ -178,13 +178,13 @@ def work(context: Context, part: Part) -> Outcome:
     return Outcome((pairs, spare), len(track_ids) - len(rejects), rejects, extra)
 
 
-def _unpaired(track_id: int, floor: float, *, barred: bool) -> Reject:
+def _unpaired(track_id: str, floor: float, *, barred: bool) -> Reject:
     """Why a track got no artwork; `barred`: whether some pair with it was not to be made."""
     reason, message = "below-floor", f"No free artwork scores {floor} or more: lower pair.floor."
     if barred:
         reason = "judged-unfit"
         message = f"pair.exclude bars it from every free artwork that scores {floor} or more."
-    return Reject("pair", "track", f"{track_id:06d}", "filtered", reason, message)
+    return Reject("pair", "track", track_id, "filtered", reason, message)
 
 
 def _work_given(context: Context, part: Part) -> Outcome:
@@ -213,7 +213,7 @@ def _work_given(context: Context, part: Part) -> Outcome:
 
 
 def _below_floor(pair: ImportedPair, floor: float) -> Reject:
-    message = f"{pair.track_id:06d} and {pair.artwork_id} score less than pair.floor, {floor}"
+    message = f"{pair.track_id} and {pair.artwork_id} score less than pair.floor, {floor}"
     return pair.refused("below-floor", message)
 
 
@@ -222,7 +222,7 @@ class _Members:
     """The tracks and artworks of one split, their unit vectors, and the artworks' painters."""
 
     split: str
-    track_ids: list[int]
+    track_ids: list[str]
     artwork_ids: list[str]
     tracks: np.ndarray
     artworks: np.ndarray
@@ -243,7 +243,7 @@ def _write_pairs(
     part: Part,
     members: _Members,
     found: Match,
-    kept: Mapping[int, PreviousPair] = MappingProxyType({}),
+    kept: Mapping[str, PreviousPair] = MappingProxyType({}),
 ) -> Path:
     """Write the pairs of one split to the part's file; those `kept` as they were made."""
     chosen = found.assignment.artworks
@@ -343,7 +343,7 @@ def _idle(artworks: PairSide, there: set[str]) -> pa.Table:
 
 STAGE = Stage(
     name="pair",
-    version=1,
+    version=2,
     sections=("seed", "split", "pair"),
     plan=plan,
     work=work,

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from artsound.catalogue import usable_items
 from artsound.pairing.previous_release import PreviousPair, PreviousRelease, previous_release
 from artsound.pairing.splits import SPLITS, TrackSplits, split_artworks, split_tracks
 from artsound.recipe import Recipe
 from artsound.stage import Context
-from artsound.storage import Workspace, read_parquet
-
-_ARTWORK_COLUMNS = ("artwork_id", "painter_id", "style", "cluster")
-_TRACK_COLUMNS = ("track_id", "artist_id", "genre", "split", "cluster")
 
 
 @dataclass(frozen=True)
 class PairSide:
     """The usable items of one side of the catalogue, ids ascending, and their splits."""
 
-    ids: list[Any]
+    ids: list[str]
     splits: list[str]
     rows: pa.Table
 
@@ -42,7 +37,7 @@ class PairCatalogue:
     tracks: PairSide
     moved: int
     base: str = ""
-    kept: dict[int, PreviousPair] = field(default_factory=dict)
+    kept: dict[str, PreviousPair] = field(default_factory=dict)
 
     def to_match(self, split: str) -> tuple[list[int], list[int]]:
         """The positions of a split's tracks that have no kept pair, and of its unused artworks."""
@@ -94,20 +89,6 @@ def _split_catalogue(context: Context) -> PairCatalogue:
     )
 
 
-def usable_items(workspace: Workspace) -> tuple[pa.Table, pa.Table]:
-    """Artworks and tracks by id, with what pairing asks of them.
-
-    Items that the embed stage rejected are left out: it has already accounted for them.
-    """
-    lost = read_parquet(workspace.catalog / "rejects.parquet", "reject")
-    lost = lost.filter(pc.equal(lost["stage"], "embed"))
-    artworks = read_parquet(workspace.catalog / "artworks.parquet", "artwork", _ARTWORK_COLUMNS)
-    artworks = _without(artworks.sort_by("artwork_id"), "artwork_id", lost["item_id"])
-    tracks = read_parquet(workspace.catalog / "tracks.parquet", "track", _TRACK_COLUMNS)
-    gone = pc.cast(lost.filter(pc.equal(lost["side"], "track"))["item_id"], pa.int32())
-    return artworks, _without(tracks.sort_by("track_id"), "track_id", gone)
-
-
 def split_of_tracks(
     tracks: pa.Table, recipe: Recipe, base: PreviousRelease | None = None
 ) -> TrackSplits:
@@ -120,7 +101,3 @@ def split_of_tracks(
         seed=recipe.seed,
         settled=base.splits_of_tracks(tracks) if base else (),
     )
-
-
-def _without(table: pa.Table, column: str, gone: pa.ChunkedArray) -> pa.Table:
-    return table.filter(pc.invert(pc.is_in(table[column], gone)))

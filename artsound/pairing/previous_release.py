@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artsound.errors import BadData, BadUsage
+from artsound.keys import with_text_keys
 from artsound.pairing.excluded import excluded_pairs
 from artsound.recipe import Recipe
 from artsound.schema import arrow_schema
@@ -34,7 +35,7 @@ _COLUMNS = (*_WITHHELD, "painter_id", "artist_id", "margin")
 class PreviousPair:
     """A pair of the base release; `margin` is None for one whose media were withheld there."""
 
-    track_id: int
+    track_id: str
     artwork_id: str
     split: str
     score: float
@@ -50,7 +51,7 @@ class PreviousRelease:
     """
 
     digest: str
-    pairs: Mapping[int, PreviousPair]
+    pairs: Mapping[str, PreviousPair]
     painters: Mapping[str, str]
     musicians: Mapping[int, str]
     artworks: Mapping[str, str]
@@ -75,8 +76,8 @@ class PreviousRelease:
         return splits
 
     def kept(
-        self, artworks: Mapping[str, str], tracks: Mapping[int, str]
-    ) -> dict[int, PreviousPair]:
+        self, artworks: Mapping[str, str], tracks: Mapping[str, str]
+    ) -> dict[str, PreviousPair]:
         """The pairs, by track, whose items are in `artworks` and `tracks` (item: split) as here."""
         return {
             track: pair
@@ -146,7 +147,7 @@ def _previous_release(folder: Path, recipe: Recipe) -> PreviousRelease:
     )
 
 
-def with_previous_scores(row: dict[str, Any], kept: Mapping[int, PreviousPair]) -> dict[str, Any]:
+def with_previous_scores(row: dict[str, Any], kept: Mapping[str, PreviousPair]) -> dict[str, Any]:
     """A row of pairs.parquet, with the score and margin it was made with where it is a kept one."""
     pair = kept.get(row["track_id"])
     if pair is None:
@@ -202,7 +203,7 @@ def _rows(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
 def _columns(path: Path, names: Sequence[str]) -> list[dict[str, Any]]:
     """These columns of a parquet file, row by row; BadData where one is not as in an index."""
     schema = pa.schema([arrow_schema("index").field(name) for name in names])
-    table = read_table(path, names).select(list(names))
+    table = with_text_keys(read_table(path, names)).select(list(names))
     for field, column in zip(schema, table.columns, strict=True):
         if column.type != field.type or column.null_count:
             raise BadData(f"The {field.name} of {path} must be {field.type}, with no null.")

@@ -25,12 +25,9 @@ from artsound.reports.stats import frame_stats, value_counts
 from artsound.schema import arrow_schema, json_schema
 from artsound.shards.dataset import Dataset, open_shards
 from artsound.shards.index import INDEX, SPLITS
+from artsound.sources.base import home_page
 from artsound.storage import write_bytes
 
-SOURCES = {
-    "artgraph": "https://doi.org/10.5281/zenodo.8172374",
-    "fma": "https://github.com/mdeff/fma",
-}
 _SYNTHETIC = "Synthetic: pictures and music were made by code, for trying the pipeline out."
 
 
@@ -214,9 +211,7 @@ def _responsible(values: Mapping[str, Any]) -> dict[str, Any]:
 def _provenance(values: Mapping[str, Any]) -> dict[str, Any]:
     """The sources and the tool, in W3C PROV terms."""
     return {
-        "prov:wasDerivedFrom": [
-            {"@id": SOURCES[name]} for name in values["sources"] if name in SOURCES
-        ],
+        "prov:wasDerivedFrom": [{"@id": link} for _, link in values["source_links"] if link],
         "prov:wasGeneratedBy": {
             "@type": "prov:Activity",
             "prov:label": (
@@ -303,7 +298,7 @@ def card_values(data: Dataset) -> dict[str, Any]:
         "synthetic": synthetic,
         "asked": _asked(data),
         "sources": sources,
-        "source_links": [(name, SOURCES[name]) for name in sources if name in SOURCES],
+        "source_links": [] if synthetic else [(name, home_page(name)) for name in sources],
         "recipe_digest": about["recipe_digest"],
         "index_sha256": data.index_sha256,
         "citation": f"{data.name}, built by artsound {__version__}, index {data.index_sha256[:12]}",

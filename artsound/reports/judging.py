@@ -58,7 +58,7 @@ class Judgement:
     artwork_id: str
     image_sha256: str
     track_key: str
-    track_id: int
+    track_id: str
     audio_sha256: str
     control: bool
     rating: int

@@ -256,7 +256,7 @@ def _certain(
         rows = [
             [
                 pair["artwork_id"],
-                f"{pair['track_id']:06d}",
+                pair["track_id"],
                 *_numbers(pair, "score", "margin"),
             ]
             for pair in measured[key][:most]

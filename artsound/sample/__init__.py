@@ -14,11 +14,15 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from artsound.errors import BadData, BadUsage
 from artsound.progress import QUIET, Progress
+from artsound.rights import Rights, synthetic_rights, track_rights
 from artsound.storage import read_json, write_json
+
+if TYPE_CHECKING:
+    import polars as pl
 
 MARKER = "sample.json"
 VERSION = 3  # raised whenever a seed would give other bytes (tests/golden.toml shows it)
@@ -84,3 +88,48 @@ def _read(marker: Path) -> object:
         return read_json(marker)
     except BadData:
         return {}
+
+
+class Sample:
+    """A miniature ArtGraph and FMA, painted and composed by code: nothing to download."""
+
+    name = "sample"
+    version = str(VERSION)
+    sides = ("artwork", "track")
+    key_prefix = ""  # its items are called as ArtGraph's and FMA's are
+    synthetic = True
+
+    def place(self, side: str, out: Path) -> Path:
+        """Where one side is written in a build's folder."""
+        return out / self.name / {"artwork": "artgraph", "track": "fma"}[side]
+
+    def write(self, side: str, out: Path, options: Any, progress: Progress) -> None:
+        """Write both sides into a build's folder."""
+        write_sample(out / self.name, options.seed, progress)
+
+    def _reader(self, side: str) -> Any:
+        """The source whose layout the side has."""
+        from artsound import plugins
+
+        return plugins.get("source", {"artwork": "artgraph", "track": "fma"}[side])[0]
+
+    def list_files(self, side: str, root: Path, options: Any) -> pl.DataFrame:
+        """The files of one side."""
+        from artsound.sources.files import list_files
+
+        own = getattr(self._reader(side), "list_files", None)
+        return own(side, root, options) if own else list_files(root)
+
+    def read(self, side: str, root: Path, files: pl.DataFrame, options: Any) -> pl.DataFrame:
+        """One row for each item, read as its layout is."""
+        found: pl.DataFrame = self._reader(side).read(side, root, files, options)
+        return found
+
+    def rights(self, table: pl.DataFrame, this_year: int) -> list[Rights]:
+        """Pictures are in the public domain (CC0); music has the licences that its table states."""
+        if "painter_id" in table.columns:
+            return [synthetic_rights()] * table.height
+        return [track_rights(*row) for row in table.select("license", "license_url").iter_rows()]
+
+
+SOURCE = Sample()

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.install import install_command
+from artsound.keys import track_key
 from artsound.progress import counted
 from artsound.rights import policy_condition
 from artsound.shards.format import Shard
@@ -99,7 +100,7 @@ def _key(key: Any) -> str:
     """The key that a key or a track id stands for; BadUsage for what is neither."""
     if not isinstance(key, (str, int, np.integer)):
         raise BadUsage(f"{key!r} is neither a key nor a track id.")
-    return key if isinstance(key, str) else f"{key:06d}"
+    return key if isinstance(key, str) else track_key(int(key))
 
 
 def _many(count: int) -> int:

@@ -99,7 +99,10 @@ def _samples(path: Path) -> list[tuple[Placed, Mapping[str, Any]]]:
 def _table(rows: Iterable[tuple[Placed, Mapping[str, Any], str, str]]) -> pa.Table:
     rows = list(rows)
     if _all_ours(rows):
-        values = [{**fields, "shard": shard, **pointers(place)} for place, fields, shard, _ in rows]
+        values = [
+            {**fields, "track_id": place.key, "shard": shard, **pointers(place)}
+            for place, fields, shard, _ in rows
+        ]
         return pa.Table.from_pylist(values, schema=arrow_schema("index"))
     extensions = dict.fromkeys(name for place, *_ in rows for name in place.members)
     table: dict[str, Any] = {

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from artsound.errors import BadData
+from artsound.keys import json_track
 from artsound.storage import atomic_write
 
 BLOCK = 512
@@ -234,7 +235,10 @@ def write_shard(
 
 def sample_json(row: Mapping[str, Any]) -> bytes:
     """Return the .json member of a sample: one line, fields in the row's order, no NaN."""
-    text = json.dumps(dict(row), ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
+    fields = dict(row)
+    if isinstance(fields.get("track_id"), str):
+        fields["track_id"] = json_track(fields["track_id"])
+    text = json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
     return text.encode()
 
 

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artsound.errors import BadData
+from artsound.keys import frame_with_text_keys
 from artsound.schema import arrow_schema, json_schema
 from artsound.shards.format import Placed, Shard
 from artsound.shards.store import Range, Store
@@ -173,7 +174,8 @@ def read_frame(data: bytes, place: str) -> pl.DataFrame:
     """Read a parquet file in memory; `place` names it in errors. BadData when it is not one."""
     faults = pl.exceptions
     try:
-        return pl.DataFrame(read_table(data))
+        frame = pl.DataFrame(read_table(data))
+        return frame_with_text_keys(frame) if is_ours(frame) else frame
     except (ValueError, TypeError, faults.PolarsError, faults.PanicException) as error:
         raise BadData(f"{place} is not a readable parquet file: {error}.") from error
 

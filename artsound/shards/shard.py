@@ -45,6 +45,7 @@ from artsound.shards.release import (
     write_withheld,
 )
 from artsound.shards.withdraw import digests_of, named, traces
+from artsound.sources.base import all_places
 from artsound.sources.selection import excluded
 from artsound.stage import Context, Outcome, Part, Report, Stage, part_path
 from artsound.storage import (
@@ -125,7 +126,8 @@ def joined(context: Context) -> pl.DataFrame:
         BadData: An input is missing, or lacks an item that a pair names.
     """
     files = _inputs(context.workspace)
-    return context.once("samples", lambda: _joined(context.workspace.root), files)
+    made = {place.source.name for place in all_places(context.recipe) if place.get("synthetic")}
+    return context.once("samples", lambda: _joined(context.workspace.root, made), files)
 
 
 def _inputs(workspace: Workspace) -> list[Path]:
@@ -141,23 +143,23 @@ def _inputs(workspace: Workspace) -> list[Path]:
     ]
 
 
-def _joined(root: Path) -> pl.DataFrame:
+def _joined(root: Path, made: Collection[str]) -> pl.DataFrame:
+    """The rows of `joined`; `made` are the names of sources whose items are made by code."""
     paths = _inputs(Workspace(root))
     pairs = _read(paths[0], "pair", _PAIR)
     artworks = _read(paths[1], "artwork", _ARTWORK)
     tracks = _read(paths[2], "track", _TRACK)
     picture = _read(paths[5], "artwork_descriptors", _PICTURE)
     sound = _read(paths[6], "track_descriptors", _SOUND)
-    key = pl.col("track_id").cast(pl.String).str.zfill(6)
     rows = (
         pairs.join(artworks, on="artwork_id", how="left", validate="m:1")
         .join(tracks, on="track_id", how="left", validate="1:1")
         .join(picture, on="artwork_id", how="left", validate="m:1")
         .join(sound, on="track_id", how="left", validate="1:1")
         .with_columns(
-            key=key,
+            key="track_id",
             key_signature=pl.col("key") + " " + pl.col("mode"),
-            synthetic=(pl.col("artwork_source") == "sample") | (pl.col("track_source") == "sample"),
+            synthetic=pl.col("artwork_source").is_in(made) | pl.col("track_source").is_in(made),
         )
         .join(_captions(paths[3], "artwork", "artwork_id"), on="artwork_id", how="left")
         .join(_captions(paths[4], "music", "key"), on="key", how="left")
@@ -312,8 +314,8 @@ _WITHHELD_PART = "withheld"
 
 
 def plan_shards(
-    track_ids: Sequence[int], *, pairs_per_shard: int, min_shards: int, seed: int
-) -> list[list[int]]:
+    track_ids: Sequence[str], *, pairs_per_shard: int, min_shards: int, seed: int
+) -> list[list[str]]:
     """Divide the tracks of one split into shards; the order of `track_ids` has no effect.
 
     Args:
@@ -325,7 +327,7 @@ def plan_shards(
     Returns:
         The tracks of each shard, ascending.
     """
-    tracks = np.sort(np.asarray(track_ids, dtype=np.int64))
+    tracks = np.array(sorted(track_ids), dtype=object)
     count = max(1, round(len(tracks) / pairs_per_shard), min(min_shards, len(tracks)))
     order = tracks[shuffled_order(len(tracks), seed)]
     return [sorted(cut.tolist()) for cut in np.array_split(order, count) if cut.size]
@@ -351,14 +353,14 @@ def plan(context: Context) -> list[Part]:
     parts = []
     for split in SPLITS:
         mine = rows.filter(pl.col("split") == split)
-        staying = stays(base, mine, split, {f"{track:06d}" for track in unfit}) if base else []
-        planned: list[tuple[str, list[int]]] = []
+        staying = stays(base, mine, split, unfit) if base else []
+        planned: list[tuple[str, list[str]]] = []
         for name, shard, keys, whole in staying:
             if whole:
                 parts.append(Part(name, shard.samples, {"shard": shard.name, **continued}))
             else:
-                planned.append((name, [int(key) for key in keys]))
-        there = {int(key) for _, _, keys, _ in staying for key in keys}
+                planned.append((name, keys))
+        there = {key for _, _, keys, _ in staying for key in keys}
         shards = plan_shards(
             [track for track in mine["track_id"].to_list() if track not in there],
             pairs_per_shard=recipe.shards.pairs_per_shard,
@@ -490,7 +492,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
 
 STAGE = Stage(
     name="shard",
-    version=1,
+    version=2,
     sections=("seed", "shards"),
     plan=plan,
     work=work,
@@ -538,7 +540,7 @@ def _check_withdrawn(folder: Path, base: PreviousShards, lines: Sequence[str]) -
         )
 
 
-def _unfit(rows: pl.DataFrame, recipe: Recipe) -> set[int]:
+def _unfit(rows: pl.DataFrame, recipe: Recipe) -> set[str]:
     """The tracks of pairs that `shards.exclude` lists; a track with another artwork stays."""
     listed = pl.DataFrame(read_exclusions(recipe.shards.exclude).select(["track_id", "artwork_id"]))
     return set(rows.join(listed, on=["track_id", "artwork_id"], how="semi")["track_id"])

@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from artsound.errors import BadData, BadUsage
+from artsound.keys import track_key, track_number
 from artsound.shards.dataset import VIEW, Dataset, open_shards
 from artsound.shards.format import Placed, Shard, write_shard
 from artsound.shards.index import SPLITS, is_ours, pointers, write_index
@@ -142,7 +143,7 @@ def read_lines(path: Path) -> list[str]:
         BadData: It is not a list of ids.
     """
     if path.suffix in (".npy", ".parquet"):
-        return [f"{one:06d}" if isinstance(one, int) else str(one) for one in read_ids(path)]
+        return [track_key(one) for one in read_ids(path)]
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
@@ -233,9 +234,13 @@ def moved(rows: pl.DataFrame, shard: str, placed: Sequence[Placed]) -> pl.DataFr
 
 
 def write_ids(data: Dataset, path: Path) -> None:
-    """Write the samples' ascending track ids (or keys) as .npy; the query beside it in .json."""
-    if is_ours(data.index):
-        ids = data.frame["track_id"].sort().to_numpy()
+    """Write the samples' ascending keys as .npy; the query beside it in .json.
+
+    Keys that are all FMA's are written as its numbers.
+    """
+    numbers = [track_number(key) for key in sorted(data.frame["key"])]
+    if is_ours(data.index) and None not in numbers:
+        ids = np.array(numbers, dtype=np.int32)
     else:
         ids = np.array(sorted(data.frame["key"]), dtype=np.str_)
     buffer = io.BytesIO()

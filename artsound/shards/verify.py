@@ -19,6 +19,7 @@ import jsonschema
 import polars as pl
 
 from artsound.errors import ArtSoundError, BadData, BadUsage
+from artsound.keys import track_key
 from artsound.media import MediaError
 from artsound.media.audio import check_audio
 from artsound.media.images import check_image
@@ -237,7 +238,9 @@ def _check_json(name: str, key: str, data: bytes, row: dict[str, Any]) -> Iterat
         return
     names = json_schema("sample")["properties"].keys()
     if isinstance(fields, dict) and fields.keys() == names:
-        wrong = [field for field in names if not _same(fields[field], row[field])]
+        wrong = [
+            field for field in names if not _same(_as_indexed(field, fields[field]), row[field])
+        ]
         if not wrong:
             return
     fault = jsonschema.exceptions.best_match(_validator().iter_errors(fields))
@@ -248,6 +251,13 @@ def _check_json(name: str, key: str, data: bytes, row: dict[str, Any]) -> Iterat
     for field in wrong:
         message = f"{field} is {fields[field]!r} in its .json, but {row[field]!r} in the index"
         yield Problem(name, key, message)
+
+
+def _as_indexed(field: str, value: Any) -> Any:
+    """A field of a .json as the index has it: FMA's number of a track as its key."""
+    if field == "track_id" and isinstance(value, int) and not isinstance(value, bool):
+        return track_key(value)
+    return value
 
 
 def _same(value: Any, indexed: Any) -> bool:

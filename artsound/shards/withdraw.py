@@ -41,7 +41,7 @@ from artsound.sources.item_names import artwork_key, line_keys
 from artsound.storage import TEMPORARY_PREFIX, atomic_write, make_folder, sha256_bytes, sync_folder
 from artsound.untrusted import parse_json
 
-_KEY_COLUMNS = ("key", "track_cluster")
+_KEY_COLUMNS = ("key", "track_id", "track_cluster")
 _ARTWORK_FIELDS = ("artwork_id", "artwork_cluster")
 _WORD = re.compile(r"[^\s\"'`<>|,;()\[\]{}]+")
 _LISTED_KEY = re.compile(r"(?m)^\s*(?:- )?(\d{6})\s*$")

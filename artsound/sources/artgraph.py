@@ -13,13 +13,18 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 import polars as pl
 
 from artsound.errors import BadData
+from artsound.rights import Rights, artwork_rights, bears_out, painter_dates
 from artsound.sources.files import find_file, list_files, read_table
 from artsound.untrusted import csv_rows, parse_csv
+
+if TYPE_CHECKING:
+    from artsound.sources.base import Options
 
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _ROUNDS = 3  # encoded twice, at most, and once more to see that nothing is left
@@ -798,3 +803,62 @@ def _schools(graph: _Graph) -> pl.DataFrame:
         named, left_on="target", right_on="name", maintain_order="left"
     )
     return pl.concat([direct, through.select("source", pl.col("school").alias("target"))])
+
+
+def _artworks_rights(table: pl.DataFrame, this_year: int) -> list[Rights]:
+    """The rights of all artworks of a source, from what is known of their painters.
+
+    Works of nameless painters are not taken together. A year that was read from a file name counts
+    only where the source states it, where the style bears it out, or beside another dated work of
+    the painter: one with another title or year, so that a second copy of a file is none.
+    """
+    columns = ("painter_id", "painter_died", "title", "year", "style", "year_stated")
+    rows = table.select(columns).rows()
+    works: dict[str, set[tuple[str, int]]] = {}
+    died: dict[str, int] = {}
+    for painter, death, title, year, _, _ in rows:
+        works.setdefault(painter, set()).add((title.casefold(), year))
+        died[painter] = max(death, died.get(painter, -1))
+    dates = {
+        painter: painter_dates(died[painter], [year for _, year in sorted(of_painter)])
+        for painter, of_painter in works.items()
+        if not is_nameless(painter)
+    }
+    found: list[Rights] = []
+    for painter, _, _, year, style, stated in rows:
+        known = dates.get(painter) or painter_dates(-1, [year])
+        sure = stated or known.second >= 0 or bears_out(style, year)
+        found.append(artwork_rights(year, known, this_year, sure=sure))
+    return found
+
+
+class ArtGraph:
+    """Digitised artworks of WikiArt and DBpedia with their graph (Castellano et al., 2022)."""
+
+    name = "artgraph"
+    version = "1"
+    sides = ("artwork",)
+    home = "https://doi.org/10.5281/zenodo.8172374"
+    key_prefix = ""  # an artwork has the name of its image
+
+    @property
+    def server(self) -> Any:
+        """How it is fetched from Zenodo or another server."""
+        from artsound.sources.servers import ARTGRAPH
+
+        return ARTGRAPH
+
+    def check(self, side: str, root: Path, files: pl.DataFrame) -> None:
+        """Raise BadData when the files are not those of an ArtGraph."""
+        check_source(root, files)
+
+    def read(self, side: str, root: Path, files: pl.DataFrame, options: Options) -> pl.DataFrame:
+        """One row for each artwork: see `read_artworks`."""
+        return read_artworks(root, files, options.year)
+
+    def rights(self, table: pl.DataFrame, this_year: int) -> list[Rights]:
+        """The rights of all artworks, from the dates of works and painters."""
+        return _artworks_rights(table, this_year)
+
+
+SOURCE = ArtGraph()

@@ -20,8 +20,7 @@ import polars as pl
 from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.progress import QUIET, Progress, human_bytes, human_seconds
 from artsound.recipe import Recipe
-from artsound.sources import artgraph, fma
-from artsound.sources.artgraph import ARTISTS, ARTWORKS
+from artsound.sources.base import Options, Place, all_places
 from artsound.sources.files import MEDIA_LIMIT, TABLE_LIMIT, check_place
 from artsound.sources.http import (
     FAULTS,
@@ -43,11 +42,9 @@ from artsound.sources.selection import (
     choice_of,
     choose_rows,
     fetched_path,
-    must_fetch,
-    source_root,
     tracks_to_look_at,
 )
-from artsound.sources.zenodo import OFFICIAL, files_at
+from artsound.sources.servers import Server
 from artsound.sources.zips import UnreadableFile, ZipMember, is_safe_name
 from artsound.storage import (
     Workspace,
@@ -179,16 +176,7 @@ def _fetch(url: str, client: Client) -> bytes | Refusal:
 # and only the members chosen travel, by byte range. What is there already is not fetched again, so
 # a killed pull goes on where it was.
 
-_NAMES = {"artwork": "ArtGraph", "track": "the FMA"}
 _RATE = 20_000_000  # bytes per second that a rough time is reckoned with
-_TABLES = {
-    "artwork": re.compile(
-        r"(^|/)(mapping/[^/]+_entidx2name\.csv|raw/relations/[^/]+/edge\.csv"
-        rf"|raw/node-label/artwork/node-label-[^/]+\.csv|{ARTWORKS}|{ARTISTS})(\.gz)?$"
-    ),
-    "track": re.compile(r"(^|/)(tracks|genres|raw_tracks)\.csv(\.gz)?$"),
-}
-_MAIN_TABLE = re.compile(rf"(^|/)(mapping/artwork_entidx2name\.csv|{ARTWORKS})(\.gz)?$")
 _DAMAGED = "fetch-damaged"  # the code of what may come right when it is asked for again
 _BY_ADDRESS = "address"  # stands for a zip's name in a listing
 _MEMBERS = "members"  # not the zip's own name: a zip beside a folder of its name is not opened
@@ -196,15 +184,21 @@ _MEMBERS = "members"  # not the zip's own name: a zip beside a folder of its nam
 
 @dataclass(frozen=True)
 class _Pull:
-    """One side to be fetched: what its server holds, and where it goes."""
+    """One source to be fetched: what its server has, and where it goes."""
 
-    side: str
+    source: Place
     place: str
     root: Path
     note: Path
     key: str
     partly: bool
     files: Mapping[str, RemoteFile]
+
+    @property
+    def server(self) -> Server:
+        """How the source is fetched."""
+        server: Server = self.source.get("server")
+        return server
 
 
 def fetch_sources(workspace: Workspace, recipe: Recipe, progress: Progress = QUIET) -> None:
@@ -217,9 +211,9 @@ def fetch_sources(workspace: Workspace, recipe: Recipe, progress: Progress = QUI
     client = Client()
     pulls = [
         pull
-        for side in ("artwork", "track")
-        if must_fetch(recipe, side)
-        and (pull := _begin(workspace, recipe, side, client)) is not None
+        for place in all_places(recipe)
+        if place.must_fetch(recipe)
+        and (pull := _begin(workspace, recipe, place, client)) is not None
     ]
     for pull in pulls:
         _look_for_tables(workspace, pull, client)
@@ -237,27 +231,18 @@ def fetch_sources(workspace: Workspace, recipe: Recipe, progress: Progress = QUI
 
 def check_servers(recipe: Recipe) -> None:
     """Raise BadUsage or BadData when servers that a build begins with cannot be reached."""
-    check_reachable(
-        address
-        for side in ("artwork", "track")
-        if must_fetch(recipe, side)
-        for address in _addresses(recipe, side)
-    )
+    check_reachable(address for place in all_places(recipe) for address in place.address.split())
 
 
-def _addresses(recipe: Recipe, side: str) -> list[str]:
-    """The addresses of a source on servers; none for one on disk that lacks some pictures."""
-    given = recipe.sources.artgraph if side == "artwork" else recipe.sources.fma
-    place = given or OFFICIAL[side]
-    return place.split() if "://" in place else []
-
-
-def _begin(workspace: Workspace, recipe: Recipe, side: str, client: Client) -> _Pull | None:
-    """What is to be fetched of one side, or None: it is all there."""
-    given = recipe.sources.artgraph if side == "artwork" else recipe.sources.fma
-    place, note = given or OFFICIAL[side], fetched_path(workspace, side)
-    root = source_root(workspace, recipe, side)
-    here = "://" not in place  # only the pictures that it lacks are on servers
+def _begin(workspace: Workspace, recipe: Recipe, source: Place, client: Client) -> _Pull | None:
+    """What is to be fetched of one source, or None: it is all there."""
+    side, place, note = source.side, source.address or source.place, fetched_path(workspace, source)
+    if source.get("server") is None:
+        raise BadUsage(
+            f"The source {source.spec!r} cannot be fetched from a server: give a folder or a zip."
+        )
+    root = source.root(workspace, recipe)
+    here = not source.address  # only the pictures that it lacks are on servers
     by_address = side == "artwork" and recipe.sources.image_urls
     limit = tracks_to_look_at(workspace, recipe) if side == "track" else recipe.sources.limit
     choice = choice_of(recipe)
@@ -284,10 +269,10 @@ def _begin(workspace: Workspace, recipe: Recipe, side: str, client: Client) -> _
     if here:
         files = _link(Path(place), root)
     else:
-        check_reachable(_addresses(recipe, side))
-        files = files_at(side, place, recipe.sources.subset, client)
+        check_reachable(place.split())
+        files = source.get("server").files_at(place, recipe.sources.subset, client)
     write_json(note, {"place": place, "key": "", "files": {}, "wanted": [], "refused": {}})
-    return _Pull(side, place, root, note, key, partly, files)
+    return _Pull(source, place, root, note, key, partly, files)
 
 
 def _link(place: Path, root: Path) -> dict[str, RemoteFile]:
@@ -304,7 +289,8 @@ def _look_for_tables(workspace: Workspace, pull: _Pull, client: Client) -> None:
 
     Only the directories of its zips travel. A server that serves no ranges is believed.
     """
-    if pull.side != "artwork" or not pull.files or ARTWORKS in pull.files:
+    server = pull.server
+    if server.main_table is None or not pull.files or set(server.exported) & set(pull.files):
         return
     for name, remote in pull.files.items():
         if not name.lower().endswith(".zip") or (pull.root / name).exists():
@@ -313,12 +299,11 @@ def _look_for_tables(workspace: Workspace, pull: _Pull, client: Client) -> None:
             archive = open_remote_zip(remote.url, cache=_directories(workspace), client=client)
         except BadData:
             return  # the pull itself says what is wrong, or fetches the zip whole
-        if any(_MAIN_TABLE.search(member) for member in archive.members):
+        if any(server.main_table.search(member) for member in archive.members):
             return
     raise BadData(
-        f"{shown(pull.place)} holds no table of artworks, only {', '.join(sorted(pull.files))}: "
-        f"load the Neo4j dump of the same record, export {ARTWORKS} from it as "
-        "docs/data-engineer.md shows, and give the folder that holds it and the zips."
+        f"{shown(pull.place)} holds no table of {pull.source.side}s, only "
+        f"{', '.join(sorted(pull.files))}: {server.no_table}"
     )
 
 
@@ -340,7 +325,7 @@ def _announce(
                 size -= _size(pull.root / f"{name}.part", 0)
         if size > 0:
             missing += size
-            told.append(f"{human_bytes(size)} of {_NAMES[pull.side]} from {_host(pull.place)}")
+            told.append(f"{human_bytes(size)} of {pull.server.title} from {_host(pull.place)}")
     if not told:
         return
     # Ingest keeps the original bytes a second time, under their digests.
@@ -376,25 +361,26 @@ def _fetch_part(
     files: list[Path] = []
     for name, remote in pull.files.items():
         path = pull.root / name
-        if path.exists() or not name.endswith(".zip") or name == fma.METADATA_ZIP:
+        if path.exists() or not name.endswith(".zip") or name in pull.server.whole:
             files.append(download(remote, path, client=client, progress=progress))
             continue
         archive = open_remote_zip(remote.url, cache=_directories(workspace), client=client)
         archives[name] = archive
-        tables = [one for one in archive.members.values() if _TABLES[pull.side].search(one.name)]
+        tables = [one for one in archive.members.values() if pull.server.tables.search(one.name)]
         if broken := _fetch_members(name, archive, tables, TABLE_LIMIT, pull.root, progress):
             raise BadData(f"{remote.url}: {next(iter(broken.values()))[2]}")
         files += [_member_path(pull.root, table.name) for table in tables]
     if pull.files and not files:
-        raise BadData(f"{pull.place} is not {_NAMES[pull.side]}: it holds no table of its items.")
-    local = (fma.list_fma(pull.root, recipe.sources.subset) if pull.side == "track"
-             else artgraph.list_artgraph(pull.root))  # fmt: skip
-    listing = pl.concat([_without_media(local), _remote_listing(archives, pull.side)])
-    if pull.side == "artwork" and recipe.sources.image_urls:
-        listing = pl.concat([listing, _addressed(pull.root, listing, recipe.rights.year)])
-    chosen, aside = choose_rows(workspace, recipe, pull.side, pull.root, listing, Fetched())
+        raise BadData(f"{pull.place} is not {pull.server.title}: it holds no table of its items.")
+    local = pull.source.list_files(pull.root, Options.of(recipe))
+    listing = pl.concat([_without_media(local), _remote_listing(archives, pull.server)])
+    if pull.source.side == "artwork" and recipe.sources.image_urls:
+        listing = pl.concat([listing, _addressed(pull, listing, Options.of(recipe))])
+    chosen, aside = choose_rows(
+        workspace, recipe, pull.source.side, [(pull.source, pull.root, listing, Fetched())]
+    )
     refused: dict[str, Refusal] = {}
-    ids = dict(zip(chosen["name"], _item_ids(pull.side, chosen), strict=True))
+    ids = dict(zip(chosen["name"], chosen[f"{pull.source.side}_id"].to_list(), strict=True))
     for name, archive in archives.items():
         members = [archive.members[one] for one in chosen.filter(pl.col("box") == name)["name"]]
         _tell_part(pull, name, archive, members, progress)
@@ -410,21 +396,21 @@ def _fetch_part(
     return Fetched(tuple(sorted([*ids.values(), *aside["item_id"]])), refused), files
 
 
-def _remote_listing(archives: Mapping[str, RemoteZip], side: str) -> pl.DataFrame:
+def _remote_listing(archives: Mapping[str, RemoteZip], server: Server) -> pl.DataFrame:
     """What zips on a server hold, as `list_files` would list them were they here; no tables."""
     rows = [
         (box, member.name, member.size, f"c{member.crc:08x}")
         for box, archive in archives.items()
         for member in archive.members.values()
-        if not _TABLES[side].search(member.name)
+        if not server.tables.search(member.name)
     ]
     schema = {"box": pl.String, "name": pl.String, "size": pl.Int64, "stamp": pl.String}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _addressed(root: Path, listing: pl.DataFrame, this_year: int) -> pl.DataFrame:
+def _addressed(pull: _Pull, listing: pl.DataFrame, options: Options) -> pl.DataFrame:
     """The pictures that no zip or folder holds but that have an address, as rows of a listing."""
-    rows = artgraph.read_artworks(root, listing, this_year).filter(
+    rows = pull.source.source.read("artwork", pull.root, listing, options).filter(
         (pl.col("name") == "") & (pl.col("source_url") != "")
     )
     safe = [name for name in rows["artwork_id"] if is_safe_name(name)]
@@ -529,12 +515,6 @@ def _write_note(workspace: Workspace, pull: _Pull, fetched: Fetched, files: list
             "refused": fetched.refused,
         },
     )
-
-
-def _item_ids(side: str, rows: pl.DataFrame) -> list[str]:
-    if side == "artwork":
-        return rows["artwork_id"].to_list()
-    return [f"{track:06d}" for track in rows["track_id"]]
 
 
 def _member_path(root: Path, name: str) -> Path:

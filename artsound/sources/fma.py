@@ -13,13 +13,16 @@ import html
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from artsound.errors import BadData
 from artsound.sources.files import find_file, list_files, read_table
 from artsound.untrusted import csv_rows, parse_csv
+
+if TYPE_CHECKING:
+    from artsound.sources.base import Options
 
 METADATA_ZIP = "fma_metadata.zip"
 CLIP_ZIPS = ("fma_large.zip", "fma_medium.zip", "fma_small.zip")
@@ -91,7 +94,9 @@ def read_tracks(root: Path, files: pl.DataFrame, subset: str, this_year: int) ->
     )
     _check_ids(root, tracks["track_id"])
     tracks = tracks.with_columns(pl.col("track_id").cast(pl.Int32))
-    return _with_audio(_with_addresses(tracks, root, files), files, subset).sort("track_id")
+    tracks = _with_audio(_with_addresses(tracks, root, files), files, subset).sort("track_id")
+    # The key of a track of the FMA: its number in six digits.
+    return tracks.with_columns(pl.col("track_id").cast(pl.String).str.zfill(6))
 
 
 def in_subset(subset: str) -> tuple[str, ...]:
@@ -362,3 +367,41 @@ def _with_audio(tracks: pl.DataFrame, files: pl.DataFrame, subset: str) -> pl.Da
     return tracks.join(audio, on="track_id", how="left", maintain_order="left").with_columns(
         pl.col("box", "name", "stamp").fill_null(""), pl.col("size").fill_null(0)
     )
+
+
+class Fma:
+    """The Free Music Archive as published for research (Defferrard et al., 2017)."""
+
+    name = "fma"
+    version = "1"
+    sides = ("track",)
+    home = "https://github.com/mdeff/fma"
+    key_prefix = ""  # a track has its number in six digits
+
+    @property
+    def server(self) -> Any:
+        """How it is fetched from its server or a mirror."""
+        from artsound.sources.servers import FMA
+
+        return FMA
+
+    def list_files(self, side: str, root: Path, options: Options) -> pl.DataFrame:
+        """The files, without zips that the subset does not need."""
+        return list_fma(root, options.subset)
+
+    def check(self, side: str, root: Path, files: pl.DataFrame) -> None:
+        """Raise BadData when the files are not those of the FMA."""
+        check_source(root, files)
+
+    def read(self, side: str, root: Path, files: pl.DataFrame, options: Options) -> pl.DataFrame:
+        """One row for each track: see `read_tracks`; those outside the subset are set aside."""
+        tracks = read_tracks(root, files, options.subset, options.year)
+        outside = ~pl.col("subset").is_in(in_subset(options.subset))
+        message = f"the track does not belong to fma_{options.subset}"
+        return tracks.with_columns(
+            pl.when(outside).then(pl.lit("outside-subset")).otherwise(pl.lit("")).alias("aside"),
+            pl.when(outside).then(pl.lit(message)).otherwise(pl.lit("")).alias("aside_message"),
+        )
+
+
+SOURCE = Fma()

@@ -23,22 +23,19 @@ from artsound.media.fingerprint import clusters, near_audio, near_images
 from artsound.media.images import check_image
 from artsound.progress import Progress
 from artsound.recipe import Recipe
-from artsound.sample import write_sample
 from artsound.schema import Reject, arrow_schema
+from artsound.sources.base import Options, all_places, check_on_disk, places
 from artsound.sources.fetch import check_servers, fetch_sources
-from artsound.sources.files import check_place, read_file
+from artsound.sources.files import read_file
 from artsound.sources.selection import (
-    SAMPLE,
     blank_columns,
     check_selection,
     choice_of,
     count_reasons,
     extend_limit,
     is_aside,
-    must_fetch,
     plan,
     shortage,
-    source_root,
     staged_rows,
     unmatched_lines,
 )
@@ -66,31 +63,26 @@ def check(context: Context) -> None:
     """
     workspace, recipe = context.workspace, context.recipe
     choice_of(recipe)
-    places = {"artwork": recipe.sources.artgraph, "track": recipe.sources.fma}
-    here = {
-        side: Path(place)
-        for side, place in places.items()
-        if place and place != SAMPLE and "://" not in place
-    }
-    for place in here.values():
-        check_place(place)
+    for place in all_places(recipe):
+        check_on_disk(place)
     if not begun(workspace, recipe):
-        for side, place in here.items():
-            check_selection(place, recipe, side)
+        for side in ("artwork", "track"):
+            check_selection(recipe, side)
         check_servers(recipe)
 
 
 def prepare(context: Context, progress: Progress) -> None:
-    """Bring the sources to this disk: write the sample, fetch what lies on servers."""
+    """Bring the sources to this disk: make those made by code, fetch those on servers."""
     workspace, recipe = context.workspace, context.recipe
-    if SAMPLE in (recipe.sources.artgraph, recipe.sources.fma):
-        write_sample(workspace.root / SAMPLE, recipe.seed, progress)
+    for place in all_places(recipe):
+        if place.is_made:
+            place.source.write(place.side, workspace.root, Options.of(recipe), progress)
     fetch_sources(workspace, recipe, progress)
 
 
 def downloads(recipe: Recipe) -> bool:
     """Whether a source is on a server, or a part of it."""
-    return any(must_fetch(recipe, side) for side in ("artwork", "track"))
+    return any(place.must_fetch(recipe) for place in all_places(recipe))
 
 
 def work(context: Context, part: Part) -> Outcome:
@@ -99,13 +91,13 @@ def work(context: Context, part: Part) -> Outcome:
     rows, side = staged_rows(workspace, part), part.inputs["side"]
     if is_aside(part):
         return Outcome(rejects=tuple(Reject(NAME, side, **row) for row in rows))
-    root = source_root(workspace, recipe, side)
+    roots = [place.root(workspace, recipe) for place in places(recipe, side)]
     take = _take_image if side == "artwork" else _take_audio
     records: list[dict[str, Any]] = []
     rejects: list[Reject] = []
     for row in rows:
         try:
-            data = read_file(root, row["box"], row["name"])
+            data = read_file(roots[row["origin"]], row["box"], row["name"])
             records.append(take(workspace, recipe, row, data))
         except (MediaError, UnreadableFile) as error:
             item = _item_id(side, row)
@@ -153,7 +145,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
             )
         usable = set(cluster if policy == "drop" else ids)
         if side == "track" and recipe.sources.limit > 0:
-            looked_at, found = _looked_at(workspace, results), {int(item) for item in usable}
+            looked_at, found = _looked_at(workspace, results), usable
             if extend_limit(workspace, recipe, looked_at, found):
                 return Outcome(again=True)
             note = shortage(recipe, len(usable)) if len(usable) < recipe.sources.limit else ""
@@ -174,7 +166,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
 
 STAGE = Stage(
     name=NAME,
-    version=1,
+    version=2,
     sections=("images", "audio", "rights"),
     plan=plan,
     work=work,
@@ -233,7 +225,7 @@ def _fields(side: str, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _item_id(side: str, row: Mapping[str, Any]) -> str:
-    return row["artwork_id"] if side == "artwork" else f"{row['track_id']:06d}"
+    return str(row[f"{side}_id"])
 
 
 def _clusters(
@@ -291,14 +283,14 @@ def _reasons(workspace: Workspace, side: str, results: Sequence[Report]) -> str:
     return count_reasons(codes)
 
 
-def _looked_at(workspace: Workspace, results: Sequence[Report]) -> list[int]:
+def _looked_at(workspace: Workspace, results: Sequence[Report]) -> list[str]:
     """The tracks that were pulled to be checked, by id; none that its metadata alone ruled out."""
-    found: list[int] = []
+    found: list[str] = []
     for result in results:
         if result.done.inputs["side"] == "track":
             rows = staged_rows(workspace, result.done)
             if is_aside(result.done):  # a fault there means that it could not be fetched
-                found += [int(row["item_id"]) for row in rows if row["kind"] == "failed"]
+                found += [row["item_id"] for row in rows if row["kind"] == "failed"]
             else:
                 found += [row["track_id"] for row in rows]
     return sorted(found)

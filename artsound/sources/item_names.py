@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from artsound.keys import track_key
 from artsound.sources.artgraph import IMAGE_SUFFIXES, repaired
 
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
@@ -62,7 +63,7 @@ def line_keys(line: str) -> frozenset[str]:
         return _address_keys(text)
     last = re.split(r"[/\\]", _decoded(text))[-1].strip()
     match = _TRACK.match(unicodedata.normalize("NFKC", last))
-    found = {f"track:{int(match[1]):06d}"} if match else set()
+    found = {f"track:{track_key(int(match[1]))}"} if match else set()
     if not (match and match[2]):
         found.add(f"artwork:{artwork_key(text)}")
     if not match:
@@ -136,7 +137,7 @@ def _address_keys(text: str) -> frozenset[str]:
         last = _SIZE.sub(r"\1", steps[-1])
         match = _TRACK.match(last)
         if match and (match[2] or len(last) == 6):
-            found.add(f"track:{int(match[1]):06d}")
+            found.add(f"track:{track_key(int(match[1]))}")
         else:
             # WikiArt's images/claude-monet/haystacks.jpg is ArtGraph's claude-monet_haystacks.jpg.
             names = [last, *([f"{steps[-2]}_{last}"] if len(steps) > 1 else [])]

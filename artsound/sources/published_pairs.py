@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artsound.errors import BadData, BadUsage
+from artsound.keys import track_key
 from artsound.sources.item_names import artwork_key
 from artsound.untrusted import parse_csv, read_table
 
@@ -43,15 +44,19 @@ _TRACK_COLUMNS = (
     "songid", "clip", "clipid", "mp3",
 )  # fmt: skip
 _TRACK = re.compile(r"(?:^|[/\\])([0-9]{1,6})(?:\.(?:mp3|wav|flac|ogg))?$", re.IGNORECASE)
+_OTHER = re.compile(r"[a-z0-9_]+-[a-z0-9][a-z0-9_-]*")  # the key of another source's track
 
 
 @dataclass(frozen=True)
 class PublishedPair:
-    """One row of the file, counted from 1. `fault` says why it names no pair; empty: it does."""
+    """One row of the file, counted from 1. `fault` says why it names no pair; empty: it does.
+
+    `track` is the key of a track.
+    """
 
     row: int
     artwork: str
-    track: int
+    track: str
     fault: str = ""
 
 
@@ -87,19 +92,21 @@ def read_pairs(path: Path) -> list[PublishedPair]:
 def _pair(row: int, image: Any, track: Any) -> PublishedPair:
     name = image.strip() if isinstance(image, str) else ""
     if not artwork_key(name) or len(name) > _LONGEST_NAME or not name.isprintable():
-        return PublishedPair(row, "", -1, f"{str(image)[:80]!r} is not the name of an image")
-    number = _track_number(track)
-    if number < 0:
-        return PublishedPair(row, name, -1, f"{str(track)[:80]!r} is not a track of the FMA")
-    return PublishedPair(row, name, number)
+        return PublishedPair(row, "", "", f"{str(image)[:80]!r} is not the name of an image")
+    key = _track_key(track)
+    if not key:
+        return PublishedPair(row, name, "", f"{str(track)[:80]!r} is not a track of the FMA")
+    return PublishedPair(row, name, key)
 
 
-def _track_number(value: Any) -> int:
-    """FMA's number of a track; -1 for what is none."""
+def _track_key(value: Any) -> str:
+    """The key of a track, from FMA's number, a file named after it, or a key; "" for none."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return value if 0 <= value <= 999_999 else -1
-    match = _TRACK.search(value.strip()) if isinstance(value, str) else None
-    return int(match[1]) if match else -1
+        return track_key(value) if 0 <= value <= 999_999 else ""
+    text = value.strip() if isinstance(value, str) else ""
+    if match := _TRACK.search(text):
+        return track_key(int(match[1]))
+    return text if _OTHER.fullmatch(text) else ""
 
 
 def _read_json(path: Path) -> tuple[Sequence[Any], Sequence[Any]]:

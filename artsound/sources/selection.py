@@ -18,17 +18,16 @@ import pyarrow.parquet as pq
 
 from artsound.errors import BadData, BadUsage
 from artsound.recipe import Recipe
-from artsound.rights import (
-    Rights,
-    allows,
-    artwork_rights,
-    bears_out,
-    painter_dates,
-    synthetic_rights,
-    track_rights,
+from artsound.rights import policy_flags
+from artsound.sources.base import (
+    COLUMNS,
+    OPTIONS,
+    PLACE_COLUMNS,
+    Options,
+    Place,
+    places,
+    read_place,
 )
-from artsound.sources import artgraph, fma
-from artsound.sources.artgraph import is_nameless
 from artsound.sources.item_names import Listed, artwork_key, artwork_keys, line_keys, track_keys
 from artsound.sources.published_pairs import read_pairs
 from artsound.sql_filter import nearest, rows_where, without_match
@@ -57,7 +56,7 @@ def tracks_to_look_at(workspace: Workspace, recipe: Recipe) -> int:
 
 
 def extend_limit(
-    workspace: Workspace, recipe: Recipe, looked_at: Sequence[int], usable: Collection[int]
+    workspace: Workspace, recipe: Recipe, looked_at: Sequence[str], usable: Collection[str]
 ) -> bool:
     """Whether the stage must go round again to end with as many usable tracks as the limit says.
 
@@ -115,8 +114,7 @@ def selected_ids(recipe: Recipe, side: str) -> frozenset[str] | None:
         pairs = pairs[: recipe.sources.limit or None]
         lists.append(
             frozenset(
-                f"{pair.track:06d}" if side == "track" else artwork_key(pair.artwork)
-                for pair in pairs
+                pair.track if side == "track" else artwork_key(pair.artwork) for pair in pairs
             )
         )
     return frozenset.intersection(*lists) if lists else None
@@ -134,11 +132,11 @@ def excluded(recipe: Recipe) -> Listed:
 
 def _read_ids(path: Path, side: str) -> frozenset[str]:
     kind = "track ids" if side == "track" else "artworks' image names"
-    prefix = f"{side}:"
+    prefixes = ("track:", "key:") if side == "track" else ("artwork:",)
     found: set[str] = set()
     for line in _lines(path, kind):
         keys = line_keys(line)
-        own = {key.removeprefix(prefix) for key in keys if key.startswith(prefix)}
+        own = {key.partition(":")[2] for key in keys if key.startswith(prefixes)}
         if keys and not own:
             raise BadUsage(f"{path} is not a list of {kind}, one a line: {line[:80]!r} is none.")
         found |= own
@@ -166,14 +164,12 @@ def _read_listed(workspace: Workspace) -> Path:
 # that a resumed build starts at once. A source that changed (a file's size, or its CRC-32 in a zip
 # or time of change in a folder) is read again, and the parts whose rows changed are done anew.
 
-SAMPLE = "sample"
-
 Refusal = tuple[str, str, str]  # kind, code and message of a reject
 
 _STAGE = "ingest"
 # Raised whenever the same sources and recipe would give other rows, here or in what is used here:
 # the readers of both sources, the completion of names and dates, and the rights.
-_VERSION = 1
+_VERSION = 2
 _ARTWORKS_PER_TRACK = 4
 _FEWEST_ARTWORKS = 64
 _FAULTS = ("image-absent",)
@@ -183,7 +179,6 @@ _EXPECTED = {
     "artwork": ("painter", "title", "year", "style", "genre"),
     "track": ("title", "artist", "genre", "license"),
 }
-_PLACE = ("box", "name", "size", "stamp")  # of a file: not for conditions
 
 
 @dataclass(frozen=True)
@@ -209,11 +204,14 @@ def plan(context: Context) -> list[Part]:
     Raises BadUsage for a source that does not exist, BadData for one that cannot be used.
     """
     workspace, recipe = context.workspace, context.recipe
-    artgraph_root = source_root(workspace, recipe, "artwork")
-    fma_root = source_root(workspace, recipe, "track")
-    art_files = artgraph.list_artgraph(artgraph_root)
-    fma_files = fma.list_fma(fma_root, recipe.sources.subset)
-    fetched = {side: read_fetched(workspace, recipe, side) for side in ("artwork", "track")}
+    options = Options.of(recipe)
+    sources = {side: places(recipe, side) for side in OPTIONS}
+    listed: dict[Place, tuple[Path, pl.DataFrame, Fetched]] = {}
+    for place in (place for of_side in sources.values() for place in of_side):
+        root = place.root(workspace, recipe)
+        listed[place] = (
+            root, place.list_files(root, options), read_fetched(workspace, recipe, place)
+        )  # fmt: skip
     key = digest(
         {
             "version": _VERSION,
@@ -221,11 +219,12 @@ def plan(context: Context) -> list[Part]:
             "limit": recipe.sources.limit,
             "look_at": tracks_to_look_at(workspace, recipe),
             "chosen": choice_of(recipe),
-            "sample": [recipe.sources.artgraph == SAMPLE, recipe.sources.fma == SAMPLE],
-            "fetched": [asdict(one) for one in fetched.values()],
             "rights": recipe.rights.model_dump(),
             "part_size": recipe.run.part_size,
-            "files": [_frame_digest(art_files), _frame_digest(fma_files)],
+            "sources": [
+                [place.side, place.number, place.identity(), asdict(fetched), _frame_digest(files)]
+                for place, (_, files, fetched) in listed.items()
+            ],
         }
     )
     folder = _folder(workspace)
@@ -236,22 +235,23 @@ def plan(context: Context) -> list[Part]:
     blank: dict[str, int] = {}
     parts: list[Part] = []
     asides: list[Part] = []
-    for side, root, files in (
-        ("artwork", artgraph_root, art_files),
-        ("track", fma_root, fma_files),
-    ):
+    for side, of_side in sources.items():
         chosen, aside = choose_rows(
-            workspace, recipe, side, root, files, fetched[side], without, blank
+            workspace, recipe, side, [(place, *listed[place]) for place in of_side], without, blank
         )
         if chosen.is_empty():
-            raise BadData(f"{root} has no usable {side}: {count_reasons(aside['reason'])}.")
-        parts += _stage_rows(folder, side, f"{side}s", chosen, recipe.run.part_size)
-        asides += _stage_rows(folder, side, f"{side}s-aside", aside, max(1, aside.height))
+            where = " and ".join(str(listed[place][0]) for place in of_side)
+            raise BadData(f"{where} has no usable {side}: {count_reasons(aside['reason'])}.")
+        # What a package gave is made again when the package changes.
+        packages = [found for place in of_side if (found := place.package())]
+        size = recipe.run.part_size
+        parts += _stage_rows(folder, side, f"{side}s", chosen, size, packages)
+        asides += _stage_rows(folder, side, f"{side}s-aside", aside, max(1, aside.height), packages)
     staged = {path.name: sha256_file(path) for path in sorted(folder.glob("*.parquet"))}
     parts += asides
-    listed = [{"name": p.name, "items": p.items, "inputs": dict(p.inputs)} for p in parts]
+    planned = [{"name": p.name, "items": p.items, "inputs": dict(p.inputs)} for p in parts]
     unmatched = list(without.unmatched)
-    told = {"key": key, "files": staged, "parts": listed, "unmatched": unmatched, "blank": blank}
+    told = {"key": key, "files": staged, "parts": planned, "unmatched": unmatched, "blank": blank}
     write_json(folder / "plan.json", told)
     return parts
 
@@ -260,36 +260,42 @@ def choose_rows(
     workspace: Workspace,
     recipe: Recipe,
     side: str,
-    root: Path,
-    files: pl.DataFrame,
-    fetched: Fetched,
+    sources: Sequence[tuple[Place, Path, pl.DataFrame, Fetched]],
     without: Listed | None = None,
     blank: dict[str, int] | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows of one side to work on, by id, and those that fall out, ready-made rejects.
+    """The rows of one side to work on, by key, and those that fall out, ready-made rejects.
 
-    `files` is what the source's `list_source` gave; `fetched` narrows it to what was asked of a
-    server; `blank` gets the columns without any value; `without` is what `excluded` gives, whose
-    lines learn that they matched: they are looked for in the whole source, before any selection.
-    Raises BadData when the source cannot be read, BadUsage when the recipe's lists or conditions
-    cannot be used.
+    Args:
+        workspace: The build's.
+        recipe: What to build.
+        side: "artwork" or "track".
+        sources: Each source of the side, where it is, its files, and what was fetched of it, which
+            narrows it to what was asked of a server.
+        without: What `excluded` gives; its lines learn that they matched. They are looked for in
+            whole sources, before any selection.
+        blank: Gets the columns without any value.
+
+    Returns:
+        The rows, with ``origin``, the place of the row's source in `places`; and the rejects.
+
+    Raises:
+        BadData: A source cannot be read.
+        BadUsage: The recipe's lists or conditions cannot be used.
     """
-    this_year = recipe.rights.year
     without = excluded(recipe) if without is None else without
-    if side == "artwork":
-        table = artgraph.read_artworks(root, files, this_year)
-    else:
-        table = fma.read_tracks(root, files, recipe.sources.subset, this_year)
-    table = _with_item_ids(table, side)
+    table = _read_all(recipe, side, [(place, root, files) for place, root, files, _ in sources])
     if blank is not None:
         blank |= _blank_columns(side, table)
-    own = [*table.columns]
-    # Rights follow from the whole source: what a selection leaves out still dates a painter.
-    table = _with_rights(table, _rights_of(side, table, recipe), recipe)
-    table = _selected(table, recipe, side, root, own, without)
-    if fetched.wanted is not None:
-        table = table.filter(pl.col("item_id").is_in(fetched.wanted))
-    refused = [fetched.refused.get(item, ("", "", "")) for item in table["item_id"]]
+    roots = " and ".join(str(root) for _, root, _, _ in sources)
+    table = _selected(table, recipe, side, roots, without)
+    refusals: dict[str, Refusal] = {}
+    for place, _, _, fetched in sources:
+        if fetched.wanted is not None:
+            other = pl.col("origin") != origin_of(recipe, place)
+            table = table.filter(other | pl.col("item_id").is_in(fetched.wanted))
+        refusals |= fetched.refused
+    refused = [refusals.get(item, ("", "", "")) for item in table["item_id"]]
     table = table.with_columns(
         pl.Series(name, [one[number] for one in refused], dtype=pl.String)
         for number, name in enumerate(("refused_kind", "refused_code", "refused_message"))
@@ -299,63 +305,81 @@ def choose_rows(
     return _choose_tracks(table, recipe, tracks_to_look_at(workspace, recipe))
 
 
-def check_selection(root: Path, recipe: Recipe, side: str) -> None:
-    """Look whether a place on disk is a source, and whether the recipe selects anything of it.
+def origin_of(recipe: Recipe, place: Place) -> int:
+    """Where a source stands among those of its side."""
+    return places(recipe, place.side).index(place)
+
+
+def _read_all(
+    recipe: Recipe, side: str, sources: Sequence[tuple[Place, Path, pl.DataFrame]]
+) -> pl.DataFrame:
+    """The rows of some sources of one side, whole, with `item_id`, `origin` and `allowed`.
+
+    Rights follow from whole sources: what a selection leaves out still dates a painter. Raises
+    BadData where two items have one key.
+    """
+    options, tables = Options.of(recipe), []
+    for place, root, files in sources:
+        read = read_place(place, root, files, options)
+        number = pl.lit(origin_of(recipe, place), dtype=pl.Int32).alias("origin")
+        tables.append(read.with_columns(number))
+    table = pl.concat(tables) if len(tables) > 1 else tables[0]
+    key = f"{side}_id"
+    if (twice := table.filter(pl.col(key).is_duplicated())).height:
+        first = twice.filter(pl.col(key) == twice[key][0])
+        names = " and ".join(sorted(set(first["own_id"])))
+        raise BadData(
+            f"Two {side}s have the key {twice[key][0]!r} ({names}): rename one, or name its "
+            "source twice under different names."
+        )
+    flags = policy_flags(recipe.rights.policy)
+    allowed = pl.all_horizontal(flags) if flags else pl.lit(True)
+    return table.with_columns(pl.col(key).alias("item_id"), allowed.alias("allowed"))
+
+
+def check_selection(recipe: Recipe, side: str) -> None:
+    """Look whether places on disk are sources, and whether the recipe selects anything of them.
 
     Metadata is read only where there is a selection.
 
     Args:
-        root: The folder or zip that holds the source.
         recipe: What to build.
         side: "artwork" or "track".
 
     Raises:
-        BadUsage: When the source does not exist, or the selection leaves nothing of it.
-        BadData: When the place is not a source of this kind, or cannot be read.
+        BadUsage: When a source does not exist, or the selection leaves nothing of them.
+        BadData: When a place is not a source of its kind, or cannot be read.
     """
-    year = recipe.rights.year
-    if side == "artwork":
-        files = artgraph.list_artgraph(root)
-        if not recipe.sources.artwork_where and selected_ids(recipe, side) is None:
-            artgraph.check_source(root, files)
-            return
-        table = artgraph.read_artworks(root, files, year)
-    else:
-        files = fma.list_fma(root, recipe.sources.subset)
-        if not recipe.sources.track_where and selected_ids(recipe, side) is None:
-            fma.check_source(root, files)
-            return
-        table = fma.read_tracks(root, files, recipe.sources.subset, year)
-    table = _with_item_ids(table, side)
-    _selected(table, recipe, side, root, table.columns, excluded(recipe))
-
-
-def _with_item_ids(table: pl.DataFrame, side: str) -> pl.DataFrame:
-    key = pl.col("artwork_id")
-    if side == "track":
-        key = pl.col("track_id").cast(pl.String).str.zfill(6)
-    return table.with_columns(key.alias("item_id"))
+    options, sources = Options.of(recipe), places(recipe, side)
+    here = [place for place in sources if not place.is_made and not place.address]
+    read = []
+    for place in here:
+        root = Path(place.place)
+        read.append((place, root, place.list_files(root, options)))
+    where = getattr(recipe.sources, f"{side}_where")
+    if len(here) == len(sources) and (where or selected_ids(recipe, side) is not None):
+        roots = " and ".join(str(root) for _, root, _ in read)
+        _selected(_read_all(recipe, side, read), recipe, side, roots, excluded(recipe))
+        return
+    for place, root, files in read:
+        if check := place.get("check"):
+            check(side, root, files)
 
 
 def _selected(
-    table: pl.DataFrame,
-    recipe: Recipe,
-    side: str,
-    root: Path,
-    own: Sequence[str],
-    without: Listed,
+    table: pl.DataFrame, recipe: Recipe, side: str, root: str, without: Listed
 ) -> pl.DataFrame:
     """The rows of one side that the recipe's condition and lists select.
 
-    `own` are the columns that come from the source, which a condition may name.
-    Raises BadUsage, with the nearest value, when they select none.
+    `root` is what messages call the sources. Raises BadUsage, with the nearest value, when they
+    select none.
     """
     # Lines look for items in the whole source, so that none counts as unmatched by selection.
     withdrawn = _listed(without, side, table) if without.lines else pl.lit(False)
     table = table.with_columns(withdrawn.alias("withdrawn"))
     kept = table
     if where := getattr(recipe.sources, f"{side}_where"):
-        metadata = table.select(own).drop("item_id", "year_stated", *_PLACE, strict=False)
+        metadata = table.select(name for name in COLUMNS[side] if name not in PLACE_COLUMNS)
         kept = kept.filter(rows_where(metadata, where))
         if kept.is_empty() and not table.is_empty():
             raise BadUsage(
@@ -364,10 +388,9 @@ def _selected(
             )
     ids = selected_ids(recipe, side)
     if ids is not None:
-        key = pl.col("item_id")
-        if side == "artwork":
-            key = key.map_elements(artwork_key, return_dtype=pl.String)
-        before, kept = kept, kept.filter(key.is_in(ids))
+        named = [not ids.isdisjoint(_spellings(side, *row)) for row in
+                 kept.select("item_id", "own_id").iter_rows()]  # fmt: skip
+        before, kept = kept, kept.filter(pl.Series(named, dtype=pl.Boolean))
         if kept.is_empty() and not before.is_empty():
             raise BadUsage(_no_id(table, recipe, side, root, ids))
     if without.lines:
@@ -380,21 +403,28 @@ def _selected(
     return kept.drop("withdrawn")
 
 
-def _no_id(table: pl.DataFrame, recipe: Recipe, side: str, root: Path, ids: Collection[str]) -> str:
+def _spellings(side: str, key: str, own_id: str) -> set[str]:
+    """How lists may call an item, as `selected_ids` has it: by its key, or as its source does."""
+    if side == "artwork":
+        return {artwork_key(key), artwork_key(own_id)}
+    return {plain for one in (key, own_id) for _, _, plain in
+            (name.partition(":") for name in track_keys(one))}  # fmt: skip
+
+
+def _no_id(table: pl.DataFrame, recipe: Recipe, side: str, root: str, ids: frozenset[str]) -> str:
     """Why a list of ids selects nothing of a source, with the nearest id that it has."""
     option = recipe.sources.ids if side == "track" else recipe.sources.artwork_ids
     place = " and ".join(name for name in (option, recipe.pair.given) if name)
     if not ids:
         return f"{place} selects no {side}: it is empty, or its lists have nothing in common."
     first = min(ids)
-    known = table["item_id"]
-    if side == "artwork":
-        known = known.map_elements(artwork_key, return_dtype=pl.String)
-    if known.is_in(list(ids)).any():
+    rows = table.select("item_id", "own_id").iter_rows()
+    if any(not ids.isdisjoint(_spellings(side, *row)) for row in rows):
         where = getattr(recipe.sources, f"{side}_where")
         return f"No {side} that {place} names fulfils the condition {where!r}."
-    if side == "track":
-        near = min(table["item_id"], key=lambda one: abs(int(one) - int(first)))
+    numbers = [one for one in table["item_id"] if one.isdecimal()] if first.isdecimal() else []
+    if side == "track" and numbers:
+        near = min(numbers, key=lambda one: abs(int(one) - int(first)))
     else:
         alike = [one for one in table["item_id"] if artwork_key(one)[:3] == first[:3]]
         near = nearest(first, alike or table["item_id"].head(_LOOKED_THROUGH).to_list(), 0.3)
@@ -426,33 +456,16 @@ def staged_rows(workspace: Workspace, part: Part) -> list[dict[str, Any]]:
     return rows
 
 
-def source_root(workspace: Workspace, recipe: Recipe, side: str) -> Path:
-    """Where the source of one side lies on this disk, or will lie once it is fetched."""
-    option = "artgraph" if side == "artwork" else "fma"
-    place = getattr(recipe.sources, option)
-    if place == SAMPLE:
-        return workspace.root / SAMPLE / option
-    return workspace.sources / option if must_fetch(recipe, side) else Path(place)
+def fetched_path(workspace: Workspace, place: Place) -> Path:
+    """Where what was fetched of a source is written down."""
+    return workspace.sources / f"{place.name}.json"
 
 
-def must_fetch(recipe: Recipe, side: str) -> bool:
-    """Whether the source of one side, or a part of it, is on a server."""
-    place = recipe.sources.artgraph if side == "artwork" else recipe.sources.fma
-    if side == "artwork" and recipe.sources.image_urls and place != SAMPLE:
-        return True
-    return not place or "://" in place
-
-
-def fetched_path(workspace: Workspace, side: str) -> Path:
-    """Where what was fetched of one side is written down."""
-    return workspace.sources / ("artgraph.json" if side == "artwork" else "fma.json")
-
-
-def read_fetched(workspace: Workspace, recipe: Recipe, side: str) -> Fetched:
-    """What was fetched of one side; everything, for a source on disk."""
-    if not must_fetch(recipe, side):
+def read_fetched(workspace: Workspace, recipe: Recipe, place: Place) -> Fetched:
+    """What was fetched of a source; everything, for a source on disk."""
+    if not place.must_fetch(recipe):
         return Fetched()
-    kept = read_json(fetched_path(workspace, side))
+    kept = read_json(fetched_path(workspace, place))
     return Fetched(
         None if kept["wanted"] is None else tuple(kept["wanted"]),
         {item: tuple(why) for item, why in kept["refused"].items()},
@@ -478,55 +491,19 @@ def _blank_columns(side: str, table: pl.DataFrame) -> dict[str, int]:
 
 
 def _listed(lines: Listed, side: str, table: pl.DataFrame) -> pl.Series:
-    """Which rows a list names, by id or by address."""
+    """Which rows a list names, by key, by the source's own id or by address."""
     keys_of = artwork_keys if side == "artwork" else track_keys
-    rows = table.select("item_id", "source_url").iter_rows()
-    return pl.Series([lines.names(keys_of(*row)) for row in rows], dtype=pl.Boolean)
-
-
-def _rights_of(side: str, table: pl.DataFrame, recipe: Recipe) -> list[Rights]:
-    """The rights of every item of a source; `table` must hold the whole of it."""
-    if side == "track":
-        terms = table.select("license", "license_url").iter_rows()
-        return [track_rights(*one) for one in terms]
-    if recipe.sources.artgraph == SAMPLE:
-        return [synthetic_rights()] * table.height
-    return _artworks_rights(table, recipe.rights.year)
-
-
-def _artworks_rights(table: pl.DataFrame, this_year: int) -> list[Rights]:
-    """The rights of all artworks of a source, from what is known of their painters.
-
-    Works of nameless painters are not taken together. A year that was read from a file name counts
-    only where the source states it, where the style bears it out, or beside another dated work of
-    the painter: one with another title or year, so that a second copy of a file is none.
-    """
-    columns = ("painter_id", "painter_died", "title", "year", "style", "year_stated")
-    rows = table.select(columns).rows()
-    works: dict[str, set[tuple[str, int]]] = {}
-    died: dict[str, int] = {}
-    for painter, death, title, year, _, _ in rows:
-        works.setdefault(painter, set()).add((title.casefold(), year))
-        died[painter] = max(death, died.get(painter, -1))
-    dates = {
-        painter: painter_dates(died[painter], [year for _, year in sorted(of_painter)])
-        for painter, of_painter in works.items()
-        if not is_nameless(painter)
-    }
-    found: list[Rights] = []
-    for painter, _, _, year, style, stated in rows:
-        known = dates.get(painter) or painter_dates(-1, [year])
-        sure = stated or known.second >= 0 or bears_out(style, year)
-        found.append(artwork_rights(year, known, this_year, sure=sure))
-    return found
+    rows = table.select("item_id", "own_id", "source_url").iter_rows()
+    return pl.Series(
+        [lines.names(keys_of(key, url) | keys_of(own)) for key, own, url in rows],
+        dtype=pl.Boolean,
+    )
 
 
 def _choose_artworks(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The artworks to work on, by id, and those set aside with their reasons."""
-    sample = recipe.sources.artgraph == SAMPLE
     table = table.with_columns(
-        pl.lit(SAMPLE if sample else "artgraph").alias("source"),
-        _reason({"rights-policy": ~pl.col("allowed"), "image-absent": pl.col("name") == ""}),
+        _reason({"rights-policy": ~pl.col("allowed"), "image-absent": pl.col("name") == ""})
     )
     chosen, aside = _set_aside(table.sort("artwork_id"), recipe)
     most = max(_ARTWORKS_PER_TRACK * recipe.sources.limit, _FEWEST_ARTWORKS)
@@ -542,14 +519,7 @@ def _choose_tracks(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The tracks to work on, by id, at most `most` (0: all), and those set aside with reasons."""
     table = table.with_columns(
-        pl.lit(SAMPLE if recipe.sources.fma == SAMPLE else "fma").alias("source"),
-        _reason(
-            {
-                "outside-subset": ~pl.col("subset").is_in(fma.in_subset(recipe.sources.subset)),
-                "rights-policy": ~pl.col("allowed"),
-                "no-audio-here": pl.col("name") == "",
-            }
-        ),
+        _reason({"rights-policy": ~pl.col("allowed"), "no-audio-here": pl.col("name") == ""})
     )
     table = table.sort("track_id")
     if most:  # one that could not be fetched was looked at, too
@@ -560,36 +530,16 @@ def _choose_tracks(
 
 
 def _reason(tests: Mapping[str, pl.Expr]) -> pl.Expr:
-    """Why an item falls out, as a column `reason`: it was refused, or the first test that holds.
+    """Why an item falls out, as a column `reason`.
 
-    Empty when it stays.
+    It was refused, its source sets it aside, or the first test that holds. Empty when it stays.
     """
     reason = pl.lit("")
     for code, test in reversed(list(tests.items())):
         reason = pl.when(test).then(pl.lit(code)).otherwise(reason)
+    reason = pl.when(pl.col("aside") != "").then(pl.col("aside")).otherwise(reason)
     refused = pl.col("refused_code")
     return pl.when(refused != "").then(refused).otherwise(reason).alias("reason")
-
-
-def _with_rights(table: pl.DataFrame, rights: Sequence[Rights], recipe: Recipe) -> pl.DataFrame:
-    fields = {
-        "license_id": pl.String,
-        "redistribute": pl.Boolean,
-        "derivatives": pl.Boolean,
-        "commercial": pl.Boolean,
-        "share_alike": pl.Boolean,
-        "attribution": pl.Boolean,
-    }
-    return table.with_columns(
-        *(
-            pl.Series(field, [getattr(one, field) for one in rights], dtype=dtype)
-            for field, dtype in fields.items()
-        ),
-        pl.Series("rights_reason", [one.reason for one in rights], dtype=pl.String),
-        pl.Series(
-            "allowed", [allows(recipe.rights.policy, one) for one in rights], dtype=pl.Boolean
-        ),
-    )
 
 
 def _set_aside(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -597,7 +547,6 @@ def _set_aside(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame, pl.Da
     sentences = {
         "image-absent": "the mapping names this image, but this copy does not hold it",
         "no-audio-here": "this copy holds no audio for the track",
-        "outside-subset": f"the track does not belong to fma_{recipe.sources.subset}",
         "rights-policy": f"the rights fall short of the policy `{recipe.rights.policy}`",
     }
     out = table.filter(pl.col("reason") != "").select(
@@ -610,26 +559,49 @@ def _set_aside(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame, pl.Da
         .alias("kind"),
         "reason",
         pl.col("reason")
-        .replace_strict(sentences, default=pl.col("refused_message"), return_dtype=pl.String)
+        .replace_strict(
+            sentences,
+            default=pl.when(pl.col("reason") == pl.col("refused_code"))
+            .then(pl.col("refused_message"))
+            .otherwise(pl.col("aside_message")),
+            return_dtype=pl.String,
+        )
         .alias("message")
         + pl.when(pl.col("reason") == "rights-policy")
         .then(pl.concat_str(pl.lit(": "), "rights_reason"))
         .otherwise(pl.lit("")),
     )
     kept = table.filter(pl.col("reason") == "")
-    done_with = ("reason", "allowed", "item_id", "refused_kind", "refused_code", "refused_message")
-    return kept.drop(*done_with, "year_stated", strict=False), out
+    done_with = (
+        "reason", "allowed", "item_id", "own_id", "aside", "aside_message",
+        "refused_kind", "refused_code", "refused_message",
+    )  # fmt: skip
+    return kept.drop(done_with), out
 
 
-def _stage_rows(folder: Path, side: str, name: str, rows: pl.DataFrame, size: int) -> list[Part]:
+def _stage_rows(
+    folder: Path,
+    side: str,
+    name: str,
+    rows: pl.DataFrame,
+    size: int,
+    packages: Sequence[Mapping[str, Any]],
+) -> list[Part]:
     """Write rows to staged/`name`.parquet, a row group of `size` rows for each part."""
+    made_by = {"packages": list(packages)} if packages else {}
     with atomic_write(folder / f"{name}.parquet") as file:
         pq.write_table(rows.to_arrow(), file, compression="zstd", row_group_size=size)
     return [
         Part(
             part,
             stop - start,
-            {"side": side, "rows": name, "group": group, "digest": _frame_digest(rows[start:stop])},
+            {
+                "side": side,
+                "rows": name,
+                "group": group,
+                "digest": _frame_digest(rows[start:stop]),
+                **made_by,
+            },
         )
         for group, (part, start, stop) in enumerate(split_into_parts(name, rows.height, size))
     ]

@@ -79,7 +79,7 @@ def artwork_descriptors(**changes: Any) -> ArtworkDescriptors:
 def track(**changes: Any) -> Track:
     """FMA's track 2, as tracks.csv has it."""
     values: dict[str, Any] = {
-        "track_id": 2,
+        "track_id": "000002",
         "title": "Food",
         "artist": "AWOL",
         "artist_id": 1,
@@ -120,7 +120,7 @@ def track(**changes: Any) -> Track:
 def track_descriptors(**changes: Any) -> TrackDescriptors:
     """Measurements in the range of an ordinary clip."""
     values: dict[str, Any] = {
-        "track_id": 2,
+        "track_id": "000002",
         "tempo": 96.0,
         "pulse_clarity": 0.5,
         "onset_rate": 3.0,

@@ -21,7 +21,7 @@ def small_workspace(root: Path, count: int = 10, *, title: str = "Barges") -> Wo
     write_parquet(
         workspace.catalog / "tracks.parquet",
         "track",
-        [track(track_id=n) for n in range(count + 3)],
+        [track(track_id=f"{n:06d}") for n in range(count + 3)],
     )
     write_parquet(
         workspace.embeddings / "affect/artworks.parquet",
@@ -31,14 +31,14 @@ def small_workspace(root: Path, count: int = 10, *, title: str = "Barges") -> Wo
     write_parquet(
         workspace.embeddings / "affect/tracks.parquet",
         "track_descriptors",
-        [track_descriptors(track_id=n) for n in range(count + 3)],
+        [track_descriptors(track_id=f"{n:06d}") for n in range(count + 3)],
     )
     write_parquet(
         workspace.pairs / "pairs.parquet",
         "pair",
         [
             {
-                "track_id": n,
+                "track_id": f"{n:06d}",
                 "artwork_id": names[count - n],
                 "split": "train",
                 "score": 0.5,

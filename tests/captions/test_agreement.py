@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from artsound.captions.agreement import agreements, caption_agreements, sample_of
 from artsound.captions.caption import STAGE as CAPTION
-from artsound.captions.caption_items import SIDES
+from artsound.catalogue import SIDES
 from artsound.encoders.base import load_embeddings, open_encoder, save_embeddings
 from artsound.encoders.embed import STAGE as EMBED
 from artsound.errors import BadData, BadUsage

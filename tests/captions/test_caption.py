@@ -63,8 +63,8 @@ def test_missing_descriptors_are_named_in_one_sentence(tmp_path: Path) -> None:
 
 def test_a_pair_of_an_item_that_the_catalogue_lacks_is_bad_data(tmp_path: Path) -> None:
     workspace = small_workspace(tmp_path)
-    write_parquet(workspace.catalog / "tracks.parquet", "track", [track(track_id=1)])
-    with pytest.raises(BadData, match="lacks track 000000"):
+    write_parquet(workspace.catalog / "tracks.parquet", "track", [track(track_id="000001")])
+    with pytest.raises(BadData, match="lacks the track 000000"):
         run_stage(STAGE, workspace, Recipe())
 
 
@@ -139,7 +139,7 @@ def test_what_one_side_is_told_captions_nothing_anew_on_the_other(tmp_path: Path
         path = workspace.path(f"media/tracks/{number:02d}.mp3")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
-    tracks = [track(track_id=n, audio_path=f"media/tracks/{n:02d}.mp3") for n in range(13)]
+    tracks = [track(track_id=f"{n:06d}", audio_path=f"media/tracks/{n:02d}.mp3") for n in range(13)]
     write_parquet(workspace.catalog / "tracks.parquet", "track", tracks)
     try:
         first = run_stage(STAGE, workspace, recipe)

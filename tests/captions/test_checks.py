@@ -142,7 +142,7 @@ def test_grounded_captions_pass_every_check() -> None:
         )
         assert failure(describe(item), item, LIMITS, {"Claude Monet"}) == ""
         item = _music(
-            {"track_id": number},
+            {"track_id": f"{number:06d}"},
             tempo=40 + 160 * part,
             loudness=-40 + 36 * ((number * 7) % 300) / 300,
             mode=("major", "minor")[number % 2],

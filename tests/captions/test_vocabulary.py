@@ -73,7 +73,8 @@ def test_captions_use_the_own_words(tmp_path: Path) -> None:
     assert "plein-air view of the country" in picture
     sound = track_descriptors(key="C#", mode="minor", key_clarity=1.0)
     sounds = [
-        describe_track(track(track_id=n, genre="Rock", genres=[]), sound, own) for n in range(60)
+        describe_track(track(track_id=f"{n:06d}", genre="Rock", genres=[]), sound, own)
+        for n in range(60)
     ]
     assert all("guitar-driven" in text for text in sounds)
     assert any("D-flat minor" in text for text in sounds)
@@ -96,7 +97,7 @@ def test_the_longest_words_still_make_a_caption(number: int, several: bool) -> N
     text = describe_artwork(record, artwork_descriptors(), own)
     assert 12 <= len(text.split()) <= 45
     genres = ["Rock", "Jazz", "Opera"] if several else []
-    sound = describe_track(track(track_id=number, genres=genres), track_descriptors(), own)
+    sound = describe_track(track(track_id=f"{number:06d}", genres=genres), track_descriptors(), own)
     assert 12 <= len(sound.split()) <= 45
 
 

@@ -23,7 +23,9 @@ def tone(frequency: float, seconds: float = 6.0, level: float = 0.3) -> np.ndarr
 
 
 def fulfils_schema(values: dict[str, Any]) -> None:
-    check_table("track_descriptors", to_table("track_descriptors", [{"track_id": 1, **values}]))
+    check_table(
+        "track_descriptors", to_table("track_descriptors", [{"track_id": "000001", **values}])
+    )
 
 
 # A drum pattern faster than 165 is as well heard at half its tempo.

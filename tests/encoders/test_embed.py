@@ -43,7 +43,12 @@ def catalogue(workspace: Workspace, pictures: int = 5, clips: int = 3) -> None:
         sound = drums("rock", 80 + 20 * i, 6.0) if i else cadence(3, "minor")
         soundfile.write(out, sound, 22_050, format="WAV")
         path, sha = store_media(workspace, "tracks", out.getvalue(), ".wav")
-        known = {"track_id": 7 + i, "audio_path": path, "audio_sha256": sha, "split": "train"}
+        known = {
+            "track_id": f"{7 + i:06d}",
+            "audio_path": path,
+            "audio_sha256": sha,
+            "split": "train",
+        }
         known |= {"sample_rate": 22_050, "channels": 1, "duration": 6.0, "source": "sample"}
         tracks.append(blank_row("track", **known, cluster=f"{7 + i:06d}", audio_bytes=1))
     write_parquet(workspace.catalog / "artworks.parquet", "artwork", artworks)

@@ -115,7 +115,7 @@ def workspace(built: Workspace, tmp_path: Path) -> Workspace:
 def excluding(path: Path, pairs: list[dict], recipe: Recipe) -> Recipe:
     told = {"rating": 1.0, "ratings": 1, "accepted": 0, "rejected": 1}
     rows = [
-        {"key": f"{p['track_id']:06d}", **{k: p[k] for k in ("track_id", "artwork_id")}, **told}
+        {"key": p["track_id"], **{k: p[k] for k in ("track_id", "artwork_id")}, **told}
         for p in pairs
     ]
     write_parquet(path, "exclusion", rows)
@@ -162,7 +162,7 @@ def test_a_track_for_which_nothing_is_left_says_that_pairs_were_excluded(
     run_stage(pair.STAGE, workspace, excluding(tmp_path / "unfit.parquet", rows, recipe))
     rejects = read_parquet(workspace.catalog / "rejects.parquet", "reject").to_pylist()
     told = [(r["item_id"], r["reason"]) for r in rejects if r["stage"] == "pair"]
-    assert told == [(f"{catalogue.tracks.ids[track]:06d}", "judged-unfit")]
+    assert told == [(catalogue.tracks.ids[track], "judged-unfit")]
 
 
 def test_a_list_that_is_none_is_told_and_given_pairs_take_no_list(built, workspace, tmp_path):

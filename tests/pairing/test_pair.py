@@ -86,7 +86,7 @@ def test_scores_ranks_and_margins_are_those_of_the_bridge(workspace, recipe):
     artworks = pair.split_catalogue(Context(workspace, recipe)).artworks
     split_of = dict(zip(artworks.ids, artworks.splits, strict=True))
     for row in read_parquet(workspace.pairs / "pairs.parquet", "pair").to_pylist():
-        vector = t[track_ids.index(f"{row['track_id']:06d}")]
+        vector = t[track_ids.index(row["track_id"])]
         scores = {
             name: float(vector @ a[n])
             for n, name in enumerate(artwork_ids)

@@ -48,7 +48,7 @@ def sample(number: int, image: bytes, audio: bytes, split: str = "train") -> dic
         fields[field.name] = [] if kind.startswith("list") else unknown.get(kind, -1)
     fields |= {
         "key": f"{number:06d}",
-        "track_id": number,
+        "track_id": f"{number:06d}",
         "artwork_id": f"painter-{split}-{number % 5}_work-{number}.jpg",
         "split": split,
         "artwork_caption": f"A striped picture, number {number}.",

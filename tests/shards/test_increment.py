@@ -34,7 +34,7 @@ def ids(built: Workspace) -> tuple[list[str], list[str]]:
     tracks = read_parquet(built.catalog / "tracks.parquet", "track", ["track_id"])
     artworks = read_parquet(built.catalog / "artworks.parquet", "artwork", ["artwork_id"])
     return (
-        [f"{track:06d}" for track in tracks["track_id"].to_pylist()],
+        tracks["track_id"].to_pylist(),
         artworks["artwork_id"].to_pylist(),
     )
 

@@ -270,3 +270,20 @@ def test_a_number_of_samples_that_is_none_is_told(shards: Path, count: Any) -> N
             choose(count)
     with pytest.raises(BadUsage, match="neither a key nor a track id"):
         data.without([None])
+
+
+def test_an_index_whose_track_ids_are_numbers_is_read_as_any_other(
+    make: Callable[..., Path],
+) -> None:
+    folder = make({"train": [3], "val": [2]})
+    before = artsound.open(folder)
+    path = folder / "index.parquet"
+    frame = pl.read_parquet(path).with_columns(pl.col("track_id").cast(pl.Int32))
+    frame.write_parquet(path)
+    about = json.loads((folder / "index.json").read_text())
+    about["index_sha256"] = sha256_file(path)
+    (folder / "index.json").write_text(json.dumps(about))
+    data = artsound.open(folder)
+    assert data.frame.equals(before.frame)
+    assert data.frame["track_id"].to_list() == data.frame["key"].to_list()
+    assert verify(folder) == []

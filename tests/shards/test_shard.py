@@ -95,7 +95,7 @@ def make_workspace(
         rows["track"].append(
             record(
                 "track",
-                track_id=n,
+                track_id=f"{n:06d}",
                 split=split,
                 source="sample",
                 audio_path=audio_path,
@@ -110,7 +110,7 @@ def make_workspace(
         rows["pair"].append(
             record(
                 "pair",
-                track_id=n,
+                track_id=f"{n:06d}",
                 artwork_id=art,
                 split=split,
                 bridge="affect",
@@ -119,7 +119,9 @@ def make_workspace(
             )
         )
         looks.append(record("artwork_descriptors", artwork_id=art, palette=["red"]))
-        sounds.append(record("track_descriptors", track_id=n, key="A", mode="minor", tempo=120.0))
+        sounds.append(
+            record("track_descriptors", track_id=f"{n:06d}", key="A", mode="minor", tempo=120.0)
+        )
         for side, item in (("artwork", art), ("track", f"{n:06d}")):
             captions[side].append(
                 record("caption", side=side, item_id=item, caption=f"About {item}.")
@@ -152,7 +154,7 @@ def test_pairs_become_shards_that_verify_and_name_whom_to_thank(workspace: Works
     assert (report.items_in, report.items_out) == (24, 24)
     assert verify(workspace.shards) == []
     data = artsound.open(str(workspace.shards))
-    assert sorted(data.frame["track_id"]) == list(range(24))
+    assert sorted(map(int, data.frame["track_id"])) == list(range(24))
     names = sorted(path.name for path in workspace.shards.glob("*.tar"))
     assert names == [f"artsound-test-{n:06d}.tar" for n in range(1)] + [
         f"artsound-train-{n:06d}.tar" for n in range(4)
@@ -243,7 +245,7 @@ def test_what_may_not_be_passed_on_is_withheld_with_ids_digests_and_embeddings(
     assert verify(workspace.shards) == []
     assert push(workspace.shards, str(tmp_path / "public"))["files"] > 6
     withheld = pq.read_table(workspace.shards / "withheld.parquet").to_pylist()
-    assert [row["track_id"] for row in withheld] == [3, 8, 9]
+    assert [int(row["track_id"]) for row in withheld] == [3, 8, 9]
     assert withheld[1]["affect_track"] == [24.0, 25.0, 26.0]
     assert all(len(row["image_original_sha256"]) == 64 for row in withheld)
     rejects = read_parquet(workspace.catalog / "rejects.parquet", "reject").to_pylist()
@@ -276,12 +278,12 @@ def test_pairs_that_judges_found_unfit_are_left_out_and_accounted_for(
     pairs = read_parquet(workspace.pairs / "pairs.parquet", "pair").to_pylist()
     told = {"rating": 1.0, "ratings": 1, "accepted": 0, "rejected": 1}
     rows = [
-        {"key": f"{p['track_id']:06d}", "track_id": p["track_id"], "artwork_id": artwork, **told}
+        {"key": p["track_id"], "track_id": p["track_id"], "artwork_id": artwork, **told}
         for p, artwork in zip(pairs[:2], (pairs[0]["artwork_id"], "another.jpg"), strict=True)
     ]
     write_parquet(tmp_path / "unfit.parquet", "exclusion", rows)
     recipe = Recipe().replaced(shards={"exclude": str(tmp_path / "unfit.parquet")})
     report = run_stage(STAGE, workspace, recipe)
     assert (report.items_in, report.items_out, report.filtered) == (6, 5, 1)
-    assert f"{pairs[0]['track_id']:06d}" not in artsound.open(workspace.shards).frame["key"]
+    assert pairs[0]["track_id"] not in artsound.open(workspace.shards).frame["key"]
     assert verify(workspace.shards) == []

@@ -27,7 +27,7 @@ def test_ids_are_sorted_and_the_query_is_kept_beside_them(shards: Path, tmp_path
         (pl.col("style") == "Cubism") & (pl.col("score") > 0.3)
     )
     best = frame.sort("score", "key", descending=[True, False]).head(5)
-    assert ids.tolist() == sorted(best["track_id"])
+    assert ids.tolist() == sorted(map(int, best["track_id"]))
     assert summary["samples"] == 5
     query = json.loads((tmp_path / "ids.json").read_text())["query"]
     assert query == ["style=('Cubism',)", "score > 0.3", "top 5 by score"]

@@ -17,7 +17,7 @@ from artsound.recipe import Recipe
 from artsound.sources import ingest
 from artsound.sources.fetch import fetch_sources, refusal_in
 from artsound.sources.http import Client
-from artsound.sources.zenodo import OFFICIAL, files_at
+from artsound.sources.servers import ARTGRAPH, FMA, Server
 from artsound.stage import run_stage
 from artsound.storage import Workspace, read_parquet, sha256_file
 
@@ -99,7 +99,7 @@ def rejects(workspace: Workspace) -> dict[str, tuple[str, str]]:
         lambda recipe, _: recipe.replaced(rights={"policy": "commercial"}),
         lambda recipe, _: recipe.replaced(rights={"policy": "commercial"}, sources={"limit": 1}),
         lambda recipe, ids: recipe.replaced(sources={"ids": ids}),
-        lambda recipe, _: recipe.replaced(sources={"track_where": "track_id > 100"}),
+        lambda recipe, _: recipe.replaced(sources={"track_where": "track_id > '000100'"}),
     ],
     ids=["everything", "limit", "rights", "rights and limit", "list of ids", "condition"],
 )
@@ -144,7 +144,7 @@ def test_a_limit_pulls_one_more_clip_for_each_that_is_unusable(
         workspace = Workspace(tmp_path / "out")
         catalogue(workspace, recipe)
     found = read_parquet(workspace.catalog / "tracks.parquet", "track")["track_id"].to_pylist()
-    assert found == ids[1:3]
+    assert found == [f"{number:06d}" for number in ids[1:3]]
     assert len(list(workspace.sources.rglob("*.mp3"))) == 3
 
 
@@ -357,20 +357,22 @@ def test_every_header_line_and_signal_is_heard(fields: list[tuple[str, str]], ru
 
 
 def test_the_official_servers_are_held_to_their_digests() -> None:
-    files = files_at("track", OFFICIAL["track"], "large", Client())
+    files = FMA.files_at(FMA.official, "large", Client())
     assert files["fma_large.zip"].size == 100_306_112_191
     assert files["fma_metadata.zip"].digest == "sha1:f0df49ffe5f2a6008d7dc83c6915b31835dfe733"
-    assert all(file.url.startswith(OFFICIAL["track"]) for file in files.values())
+    assert all(file.url.startswith(FMA.official) for file in files.values())
 
 
 @pytest.mark.parametrize(
-    ("side", "place", "sentence"),
+    ("server", "place", "sentence"),
     [
-        ("artwork", "https://example.org/graph.dump", "is no zip and lists none"),
-        ("artwork", "https://example.org/a%00b.zip", "not taken as a name"),
-        ("track", "https://example.org/..%2f.zip", "not taken as a name"),
+        (ARTGRAPH, "https://example.org/graph.dump", "is no zip and lists none"),
+        (ARTGRAPH, "https://example.org/a%00b.zip", "not taken as a name"),
+        (FMA, "https://example.org/..%2f.zip", "not taken as a name"),
     ],
 )
-def test_an_address_that_cannot_be_a_source_is_told(side: str, place: str, sentence: str) -> None:
+def test_an_address_that_cannot_be_a_source_is_told(
+    server: Server, place: str, sentence: str
+) -> None:
     with pytest.raises((BadData, BadUsage), match=sentence):
-        files_at(side, place, "large", Client())
+        server.files_at(place, "large", Client())

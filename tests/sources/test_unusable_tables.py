@@ -83,7 +83,7 @@ def test_raw_tracks_may_lack_what_only_adds_to_tracks(tmp_path: Path) -> None:
     files = fma_files([{"track_id": 2}], {})
     files["fma_metadata/raw_tracks.csv"] = table([("track_id", "track_title"), (2, "x")])
     row = _tracks(tmp_path, files).row(0, named=True)
-    assert (row["track_id"], row["source_url"], row["license_url"]) == (2, "", "")
+    assert (row["track_id"], row["source_url"], row["license_url"]) == ("000002", "", "")
     files["fma_metadata/raw_tracks.csv"] = table([("track_title",), ("x",)])
     with pytest.raises(BadData, match="no column track_id"):
         _tracks(tmp_path, files)

@@ -275,7 +275,7 @@ def test_an_empty_folder_does_not_hide_its_zip(tmp_path: Path) -> None:
     write_zip(tmp_path / "fma_metadata.zip", {n: d for n, d in files.items() if "csv" in n})
     (tmp_path / "fma_metadata").mkdir()
     rows = fma.read_tracks(tmp_path, fma.list_fma(tmp_path, "large"), "large", 2026)
-    assert rows["track_id"].to_list() == [2]
+    assert rows["track_id"].to_list() == ["000002"]
 
 
 @pytest.mark.parametrize("box", [zipfile.ZIP_DEFLATED, None])

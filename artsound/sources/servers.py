@@ -1,0 +1,124 @@
+"""What is where on servers: ArtGraph's record or zips, FMA's folder of zips and its digests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from artsound.errors import BadData, BadUsage
+from artsound.sources.artgraph import ARTISTS, ARTWORKS
+from artsound.sources.fma import METADATA_ZIP
+from artsound.sources.http import Client, RemoteFile, shown
+from artsound.sources.zenodo import is_record, record_files
+
+
+@dataclass(frozen=True)
+class Server:
+    """How a source is fetched.
+
+    Attributes:
+        title: What messages call the source.
+        official: The address that an empty place means; "" for none.
+        files_at: The files that an address stands for, by name, given the FMA subset and a client.
+        tables: The names of the files in zips that hold metadata.
+        whole: Zips that are fetched whole, since they hold nothing but metadata.
+        main_table: The names of the table without which a source cannot be read; None: unchecked.
+        exported: Files outside zips that stand for the main table.
+        no_table: What to do about a server without it.
+    """
+
+    title: str
+    official: str
+    files_at: Callable[[str, str, Client], dict[str, RemoteFile]]
+    tables: re.Pattern[str]
+    whole: tuple[str, ...] = ()
+    main_table: re.Pattern[str] | None = None
+    exported: tuple[str, ...] = ()
+    no_table: str = ""
+
+
+FMA_ADDRESS = "https://os.unil.cloud.switch.ch/fma/"
+_FMA_FILES = {
+    "fma_metadata.zip": RemoteFile("", "sha1:f0df49ffe5f2a6008d7dc83c6915b31835dfe733"),
+    "fma_small.zip": RemoteFile("", "sha1:ade154f733639d52e35e32f5593efe5be76c6d70"),
+    "fma_medium.zip": RemoteFile("", "sha1:c67b69ea232021025fca9231fc1c7c1a063ab50b"),
+    "fma_large.zip": RemoteFile(
+        "", "sha1:497109f4dd721066b5ce5e5f250ec604dc78939e", 100_306_112_191
+    ),
+    "fma_full.zip": RemoteFile("", "sha1:0f0ace23fbe9ba30ecb7e95f763e435ea802b8ab"),
+}
+
+
+def _artgraph_files(place: str, subset: str, client: Client) -> dict[str, RemoteFile]:
+    """The zips and exported tables at a Zenodo record, or at one or more addresses.
+
+    Addresses are separated by spaces. Raises BadData when there are none, BadUsage for a name that
+    is not plain.
+    """
+    files: dict[str, RemoteFile] = {}
+    for url in place.split():
+        listed = record_files(url, client) if is_record(url) else {_name(url): RemoteFile(url)}
+        files |= {
+            name: remote
+            for name, remote in listed.items()
+            if name.lower().endswith(".zip") or name.removesuffix(".gz") in (ARTWORKS, ARTISTS)
+        }
+    if not files:
+        raise BadData(
+            f"{shown(place)} is no zip and lists none: give the address of ArtGraph's zip or "
+            f"record, or load the Neo4j dump, export {ARTWORKS} from it as docs/data-engineer.md "
+            "shows, and give the folder."
+        )
+    return _plainly_named(place, files)
+
+
+def _fma_files(place: str, subset: str, client: Client) -> dict[str, RemoteFile]:
+    """The two zips on FMA's server or a mirror of it, or the one zip that `place` names."""
+    if place.lower().endswith(".zip"):
+        return _plainly_named(place, {_name(place): RemoteFile(place)})
+    base = place.rstrip("/") + "/"
+    names = ("fma_metadata.zip", f"fma_{subset}.zip")
+    if base == FMA_ADDRESS:
+        return {
+            name: RemoteFile(base + name, _FMA_FILES[name].digest, _FMA_FILES[name].size)
+            for name in names
+        }
+    # A mirror may hold other files under these names: it has no digest to be compared with.
+    return {name: RemoteFile(base + name) for name in names}
+
+
+def _plainly_named(place: str, files: Mapping[str, RemoteFile]) -> dict[str, RemoteFile]:
+    for name in files:
+        if not re.fullmatch(r"[\w][\w .()+-]*", name):
+            raise BadUsage(f"{place} names a file {name!r}, which is not taken as a name here.")
+    return dict(files)
+
+
+def _name(url: str) -> str:
+    plain = url.partition("#")[0].partition("?")[0].rstrip("/").removesuffix("/content")
+    return plain.rpartition("/")[2]
+
+
+ARTGRAPH = Server(
+    title="ArtGraph",
+    official="https://zenodo.org/records/8172374",
+    files_at=_artgraph_files,
+    tables=re.compile(
+        r"(^|/)(mapping/[^/]+_entidx2name\.csv|raw/relations/[^/]+/edge\.csv"
+        rf"|raw/node-label/artwork/node-label-[^/]+\.csv|{ARTWORKS}|{ARTISTS})(\.gz)?$"
+    ),
+    main_table=re.compile(rf"(^|/)(mapping/artwork_entidx2name\.csv|{ARTWORKS})(\.gz)?$"),
+    exported=(ARTWORKS,),
+    no_table=(
+        f"load the Neo4j dump of the same record, export {ARTWORKS} from it as "
+        "docs/data-engineer.md shows, and give the folder that holds it and the zips."
+    ),
+)
+FMA = Server(
+    title="the FMA",
+    official=FMA_ADDRESS,
+    files_at=_fma_files,
+    tables=re.compile(r"(^|/)(tracks|genres|raw_tracks)\.csv(\.gz)?$"),
+    whole=(METADATA_ZIP,),
+)
