@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from artsound.encoders.descriptors import descriptor_names
 from artsound.errors import BadUsage
-from artsound.pairing.affect import AXES, descriptor_names, load_axes
-from artsound.pairing.bridge import bridge_inputs, fit_affect
+from artsound.pairing.affect import AXES, load_axes
+from artsound.pairing.affect_bridge import fit_affect
+from artsound.pairing.bridge import bridge_inputs
 from artsound.recipe import Recipe
+from artsound.stage import Context
 from artsound.storage import Workspace
 
 OWN = """
@@ -53,7 +56,8 @@ def test_own_axes_change_the_bridge_and_what_pairs_depend_on(tmp_path: Path) -> 
     assert rows.shape == fit_affect(artworks, tracks).artworks(artworks).shape
     assert not np.allclose(rows, fit_affect(artworks, tracks).artworks(artworks))
     recipes = [Recipe(), Recipe().replaced(pair={"affect_axes": own})]
-    before, after = (bridge_inputs("affect", Workspace(tmp_path), recipe) for recipe in recipes)
+    contexts = [Context(Workspace(tmp_path), recipe) for recipe in recipes]
+    before, after = (bridge_inputs("affect", context) for context in contexts)
     assert before != after
 
 
