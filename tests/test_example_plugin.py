@@ -63,7 +63,7 @@ def test_the_installed_package_is_listed_and_keeps_the_contracts(
         artsound(environment, "plugins", "--json").splitlines()[-1]
     )
     own = {line["kind"]: line for line in lines if line["origin"] == "artsound-example 0.1.0"}
-    assert set(own) == {"captioner", "preset"}
+    assert set(own) == {"encoder", "captioner", "bridge", "preset"}
     for line in own.values():
         assert (line["error"], line["shadowed"], bool(line["summary"])) == ("", False, True)
     done = subprocess.run(
@@ -90,6 +90,8 @@ def test_a_build_training_and_generation_use_the_installed_package(
     written = [row for row in captions if row["captioner"] == "wall-label"]
     assert written
     assert all("package artsound-example; version 0.1.0" in x["captioner_version"] for x in written)
+    pairs = read_parquet(out / "pairs" / "pairs.parquet", "pair").to_pylist()
+    assert {row["bridge"] for row in pairs} == {"sentences"}
 
     training = tmp_path / "training"
     shards = ("--data", out / "shards")
@@ -112,6 +114,12 @@ def test_a_build_training_and_generation_use_the_installed_package(
 
 RECIPE = """
 name = "museum"
+
+[embed]
+text_encoder = "minilm"
+
+[pair]
+bridge = "sentences"
 
 [captions]
 artworks = "wall-label"
