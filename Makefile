@@ -55,6 +55,7 @@ card: $(INSTALLED) ## Write data_cards/ anew, from a small build of the sample
 
 docs: $(INSTALLED) ## Build the reference of all public functions: build/docs/index.html
 	@$(BIN)/python docs/recipe_tables.py
+	@$(BIN)/python docs/column_tables.py
 	@$(BIN)/python docs/reference.py build/docs
 
 clean: ## Remove the demo's output and caches; keeps .venv and what fuzz has found

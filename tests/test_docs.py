@@ -16,11 +16,13 @@ import nbformat
 import pytest
 import typer
 import yaml
+from jsonschema import Draft202012Validator
 from nbclient import NotebookClient
 
 from artsound import __version__
 from artsound.cli import app
 from artsound.recipe import Recipe
+from artsound.schema import json_schema
 from artsound.storage import Workspace
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -39,6 +41,7 @@ COMMANDS = ARTSOUND.commands  # type: ignore[attr-defined]
 PACKAGE = PROJECT / "artsound"
 MEDIA = ("media/audio.py", "media/images.py")
 FETCH = (
+    "sources/fma.py",
     "sources/selection.py",
     "sources/fetch.py",
     "sources/files.py",
@@ -167,6 +170,23 @@ def test_the_guide_lists_every_extra() -> None:
     table = page.partition("| extra | for |")[2].partition("\n\n")[0]
     listed = re.findall(r"`([a-z0-9]+)`[,|\s]", "".join(re.findall(r"^\|[^|]*\|", table, re.M)))
     assert sorted(listed) == sorted(extras["project"]["optional-dependencies"])
+
+
+def test_the_dictionary_of_columns_is_current() -> None:
+    script = runpy.run_path(str(DOCS / "column_tables.py"))
+    current = script["PAGE"].read_text(encoding="utf-8") == script["page"]()
+    assert current, "docs/columns.md is out of date: run docs/column_tables.py"
+
+
+def test_the_dictionary_has_every_table_and_each_example_fulfils_its_schema() -> None:
+    script = runpy.run_path(str(DOCS / "column_tables.py"))
+    listed = [name for name, *_ in script["TABLES"]]
+    others = {"recipe", "shard_index"}  # no tables: on the stages' pages, and for machines
+    assert sorted([*listed, *others]) == sorted(f.stem for f in (PROJECT / "schemas").iterdir())
+    for name in listed:
+        for column, rules in json_schema(name)["properties"].items():
+            [example] = rules["examples"]
+            assert Draft202012Validator(rules).is_valid(example), f"{name}.{column}"
 
 
 def test_the_citation_file_is_complete_and_names_this_version() -> None:
