@@ -164,6 +164,14 @@ def test_every_python_block_of_a_document_runs_on_the_sample(
         exec(compile(own_process, str(page), "exec"), {})
 
 
+def test_documents_use_plain_words() -> None:
+    avoided = r"\b(anew|ways? out|be had|go(?:es|ne)? on|(?:any|some|no)body)\b"
+    texts = {name_of(page): page.read_text(encoding="utf-8") for page in PAGES}
+    del texts["pipelines/README.md"]
+    found = {name: re.findall(avoided, text, re.IGNORECASE) for name, text in texts.items()}
+    assert not {name: words for name, words in found.items() if words}
+
+
 def test_the_guide_lists_every_extra() -> None:
     extras = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
     page = (DOCS / "data-engineer.md").read_text(encoding="utf-8")
