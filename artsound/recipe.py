@@ -276,8 +276,8 @@ class RunSection(_Section):
     """How the work is spread; never changes a byte of the result."""
 
     part_size: int = Field(256, ge=1, le=100_000, description="items per part")
-    runner: Literal["serial", "threads", "processes", "dask"] = Field(
-        "processes", description="serial runs in this process, without Prefect"
+    runner: Literal["serial", "threads", "processes", "prefect", "dask"] = Field(
+        "processes", description="where parts run; prefect and dask record them in Prefect"
     )
     workers: int = Field(0, ge=0, description="parts in work at once; 0: one per processor")
     dask_address: str = Field("", description="scheduler to use; empty: a local cluster")

@@ -375,17 +375,6 @@ class Stage:
     check: Callable[[Context], None] | None = None
 
 
-def check_stages(stages: Iterable[Stage], context: Context) -> None:
-    """Raise for what any of these stages finds wrong before the first has worked for hours.
-
-    Raises:
-        BadUsage, BadData: Files that a recipe names are missing or broken, a model is unavailable.
-    """
-    for stage in stages:
-        if stage.check is not None:
-            stage.check(context)
-
-
 class MapParts(Protocol):
     """How parts are spread over threads, processes or machines: reports in any order."""
 

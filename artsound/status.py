@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artsound.captions.caption_items import before_pairs
+from artsound.build import stage_order
 from artsound.errors import ArtSoundError, BadUsage
 from artsound.lock import Lock, is_alive, last_lock
-from artsound.recipe import Recipe, load_recipe
+from artsound.recipe import load_recipe
 from artsound.stage import part_path, plan_path, read_plan
 from artsound.storage import Workspace, read_json
 
@@ -70,12 +70,6 @@ class Status:
     next: str
 
 
-def stage_names(recipe: Recipe) -> tuple[str, ...]:
-    """The stages in the order in which this recipe's build runs them."""
-    middle = ("caption", "pair") if before_pairs(recipe) else ("pair", "caption")
-    return ("ingest", "embed", *middle, "shard", "report")
-
-
 def read_status(workspace: Workspace) -> Status:
     """How far the build in `workspace` is. Raises BadUsage when there is none."""
     if not workspace.recipe.is_file():
@@ -83,7 +77,7 @@ def read_status(workspace: Workspace) -> Status:
             f"{workspace.root} holds no build, or one that has not begun yet: give the folder that "
             "`artsound build --out` names."
         )
-    names = stage_names(load_recipe(workspace.recipe))
+    names = stage_order(load_recipe(workspace.recipe))
     holder = last_lock(workspace)
     alive = holder is not None and is_alive(holder)
     begun = {name: _changed(plan_path(workspace, name)) for name in names}

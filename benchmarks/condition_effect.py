@@ -21,12 +21,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from artsound.build import run_build
 from artsound.recipe import bundled_recipe
 from artsound.sample import write_sample
 from artsound.storage import Workspace
 from artsound.training.evaluate import evaluate
 from artsound.training.loop import train
-from artsound_flows.serial import run_serially
 
 MOST_SECONDS = 8 * 60
 
@@ -38,7 +38,7 @@ def measure(seed: int, steps: int | None, takes: int, folder: Path) -> dict[str,
         sources={"artgraph": str(sources.artgraph), "fma": str(sources.fma)}
     )
     workspace = Workspace(folder / "out")
-    run_serially(workspace, recipe)
+    run_build(workspace, recipe, runner="serial")
     began = time.process_time()
     report = train(str(workspace.shards), "tiny", folder / "training", steps=steps)
     spent = time.process_time() - began

@@ -24,8 +24,8 @@ from full_size.media_rates import Rates, media_rates, real_clips
 from media_checks import write_clip, write_picture
 
 from artsound.pairing.search import find_candidates
+from artsound.processes import keep_freed_memory
 from artsound.storage import read_json
-from artsound_flows.worker import keep_freed_memory
 
 HERE = Path(__file__).resolve().parent
 REHEARSED = (HERE.parent / "rehearsal" / "rehearsal.json", HERE / "full_size" / "measured.json")

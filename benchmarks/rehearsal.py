@@ -25,9 +25,9 @@ from pathlib import Path
 
 from full_size.measure import Timeline, disk_usage, watch
 
+from artsound.build import STAGES
 from artsound.progress import human_bytes, human_seconds
 from artsound.storage import read_json, write_json
-from artsound_flows.serial import STAGES
 
 HERE = Path(__file__).resolve().parent
 REAL_DATA = HERE.parents[1] / "shared" / "data"

@@ -24,13 +24,13 @@ from pathlib import Path
 from full_size.sources import write_sources
 from prefect_overhead import map_on
 
+from artsound.build import stage_of
+from artsound.processes import prepare_worker
 from artsound.recipe import Recipe
 from artsound.stage import Report, run_stage
 from artsound.storage import Workspace
-from artsound_flows.build import FLOWS
 from artsound_flows.engine import Session, run_flow, session
-from artsound_flows.serial import STAGES as STAGES_OF_BUILD
-from artsound_flows.worker import prepare_worker
+from artsound_flows.flows import FLOWS
 
 STAGES = ("ingest", "embed")
 LIMIT = 1.7
@@ -66,7 +66,7 @@ def bare(workspace: Workspace, recipe: Recipe, repeats: int) -> dict[str, float]
         on_pool = functools.partial(map_on, pool)
 
         def run(stage: str) -> Report:
-            return run_stage(STAGES_OF_BUILD[stage], workspace, recipe, map_parts=on_pool)
+            return run_stage(stage_of(stage), workspace, recipe, map_parts=on_pool)
 
         return seconds(workspace, recipe, run, repeats)
 

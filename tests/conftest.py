@@ -13,11 +13,10 @@ import pytest
 from hypothesis import settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 from made_once import made_once
-from small_builds import small_recipe
+from small_builds import run_serially, small_recipe
 
 from artsound.sample import SamplePaths, write_sample
 from artsound.storage import Workspace
-from artsound_flows.serial import run_serially
 
 PROJECT = Path(__file__).resolve().parents[1]
 

@@ -200,8 +200,9 @@ def _built_sample(sample: Path, work: Path) -> Path:
 
 
 def _build(out: Path, recipe: object) -> Path:
+    from small_builds import run_serially
+
     from artsound.storage import Workspace
-    from artsound_flows.serial import run_serially
 
     run_serially(Workspace(out), recipe)
     return out

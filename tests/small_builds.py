@@ -5,12 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import tomllib
 from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from artsound.build import STAGES, run_build
 from artsound.recipe import Recipe, bundled_recipe, recipe_from
 from artsound.sample import SamplePaths
 from artsound.storage import Workspace, sha256_file
+
+run_serially = partial(run_build, runner="serial")  # whatever the recipe says
 
 
 def small_recipe(sample: SamplePaths, limit: int = 24) -> Recipe:
@@ -39,7 +43,7 @@ def start_build(
     process with `arguments` before the build begins: a function of strikes.py.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["artsound_flows.serial"])
+    context.set_forkserver_preload(["artsound.build", *STAGES.values()])
     process = context.Process(
         target=_build, args=(out, recipe.to_toml(), stages, prepare, arguments)
     )
@@ -54,8 +58,6 @@ def _build(
     prepare: Callable[..., object] | None,
     arguments: Sequence[object],
 ) -> None:
-    from artsound_flows.serial import run_serially
-
     if prepare is not None:
         prepare(*arguments)
     recipe = recipe_from(tomllib.loads(recipe_text), "the test")

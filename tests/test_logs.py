@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from small_builds import small_recipe
 from artsound.errors import BadUsage
 from artsound.progress import log, log_to
 from artsound.sample import SamplePaths
+from artsound.storage import Workspace
 
 EVENTS = {"begin", "progress", "part", "retry", "note", "end", "failed"}
 ALWAYS = {"time", "level", "event", "pid", "message"}
@@ -73,9 +75,10 @@ def test_a_builds_lines_have_their_fields_and_add_up_to_its_reports(
 
 
 def test_a_failing_builds_last_line_tells_what_the_user_was_told(
-    sample: SamplePaths, tmp_path: Path
+    built: Workspace, tmp_path: Path
 ) -> None:
     path = tmp_path / "build.jsonl"
+    shutil.copytree(built.catalog, tmp_path / "out" / "catalog")  # but no embeddings
     done = artsound("pair", "--out", tmp_path / "out", "--runner", "serial", log_file=path)
     assert done.returncode == 1
     *_, of_stage, last = lines(path)
@@ -89,7 +92,7 @@ def test_a_stopped_command_says_so_in_its_log(tmp_path: Path) -> None:
     path = tmp_path / "build.jsonl"
     code = (
         "import os, signal, sys, time; from pathlib import Path\n"
-        "from artsound.progress import log_to; from artsound_flows.interrupt import ends_at_once\n"
+        "from artsound.progress import log_to; from artsound.interrupt import ends_at_once\n"
         f"log_to(Path({str(path)!r}))\n"
         "with ends_at_once('stopped.'):\n"
         "    os.kill(os.getpid(), signal.SIGTERM); time.sleep(20)\n"

@@ -20,7 +20,7 @@ from pathlib import Path
 import artsound
 from artsound.recipe import recipe_from
 from artsound.storage import Workspace
-from artsound_flows.serial import run_serially
+from small_builds import run_serially
 
 root, recipe = Path(sys.argv[1]), tomllib.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
 reports = run_serially(Workspace(root), recipe_from(recipe, "the test"))

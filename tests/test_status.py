@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,16 +13,15 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-from small_builds import small_recipe, start_build
+from small_builds import run_serially, small_recipe, start_build
 from strikes import strike, wait_until_stopped
 
 from artsound.errors import BadData, BadUsage
 from artsound.lock import is_alive, last_lock, lock_workspace
 from artsound.recipe import Recipe
 from artsound.sample import SamplePaths
-from artsound.status import StageStatus, Status, read_status, stage_names
+from artsound.status import StageStatus, Status, read_status
 from artsound.storage import Workspace, read_json, write_bytes, write_json
-from artsound_flows.serial import run_serially, stage_order
 
 
 def stopped_build(workspace: Workspace, recipe: Recipe, stage: str, parts: int) -> BaseProcess:
@@ -90,8 +90,11 @@ def test_a_build_is_seen_running_then_stopped_with_its_counts_then_done(
     assert not list(workspace.runs.glob("*.plan.json"))
 
 
-def test_a_stage_that_fails_tells_its_error(sample: SamplePaths, tmp_path: Path) -> None:
+def test_a_stage_that_fails_tells_its_error(
+    sample: SamplePaths, built: Workspace, tmp_path: Path
+) -> None:
     workspace = Workspace(tmp_path / "out")
+    shutil.copytree(built.catalog, workspace.catalog)  # but no embeddings
     with pytest.raises(BadData, match="run the stage"):
         run_serially(workspace, small_recipe(sample), only="pair")
     status = read_status(workspace)
@@ -102,8 +105,6 @@ def test_a_stage_that_fails_tells_its_error(sample: SamplePaths, tmp_path: Path)
 def test_a_stage_run_alone_leaves_the_later_ones_to_be_looked_through(
     sample: SamplePaths, built: Workspace, tmp_path: Path
 ) -> None:
-    import shutil
-
     shutil.copytree(built.root, tmp_path / "out")
     workspace = Workspace(tmp_path / "out")
     assert read_status(workspace).state == "done"
@@ -172,9 +173,3 @@ def test_a_folder_that_is_no_workspace_is_told_and_leaves_with_two(tmp_path: Pat
     assert "holds no build" in done.stderr
     with pytest.raises(BadUsage, match="holds no build"):
         read_status(Workspace(tmp_path / "absent"))
-
-
-def test_the_stages_are_those_of_the_build_in_its_order() -> None:
-    for bridge in ("affect", "captions"):
-        recipe = Recipe().replaced(pair={"bridge": bridge})
-        assert list(stage_names(recipe)) == stage_order(recipe)

@@ -47,7 +47,7 @@ ExcludePairs = Annotated[
 ]
 Bridge = Annotated[str, typer.Option(help="affect, concepts, captions, learned or imagebind.")]
 RightsChoice = Annotated[str, typer.Option(help="any, redistributable, adaptable or commercial.")]
-Runner = Annotated[str, typer.Option(help="processes, threads, dask, or serial (no Prefect).")]
+Runner = Annotated[str, typer.Option(help="processes, threads, serial, prefect or dask.")]
 Workers = Annotated[int | None, typer.Option(help="Parts at work at once; 0: one per CPU.", min=0)]
 Scheduler = Annotated[str, typer.Option(help="A Dask scheduler, tcp://host:8786; means dask.")]
 Retry = Annotated[bool, typer.Option("--retry-failed", help="Try failed items again.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -40,13 +41,14 @@ from artsound.cli.app import (
     print_summary,
     say,
 )
-from artsound.errors import BadData, BadUsage
+from artsound.errors import BadUsage
 from artsound.progress import human_seconds
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from artsound.extras import Check, State
+    from artsound.progress import Progress
     from artsound.recipe import Recipe
     from artsound.stage import Report
     from artsound.status import Status
@@ -108,8 +110,8 @@ _command(
     "--artgraph sample --fma sample --out out",
     """Pull, match, caption and shard: everything, or the rest of it.
 
-    Without sources, the build that --out holds is gone on with; where there is none, the
-    official servers are meant. Killed at any moment, the same command goes on from there.
+    Without sources, the build that --out holds is continued; where there is none, the
+    official servers are meant. Killed at any moment, the same command continues from there.
     """,
 )
 for _stage, _doc in {
@@ -203,47 +205,17 @@ def _usual_recipe(
     return bundled_recipe(name) if name in bundled_names() else Recipe()
 
 
-def _check(only: str | None, workspace: Workspace, recipe: Recipe) -> None:
-    """Raise for what can be seen to be wrong before anything is written and Prefect is started.
-
-    What is quickest comes first: paths, then extras, sources and selections, then models.
-    """
-    from artsound.sources import ingest
-    from artsound.stage import Context, check_stages
-    from artsound.storage import check_out
-
-    check_out(workspace.root)
-    context = Context(workspace, recipe)
-    if recipe.run.runner == "dask" and not all(map(find_spec, ("distributed", "prefect_dask"))):
-        raise BadUsage("The dask runner needs an extra: pip install 'artsound[dask]'.")
-    if only in (None, ingest.NAME):
-        if ingest.downloads(recipe):
-            say("Connecting to the servers of the sources …")
-        ingest.check(context)
-    else:
-        for side in ("artworks", "tracks"):
-            catalogue = workspace.catalog / f"{side}.parquet"
-            if not catalogue.is_file():
-                raise BadData(f"{catalogue} is missing: run the stage that writes it first.")
-    from artsound_flows.serial import STAGES
-
-    stages = [stage for name, stage in STAGES.items() if only in (None, name)]
-    check_stages([stage for stage in stages if stage.name != ingest.NAME], context)
-
-
 def _run_stages(
     only: str | None, out: Path, recipe: Recipe, retry_failed: bool, as_json: bool
 ) -> None:
+    from artsound.interrupt import ends_at_once
     from artsound.progress import console_progress
     from artsound.storage import Workspace
-    from artsound_flows.interrupt import ends_at_once
 
     workspace = Workspace(out)
     progress = console_progress()
-
-    with ends_at_once("artsound: stopped; the same command goes on from here."):
-        _check(only, workspace, recipe)
-        run = _runner(recipe.run.runner)
+    with ends_at_once("artsound: stopped; the same command continues from here."):
+        run = _runner(workspace, recipe, only, progress)
         reports = run(workspace, recipe, only=only, progress=progress, retry_failed=retry_failed)
     _print_stages(reports)
     for name, path in (("shards", workspace.shards), ("report", workspace.report / "index.html")):
@@ -252,24 +224,37 @@ def _run_stages(
     print_summary(as_json, {"out": str(out), "stages": [asdict(report) for report in reports]})
 
 
-def _runner(name: str) -> Callable[..., list[Report]]:
-    """The function that runs a build. Prefect is imported, and started, only where it adds
-    something: a server of the user's own, which records the build, or a cluster."""
+def _runner(
+    workspace: Workspace, recipe: Recipe, only: str | None, progress: Progress
+) -> Callable[..., list[Report]]:
+    """The function that runs a build: the library's, or, where it adds something, Prefect's.
+
+    It does for a server of the user's own, which records the build, and for the runners dask and
+    prefect. Only then is Prefect imported.
+    """
+    from artsound.build import check_build, run_build
+
+    name = recipe.run.runner
+    if name == "serial":
+        return run_build
+    needed = ("prefect", "artsound_flows", *(("prefect_dask",) if name == "dask" else ()))
+    if not all(map(find_spec, needed)):
+        install = f"pip install 'artsound[{'dask' if name == 'dask' else 'prefect'}]'"
+        if name in ("dask", "prefect"):
+            raise BadUsage(f"The runner {name} needs an extra: {install}.")
+        if os.environ.get("PREFECT_API_URL"):
+            say(f"Prefect is not installed ({install}): PREFECT_API_URL gets no report.")
+        return run_build
     from artsound_flows.server import has_own_server, start
 
-    if name == "serial":
-        from artsound_flows.serial import run_serially
-
-        return run_serially
     own_server = has_own_server()
-    if name != "dask" and not own_server:
-        from artsound_flows.local import run_locally
-
-        return run_locally
+    if name in ("processes", "threads") and not own_server:
+        return run_build
+    check_build(workspace, recipe, only, progress)
     say("Starting Prefect …")
     if not own_server:
         start()  # it starts while this process imports the rest
-    from artsound_flows.build import run_with_prefect
+    from artsound_flows.flows import run_with_prefect
 
     return run_with_prefect
 

@@ -1,4 +1,7 @@
-"""A Dask cluster to run parts on: one given by its scheduler's address, or one made here."""
+"""A Dask cluster to run parts on: one given by its scheduler's address, or one made here.
+
+Its workers preload this module: `dask worker … --preload artsound_flows.cluster`.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from artsound.errors import BadUsage
+from artsound.processes import prepare_worker
 
 GPU = "GPU"  # the resource that a worker with one declares: dask worker … --resources GPU=1
 
 _HERE = ("127.0.0.1", "localhost", "::1")
+
+
+def dask_setup(_worker: object) -> None:
+    """Prepare a Dask worker that preloads this module."""
+    prepare_worker()
 
 
 @contextlib.contextmanager
@@ -34,7 +43,7 @@ def dask_cluster(address: str, workers: int) -> Iterator[str]:
         threads_per_worker=1,
         processes=True,
         dashboard_address=None,
-        preload="artsound_flows.worker",
+        preload="artsound_flows.cluster",
         silence_logs=logging.CRITICAL,  # here; and in the workers:
         env={"DASK_LOGGING__DISTRIBUTED": "critical"},
     ) as cluster:

@@ -1,14 +1,13 @@
 """Where parts run: one Prefect task per part, on threads, processes or a Dask cluster.
 
-A session is one build's hold on a workspace: its lock, its progress display and its worker
-processes, which live as long as the session, so that a model is loaded once per process and
+A session is what the flows of one build share: the workspace's lock, the progress display and the
+worker processes, which live as long as the session, so that a model is loaded once per process and
 not once per stage.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import multiprocessing
 import os
 import socket
@@ -34,9 +33,11 @@ from prefect.states import Cancelled
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task, exponential_backoff
 
+from artsound.build import log_lost_worker, open_build
 from artsound.errors import ArtSoundError, BadUsage
-from artsound.lock import lock_workspace
-from artsound.progress import QUIET, Progress, log
+from artsound.interrupt import clean_up_with, end_now, reporting, retake_signals
+from artsound.processes import keep_freed_memory, one_blas_thread, process_pool, worker_count
+from artsound.progress import QUIET, Progress
 from artsound.recipe import Recipe
 from artsound.stage import (
     Context,
@@ -48,26 +49,26 @@ from artsound.stage import (
     run_part,
     run_stage,
 )
-from artsound.storage import Workspace, write_bytes
+from artsound.storage import Workspace
 from artsound_flows import server
 from artsound_flows.artifacts import ProgressInPrefect, show_counts, show_report
 from artsound_flows.cluster import check_cluster, dask_cluster, placement
-from artsound_flows.interrupt import end_now, hold_signals, last_words
-from artsound_flows.worker import keep_freed_memory, one_blas_thread, process_pool, worker_count
 
 
 class Stopped(ArtSoundError):
-    """The build is ending early, because of a fault told elsewhere."""
+    """The build is ending early, because of an error in another part."""
 
 
-_CANCELLED = "Interrupted; the same build goes on from its markers."
+_CANCELLED = "Interrupted; the same build continues from its markers."
+
+_ON_PROCESSES = ("processes", "prefect")  # runners; the others do parts in this process's threads
 
 _active: Session | None = None
 
 
 @dataclass
 class Session:
-    """One build's hold on a workspace. Open one with `session`."""
+    """What the flows of one build share. Open one with `session`."""
 
     workspace: Workspace
     recipe: Recipe
@@ -96,15 +97,14 @@ class Session:
         done = finished_part(*arguments, retry_failed=self.retry_failed)
         if done is not None:  # no worker process is started to find that out
             return done
-        if self.recipe.run.runner != "processes" or not stage.side_by_side:
+        if self.recipe.run.runner not in _ON_PROCESSES or not stage.side_by_side:
             return run_part(*arguments, retry_failed=self.retry_failed)
         try:
             return self.pool().submit(run_part, *arguments, retry_failed=self.retry_failed).result()
         except BrokenProcessPool:
             # A worker was killed, perhaps for memory. The task's retry finds a new pool.
             self._pool = None
-            told = f"A worker process was lost; {part.name} is tried again."
-            log("retry", told, level=logging.WARNING, stage=stage.name, part=part.name)
+            log_lost_worker(stage.name, part)
             raise
 
     def pool(self) -> Executor:
@@ -115,7 +115,7 @@ class Session:
 
     def entered_flow(self) -> None:
         """Called at the start of every flow, from within it."""
-        hold_signals()
+        retake_signals()
         context = FlowRunContext.get()
         if context is not None and context.flow_run is not None:
             self.flow_runs.append(context.flow_run.id)
@@ -126,9 +126,8 @@ class Session:
         for child in multiprocessing.active_children() if self._pool is not None else []:
             child.kill()
 
-    def tell_server(self) -> None:
-        """Tell a server of one's own that this build's flows were cancelled; a temporary one ends
-        with the build."""
+    def report_cancelled(self) -> None:
+        """Report this build's flows as cancelled to a server that stays."""
         if not self.server_stays:
             return
         with get_client(sync_client=True) as client:
@@ -148,7 +147,7 @@ def session(
     progress: Progress = QUIET,
     retry_failed: bool = False,
 ) -> Iterator[Session]:
-    """Hold `workspace` for one build; inside another session on it, that one is shared.
+    """Lock `workspace` for one build; inside another session on it, that one is shared.
 
     Raises BadUsage when another process is at work there.
     """
@@ -157,9 +156,7 @@ def session(
         yield _active
         return
     with contextlib.ExitStack() as stack:
-        stack.enter_context(lock_workspace(workspace))
-        workspace.sweep()
-        write_bytes(workspace.recipe, recipe.to_toml().encode())
+        stack.enter_context(open_build(workspace, recipe))
         server_stays = bool(PREFECT_API_URL.value())
         if recipe.run.runner == "dask":
             check_cluster(recipe.run.dask_address, server_stays=server_stays)
@@ -172,7 +169,7 @@ def session(
         progress = ProgressInPrefect(progress)
         opened = Session(workspace, recipe, progress, retry_failed, address, server_stays)
         stack.callback(opened.close)
-        stack.enter_context(last_words(opened.tell_server))
+        stack.enter_context(reporting(opened.report_cancelled))
         _active = opened
         try:
             yield opened
@@ -183,6 +180,7 @@ def session(
 @contextlib.contextmanager
 def _temporary_server() -> Iterator[None]:
     """Within this block Prefect reports to the temporary server of `server.py`."""
+    clean_up_with(server.stop)
     # Heartbeats let a server that stays find crashed flows. To a temporary one they mean nothing,
     # and each flow ends up to a second later for them.
     settings: dict[Any, Any] = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}

@@ -94,9 +94,17 @@ def watch(report: Callable[[str], None]) -> Callable[[], None]:
 
 
 def stop() -> None:
-    """End the temporary server, where there is one, and remove its database."""
+    """End the temporary server, where there is one, and remove its database.
+
+    Also one that Prefect itself has started in this process, for a flow that was called without a
+    server.
+    """
     if _server is not None:
         _server.stop()
+    module = sys.modules.get("prefect.server.api.server")
+    theirs = module.SubprocessASGIServer().server_process if module is not None else None
+    if theirs is not None:
+        theirs.kill()
 
 
 class _Server:

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from hypothesis import given as over
 from hypothesis import strategies as st
+from small_builds import run_serially
 
 from artsound.errors import BadData, BadUsage
 from artsound.pairing import pair
@@ -22,7 +23,6 @@ from artsound.shards.dataset import open_shards
 from artsound.shards.verify import verify
 from artsound.stage import run_stage
 from artsound.storage import Workspace, read_parquet
-from artsound_flows.serial import run_serially
 
 
 @pytest.fixture

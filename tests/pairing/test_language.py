@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from artsound.build import stage_order
 from artsound.captions.caption import STAGE as CAPTION
 from artsound.encoders.base import load_embeddings, save_embeddings
 from artsound.encoders.embed import STAGE as EMBED
@@ -19,7 +20,6 @@ from artsound.pairing.pair import STAGE as PAIR
 from artsound.recipe import Recipe, load_recipe
 from artsound.stage import Context, run_stage
 from artsound.storage import Workspace, read_parquet
-from artsound_flows.serial import stage_order
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "encoders"))
 from random_weights import CLAP_MODEL, CLIP_MODEL, register_clip, write_clap, write_clip

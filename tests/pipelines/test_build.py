@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from small_builds import shard_digests, small_recipe, start_build
+from small_builds import run_serially, shard_digests, small_recipe, start_build
 from strikes import list_renames, strike
 
 from artsound.recipe import Recipe
@@ -75,8 +75,6 @@ def test_on_processes_the_bytes_are_the_same_and_the_console_is_quiet(
 def test_another_part_size_and_shard_order_of_work_change_no_byte(
     sample: SamplePaths, built: Workspace, tmp_path: Path
 ) -> None:
-    from artsound_flows.serial import run_serially
-
     workspace = Workspace(tmp_path / "out")
     run_serially(workspace, small_recipe(sample).replaced(run={"part_size": 5}))
     assert shard_digests(workspace) == shard_digests(built)
@@ -114,7 +112,6 @@ def test_what_a_recipe_names_in_vain_is_told_before_anything_is_done(
     sample: SamplePaths, tmp_path: Path, option: dict[str, dict[str, str]], told: str
 ) -> None:
     from artsound.errors import ArtSoundError
-    from artsound_flows.serial import run_serially
 
     workspace = Workspace(tmp_path / "out")
     with pytest.raises(ArtSoundError, match=re.escape(told)):
@@ -127,7 +124,6 @@ def test_a_second_build_on_the_same_workspace_is_refused(
     sample: SamplePaths, tmp_path: Path
 ) -> None:
     from artsound.errors import BadUsage
-    from artsound_flows.serial import run_serially
 
     workspace = Workspace(tmp_path / "out")
     with workspace.lock(), pytest.raises(BadUsage, match="Another build is at work"):
@@ -138,7 +134,6 @@ def test_real_files_give_a_pair_for_every_usable_clip_inside_the_official_splits
     shared_data: Path, tmp_path: Path
 ) -> None:
     from artsound.storage import read_json, read_parquet
-    from artsound_flows.serial import run_serially
 
     sources = {"artgraph": str(shared_data / "artgraph"), "fma": str(shared_data / "fma")}
     workspace = Workspace(tmp_path / "out")

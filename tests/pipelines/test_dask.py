@@ -22,7 +22,7 @@ from artsound.storage import Workspace
 
 HERE = Path(__file__).parent
 WORKER = ["worker", "--host", "127.0.0.1", "--nworkers", "1", "--nthreads", "1", "--no-dashboard",
-          "--no-nanny", "--preload", "artsound_flows.worker", "--death-timeout", "60"]  # fmt: skip
+          "--no-nanny", "--preload", "artsound_flows.cluster", "--death-timeout", "60"]  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -97,7 +97,7 @@ def test_a_build_on_two_workers_one_killed_in_a_part_gives_the_bytes_of_one_mach
 ) -> None:
     from distributed import Client
 
-    from artsound_flows.build import run_with_prefect
+    from artsound_flows.flows import run_with_prefect
 
     killed: list[int] = []
 
@@ -151,7 +151,7 @@ def test_a_worker_that_does_not_see_the_build_is_told_of(
     prefect_server: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from artsound_flows.build import run_with_prefect
+    from artsound_flows.flows import run_with_prefect
 
     monkeypatch.chdir(tmp_path)  # the workers are in another folder
     run = {"runner": "dask", "dask_address": scheduler}

@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
-from small_builds import shard_digests, small_recipe
+from small_builds import run_serially, shard_digests, small_recipe
 from strikes import striking
 
+from artsound.build import run_build
 from artsound.sample import SamplePaths
 from artsound.storage import Workspace
-from artsound_flows.serial import run_serially
 
-SENTENCE = "artsound: stopped; the same command goes on from here.\n"
+SENTENCE = "artsound: stopped; the same command continues from here.\n"
 
 
 def alive_in_group(group: int) -> list[str]:
@@ -35,11 +35,17 @@ def alive_in_group(group: int) -> list[str]:
 
 
 def interrupt(
-    out: Path, recipe: Path, runner: str, number: int, environment: dict[str, str]
+    out: Path,
+    recipe: Path,
+    runner: str,
+    number: int,
+    environment: dict[str, str],
+    *,
+    at: str = "parts/embed/*.json",
+    group: bool = True,
 ) -> str:
-    """A build whose whole group gets a signal in the middle of a stage; what it printed."""
-    first = f"{out}/parts/embed/*.json"
-    striker = striking(out.with_name("striker"), first, 0, number, group=True)
+    """A build of which a process, or its group, gets a signal at a file; what it printed."""
+    striker = striking(out.with_name("striker"), f"{out}/{at}", 0, number, group=group)
     process = subprocess.Popen(
         [sys.executable, "-m", "artsound", "build", "--recipe", str(recipe), "--out", str(out),
          "--runner", runner, "--workers", "2"],
@@ -47,7 +53,8 @@ def interrupt(
         env=os.environ | environment | striker,
     )  # fmt: skip
     printed = process.communicate()[1]
-    assert process.returncode == 128 + number, printed
+    expected = -number if number == signal.SIGKILL else 128 + number
+    assert process.returncode == expected, printed
     for _ in range(600):  # processes that were killed are gone a moment later
         if not alive_in_group(process.pid):
             break
@@ -86,4 +93,18 @@ def test_an_interrupted_build_ends_at_once_with_one_sentence_and_goes_on_to_the_
         assert noise not in printed
     assert not (out / "shards").exists()
     run_serially(Workspace(out), recipe)
+    assert shard_digests(Workspace(out)) == shard_digests(built)
+
+
+def test_a_build_on_processes_that_is_killed_leaves_none_of_them_and_resumes_to_the_same_bytes(
+    sample: SamplePaths, built: Workspace, tmp_path: Path
+) -> None:
+    recipe = small_recipe(sample)
+    (tmp_path / "recipe.toml").write_text(recipe.to_toml())
+    out = tmp_path / "out"
+    # Of all processes, the one that drives the build writes this file, and is killed there.
+    at = "runs/embed.json"
+    interrupt(out, tmp_path / "recipe.toml", "processes", signal.SIGKILL, {}, at=at, group=False)
+    assert not (out / "runs" / "embed.json").exists()
+    run_build(Workspace(out), recipe.replaced(run={"runner": "processes", "workers": 2}))
     assert shard_digests(Workspace(out)) == shard_digests(built)

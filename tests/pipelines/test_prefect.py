@@ -67,7 +67,7 @@ def test_a_build_leaves_its_counts_and_report_in_prefect_and_tells_the_webhook(
 ) -> None:
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
-    from artsound_flows.build import run_with_prefect
+    from artsound_flows.flows import run_with_prefect
 
     workspace = Workspace(tmp_path / "out")
     run = {"runner": "processes", "workers": 2, "part_size": 2, "notify": webhook}
@@ -98,7 +98,7 @@ def test_a_failed_build_is_told_to_a_function_and_an_unheard_message_fails_nothi
     sample: SamplePaths, tmp_path: Path, client: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from artsound.errors import BadData
-    from artsound_flows.build import run_with_prefect
+    from artsound_flows.flows import run_with_prefect
 
     TOLD.clear()
     nowhere = small_recipe(sample).replaced(sources={"fma": str(tmp_path / "nothing")})
@@ -112,7 +112,7 @@ def test_a_failed_build_is_told_to_a_function_and_an_unheard_message_fails_nothi
 
 @pytest.mark.parametrize("target", ["ftp://somewhere", "python:json", "json.dumps"])
 def test_a_place_to_notify_that_is_none_is_named(target: str) -> None:
-    from artsound_flows.notify import notify
+    from artsound.notify import notify
 
     with pytest.raises(BadUsage, match=target):
         notify(target, {})
@@ -150,7 +150,7 @@ def test_every_deployment_of_the_project_can_be_deployed_and_shows_its_parameter
 def test_a_rebuild_keeps_the_shards_of_its_base_that_lose_nothing(
     sample: SamplePaths, built: Workspace, tmp_path: Path, client: Any
 ) -> None:
-    from artsound_flows.rebuild import rebuild
+    from artsound_flows.deployments import rebuild
 
     recipe, takedown = tmp_path / "recipe.toml", tmp_path / "takedown.txt"
     recipe.write_text(small_recipe(sample).to_toml())
@@ -243,7 +243,7 @@ def test_workers_of_a_training_in_the_same_process_end_well(
 ) -> None:
     import multiprocessing
 
-    from artsound_flows.build import run_with_prefect
+    from artsound_flows.flows import run_with_prefect
 
     recipe = small_recipe(sample).replaced(run={"runner": "threads"})
     with pytest.raises(BadUsage):  # a flow that ends early, but leaves Prefect's services behind
@@ -258,7 +258,7 @@ def test_publishing_checks_first_and_pushes_what_lacks(
     built: Workspace, tmp_path: Path, client: Any
 ) -> None:
     from artsound.errors import BadData
-    from artsound_flows.publish import publish
+    from artsound_flows.deployments import publish
 
     with pytest.raises(BadUsage, match="may not be redistributed"):
         publish(built.shards, str(tmp_path / "there"))

@@ -176,8 +176,8 @@ def test_without_a_server_of_ones_own_a_build_imports_no_prefect_and_a_rerun_sta
     (tmp_path / "recipe.toml").write_text(recipe.to_toml())
     code = (
         "import multiprocessing, sys; from artsound.cli import main\n"
-        "from artsound_flows import local, server\n"
-        "local.process_pool = server.start = lambda *_: sys.exit('something was started')\n"
+        "from artsound import build; from artsound_flows import server\n"
+        "build.process_pool = server.start = lambda *_: sys.exit('something was started')\n"
         "sys.argv = ['artsound', 'build', '--recipe', sys.argv[1], '--out', sys.argv[2]]\n"
         "try: main()\n"
         "except SystemExit as end: assert not end.code, end.code\n"

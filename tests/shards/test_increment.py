@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from small_builds import small_recipe
+from small_builds import run_serially, small_recipe
 
 from artsound.errors import BadData, BadUsage
 from artsound.pairing.pair import STAGE as PAIR
@@ -23,7 +23,6 @@ from artsound.shards.verify import verify
 from artsound.shards.withdraw import traces
 from artsound.stage import run_stage
 from artsound.storage import Workspace, read_parquet, sha256_file
-from artsound_flows.serial import run_serially
 
 Build = Callable[..., Workspace]
 

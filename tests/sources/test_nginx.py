@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 from nginx_server import Nginx, nginx
-from small_builds import small_recipe
+from small_builds import run_serially, small_recipe
 
 from artsound.recipe import Recipe
 from artsound.sample import SamplePaths
 from artsound.storage import Workspace, sha256_file
-from artsound_flows.serial import run_serially
 
 
 @pytest.fixture(scope="module")

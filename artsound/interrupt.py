@@ -1,8 +1,8 @@
 """Ctrl-C and SIGTERM: a build ends within seconds and leaves no process behind.
 
-What is on disk needs no farewell: every file there is whole or absent, and a killed build goes on
-from its markers. So the process does not unwind through libraries that would first wait for a
-part to end, or tell a server that has been stopped as well; it kills its children and goes.
+Files on disk need no cleaning up: each is whole or absent, and a killed build continues from its
+markers. So the process does not unwind through libraries that would first wait for a part to end,
+or report to a server that has been stopped as well: it kills its children and exits.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ import multiprocessing
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
 from artsound.progress import log
-from artsound_flows.server import stop
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_PATIENCE = 2.0  # seconds that last words to a server may take
+_PATIENCE = 2.0  # seconds that last reports to a server may take
 
-_last_words: list[Callable[[], None]] = []
+_reports: list[Callable[[], None]] = []  # of the blocks of `reporting`
+_cleanups: list[Callable[[], None]] = []  # of `clean_up_with`
 _ends: list[Callable[[str, int], None]] = []  # of the blocks of `ends_at_once`, the latest last
 
 
@@ -40,7 +39,7 @@ def ends_at_once(sentence: str) -> Iterator[None]:
 
     def end(last: str, code: int) -> None:
         log("failed", last, level=logging.ERROR)
-        _speak()
+        _report()
         _kill_children()
         os.write(stderr, f"{show_cursor}{last}\n".encode())
         os._exit(code)
@@ -68,8 +67,8 @@ def end_now(sentence: str) -> None:
         _ends[-1](f"artsound: {sentence}", 2)
 
 
-def hold_signals() -> None:
-    """Take SIGTERM back from Prefect, which handles it its own, slow way while a flow runs.
+def retake_signals() -> None:
+    """Take SIGTERM back from a library that has set a handler of its own, as Prefect does.
 
     Does nothing outside `ends_at_once`: a deployment's run is Prefect's to cancel.
     """
@@ -79,13 +78,19 @@ def hold_signals() -> None:
 
 
 @contextlib.contextmanager
-def last_words(tell: Callable[[], None]) -> Iterator[None]:
-    """Within this block a signal calls `tell` first, and waits for it two seconds at most."""
-    _last_words.append(tell)
+def reporting(report: Callable[[], None]) -> Iterator[None]:
+    """Within this block a signal calls `report` first, and waits for it two seconds at most."""
+    _reports.append(report)
     try:
         yield
     finally:
-        _last_words.remove(tell)
+        _reports.remove(report)
+
+
+def clean_up_with(function: Callable[[], None]) -> None:
+    """Have a signal call `function`, after this process's children are killed."""
+    if function not in _cleanups:
+        _cleanups.append(function)
 
 
 def _leave_to_thread(_number: int, _frame: FrameType | None) -> None:
@@ -99,25 +104,21 @@ def _wait_for(arrivals: socket.socket, end: Callable[[str, int], None], sentence
     arrivals.close()
 
 
-def _speak() -> None:
-    threads = [threading.Thread(target=_try, args=(tell,), daemon=True) for tell in _last_words]
+def _report() -> None:
+    threads = [threading.Thread(target=_try, args=(each,), daemon=True) for each in _reports]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(_PATIENCE / len(threads))
 
 
-def _try(tell: Callable[[], None]) -> None:
+def _try(function: Callable[[], None]) -> None:
     with contextlib.suppress(Exception):
-        tell()
+        function()
 
 
 def _kill_children() -> None:
-    """Kill worker processes, and the temporary server of Prefect where there is one."""
     for child in multiprocessing.active_children():
         child.kill()
-    module = sys.modules.get("prefect.server.api.server")
-    server = module.SubprocessASGIServer().server_process if module is not None else None
-    if server is not None:
-        server.kill()
-    stop()
+    for function in _cleanups:
+        _try(function)

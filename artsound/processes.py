@@ -1,4 +1,7 @@
-"""What a worker process does first. Imports nothing large, so that it comes before any BLAS."""
+"""Worker processes, and what one does first.
+
+Imports nothing large, so that `prepare_worker` comes before numpy and its BLAS are loaded.
+"""
 
 from __future__ import annotations
 
@@ -12,24 +15,24 @@ from concurrent.futures import ProcessPoolExecutor
 
 # What <malloc.h> calls M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, with bytes; 32 MiB is the most that
 # glibc allows for the latter.
-_KEPT = ((-1, 1 << 30), (-3, 32 << 20))
+_THRESHOLDS = ((-1, 1 << 30), (-3, 32 << 20))
 
 
 def worker_count(asked: int) -> int:
-    """How many parts are at work at once: `asked`, or one per processor where that is 0."""
+    """How many parts are done at once: `asked`, or one per processor where that is 0."""
     return asked or len(os.sched_getaffinity(0))
 
 
 def process_pool(workers: int) -> ProcessPoolExecutor:
-    """Processes that are prepared for parts. Nothing is inherited: this one has threads."""
+    """A pool of processes prepared for parts. They are spawned, since this one has threads."""
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker)
 
 
 def prepare_worker() -> None:
-    """Make this process one processor's worth, and leave Ctrl-C to the process that drives.
+    """Have this process use one processor, leave Ctrl-C to its parent, and end with its parent.
 
-    It ends when that one does, however that ends: a worker alone would wait for ever.
+    However the parent ends: without it a worker would wait for ever.
     """
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
@@ -38,26 +41,21 @@ def prepare_worker() -> None:
     keep_freed_memory()
 
 
-def dask_setup(_worker: object) -> None:
-    """Prepare a Dask worker: `dask worker … --preload artsound_flows.worker`."""
-    prepare_worker()
-
-
 def keep_freed_memory() -> None:
-    """Have malloc keep what is freed for the next array, where the C library is glibc.
+    """Have malloc reuse freed memory for the next array, where the C library is glibc.
 
-    Handed back to the kernel after every clip, memory comes again page by page, zeroed: a quarter
-    of the time that measuring a clip takes.
+    Returned to the kernel after every clip, memory is mapped and zeroed again page by page: a
+    quarter of the time that measuring a clip takes.
     """
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
-        for threshold, size in _KEPT:
+        for threshold, size in _THRESHOLDS:
             library.mallopt(threshold, size)
 
 
 def one_blas_thread() -> None:
-    """Have numpy compute with one thread, as the process that drives does: how it rounds depends
-    on their number."""
+    """Have numpy compute with one thread, as the driving process does: how it rounds depends on
+    the number of threads."""
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(limits=1, user_api="blas")

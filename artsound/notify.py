@@ -1,4 +1,4 @@
-"""Telling somebody that a build ended: a webhook, or a function of one's own.
+"""A message at the end of a build: to a webhook, or to a Python function.
 
 `run.notify` of the recipe is an address that gets a JSON POST, or `python:module:function`, which
 is called with the same values.
@@ -28,22 +28,12 @@ def notify(target: str, values: Mapping[str, Any]) -> None:
         )
 
 
-def on_end(flow: Any, flow_run: Any, state: Any) -> None:
-    """Prefect's hook at the end of a build, however it ended."""
-    parameters = flow_run.parameters
-    recipe = parameters.get("recipe")
-    run = recipe.get("run") if isinstance(recipe, Mapping) else getattr(recipe, "run", None)
-    target = run.get("notify", "") if isinstance(run, Mapping) else getattr(run, "notify", "")
-    message, out = state.message or "", parameters.get("out", "")
-    announce(target, state.type.value.lower(), message, out, str(flow_run.id), flow.name)
-
-
 def announce(
     target: str, state: str, message: str, out: object, flow_run: str = "", flow: str = "build"
 ) -> None:
     """Notify `target`, unless it is empty, of a build's end; `flow_run` is empty without Prefect.
 
-    A message that cannot be delivered is a line on standard error: the build is what it is.
+    A message that cannot be delivered is a line on standard error and fails no build.
     """
     if not target:
         return
@@ -62,12 +52,12 @@ def _post(target: str, values: Mapping[str, Any]) -> None:
     try:
         requests.post(target, json=dict(values), timeout=_SECONDS).raise_for_status()
     except requests.RequestException as error:
-        raise BadUsage(f"Nobody could be told at {target}: {type(error).__name__}.") from error
+        raise BadUsage(f"{target} could not be notified: {type(error).__name__}.") from error
 
 
 def _call(target: str, values: Mapping[str, Any]) -> None:
     _, module, name = target.split(":")
     try:
         getattr(importlib.import_module(module), name)(dict(values))
-    except Exception as error:  # somebody else's function
+    except Exception as error:  # whatever the user's function raises
         raise BadUsage(f"{target} could not be called: {type(error).__name__}: {error}.") from error

@@ -12,10 +12,11 @@ from pathlib import Path
 import counted
 import pytest
 
+from artsound import build
+from artsound.build import spread
 from artsound.recipe import Recipe
 from artsound.stage import Context, Outcome, Part, run_stage
 from artsound.storage import Workspace
-from artsound_flows import local
 
 
 def recipe(**run: object) -> Recipe:
@@ -24,35 +25,35 @@ def recipe(**run: object) -> Recipe:
 
 def test_a_small_stage_is_done_by_this_process_alone(tmp_path: Path) -> None:
     few = replace(counted.STAGE, plan=lambda *_: counted.plan(*_)[:2])
-    with local._workers(recipe()) as workers:
-        report = run_stage(few, Workspace(tmp_path), recipe(), map_parts=workers.map)
+    with spread(recipe()) as map_parts:
+        report = run_stage(few, Workspace(tmp_path), recipe(), map_parts=map_parts)
     assert set(report.extra["processes"].values()) == {os.getpid()}
 
 
 def test_a_larger_one_by_another_process_too_and_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_MANY", 1)
+    monkeypatch.setattr(build, "_MANY", 1)
     workspace = Workspace(tmp_path)
     longer = replace(counted.STAGE, plan=plan_many)
-    with local._workers(recipe()) as workers:
-        report = run_stage(longer, workspace, recipe(), map_parts=workers.map)
-        assert workers._pool is not None
+    with spread(recipe()) as map_parts:
+        report = run_stage(longer, workspace, recipe(), map_parts=map_parts)
+        assert map_parts.__self__.pool is not None
     assert os.getpid() in report.extra["processes"].values()
     assert report.parts == report.items_out == len(plan_many())
-    with local._workers(recipe()) as workers:
-        again = run_stage(longer, workspace, recipe(), map_parts=workers.map)
-        assert workers._pool is None
+    with spread(recipe()) as map_parts:
+        again = run_stage(longer, workspace, recipe(), map_parts=map_parts)
+        assert map_parts.__self__.pool is None
     assert again.parts_skipped == report.parts
 
 
 def test_a_part_whose_process_is_lost_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_MANY", 1)
+    monkeypatch.setattr(build, "_MANY", 1)
     fatal = replace(counted.STAGE, plan=plan_many, work=die_once)
-    with local._workers(recipe()) as workers:
-        report = run_stage(fatal, Workspace(tmp_path), recipe(), map_parts=workers.map)
+    with spread(recipe()) as map_parts:
+        report = run_stage(fatal, Workspace(tmp_path), recipe(), map_parts=map_parts)
     assert (tmp_path / "died").exists()
     assert report.items_out == len(plan_many())
 

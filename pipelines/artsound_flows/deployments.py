@@ -1,17 +1,24 @@
-"""Flow: a build as a deployment runs it, its options as parameters that Prefect's UI shows."""
+"""The flows that `prefect.yaml` deploys; their parameters are what Prefect's UI shows."""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
 from prefect import flow
+from prefect.artifacts import create_markdown_artifact
 
+from artsound.errors import BadData
+from artsound.progress import QUIET
 from artsound.recipe import BridgeName, Recipe, RightsPolicy, bundled_recipe, load_recipe
+from artsound.shards.push import push
+from artsound.shards.verify import verify
 from artsound.storage import Workspace
-from artsound_flows.build import build
+from artsound_flows.artifacts import ProgressInPrefect
 from artsound_flows.engine import session
+from artsound_flows.flows import build
 
 
 @flow(name="rebuild", flow_run_name="rebuild {out}")
@@ -49,9 +56,9 @@ def rebuild(
         runner: Where parts run.
         workers: Parts at work at once; 0: one per processor.
         scheduler: A Dask scheduler, tcp://host:8786, for the dask runner; empty: a local cluster.
-        notify: Told at the end: an http(s) address, or python:module:function.
+        notify: Notified at the end: an http(s) address, or python:module:function.
         retry_failed: Try failed items again.
-        from_scratch: Do every part anew, whatever was done before.
+        from_scratch: Do every part again, whatever was done before.
     """
     workspace = Workspace(out)
     chosen = load_recipe(Path(recipe)) if recipe.endswith(".toml") else bundled_recipe(recipe)
@@ -68,6 +75,60 @@ def rebuild(
         if from_scratch:
             shutil.rmtree(workspace.parts, ignore_errors=True)
         build(workspace.root, chosen)
+
+
+@flow(name="publish", flow_run_name="publish {shards} to {target}")
+def publish(shards: Path, target: str, deep: bool = True, restricted: bool = False) -> None:
+    """Check shards against their index, then push what the target lacks.
+
+    Args:
+        shards: A folder of shards with their index.
+        target: hf://datasets/me/artsound, s3://bucket/artsound, any fsspec address, or a folder.
+        deep: Decode every picture and clip in the check.
+        restricted: Also push what may not be passed on: for private targets.
+
+    Raises BadData when the shards are not what their index says: nothing is pushed then.
+    """
+    problems = verify(str(shards), deep=deep)
+    if problems:
+        raise BadData(f"{shards} has {len(problems)} problems, the first: {problems[0]}.")
+    summary = push(shards, target, restricted=restricted)
+    sent = summary["files"] - summary["skipped"]
+    create_markdown_artifact(
+        f"{sent} of {summary['files']} files sent to `{target}`; the others were there.",
+        key="published",
+    )
+
+
+@flow(name="train", flow_run_name="train {preset} on {data}")
+def train(
+    data: str,
+    out: Path,
+    preset: str = "tiny",
+    steps: int | None = None,
+    resume: bool = True,
+    seed: int = 0,
+) -> None:
+    """Train artwork-to-music on a release's train split, or continue a run.
+
+    A cancelled run saves a checkpoint first; the same parameters continue from it.
+
+    Args:
+        data: A shards folder or URL.
+        out: Folder for checkpoints, samples and logs.
+        preset: The model and its training, as `artsound plugins preset` lists them.
+        steps: The step to stop at, counted from the run's beginning; none: the preset's.
+        resume: Continue from the newest checkpoint, where there is one.
+        seed: Seeds weights, order and noise.
+    """
+    from artsound.training.loop import train as run_training  # imports torch
+
+    report = run_training(
+        data, preset, out, steps=steps, resume=resume, seed=seed,
+        progress=ProgressInPrefect(QUIET),
+    )  # fmt: skip
+    rows = "".join(f"| {key} | {value} |\n" for key, value in asdict(report).items())
+    create_markdown_artifact(f"| what | value |\n|---|---|\n{rows}", key="training")
 
 
 def _with_options(recipe: Recipe, **sections: dict[str, str | int]) -> Recipe:

@@ -1,0 +1,308 @@
+"""A whole build: the order of its stages, what is checked before it, and where its parts run.
+
+    reports = run_build(Workspace(Path("out")), recipe)
+
+The runners of the library are `serial` (one part after another), `threads`, and `processes`, the
+default. The runners `dask` and `prefect` belong to the package `artsound_flows`, which runs these
+same stages as Prefect flows. The bytes of a build are the same on all of them.
+
+The process runner works in this process too. It starts others only when there is work enough for
+them, since one takes two seconds to import what it needs: a small build is done by then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+
+from artsound.errors import ArtSoundError, BadData, BadUsage
+from artsound.lock import lock_workspace
+from artsound.notify import announce
+from artsound.processes import keep_freed_memory, process_pool, worker_count
+from artsound.progress import QUIET, Progress, log
+from artsound.recipe import Recipe
+from artsound.stage import (
+    Context,
+    MapParts,
+    Part,
+    Report,
+    Stage,
+    finished_part,
+    map_serially,
+    run_part,
+    run_stage,
+)
+from artsound.storage import Workspace, check_out, write_bytes
+
+# In the usual order. Each module defines one STAGE; it is imported when a build runs, so that
+# asking for the order costs nothing.
+STAGES = {
+    "ingest": "artsound.sources.ingest",
+    "embed": "artsound.encoders.embed",
+    "pair": "artsound.pairing.pair",
+    "caption": "artsound.captions.caption",
+    "shard": "artsound.shards.shard",
+    "report": "artsound.reports.report",
+}
+
+_ALONE = 1.0  # seconds of work in this process after which others are started
+_MANY = 128  # items that wait in one stage, for which others are started at once
+_TRIES = 4  # of a part whose worker process is lost
+
+
+class WorkerLost(ArtSoundError):
+    """A worker process was killed again and again at the same part."""
+
+
+def stage_of(name: str) -> Stage:
+    """The stage called `name`, a key of `STAGES`."""
+    stage: Stage = import_module(STAGES[name]).STAGE
+    return stage
+
+
+def stage_order(recipe: Recipe) -> tuple[str, ...]:
+    """The names of the stages in the order in which a build by `recipe` runs them.
+
+    Captions come before pairs where the bridge matches by what they say.
+    """
+    from artsound.captions.caption_items import before_pairs
+
+    names = list(STAGES)
+    if before_pairs(recipe):
+        names.remove("caption")
+        names.insert(names.index("pair"), "caption")
+    return tuple(names)
+
+
+def check_build(
+    workspace: Workspace, recipe: Recipe, only: str | None = None, progress: Progress = QUIET
+) -> None:
+    """Raise for what can be seen to be wrong before anything is written or started.
+
+    What is quickest comes first: paths, then sources and selections, then models.
+
+    Args:
+        workspace: Where the build will be.
+        recipe: What it will do.
+        only: The one stage that will run; None: all.
+        progress: Where to say that servers are being connected to.
+
+    Raises:
+        BadUsage, BadData: A path, source, selection, file or model is missing or unusable.
+    """
+    check_out(workspace.root)
+    if only not in (None, "ingest"):
+        for side in ("artworks", "tracks"):
+            catalogue = workspace.catalog / f"{side}.parquet"
+            if not catalogue.is_file():
+                raise BadData(f"{catalogue} is missing: run the stage that writes it first.")
+    context = Context(workspace, recipe)
+    for stage in map(stage_of, STAGES if only is None else [only]):
+        if stage.check is not None:
+            if stage.downloads is not None and stage.downloads(recipe):
+                progress.note("Connecting to the servers of the sources …")
+            stage.check(context)
+
+
+@contextlib.contextmanager
+def open_build(workspace: Workspace, recipe: Recipe) -> Iterator[None]:
+    """Lock `workspace` for one build, clear what a killed one left, and store the recipe there.
+
+    Raises BadUsage when another process is at work there.
+    """
+    with lock_workspace(workspace):
+        workspace.sweep()
+        write_bytes(workspace.recipe, recipe.to_toml().encode())
+        yield
+
+
+def run_build(
+    workspace: Workspace,
+    recipe: Recipe,
+    *,
+    only: str | None = None,
+    progress: Progress = QUIET,
+    retry_failed: bool = False,
+    runner: str = "",
+) -> list[Report]:
+    """Run all stages, or the rest of them: parts whose markers prove them done are skipped.
+
+    Args:
+        workspace: Where the build is; made if missing.
+        recipe: What to do.
+        only: The one stage to run; None: all, in order.
+        progress: Is told how far each stage is.
+        retry_failed: Do parts with failed items again.
+        runner: serial, threads or processes; empty: as `recipe.run.runner` says.
+
+    Returns:
+        The reports of the stages that ran, in order.
+
+    Raises:
+        BadUsage: Something named does not exist, or another process is at work there.
+        BadData: A source, a model or a part is unusable; parts that were done stay done.
+    """
+    target = recipe.run.notify if only is None else ""
+    try:
+        check_build(workspace, recipe, only, progress)
+        names = stage_order(recipe) if only is None else (only,)
+        with open_build(workspace, recipe), spread(recipe, runner) as map_parts:
+            reports = [
+                run_stage(
+                    stage_of(name), workspace, recipe,
+                    progress=progress, map_parts=map_parts, retry_failed=retry_failed,
+                )
+                for name in names
+            ]  # fmt: skip
+    except Exception as error:
+        announce(target, "failed", str(error), workspace.root)
+        raise
+    announce(target, "completed", "", workspace.root)
+    return reports
+
+
+@contextlib.contextmanager
+def spread(recipe: Recipe, runner: str = "") -> Iterator[MapParts]:
+    """The function that does a stage's parts, by one of the library's runners."""
+    runner = runner or recipe.run.runner
+    if runner == "serial":
+        yield map_serially
+        return
+    if runner not in ("threads", "processes"):
+        raise BadUsage(f"The runner {runner} is one of Prefect's: artsound_flows runs it.")
+    keep_freed_memory()
+    workers = _Workers(worker_count(recipe.run.workers), with_processes=runner == "processes")
+    try:
+        yield workers.map
+    finally:
+        workers.close()
+
+
+@dataclass
+class _Workers:
+    """`count` parts at work at once: on threads, or in this process and `count` - 1 others."""
+
+    count: int
+    with_processes: bool
+    worked: float = 0.0  # seconds that were spent on parts
+    pool: ProcessPoolExecutor | None = None
+
+    def map(
+        self, stage: Stage, context: Context, parts: Sequence[Part], *, retry_failed: bool
+    ) -> Iterable[Report]:
+        """The reports of parts as they are ready; those that are done already come first."""
+        waiting = []
+        for part in parts:
+            done = finished_part(stage, context, part, retry_failed=retry_failed)
+            if done is None:
+                waiting.append(part)
+            else:
+                yield done
+        work = partial(run_part, stage, context, retry_failed=retry_failed)
+        if not stage.side_by_side or self.count == 1:
+            yield from map(work, waiting)
+            return
+        # This process alone uses a GPU: another would load each model a second time.
+        own, others = deque[Part](), deque[Part]()
+        for part in waiting:
+            (own if _uses_gpu(stage, context.recipe, part) else others).append(part)
+        yield from self._side_by_side(work, own, others, stage.name)
+
+    def _side_by_side(
+        self, work: Callable[[Part], Report], own: deque[Part], queue: deque[Part], stage: str
+    ) -> Iterator[Report]:
+        """Do parts of `own` in this process, and those of `queue` anywhere."""
+        running: dict[Future[Report], tuple[Part, ProcessPoolExecutor | None]] = {}
+        lost: Counter[str] = Counter()
+        began, before = time.monotonic(), self.worked
+        while own or queue or running:
+            here = sum(pool is None for _, pool in running.values())
+            while (own or queue) and here < (1 if self.with_processes else self.count):
+                part = (own or queue).popleft()
+                running[_in_thread(work, part)] = (part, None)
+                here += 1
+            self.worked = before + time.monotonic() - began
+            if self._needs_processes(sum(part.items for part in queue)):
+                while queue and len(running) - here < self.count - 1:
+                    part = queue.popleft()
+                    future, pool = self._in_process(work, part)
+                    running[future] = (part, pool)
+            alone = self.with_processes and queue and self.pool is None
+            timeout = max(0.0, _ALONE - self.worked) if alone else None
+            for future in wait(running, timeout, FIRST_COMPLETED).done:
+                part, of_pool = running.pop(future)
+                try:
+                    yield future.result()
+                except BrokenProcessPool as error:
+                    if self.pool is of_pool:
+                        self.pool = None
+                    lost[part.name] += 1
+                    if lost[part.name] == _TRIES:
+                        raise WorkerLost(
+                            f"The worker process of {part.name} was lost {_TRIES} times, perhaps "
+                            "because memory ran out: use fewer --workers."
+                        ) from error
+                    log_lost_worker(stage, part)
+                    queue.appendleft(part)
+
+    def _needs_processes(self, waiting: int) -> bool:
+        """Whether there are worker processes, or work enough to start some."""
+        enough = waiting >= _MANY or self.worked >= _ALONE
+        return self.pool is not None or (self.with_processes and waiting > 0 and enough)
+
+    def _in_process(
+        self, work: Callable[[Part], Report], part: Part
+    ) -> tuple[Future[Report], ProcessPoolExecutor]:
+        while True:
+            if self.pool is None:
+                self.pool = process_pool(self.count - 1)
+            try:
+                return self.pool.submit(work, part), self.pool
+            except BrokenProcessPool:  # just now: the futures that it had say so too
+                self.pool = None
+
+    def close(self) -> None:
+        """End the worker processes, whatever they are doing."""
+        if self.pool is not None:
+            processes = list(self.pool._processes.values())
+            self.pool.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                process.kill()
+
+
+def log_lost_worker(stage: str, part: Part) -> None:
+    """Write to the log that a part's worker process was lost."""
+    message = f"A worker process was lost; {part.name} is tried again."
+    log("retry", message, level=logging.WARNING, stage=stage, part=part.name)
+
+
+def _uses_gpu(stage: Stage, recipe: Recipe, part: Part) -> bool:
+    """Whether a part runs a model on a GPU of this machine."""
+    if stage.needs is None or "gpu" not in stage.needs(recipe, part):
+        return False
+    import torch  # which the model needs anyway
+
+    return torch.cuda.is_available()
+
+
+def _in_thread(work: Callable[[Part], Report], part: Part) -> Future[Report]:
+    """A call in a thread of its own, which this process does not wait for at its end."""
+    future: Future[Report] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work(part))
+        except BaseException as error:  # noqa: BLE001  (raised where the result is asked for)
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future

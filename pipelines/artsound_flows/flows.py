@@ -1,0 +1,70 @@
+"""Flows: one for each stage of the library, and one for a whole build."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from artsound.build import STAGES, check_build, stage_of, stage_order
+from artsound.notify import announce
+from artsound.progress import QUIET, Progress
+from artsound.recipe import Recipe
+from artsound.stage import Report
+from artsound.storage import Workspace
+from artsound_flows.engine import run_flow, session, stage_flow
+
+_WHAT = {
+    "ingest": "Pull, check and catalogue artworks and tracks.",
+    "embed": "Measure every artwork and track, and embed what the bridge needs.",
+    "pair": "Split, score and match artworks and tracks.",
+    "caption": "Write a caption for both sides of every pair.",
+    "shard": "Pack the pairs into WebDataset tars with their index.",
+    "report": "Draw the report of the build.",
+}
+FLOWS = {name: stage_flow(stage_of(name), _WHAT[name]) for name in STAGES}
+
+
+def notify_end(flow: Any, flow_run: Any, state: Any) -> None:
+    """Prefect's hook at the end of a build, however it ended."""
+    parameters = flow_run.parameters
+    recipe = parameters.get("recipe")
+    run = recipe.get("run") if isinstance(recipe, Mapping) else getattr(recipe, "run", None)
+    target = run.get("notify", "") if isinstance(run, Mapping) else getattr(run, "notify", "")
+    message, out = state.message or "", parameters.get("out", "")
+    announce(target, state.type.value.lower(), message, out, str(flow_run.id), flow.name)
+
+
+@flow(
+    name="build",
+    flow_run_name="build {out}",
+    on_completion=[notify_end],
+    on_failure=[notify_end],
+    on_crashed=[notify_end],
+    on_cancellation=[notify_end],
+)
+def build(out: Path, recipe: Recipe) -> list[Report]:
+    """Run every stage on the workspace `out`; what is done already is skipped."""
+    with session(Workspace(out), recipe) as opened:
+        opened.entered_flow()
+        check_build(opened.workspace, recipe)
+        return [run_flow(FLOWS[name], opened) for name in stage_order(recipe)]
+
+
+def run_with_prefect(
+    workspace: Workspace,
+    recipe: Recipe,
+    *,
+    only: str | None = None,
+    progress: Progress = QUIET,
+    retry_failed: bool = False,
+) -> list[Report]:
+    """Run the build's flow, or that of the stage called `only`; the reports of the stages."""
+    with session(workspace, recipe, progress=progress, retry_failed=retry_failed) as opened:
+        if only is None:
+            build(workspace.root, recipe)
+        else:
+            run_flow(FLOWS[only], opened)
+        return opened.reports
