@@ -1,7 +1,7 @@
-"""Whether this machine can run a build: packages, machine, disk, checkpoints, servers.
+"""Whether this machine can run a build: machine, disk, packages, checkpoints and servers.
 
-Nothing is downloaded, written or changed. Servers are asked side by side, while the rest is looked
-at, and given up after a few seconds.
+Nothing is downloaded, written or changed. Servers are contacted at the same time, while the rest is
+examined, for a few seconds at most.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from artsound.captions.captioners import captioner_plugin, open_captioner
 from artsound.encoders.base import EncoderPlugin, EncoderSettings, find_encoder, settings_of
 from artsound.encoders.roles import encoders_of, needs_of
 from artsound.errors import ArtSoundError, BadUsage
-from artsound.extras import Check, State, check_packages, check_traps, installed
+from artsound.extras import Check, State, check_conflicts, check_packages, installed
 from artsound.progress import human_bytes
 from artsound.recipe import Recipe
 from artsound.sources.base import places
@@ -30,13 +30,22 @@ from artsound.sources.http import Client, Patience, RemoteFile
 
 _SECONDS = 10.0  # for servers, which may hang
 _PATIENCE = Patience(retries=0, connect=4.0, stall=5.0)
-_MEMORY = 8_000_000_000  # bytes that the full set wants at its peak
+_MEMORY = 8_000_000_000  # bytes that the full set needs at its peak
 _HUB = "Hugging Face hub"
 _SIDES = ("artwork", "track")
 
 
 def examine(recipe: Recipe, out: Path, seconds: float = _SECONDS) -> list[Check]:
-    """Look at all that a build by `recipe` into `out` needs; servers may take `seconds`."""
+    """Examine all that a build needs.
+
+    Args:
+        recipe: The build's recipe.
+        out: The folder that it writes to.
+        seconds: How long servers may take to answer.
+
+    Returns:
+        A check for each thing that was examined.
+    """
     client = Client(_PATIENCE)
     prefect = "" if recipe.run.runner == "serial" else os.environ.get("PREFECT_API_URL", "")
     needed = needed_extras(recipe)
@@ -53,7 +62,7 @@ def examine(recipe: Recipe, out: Path, seconds: float = _SECONDS) -> list[Check]
         *_tried("machine", "GPU", lambda: check_gpus(recipe), needed),
         check_disk(recipe, out),
         *check_packages(needed),
-        *check_traps(),
+        *check_conflicts(),
     ]
     asked = answers()
     hub = any(check.name == _HUB and check.state == "ok" for check in asked)
@@ -79,54 +88,54 @@ def check_machine() -> Iterator[Check]:
     yield Check("machine", "processors", "ok", f"{len(os.sched_getaffinity(0))}")
     memory = _memory()
     enough = memory >= _MEMORY
-    way_out = f"the full set wants {human_bytes(_MEMORY)}: take a part with --limit, or --workers 1"
+    remedy = f"the full set needs {human_bytes(_MEMORY)}: use --limit, or --workers 1"
     state: State = "ok" if enough else "warning"
-    yield Check("machine", "memory", state, human_bytes(memory), "" if enough else way_out)
+    yield Check("machine", "memory", state, human_bytes(memory), "" if enough else remedy)
 
 
 def check_gpus(recipe: Recipe) -> Iterator[Check]:
     """The GPUs that torch finds, and whether the recipe asks for others."""
     devices = {recipe.embed.device, recipe.pair.device, recipe.captions.device}
     asked = any(device.startswith("cuda") for device in devices)
-    way_out = "write auto or cpu for device in the recipe" if asked else ""
+    remedy = "write auto or cpu for device in the recipe" if asked else ""
     state: State = "missing" if asked else "ok"
     if installed("torch") is None:
-        yield Check("machine", "GPU", state, "not looked for: torch is not installed", way_out)
+        yield Check("machine", "GPU", state, "unknown: torch is not installed", remedy)
         return
     import torch
 
     count = torch.cuda.device_count()
     for number in range(count):
         about = torch.cuda.get_device_properties(number)
-        told = f"{about.name}, {human_bytes(about.total_memory)}"
-        yield Check("machine", f"GPU {number}", "ok", told)
+        text = f"{about.name}, {human_bytes(about.total_memory)}"
+        yield Check("machine", f"GPU {number}", "ok", text)
     if not count:
-        yield Check("machine", "GPU", state, "none that torch finds: the CPU does it all", way_out)
+        yield Check("machine", "GPU", state, "torch finds none: models run on the CPU", remedy)
 
 
 def check_disk(recipe: Recipe, out: Path) -> Check:
-    """Free room where the build is to lie, and whether it suffices for whole official sources."""
+    """Free space for the build, and whether it suffices for the whole official sources."""
     folder = out.absolute()
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    told = f"{human_bytes(free)} free at {folder}"
+    text = f"{human_bytes(free)} free at {folder}"
     if not os.access(folder, os.W_OK):
-        way_out = "choose another --out or change the permissions"
-        return Check("machine", "disk", "missing", f"{folder} may not be written to", way_out)
+        remedy = "choose another --out or change the permissions"
+        return Check("machine", "disk", "missing", f"{folder} is not writable", remedy)
     need = _need(recipe)
     if not need:
-        return Check("machine", "disk", "ok", told)
+        return Check("machine", "disk", "ok", text)
     fetched = sum(path.stat().st_size for path in (out / "sources").glob("*/*") if path.is_file())
-    told = f"{told}; the music alone takes about {human_bytes(need)}"
+    text = f"{text}; the music alone takes about {human_bytes(need)}"
     if need - fetched > free:
-        way_out = "make room, choose another --out, or take a part with --limit"
-        return Check("machine", "disk", "missing", told, way_out)
-    return Check("machine", "disk", "ok", told)
+        remedy = "make room, choose another --out, or use --limit"
+        return Check("machine", "disk", "missing", text, remedy)
+    return Check("machine", "disk", "ok", text)
 
 
 def check_source(side: str, recipe: Recipe, client: Client) -> Iterator[Check]:
-    """Whether the sources of a side (artwork or track) are there: folders, files, or servers."""
+    """Whether the sources of a side (artwork or track) exist: folders, files, or servers."""
     for place in places(recipe, side):
         server = place.get("server")
         name = server.title.removeprefix("the ") if server else place.name
@@ -134,50 +143,52 @@ def check_source(side: str, recipe: Recipe, client: Client) -> Iterator[Check]:
             yield Check("sources", name, "ok", "made by this package")
         elif not place.address:
             there = Path(place.place).exists()
-            way_out = "" if there else f"give {place.option} a folder, a zip or an address"
+            remedy = "" if there else f"give {place.option} a folder, a zip or an address"
             state: State = "ok" if there else "missing"
-            told = f"{place.place}{'' if there else ' is not there'}"
-            yield Check("sources", name, state, told, way_out)
+            text = f"{place.place}{'' if there else ' does not exist'}"
+            yield Check("sources", name, state, text, remedy)
         else:
-            way_out = f"check the network or its proxy, or give {place.option} a folder or a mirror"
+            remedy = f"check the network or its proxy, or give {place.option} a folder or a mirror"
             try:
                 subset = recipe.sources.subset
                 for remote in server.files_at(place.address, subset, client).values():
-                    yield _ask(name, remote, client, way_out)
+                    yield _ask(name, remote, client, remedy)
             except ArtSoundError as error:
-                yield Check("sources", name, "missing", str(error), way_out)
+                yield Check("sources", name, "missing", str(error), remedy)
 
 
 def check_prefect(url: str) -> Iterator[Check]:
-    """Whether the Prefect server at PREFECT_API_URL answers, where there is one."""
+    """Whether the Prefect server at PREFECT_API_URL answers, if one is set."""
     if not url:
-        yield Check("sources", "Prefect", "ok", "a temporary server, as PREFECT_API_URL is not set")
+        yield Check("sources", "Prefect", "ok", "not needed: PREFECT_API_URL is not set")
         return
-    way_out = "start it (prefect server start), or unset PREFECT_API_URL, or --runner serial"
+    remedy = "start it (prefect server start), or unset PREFECT_API_URL, or --runner serial"
     try:
         answer = requests.get(f"{url.rstrip('/')}/health", timeout=5)
-        told = f"{url} answers {answer.status_code}"
-        yield Check("sources", "Prefect", "ok" if answer.ok else "missing", told, way_out)
+        text = f"{url} answers {answer.status_code}"
+        yield Check("sources", "Prefect", "ok" if answer.ok else "missing", text, remedy)
     except requests.RequestException as error:
-        told = f"{url} does not answer: {type(error).__name__}"
-        yield Check("sources", "Prefect", "missing", told, way_out)
+        text = f"{url} does not answer: {type(error).__name__}"
+        yield Check("sources", "Prefect", "missing", text, remedy)
 
 
 def check_hub(client: Client) -> Iterator[Check]:
-    """Whether the Hugging Face hub answers, from which weights come."""
+    """Whether the Hugging Face hub, from which weights come, answers."""
     place = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     try:
         with client.get(place) as answer:
-            told = f"{place} answers {answer.status_code}"
-            yield Check("sources", _HUB, "ok" if answer.ok else "warning", told)
+            text = f"{place} answers {answer.status_code}"
+            yield Check("sources", _HUB, "ok" if answer.ok else "warning", text)
     except ArtSoundError as error:
-        yield Check("sources", _HUB, "warning", str(error), "fetch the weights beforehand")
+        yield Check("sources", _HUB, "warning", str(error), "download the weights beforehand")
 
 
 def check_checkpoints(recipe: Recipe, hub: bool) -> Iterator[Check]:
-    """What the hub's cache holds, and the weights of the recipe's encoders and captioners.
+    """The hub's cache, and the weights of the recipe's encoders and captioners.
 
-    `hub` says that the hub answers: what it has is then fetched by the build itself.
+    Args:
+        recipe: The build's recipe.
+        hub: Whether the hub answers, so that the build can fetch weights from it.
     """
     yield _cached()
     with _hub_offline():
@@ -200,19 +211,19 @@ def check_checkpoints(recipe: Recipe, hub: bool) -> Iterator[Check]:
                 yield _found(choice, find, hub and plugin.downloads(argument))
 
 
-def _ask(name: str, remote: RemoteFile, client: Client, way_out: str) -> Check:
-    """Ask a server for one byte of a file."""
+def _ask(name: str, remote: RemoteFile, client: Client, remedy: str) -> Check:
+    """Request one byte of a file from a server."""
     with client.get(remote.url, {"Range": "bytes=0-0"}) as answer:
         file = remote.url.partition("?")[0].rpartition("/")[2]
         if answer.status_code == 206:
             size = answer.headers.get("Content-Range", "").rpartition("/")[2]
-            told = f"{file}, {human_bytes(int(size))}" if size.isdecimal() else file
-            return Check("sources", name, "ok", f"{told}, at {remote.url}")
+            text = f"{file}, {human_bytes(int(size))}" if size.isdecimal() else file
+            return Check("sources", name, "ok", f"{text}, at {remote.url}")
         if answer.status_code == 200:
-            told = f"{remote.url} answers no byte ranges: whole archives only"
-            return Check("sources", name, "warning", told, "for a part (--limit), take a mirror")
-        told = f"{remote.url} answers {answer.status_code} {answer.reason}"
-        return Check("sources", name, "missing", told, way_out)
+            text = f"{remote.url} does not serve byte ranges: whole archives only"
+            return Check("sources", name, "warning", text, "use a mirror for a part (--limit)")
+        text = f"{remote.url} answers {answer.status_code} {answer.reason}"
+        return Check("sources", name, "missing", text, remedy)
 
 
 def _cached() -> Check:
@@ -230,13 +241,15 @@ def _cached() -> Check:
 
 
 def _found(name: str, find: Callable[[], Path | str], on_hub: bool) -> Check:
-    """A checkpoint that the recipe needs, or the sentence on what to fetch."""
+    """A checkpoint that the recipe needs, or how to get it."""
     try:
         return Check("checkpoints", name, "ok", str(find()))
     except ArtSoundError as error:
         if on_hub:
-            told = "not here yet: the build asks the hub for it"
-            return Check("checkpoints", name, "warning", told, "fetch it beforehand: hf download")
+            text = "not here yet: the build downloads it from the hub"
+            return Check(
+                "checkpoints", name, "warning", text, "download it beforehand: hf download"
+            )
         return Check("checkpoints", name, "missing", "not here", str(error))
 
 
@@ -253,7 +266,7 @@ def _captioner(side: str, recipe: Recipe) -> str:
 
 @contextlib.contextmanager
 def _hub_offline() -> Iterator[None]:
-    """Within this block nothing is fetched from the Hugging Face hub."""
+    """Within this block nothing is downloaded from the Hugging Face hub."""
     if installed("huggingface_hub") is None:
         yield
         return
@@ -267,7 +280,7 @@ def _hub_offline() -> Iterator[None]:
 
 
 def _need(recipe: Recipe) -> int:
-    """Bytes that whole official archives take, twice: fetched, and kept under their digests."""
+    """Bytes that the whole official archives take, twice: as downloaded, and as media files."""
     chosen = recipe.sources
     if any((chosen.limit, chosen.ids, chosen.track_where)):
         return 0
@@ -291,19 +304,19 @@ def _memory() -> int:
 def _tried(
     group: str, name: str, look: Callable[[], Iterable[Check]], needed: Set[str]
 ) -> list[Check]:
-    """What `look` finds, or how the library it needs cannot even be imported."""
+    """What `look` finds, or the error of a library that cannot be imported."""
     try:
         return list(look())
     except Exception as error:  # noqa: BLE001  (whatever a broken library raises)
         state: State = "missing" if "models" in needed else "warning"
-        way_out = "see the lines on packages and traps"
-        return [Check(group, name, state, f"{type(error).__name__}: {error}", way_out)]
+        remedy = "see the lines on packages and conflicts"
+        return [Check(group, name, state, f"{type(error).__name__}: {error}", remedy)]
 
 
 def _asked_side_by_side(
     questions: Mapping[str, Callable[[], Iterable[Check]]], seconds: float
 ) -> Callable[[], list[Check]]:
-    """Begin to ask servers; calling what this returns waits for the rest of `seconds`."""
+    """Begin to contact servers; the returned function waits for the rest of `seconds`."""
     answers: dict[str, list[Check]] = {}
 
     def ask(name: str) -> None:

@@ -1,12 +1,15 @@
-"""What `artsound doctor` finds: one check, one line."""
+"""Installed packages beside those that this project requires, for `artsound doctor`.
+
+Nothing large is imported: the packages' metadata suffice, except for soundfile, whose library
+decides what it can decode.
+"""
 
 from __future__ import annotations
 
-import ctypes.util
 import json
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -19,44 +22,49 @@ from artsound.install import constraints_file, install_command
 
 State = Literal["ok", "warning", "missing"]
 
+_VOCABULARY = 50_000  # words of RoBERTa, about; an empty tokenizer has 5
+_FOR_DEVELOPERS = {"dev", "docs"}
+
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at. `missing`: the build that was asked about cannot run without it."""
+    """One thing examined. `missing`: the build in question cannot run without it.
+
+    Attributes:
+        group: A heading that several share, such as ``"machine"``.
+        name: What was examined.
+        state: The result.
+        found: What was found, in a few words.
+        remedy: What to do about it; empty if nothing.
+    """
 
     group: str
     name: str
     state: State
     found: str
-    way_out: str = ""
-
-
-# The packages this project needs, as they are installed here: versions, and known traps.
-#
-# Nothing heavy is imported: what packages say of themselves (their metadata) is enough, but for
-# soundfile, whose library decides what it can decode.
-
-_MOST = 50_000  # words in RoBERTa's vocabulary, about; an empty tokenizer has 5
-_OPTIONAL = ("prefect", "browse", "pandas", "models", "train", "dask", "s3")
-_ALONE = ("litdata", "mosaicml-streaming", "img2dataset")
+    remedy: str = ""
 
 
 def check_packages(needed: Set[str] = frozenset()) -> Iterator[Check]:
-    """A check for each package of the core and of the extras, but those for development.
+    """Examine each package of the core and of the extras.
 
-    What is not as required is missing in the core, in the extra build and in the `needed` ones,
-    elsewhere a warning.
+    Args:
+        needed: Extras that the build needs besides `build`. A package that is not as required is
+            `missing` in the core and in these, elsewhere a warning.
+
+    Yields:
+        A check for each package.
     """
     try:
-        wanted = [Requirement(text) for text in requires("artsound") or []]
+        requirements = [Requirement(text) for text in requires("artsound") or []]
+        extras = sorted(metadata("artsound").get_all("Provides-Extra") or ())
     except PackageNotFoundError:
-        way_out = "pip install -e . in its folder"
-        yield Check("packages", "artsound", "warning", "not installed", way_out)
+        yield Check("packages", "artsound", "warning", "not installed", install_command())
         return
     tested = tested_versions()
-    for extra in ("", "build", *_OPTIONAL):
+    for extra in ("", *(name for name in extras if name not in _FOR_DEVELOPERS)):
         state: State = "missing" if extra in {"", "build", *needed} else "warning"
-        for requirement in wanted:
+        for requirement in requirements:
             if _belongs(requirement, extra):
                 pinned = tested.get(canonicalize_name(requirement.name), "")
                 yield check_package(requirement, extra, pinned, state)
@@ -65,69 +73,73 @@ def check_packages(needed: Set[str] = frozenset()) -> Iterator[Check]:
 def check_package(
     requirement: Requirement, extra: str = "", tested: str = "", state: State = "missing"
 ) -> Check:
-    """Whether an installed package fulfils a requirement; `state` is told where it does not."""
+    """Compare an installed package with a requirement.
+
+    Args:
+        requirement: Name and versions.
+        extra: The extra that requires it; empty for the core.
+        tested: The version in constraints.txt; empty if unknown.
+        state: The result if the requirement is not met.
+    """
     name, specifier = requirement.name, requirement.specifier
     found = installed(name)
-    install = f"pip install '{name}{specifier}'" if not extra else install_command(extra)
+    install = install_command(extra) if extra else install_command(package=f"{name}{specifier}")
     group = f"packages: {extra}" if extra else "packages"
     if found is None:
         return Check(group, name, state, "not installed", install)
-    told = f"{found} (tested: {tested})" if tested and tested != str(found) else str(found)
+    text = f"{found} (tested: {tested})" if tested and tested != str(found) else str(found)
     if not specifier.contains(found, prereleases=True):
-        return Check(group, name, state, f"{told}, not {specifier}", install)
-    return Check(group, name, "ok", told)
+        return Check(group, name, state, f"{text}, not {specifier}", install)
+    return Check(group, name, "ok", text)
 
 
-def check_traps() -> Iterator[Check]:
-    """Known ways in which packages that are all there do not work together."""
-    yield from _conflicting_requirements()
-    if "MP3" not in _formats():
+def check_conflicts() -> Iterator[Check]:
+    """Report installed packages that do not work together, each with what it lacks."""
+    ours = (requires("artsound") or []) if installed("artsound") else []
+    for name in dict.fromkeys(Requirement(text).name for text in ours):
+        for text in (requires(name) or []) if installed(name) else ():
+            try:
+                requirement = Requirement(text)
+            except InvalidRequirement:
+                continue
+            found = installed(requirement.name)
+            if found is None or not _belongs(requirement, ""):
+                continue
+            if not requirement.specifier.contains(found, prereleases=True):
+                needs = f"{requirement.name}{requirement.specifier}"
+                yield Check(
+                    "conflicts", name, "warning",
+                    f"{installed(name)} needs {needs}, but {found} is installed",
+                    install_command(package=needs),
+                )  # fmt: skip
+    if not _decodes_mp3():
         yield Check(
-            "traps", "soundfile", "missing", "its libsndfile cannot decode MP3",
+            "conflicts", "soundfile", "missing", "its libsndfile cannot decode MP3",
             "pip install --upgrade soundfile (its wheels bring libsndfile 1.1 or newer)",
         )  # fmt: skip
-    datasets = installed("datasets")
-    if datasets is not None and datasets >= Version("5") and installed("torchcodec") is None:
-        yield Check(
-            "traps", "datasets", "warning", f"{datasets} reads no audio without torchcodec",
-            "pip install torchcodec",
-        )  # fmt: skip
-    if installed("torchcodec") is not None and ctypes.util.find_library("avutil") is None:
-        yield Check(
-            "traps", "torchcodec", "warning", "FFmpeg's libraries are not found",
-            "install FFmpeg (apt install ffmpeg)",
-        )  # fmt: skip
-    clap = installed("laion-clap")
-    if clap is not None and clap < Version("1.1.7"):
-        yield Check(
-            "traps", "laion-clap", "warning", f"{clap} reads the command line when imported",
-            "pip install 'laion-clap>=1.1.7' 'numpy<2'",
-        )  # fmt: skip
-    for name in _ALONE:
-        if installed(name) is not None:
-            yield Check(
-                "traps", name, "warning", "its requirements are at odds with ours",
-                f"pip uninstall {name}; keep it in an environment of its own",
-            )  # fmt: skip
 
 
 def check_tokenizer(vocabulary: Path | None) -> Check:
-    """Whether the vocabulary (JSON; None: not here) that LAION-CLAP reads texts by is whole."""
-    way_out = "hf download roberta-base, where there is a network"
+    """Examine the vocabulary by which LAION-CLAP reads texts.
+
+    Args:
+        vocabulary: A JSON file; None if there is none.
+    """
+    remedy = "hf download roberta-base, where there is a network"
     if vocabulary is None:
-        return Check("checkpoints", "roberta-base", "warning", "no vocabulary here", way_out)
+        return Check("checkpoints", "roberta-base", "warning", "no vocabulary", remedy)
     try:
         words = len(json.loads(vocabulary.read_bytes()))
     except (OSError, ValueError, TypeError):
         words = 0
-    if words < _MOST:
-        told = f"{words:,} words: every text would look the same"
-        return Check("checkpoints", "roberta-base", "warning", told, way_out)
+    if words < _VOCABULARY:
+        text = f"{words:,} words: every text would look the same"
+        return Check("checkpoints", "roberta-base", "warning", text, remedy)
     return Check("checkpoints", "roberta-base", "ok", f"{words:,} words")
 
 
 def installed(name: str) -> Version | None:
-    """The version of a package, or None."""
+    """The version of an installed package; None if it is not installed."""
     try:
         return Version(version(name))
     except PackageNotFoundError:
@@ -135,7 +147,7 @@ def installed(name: str) -> Version | None:
 
 
 def tested_versions() -> dict[str, str]:
-    """Versions that were tested together, by package: constraints.txt of a source checkout."""
+    """Versions that were tested together, by package: those of constraints.txt."""
     path = constraints_file()
     if path is None:
         return {}
@@ -148,29 +160,8 @@ def tested_versions() -> dict[str, str]:
     }
 
 
-def _conflicting_requirements() -> Iterator[Check]:
-    """Packages whose own requirements are not met: torchvision's torch, laion-clap's numpy …"""
-    ours = (requires("artsound") or []) if installed("artsound") else []
-    for name in dict.fromkeys(Requirement(text).name for text in ours):
-        for needed in (requires(name) or []) if installed(name) else ():
-            try:
-                requirement = Requirement(needed)
-            except InvalidRequirement:
-                continue
-            found = installed(requirement.name)
-            if found is None or not _belongs(requirement, ""):
-                continue
-            if not requirement.specifier.contains(found, prereleases=True):
-                yield Check(
-                    "traps", name, "warning",
-                    f"{installed(name)} needs {requirement.name}{requirement.specifier}, "
-                    f"but that is {found}",
-                    f"pip install '{requirement.name}{requirement.specifier}'",
-                )  # fmt: skip
-
-
 def _belongs(requirement: Requirement, extra: str) -> bool:
-    """Whether a requirement is one of `extra`, or, where that is empty, of the core."""
+    """Whether a requirement is one of `extra`, or, if that is empty, of the core."""
     marker = requirement.marker
     if marker is None:
         return not extra
@@ -179,9 +170,9 @@ def _belongs(requirement: Requirement, extra: str) -> bool:
     return marker.evaluate({"extra": ""})
 
 
-def _formats() -> dict[str, str]:
+def _decodes_mp3() -> bool:
     if find_spec("soundfile") is None:
-        return {"MP3": "told among the packages"}
+        return True  # reported among the packages
     import soundfile
 
-    return dict(soundfile.available_formats())
+    return "MP3" in soundfile.available_formats()

@@ -26,10 +26,10 @@ from artsound.environment import (
 )
 from artsound.extras import (
     Check,
+    check_conflicts,
     check_package,
     check_packages,
     check_tokenizer,
-    check_traps,
     installed,
     tested_versions,
 )
@@ -86,10 +86,10 @@ def told(checks: Iterator[Check], name: str) -> list[Check]:
     return [check for check in checks if check.name == name]
 
 
-def test_the_packages_here_are_in_order_and_do_not_quarrel() -> None:
+def test_the_packages_here_are_in_order_and_have_no_conflicts() -> None:
     assert {check.state for check in check_packages()} == {"ok"}
     assert {check.name for check in check_packages()} >= {"numpy", "prefect", "torch"}
-    assert not [check for check in check_traps() if check.state == "missing"]
+    assert not [check for check in check_conflicts() if check.state == "missing"]
     assert tested_versions()["numpy"] == str(installed("numpy"))
 
 
@@ -105,7 +105,7 @@ def test_the_packages_here_are_in_order_and_do_not_quarrel() -> None:
 def test_a_package_is_judged_by_its_requirement(text: str, extra: str, state: str) -> None:
     check = check_package(Requirement(text), extra)
     assert check.state == state
-    assert ("pip install" in check.way_out) == (state != "ok")
+    assert ("pip install" in check.remedy) == (state != "ok")
 
 
 def test_packages_that_need_other_versions_of_each_other_are_told(
@@ -113,15 +113,12 @@ def test_packages_that_need_other_versions_of_each_other_are_told(
 ) -> None:
     install(tmp_path, "torchvision", "0.20.0", "torch==2.5.0")
     install(tmp_path, "laion-clap", "1.1.5", "numpy<1.0")
-    install(tmp_path, "litdata", "0.2.0")
     monkeypatch.syspath_prepend(str(tmp_path))
-    traps = list(check_traps())
-    assert "needs torch==2.5.0" in told(iter(traps), "torchvision")[0].found
-    clap = " ".join(check.found for check in told(iter(traps), "laion-clap"))
+    conflicts = list(check_conflicts())
+    assert "needs torch==2.5.0" in told(iter(conflicts), "torchvision")[0].found
+    clap = " ".join(check.found for check in told(iter(conflicts), "laion-clap"))
     assert "needs numpy<1.0" in clap
-    assert "reads the command line" in clap
-    assert "environment of its own" in told(iter(traps), "litdata")[0].way_out
-    assert {check.state for check in traps} == {"warning"}
+    assert {check.state for check in conflicts} == {"warning"}
 
 
 def test_an_empty_tokenizer_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
@@ -152,7 +149,7 @@ def test_a_folder_that_is_not_there_and_a_server_that_is_not_are_missing(tmp_pat
     for place in (str(tmp_path / "absent"), "http://127.0.0.1:9/fma/"):
         recipe = Recipe().replaced(sources={"fma": place})
         (check,) = check_source("track", recipe, HASTY)
-        assert (check.state, "--fma" in check.way_out) == ("missing", True)
+        assert (check.state, "--fma" in check.remedy) == ("missing", True)
 
 
 def test_weights_are_missing_only_where_the_recipe_needs_them(
@@ -168,7 +165,7 @@ def test_weights_are_missing_only_where_the_recipe_needs_them(
     checks = {check.name: check for check in check_checkpoints(needed, hub=True)}
     for name in ("clip", "clap", "transformers:absent"):
         assert checks[name].state == "missing"
-        assert "absent" in checks[name].way_out
+        assert "absent" in checks[name].remedy
     on_hub = Recipe().replaced(pair={"bridge": "concepts"})
     for hub, state in ((True, "warning"), (False, "missing")):
         checks = {check.name: check for check in check_checkpoints(on_hub, hub)}
@@ -231,7 +228,7 @@ def test_where_a_build_can_run_it_leaves_with_zero(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir()), "nothing is written"
 
 
-def test_where_something_is_missing_it_leaves_with_one_and_the_way_out(tmp_path: Path) -> None:
+def test_where_something_is_missing_it_leaves_with_one_and_the_remedy(tmp_path: Path) -> None:
     done = command("--artgraph", "sample", "--fma", tmp_path / "absent")
     assert done.returncode == 1
     assert "→ give --fma a folder" in done.stdout
@@ -249,4 +246,4 @@ def test_an_extra_is_missing_where_the_recipe_needs_it_else_a_warning(
     assert needed == {"models"}
     for extras, state in ((set(), "warning"), (needed, "missing")):
         (check,) = told(check_packages(extras), "open-clip-torch")
-        assert (check.state, "[models]" in check.way_out) == (state, True)
+        assert (check.state, "[models]" in check.remedy) == (state, True)

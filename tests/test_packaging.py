@@ -40,7 +40,7 @@ def test_the_wheel_holds_the_library_and_its_flows_and_nothing_else(
         "artsound",
         "artsound_flows",
     }
-    assert "artsound_flows/build.py" in names
+    assert "artsound_flows/flows.py" in names
     assert {"artsound/schemas/recipe.json", "artsound/recipes/open.toml"} <= set(names)
     tables = {path.relative_to(project).as_posix() for path in project.glob("artsound/**/*.toml")}
     assert {"artsound/rights.toml", "artsound/pairing/affect.toml"} <= tables <= set(names)

@@ -347,8 +347,8 @@ def _show_checks(checks: Sequence[Check]) -> None:
         table.add_row("", Text(group, style="bold"), "")
         for check in _folded(group, members):
             told = Text(check.found)
-            if check.way_out and check.state != "ok":
-                told.append(f"\n→ {check.way_out}", style="dim")
+            if check.remedy and check.state != "ok":
+                told.append(f"\n→ {check.remedy}", style="dim")
             table.add_row(Text(check.state, style=_STYLES[check.state]), check.name, told)
     console.print(table)
 
@@ -363,7 +363,7 @@ def _folded(group: str, members: Iterable[Check]) -> list[Check]:
     folded: list[Check] = []
     alike: dict[tuple[State, str], list[Check]] = {}
     for check in found:
-        advice = "" if check.state == "ok" else check.way_out
+        advice = "" if check.state == "ok" else check.remedy
         alike.setdefault((check.state, advice), []).append(check)
     for (state, advice), some in alike.items():
         if len(some) == 1 and state != "ok":
