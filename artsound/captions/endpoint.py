@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +28,21 @@ from artsound.captions.base import (
     CaptionItem,
     CaptionSettings,
 )
-from artsound.errors import ArtSoundError, BadData, BadUsage
+from artsound.errors import BadData, BadUsage
 from artsound.media.images import release_jpeg
+from artsound.read_ahead import ordered_ahead
+from artsound.sources.http import BUSY, Patience
 from artsound.storage import digest, read_json, write_json
 
 KEY_VARIABLE = "ARTSOUND_ENDPOINT_KEY"
 TIMEOUT = (10.0, 300.0)  # seconds to connect, seconds without a byte
 MAX_SIDE = 768
 LARGEST_ANSWER = 1 << 20
-_RETRY = Retry(
-    total=5,
-    backoff_factor=0.5,
-    status_forcelist=(408, 429, 500, 502, 503, 504),
-    allowed_methods=None,  # POST too: asking again for a caption does no harm
-    respect_retry_after_header=True,
-    raise_on_status=False,
+# POST too is tried again: asking twice for a caption does no harm.
+_RETRY = (
+    Patience(retries=5)
+    .retry()
+    .new(status_forcelist=BUSY, allowed_methods=None, raise_on_status=False)
 )
 
 
@@ -86,13 +87,9 @@ class EndpointCaptioner:
             session.mount("https://", adapter)
             if key := os.environ.get(KEY_VARIABLE):
                 session.headers["Authorization"] = f"Bearer {key}"
+            ask = partial(self._caption, session)
             with ThreadPoolExecutor(self._requests_at_once) as pool:
-                answers = [pool.submit(self._caption, session, item) for item in items]
-                try:
-                    return [answer.result() for answer in answers]
-                except ArtSoundError:
-                    pool.shutdown(cancel_futures=True)
-                    raise
+                return list(ordered_ahead(pool, ask, items, 2 * self._requests_at_once))
 
     def _caption(self, session: requests.Session, item: CaptionItem) -> str:
         request = digest(

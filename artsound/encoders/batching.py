@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from artsound.errors import BadData
 from artsound.media import MediaError
+from artsound.read_ahead import ordered_ahead
 
 if TYPE_CHECKING:
     import torch
@@ -106,17 +106,8 @@ def _decoded(
         except MediaError as error:
             raise ItemError(error.reason, error.message, index) from error
 
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
-    pending: deque[Future[Tensor]] = deque()
-    try:
-        for index in range(len(items)):
-            pending.append(pool.submit(job, index))
-            if len(pending) > ahead:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+        yield from ordered_ahead(pool, job, range(len(items)), ahead)
 
 
 def _averaged(vectors: np.ndarray, counts: Sequence[int]) -> np.ndarray:

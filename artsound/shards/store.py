@@ -11,11 +11,9 @@ import contextlib
 import copy
 import functools
 import os
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import sleep
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from artsound.errors import ArtSoundError, BadData, BadUsage
@@ -77,9 +75,7 @@ def _bucket_fault(place: str, error: Exception) -> ArtSoundError:
 Range = tuple[int, int]  # first byte, and the one after the last
 T = TypeVar("T")
 
-_TRIES = 5
 _TIMEOUT = (10, 60)  # seconds to connect, and between two packets
-_PASSING = (408, 425, 429)  # temporary refusals: too slow, too early, too often
 _CHUNK = 1 << 20
 LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
@@ -266,6 +262,8 @@ class HttpStore:
     def _get(
         self, name: str, headers: dict[str, str] | None = None, *, stream: bool = False
     ) -> requests.Response:
+        from artsound.sources.http import BUSY
+
         session = _session(os.getpid())
         response = session.get(
             f"{self.location}/{name}",
@@ -273,7 +271,7 @@ class HttpStore:
             timeout=_TIMEOUT,
             stream=stream,
         )
-        if 400 <= response.status_code < 500 and response.status_code not in _PASSING:
+        if 400 <= response.status_code < 500 and response.status_code not in BUSY:
             raise FileNotFoundError(f"the server answers {response.status_code}")
         response.raise_for_status()
         return response
@@ -364,18 +362,24 @@ def _fetch_joined(ranges: Sequence[Range], fetch: Callable[[Range], bytes]) -> l
 
 
 def _again(store: Store, name: str, read: Callable[[], T]) -> T:
-    """Return `read()`, tried up to five times with growing pauses; BadData in the end."""
-    for attempt in range(_TRIES):
+    """What `read` gives, tried again after growing pauses; BadData in the end."""
+    from urllib3.exceptions import MaxRetryError
+
+    from artsound.sources.http import Patience
+
+    # Its pauses are random, so that workers that failed together do not come back together.
+    retry = Patience(retries=4, backoff=0.25).retry()
+    while True:
         try:
             return read()
         except LASTING as error:
             raise _fault(store, name, error) from error
         except OSError as error:
-            if attempt == _TRIES - 1:
+            try:
+                retry = retry.increment("GET", error=error)
+            except MaxRetryError:
                 raise _fault(store, name, error) from error
-            # Workers that failed at the same time should not retry at the same time.
-            sleep(0.25 * 2**attempt * (1 + random.random()))
-    raise RuntimeError("unreachable")
+        retry.sleep()
 
 
 def _check_lengths(place: str, pieces: Sequence[bytes], ranges: Sequence[Range]) -> None:

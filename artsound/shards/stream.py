@@ -8,7 +8,7 @@ import os
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +25,7 @@ from torch.utils.data import (
 )
 
 from artsound.errors import BadData, BadUsage
+from artsound.read_ahead import ordered_ahead
 from artsound.shards import order
 from artsound.shards.decode import Decode, decode, decode_options
 from artsound.shards.reader import Cache, Reader, SampleSource
@@ -369,29 +370,18 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
     ) -> Iterator[tuple[Slot, Sample | BadData]]:
         """Each turn with its sample as read; over a network, `ahead` turns in advance."""
 
-        def fetch(turn: Slot) -> Sample | BadData:
+        def fetch(turn: Slot) -> tuple[Slot, Sample | BadData]:
             try:
-                return reader.read(turn.number)
+                return turn, reader.read(turn.number)
             except BadData as error:
-                return error
+                return turn, error
 
         if all(layer.store.is_local for layer in self.layers):
             for turn in _told(turns, reader.hint, self.options.ahead):
-                yield turn, fetch(turn)
+                yield fetch(turn)
             return
-        waiting: deque[tuple[Slot, Future[Sample | BadData]]] = deque()
         with ThreadPoolExecutor(self.options.threads) as pool:
-            try:
-                for turn in turns:
-                    waiting.append((turn, pool.submit(fetch, turn)))
-                    if len(waiting) > self.options.ahead:
-                        done, future = waiting.popleft()
-                        yield done, future.result()
-                while waiting:
-                    done, future = waiting.popleft()
-                    yield done, future.result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+            yield from ordered_ahead(pool, fetch, turns, self.options.ahead)
 
     def _good(
         self, reader: Reader, raw: Sample | BadData, numbers: order.Integers, turn: Slot

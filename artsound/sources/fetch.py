@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import polars as pl
 
 from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.progress import QUIET, Progress, human_bytes, human_seconds
+from artsound.read_ahead import ordered_ahead
 from artsound.recipe import Recipe
 from artsound.sources.base import Options, Place, all_places
 from artsound.sources.files import MEDIA_LIMIT, TABLE_LIMIT, check_place
@@ -132,15 +133,13 @@ def fetch_images(
     `failed`. At most 32 pictures wait in memory.
     """
     client = client or Client(POLITE)
+
+    def fetch(item: tuple[str, str]) -> tuple[str, bytes | Refusal]:
+        key, url = item
+        return key, _fetch(url, client)
+
     with ThreadPoolExecutor(8) as pool:
-        waiting: list[tuple[str, Future[bytes | Refusal]]] = []
-        for key, url in urls.items():
-            waiting.append((key, pool.submit(_fetch, url, client)))
-            if len(waiting) == _AHEAD:
-                name, future = waiting.pop(0)
-                yield name, future.result()
-        for name, future in waiting:
-            yield name, future.result()
+        yield from ordered_ahead(pool, fetch, urls.items(), _AHEAD - 1)
 
 
 def _fetch(url: str, client: Client) -> bytes | Refusal:

@@ -54,7 +54,8 @@ FAULTS = (
     ValueError,
 )
 _BROKEN_ANSWERS = (requests.exceptions.InvalidHeader, requests.exceptions.ContentDecodingError)
-_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+# Answers after which the same request may succeed a little later.
+BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 10
 _CHUNK = 1 << 17
@@ -169,7 +170,7 @@ class Client:
                 except FAULTS as fault:
                     error = fault
                 if response is not None:
-                    if response.status_code not in _AGAIN:
+                    if response.status_code not in BUSY:
                         with response:
                             yield response
                         return
