@@ -1,7 +1,7 @@
-"""Who is at work in a workspace, and how the last one to be there ended: runs/build.json.
+"""The lock of a workspace, and the record of who has it or had it last: runs/build.json.
 
-The lock itself is the kernel's; this record is for people and for `artsound status`, and nothing
-of a release is made of it, so it may hold the clock.
+The lock itself is the kernel's. The record is for people and for `artsound status`; it holds times
+of the clock, since nothing of a release is made of it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from artsound.storage import Workspace, read_json, write_json
 
 @dataclass(frozen=True)
 class Lock:
-    """A process that holds, or held, a workspace. Times are seconds since 1970.
+    """A process that has, or had, the lock of a workspace. Times are seconds since 1970.
 
-    `birth` tells it from a later process with the same number: clock ticks since the machine
-    started, 0 where that cannot be known. `ended` is 0 while it works and where it was killed;
-    `error` is what it failed with.
+    `birth` distinguishes it from a later process with the same number: clock ticks since the
+    machine started, 0 if unknown. `ended` is 0 while it works and if it was killed; `error` is the
+    message with which it failed.
     """
 
     pid: int
@@ -39,42 +39,42 @@ class Lock:
 
 @contextlib.contextmanager
 def lock_workspace(workspace: Workspace) -> Iterator[None]:
-    """Hold `workspace` for one build, on record; BadUsage when another process holds it."""
+    """Lock `workspace` for one build; BadUsage when another process has locked it."""
     with workspace.lock():
-        holder = Lock(os.getpid(), socket.gethostname(), command_line(), time.time(), _birth())
+        lock = Lock(os.getpid(), socket.gethostname(), command_line(), time.time(), _birth())
         path = _path(workspace)
-        write_json(path, asdict(holder))
+        write_json(path, asdict(lock))
         try:
             yield
         except Exception as error:
-            failed = replace(holder, ended=time.time(), error=str(error) or type(error).__name__)
-            with contextlib.suppress(ArtSoundError):  # a full disk is told once, by `error`
+            failed = replace(lock, ended=time.time(), error=str(error) or type(error).__name__)
+            with contextlib.suppress(ArtSoundError):  # on a full disk `error` is reported
                 write_json(path, asdict(failed))
             raise
-        write_json(path, asdict(replace(holder, ended=time.time())))
+        write_json(path, asdict(replace(lock, ended=time.time())))
 
 
 def last_lock(workspace: Workspace) -> Lock | None:
-    """Who works there, or did last; None where nobody is on record."""
+    """Who works there, or did last; None without a record."""
     try:
         return Lock(**read_json(_path(workspace)))
     except (ArtSoundError, TypeError):
         return None
 
 
-def is_alive(holder: Lock) -> bool | None:
+def is_alive(lock: Lock) -> bool | None:
     """Whether the process still works; None when it is another machine's."""
-    if holder.ended:
+    if lock.ended:
         return False
-    if holder.host != socket.gethostname():
+    if lock.host != socket.gethostname():
         return None
     try:
-        os.kill(holder.pid, 0)
+        os.kill(lock.pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's process
+    except PermissionError:  # another user's process
         pass
-    return _birth(holder.pid) == holder.birth
+    return _birth(lock.pid) == lock.birth
 
 
 def _path(workspace: Workspace) -> Path:

@@ -1,9 +1,14 @@
-"""Structured logs: what a command does, a JSON object a line, for machines to read.
+"""Progress of a command: on the terminal for people, as structured logs for machines.
+
+Code that works for long reports to a `Progress`: `console_progress` shows a bar or lines on
+standard error, `QUIET` nothing. Results go to standard output, so that a pipe gets results alone.
+
+Logs are a JSON object a line:
 
     artsound --log build.jsonl build --out out        # or ARTSOUND_LOG=build.jsonl
 
-Lines are appended, as things happen, by the process that drives the command; it tells of parts
-that other processes did, too. Fields of every line:
+Lines are appended, as things happen, by the process that drives the command, also for parts that
+other processes did. Fields of every line:
 
     time      ISO 8601, UTC, to the millisecond
     level     info, warning or error
@@ -12,8 +17,8 @@ that other processes did, too. Fields of every line:
     message   the same for people
 
 `begin`, `end` and `failed` are those of a stage where `stage` is given, else of the whole command:
-its last line is `end` or `failed`, the latter with what the user was told. Further fields, where
-they apply:
+its last line is `end` or `failed`, the latter with the error message. Further fields, where they
+apply:
 
     stage     of the build; in `progress` also a download or a step of training
     part, parts          one part's name; how many a stage has
@@ -65,7 +70,7 @@ def log_to(path: Path) -> None:
 
 
 def log(event: str, message: str, *, level: int = logging.INFO, **fields: Any) -> None:
-    """Tell of one event; costs next to nothing when nobody keeps a log."""
+    """Log one event; costs next to nothing without a log."""
     _logger.log(level, "%s", message, extra={"event": event, "fields": fields})
 
 
@@ -78,7 +83,7 @@ def command_line() -> str:
 
 class _File(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
-        """A full disk ends a build by itself, with a sentence; not its log, with a traceback."""
+        """Do nothing: on a full disk the build itself fails with a clear error."""
 
 
 class _JsonLine(logging.Formatter):
@@ -95,13 +100,13 @@ class _JsonLine(logging.Formatter):
 
 
 class Progress(Protocol):
-    """Where a stage tells how far it is; every call must be cheap."""
+    """Where long work reports how far it is; every call must be cheap."""
 
     def start(self, stage: str, items: int, unit: str = "items") -> None:
         """A stage (or a download) begins, with so many items (or bytes) ahead; 0: unknown."""
 
     def total(self, items: int) -> None:
-        """It has turned out how many there are."""
+        """The number of items (or bytes) has become known."""
 
     def advance(self, items: int) -> None:
         """So many more items are done."""
@@ -128,17 +133,12 @@ class _Quiet:
 QUIET: Progress = _Quiet()
 
 
-# What a person at a terminal sees: progress, the table of stages, one sentence when it fails.
-#
-# Progress goes to standard error, results to standard output, so that a pipe gets results alone.
-
-
 def console_progress() -> Progress:
-    """A moving bar on a terminal, plain lines elsewhere; the log is told the same."""
+    """A bar on a terminal, plain lines elsewhere; both with lines in the log."""
     return _LoggedProgress(_BarProgress() if sys.stderr.isatty() else _LineProgress())
 
 
-_SILENCE = 60.0  # seconds without a line that are long enough
+_SILENCE = 60.0  # seconds between two plain lines at most
 _LOGGED = 10.0  # seconds between two lines of the log at least
 
 
@@ -156,22 +156,22 @@ class _Pace:
 
     def advance(self, items: int) -> None:
         self.done += items
-        if self.seconds < 0.5:  # what an earlier run left comes at once: it makes no rate
+        if self.seconds < 0.5:  # parts of an earlier run come at once and say nothing of speed
             self._before = self.done
 
     def rate(self) -> float:
-        """Items per second; 0 before there is enough to reckon with."""
+        """Items per second; 0 before there is enough to compute it from."""
         seconds = self.seconds
         return (self.done - self._before) / seconds if seconds >= 1 else 0.0
 
     def left(self) -> float | None:
-        """Seconds to go; None where nothing can be said."""
+        """Seconds to go; None if unknown."""
         rate = self.rate()
         return max(0, self.total - self.done) / rate if rate and self.total else None
 
 
 class _LoggedProgress:
-    """Tells another progress all there is to tell, and the log how far things are."""
+    """Passes everything to another progress, and writes to the log how far things are."""
 
     def __init__(self, other: Progress) -> None:
         self._other = other
@@ -179,7 +179,7 @@ class _LoggedProgress:
     def start(self, stage: str, items: int, unit: str = "items") -> None:
         self._other.start(stage, items, unit)
         self._stage, self._unit, self._pace = stage, unit, _Pace(items)
-        self._told = time.monotonic()
+        self._logged = time.monotonic()
 
     def total(self, items: int) -> None:
         self._other.total(items)
@@ -188,18 +188,18 @@ class _LoggedProgress:
     def advance(self, items: int) -> None:
         self._other.advance(items)
         self._pace.advance(items)
-        if time.monotonic() - self._told > _LOGGED:
-            self._tell()
+        if time.monotonic() - self._logged > _LOGGED:
+            self._log()
 
     def finish(self) -> None:
         self._other.finish()
-        self._tell()
+        self._log()
 
     def note(self, sentence: str) -> None:
         self._other.note(sentence)
 
-    def _tell(self) -> None:
-        self._told = time.monotonic()
+    def _log(self) -> None:
+        self._logged = time.monotonic()
         pace = self._pace
         of = f" of {pace.total:,}" if pace.total else ""
         log(
@@ -219,7 +219,7 @@ class _LineProgress:
     """One line when a stage begins, one at every quarter or minute, one when it ends."""
 
     def start(self, stage: str, items: int, unit: str = "items") -> None:
-        self._stage, self._unit, self._pace, self._told = stage, unit, _Pace(items), 0
+        self._stage, self._unit, self._pace, self._quarter = stage, unit, _Pace(items), 0
         self._spoke = time.monotonic()
         self._say(f"{stage}: {self._count(items)}" if items else stage)
 
@@ -231,8 +231,8 @@ class _LineProgress:
         pace.advance(items)
         quarter = 4 * pace.done // max(pace.total, 1)
         now = time.monotonic()
-        if pace.done < pace.total and (quarter > self._told or now - self._spoke > _SILENCE):
-            self._told, self._spoke = quarter, now
+        if pace.done < pace.total and (quarter > self._quarter or now - self._spoke > _SILENCE):
+            self._quarter, self._spoke = quarter, now
             rate, left = self._pace.rate(), self._pace.left()
             speed = f", {self._count(round(rate))}/s" if rate else ""
             rest = f", {human_seconds(left)} left" if left is not None else ""

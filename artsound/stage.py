@@ -301,12 +301,12 @@ def _stamp(path: Path) -> dict[str, int]:
     return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
-def _is_intact(path: Path, kept: Mapping[str, Any]) -> bool:
+def _is_intact(path: Path, file: Mapping[str, Any]) -> bool:
     stamp = _stamp(path)
-    if stamp["bytes"] != kept["bytes"]:
+    if stamp["bytes"] != file["bytes"]:
         return False
     # An untouched file is believed, as git believes it; a touched one is read again.
-    return stamp["mtime_ns"] == kept["mtime_ns"] or sha256_file(path) == kept["sha256"]
+    return stamp["mtime_ns"] == file["mtime_ns"] or sha256_file(path) == file["sha256"]
 
 
 def forget_other_parts(workspace: Workspace, stage: str, parts: Sequence[Part]) -> None:
@@ -328,7 +328,7 @@ def late_rejects(workspace: Workspace, stage: str) -> Path:
 def gather_rejects(workspace: Workspace) -> None:
     """Write catalog/rejects.parquet from the rejects of every stage's parts.
 
-    Those of a stage yet to come may lie damaged: its own run makes them anew, and gathers again.
+    Those of a stage yet to come may be damaged: its own run writes them again, and gathers again.
     """
     paths = sorted(workspace.parts.glob(f"*/{_FINISH}.rejects.parquet"))
     for marker in sorted(workspace.parts.glob("*/*.json")):
@@ -454,7 +454,7 @@ def run_stage(
     map_parts: MapParts = map_serially,
     retry_failed: bool = False,
 ) -> Report:
-    """Run a stage, or the rest of it; the report is also kept in runs/`stage`.json.
+    """Run a stage, or the rest of it; the report is also written to runs/`stage`.json.
 
     `map_parts` decides where the parts run. Rejects of all stages so far are gathered in
     catalog/rejects.parquet. Raises what the stage raises; parts that were done stay done.
@@ -468,8 +468,8 @@ def run_stage(
             context = Context(workspace, recipe, stage.name)
             return _run_stage(stage, context, progress, map_parts, retry_failed)
     except Exception as error:
-        told = str(error) or type(error).__name__
-        log("failed", told, level=logging.ERROR, stage=stage.name)
+        message = str(error) or type(error).__name__
+        log("failed", message, level=logging.ERROR, stage=stage.name)
         raise
 
 

@@ -1,8 +1,8 @@
 """How far a build is, seen from outside: `artsound status OUT`.
 
-Reads what a build leaves on its way (plans, markers, reports and who holds the workspace); takes
-no lock and writes nothing, so it may be asked at any moment and from any machine that sees the
-folder.
+Reads what a build writes as it proceeds (plans, markers, reports and the record of the lock). It
+takes no lock and writes nothing, so it can be used at any moment and from any machine that sees
+the folder.
 """
 
 from __future__ import annotations
@@ -221,5 +221,5 @@ def _changes(folder: Path, depth: int) -> Iterator[float]:
                 yield entry.stat(follow_symlinks=False).st_mtime
                 if depth > 1 and entry.is_dir(follow_symlinks=False):
                     yield from _changes(Path(entry.path), depth - 1)
-    except OSError:  # gone in the meantime, or nobody's to read
+    except OSError:  # gone in the meantime, or not readable
         return

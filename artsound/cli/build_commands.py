@@ -82,9 +82,9 @@ def _command(name: str, stage: str | None, example: str, doc: str) -> None:
         retry_failed: Retry = False,
         as_json: Json = False,
     ) -> None:
-        go_on = stage is not None or not (artgraph or fma or artworks or music)
+        resume = stage is not None or not (artgraph or fma or artworks or music)
         chosen = _recipe(
-            out, recipe, go_on, artworks, music, artgraph, fma, limit, bridge, rights, runner,
+            out, recipe, resume, artworks, music, artgraph, fma, limit, bridge, rights, runner,
             workers, scheduler,
             track_ids, artwork_ids, track_where, artwork_where, import_pairs, exclude_pairs,
             without, base,
@@ -128,7 +128,7 @@ for _stage, _doc in {
 def _recipe(
     out: Path,
     recipe: str,
-    go_on: bool,
+    resume: bool,
     artworks: list[str] | None,
     music: list[str] | None,
     artgraph: str,
@@ -157,11 +157,11 @@ def _recipe(
                  without, earlier):  # fmt: skip
         if path and "://" not in path:
             check_path(Path(path))
-    kept = out / "recipe.toml"
+    stored = out / "recipe.toml"
     if recipe:
         base = load_recipe(Path(recipe)) if recipe.endswith(".toml") else bundled_recipe(recipe)
-    elif go_on and kept.is_file():
-        base = load_recipe(kept)
+    elif resume and stored.is_file():
+        base = load_recipe(stored)
     else:
         base = _usual_recipe(artworks, music, artgraph, fma)
     if scheduler and runner not in ("", "dask"):
@@ -318,7 +318,7 @@ def _checks(out: Path, recipe: str, sources: dict[str, Any]) -> list[Check]:
     try:
         from artsound.environment import examine
         from artsound.recipe import Recipe, bundled_recipe, load_recipe
-    except ImportError:  # then the packages alone can be told of
+    except ImportError:  # then the packages alone can be examined
         from artsound.extras import check_packages
 
         checks = list(check_packages())
@@ -346,10 +346,10 @@ def _show_checks(checks: Sequence[Check]) -> None:
     for group, members in groupby(checks, key=lambda check: check.group):
         table.add_row("", Text(group, style="bold"), "")
         for check in _folded(group, members):
-            told = Text(check.found)
+            text = Text(check.found)
             if check.remedy and check.state != "ok":
-                told.append(f"\n→ {check.remedy}", style="dim")
-            table.add_row(Text(check.state, style=_STYLES[check.state]), check.name, told)
+                text.append(f"\n→ {check.remedy}", style="dim")
+            table.add_row(Text(check.state, style=_STYLES[check.state]), check.name, text)
     console.print(table)
 
 
@@ -397,7 +397,7 @@ def status(
 
 
 def _show_status(status: Status, again: Callable[[], Status] | None = None) -> Status:
-    """Print how far a build is; with `again`, anew every two seconds for as long as it runs.
+    """Print how far a build is; with `again`, every two seconds for as long as it runs.
 
     Without a terminal, that is once, when it no longer runs. Returns the last status.
     """
@@ -454,16 +454,16 @@ def _sentence(status: Status) -> str:
     since = human_seconds(max(0.0, status.asked - holder.started)) if holder else ""
     match status.state:
         case "running":
-            told = f"running for {since}{by}."
+            text = f"running for {since}{by}."
         case "unknown":
-            told = f"begun {since} ago{by}: ask there whether it still runs."
+            text = f"begun {since} ago{by}: ask there whether it still runs."
         case "failed":
-            told = f"failed: {status.error}"
+            text = f"failed: {status.error}"
         case "stopped":
-            told = "stopped before its end; the same command continues it."
+            text = "stopped before its end; the same command continues it."
         case "unfinished":
             left = [stage.stage for stage in status.stages if stage.state != "done"]
-            told = f"not running; still to do: {', '.join(left)}."
+            text = f"not running; still to do: {', '.join(left)}."
         case _:
-            told = "done."
-    return f"{status.out}: {told} {wrote}"
+            text = "done."
+    return f"{status.out}: {text} {wrote}"

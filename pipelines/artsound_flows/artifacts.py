@@ -1,6 +1,6 @@
 """What Prefect's UI shows of a stage: progress while it runs, its counts, the report's link.
 
-Nothing here may fail a build: where the server will not take an artifact, there is none.
+Nothing here fails a build: an artifact that the server does not accept is left out.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _PAUSE = 2.0  # seconds between two updates at least: each is a request to the s
 
 
 class ProgressInPrefect:
-    """Tells another progress all there is to tell, and Prefect the share that is done."""
+    """Passes everything to another progress, and reports to Prefect the share that is done."""
 
     def __init__(self, other: Progress) -> None:
         self._other = other
         self._artifact: UUID | None = None
         self._items = self._done = 0
-        self._told = 0.0
+        self._reported = 0.0
 
     def start(self, stage: str, items: int, unit: str = "items") -> None:
         self._other.start(stage, items, unit)
-        self._items, self._done, self._told = items, 0, time.monotonic()
+        self._items, self._done, self._reported = items, 0, time.monotonic()
         made = _try(
             lambda: create_progress_artifact(0.0, key=f"{stage}-progress", description=stage)
         )
@@ -50,23 +50,23 @@ class ProgressInPrefect:
     def advance(self, items: int) -> None:
         self._other.advance(items)
         self._done += items
-        if time.monotonic() - self._told > _PAUSE:
-            self._tell()
+        if time.monotonic() - self._reported > _PAUSE:
+            self._report()
 
     def finish(self) -> None:
         self._other.finish()
-        self._tell()
+        self._report()
         self._artifact = None
 
     def note(self, sentence: str) -> None:
         self._other.note(sentence)
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         artifact = self._artifact
         if artifact is not None and self._items:
             share = min(100.0, 100.0 * self._done / self._items)
             _try(lambda: update_progress_artifact(artifact, share))
-            self._told = time.monotonic()
+            self._reported = time.monotonic()
 
 
 def show_counts(report: Report) -> None:

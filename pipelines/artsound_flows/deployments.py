@@ -40,7 +40,7 @@ def rebuild(
     retry_failed: bool = False,
     from_scratch: bool = False,
 ) -> None:
-    """Build or update the dataset in a folder: what is done already and unchanged is kept.
+    """Build or update the dataset in a folder: what is done and unchanged stays.
 
     Args:
         out: The build's folder, on a disk that every worker sees.
@@ -51,7 +51,7 @@ def rebuild(
         bridge: The space in which art and music meet; empty: as the recipe says.
         rights: Which rights an item needs to be used; empty: as the recipe says.
         without: A file with tracks and artworks never to use: a takedown list.
-        base: An earlier release, whose pairs, splits and unchanged shards are kept.
+        base: An earlier release, whose pairs, splits and unchanged shards stay.
         exclude_pairs: Pairs never to make: a parquet list by `artsound judgements`.
         runner: Where parts run.
         workers: Parts at work at once; 0: one per processor.

@@ -302,7 +302,7 @@ def do_part(stage: Stage, context: Context, part: Part, retry_failed: bool) -> R
             f"The Dask worker on {socket.gethostname()} sees no build in {workspace.root}: give "
             "--out a full path, of a folder that every machine sees."
         )
-    keep_freed_memory()  # perhaps nobody prepared this worker
+    keep_freed_memory()  # the worker may not have been prepared
     one_blas_thread()
     return run_part(stage, context, part, retry_failed=retry_failed)
 

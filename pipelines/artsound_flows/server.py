@@ -32,7 +32,7 @@ _SETTINGS = {
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    # Nobody reads a temporary server's events, and writing them locks its SQLite: requests
+    # A temporary server's events are never read, and writing them locks its SQLite: requests
     # meanwhile are refused, and repeated 2 s later.
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
     "PREFECT_UI_ENABLED": "false",
@@ -55,8 +55,8 @@ def has_own_server() -> bool:
 
         return bool(PREFECT_API_URL.value())
     except Exception as error:  # whatever those files may hold
-        told = (str(error) or type(error).__name__).splitlines()[0]
-        raise BadUsage(f"Prefect's settings cannot be read: {told}") from error
+        message = (str(error) or type(error).__name__).splitlines()[0]
+        raise BadUsage(f"Prefect's settings cannot be read: {message}") from error
 
 
 def start() -> None:

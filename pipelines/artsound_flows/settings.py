@@ -25,7 +25,7 @@ _QUIET = {
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     # Interrupted, it prints every event that it could no longer send.
     "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",
-    # Nobody reads a temporary server's events (the states of runs are kept without). Writing them
+    # A temporary server's events are never read (states of runs are stored without). Writing them
     # locks its SQLite: requests meanwhile are refused, and made again 2 s later.
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
