@@ -155,7 +155,7 @@ def run_build(
     try:
         check_build(workspace, recipe, only, progress)
         names = stage_order(recipe) if only is None else (only,)
-        with open_build(workspace, recipe), spread(recipe, runner) as map_parts:
+        with spread(recipe, runner) as map_parts, open_build(workspace, recipe):
             reports = [
                 run_stage(
                     stage_of(name), workspace, recipe,

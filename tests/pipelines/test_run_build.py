@@ -1,10 +1,12 @@
-"""Parts on this machine's processors without Prefect: which process does them, and lost ones."""
+"""Builds by the library's runners: order of stages, which process does a part, lost workers."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +15,9 @@ import counted
 import pytest
 
 from artsound import build
-from artsound.build import spread
-from artsound.recipe import Recipe
+from artsound.build import run_build, spread, stage_order
+from artsound.errors import BadUsage
+from artsound.recipe import Recipe, bundled_recipe
 from artsound.stage import Context, Outcome, Part, run_stage
 from artsound.storage import Workspace
 
@@ -68,5 +71,68 @@ def die_once(context: Context, part: Part) -> Outcome:
         died.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     while not died.exists():  # this process may not do all before the other has started
+        time.sleep(0.1)
+    return counted.work(context, part)
+
+
+def test_a_part_whose_processes_are_lost_again_and_again_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "_MANY", 1)
+    monkeypatch.setattr(build, "_TRIES", 2)
+    fatal = replace(counted.STAGE, plan=plan_many, work=die_always)
+    with (
+        spread(recipe()) as map_parts,
+        pytest.raises(build.WorkerLost, match=r"part-\d+ was lost 2 times.*fewer --workers"),
+    ):
+        run_stage(fatal, Workspace(tmp_path), recipe(), map_parts=map_parts)
+    assert len(list(tmp_path.glob("died-*"))) == 2
+
+
+def test_parts_that_use_a_gpu_are_done_by_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(build, "_MANY", 1)
+    with spread(recipe()) as map_parts:
+        report = run_stage(counted.STAGE, Workspace(tmp_path), recipe(), map_parts=map_parts)
+    processes = report.extra["processes"]
+    assert {processes[f"part-{number}"] for number in range(1, counted.PARTS, 2)} == {os.getpid()}
+
+
+def test_the_runners_of_prefect_are_not_the_librarys(tmp_path: Path) -> None:
+    sample = bundled_recipe("sample")
+    for runner in ("prefect", "dask"):
+        with pytest.raises(BadUsage, match=f"The runner {runner} .* artsound_flows"):
+            run_build(Workspace(tmp_path / runner), sample.replaced(run={"runner": runner}))
+        assert not (tmp_path / runner).exists()
+
+
+def test_captions_come_before_pairs_where_these_are_matched_by_them() -> None:
+    usual = ("ingest", "embed", "pair", "caption", "shard", "report")
+    assert stage_order(Recipe()) == usual
+    by_captions = Recipe().replaced(pair={"bridge": "captions"})
+    assert stage_order(by_captions) == ("ingest", "embed", "caption", "pair", "shard", "report")
+
+
+def test_looking_at_the_status_of_a_build_imports_nothing_large() -> None:
+    code = (
+        "import sys, artsound.status\n"
+        "print({'prefect', 'torch', 'numba', 'scipy', 'matplotlib', 'librosa'} & {*sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert done.stdout == "set()\n"
+
+
+def die_always(context: Context, part: Part) -> Outcome:
+    root = context.workspace.root
+    if multiprocessing.parent_process() is not None:
+        (root / f"died-{os.getpid()}").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    while len(list(root.glob("died-*"))) < 2:
         time.sleep(0.1)
     return counted.work(context, part)
