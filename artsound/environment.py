@@ -72,7 +72,7 @@ def examine(recipe: Recipe, out: Path, seconds: float = _SECONDS) -> list[Check]
 
 def needed_extras(recipe: Recipe) -> set[str]:
     """The extras of this package that a build by `recipe` needs."""
-    found = {"dask"} if recipe.run.runner == "dask" else set()
+    found = {"build", *({recipe.run.runner} & {"dask", "prefect"})}
     for side in ("artwork", "track"):
         with contextlib.suppress(BadUsage):  # `check_checkpoints` reports it
             found.add(captioner_plugin(side, recipe.captions)[0].extra)

@@ -241,9 +241,9 @@ def test_an_extra_is_missing_where_the_recipe_needs_it_else_a_warning(
 ) -> None:
     install(tmp_path, "open-clip-torch", "0.1")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert not needed_extras(Recipe())
+    assert needed_extras(Recipe()) == {"build"}
     needed = needed_extras(Recipe().replaced(pair={"bridge": "concepts"}))
-    assert needed == {"models"}
+    assert needed == {"build", "models"}
     for extras, state in ((set(), "warning"), (needed, "missing")):
         (check,) = told(check_packages(extras), "open-clip-torch")
         assert (check.state, "[models]" in check.remedy) == (state, True)

@@ -42,6 +42,7 @@ from artsound.cli.app import (
     say,
 )
 from artsound.errors import BadUsage
+from artsound.install import install_command
 from artsound.progress import human_seconds
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ def _runner(
         return run_build
     needed = ("prefect", "artsound_flows", *(("prefect_dask",) if name == "dask" else ()))
     if not all(map(find_spec, needed)):
-        install = f"pip install 'artsound[{'dask' if name == 'dask' else 'prefect'}]'"
+        install = install_command("dask" if name == "dask" else "prefect")
         if name in ("dask", "prefect"):
             raise BadUsage(f"The runner {name} needs an extra: {install}.")
         if os.environ.get("PREFECT_API_URL"):

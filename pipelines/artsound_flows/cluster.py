@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from artsound.errors import BadUsage
+from artsound.install import install_command
 from artsound.processes import prepare_worker
 
 GPU = "GPU"  # the resource that a worker with one declares: dask worker … --resources GPU=1
@@ -79,7 +80,7 @@ def check_cluster(address: str, *, server_stays: bool) -> None:
         import distributed  # noqa: F401
         import prefect_dask  # noqa: F401
     except ImportError as error:
-        raise BadUsage("The dask runner needs an extra: pip install 'artsound[dask]'.") from error
+        raise BadUsage(f"The runner dask needs an extra: {install_command('dask')}.") from error
     if address and not server_stays and urlsplit(address).hostname not in _HERE:
         raise BadUsage(
             f"Workers of {address} must reach a Prefect server: start one with "
