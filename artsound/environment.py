@@ -202,13 +202,13 @@ def check_checkpoints(recipe: Recipe, hub: bool) -> Iterator[Check]:
             ("track", recipe.captions.tracks),
         ):
             try:
-                plugin, argument = captioner_plugin(side, recipe.captions)
+                captioner, argument = captioner_plugin(side, recipe.captions)
             except BadUsage as error:
                 yield Check("checkpoints", choice, "missing", str(error), "correct the recipe")
                 continue
-            if plugin.checked:
+            if captioner.checked:
                 find = functools.partial(_captioner, side, recipe)
-                yield _found(choice, find, hub and plugin.downloads(argument))
+                yield _found(choice, find, hub and captioner.downloads(argument))
 
 
 def _ask(name: str, remote: RemoteFile, client: Client, remedy: str) -> Check:
