@@ -12,10 +12,10 @@ from pathlib import Path
 import fsspec
 import pytest
 from servers import Served, serving
+from urllib3.util import Retry
 
 import artsound
 from artsound.errors import BadData, BadUsage
-from artsound.shards import store as store_module
 from artsound.shards.reader import Cache
 from artsound.shards.store import open_store
 
@@ -28,7 +28,7 @@ def served(shards: Path) -> Iterator[Served]:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(Retry, "sleep", lambda _retry: None)
 
 
 def test_a_stream_over_http_is_the_one_from_disk(shards: Path, served: Served) -> None:
