@@ -91,10 +91,7 @@ def _command(name: str, stage: str | None, example: str, doc: str) -> None:
             without, base,
         )  # fmt: skip
         if stage is None and not recipe and not bridge and _matches_as_usual(chosen):
-            say(
-                "Matching through the affect bridge (measured descriptors); "
-                "--bridge chooses others."
-            )
+            say("Matching with the affect bridge (measured descriptors); --bridge chooses others.")
         _run_stages(stage, out, chosen, retry_failed, as_json)
 
     command.__doc__ = doc
@@ -109,19 +106,19 @@ _command(
     "build",
     None,
     "--artgraph sample --fma sample --out out",
-    """Pull, match, caption and shard: everything, or the rest of it.
+    """Build a release: run all stages, or continue a build.
 
-    Without sources, the build that --out holds is continued; where there is none, the
-    official servers are meant. Killed at any moment, the same command continues from there.
+    Without sources, the build in --out is continued; if there is none, the sources are downloaded
+    from the official servers. After an interruption the same command continues.
     """,
 )
 for _stage, _doc in {
-    "ingest": "Pull and check artworks and tracks into the catalogue.",
+    "ingest": "Read, check and catalogue artworks and tracks.",
     "embed": "Measure and embed every artwork and track.",
-    "pair": "Split, score and match artworks and tracks.",
+    "pair": "Assign splits, and match artworks and tracks.",
     "caption": "Write a caption for both sides of every pair.",
     "shard": "Pack the pairs into WebDataset shards.",
-    "report": "Draw the report of the build.",
+    "report": "Write the build's report and the release's cards.",
 }.items():
     _command(_stage, _stage, "--out out", _doc)
 
@@ -261,7 +258,7 @@ def _runner(
 
 
 def _print_stages(reports: Sequence[Report]) -> None:
-    """Print the table of stages: what came in, what went out, what was lost, how fast."""
+    """Print the table of stages: items in, out, filtered and failed, and speed."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -288,14 +285,14 @@ def _print_stages(reports: Sequence[Report]) -> None:
     Console(width=100 if not sys.stdout.isatty() else None).print(table)
 
 
-# `artsound doctor`: whether this machine can run a build, and what to do where it cannot.
+# `artsound doctor`: checks whether this machine can run a build.
 
 _STYLES = {"ok": "green", "warning": "yellow", "missing": "bold red"}
 
 
 @app.command(epilog="Example: artsound doctor --artgraph sample --fma sample --out out")
 def doctor(
-    out: Annotated[Path, typer.Option(help="Where a build is to lie.")] = Path("out"),
+    out: Annotated[Path, typer.Option(help="Folder of the build to come.")] = Path("out"),
     artworks: Artworks = None,
     music: Music = None,
     artgraph: ArtGraph = "",
@@ -304,7 +301,10 @@ def doctor(
     limit: Limit = None,
     as_json: Json = False,
 ) -> None:
-    """Look at packages, machine, disk, checkpoints and servers; exit 1 when a build cannot run."""
+    """Check whether this machine can run a build.
+
+    Checks packages, processors, memory, disk, checkpoints and servers. Exit status 1: it cannot.
+    """
     sources = {"artworks": artworks, "music": music, "artgraph": artgraph, "fma": fma}
     checks = _checks(out, recipe, {**sources, "limit": limit})
     missing = sum(check.state == "missing" for check in checks)
@@ -334,7 +334,7 @@ def _checks(out: Path, recipe: str, sources: dict[str, Any]) -> list[Check]:
 
 
 def _show_checks(checks: Sequence[Check]) -> None:
-    """A line for each check, under its group; packages that are in order share one."""
+    """Print a line for each check under its group; packages without problems share one."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -355,7 +355,7 @@ def _show_checks(checks: Sequence[Check]) -> None:
 
 
 def _folded(group: str, members: Iterable[Check]) -> list[Check]:
-    """The checks of a group; of packages, those in order as one, and those with the same remedy."""
+    """The checks of a group; packages without problems, or with the same remedy, are one line."""
     from artsound.extras import Check
 
     found = list(members)
@@ -376,18 +376,18 @@ def _folded(group: str, members: Iterable[Check]) -> list[Check]:
     return folded
 
 
-# `artsound status`: how far a build is, asked from another terminal.
+# `artsound status`: the progress of a build, from another terminal.
 
 _PAUSE = 2.0  # seconds between two looks
 
 
 @app.command(epilog="Example: artsound status out --watch")
 def status(
-    out: Annotated[Path, typer.Argument(help="The folder that a build was given as --out.")],
-    watch: Annotated[bool, typer.Option("--watch", help="Look again until it has ended.")] = False,
+    out: Annotated[Path, typer.Argument(help="The --out folder of a build.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh until it has ended.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Tell how far a running or stopped build is, who runs it, and what to do next."""
+    """Show the progress of a build, and what to do next."""
     from artsound.status import read_status
     from artsound.storage import Workspace
 
@@ -398,9 +398,9 @@ def status(
 
 
 def _show_status(status: Status, again: Callable[[], Status] | None = None) -> Status:
-    """Print how far a build is; with `again`, every two seconds for as long as it runs.
+    """Print the status of a build; with `again`, refresh it every two seconds while it runs.
 
-    Without a terminal, that is once, when it no longer runs. Returns the last status.
+    Without a terminal it is printed once, when the build has ended. Returns the last status.
     """
     from rich.console import Console
     from rich.live import Live
@@ -418,7 +418,7 @@ def _show_status(status: Status, again: Callable[[], Status] | None = None) -> S
 
 
 def _status_view(status: Status) -> RenderableType:
-    """A sentence on the whole, a row for each stage, and what to do next."""
+    """A summary line, a row for each stage, and what to do next."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Group
     from rich.table import Table
@@ -448,7 +448,7 @@ _STATUS_STYLES |= {"failed": "bold red", "stopped": "yellow"}
 
 
 def _sentence(status: Status) -> str:
-    """Who works there since when, or how it ended, and when something was last written."""
+    """The summary line: which process runs since when, or how it ended, and the last write."""
     holder = status.holder
     wrote = f"Last written {human_seconds(max(0.0, status.asked - status.wrote))} ago."
     by = f" by process {holder.pid} on {holder.host} ({holder.command})" if holder else ""
