@@ -1,7 +1,8 @@
-"""The example package: installed by itself, it brings plug-ins that a build and training use."""
+"""The example package: installed by itself, it brings a plug-in of each kind that a build uses."""
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -9,10 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
-from artsound import testing as artsound_testing
 from artsound.sample import SamplePaths
+from artsound.sources.files import list_files, read_file
 from artsound.storage import read_json, read_parquet
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "plugin"
@@ -63,7 +65,7 @@ def test_the_installed_package_is_listed_and_keeps_the_contracts(
         artsound(environment, "plugins", "--json").splitlines()[-1]
     )
     own = {line["kind"]: line for line in lines if line["origin"] == "artsound-example 0.1.0"}
-    assert set(own) == {"encoder", "captioner", "bridge", "preset"}
+    assert set(own) == {"source", "encoder", "captioner", "bridge", "preset"}
     for line in own.values():
         assert (line["error"], line["shadowed"], bool(line["summary"])) == ("", False, True)
     done = subprocess.run(
@@ -80,18 +82,23 @@ def test_the_installed_package_is_listed_and_keeps_the_contracts(
 def test_a_build_training_and_generation_use_the_installed_package(
     environment: dict[str, str], sample: SamplePaths, tmp_path: Path
 ) -> None:
-    out, recipe = tmp_path / "out", tmp_path / "museum.toml"
+    museum, out = tmp_path / "museum", tmp_path / "out"
+    _export(sample, museum, count=30)
+    recipe = tmp_path / "museum.toml"
     recipe.write_text(RECIPE)
     artsound(
         environment, "build", "--out", out, "--recipe", recipe, "--runner", "serial", "--limit", 20,
-        "--artgraph", sample.artgraph, "--fma", sample.fma,
+        "--artworks", f"museum:{museum}", "--music", f"fma:{sample.fma}",
     )  # fmt: skip
+    artworks = read_parquet(out / "catalog" / "artworks.parquet", "artwork").to_pylist()
+    assert {row["source"] for row in artworks} == {"museum"}
     captions = read_parquet(out / "captions" / "artworks.parquet", "caption").to_pylist()
     written = [row for row in captions if row["captioner"] == "wall-label"]
     assert written
     assert all("package artsound-example; version 0.1.0" in x["captioner_version"] for x in written)
     pairs = read_parquet(out / "pairs" / "pairs.parquet", "pair").to_pylist()
     assert {row["bridge"] for row in pairs} == {"sentences"}
+    assert len(pairs) >= 12
 
     training = tmp_path / "training"
     shards = ("--data", out / "shards")
@@ -102,8 +109,7 @@ def test_a_build_training_and_generation_use_the_installed_package(
         "package": "artsound-example",
         "version": "0.1.0",
     }
-    picture = tmp_path / "picture.jpg"
-    picture.write_bytes(artsound_testing.picture(0))
+    picture = next(path for path in museum.iterdir() if path.suffix == ".jpg")
     music = tmp_path / "music.wav"
     artsound(
         environment, "generate", "--checkpoint", training, "--image", picture, "--out", music,
@@ -133,3 +139,18 @@ test = 0.0
 [run]
 part_size = 32
 """
+
+
+def _export(sample: SamplePaths, museum: Path, count: int) -> None:
+    """A museum's export: pictures of the sample's artworks, and objects.csv beside them."""
+    museum.mkdir()
+    listed = list_files(sample.artgraph).filter(pl.col("name").str.ends_with(".jpg"))
+    pictures = listed.sort("box", "name").head(count).select("box", "name").rows()
+    with (museum / "objects.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["number", "title", "maker", "year", "file"])
+        for number, (box, name) in enumerate(pictures):
+            (museum / f"{number}.jpg").write_bytes(read_file(sample.artgraph, box, name))
+            rows.writerow(
+                [f"1890.{number}", f"Object {number}", f"Maker {number % 7}", 1890, f"{number}.jpg"]
+            )

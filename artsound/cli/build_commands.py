@@ -99,7 +99,9 @@ def _command(name: str, stage: str | None, example: str, doc: str) -> None:
 
 
 def _matches_as_usual(recipe: Recipe) -> bool:
-    return recipe.pair.bridge == "affect" and recipe.name == "artsound" and not recipe.pair.given
+    usual = Recipe()
+    named = (recipe.name, recipe.pair.bridge) == (usual.name, usual.pair.bridge)
+    return named and not recipe.pair.given
 
 
 _command(

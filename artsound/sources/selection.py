@@ -241,6 +241,8 @@ def plan(context: Context) -> list[Part]:
         )
         if chosen.is_empty():
             where = " and ".join(str(listed[place][0]) for place in of_side)
+            if aside.is_empty():
+                raise BadData(f"{where} has no {side} at all.")
             raise BadData(f"{where} has no usable {side}: {count_reasons(aside['reason'])}.")
         # What a package gave is made again when the package changes.
         packages = [found for place in of_side if (found := place.package())]

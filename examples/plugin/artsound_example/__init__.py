@@ -1,1 +1,1 @@
-"""Plug-ins for ArtSound."""
+"""Plug-ins for ArtSound: one of each kind."""

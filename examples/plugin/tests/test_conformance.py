@@ -1,6 +1,20 @@
 """ArtSound's conformance checks, run on the plug-ins of this package."""
 
-from artsound.testing import check_bridge, check_captioner, check_encoder, check_preset
+from artsound.testing import (
+    check_bridge,
+    check_captioner,
+    check_encoder,
+    check_preset,
+    check_source,
+    picture,
+)
+
+
+def test_the_source_keeps_the_contract(tmp_path):
+    (tmp_path / "bay.jpg").write_bytes(picture(1))
+    rows = "number,title,maker,year,file\n1890.1,A bay,Ana Lim,1890,bay.jpg\n"
+    (tmp_path / "objects.csv").write_text(rows)
+    check_source("museum", "artwork", tmp_path)
 
 
 def test_the_encoder_keeps_the_contract():
