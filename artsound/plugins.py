@@ -270,7 +270,7 @@ def available(kind: str) -> list[Plugin]:
 
 
 @dataclass(frozen=True)
-class Listed:
+class PluginLine:
     """One line of `artsound plugins`.
 
     Attributes:
@@ -294,7 +294,7 @@ class Listed:
     error: str = ""
 
 
-def listed(kind: str) -> list[Listed]:
+def listed(kind: str) -> list[PluginLine]:
     """Every plug-in of a kind with what its object states; one that cannot be used has its error.
 
     Raises:
@@ -306,7 +306,9 @@ def listed(kind: str) -> list[Listed]:
         raise BadUsage(f"There is no kind of plug-in {kind!r}: {hint}")
     lines = []
     for plugin in available(kind):
-        line = Listed(kind, plugin.name, plugin.origin, plugin.reference, shadowed=plugin.shadowed)
+        line = PluginLine(
+            kind, plugin.name, plugin.origin, plugin.reference, shadowed=plugin.shadowed
+        )
         try:
             if not plugin.shadowed:
                 find(kind, plugin.name)  # raises where several packages have the name

@@ -32,8 +32,8 @@ from artsound.training.codec import SoundCodec, make_codec
 from artsound.training.config import Config, find_preset, with_settings
 from artsound.training.data import (
     OnTheFly,
+    PairSource,
     Release,
-    Source,
     draw_step,
     load_examples,
     make_batch,
@@ -84,7 +84,7 @@ def seconds_to_resume(shards: Path, folder: Path, number: int) -> tuple[float, f
     return at - began, used
 
 
-def sources(release: Release, config: Config) -> tuple[SoundCodec, Source, Source]:
+def sources(release: Release, config: Config) -> tuple[SoundCodec, PairSource, PairSource]:
     """The codec, and the train split from memory and decoded whenever it is read."""
     examples = load_examples(release, "train", config)
     codec = make_codec(config, examples.clips)
@@ -93,7 +93,7 @@ def sources(release: Release, config: Config) -> tuple[SoundCodec, Source, Sourc
     return codec, prepare_pairs(examples, codec, standardise), fly
 
 
-def steps_per_second(config: Config, codec: SoundCodec, source: Source, steps: int) -> float:
+def steps_per_second(config: Config, codec: SoundCodec, source: PairSource, steps: int) -> float:
     """Draw, read, forward, backward and update on one thread, one after the other.
 
     In processor time: what else runs on the machine does not count.
@@ -188,7 +188,9 @@ def on_cuda(release: Release, steps: int, folder: Path) -> tuple[dict[str, Any],
     return figures, figures["share_of_a_fixed_batch"] >= 0.9
 
 
-def fixed_batch(config: Config, codec: SoundCodec, source: Source, steps: int, warm: int) -> float:
+def fixed_batch(
+    config: Config, codec: SoundCodec, source: PairSource, steps: int, warm: int
+) -> float:
     """Steps per second of the plain loop on one batch that never leaves the GPU."""
     import torch
 

@@ -11,7 +11,7 @@ import typer
 from artsound.cli.app import Json, app, print_summary
 
 if TYPE_CHECKING:
-    from artsound.plugins import Listed
+    from artsound.plugins import PluginLine
 
 
 @app.command(epilog="Example: artsound plugins captioner")
@@ -29,7 +29,7 @@ def plugins(
     print_summary(as_json, [asdict(line) for line in found])
 
 
-def _show(found: list[Listed]) -> None:
+def _show(found: list[PluginLine]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table

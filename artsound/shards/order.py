@@ -121,14 +121,14 @@ def units(total: int, start: int, ranks: int, batch: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Point:
     """A point in the infinite sequence of epochs: `position` samples of `epoch` have been used."""
 
     epoch: int
     position: int
 
 
-def advance(place: Place, total: int, ranks: int, batch: int, taken: int) -> Place:
+def advance(place: Point, total: int, ranks: int, batch: int, taken: int) -> Point:
     """Return the place of all ranks after each has taken some batches.
 
     Args:
@@ -143,16 +143,16 @@ def advance(place: Place, total: int, ranks: int, batch: int, taken: int) -> Pla
     """
     first = units(total, place.position, ranks, batch)
     if taken < first:
-        return Place(place.epoch, place.position + taken * batch * ranks)
+        return Point(place.epoch, place.position + taken * batch * ranks)
     whole = units(total, 0, ranks, batch)
     if not whole:
         return place  # fewer samples than ranks
     epochs, rest = divmod(taken - first, whole)
-    return Place(place.epoch + 1 + epochs, rest * batch * ranks)
+    return Point(place.epoch + 1 + epochs, rest * batch * ranks)
 
 
 def walk(
-    place: Place, total: int, *, rank: int, ranks: int, worker: int, workers: int, batch: int
+    place: Point, total: int, *, rank: int, ranks: int, worker: int, workers: int, batch: int
 ) -> Iterator[tuple[int, Integers]]:
     """Yield the batches that one worker of one rank makes, for ever.
 

@@ -129,7 +129,7 @@ class Slot(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Options:
+class StreamOptions:
     """What a stream does; see `Stream`."""
 
     batch_size: int = 0
@@ -168,7 +168,7 @@ def open_stream(dataset: Dataset, **options: Any) -> Stream:
         if options.get(name) is None:
             options[name] = default
     options["decode"] = decode_options(options.get("decode"))
-    return Stream(dataset.layers, Options(**options))
+    return Stream(dataset.layers, StreamOptions(**options))
 
 
 class Stream(IterableDataset):  # type: ignore[type-arg]
@@ -195,12 +195,12 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
     whole, once.
     """
 
-    def __init__(self, layers: Sequence[SampleSource], options: Options) -> None:
+    def __init__(self, layers: Sequence[SampleSource], options: StreamOptions) -> None:
         super().__init__()
         self.layers = layers
         self.pointers = layers[0].pointers
         self.options = options
-        self.start = order.Place(0, 0)
+        self.start = order.Point(0, 0)
         self.taken = 0
 
     def __len__(self) -> int:
@@ -246,7 +246,7 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
             epoch >= 0 and 0 <= position <= len(self.pointers)
         ):
             raise BadUsage(f"The state has no such place: epoch {epoch!r}, position {position!r}.")
-        self.start, self.taken = order.Place(epoch, position), 0
+        self.start, self.taken = order.Point(epoch, position), 0
 
     def loader(
         self,
@@ -298,7 +298,7 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
     def _batch(self) -> int:
         return self.options.batch_size or 1
 
-    def _place(self, taken: int) -> order.Place:
+    def _place(self, taken: int) -> order.Point:
         return order.advance(self.start, len(self.pointers), self.options.ranks, self._batch, taken)
 
     def _identity(self) -> dict[str, Any]:
@@ -331,7 +331,7 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
         )
 
     def _turns(
-        self, start: order.Place, worker: int, workers: int, orders: Orders
+        self, start: order.Point, worker: int, workers: int, orders: Orders
     ) -> Iterator[Slot]:
         """What this worker will do, sample by sample."""
         options = self.options
@@ -459,10 +459,10 @@ class Loader:
         self.stream.load_state_dict(state)
         self._taken = 0
 
-    def _place(self) -> order.Place:
+    def _place(self) -> order.Point:
         return self.stream._place(self._taken)
 
-    def _go(self, place: order.Place) -> None:
+    def _go(self, place: order.Point) -> None:
         self.stream.start, self.stream.taken, self._taken = place, 0, 0
 
 

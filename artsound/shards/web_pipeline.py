@@ -33,7 +33,7 @@ def web_pipeline(
         raise BadUsage(f"shuffle is {shuffle!r}: give a number of samples, 0 for none.")
     counts = layers[0].pointers.shard_counts
     shards = np.flatnonzero(counts).tolist()
-    steps: list[Any] = [Shards(shards)]
+    steps: list[Any] = [ShardNumbers(shards)]
     if shuffle:
         # Before the shards are shared out, so that every node takes part in every shard's turn.
         steps.append(webdataset.detshuffle(len(shards), initial=len(shards), seed=seed))
@@ -45,7 +45,7 @@ def web_pipeline(
     return WebPipeline(*steps)
 
 
-class Shards:
+class ShardNumbers:
     """The source of the pipeline: the numbers of the shards to read."""
 
     def __init__(self, numbers: list[int]) -> None:

@@ -182,7 +182,7 @@ def _read_cache(path: Path) -> Examples | None:
         return None
 
 
-class Source(Protocol):
+class PairSource(Protocol):
     """Training pairs: keys, and on demand a standardised condition [D] and a clip's latent."""
 
     @property
@@ -197,7 +197,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A Source in memory: keys, standardised conditions [n, D], latents of whole clips."""
+    """A PairSource in memory: keys, standardised conditions [n, D], latents of whole clips."""
 
     keys: tuple[str, ...]
     conditions: np.ndarray
@@ -228,7 +228,7 @@ def prepare_pairs(examples: Examples, codec: SoundCodec, standardise: Standardis
 
 
 def make_batch(
-    source: Source,
+    source: PairSource,
     choice: StepDraw,
     config: Config,
     window: int,
@@ -324,7 +324,7 @@ _CODEC = "codec.npz"
 
 @dataclass(frozen=True)
 class OnTheFly:
-    """A Source that decodes a pair each time it is read; nothing is stored."""
+    """A PairSource that decodes a pair each time it is read; nothing is stored."""
 
     pairs: Pairs
     config: Config
@@ -345,7 +345,7 @@ class OnTheFly:
 
 @dataclass(frozen=True)
 class Ready:
-    """A Source that reads what `write_latents` left: [condition, latent] of a pair at a time."""
+    """A PairSource of what `write_latents` left: [condition, latent] of a pair at a time."""
 
     keys: tuple[str, ...]
     arrays: Pairs

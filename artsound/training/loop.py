@@ -36,8 +36,8 @@ from artsound.training.config import Config, Optimisation, find_preset
 from artsound.training.data import (
     Batch,
     OnTheFly,
+    PairSource,
     Release,
-    Source,
     draw_step,
     fit_on_some,
     known_encoder,
@@ -162,8 +162,8 @@ class TrainingRun:
         accelerator: Any,
         codec: SoundCodec,
         standardise: Standardiser,
-        source: Source,
-        validation: Source | None,
+        source: PairSource,
+        validation: PairSource | None,
         targets: np.ndarray | None = None,
     ) -> None:
         import torch
@@ -578,7 +578,7 @@ def _sources(
     out: Path,
     device: Any,
     progress: Progress,
-) -> tuple[Source, Source | None, SoundCodec, Standardiser]:
+) -> tuple[PairSource, PairSource | None, SoundCodec, Standardiser]:
     """Training and validation pairs, codec and standardiser; the latter two from a checkpoint's
     `arrays` where there are any."""
     pairs, held_out = release.pairs("train"), release.pairs("val")

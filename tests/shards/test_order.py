@@ -51,7 +51,7 @@ def test_a_rank_whose_number_divides_the_lanes_works_on_its_own_few_shards() -> 
 
 
 def walked(
-    place: order.Place, total: int, ranks: int, workers: int, batch: int, epochs: int
+    place: order.Point, total: int, ranks: int, workers: int, batch: int, epochs: int
 ) -> list[list[tuple[int, list[int]]]]:
     """Per rank, the (epoch, positions) of its batches as a DataLoader gives them: in turn."""
     found = []
@@ -82,7 +82,7 @@ def test_ranks_and_workers_share_the_order_equally_and_lose_or_double_nothing(
     total: int, ranks: int, workers: int, batch: int, position: int
 ) -> None:
     start = min(position, total)
-    place = order.Place(4, start)
+    place = order.Point(4, start)
     found = walked(place, total, ranks, workers, batch, epochs=2 if total >= ranks else 1)
     for epoch, begin in ((4, start), (5, 0)):
         if epoch == 5 and total < ranks:
@@ -101,7 +101,7 @@ def test_ranks_and_workers_share_the_order_equally_and_lose_or_double_nothing(
 def test_a_run_stopped_anywhere_goes_on_elsewhere_with_exactly_the_rest(
     total: int, ranks: int, workers: int, batch: int, position: int, new_ranks: int, taken: int
 ) -> None:
-    start = order.Place(0, min(position, total))
+    start = order.Point(0, min(position, total))
     before = walked(start, total, ranks, workers, batch, epochs=1)
     taken = min(taken, len(before[0]))
     stopped = order.advance(start, total, ranks, batch, taken)
@@ -118,15 +118,15 @@ def test_a_run_stopped_anywhere_goes_on_elsewhere_with_exactly_the_rest(
 @settings(deadline=None)
 @given(st.integers(1, 60), st.integers(1, 5), st.integers(1, 7), st.integers(0, 40))
 def test_places_add_up_over_epochs(total: int, ranks: int, batch: int, taken: int) -> None:
-    place = order.Place(0, 0)
+    place = order.Point(0, 0)
     for _ in range(taken):
         place = order.advance(place, total, ranks, batch, 1)
-    assert order.advance(order.Place(0, 0), total, ranks, batch, taken) == place
+    assert order.advance(order.Point(0, 0), total, ranks, batch, taken) == place
 
 
 def test_walking_starts_anywhere_in_the_same_time() -> None:
     walk = order.walk(
-        order.Place(10**6, 99_999_999), 10**12, rank=3, ranks=8, worker=1, workers=4, batch=16
+        order.Point(10**6, 99_999_999), 10**12, rank=3, ranks=8, worker=1, workers=4, batch=16
     )
     epoch, positions = next(walk)
     assert epoch == 10**6
