@@ -25,7 +25,6 @@ from functools import partial
 from importlib import import_module
 
 from artsound.errors import ArtSoundError, BadData, BadUsage
-from artsound.lock import lock_workspace
 from artsound.notify import announce
 from artsound.processes import keep_freed_memory, process_pool, worker_count
 from artsound.progress import QUIET, Progress, log
@@ -41,7 +40,7 @@ from artsound.stage import (
     run_part,
     run_stage,
 )
-from artsound.storage import Workspace, check_out, write_bytes
+from artsound.storage import Workspace, check_out, lock_workspace, write_bytes
 
 # In the usual order. Each module defines one STAGE; it is imported when a build runs, so that
 # asking for the order costs nothing.
@@ -74,7 +73,7 @@ def stage_order(recipe: Recipe) -> tuple[str, ...]:
 
     Captions come before pairs where the bridge matches by what they say.
     """
-    from artsound.captions.caption_items import before_pairs
+    from artsound.captions.caption import before_pairs
 
     names = list(STAGES)
     if before_pairs(recipe):

@@ -19,8 +19,14 @@ from pathlib import Path
 import requests
 
 from artsound.captions.captioners import captioner_plugin, open_captioner
-from artsound.encoders.base import EncoderPlugin, EncoderSettings, find_encoder, settings_of
-from artsound.encoders.roles import encoders_of, needs_of
+from artsound.encoders.base import (
+    EncoderPlugin,
+    EncoderSettings,
+    encoders_of,
+    find_encoder,
+    needs_of,
+    settings_of,
+)
 from artsound.errors import ArtSoundError, BadUsage
 from artsound.extras import Check, State, check_conflicts, check_packages, installed
 from artsound.progress import human_bytes

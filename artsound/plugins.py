@@ -55,7 +55,7 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "transformers": "artsound.captions.transformers:TransformersPlugin",
     },
     "bridge": {
-        "affect": "artsound.pairing.affect_bridge:Affect",
+        "affect": "artsound.pairing.affect:Affect",
         "concepts": "artsound.pairing.concepts:Concepts",
         "captions": "artsound.pairing.caption_bridge:CaptionsBridge",
         "text": "artsound.pairing.caption_bridge:TextBridge",

@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import multiprocessing
 import os
 import signal
+import socket
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from types import FrameType
+
+from artsound.progress import log
 
 # What <malloc.h> calls M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, with bytes; 32 MiB is the most that
 # glibc allows for the latter.
@@ -66,3 +72,115 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+# Ctrl-C and SIGTERM: a build ends within seconds and leaves no process behind.
+#
+# Files on disk need no cleaning up: each is whole or absent, and a killed build continues from its
+# markers. So the process does not unwind through libraries that would first wait for a part to
+# end,
+# or report to a server that has been stopped as well: it kills its children and exits.
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_PATIENCE = 2.0  # seconds that last reports to a server may take
+
+_reports: list[Callable[[], None]] = []  # of the blocks of `reporting`
+_cleanups: list[Callable[[], None]] = []  # of `clean_up_with`
+_ends: list[Callable[[str, int], None]] = []  # of the blocks of `ends_at_once`, the latest last
+
+
+@contextlib.contextmanager
+def ends_at_once(sentence: str) -> Iterator[None]:
+    """Within this block a signal ends this process and its children, with `sentence` on stderr.
+
+    The exit code is 128 + the signal's number: 130 after Ctrl-C. For the main thread only, which
+    need not be free to act: a thread of its own waits for the signal.
+    """
+    stderr = os.dup(2)  # decoders work with the original closed, to be quiet
+    show_cursor = "\x1b[?25h\n" if os.isatty(stderr) else ""
+
+    def end(last: str, code: int) -> None:
+        log("failed", last, level=logging.ERROR)
+        _report()
+        _kill_children()
+        os.write(stderr, f"{show_cursor}{last}\n".encode())
+        os._exit(code)
+
+    arrivals, alarm = socket.socketpair()
+    alarm.setblocking(False)
+    threading.Thread(target=_wait_for, args=(arrivals, end, sentence), daemon=True).start()
+    before = [signal.signal(each, _leave_to_thread) for each in _SIGNALS]
+    wakened = signal.set_wakeup_fd(alarm.fileno(), warn_on_full_buffer=False)
+    _ends.append(end)
+    try:
+        yield
+    finally:
+        _ends.remove(end)
+        signal.set_wakeup_fd(wakened)
+        for each, handler in zip(_SIGNALS, before, strict=True):
+            signal.signal(each, handler)
+        alarm.close()
+        os.close(stderr)
+
+
+def end_now(sentence: str) -> None:
+    """Within `ends_at_once`, end this process with `sentence` and code 2; elsewhere do nothing."""
+    if _ends:
+        _ends[-1](f"artsound: {sentence}", 2)
+
+
+def retake_signals() -> None:
+    """Take SIGTERM back from a library that has set a handler of its own, as Prefect does.
+
+    Does nothing outside `ends_at_once`: a deployment's run is Prefect's to cancel.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and signal.getsignal(signal.SIGINT) is _leave_to_thread:
+        signal.signal(signal.SIGTERM, _leave_to_thread)
+
+
+@contextlib.contextmanager
+def reporting(report: Callable[[], None]) -> Iterator[None]:
+    """Within this block a signal calls `report` first, and waits for it two seconds at most."""
+    _reports.append(report)
+    try:
+        yield
+    finally:
+        _reports.remove(report)
+
+
+def clean_up_with(function: Callable[[], None]) -> None:
+    """Have a signal call `function`, after this process's children are killed."""
+    if function not in _cleanups:
+        _cleanups.append(function)
+
+
+def _leave_to_thread(_number: int, _frame: FrameType | None) -> None:
+    """The kernel may hand a signal to any thread, and the main one may sleep or compute."""
+
+
+def _wait_for(arrivals: socket.socket, end: Callable[[str, int], None], sentence: str) -> None:
+    while number := arrivals.recv(1):
+        if number[0] in _SIGNALS:
+            end(sentence, 128 + number[0])
+    arrivals.close()
+
+
+def _report() -> None:
+    threads = [threading.Thread(target=_try, args=(each,), daemon=True) for each in _reports]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(_PATIENCE / len(threads))
+
+
+def _try(function: Callable[[], None]) -> None:
+    with contextlib.suppress(Exception):
+        function()
+
+
+def _kill_children() -> None:
+    for child in multiprocessing.active_children():
+        child.kill()
+    for function in _cleanups:
+        _try(function)

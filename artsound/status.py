@@ -17,10 +17,9 @@ from typing import Any
 
 from artsound.build import stage_order
 from artsound.errors import ArtSoundError, BadUsage
-from artsound.lock import Lock, is_alive, last_lock
 from artsound.recipe import load_recipe
 from artsound.stage import part_path, plan_path, read_plan
-from artsound.storage import Workspace, read_json
+from artsound.storage import Lock, Workspace, is_alive, last_lock, read_json
 
 _DEPTH = 3  # folders deep: as far down as a build writes, but for the pictures and clips themselves
 

@@ -290,7 +290,7 @@ def check_bridge(plugin: Any, *, context: Any = None) -> None:
         AssertionError: It does not keep the contract of `artsound.pairing.bridge.Bridge`.
         BadUsage: There is no such bridge, or it lacks an attribute.
     """
-    from artsound.encoders.roles import Needs
+    from artsound.encoders.base import Needs
     from artsound.pairing.bridge import BridgeContext
 
     found, argument, what = _open("bridge", plugin)

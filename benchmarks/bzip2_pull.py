@@ -28,10 +28,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "sources"
 
 from nginx_server import nginx
 
-from artsound.sources.files import list_files, read_file
+from artsound.sources.files import LOCAL_HEADER, ZipMember, list_files, read_file
 from artsound.sources.http import Client
 from artsound.sources.remote_zip import RemoteZip, open_remote_zip
-from artsound.sources.zips import LOCAL_HEADER, ZipMember
 
 _RANGE = 8 << 20
 _THREADS = 8

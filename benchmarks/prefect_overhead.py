@@ -26,15 +26,7 @@ from PIL import Image
 
 from artsound.media.images import check_image
 from artsound.recipe import Recipe
-from artsound.stage import (
-    Context,
-    Outcome,
-    Part,
-    Report,
-    Stage,
-    run_part,
-    run_stage,
-)
+from artsound.stage import Context, Outcome, Part, Report, Stage, run_part, run_stage
 from artsound.storage import Workspace
 from artsound_flows.engine import run_flow, session, stage_flow
 

@@ -24,7 +24,7 @@ MODULES = (
     "artsound.status",
     "artsound.progress",
     "artsound.media",  # with its modules
-    "!artsound.media.decoders",
+    "!artsound.media",
     "artsound.encoders.base",
     "artsound.encoders.affect_audio",
     "artsound.encoders.affect_image",

@@ -45,11 +45,11 @@ FETCH = (
     "sources/selection.py",
     "sources/fetch.py",
     "sources/files.py",
-    "sources/zips.py",
+    "sources/files.py",
 )
 REASONS = {
     "ingest": ("sources/ingest.py", *FETCH, *MEDIA),
-    "pair": ("pairing/pair.py", "pairing/imported_pairs.py"),
+    "pair": ("pairing/pair.py", "pairing/pair_lists.py"),
     "caption": ("captions/caption.py", "captions/checks.py"),
     "shard": ("shards/shard.py",),
 }

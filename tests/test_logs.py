@@ -92,7 +92,7 @@ def test_a_stopped_command_says_so_in_its_log(tmp_path: Path) -> None:
     path = tmp_path / "build.jsonl"
     code = (
         "import os, signal, sys, time; from pathlib import Path\n"
-        "from artsound.progress import log_to; from artsound.interrupt import ends_at_once\n"
+        "from artsound.progress import log_to; from artsound.processes import ends_at_once\n"
         f"log_to(Path({str(path)!r}))\n"
         "with ends_at_once('stopped.'):\n"
         "    os.kill(os.getpid(), signal.SIGTERM); time.sleep(20)\n"

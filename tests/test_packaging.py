@@ -17,7 +17,7 @@ import pytest
 from interpreters import Unavailable, build_wheel, check_core, install, new_environment
 from made_once import made_once
 
-from artsound import install as installing
+from artsound import extras as installing
 from artsound.storage import Workspace
 
 

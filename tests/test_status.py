@@ -17,11 +17,18 @@ from small_builds import run_serially, small_recipe, start_build
 from strikes import strike, wait_until_stopped
 
 from artsound.errors import BadData, BadUsage
-from artsound.lock import is_alive, last_lock, lock_workspace
 from artsound.recipe import Recipe
 from artsound.sample import SamplePaths
 from artsound.status import StageStatus, Status, read_status
-from artsound.storage import Workspace, read_json, write_bytes, write_json
+from artsound.storage import (
+    Workspace,
+    is_alive,
+    last_lock,
+    lock_workspace,
+    read_json,
+    write_bytes,
+    write_json,
+)
 
 
 def stopped_build(workspace: Workspace, recipe: Recipe, stage: str, parts: int) -> BaseProcess:

@@ -1,11 +1,6 @@
-"""The caption stage: one caption for every artwork and every track that a pair uses.
+"""The items to caption: record, measurements and media file of each.
 
-Where pairs are made by way of captions, the stage comes before them, and captions everything.
-
-Each side has the captioner that the recipe names. What a model writes is tidied and checked; a
-caption that fails is replaced by the grounded one, and the reason is recorded. Captions that
-agree with other items better than with their own, where the recipe asks for that check, and
-near-duplicates can only be found across the whole side: they are replaced at the end.
+They are those that pairs use, or all that were measured where a bridge is made of captions.
 """
 
 from __future__ import annotations
@@ -19,20 +14,65 @@ from typing import Any
 
 import pyarrow as pa
 
-from artsound.captions.agreement import caption_agreements, check_embedded
 from artsound.captions.base import Captioner, CaptionItem
-from artsound.captions.caption_items import item_rows, read_items
 from artsound.captions.captioners import captioner_plugin, open_captioner
-from artsound.captions.checks import Limits, failure, near_duplicates, tidy
+from artsound.captions.checks import (
+    Limits,
+    caption_agreements,
+    check_embedded,
+    failure,
+    near_duplicates,
+    tidy,
+)
 from artsound.captions.grounded import Grounded
 from artsound.captions.phrasing import word_count
 from artsound.captions.vocabulary import load_vocabulary
-from artsound.catalogue import SIDES, Side, names_of_people, rows_digest
+from artsound.catalogue import SIDES, Side, described_items, names_of_people, rows_digest
+from artsound.encoders.base import captions_come_first
 from artsound.errors import BadData
 from artsound.recipe import Recipe
 from artsound.schema import Caption, from_row
 from artsound.stage import Context, Outcome, Part, Report, Stage, part_path, split_into_parts
 from artsound.storage import digest, read_parquet, write_parquet
+
+
+def before_pairs(recipe: Recipe) -> bool:
+    """Whether captions come before pairs, since a bridge of the recipe is made of them."""
+    return captions_come_first(recipe)
+
+
+def item_rows(context: Context, side: Side) -> tuple[pa.Table, pa.Table]:
+    """Records and descriptors, row for row by ascending key, of the side's items to caption."""
+    return described_items(context, side, paired=not before_pairs(context.recipe))
+
+
+def read_items(context: Context, side: Side, start: int, stop: int) -> list[CaptionItem]:
+    """The side's items from `start` to before `stop`, in the order of `item_rows`."""
+    records, measured = item_rows(context, side)
+    return [
+        CaptionItem(
+            side=side.name,
+            item_id=record[side.key],
+            record=from_row(side.name, record),
+            measured=from_row(side.descriptors, values),
+            media=context.workspace.path(record[side.path]),
+        )
+        for record, values in zip(
+            records.slice(start, stop - start).to_pylist(),
+            measured.slice(start, stop - start).to_pylist(),
+            strict=True,
+        )
+    ]
+
+
+# The caption stage: one caption for every artwork and every track that a pair uses.
+#
+# Where pairs are made by way of captions, the stage comes before them, and captions everything.
+#
+# Each side has the captioner that the recipe names. What a model writes is tidied and checked; a
+# caption that fails is replaced by the grounded one, and the reason is recorded. Captions that
+# agree with other items better than with their own, where the recipe asks for that check, and
+# near-duplicates can only be found across the whole side: they are replaced at the end.
 
 
 def check(context: Context) -> None:

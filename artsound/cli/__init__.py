@@ -14,14 +14,13 @@ import typer
 from artsound import __version__
 from artsound.cli import (  # noqa: F401
     build_commands,
-    completion,
-    plugin_commands,
     release_commands,
+    tool_commands,
     training_commands,
 )
 from artsound.cli.app import app, say
 from artsound.errors import ArtSoundError
-from artsound.install import EXTRAS, install_command
+from artsound.extras import EXTRAS, install_command
 from artsound.progress import command_line, log, log_to
 
 

@@ -42,7 +42,7 @@ from artsound.cli.app import (
     say,
 )
 from artsound.errors import BadUsage
-from artsound.install import install_command
+from artsound.extras import install_command
 from artsound.progress import human_seconds
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def _usual_recipe(
 def _run_stages(
     only: str | None, out: Path, recipe: Recipe, retry_failed: bool, as_json: bool
 ) -> None:
-    from artsound.interrupt import ends_at_once
+    from artsound.processes import ends_at_once
     from artsound.progress import console_progress
     from artsound.storage import Workspace
 

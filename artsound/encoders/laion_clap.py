@@ -25,8 +25,7 @@ from artsound.encoders.weights import (
     settings_digest,
 )
 from artsound.errors import BadData, BadUsage
-from artsound.extras import Check, check_tokenizer
-from artsound.install import install_command
+from artsound.extras import Check, check_tokenizer, install_command
 from artsound.media.audio import load_mono
 
 if TYPE_CHECKING:

@@ -11,7 +11,13 @@ import numpy as np
 
 from artsound.encoders.base import Encoder, EncoderPlugin, EncoderSettings
 from artsound.encoders.batching import autocast, decoding_threads, encode
-from artsound.encoders.weights import broken, check_vocabulary, hub, quiet_libraries, weights_digest
+from artsound.encoders.weights import (
+    broken,
+    check_vocabulary,
+    hub,
+    quiet_libraries,
+    weights_digest,
+)
 from artsound.errors import BadData
 from artsound.storage import digest, read_json, sha256_file
 

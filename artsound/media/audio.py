@@ -12,8 +12,7 @@ import soundfile
 import soxr
 from scipy.linalg.blas import isamax
 
-from artsound.media import MediaError
-from artsound.media.decoders import suppress_stderr
+from artsound.media import MediaError, suppress_stderr
 from artsound.media.fingerprint import PRINT_SECONDS, Decimator
 
 SILENCE = -120.0  # dBFS: what digital silence counts as

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
-from artsound.media import MediaError
-from artsound.media.decoders import suppress_stderr
+from artsound.media import MediaError, suppress_stderr
 from artsound.media.fingerprint import phash_grey
 
 # Only formats whose decoders are plain pixel readers: no EPS (runs Ghostscript), PDF, WMF, FITS.

@@ -431,14 +431,14 @@ def _offers(
     OFFERS among all artworks and as many among the `free` ones (bool [n_artworks]), which are the
     way out of a crowd; fewer where fewer score `floor` or more.
     """
-    from artsound.pairing import topk
+    from artsound.pairing import search
 
     rows = np.ascontiguousarray(tracks[some])
     offs = np.stack([off, np.where(free, off, np.inf)]).astype(np.float32)
     size = min(OFFERS, len(artworks))
 
     def look(stripe: Stripe) -> list[np.ndarray]:
-        best = [topk.empty(len(rows), size) for _ in offs]
+        best = [search.empty(len(rows), size) for _ in offs]
         worth = np.empty(0, dtype=np.float32)
         for top, left, scores in stripe.tiles(rows, artworks):
             if floor > -1:
@@ -447,14 +447,14 @@ def _offers(
                 worth = np.empty_like(scores)
             for taken_off, heap in zip(offs, best, strict=True):
                 np.subtract(scores, taken_off[left : left + scores.shape[1]], out=worth)
-                topk.scan_rows(worth, top, left, heap)
+                search.scan_rows(worth, top, left, heap)
         return best
 
     best, *others = each_stripe(look, len(artworks))
     for other in others:
         for heap, more in zip(best, other, strict=True):
-            topk.merge(heap, more)
-    offered = np.concatenate([topk.lists(heap)[0] for heap in best], axis=1)
+            search.merge(heap, more)
+    offered = np.concatenate([search.lists(heap)[0] for heap in best], axis=1)
     real = offered.ravel() >= 0
     who = np.repeat(some, offered.shape[1])[real]
     return who, offered.ravel()[real].astype(np.int64)

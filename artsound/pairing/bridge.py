@@ -15,14 +15,15 @@ import numpy as np
 
 from artsound import plugins
 from artsound.encoders.base import (
+    Needs,
     Side,
+    bridges_of,
     embedding_folder,
     encoder_digest,
     load_embeddings,
     open_encoder,
 )
 from artsound.encoders.batching import one_torch_thread
-from artsound.encoders.roles import Needs, bridges_of
 from artsound.errors import ArtSoundError, BadData
 from artsound.pairing.search import check_vectors
 from artsound.recipe import Recipe

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from artsound.encoders.roles import Needs
+from artsound.encoders.base import Needs
 from artsound.errors import BadUsage
 from artsound.pairing.bridge import BridgeContext, Rows
-from artsound.pairing.rows import centred_rows, checked_rows
+from artsound.pairing.search import centred_rows, checked_rows
 from artsound.recipe import Recipe
 
 

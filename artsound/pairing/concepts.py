@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from artsound.encoders.roles import Needs
+from artsound.encoders.base import Needs
 from artsound.errors import BadUsage
 from artsound.pairing.bridge import BridgeContext, Rows
-from artsound.pairing.rows import checked_rows, decorrelated, standardised, unit_rows
+from artsound.pairing.search import checked_rows, decorrelated, standardised, unit_rows
 from artsound.recipe import Recipe
 from artsound.storage import digest
 

@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 from artsound import plugins
-from artsound.encoders.base import embedding_folder
-from artsound.encoders.roles import Needs
+from artsound.encoders.base import Needs, embedding_folder
 from artsound.errors import BadData, BadUsage
 from artsound.pairing.bridge import SIDES, BridgeContext, Rows
-from artsound.pairing.rows import centred_rows
+from artsound.pairing.search import centred_rows
 from artsound.recipe import Recipe
 
 

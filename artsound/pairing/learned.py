@@ -15,13 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from artsound.encoders.base import Needs
 from artsound.encoders.batching import one_torch_thread
-from artsound.encoders.roles import Needs
 from artsound.errors import BadData, BadUsage
-from artsound.install import install_command
+from artsound.extras import install_command
 from artsound.pairing.bridge import BridgeContext, Rows
 from artsound.pairing.concepts import concept_vectors, load_bank
-from artsound.pairing.rows import centred_rows, checked_rows, unit_rows
+from artsound.pairing.search import centred_rows, checked_rows, unit_rows
 from artsound.recipe import Recipe
 from artsound.storage import Workspace, atomic_write, digest, read_parquet, sha256_bytes
 from artsound.untrusted import read_arrays

@@ -16,8 +16,7 @@ import pyarrow as pa
 
 from artsound.errors import BadUsage
 from artsound.pairing.assignment import Assignment, Edges, assign, candidate_edges
-from artsound.pairing.excluded import excluded_within
-from artsound.pairing.pair_items import PairCatalogue
+from artsound.pairing.pair_lists import excluded_within
 from artsound.pairing.previous_release import free_artworks
 from artsound.pairing.search import (
     UNIT_TOLERANCE,
@@ -28,6 +27,7 @@ from artsound.pairing.search import (
     hub_penalties,
     pair_scores,
 )
+from artsound.pairing.splits import PairCatalogue
 from artsound.recipe import Recipe
 
 # Two float32 dot products of unit vectors that differ by less are the same score.
@@ -71,7 +71,7 @@ def audit(
     `prices` [m] >= 0, for each of an artwork's `uses`; `barred`: keys of pairs that are not to be
     made, which count for nothing but ranks. Costs about one candidate search.
     """
-    from artsound.pairing import topk
+    from artsound.pairing import search
 
     matched = np.flatnonzero(assigned >= 0)
     mine = assigned[matched]
@@ -93,18 +93,18 @@ def audit(
 
     def look(stripe: Stripe) -> tuple[np.ndarray, np.ndarray]:
         track_above = np.zeros(len(tracks), dtype=np.int64)
-        best = topk.empty(len(tracks), size)
+        best = search.empty(len(tracks), size)
         for top, left, scores in stripe.tiles(tracks, artworks):
-            topk.count_above(scores, top, left, own, artwork_own, track_above, above)
+            search.count_above(scores, top, left, own, artwork_own, track_above, above)
             np.subtract(scores, off[left : left + scores.shape[1]], out=scores)
-            topk.scan_rows(scores, top, left, best)
+            search.scan_rows(scores, top, left, best)
         return track_above, best
 
     (track_above, best), *others = each_stripe(look, len(artworks), threads)
     for other_above, other_best in others:
         track_above += other_above
-        topk.merge(best, other_best)
-    offered, worth = topk.lists(best)
+        search.merge(best, other_best)
+    offered, worth = search.lists(best)
     artwork_ranks = np.where(assigned >= 0, above[level, assigned] + 1, 0)
     best_worth = worth[:, 0]
     if barred is not None and len(barred):

@@ -22,8 +22,6 @@ from artsound.pairing import evidence
 from artsound.pairing.affect import load_axes
 from artsound.pairing.bridge import unit_vectors, vector_inputs
 from artsound.pairing.concepts import load_bank
-from artsound.pairing.excluded import excluded_keys, excluded_pairs
-from artsound.pairing.imported_pairs import ImportedPair, imported_pairs, unpaired
 from artsound.pairing.match import (
     Match,
     continue_split,
@@ -31,10 +29,16 @@ from artsound.pairing.match import (
     match_split,
     painter_numbers,
 )
-from artsound.pairing.pair_items import PairSide, split_catalogue
+from artsound.pairing.pair_lists import (
+    ImportedPair,
+    excluded_keys,
+    excluded_pairs,
+    imported_pairs,
+    unpaired,
+)
 from artsound.pairing.previous_release import PreviousPair, previous_release, with_previous_scores
 from artsound.pairing.search import pair_scores
-from artsound.pairing.splits import SPLITS
+from artsound.pairing.splits import SPLITS, PairSide, split_catalogue
 from artsound.recipe import Recipe
 from artsound.schema import Reject, to_table
 from artsound.stage import Context, Outcome, Part, Report, Stage, part_path

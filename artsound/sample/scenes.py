@@ -6,17 +6,7 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageFilter
 
-from artsound.sample.canvas import (
-    Easel,
-    Mood,
-    Size,
-    easel,
-    gradient,
-    grid,
-    lay,
-    noise,
-    ramp,
-)
+from artsound.sample.canvas import Easel, Mood, Size, easel, gradient, grid, lay, noise, ramp
 
 # Hues in degrees of CIELAB.
 SKY, WATER, LEAF, EARTH, ROOF, CORN, HILL = 255.0, 235.0, 128.0, 70.0, 38.0, 88.0, 275.0

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artsound.errors import ArtSoundError, BadData, BadUsage
-from artsound.install import install_command
+from artsound.extras import install_command
 from artsound.keys import track_key
 from artsound.progress import counted
 from artsound.rights import policy_condition

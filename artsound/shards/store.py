@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from artsound.errors import ArtSoundError, BadData, BadUsage
-from artsound.install import install_command
+from artsound.extras import install_command
 from artsound.untrusted import check_path, near_path
 
 if TYPE_CHECKING:

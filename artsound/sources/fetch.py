@@ -22,7 +22,14 @@ from artsound.progress import QUIET, Progress, human_bytes, human_seconds
 from artsound.read_ahead import ordered_ahead
 from artsound.recipe import Recipe
 from artsound.sources.base import Options, Place, all_places
-from artsound.sources.files import MEDIA_LIMIT, TABLE_LIMIT, check_place
+from artsound.sources.files import (
+    MEDIA_LIMIT,
+    TABLE_LIMIT,
+    UnreadableFile,
+    ZipMember,
+    check_place,
+    is_safe_name,
+)
 from artsound.sources.http import (
     FAULTS,
     Client,
@@ -46,7 +53,6 @@ from artsound.sources.selection import (
     tracks_to_look_at,
 )
 from artsound.sources.servers import Server
-from artsound.sources.zips import UnreadableFile, ZipMember, is_safe_name
 from artsound.storage import (
     Workspace,
     digest,

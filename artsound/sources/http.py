@@ -40,7 +40,7 @@ from urllib3.util import Retry
 from artsound import __version__
 from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.progress import QUIET, Progress, human_bytes
-from artsound.sources.zips import DAMAGED
+from artsound.sources.files import DAMAGED
 from artsound.storage import make_folder, read_json, sync_folder, write_json
 
 USER_AGENT = f"artsound/{__version__} (dataset rebuild; python-requests)"

@@ -26,7 +26,7 @@ from artsound.recipe import Recipe
 from artsound.schema import Reject, arrow_schema
 from artsound.sources.base import Options, all_places, check_on_disk, places
 from artsound.sources.fetch import check_servers, fetch_sources
-from artsound.sources.files import read_file
+from artsound.sources.files import UnreadableFile, read_file
 from artsound.sources.selection import (
     blank_columns,
     check_selection,
@@ -39,7 +39,6 @@ from artsound.sources.selection import (
     staged_rows,
     unmatched_lines,
 )
-from artsound.sources.zips import UnreadableFile
 from artsound.stage import Context, Outcome, Part, Report, Stage, part_path
 from artsound.storage import (
     Workspace,

@@ -21,8 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from artsound.errors import BadData
-from artsound.sources.http import FAULTS, Client, Tries, read_body, status
-from artsound.sources.zips import (
+from artsound.sources.files import (
     DAMAGED,
     UnreadableFile,
     ZipMember,
@@ -30,6 +29,7 @@ from artsound.sources.zips import (
     read_directory,
     unpack,
 )
+from artsound.sources.http import FAULTS, Client, Tries, read_body, status
 from artsound.storage import digest, read_json, write_bytes, write_json
 
 _GAP = 64 << 10  # a smaller hole is cheaper to read over than to ask anew

@@ -19,7 +19,7 @@ from artsound.encoders.base import choose_device
 from artsound.encoders.descriptors import measure_wave
 from artsound.encoders.weights import quiet_libraries
 from artsound.errors import BadData, BadUsage
-from artsound.pairing.affect_bridge import AffectBridge, fit_affect
+from artsound.pairing.affect import AffectBridge, fit_affect
 from artsound.progress import QUIET, Progress
 from artsound.storage import write_bytes, write_json
 from artsound.training.checkpoint import check_release

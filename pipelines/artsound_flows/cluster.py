@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from artsound.errors import BadUsage
-from artsound.install import install_command
+from artsound.extras import install_command
 from artsound.processes import prepare_worker
 
 GPU = "GPU"  # the resource that a worker with one declares: dask worker … --resources GPU=1

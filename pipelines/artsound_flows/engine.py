@@ -35,8 +35,16 @@ from prefect.tasks import Task, exponential_backoff
 
 from artsound.build import log_lost_worker, open_build
 from artsound.errors import ArtSoundError, BadUsage
-from artsound.interrupt import clean_up_with, end_now, reporting, retake_signals
-from artsound.processes import keep_freed_memory, one_blas_thread, process_pool, worker_count
+from artsound.processes import (
+    clean_up_with,
+    end_now,
+    keep_freed_memory,
+    one_blas_thread,
+    process_pool,
+    reporting,
+    retake_signals,
+    worker_count,
+)
 from artsound.progress import QUIET, Progress
 from artsound.recipe import Recipe
 from artsound.stage import (

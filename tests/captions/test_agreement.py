@@ -13,8 +13,8 @@ from chat_server import Server, completion
 from hypothesis import given
 from hypothesis import strategies as st
 
-from artsound.captions.agreement import agreements, caption_agreements, sample_of
 from artsound.captions.caption import STAGE as CAPTION
+from artsound.captions.checks import agreements, caption_agreements, sample_of
 from artsound.catalogue import SIDES
 from artsound.encoders.base import load_embeddings, open_encoder, save_embeddings
 from artsound.encoders.embed import STAGE as EMBED
@@ -184,7 +184,7 @@ def test_texts_are_embedded_once(
     checked = _with_server(recipe, server, 0.5)
     run_stage(EMBED, workspace, checked)
     first = run_stage(CAPTION, workspace, checked)
-    monkeypatch.delattr("artsound.captions.agreement.open_encoder")  # called, it would fail
+    monkeypatch.delattr("artsound.captions.checks.open_encoder")  # called, it would fail
     assert run_stage(CAPTION, workspace, checked).files == first.files
 
 

@@ -16,10 +16,10 @@ from artsound.encoders.base import (
     embedding_folder,
     encoder_digest,
     load_embeddings,
+    media_encoders,
     open_encoder,
 )
 from artsound.encoders.embed import STAGE
-from artsound.encoders.roles import media_encoders
 from artsound.errors import BadData, BadUsage
 from artsound.recipe import Recipe
 from artsound.stage import run_stage

@@ -9,7 +9,7 @@ from test_embed import catalogue
 
 from artsound.encoders import embed
 from artsound.encoders.base import load_embeddings, open_encoder
-from artsound.encoders.vector_cache import VectorCache
+from artsound.encoders.embed import VectorCache
 from artsound.errors import BadData
 from artsound.recipe import Recipe
 from artsound.stage import Report, run_stage

@@ -9,8 +9,7 @@ import pytest
 
 from artsound.encoders.descriptors import descriptor_names
 from artsound.errors import BadUsage
-from artsound.pairing.affect import AXES, load_axes
-from artsound.pairing.affect_bridge import fit_affect
+from artsound.pairing.affect import AXES, fit_affect, load_axes
 from artsound.pairing.bridge import bridge_inputs
 from artsound.recipe import Recipe
 from artsound.stage import Context

@@ -13,8 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from artsound.encoders.base import save_embeddings
 from artsound.encoders.descriptors import descriptor_names
 from artsound.errors import BadData, BadUsage
-from artsound.pairing.affect import AXES
-from artsound.pairing.affect_bridge import AffectBridge, fit_affect
+from artsound.pairing.affect import AXES, AffectBridge, fit_affect
 from artsound.pairing.bridge import bridge_rows
 from artsound.recipe import Recipe
 from artsound.stage import Context

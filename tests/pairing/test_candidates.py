@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artsound.errors import BadData, BadUsage
-from artsound.pairing import search, topk
+from artsound.pairing import search
 from artsound.pairing.search import Candidates, check_vectors, find_candidates, find_on_device
 
 
@@ -48,9 +48,9 @@ def test_ties_go_to_the_lower_index(n_tracks, n_artworks, count, seed):
 
 
 def test_zero_and_minus_zero_are_a_tie():
-    best = topk.empty(1, 2)
-    topk.scan_rows(np.array([[-0.0, 0.0]], dtype=np.float32), 0, 0, best)
-    indices, scores = topk.lists(best)
+    best = search.empty(1, 2)
+    search.scan_rows(np.array([[-0.0, 0.0]], dtype=np.float32), 0, 0, best)
+    indices, scores = search.lists(best)
     assert indices.tolist() == [[0, 1]]
     assert not np.signbit(scores).any()
 

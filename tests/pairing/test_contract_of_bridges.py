@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from artsound.encoders.base import save_embeddings
-from artsound.encoders.roles import captions_come_first
+from artsound.encoders.base import captions_come_first, save_embeddings
 from artsound.errors import BadData, BadUsage
 from artsound.pairing.bridge import bridge_inputs, bridge_rows
 from artsound.recipe import Recipe
@@ -18,7 +17,7 @@ from artsound.testing import check_bridge
 
 PLUGINS = """
 import numpy as np
-from artsound.encoders.roles import Needs
+from artsound.encoders.base import Needs
 
 class Good:
     "Both sides by their first two descriptors."

@@ -14,7 +14,7 @@ import webdataset
 
 import artsound
 from artsound.errors import BadData, BadUsage
-from artsound.install import install_command
+from artsound.extras import install_command
 from artsound.shards.dataset import Dataset
 from artsound.shards.sidecar import write_sidecar
 from artsound.shards.subset import write_subset

@@ -13,7 +13,7 @@ import pytest
 
 import artsound
 from artsound.errors import BadData, BadUsage
-from artsound.install import install_command
+from artsound.extras import install_command
 from artsound.shards.verify import verify
 from artsound.storage import sha256_file
 

@@ -12,7 +12,7 @@ import pytest
 
 import artsound
 from artsound.errors import BadData, BadUsage
-from artsound.install import install_command
+from artsound.extras import install_command
 from artsound.shards.push import push
 from artsound.shards.store import open_store
 from artsound.shards.subset import write_subset

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from tiny_sources import write_files, write_zip
 
 from artsound.errors import ArtSoundError, BadData, BadUsage
-from artsound.sources.files import list_files, read_file
-from artsound.sources.zips import UnreadableFile
+from artsound.sources.files import UnreadableFile, list_files, read_file
 
 FILES = {"a/one.txt": b"one", "a/b/two.txt": b"two two", "three.txt": b"3"}
 

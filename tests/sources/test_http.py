@@ -22,7 +22,7 @@ from artsound.errors import BadData, BadUsage
 from artsound.sources.fetch import fetch_images
 from artsound.sources.http import Client, Patience, RemoteFile, content_length, download, shown
 from artsound.sources.remote_zip import open_remote_zip
-from artsound.sources.zenodo import is_record, record_files
+from artsound.sources.servers import is_record, record_files
 
 QUICK = Patience(
     retries=1, backoff=0.01, longest_wait=0.1, connect=2.0, stall=0.3, answer=1.0, slowest=1000

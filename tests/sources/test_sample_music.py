@@ -28,7 +28,16 @@ from artsound.sample.compose import SCALES, chord, compose_score, scale_over, vo
 from artsound.sample.genres import GENRES, Genre
 from artsound.sample.layouts import fma_files
 from artsound.sample.plane import spread
-from artsound.sample.synth import HITS, SAMPLE_RATE, VOICES, Samples, drum, encode_mp3, render, tone
+from artsound.sample.synth import (
+    HITS,
+    SAMPLE_RATE,
+    VOICES,
+    Samples,
+    drum,
+    encode_mp3,
+    render,
+    tone,
+)
 from artsound.sources.fma import list_fma, read_tracks
 
 GENRE_TITLES = [genre.title for genre in GENRES]

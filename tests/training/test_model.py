@@ -6,15 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from artsound.training.config import (
-    Codec,
-    Condition,
-    Config,
-    Diffusion,
-    Mel,
-    Network,
-    find_preset,
-)
+from artsound.training.config import Codec, Condition, Config, Diffusion, Mel, Network, find_preset
 from artsound.training.model import (
     build_model,
     diffusion_loss,

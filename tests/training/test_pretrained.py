@@ -18,14 +18,13 @@ from toy_pairs import ToyPairs, picture
 from transformers import GPT2LMHeadModel
 
 from artsound.errors import BadData, BadUsage
-from artsound.training.caption_targets import caption_targets
 from artsound.training.checkpoint import load_checkpoint, read_tensors
 from artsound.training.codec import open_codec
 from artsound.training.config import Config, Pretrained, find_preset, with_settings
 from artsound.training.data import Release
 from artsound.training.evaluate import evaluate
 from artsound.training.generate import generate
-from artsound.training.loop import train
+from artsound.training.loop import caption_targets, train
 from artsound.training.model import build_model, language_of_audio, learned
 from artsound.training.pretrained import constant_stream, find_pretrained, with_pretrained
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from artsound.encoders.roles import Needs
+from artsound.encoders.base import Needs
 
 
 class Sentences:

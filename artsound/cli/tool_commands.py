@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,3 +49,28 @@ def _show(found: list[PluginLine]) -> None:
             about = Text(line.error, "red")
         table.add_row(line.kind, line.name, line.origin, line.extra, about)
     console.print(table)
+
+
+# The command that teaches a shell the commands and options of `artsound`.
+
+
+class Shell(StrEnum):
+    """A shell that can complete what is being typed."""
+
+    bash = "bash"
+    zsh = "zsh"
+    fish = "fish"
+
+
+@app.command(
+    epilog="Example: artsound completion bash > ~/.local/share/bash-completion/completions/artsound"
+)
+def completion(shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish.")]) -> None:
+    """Print the script by which a shell completes commands and options."""
+    from typer.completion import get_completion_script
+
+    print(
+        get_completion_script(
+            prog_name="artsound", complete_var="_ARTSOUND_COMPLETE", shell=shell.value
+        )
+    )
