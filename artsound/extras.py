@@ -1,4 +1,4 @@
-"""The command that installs an optional part of this package, as it works here."""
+"""Optional packages: the extras that bring them, how to install them, what is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Worker processes, and what one does first.
+"""Processes of a build: worker processes, what one does first, and how all end on a signal.
 
 Imports nothing large, so that `prepare_worker` comes before numpy and its BLAS are loaded.
 """

@@ -1,6 +1,11 @@
-"""The items to caption: record, measurements and media file of each.
+"""The caption stage: one caption for every artwork and every track that a pair uses.
 
-They are those that pairs use, or all that were measured where a bridge is made of captions.
+Where pairs are made by way of captions, the stage comes before them, and captions everything.
+
+Each side has the captioner that the recipe names. What a model writes is tidied and checked; a
+caption that fails is replaced by the grounded one, and the reason is recorded. Captions that
+agree with other items better than with their own, where the recipe asks for that check, and
+near-duplicates can only be found across the whole side: they are replaced at the end.
 """
 
 from __future__ import annotations
@@ -35,6 +40,10 @@ from artsound.schema import Caption, from_row
 from artsound.stage import Context, Outcome, Part, Report, Stage, part_path, split_into_parts
 from artsound.storage import digest, read_parquet, write_parquet
 
+# The items to caption: record, measurements and media file of each.
+#
+# They are those that pairs use, or all that were measured where a bridge is made of captions.
+
 
 def before_pairs(recipe: Recipe) -> bool:
     """Whether captions come before pairs, since a bridge of the recipe is made of them."""
@@ -63,16 +72,6 @@ def read_items(context: Context, side: Side, start: int, stop: int) -> list[Capt
             strict=True,
         )
     ]
-
-
-# The caption stage: one caption for every artwork and every track that a pair uses.
-#
-# Where pairs are made by way of captions, the stage comes before them, and captions everything.
-#
-# Each side has the captioner that the recipe names. What a model writes is tidied and checked; a
-# caption that fails is replaced by the grounded one, and the reason is recorded. Captions that
-# agree with other items better than with their own, where the recipe asks for that check, and
-# near-duplicates can only be found across the whole side: they are replaced at the end.
 
 
 def check(context: Context) -> None:

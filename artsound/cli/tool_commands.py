@@ -1,4 +1,4 @@
-"""`artsound plugins`: what can be named as a source, encoder, captioner, bridge or preset."""
+"""`artsound plugins` lists what can be named; `artsound completion` teaches a shell."""
 
 from __future__ import annotations
 
@@ -49,9 +49,6 @@ def _show(found: list[PluginLine]) -> None:
             about = Text(line.error, "red")
         table.add_row(line.kind, line.name, line.origin, line.extra, about)
     console.print(table)
-
-
-# The command that teaches a shell the commands and options of `artsound`.
 
 
 class Shell(StrEnum):

@@ -1,4 +1,4 @@
-"""Tempo, pulse clarity and onset rate of a clip, from the energy in its mel bands."""
+"""Measured descriptors of a clip: pulse, loudness, timbre, key and roughness."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from scipy import fft, ndimage
+
+# Tempo, pulse clarity and onset rate of a clip, from the energy in its mel bands.
 
 _TEMPI = (40.0, 220.0)  # beats per minute
 _PREFERRED = (120.0, 1.3)  # BPM, octaves
@@ -201,8 +203,6 @@ def _roughness(frequency: np.ndarray, amplitude: np.ndarray) -> float:
     greatest = 0.181  # of the curve
     return float((dissonance * weight).sum() / max(float(weight.sum()), 1e-12) / greatest)
 
-
-# What can be measured of a clip's pulse, loudness and timbre; its harmony is in affect_tonal.
 
 SAMPLE_RATE = 22_050
 

@@ -1,4 +1,4 @@
-"""Colour as people see it: CIELAB of sRGB."""
+"""Measured descriptors of a picture: colour, light, line and composition."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from PIL import Image
 from scipy import fft, ndimage
 
 from artsound.untrusted import read_toml
+
+# Colour as people see it: CIELAB of sRGB.
 
 _LAB_MATRIX = np.array([[0, 500, 0], [116, -500, 200], [0, 0, -200]], dtype=np.float32)
 _LAB_OFFSET = np.array([16, 0, 0], dtype=np.float32)
@@ -72,8 +74,6 @@ def _table() -> tuple[list[str], np.ndarray]:
     rgb = np.array([list(bytes.fromhex(code[1:])) for code in colours().values()], dtype=np.uint8)
     return list(colours()), rgb_to_lab(rgb)
 
-
-# What can be measured of a picture's colour, light, line and composition.
 
 MEASURED_SIDE = 256  # pixels; larger pictures are shrunk first, so that all are seen alike
 

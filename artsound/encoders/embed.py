@@ -1,7 +1,8 @@
-"""Vectors that an encoder has made, found again by what they were made of.
+"""The embed stage: every artwork and every track of the catalogue as vectors.
 
-A folder for each encoder digest holds files of a structured array: the SHA-256 of an item's file,
-and its vector. A file is written once, whole, and never changed; the folder may be deleted.
+All items are measured. Those encoders that the recipe's bridges or checks of captions need embed
+them, too. A part's vectors are looked up by the content of its files first, so that after a change
+of catalogue or recipe only what is new is computed.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ from artsound.schema import arrow_schema
 from artsound.stage import Context, Outcome, Part, Report, Stage, part_path, split_into_parts
 from artsound.storage import Workspace, atomic_write, digest, read_parquet, write_parquet
 from artsound.untrusted import read_array
+
+# Vectors that an encoder has made, found again by what they were made of.
+#
+# A folder for each encoder digest holds files of a structured array: the SHA-256 of an item's file,
+# and its vector. A file is written once, whole, and never changed; the folder may be deleted.
 
 
 class VectorCache:
@@ -84,14 +90,6 @@ def _read(path: Path) -> np.ndarray | None:
         return None
     known = table.ndim == 1 and table.dtype.names == ("sha256", "vector")
     return table if known and table.dtype["vector"].base == np.float16 else None
-
-
-# The embed stage: every artwork and every track of the catalogue as vectors.
-#
-# All are measured. Those encoders that bridges of the recipe or checks of captions need (roles.py)
-# embed them, too. A part's vectors are looked up by the content of its files first, so that after
-# a
-# change of catalogue or recipe only what is new is computed.
 
 
 def plan_vectors(context: Context) -> list[Part]:

@@ -1,4 +1,7 @@
-"""Suppress what decoders written in C print to the terminal about damaged files."""
+"""Images and sound: decoded in full, checked, normalised, and keyed for near-duplicates.
+
+Every byte that comes in is hostile until it has been decoded.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from artsound.errors import BadData
+
+# Suppress what decoders written in C print to the terminal about damaged files.
 
 
 @contextmanager
@@ -29,11 +34,6 @@ def suppress_stderr() -> Iterator[None]:
     finally:
         os.dup2(saved, 2)
         os.close(saved)
-
-
-# Images and sound: decoded in full, checked, normalised, and keyed for near-duplicates.
-#
-# Every byte that comes in is hostile until it has been decoded.
 
 
 class MediaError(BadData):

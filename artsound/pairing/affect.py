@@ -1,7 +1,7 @@
-"""The axes on which pictures and music meet: affect.toml, and what a recipe's own file adds.
+"""The `affect` bridge: measured descriptors of both sides on shared axes of emotion.
 
-An axis is a weighted sum of standardised descriptors on either side; affect.toml gives the weights
-and the literature that they come from.
+An axis is a weighted sum of standardised descriptors on either side. affect.toml gives the weights
+and the literature that they come from; a recipe's own file may add to it.
 """
 
 from __future__ import annotations

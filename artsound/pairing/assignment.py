@@ -1,12 +1,9 @@
-"""The heaviest assignment on a sparse graph, exactly, with the prices that prove it.
+"""The assignment: at most one artwork for each track, at the largest total weight.
 
-Jonker & Volgenant (Computing 38, 1987): first every row in turn bids for its best column, raising
-the column's price to where its second best is as good; then each row that is still free is served
-by a shortest augmenting path (Dijkstra on reduced costs). Each row also has an alternative of its
-own, a dummy, which bounds every search and makes the problem feasible.
-
-Weights and prices are whole numbers, so sums are exact and equal inputs give equal outputs.
-Compiled by numba when first called; import this module only where it is used.
+The weight of a pair is its score, less what the hub correction takes off its artwork. The optimum
+is exact on the graph of candidates. Tracks that the graph cannot serve well get new candidates,
+searched among all artworks: those of highest weight less price, and the best that are free. What
+is still left after that is assigned densely among the artworks that are left.
 """
 
 from __future__ import annotations
@@ -19,6 +16,16 @@ from scipy.optimize import linear_sum_assignment
 
 from artsound.errors import BadData, BadUsage
 from artsound.pairing.search import Candidates, Stripe, each_stripe, pair_scores
+
+# The heaviest assignment on a sparse graph, exactly, with the prices that prove it.
+#
+# Jonker & Volgenant (Computing 38, 1987): first every row in turn bids for its best column, raising
+# the column's price to where its second best is as good; then each row that is still free is served
+# by a shortest augmenting path (Dijkstra on reduced costs). Each row also has an alternative of its
+# own, a dummy, which bounds every search and makes the problem feasible.
+#
+# Weights and prices are whole numbers, so sums are exact and equal inputs give equal outputs.
+# Compiled by numba when first called; import this module only where it is used.
 
 FREE = -1
 DUMMY = -2
@@ -192,14 +199,6 @@ def take_in_order(rows, columns, column_of, free):  # type: ignore[no-untyped-de
             column_of[row] = column
             free[column] -= 1
 
-
-# One artwork for each track, none too often, at the largest total weight.
-#
-# The weight of a pair is its score, less what the hub correction takes off its artwork. The
-# optimum
-# is exact on the graph of candidates (sparse.py). Tracks that the graph cannot serve well get new
-# candidates, looked for among all artworks: those of highest weight less price, and the best that
-# nobody holds. What is still left after that is closed by a dense assignment over what is left.
 
 # Weights become whole numbers of this unit, finer than float32 scores are sure.
 UNIT = 2.0**-25

@@ -1,9 +1,7 @@
-"""One more look at all pairs: the exact rank of every match, and proof of how good the whole is.
+"""Matching two sides: candidates, assignment, and the certificate of its optimality.
 
-The proof is linear programming duality. Put any price, zero or more, on every artwork. No
-one-to-one assignment can then be worth more than the prices' sum plus, for each track, the best
-weight less price that any artwork offers it. The assignment's own dual prices make that bound
-tight, and since the bound holds over all pairs, it also judges the choice of candidates.
+`artsound.match` does it for any two sets of unit rows; a build does it split by split, beside the
+pairs of a previous release where there is one.
 """
 
 from __future__ import annotations
@@ -29,6 +27,13 @@ from artsound.pairing.search import (
 )
 from artsound.pairing.splits import PairCatalogue
 from artsound.recipe import Recipe
+
+# One more look at all pairs: the exact rank of every match, and proof of how good the whole is.
+#
+# The proof is linear programming duality. Put any price, zero or more, on every artwork. No
+# one-to-one assignment can then be worth more than the prices' sum plus, for each track, the best
+# weight less price that any artwork offers it. The assignment's own dual prices make that bound
+# tight, and since the bound holds over all pairs, it also judges the choice of candidates.
 
 # Two float32 dot products of unit vectors that differ by less are the same score.
 TOLERANCE = 1e-6
@@ -123,8 +128,6 @@ def audit(
         missed=np.stack([some, offered[some, place].astype(np.int64)], axis=1),
     )
 
-
-# From two sides' vectors to the best assignment between them, and the proof of it.
 
 MOST_ROUNDS = 8
 

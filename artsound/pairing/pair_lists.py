@@ -1,7 +1,8 @@
-"""Pairs that are not to be made, since judges found them unfit: `pair.exclude` of a recipe.
+"""Lists of pairs from outside: pairs to be excluded, and published pairs to be imported.
 
-Each is an edge taken out of the graph in which pairs are matched. Its track and its artwork stay,
-and get the next best partners that the optimum has for them.
+An excluded pair (`pair.exclude`) is an edge taken out of the graph in which pairs are matched. Its
+track and its artwork stay, and get the next best partners that the optimum has for them. Imported
+pairs (`pair.given`) are used in place of a matching.
 """
 
 from __future__ import annotations

@@ -1,4 +1,10 @@
-"""Rows of matrices made comparable: checked, standardised, decorrelated, of length one."""
+"""Candidates: each track's best artworks and each artwork's best tracks, exactly.
+
+The scores of two sides are one matrix product, too large to hold (45 GB at full size). It is
+computed in tiles, and each tile is scanned while it is still in the processor's cache: a bounded
+heap per row and per column holds the best so far, and a score is looked at twice only when it
+beats the running threshold of its row or of its column.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +24,8 @@ from artsound.extras import install_command
 if TYPE_CHECKING:
     from torch import Tensor
 
+
+# Rows of matrices made comparable: checked, standardised, decorrelated, of length one.
 
 # A deviation of unit rows, or of their similarities, that is no more than rounding.
 _ROUNDING = 1e-6
@@ -388,14 +396,6 @@ def _by_score_and_index(scores: Tensor, index: Tensor | None = None) -> Tensor:
     rank = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)  # negative floats run backwards
     return rank * 2**32 - index
 
-
-# Each track's best artworks and each artwork's best tracks, exactly, in bounded memory.
-#
-# The scores of two sides are one matrix product, far too large to keep (45 GB at full size). It is
-# computed in tiles, and each tile is scanned while it is still in the processor's cache: a heap
-# per
-# row and per column holds the best so far, and a score is looked at twice only when it beats the
-# running threshold of its row or of its column.
 
 UNIT_TOLERANCE = 1e-3
 

@@ -1,8 +1,8 @@
-"""Which split each track and each artwork belongs to, decided before anything is matched.
+"""Splits: which one each track and each artwork belongs to, decided before matching.
 
-Tracks keep the official split, which no artist crosses. Painters are then dealt to the splits,
-whole. Near-duplicates hold together on both sides. As matching happens inside a split, no
-painter, no artist and no near-duplicate is ever on both sides of a split's border.
+Tracks stay in the official split, which no artist crosses. Painters are then dealt to the splits,
+whole. Near-duplicates stay together on both sides. As matching happens inside a split, no painter,
+no artist and no near-duplicate is ever in two splits.
 """
 
 from __future__ import annotations

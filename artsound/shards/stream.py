@@ -1,4 +1,13 @@
-"""Samples put together to a batch, and how a batch travels from a worker process."""
+"""Samples for training: one global order, walked by any number of ranks and workers.
+
+    data = artsound.open("out/shards").split("train")
+    decode = {"image_size": 256, "sample_rate": 16_000}
+    stream = data.stream(batch_size=16, seed=0, decode=decode)
+    for batch in stream.loader(workers=4): ...
+
+The order is that of `artsound.shards.order`. All state is two integers, the epoch and the position
+in it that all ranks have reached; they are enough to continue anywhere.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +44,8 @@ if TYPE_CHECKING:
 
     from artsound.shards.dataset import Dataset
 
+
+# Samples put together to a batch, and how a batch travels from a worker process.
 
 _SMALL = 4096  # bytes
 
@@ -99,17 +110,6 @@ def as_plain_batch(batch: Any) -> Any:
     every text of it, and `collate` has left none."""
     return batch
 
-
-# Samples for training: one global order, walked by any number of ranks and workers.
-#
-#     data = artsound.open("out/shards").split("train")
-#     decode = {"image_size": 256, "sample_rate": 16_000}
-#     stream = data.stream(batch_size=16, seed=0, decode=decode)
-#     for batch in stream.loader(workers=4): ...
-#
-# The order is that of `artsound.shards.order`. All state is two integers, the epoch and the
-# position
-# in it that all ranks have reached; they are enough to go on anywhere.
 
 log = logging.getLogger(__name__)
 

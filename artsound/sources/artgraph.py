@@ -1,7 +1,11 @@
-"""Names whose letters were encoded once too often, given back their letters.
+"""ArtGraph as published: an OGB folder or zip of names and edges, joined into one row per artwork.
 
-ArtGraph's names hold percent-encoded ones (`d%C3%BCrerin`), and lists made from WikiArt hold
-UTF-8 that was read as Latin-1 or Windows-1252, some in lower case (`joaquã\xadn-sorolla`).
+Layout: `mapping/<type>_entidx2name.csv` (no header: index, name; an artwork's name is its image
+file), `raw/relations/<source>___<relation>___<target>/edge.csv` (two columns of indices),
+`raw/node-label/artwork/node-label-<type>.csv` (one index per line), and the images, by name, in a
+folder or zip beside them. Relations are known by the types that they join, so version 1's names
+(`hasstyle_rel`) and version 2's (`hasstyle`) are both read. Only artworks and their images are
+required. Tables exported from ArtGraph's Neo4j dump may take the place of this layout.
 """
 
 from __future__ import annotations
@@ -25,6 +29,11 @@ from artsound.untrusted import csv_rows, parse_csv
 
 if TYPE_CHECKING:
     from artsound.sources.base import Options
+
+# Names whose letters were encoded once too often, given back their letters.
+#
+# ArtGraph's names hold percent-encoded ones (`d%C3%BCrerin`), and lists made from WikiArt hold
+# UTF-8 that was read as Latin-1 or Windows-1252, some in lower case (`joaquã­n-sorolla`).
 
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _ROUNDS = 3  # encoded twice, at most, and once more to see that nothing is left
@@ -548,15 +557,6 @@ def _address(text: str) -> str:
     text = text.strip()
     return text if text.startswith(("http://", "https://")) else ""
 
-
-# ArtGraph as published: an OGB folder or zip of names and edges, joined into one row per artwork.
-#
-# Layout: `mapping/<type>_entidx2name.csv` (no header: index, name; an artwork's name is its image
-# file), `raw/relations/<source>___<relation>___<target>/edge.csv` (two columns of indices),
-# `raw/node-label/artwork/node-label-<type>.csv` (one index per line), and the images, by name, in
-# a
-# folder or zip beside them. Relations are known by the types that they join, so version 1's names
-# (`hasstyle_rel`) and version 2's (`hasstyle`) both do. Only artworks and their images are a must.
 
 # Field of a row, and the node types that fill it: the first is version 2's name.
 _SINGLE = {"style": ("style",), "genre": ("genre",), "period": ("period",)}

@@ -1,7 +1,14 @@
-"""What a server's answer says about the use of a picture in a training set.
+"""Fetches what a recipe needs from servers to OUT/sources, in the layouts that are read there.
 
-Read are `X-Robots-Tag` (a field may come on several lines, each with rules for robots of its own)
-and the TDM Reservation Protocol's `TDM-Reservation` (W3C Community Group report, 2024).
+    OUT/sources/fma/      fma_metadata.zip and fma_large.zip, or members/fma_large/…
+    OUT/sources/artgraph/ the zips of the record, or members/mapping/… and members/imagesf2/…
+    OUT/sources/*.json    where from, which items were chosen, which were refused and why
+
+A whole set comes as whole zips. With a limit, lists of ids, imported pairs, a condition on metadata
+or a rights policy, the metadata come first, the same choice is made from them that ingest makes,
+and only the members chosen are transferred, by byte range. What is there already is not fetched
+again, so a download that was killed continues where it stopped. Pictures may also be fetched by
+their own addresses, unless the answer's headers speak against their use.
 """
 
 from __future__ import annotations
@@ -62,6 +69,11 @@ from artsound.storage import (
     write_bytes,
     write_json,
 )
+
+# What a server's answer says about the use of a picture in a training set.
+#
+# Read are `X-Robots-Tag` (a field may come on several lines, each with rules for robots of its own)
+# and the TDM Reservation Protocol's `TDM-Reservation` (W3C Community Group report, 2024).
 
 ROBOT = "artsound"
 
@@ -169,17 +181,6 @@ def _fetch(url: str, client: Client) -> bytes | Refusal:
     except FAULTS as error:
         return "failed", "image-unreachable", f"{url} broke off: {reason(error)}"
 
-
-# Brings what a recipe wants from servers to OUT/sources, in the layouts that the readers read.
-#
-#     OUT/sources/fma/      fma_metadata.zip and fma_large.zip, or members/fma_large/…
-#     OUT/sources/artgraph/ the zips of the record, or members/mapping/… and members/imagesf2/…
-#     OUT/sources/*.json    where from, which items were wanted, which were refused and why
-#
-# A whole set comes as whole zips. With a limit, lists of ids, given pairs, a condition on metadata
-# or a rights policy, the metadata come first, the same choice is made from them that ingest makes,
-# and only the members chosen travel, by byte range. What is there already is not fetched again, so
-# a killed pull goes on where it was.
 
 _RATE = 20_000_000  # bytes per second that a rough time is reckoned with
 _DAMAGED = "fetch-damaged"  # the code of what may come right when it is asked for again

@@ -1,11 +1,11 @@
-"""What a zip's directory says, and the bytes of its members: the same rules on disk and by range.
+"""The files of a source, in a folder, a zip, or a folder with zips in it, and their bytes.
 
-    members = read_directory(zipfile.ZipFile(path), path)
-    data = unpack(members["fma_large/000/000002.mp3"], packed_from_its_local_header_on)
+    files = list_files(Path("fma"), zips={"fma_metadata.zip", "fma_large.zip"})
+    data = read_file(Path("fma"), box="fma_large.zip", name="fma_large/000/000002.mp3")
 
-A zip is untrusted: no size or offset in it is believed before it is compared with the file and
-with a limit, and no decompressor gives more than one byte beyond the declared size. The methods
-are those of Python's zipfile: stored, Deflate, BZIP2 (as the FMA publishes its zips) and LZMA.
+Nothing is ever extracted. A zip is hostile until checked: one with names that climb out of it, or
+with links, is refused whole; a member that declares or turns out to hold more than the limit is
+not read. The same rules hold for zips on a server, whose members are read by range.
 """
 
 from __future__ import annotations
@@ -28,6 +28,15 @@ import polars as pl
 
 from artsound.errors import BadData, BadUsage
 from artsound.untrusted import check_path, near_path
+
+# What a zip's directory says, and the bytes of its members: the same rules on disk and by range.
+#
+#     members = read_directory(zipfile.ZipFile(path), path)
+#     data = unpack(members["fma_large/000/000002.mp3"], packed_from_its_local_header_on)
+#
+# A zip is untrusted: no size or offset in it is believed before it is compared with the file and
+# with a limit, and no decompressor gives more than one byte beyond the declared size. The methods
+# are those of Python's zipfile: stored, Deflate, BZIP2 (as the FMA publishes its zips) and LZMA.
 
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 # What may lie between a member's local header and its packed bytes: its name, an extra field.
@@ -245,15 +254,6 @@ def _unicode_path(extra: bytes, stored: bytes) -> str:
                     return ""
     return ""
 
-
-# A source on disk, be it a folder, a zip, or a folder with zips in it: its files, and their bytes.
-#
-#     files = list_files(Path("fma"), zips={"fma_metadata.zip", "fma_large.zip"})
-#     data = read_file(Path("fma"), box="fma_large.zip", name="fma_large/000/000002.mp3")
-#
-# Nothing is ever extracted. A zip is hostile until checked: one with names that climb out of it,
-# or with links, is refused whole; a member that declares or turns out to hold more than the limit
-# is not read.
 
 MEDIA_LIMIT = 512 << 20
 TABLE_LIMIT = 2 << 30

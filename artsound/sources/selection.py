@@ -1,8 +1,8 @@
-"""What a recipe wants of the sources beyond a rights policy: lists, conditions, and how many.
+"""What to ingest, decided from metadata alone: the rows with media to check, and the rest.
 
-A limit counts usable tracks, and whether one is usable shows only when it is decoded. So as many
-tracks as the limit says are looked at first, and for each that cannot be used one more, round
-after round, until there are enough or the source has no more.
+The sources are read once; the outcome is stored in the workspace's parts/ingest/staged, so that a
+resumed build starts at once. A source that changed (a file's size, or its CRC-32 in a zip or time
+of change in a folder) is read again, and the parts whose rows changed are done again.
 """
 
 from __future__ import annotations
@@ -41,6 +41,12 @@ from artsound.storage import (
     sha256_file,
     write_json,
 )
+
+# What a recipe wants of the sources beyond a rights policy: lists, conditions, and how many.
+#
+# A limit counts usable tracks, and whether one is usable shows only when it is decoded. So as many
+# tracks as the limit says are looked at first, and for each that cannot be used one more, round
+# after round, until there are enough or the source has no more.
 
 
 def tracks_to_look_at(workspace: Workspace, recipe: Recipe) -> int:
@@ -157,12 +163,6 @@ def _lines(path: Path, kind: str) -> list[str]:
 def _read_listed(workspace: Workspace) -> Path:
     return workspace.parts / "ingest" / "staged" / "look.json"
 
-
-# What to ingest, decided from metadata alone: the rows with media to check, and the rest.
-#
-# Both sources are read once; what came of it is kept under the workspace's parts/ingest/staged, so
-# that a resumed build starts at once. A source that changed (a file's size, or its CRC-32 in a zip
-# or time of change in a folder) is read again, and the parts whose rows changed are done anew.
 
 Refusal = tuple[str, str, str]  # kind, code and message of a reject
 

@@ -1,8 +1,4 @@
-"""A Zenodo record's files, as its REST API lists them at this moment: names, sizes, digests.
-
-Zenodo has answered in three forms: files with `key` (until 2023, and again today), files with
-`filename` and `filesize` (October 2023), and InvenioRDM's own `files.entries`.
-"""
+"""What is where on servers: the files of a Zenodo record, ArtGraph's zips, FMA's folder of zips."""
 
 from __future__ import annotations
 
@@ -17,6 +13,11 @@ from artsound.errors import BadData, BadUsage
 from artsound.sources.artgraph import ARTISTS, ARTWORKS
 from artsound.sources.fma import METADATA_ZIP
 from artsound.sources.http import FAULTS, Client, RemoteFile, read_body, reason, shown, status
+
+# A Zenodo record's files, as its REST API lists them at this moment: names, sizes, digests.
+#
+# Zenodo has answered in three forms: files with `key` (until 2023, and again today), files with
+# `filename` and `filesize` (October 2023), and InvenioRDM's own `files.entries`.
 
 _RECORD = re.compile(
     r"(?P<base>https?://[^/?#]+)/(?:api/)?records?/(?P<id>\d+)"
@@ -107,9 +108,6 @@ def _digest(checksum: str) -> str:
         kind, value = _DIGESTS.get(len(checksum), ""), checksum
     known = kind in _DIGESTS.values() and re.fullmatch(r"[0-9a-fA-F]+", value)
     return f"{kind}:{value.lower()}" if known else ""
-
-
-# What is where on servers: ArtGraph's record or zips, FMA's folder of zips and its digests.
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the published model's language of audio says of each track's caption: aims for pictures."""
+"""A training run: prepare the pairs, begin or resume, step, save, validate, preview, log."""
 
 from __future__ import annotations
 
@@ -80,6 +80,9 @@ if TYPE_CHECKING:
     import torch
 
 
+# What the published model's language of audio says of each track's caption: aims for pictures.
+
+
 def caption_targets(pairs: Pairs, config: Config, out: Path, device: Any) -> np.ndarray:
     """The states float16 [n, states, W] for the music captions of `pairs`, cached in `out`/cache.
 
@@ -144,9 +147,6 @@ def caption_states(folder: Path, captions: list[str], states: int, device: Any) 
             ).hidden_states
             rows.append(language_of_audio(language_model, asked, states)[0].half().cpu().numpy())
     return np.stack(rows)
-
-
-# A training run: prepare the pairs, begin or resume, step, save, validate, preview, log.
 
 
 class Log:
