@@ -218,6 +218,7 @@ def test_only_what_asks_a_server_is_a_task_that_a_limit_on_downloads_holds(
     from artsound.progress import QUIET
     from artsound.recipe import Recipe
     from artsound.sources.ingest import STAGE
+    from artsound.stage import Context
     from artsound_flows.engine import _limiting_downloads
 
     seen: list[str] = []
@@ -232,7 +233,7 @@ def test_only_what_asks_a_server_is_a_task_that_a_limit_on_downloads_holds(
     @flow(name="prepare")
     def run() -> None:
         assert stage.prepare is not None
-        stage.prepare(Workspace(tmp_path), recipe, QUIET)
+        stage.prepare(Context(Workspace(tmp_path), recipe), QUIET)
 
     run()
     assert seen == tasks
