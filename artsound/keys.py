@@ -22,9 +22,14 @@ _NUMBER = re.compile(r"[0-9]{6}")
 _LONGEST = 80  # characters of an item's own part of a key; a tar header has room for 100
 
 
+def six_digits(number: int) -> str:
+    """A number as keys and the names of shards have it: 2 is ``000002``."""
+    return f"{number:06d}"
+
+
 def track_key(track: int | str) -> str:
     """The key of a track: FMA's number in six digits, any other key as it is."""
-    return f"{track:06d}" if isinstance(track, int) else track
+    return six_digits(track) if isinstance(track, int) else track
 
 
 def track_number(key: str) -> int | None:

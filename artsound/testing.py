@@ -25,6 +25,7 @@ import numpy as np
 
 from artsound import plugins
 from artsound.captions.base import CaptionItem, CaptionSettings
+from artsound.keys import track_key
 from artsound.schema import Artwork, ArtworkDescriptors, Track, TrackDescriptors, arrow_schema
 
 
@@ -335,7 +336,7 @@ def _synthetic_build(root: Path, bridge: Any, argument: str) -> Any:
     workspace, recipe, random = Workspace(root), Recipe(), np.random.default_rng(0)
     ids: Any = {
         "artworks": [f"{number:02d}.jpg" for number in range(12)],
-        "tracks": [f"{number:06d}" for number in range(9)],
+        "tracks": [track_key(number) for number in range(9)],
     }
     needs = bridge.needs(recipe, argument)
     side: Any

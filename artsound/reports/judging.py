@@ -20,6 +20,7 @@ import numpy.typing as npt
 import polars as pl
 
 from artsound.errors import BadUsage
+from artsound.keys import six_digits
 from artsound.progress import counted
 from artsound.schema import arrow_schema
 from artsound.shards.dataset import Dataset
@@ -168,8 +169,8 @@ def checked_judge(judge: str) -> str:
 
 def keep(folder: Path, judgement: Judgement) -> Path:
     """Write one judgement as a new file of a folder; existing files never change."""
-    number = sum(1 for _ in folder.glob(f"{judgement.judge}.*.parquet"))
-    path = folder / f"{judgement.judge}.{number:06d}.{digest(asdict(judgement))[:8]}.parquet"
+    number = six_digits(sum(1 for _ in folder.glob(f"{judgement.judge}.*.parquet")))
+    path = folder / f"{judgement.judge}.{number}.{digest(asdict(judgement))[:8]}.parquet"
     write_parquet(path, "judgement", [asdict(judgement)])
     return path
 

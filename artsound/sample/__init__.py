@@ -11,11 +11,12 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from artsound import plugins
 from artsound.errors import BadData, BadUsage
 from artsound.progress import QUIET, Progress
 from artsound.rights import Rights, synthetic_rights, track_rights
@@ -50,7 +51,9 @@ def write_sample(folder: Path, seed: int = 0, progress: Progress = QUIET) -> Sam
     paths = SamplePaths(folder / "artgraph", folder / "fma")
     marker = folder / MARKER
     made = sample_marker(seed)
-    found = _read(marker)
+    found: object = {}
+    with suppress(BadData):
+        found = read_json(marker)
     if found == made:
         return paths
     if not found and (paths.artgraph.exists() or paths.fma.exists()):
@@ -83,13 +86,6 @@ def sample_marker(seed: int) -> dict[str, object]:
     return {"seed": seed, "version": VERSION, "complete": True}
 
 
-def _read(marker: Path) -> object:
-    try:
-        return read_json(marker)
-    except BadData:
-        return {}
-
-
 class Sample:
     """A miniature ArtGraph and FMA, painted and composed by code: nothing to download."""
 
@@ -109,8 +105,6 @@ class Sample:
 
     def _reader(self, side: str) -> Any:
         """The source whose layout the side has."""
-        from artsound import plugins
-
         return plugins.get("source", {"artwork": "artgraph", "track": "fma"}[side])[0]
 
     def list_files(self, side: str, root: Path, options: Any) -> pl.DataFrame:

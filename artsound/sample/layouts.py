@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from artsound.keys import track_key
 from artsound.sample.clips import Clip, plan_clips
 from artsound.sample.compose import compose_score
 from artsound.sample.genres import GENRES
@@ -176,7 +177,7 @@ def fma_files(clips: list[Clip], mapper: Mapper = map) -> dict[str, bytes]:
     scores = [clip_score(clip) for clip in clips]
     media = list(mapper(_media, scores, [clip.fault for clip in clips]))
     audio = {
-        f"{clip.track_id // 1000:03d}/{clip.track_id:06d}.mp3": data
+        f"{clip.track_id // 1000:03d}/{track_key(clip.track_id)}.mp3": data
         for clip, data in zip(clips, media, strict=True)
         if clip.fault != "absent"
     }

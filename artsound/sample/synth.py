@@ -20,8 +20,7 @@ from scipy import fft, ndimage
 
 Samples = NDArray[np.float32]
 
-SAMPLE_RATE = 32_000
-"""Hz. Enough for cymbals up to 14 kHz at half the cost of 44.1 kHz stereo."""
+SAMPLE_RATE = 32_000  # Hz: enough for cymbals up to 14 kHz at half the cost of 44.1 kHz stereo
 
 _TABLE_BITS = 12
 _TABLE = 1 << _TABLE_BITS  # points in one period: the nearest one is off by −68 dB at most

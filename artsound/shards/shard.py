@@ -24,6 +24,7 @@ import polars as pl
 import pyarrow as pa
 
 from artsound.errors import BadData
+from artsound.keys import six_digits
 from artsound.media import MediaError
 from artsound.media.images import release_jpeg
 from artsound.pairing.pair_lists import read_exclusions
@@ -368,7 +369,8 @@ def plan(context: Context) -> list[Part]:
             seed=recipe.seed,
         )
         first = base.next_number(split) if base else 0
-        planned += [(f"{split}-{n:06d}", members) for n, members in enumerate(shards, first)]
+        numbered = enumerate(shards, first)
+        planned += [(f"{split}-{six_digits(n)}", members) for n, members in numbered]
         for name, members in planned:
             inputs = {
                 "tracks": members,
@@ -452,7 +454,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
     for result in packed:
         part = Shard(**result.extra)
         # A shard of the previous release keeps its name, even if others before it are gone.
-        own = result.done.name if base else f"{part.split}-{numbers[part.split]:06d}"
+        own = result.done.name if base else f"{part.split}-{six_digits(numbers[part.split])}"
         name = f"artsound-{own}.tar"
         numbers[part.split] += 1
         _link(part_path(workspace, "shard", result.done.name, ".tar"), folder / name)

@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from artsound.errors import BadData, BadUsage
-from artsound.keys import track_key, track_number
+from artsound.keys import six_digits, track_key, track_number
 from artsound.shards.dataset import VIEW, Dataset, open_shards
 from artsound.shards.format import Placed, Shard, write_shard
 from artsound.shards.index import SPLITS, is_ours, pointers, write_index
@@ -201,7 +201,7 @@ def _write_all(data: Dataset, folder: Path, pairs_per_shard: int) -> None:
                 continue
             rows = data.frame[some].sort("key")
             order = some[np.argsort(data.pointers.keys[some], kind="stable")]
-            path = folder / f"artsound-{split}-{number:06d}.tar"
+            path = folder / f"artsound-{split}-{six_digits(number)}.tar"
             shard, placed = write_shard(path, split, members(data, order.tolist()))
             shards.append(shard)
             frames.append(moved(rows, shard.name, placed))
