@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import itertools
+import shutil
 from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -36,19 +37,23 @@ def _show(found: list[PluginLine]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(width=100 if not sys.stdout.isatty() else None, highlight=False)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in ("kind", "name", "origin", "extra"):
-        table.add_column(column, overflow="fold")
-    table.add_column("what it does", overflow="fold", ratio=1)
-    for line in found:
-        about = Text(line.summary)
-        if line.shadowed:
-            about = Text(f"Shadowed by the built-in {line.name}: write {line.reference}.", "yellow")
-        if line.error:
-            about = Text(line.error, "red")
-        table.add_row(line.kind, line.name, line.origin, line.extra, about)
-    console.print(table)
+    table.add_column("name", no_wrap=True)
+    table.add_column("origin", overflow="fold")
+    table.add_column("what it does \\[extra]", overflow="fold", ratio=1)
+    for kind, lines in itertools.groupby(found, key=lambda line: line.kind):
+        table.add_row(Text(f"{kind}s", "bold"))
+        for line in lines:
+            about = Text(line.summary + (f" [{line.extra}]" if line.extra else ""))
+            if line.shadowed:
+                text = f"Shadowed by the built-in {line.name}: write {line.reference}."
+                about = Text(text, "yellow")
+            if line.error:
+                about = Text(line.error, "red")
+            table.add_row(f"  {line.name}", line.origin, about)
+        table.add_section()
+    width = shutil.get_terminal_size((100, 24)).columns
+    Console(width=width, highlight=False).print(table)
 
 
 class Shell(StrEnum):

@@ -363,8 +363,11 @@ def read_place(place: Place, root: Path, files: pl.DataFrame, options: Options) 
     Raises:
         BadData: The source cannot be read, or its rows break the contract.
     """
-    table = place.source.read(place.side, root, files, options)
     what = f"The source {place.spec!r}"
+    try:
+        table = place.source.read(place.side, root, files, options)
+    except pl.exceptions.PolarsError as error:
+        raise BadData(f"{what} cannot read {root}: {str(error).splitlines()[0]}.") from error
     if not isinstance(table, pl.DataFrame):
         raise BadData(f"{what} gave {type(table).__name__} as its rows, not a polars DataFrame.")
     known = {**COLUMNS[place.side], **RIGHTS_COLUMNS, **ASIDE_COLUMNS, "year_stated": pl.Boolean()}
