@@ -30,7 +30,7 @@ from planted import Planted, accuracy, caption_vectors, recall, text_pairs
 from artsound.pairing.caption_bridge import caption_rows
 from artsound.pairing.concepts import concept_rows
 from artsound.pairing.learned import BATCH, EPOCHS, train_heads
-from artsound.pairing.search import centred_rows, decorrelated, standardised, unit_rows
+from artsound.pairing.rows import centred_rows, decorrelated, standardised, unit_rows
 
 WORLDS = 3
 CHOOSING = {"gap": 1.0, "noise": 1.2, "hubs": 0.1}  # of the worlds on which settings are compared

@@ -49,7 +49,7 @@ FETCH = (
 )
 REASONS = {
     "ingest": ("sources/ingest.py", *FETCH, *MEDIA),
-    "pair": ("pairing/pair.py", "pairing/pair_lists.py"),
+    "pair": ("pairing/pair.py", "pairing/imported_pairs.py"),
     "caption": ("captions/caption.py", "captions/checks.py"),
     "shard": ("shards/shard.py",),
 }

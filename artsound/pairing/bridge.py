@@ -25,7 +25,7 @@ from artsound.encoders.base import (
 )
 from artsound.encoders.batching import one_torch_thread
 from artsound.errors import ArtSoundError, BadData
-from artsound.pairing.search import check_vectors
+from artsound.pairing.rows import check_vectors
 from artsound.recipe import Recipe
 from artsound.stage import Context
 from artsound.storage import atomic_write, digest, read_json, read_parquet, sha256_file

@@ -14,7 +14,7 @@ import numpy as np
 from artsound.encoders.base import Needs
 from artsound.errors import BadUsage
 from artsound.pairing.bridge import BridgeContext, Rows
-from artsound.pairing.search import centred_rows, checked_rows
+from artsound.pairing.rows import centred_rows, checked_rows
 from artsound.recipe import Recipe
 
 

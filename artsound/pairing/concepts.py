@@ -20,7 +20,7 @@ import numpy as np
 from artsound.encoders.base import Needs
 from artsound.errors import BadUsage
 from artsound.pairing.bridge import BridgeContext, Rows
-from artsound.pairing.search import checked_rows, decorrelated, standardised, unit_rows
+from artsound.pairing.rows import checked_rows, decorrelated, standardised, unit_rows
 from artsound.recipe import Recipe
 from artsound.storage import digest
 

@@ -9,7 +9,7 @@ from artsound import plugins
 from artsound.encoders.base import Needs, embedding_folder
 from artsound.errors import BadData, BadUsage
 from artsound.pairing.bridge import SIDES, BridgeContext, Rows
-from artsound.pairing.search import centred_rows
+from artsound.pairing.rows import centred_rows
 from artsound.recipe import Recipe
 
 

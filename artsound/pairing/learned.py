@@ -21,7 +21,7 @@ from artsound.errors import BadData, BadUsage
 from artsound.extras import install_command
 from artsound.pairing.bridge import BridgeContext, Rows
 from artsound.pairing.concepts import concept_vectors, load_bank
-from artsound.pairing.search import centred_rows, checked_rows, unit_rows
+from artsound.pairing.rows import centred_rows, checked_rows, unit_rows
 from artsound.recipe import Recipe
 from artsound.storage import Workspace, atomic_write, digest, read_parquet, sha256_bytes
 from artsound.untrusted import read_arrays

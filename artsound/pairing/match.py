@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from artsound.errors import BadUsage
 from artsound.pairing.assignment import Assignment, Edges, assign, candidate_edges
-from artsound.pairing.pair_lists import excluded_within
+from artsound.pairing.excluded import excluded_within
 from artsound.pairing.previous_release import free_artworks
+from artsound.pairing.rows import UNIT_TOLERANCE
 from artsound.pairing.search import (
-    UNIT_TOLERANCE,
     Candidates,
     Stripe,
     each_stripe,

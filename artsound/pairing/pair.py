@@ -22,19 +22,14 @@ from artsound.pairing import evidence
 from artsound.pairing.affect import load_axes
 from artsound.pairing.bridge import unit_vectors, vector_inputs
 from artsound.pairing.concepts import load_bank
+from artsound.pairing.excluded import excluded_keys, excluded_pairs
+from artsound.pairing.imported_pairs import ImportedPair, imported_pairs, unpaired
 from artsound.pairing.match import (
     Match,
     continue_split,
     evaluate_match,
     match_split,
     painter_numbers,
-)
-from artsound.pairing.pair_lists import (
-    ImportedPair,
-    excluded_keys,
-    excluded_pairs,
-    imported_pairs,
-    unpaired,
 )
 from artsound.pairing.previous_release import PreviousPair, previous_release, with_previous_scores
 from artsound.pairing.search import pair_scores

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from artsound.errors import BadData, BadUsage
 from artsound.keys import with_text_keys
-from artsound.pairing.pair_lists import excluded_pairs
+from artsound.pairing.excluded import excluded_pairs
 from artsound.recipe import Recipe
 from artsound.schema import arrow_schema
 from artsound.stage import Context

@@ -27,7 +27,7 @@ from artsound.errors import BadData
 from artsound.keys import six_digits
 from artsound.media import MediaError
 from artsound.media.images import release_jpeg
-from artsound.pairing.pair_lists import read_exclusions
+from artsound.pairing.excluded import read_exclusions
 from artsound.pairing.previous_release import release_folder
 from artsound.recipe import Recipe
 from artsound.schema import Reject, arrow_schema, json_schema

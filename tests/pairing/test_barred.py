@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from artsound.cli import app
 from artsound.errors import BadUsage
 from artsound.pairing import pair
+from artsound.pairing.excluded import excluded_keys, excluded_within
 from artsound.pairing.match import audit, match
-from artsound.pairing.pair_lists import excluded_keys, excluded_within
 from artsound.recipe import Recipe, load_recipe
 from artsound.stage import Context, run_stage
 from artsound.storage import Workspace, read_parquet, write_parquet

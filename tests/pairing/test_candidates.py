@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from artsound.errors import BadData, BadUsage
 from artsound.pairing import search
-from artsound.pairing.search import Candidates, check_vectors, find_candidates, find_on_device
+from artsound.pairing.rows import check_vectors
+from artsound.pairing.search import Candidates, find_candidates, find_on_device
 
 
 def unit(rows: int, width: int, seed: int) -> np.ndarray:

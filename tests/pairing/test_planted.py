@@ -11,7 +11,8 @@ from artsound.pairing.caption_bridge import caption_rows
 from artsound.pairing.concepts import concept_rows
 from artsound.pairing.evidence import equal_pairs, hubness
 from artsound.pairing.learned import train_heads
-from artsound.pairing.search import centred_rows, find_candidates, standardised, unit_rows
+from artsound.pairing.rows import centred_rows, standardised, unit_rows
+from artsound.pairing.search import find_candidates
 
 ARTWORKS, TRACKS = 500, 400
 CHANCE = 10 / ARTWORKS

@@ -1,96 +1,29 @@
-"""Lists of pairs from outside: pairs to be excluded, and published pairs to be imported.
+"""Pairs that others have published, in place of a matching of our own.
 
-An excluded pair (`pair.exclude`) is an edge taken out of the graph in which pairs are matched. Its
-track and its artwork stay, and get the next best partners that the optimum has for them. Imported
-pairs (`pair.given`) are used in place of a matching.
+Each row of the file (sources/published_pairs.py reads it) either becomes a pair or falls out with
+its reason. A track is paired once and an artwork as often as the recipe allows; the earlier row
+goes first. Tracks keep FMA's split. A painter, with all whose works are near-duplicates of the
+painter's, goes to the split in which most of the painter's pairs lie, the earlier of train, val
+and test when two are level; pairs whose track is in another split fall out, since they would take
+a painter across its border.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from artsound.catalogue import usable_items
-from artsound.errors import BadUsage
 from artsound.pairing.splits import split_given, split_of_tracks
 from artsound.recipe import Recipe
-from artsound.schema import Reject, arrow_schema
+from artsound.schema import Reject
 from artsound.sources.item_names import artwork_key
 from artsound.sources.published_pairs import PublishedPair, read_pairs
 from artsound.stage import Context
 from artsound.storage import Workspace, read_parquet
-
-
-def excluded_pairs(recipe: Recipe) -> list[tuple[str, str]]:
-    """The (track id, artwork id) pairs of the recipe's list, ascending; none without a list.
-
-    Raises BadUsage when the list is missing, BadData when it is no list of pairs.
-    """
-    table = read_exclusions(recipe.pair.exclude)
-    return sorted(
-        set(zip(table["track_id"].to_pylist(), table["artwork_id"].to_pylist(), strict=True))
-    )
-
-
-def read_exclusions(place: str) -> pa.Table:
-    """The list of pairs that `artsound judgements` wrote to `place`; none where that is empty.
-
-    Raises as barred_pairs does.
-    """
-    if not place:
-        return arrow_schema("exclusion").empty_table()
-    if not Path(place).is_file():
-        raise BadUsage(f"{place} is not a file: give the list that `artsound judgements` writes.")
-    return read_parquet(Path(place), "exclusion")
-
-
-def excluded_keys(
-    pairs: Iterable[tuple[str, str]], track_ids: Sequence[str], artwork_ids: Sequence[str]
-) -> np.ndarray:
-    """The keys of those pairs among these items: int64, ascending, track · n_artworks + artwork.
-
-    `track` and `artwork` are positions; pairs with an item that is not listed are passed over.
-    """
-    rows = {name: n for n, name in enumerate(track_ids)}
-    columns = {name: n for n, name in enumerate(artwork_ids)}
-    keys = [
-        rows[track] * len(artwork_ids) + columns[artwork]
-        for track, artwork in pairs
-        if track in rows and artwork in columns
-    ]
-    return np.array(sorted(keys), dtype=np.int64)
-
-
-def excluded_within(
-    keys: np.ndarray, width: int, rows: np.ndarray, columns: np.ndarray
-) -> np.ndarray:
-    """The keys, made for `width` artworks, of some of the items: positions `rows` and `columns`.
-
-    Both are ascending, and so are the keys; they count from the start of `rows` and `columns`.
-    """
-    track, artwork = np.divmod(keys, width)
-    here = np.isin(track, rows) & np.isin(artwork, columns)
-    found: np.ndarray = np.searchsorted(rows, track[here]) * len(columns) + np.searchsorted(
-        columns, artwork[here]
-    )
-    return found
-
-
-# Pairs that others have published, in place of a matching of our own.
-#
-# Each row of the file (sources/published_pairs.py reads it) either becomes a pair or falls out
-# with
-# its reason. A track is paired once and an artwork as often as the recipe allows; the earlier row
-# goes first. Tracks keep FMA's split. A painter, with all whose works are near-duplicates of the
-# painter's, goes to the split in which most of the painter's pairs lie, the earlier of train, val
-# and test when two are level; pairs whose track is in another split fall out, since they would
-# take
-# a painter across its border.
 
 
 @dataclass(frozen=True)
