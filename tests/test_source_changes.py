@@ -42,7 +42,8 @@ def reworded(project: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     for file in copy.rglob("*.py"):
         with file.open("a", encoding="utf-8") as out:
             out.write("\n# A comment.\n")
-    return os.environ | {"PYTHONPATH": os.pathsep.join([str(copy), str(copy / "pipelines")])}
+    path = (copy, copy / "pipelines", project / "tests")
+    return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))}
 
 
 def test_a_build_does_nothing_again_when_only_the_text_of_the_code_has_changed(

@@ -166,8 +166,8 @@ def test_a_joint_bridge_uses_embeddings_that_were_made_elsewhere(tmp_path: Path,
 
 
 def test_captions_come_before_pairs_only_where_a_bridge_is_made_of_them():
-    usual = ["ingest", "embed", "pair", "caption", "shard", "report"]
+    usual = ("ingest", "embed", "pair", "caption", "shard", "report")
     assert stage_order(Recipe()) == usual
-    first = ["ingest", "embed", "caption", "pair", "shard", "report"]
+    first = ("ingest", "embed", "caption", "pair", "shard", "report")
     assert stage_order(Recipe().replaced(pair={"bridge": "captions"})) == first
     assert stage_order(Recipe().replaced(pair={"compare": ["captions"]})) == first
