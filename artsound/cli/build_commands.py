@@ -99,6 +99,8 @@ def _command(name: str, stage: str | None, example: str, doc: str) -> None:
 
 
 def _matches_as_usual(recipe: Recipe) -> bool:
+    from artsound.recipe import Recipe
+
     usual = Recipe()
     named = (recipe.name, recipe.pair.bridge) == (usual.name, usual.pair.bridge)
     return named and not recipe.pair.given
