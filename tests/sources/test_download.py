@@ -149,7 +149,7 @@ def test_a_full_disk_keeps_what_came_and_goes_on_later(tmp_path: Path) -> None:
 
 def test_a_killed_download_resumes(tmp_path: Path) -> None:
     path = tmp_path / "file.bin"
-    with faulty_server(PAYLOAD, "stall:1500000", "stall:2500000") as server:
+    with faulty_server(PAYLOAD, "stall:1500000", "stall:1200000") as server:
         code = (
             "from pathlib import Path\n"
             "from artsound.sources.http import *; from artsound.sources.http import Client\n"
