@@ -99,7 +99,12 @@ def ends_at_once(sentence: str) -> Iterator[None]:
     stderr = os.dup(2)  # decoders work with the original closed, to be quiet
     show_cursor = "\x1b[?25h\n" if os.isatty(stderr) else ""
 
+    ending = threading.Lock()
+
     def end(last: str, code: int) -> None:
+        # The first cause counts: a watched server that is killed below ends, too.
+        if not ending.acquire(blocking=False):
+            return
         log("failed", last, level=logging.ERROR)
         _report()
         _kill_children()

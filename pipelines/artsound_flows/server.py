@@ -125,6 +125,7 @@ class _Server:
                 [sys.executable, "-P", str(_SCRIPT), *map(str, arguments)],
                 env=_environment(self.folder), pass_fds=[listener.fileno()],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                process_group=0,  # Ctrl-C is this process's to handle
             )  # fmt: skip
         self.url = f"http://127.0.0.1:{self.port}/api"
         atexit.register(self.stop)

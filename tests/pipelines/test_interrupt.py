@@ -108,3 +108,15 @@ def test_a_build_on_processes_that_is_killed_leaves_none_of_them_and_resumes_to_
     assert not (out / "runs" / "embed.json").exists()
     run_build(Workspace(out), recipe.replaced(run={"runner": "processes", "workers": 2}))
     assert shard_digests(Workspace(out)) == shard_digests(built)
+
+
+def test_what_ends_because_of_the_signal_is_not_taken_for_the_cause() -> None:
+    code = (
+        "import os, signal, time\n"
+        "from artsound.processes import clean_up_with, end_now, ends_at_once\n"
+        "clean_up_with(lambda: end_now('the server ended.'))\n"
+        "with ends_at_once('stopped.'):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM); time.sleep(120)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, "stopped.\n")
