@@ -7,7 +7,7 @@ DEMO := demo
 EXTRAS := build,prefect,browse,pandas,models,train,dask,s3,docs,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz lint golden mutants bench rehearsal card docs clean
+.PHONY: help setup demo test fuzz lint golden mutants interpreters bench rehearsal card docs clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ golden: $(INSTALLED) ## Record the digests of two small builds in tests/golden.t
 
 mutants: $(INSTALLED) ## Check that the tests notice every change in tests/mutants.toml
 	@$(BIN)/python tests/mutants.py --jobs 2
+
+interpreters: $(INSTALLED) ## Install and check the core alone on the other Pythons that are here
+	@$(BIN)/python tests/interpreters.py
 
 bench: $(INSTALLED) ## Run every benchmark that docs/benchmarks.md quotes
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
