@@ -8,7 +8,7 @@ from pathlib import Path
 CODE = (
     "import artsound, os, artsound_flows.settings\n"
     "print(os.environ.get('NUMBA_CACHE_DIR'), os.environ.get('PREFECT_HOME'))\n"
-    "from artsound.pairing import topk"
+    "from artsound.pairing import search"
 )
 
 

@@ -338,7 +338,8 @@ def with_settings(config: Config, settings: Sequence[str]) -> Config:
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"])
-        raise BadUsage(f"{where} cannot be {fault['input']!r}: {fault['msg']}.") from error
+        why = fault["msg"].removeprefix("Value error, ").rstrip(".")
+        raise BadUsage(f"{where} cannot be {fault['input']!r}: {why}.") from error
 
 
 def read_config(path: Path) -> Config:

@@ -18,7 +18,7 @@ from artsound.training.loop import train
 # What each process runs: two steps of the small run, then one that is told to stop.
 SCRIPT = """
 import os, sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], os.path.dirname(sys.argv[1])]
 from pathlib import Path
 from conftest import SMALL
 from test_loop import StopAfter

@@ -232,9 +232,12 @@ def test_an_unknown_eye_preset_or_setting_leaves_with_two(
 ) -> None:
     ask = ["train", "--data", built.shards, "--out", tmp_path / "run"]
     for more, told in (
-        (["--visual", "dino"], "condition.encoder cannot be 'dino'"),
-        (["--visual", "imagebind"], "The visual encoder imagebind needs ImageBind"),
-        (["--preset", "huge"], "choose one of tiny, base, audioldm2"),
+        (
+            ["--visual", "dino"],
+            "condition.encoder cannot be 'dino': There is no encoder 'dino': choose",
+        ),
+        (["--visual", "imagebind"], "The encoder imagebind needs ImageBind"),
+        (["--preset", "huge"], "choose one of audioldm2, base, tiny"),
         (["--set", "mel.length=3"], "There is no setting 'mel.length=3'"),
     ):
         code, sentence = refused(capsys, *ask, *more)
