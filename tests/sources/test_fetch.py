@@ -295,6 +295,44 @@ def test_a_zenodo_record_is_asked_for_its_files_and_checksums(
             fetch_sources(Workspace(tmp_path / "d"), recipe_at(server, artgraph=place))
 
 
+@pytest.mark.parametrize("limit", [0, 2])
+def test_a_record_of_a_dump_and_pictures_leads_to_the_export_before_anything_is_pulled(
+    limit: int, folder: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    pictures = {f"imagesf2/{name}": picture(n) for n, name in enumerate(NAMES)}
+    write_zip(root / "files/imagesf2.zip", pictures, zipfile.ZIP_STORED)
+    write_files(root, {"files/artgraph2.0.dump": bytes(100_000)})
+    (root / "fma").symlink_to(folder / "fma")
+    with nginx(root, tmp_path / "nginx") as server:
+        files = [
+            {"key": path.name, "size": path.stat().st_size, "checksum": "",
+             "links": {"self": f"{server.url}/files/{path.name}"}}
+            for path in sorted((root / "files").iterdir())
+        ]  # fmt: skip
+        write_files(root, {"api/records/8172374": json.dumps({"files": files}).encode()})
+        recipe = recipe_at(server, artgraph=f"{server.url}/records/8172374", limit=limit)
+        with pytest.raises(BadData, match=r"export artgraph_artworks\.csv from it as docs/"):
+            fetch_sources(Workspace(tmp_path / "out"), recipe)
+        assert server.sent("artgraph2.0.dump") == 0
+        assert server.sent("imagesf2.zip") <= 1 + (root / "files/imagesf2.zip").stat().st_size
+        assert not list((tmp_path / "out").rglob("*.jpg"))
+
+
+def test_a_member_whose_name_no_file_can_have_is_one_reject(folder: Path, tmp_path: Path) -> None:
+    long = f"old-master_{'long-title-' * 26}1700.jpg"
+    names = [*NAMES, long]
+    style = {"artwork___hasstyle___style": (["baroque"], [(n, 0) for n in range(4)])}
+    files = artgraph_files(names, {name: picture(n) for n, name in enumerate(names)}, style)
+    write_zip(tmp_path / "root/artgraph/artgraph.zip", files)
+    (tmp_path / "root/fma").symlink_to(folder / "fma")
+    with nginx(tmp_path / "root", tmp_path / "nginx") as server:
+        workspace = Workspace(tmp_path / "out")
+        catalogue(workspace, recipe_at(server, limit=2))
+    assert rejects(workspace)[long] == ("failed", "file-name-too-long")
+    assert read_parquet(workspace.catalog / "artworks.parquet", "artwork").num_rows == 3
+
+
 def test_pictures_come_from_their_addresses_where_they_may(folder: Path, tmp_path: Path) -> None:
     lines = 'add_header X-Robots-Tag "googlebot: noindex"; add_header X-Robots-Tag noai;'
     refuse = f"location = /pictures/{NAMES[1]} {{ {lines} }}"
