@@ -181,7 +181,8 @@ def _responsible(values: Mapping[str, Any]) -> dict[str, Any]:
         "rai:dataCollectionType": ["Secondary Data Analysis", "Software Collection"],
         "rai:dataPreprocessingProtocol": [
             "Pictures are decoded, checked and, only where needed, re-encoded to JPEG within 1,024 "
-            "pixels; clips keep their original MP3 bytes.",
+            "pixels; clips keep their original MP3 bytes, or are encoded as MP3 from another "
+            "format.",
             "Items that cannot be used are left out, each with its reason.",
         ],
         "rai:dataAnnotationProtocol": (

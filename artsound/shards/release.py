@@ -110,9 +110,9 @@ def write_readme(
     lines += [
         "",
         "A sample `000010` has three members: `000010.jpg` (the artwork, longest side at most "
-        "1,024 pixels), `000010.mp3` (the clip's original bytes) and `000010.json` (captions, "
-        "metadata, rights of both sides, score, digests). No painter and no musician occurs in "
-        "two splits.",
+        "1,024 pixels), `000010.mp3` (the clip: the original MP3, or one made of another "
+        "format) and `000010.json` (captions, metadata, rights of both sides, score, digests). No "
+        "painter and no musician occurs in two splits.",
         "",
         "`index.parquet` has a row per sample with all its fields and the place of its bytes; "
         "`index.json` has an entry per shard with its SHA-256; `ATTRIBUTION.csv` names title, "

@@ -109,12 +109,11 @@ _TRACK = {
     "audio_sha256": "audio_sha256",
     "track_cluster": "cluster",
     "audio_path": "audio_path",
-    "audio_format": "audio_format",
 }
 _PAIR = {name: name for name in ("track_id", "artwork_id", "split", "score", "bridge", "margin")}
 _PICTURE = {name: name for name in ("artwork_id", "lightness", "saturation", "warmth")}
 _SOUND = {name: name for name in ("track_id", "tempo", "key", "mode")}
-EXTRA = ("image_path", "audio_path", "audio_format")
+EXTRA = ("image_path", "audio_path")
 
 
 def joined(context: Context) -> pl.DataFrame:
@@ -494,7 +493,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
 
 STAGE = Stage(
     name="shard",
-    version=2,
+    version=3,
     sections=("seed", "shards"),
     plan=plan,
     work=work,
@@ -566,9 +565,6 @@ def _media(
     """
     image = _original(workspace, row["image_path"], row["image_original_sha256"], "image")
     audio = _original(workspace, row["audio_path"], row["audio_sha256"], "audio")
-    if row["audio_format"] != "MP3":
-        found = row["audio_format"]
-        raise MediaError("audio-not-mp3", f"the clip is {found}: shards hold original MP3 bytes")
     jpeg = release_jpeg(image, max_side=recipe.shards.max_side, quality=recipe.shards.jpeg_quality)
     return jpeg, audio, sha256_bytes(jpeg)
 

@@ -350,7 +350,7 @@ def read_table(root: Path, box: str, name: str, limit: int = TABLE_LIMIT) -> byt
     Raises as `read_file` does, for a table that unpacks to more than `limit` bytes too.
     """
     data = read_file(root, box, name, limit)
-    if not name.endswith(".gz"):
+    if not name.lower().endswith(".gz"):
         return data
     where = f"{name} in {root / box}"
     found: list[bytes] = []

@@ -3,8 +3,9 @@
 Layout: `fma_metadata/tracks.csv` (three header lines: table, column, and `track_id`),
 `fma_metadata/genres.csv`, and `fma_large/000/000002.mp3`, each set as a folder or as the zip of
 its name. `fma_metadata/raw_tracks.csv`, where it is there, adds the addresses of tracks and of
-their licences. Rows without audio here and empty cells are ordinary. Durations in tracks.csv are
-those of whole tracks and often wrong: nothing here reads them.
+their licences. Copies with all clips in one folder, or as WAV, FLAC, Ogg or AIFF, are read too.
+Rows without audio here and empty cells are ordinary. Durations in tracks.csv are those of whole
+tracks and often wrong: nothing here reads them.
 """
 
 from __future__ import annotations
@@ -340,7 +341,10 @@ def _mapped(column: pl.Series, function: Callable[[str], Any], dtype: pl.DataTyp
 
 
 def _with_audio(tracks: pl.DataFrame, files: pl.DataFrame, subset: str) -> pl.DataFrame:
-    """Add where each track's audio lies: in the largest set here, in a folder before a zip."""
+    """Add where each track's audio lies: in the largest set here, in a folder before a zip.
+
+    Of one track in several formats, MP3 is taken, which is what the FMA publishes.
+    """
     place = pl.concat_str("box", "name", separator="/")
     order = ["fma_full"] if subset == "full" else ["fma_large", "fma_medium", "fma_small"]
     others = ("fma_large", "fma_medium", "fma_small") if subset == "full" else ("fma_full",)
@@ -354,13 +358,13 @@ def _with_audio(tracks: pl.DataFrame, files: pl.DataFrame, subset: str) -> pl.Da
     audio = (
         files.with_columns(
             pl.col("name")
-            .str.extract(r"(?i)(?:^|/)\d{3}/(\d{6})\.mp3$")
+            .str.extract(r"(?i)(?:^|/)(\d{6})\.(?:mp3|wav|flac|ogg|opus|aiff?)$")
             .cast(pl.Int32)
             .alias("track_id"),
             rank.alias("rank"),
         )
         .filter(pl.col("track_id").is_not_null(), ~place.str.contains_any(list(others)))
-        .sort("rank", "box", "name")
+        .sort("rank", ~place.str.to_lowercase().str.ends_with(".mp3"), "box", "name")
         .unique("track_id", keep="first", maintain_order=True)
         .drop("rank")
     )

@@ -2,13 +2,15 @@
 
 Planning (staging.py) reads the metadata of both sources once, and splits the rows into those
 with media to check and those that fall out beforehand, each with its reason. A part then reads
-the media of its rows, decodes and checks them, and keeps the original bytes. Finishing finds
+the media of its rows, decodes and checks them, and keeps the original bytes; of a clip in another
+format than MP3, which is what releases hold, an MP3 made of it. Finishing finds
 near-duplicates over everything and writes catalog/artworks.parquet and catalog/tracks.parquet,
 sorted by id.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import pyarrow.compute as pc
 
 from artsound.errors import BadData
 from artsound.media import MediaError
-from artsound.media.audio import check_audio
+from artsound.media.audio import check_audio, release_mp3
 from artsound.media.fingerprint import clusters, near_audio, near_images
 from artsound.media.images import check_image
 from artsound.progress import Progress
@@ -165,7 +167,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
 
 STAGE = Stage(
     name=NAME,
-    version=2,
+    version=3,
     sections=("images", "audio", "rights"),
     plan=plan,
     work=work,
@@ -201,6 +203,11 @@ def _take_audio(
     info = check_audio(
         data, min_seconds=recipe.audio.min_seconds, silence_db=recipe.audio.silence_db
     )
+    if info.format != "MP3":
+        # Everything after this measures, and releases, the same bytes. Releases have one kind of
+        # sound: readers of WebDataset (Hugging Face's among them) refuse samples of several kinds.
+        data = release_mp3(data)
+        info = check_audio(data, min_seconds=0.0, silence_db=-math.inf)
     path, sha256 = store_media(workspace, "tracks", data, f".{info.format.lower()}")
     return {
         **_fields("track", row),

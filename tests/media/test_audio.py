@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from artsound.media import MediaError
-from artsound.media.audio import check_audio, load_mono
+from artsound.media.audio import check_audio, load_mono, release_mp3
 from artsound.media.fingerprint import audio_fingerprint
 
 LIMITS = {"min_seconds": 2.0, "silence_db": -60.0}
@@ -162,3 +162,35 @@ def test_tags_at_the_end_of_an_mp3_are_no_second_clip(after: bytes):
 @pytest.mark.parametrize("data", [b"\0" * 5000, b"\xff\xfb\x90\x64" * 3, id3(4000), b"\xff" * 999])
 def test_what_only_begins_like_an_mp3_is_no_sound(data: bytes):
     assert reason(data) == "audio-not-audio"
+
+
+def test_a_released_mp3_is_the_original():
+    data = encode(melody())
+    assert release_mp3(data) is data
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "AIFF"])
+def test_another_format_is_released_as_an_mp3_of_the_same_sound(kind: str):
+    sound = melody(seconds=3.0)
+    data = encode(np.stack([sound, sound / 2], axis=1), kind)
+    made = release_mp3(data)
+    info = check_audio(made, **LIMITS)
+    assert (info.format, info.sample_rate, info.channels) == ("MP3", RATE, 2)
+    assert info.duration == len(sound) / RATE
+    assert made == release_mp3(data)
+    there, back = (load_mono(one, sample_rate=16_000) for one in (data, made))
+    assert np.corrcoef(there, back)[0, 1] > 0.99
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "released"),
+    [(96_000, 2, (48_000, 2)), (88_200, 1, (44_100, 1)), (37_800, 2, (44_100, 2)),
+     (8_000, 1, (8_000, 1)), (48_000, 6, (48_000, 1))],
+)  # fmt: skip
+def test_what_mp3_cannot_hold_is_resampled_or_mixed(
+    rate: int, channels: int, released: tuple[int, int]
+):
+    sound = np.repeat(melody(rate=rate)[:, None], channels, axis=1)
+    info = check_audio(release_mp3(encode(sound, "WAV", rate=rate)), **LIMITS)
+    assert (info.sample_rate, info.channels) == released
+    assert info.duration == pytest.approx(3.0, abs=0.001)

@@ -100,7 +100,6 @@ def make_workspace(
                 source="sample",
                 audio_path=audio_path,
                 audio_sha256=audio_sha,
-                audio_format="MP3",
                 cluster=f"{n:06d}",
                 fingerprint="00",
                 subset="large",

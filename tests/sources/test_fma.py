@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import polars as pl
@@ -121,6 +122,21 @@ def test_clips_come_from_the_largest_set_and_whole_tracks_only_when_asked_for(
         "fma_full/000/000140.mp3",
         "",
     ]
+
+
+def test_flat_folders_other_formats_and_any_case_are_found(tmp_path: Path) -> None:
+    names = ["fma_large/000002.WAV", "fma_large/000002.MP3", "clips/000140.flac"]
+    write_files(tmp_path, {**fma_files(ROWS, {}), **dict.fromkeys(names, b"sound")})
+    assert _read(tmp_path)["name"].to_list()[:2] == [names[1], names[2]]
+
+
+def test_tables_of_the_fma_may_be_packed_with_gzip(tmp_path: Path) -> None:
+    files = fma_files(ROWS, {2: b"x"})
+    packed = {f"{name}.gz": gzip.compress(data) for name, data in files.items() if "csv" in name}
+    clips = {name: data for name, data in files.items() if "csv" not in name}
+    plain = _read(write_files(tmp_path / "plain", files))
+    read = _read(write_files(tmp_path / "packed", {**packed, **clips}))
+    assert read.drop("stamp").equals(plain.drop("stamp"))
 
 
 def test_raw_tracks_add_addresses_and_missing_licences(tmp_path: Path) -> None:

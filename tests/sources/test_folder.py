@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import unicodedata
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+import soundfile
+from small_builds import run_serially
 from tiny_sources import clip, fma_files, picture, table, write_files, write_zip
 
+import artsound
 from artsound.errors import ArtSoundError, BadData, BadUsage
+from artsound.media.audio import check_audio
 from artsound.recipe import Recipe, Sources
+from artsound.shards.verify import verify
 from artsound.sources import ingest
 from artsound.sources.base import Options, places, read_place
 from artsound.stage import Context, run_stage
@@ -111,6 +118,31 @@ def test_sources_of_several_kinds_make_one_catalogue(tmp_path: Path) -> None:
         "folder-disc-1-01-intro-d5a51ea2",
     ]
     assert [row["source"] for row in found["track"]] == ["fma", "folder", "folder"]
+
+
+def test_clips_of_any_format_are_released_as_mp3(tmp_path: Path) -> None:
+    sounds = [soundfile.read(io.BytesIO(clip(n)), dtype="float32") for n in range(6)]
+    for n, (sound, rate) in enumerate(sounds):
+        name = f"fma/{n:06d}.WAV" if n > 3 else f"label/{n}.WAV" if n > 1 else f"label/{n}.flac"
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        soundfile.write(tmp_path / name, sound, rate)
+    names = [path.name for path in (tmp_path / "label").iterdir()]
+    items = table([("file", "title"), *((name, f"song {name}") for name in names)])
+    (tmp_path / "label/items.CSV.GZ").write_bytes(gzip.compress(items, mtime=0))
+    write_files(tmp_path / "fma", fma_files([{"track_id": 4}, {"track_id": 5}], {}))
+    write_files(tmp_path / "museum", {f"{n}.jpg": picture(n) for n in range(12)})
+    places = {"artworks": [f"folder:{tmp_path}/museum"], "music": [f"folder:{tmp_path}/label"]}
+    recipe = Recipe().replaced(sources={**places, "fma": f"{tmp_path}/fma"})
+    workspace = Workspace(tmp_path / "out")
+    run_serially(workspace, recipe.replaced(pair={"bridge": "affect"}))
+    dataset = artsound.open(workspace.shards)
+    samples = {sample["key"]: sample for sample in map(dataset.read, range(len(dataset)))}
+    assert sorted(samples) == ["000004", "000005", *(f"folder-{n}" for n in range(4))]
+    for key, sample in samples.items():
+        info = check_audio(sample["mp3"], min_seconds=0, silence_db=-120)
+        sound, rate = sounds[int(key[-1])]
+        assert (info.format, info.duration) == ("MP3", len(sound) / rate)
+    assert verify(workspace.shards, deep=True) == []
 
 
 @pytest.mark.parametrize(
