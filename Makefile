@@ -24,7 +24,7 @@ demo: $(INSTALLED) ## Build, verify, train and generate on the bundled synthetic
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh pipelines/demo.sh $(DEMO)
 
 test: lint ## Lint, type-check, hold the import contract, run all tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 fuzz: $(INSTALLED) ## Run the property tests on many random examples; failures go to .hypothesis/
 	@$(BIN)/python -m pytest -n 2 -m hypothesis --hypothesis-profile=fuzz

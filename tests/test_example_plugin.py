@@ -17,6 +17,8 @@ from artsound.sample import SamplePaths
 from artsound.sources.files import list_files, read_file
 from artsound.storage import read_json, read_parquet
 
+pytestmark = pytest.mark.long
+
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "plugin"
 CODE = sorted((EXAMPLE / "artsound_example").glob("*.py"))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import golden
 import pytest
 
+pytestmark = pytest.mark.long
+
 Digests = dict[str, str]
 
 

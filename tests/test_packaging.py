@@ -20,6 +20,8 @@ from made_once import made_once
 from artsound import extras as installing
 from artsound.storage import Workspace
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:

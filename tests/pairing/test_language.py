@@ -24,6 +24,8 @@ from artsound.storage import Workspace, read_parquet
 sys.path.append(str(Path(__file__).resolve().parents[1] / "encoders"))
 from random_weights import CLAP_MODEL, CLIP_MODEL, register_clip, write_clap, write_clip
 
+pytestmark = pytest.mark.long
+
 BANK = """
 alone = true
 [mood]

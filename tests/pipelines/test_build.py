@@ -18,6 +18,8 @@ from artsound.recipe import Recipe
 from artsound.sample import SamplePaths
 from artsound.storage import Workspace
 
+pytestmark = pytest.mark.long
+
 KILLS = int(os.environ.get("ARTSOUND_KILLS", "6"))
 STAGES = ("ingest", "embed", "pair", "caption", "shard")  # all that shards hang on
 

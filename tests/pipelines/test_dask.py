@@ -20,6 +20,8 @@ from artsound.errors import BadUsage
 from artsound.sample import SamplePaths
 from artsound.storage import Workspace
 
+pytestmark = pytest.mark.long
+
 HERE = Path(__file__).parent
 WORKER = ["worker", "--host", "127.0.0.1", "--nworkers", "1", "--nthreads", "1", "--no-dashboard",
           "--no-nanny", "--preload", "artsound_flows.cluster", "--death-timeout", "60"]  # fmt: skip

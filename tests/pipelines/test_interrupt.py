@@ -17,6 +17,8 @@ from artsound.build import run_build
 from artsound.sample import SamplePaths
 from artsound.storage import Workspace
 
+pytestmark = pytest.mark.long
+
 SENTENCE = "artsound: stopped; the same command continues from here.\n"
 
 

@@ -22,6 +22,8 @@ from artsound.sample import SamplePaths
 from artsound.shards.dataset import open_shards
 from artsound.storage import Workspace
 
+pytestmark = pytest.mark.long
+
 TOLD: list[dict[str, Any]] = []
 
 
