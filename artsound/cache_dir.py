@@ -6,10 +6,7 @@ which compiles librosa and the matching, raises.
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 
@@ -24,6 +21,10 @@ def use_writable_cache(variable: str, usual: str) -> None:
         usual: The library's own cache folder, below the home folder.
     """
     if variable not in os.environ and not _can_write(usual):
+        import atexit  # rarely needed, and they would slow down `import artsound`
+        import shutil
+        import tempfile
+
         os.environ[variable] = folder = tempfile.mkdtemp(prefix="artsound-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
 

@@ -2,57 +2,62 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
-from packaging.version import Version
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+    from packaging.version import Version
 
-# The extra that brings a package, by the name under which it is imported.
-EXTRAS = {
-    "matplotlib": "build",
-    "numba": "build",
-    "threadpoolctl": "build",
-    "prefect": "prefect",
-    "fastapi": "prefect",
-    "sqlalchemy": "prefect",
-    "starlette": "browse",
-    "uvicorn": "browse",
+# The packages of each extra, by the names under which they are imported.
+_PACKAGES = {
+    "build": "matplotlib numba threadpoolctl",
+    "prefect": "prefect fastapi sqlalchemy",
+    "browse": "starlette uvicorn",
     "pandas": "pandas",
-    "laion_clap": "models",
-    "open_clip": "models",
-    "torchvision": "models",
-    "accelerate": "train",
-    "diffusers": "train",
-    "librosa": "train",
-    "peft": "train",
-    "safetensors": "train",
-    "sklearn": "train",
-    "tensorboard": "train",
-    "torch": "train",
-    "transformers": "models",
-    "distributed": "dask",
-    "prefect_dask": "dask",
-    "s3fs": "s3",
+    "models": "laion_clap open_clip torchvision transformers",
+    "train": "accelerate diffusers librosa peft safetensors sklearn tensorboard torch",
+    "dask": "distributed prefect_dask",
+    "s3": "s3fs",
 }
+# The extra that brings a package.
+EXTRAS = {package: extra for extra, names in _PACKAGES.items() for package in names.split()}
+_FOR_DEVELOPERS = {"dev", "docs"}
 _PACKAGE = Path(__file__).resolve().parent
+
+State = Literal["ok", "warning", "missing"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that `artsound doctor` examined.
+
+    Attributes:
+        group: A heading that several share, such as ``"machine"``.
+        name: What was examined.
+        state: The result; `missing` if the build in question cannot run without it.
+        found: What was found, in a few words.
+        remedy: What to do about it; empty if nothing.
+    """
+
+    group: str
+    name: str
+    state: State
+    found: str
+    remedy: str = ""
 
 
 def constraints_file() -> Path | None:
-    """The list of versions that were tested together: of a checkout, or as installed; or None."""
-    for path in (_PACKAGE.parent / "constraints.txt", _PACKAGE / "constraints.txt"):
-        if path.is_file():
-            return path
-    return None
+    """The versions that were tested together: a checkout's list, the installed one, or None."""
+    places = (_PACKAGE.parent / "constraints.txt", _PACKAGE / "constraints.txt")
+    return next((path for path in places if path.is_file()), None)
 
 
 def install_command(*extras: str, package: str = "") -> str:
@@ -71,18 +76,18 @@ def install_command(*extras: str, package: str = "") -> str:
     checkout = _PACKAGE.parent
     what = [package]
     if not package:
-        wanted = f"[{','.join(extras)}]" if extras else ""
+        in_brackets = f"[{','.join(extras)}]" if extras else ""
         if (checkout / "pyproject.toml").is_file():
-            what = ["-e", f"{_shown(checkout)}{wanted}"]
+            what = ["-e", f"{_shown(checkout)}{in_brackets}"]
         else:
-            what = [f"artsound{wanted}"]
+            what = [f"artsound{in_brackets}"]
     constraints = constraints_file()
     pinned = ["-c", _shown(constraints)] if constraints else []
     return " ".join([*_pip(), "install", *map(_quoted, [*pinned, *what])])
 
 
 def _pip() -> list[str]:
-    """`pip`, if that is the one of this Python; else the long form."""
+    """`pip` if it belongs to this Python; else the long form."""
     found = shutil.which("pip")
     if found and Path(found).parent == Path(sys.executable).parent:
         return ["pip"]
@@ -90,10 +95,10 @@ def _pip() -> list[str]:
 
 
 def _shown(path: Path) -> str:
-    """A path, relative to the current folder where it lies within it."""
+    """A path, relative to the current folder if it is within it."""
     try:
         return str(path.relative_to(Path.cwd()))
-    except (ValueError, OSError):  # OSError: the current folder is gone
+    except (ValueError, OSError):  # OSError: the current folder was deleted
         return str(path)
 
 
@@ -101,34 +106,9 @@ def _quoted(word: str) -> str:
     return f"'{word}'" if "[" in word and "'" not in word else shlex.quote(word)
 
 
-# Installed packages beside those that this project requires, for `artsound doctor`.
-#
-# Nothing large is imported: the packages' metadata suffice, except for soundfile, whose library
-# decides what it can decode.
-
-State = Literal["ok", "warning", "missing"]
-
-_VOCABULARY = 50_000  # words of RoBERTa, about; an empty tokenizer has 5
-_FOR_DEVELOPERS = {"dev", "docs"}
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing examined. `missing`: the build in question cannot run without it.
-
-    Attributes:
-        group: A heading that several share, such as ``"machine"``.
-        name: What was examined.
-        state: The result.
-        found: What was found, in a few words.
-        remedy: What to do about it; empty if nothing.
-    """
-
-    group: str
-    name: str
-    state: State
-    found: str
-    remedy: str = ""
+# Checks of installed packages. Nothing large is imported: the packages' metadata suffice, except
+# for soundfile, whose library decides what it can decode. `importlib.metadata` and `packaging` are
+# imported where they are used, since every command imports this module.
 
 
 def check_packages(needed: Set[str] = frozenset()) -> Iterator[Check]:
@@ -141,12 +121,15 @@ def check_packages(needed: Set[str] = frozenset()) -> Iterator[Check]:
     Yields:
         A check for each package.
     """
-    try:
-        requirements = [Requirement(text) for text in requires("artsound") or []]
-        extras = sorted(metadata("artsound").get_all("Provides-Extra") or ())
-    except PackageNotFoundError:
+    from importlib.metadata import metadata
+
+    from packaging.utils import canonicalize_name
+
+    if installed("artsound") is None:
         yield Check("packages", "artsound", "warning", "not installed", install_command())
         return
+    requirements = _requirements("artsound")
+    extras = sorted(metadata("artsound").get_all("Provides-Extra") or ())
     tested = tested_versions()
     for extra in ("", *(name for name in extras if name not in _FOR_DEVELOPERS)):
         state: State = "missing" if extra in {"", "build", *needed} else "warning"
@@ -181,23 +164,15 @@ def check_package(
 
 def check_conflicts() -> Iterator[Check]:
     """Report installed packages that do not work together, each with what it lacks."""
-    ours = (requires("artsound") or []) if installed("artsound") else []
-    for name in dict.fromkeys(Requirement(text).name for text in ours):
-        for text in (requires(name) or []) if installed(name) else ():
-            try:
-                requirement = Requirement(text)
-            except InvalidRequirement:
-                continue
+    for name in dict.fromkeys(one.name for one in _requirements("artsound")):
+        for requirement in _requirements(name):
             found = installed(requirement.name)
             if found is None or not _belongs(requirement, ""):
                 continue
             if not requirement.specifier.contains(found, prereleases=True):
                 needs = f"{requirement.name}{requirement.specifier}"
-                yield Check(
-                    "conflicts", name, "warning",
-                    f"{installed(name)} needs {needs}, but {found} is installed",
-                    install_command(package=needs),
-                )  # fmt: skip
+                text = f"{installed(name)} needs {needs}, but {found} is installed"
+                yield Check("conflicts", name, "warning", text, install_command(package=needs))
     if not _decodes_mp3():
         yield Check(
             "conflicts", "soundfile", "missing", "its libsndfile cannot decode MP3",
@@ -205,27 +180,12 @@ def check_conflicts() -> Iterator[Check]:
         )  # fmt: skip
 
 
-def check_tokenizer(vocabulary: Path | None) -> Check:
-    """Examine the vocabulary by which LAION-CLAP reads texts.
-
-    Args:
-        vocabulary: A JSON file; None if there is none.
-    """
-    remedy = "hf download roberta-base, where there is a network"
-    if vocabulary is None:
-        return Check("checkpoints", "roberta-base", "warning", "no vocabulary", remedy)
-    try:
-        words = len(json.loads(vocabulary.read_bytes()))
-    except (OSError, ValueError, TypeError):
-        words = 0
-    if words < _VOCABULARY:
-        text = f"{words:,} words: every text would look the same"
-        return Check("checkpoints", "roberta-base", "warning", text, remedy)
-    return Check("checkpoints", "roberta-base", "ok", f"{words:,} words")
-
-
 def installed(name: str) -> Version | None:
     """The version of an installed package; None if it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from packaging.version import Version
+
     try:
         return Version(version(name))
     except PackageNotFoundError:
@@ -234,6 +194,9 @@ def installed(name: str) -> Version | None:
 
 def tested_versions() -> dict[str, str]:
     """Versions that were tested together, by package: those of constraints.txt."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
     path = constraints_file()
     if path is None:
         return {}
@@ -246,14 +209,26 @@ def tested_versions() -> dict[str, str]:
     }
 
 
+def _requirements(name: str) -> list[Requirement]:
+    """What an installed package requires, besides lines that are not valid; else nothing."""
+    from importlib.metadata import requires
+
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    found = []
+    for text in (requires(name) or []) if installed(name) else ():
+        with contextlib.suppress(InvalidRequirement):
+            found.append(Requirement(text))
+    return found
+
+
 def _belongs(requirement: Requirement, extra: str) -> bool:
     """Whether a requirement is one of `extra`, or, if that is empty, of the core."""
     marker = requirement.marker
     if marker is None:
         return not extra
-    if extra:
-        return marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""})
-    return marker.evaluate({"extra": ""})
+    core = marker.evaluate({"extra": ""})
+    return marker.evaluate({"extra": extra}) and not core if extra else core
 
 
 def _decodes_mp3() -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from artsound.encoders.laion_clap import check_tokenizer
 from artsound.environment import (
     check_checkpoints,
     check_disk,
@@ -29,7 +30,6 @@ from artsound.extras import (
     check_conflicts,
     check_package,
     check_packages,
-    check_tokenizer,
     installed,
     tested_versions,
 )

@@ -1,6 +1,9 @@
-"""`artsound build` and one command for each stage."""
+"""`artsound build` and one command for each stage, `doctor` and `status`.
 
-from __future__ import annotations
+Annotations are evaluated here (no `from __future__ import annotations`): typer reads those of seven
+commands with the same options, and to compile them as strings would take a fifth of the time of
+`artsound --help`.
+"""
 
 import os
 import sys
@@ -98,7 +101,7 @@ def _command(name: str, stage: str | None, example: str, doc: str) -> None:
     app.command(name, epilog=f"Example: artsound {name} {example}")(command)
 
 
-def _matches_as_usual(recipe: Recipe) -> bool:
+def _matches_as_usual(recipe: "Recipe") -> bool:
     from artsound.recipe import Recipe
 
     usual = Recipe()
@@ -149,7 +152,7 @@ def _recipe(
     exclude_pairs: str,
     without: str,
     earlier: str,
-) -> Recipe:
+) -> "Recipe":
     """The recipe that was asked for: a file, the workspace's own, or the default; then options."""
     from artsound.recipe import bundled_recipe, load_recipe
     from artsound.untrusted import check_path
@@ -197,7 +200,7 @@ def _recipe(
 
 def _usual_recipe(
     artworks: list[str] | None, music: list[str] | None, artgraph: str, fma: str
-) -> Recipe:
+) -> "Recipe":
     """The bundled recipe of the source that is named for both sides, or the default."""
     from artsound.recipe import Recipe, bundled_names, bundled_recipe
 
@@ -208,7 +211,7 @@ def _usual_recipe(
 
 
 def _run_stages(
-    only: str | None, out: Path, recipe: Recipe, retry_failed: bool, as_json: bool
+    only: str | None, out: Path, recipe: "Recipe", retry_failed: bool, as_json: bool
 ) -> None:
     from artsound.processes import ends_at_once
     from artsound.progress import console_progress
@@ -227,8 +230,8 @@ def _run_stages(
 
 
 def _runner(
-    workspace: Workspace, recipe: Recipe, only: str | None, progress: Progress
-) -> Callable[..., list[Report]]:
+    workspace: "Workspace", recipe: "Recipe", only: str | None, progress: "Progress"
+) -> "Callable[..., list[Report]]":
     """The function that runs a build: the library's, or, where it adds something, Prefect's.
 
     It does for a server of the user's own, which records the build, and for the runners dask and
@@ -261,7 +264,7 @@ def _runner(
     return run_with_prefect
 
 
-def _print_stages(reports: Sequence[Report]) -> None:
+def _print_stages(reports: "Sequence[Report]") -> None:
     """Print the table of stages: items in, out, filtered and failed, and speed."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -319,7 +322,7 @@ def doctor(
         raise SystemExit(1)
 
 
-def _checks(out: Path, recipe: str, sources: dict[str, Any]) -> list[Check]:
+def _checks(out: Path, recipe: str, sources: dict[str, Any]) -> "list[Check]":
     try:
         from artsound.environment import examine
         from artsound.recipe import Recipe, bundled_recipe, load_recipe
@@ -337,7 +340,7 @@ def _checks(out: Path, recipe: str, sources: dict[str, Any]) -> list[Check]:
     return examine(base.replaced(sources=given), out)
 
 
-def _show_checks(checks: Sequence[Check]) -> None:
+def _show_checks(checks: "Sequence[Check]") -> None:
     """Print a line for each check under its group; packages without problems share one."""
     from rich.console import Console
     from rich.table import Table
@@ -358,7 +361,7 @@ def _show_checks(checks: Sequence[Check]) -> None:
     console.print(table)
 
 
-def _folded(group: str, members: Iterable[Check]) -> list[Check]:
+def _folded(group: str, members: "Iterable[Check]") -> "list[Check]":
     """The checks of a group; packages without problems, or with the same remedy, are one line."""
     from artsound.extras import Check
 
@@ -401,7 +404,7 @@ def status(
     print_summary(as_json, last)
 
 
-def _show_status(status: Status, again: Callable[[], Status] | None = None) -> Status:
+def _show_status(status: "Status", again: "Callable[[], Status] | None" = None) -> "Status":
     """Print the status of a build; with `again`, refresh it every two seconds while it runs.
 
     Without a terminal it is printed once, when the build has ended. Returns the last status.
@@ -421,7 +424,7 @@ def _show_status(status: Status, again: Callable[[], Status] | None = None) -> S
     return status
 
 
-def _status_view(status: Status) -> RenderableType:
+def _status_view(status: "Status") -> "RenderableType":
     """A summary line, a row for each stage, and what to do next."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Group
@@ -451,7 +454,7 @@ _STATUS_STYLES = {"running": "bold", "merging": "bold", "preparing": "bold", "do
 _STATUS_STYLES |= {"failed": "bold red", "stopped": "yellow"}
 
 
-def _sentence(status: Status) -> str:
+def _sentence(status: "Status") -> str:
     """The summary line: which process runs since when, or how it ended, and the last write."""
     holder = status.holder
     wrote = f"Last written {human_seconds(max(0.0, status.asked - status.wrote))} ago."

@@ -1,7 +1,5 @@
 """Commands for releases: verify, count, choose, publish, browse and judge."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

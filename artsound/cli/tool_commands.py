@@ -1,7 +1,5 @@
 """`artsound plugins` lists what can be named; `artsound completion` teaches a shell."""
 
-from __future__ import annotations
-
 import itertools
 import shutil
 from dataclasses import asdict
@@ -31,7 +29,7 @@ def plugins(
     print_summary(as_json, [asdict(line) for line in found])
 
 
-def _show(found: list[PluginLine]) -> None:
+def _show(found: "list[PluginLine]") -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table

@@ -1,7 +1,5 @@
 """Commands of the model: latents, train, generate, evaluate."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import asdict
 from pathlib import Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,7 @@ from artsound.encoders.weights import (
     settings_digest,
 )
 from artsound.errors import BadData, BadUsage
-from artsound.extras import Check, check_tokenizer, install_command
+from artsound.extras import Check, install_command
 from artsound.media.audio import load_mono
 
 if TYPE_CHECKING:
@@ -38,8 +39,7 @@ _MAX_SECONDS = 300.0  # of a clip, from its start: 30 windows
 _DIM = 512
 _TEXT_MODEL = "roberta-base"  # LAION-CLAP loads it by name: from the hub or a folder of that name
 _TOKENS = 77
-
-
+_VOCABULARY = 50_000  # words of RoBERTa, about; an empty tokenizer has 5
 _REPO, _FILE = "lukewys/laion_clap", "music_audioset_epoch_15_esc_90.14.pt"
 
 
@@ -228,6 +228,21 @@ def import_clap_module() -> Any:
             return importlib.import_module("clap_module")
     finally:
         sys.path.remove(folder)
+
+
+def check_tokenizer(vocabulary: Path | None) -> Check:
+    """Examine the vocabulary by which LAION-CLAP reads texts: a JSON file; None if missing."""
+    group, remedy = "checkpoints", f"hf download {_TEXT_MODEL}, where there is a network"
+    if vocabulary is None:
+        return Check(group, _TEXT_MODEL, "warning", "no vocabulary", remedy)
+    try:
+        words = len(json.loads(vocabulary.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        words = 0
+    if words < _VOCABULARY:
+        text = f"{words:,} words: every text would look the same"
+        return Check(group, _TEXT_MODEL, "warning", text, remedy)
+    return Check(group, _TEXT_MODEL, "ok", f"{words:,} words")
 
 
 def _vocabulary() -> Path | None:
