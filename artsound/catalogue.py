@@ -64,7 +64,6 @@ TRACKS = Side(
 )
 SideName = Literal["artworks", "tracks"]
 SIDES: Mapping[SideName, Side] = {"artworks": ARTWORKS, "tracks": TRACKS}
-BY_NAME: Mapping[str, Side] = {side.name: side for side in SIDES.values()}
 
 
 def table_path(workspace: Workspace, side: Side) -> Path:

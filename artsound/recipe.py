@@ -9,7 +9,6 @@ import difflib
 import functools
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -347,15 +346,9 @@ def load_recipe(path: Path) -> Recipe:
         BadUsage: The file is missing, is not valid TOML, or has an unknown or wrongly typed key;
             the message names the key, and the nearest known one.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BadUsage(f"There is no recipe {path}: give the path of a TOML file.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadUsage(f"The recipe {path} cannot be read: {error}.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise BadUsage(f"The recipe {path} is not valid TOML: {error}.") from error
-    return recipe_from(values, str(path))
+    from artsound.untrusted import read_toml
+
+    return recipe_from(read_toml(path, "recipe"), str(path))
 
 
 def bundled_names() -> list[str]:

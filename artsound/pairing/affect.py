@@ -110,9 +110,7 @@ def _invalid(path: Path, key: str, fault: str) -> BadUsage:
 AXES = load_axes()
 
 
-# The `affect` bridge: measured descriptors of both sides on shared axes of emotion.
-
-_CUT = 3.0  # standard deviations beyond which a descriptor says no more
+_CUT = 3.0  # standard deviations at which a descriptor is clipped
 _KNOTS = 257  # of a fitted distribution
 _MAIN = 2  # arousal and valence, first of the axes
 
@@ -124,13 +122,13 @@ class Affect:
     version = "1"
 
     def needs(self, recipe: Recipe, argument: str) -> Needs:  # noqa: ARG002
-        """Nothing but the descriptors, which are always measured."""
+        """Only the descriptors, which are always measured."""
         if argument:
             raise BadUsage(f"The bridge affect takes no argument ({argument!r}): leave it out.")
         return Needs()
 
     def inputs(self, build: BridgeContext) -> Any:
-        """The digest of the axes where the recipe has some of its own."""
+        """The digest of the axes if the recipe has its own; else ""."""
         own = build.recipe.pair.affect_axes
         return digest([asdict(axis) for axis in load_axes(own)]) if own else ""
 
@@ -145,10 +143,13 @@ class Affect:
 
 @dataclass(frozen=True)
 class FittedSide:
-    """How one side's descriptors become places (0..1) on the axes.
+    """Maps one side's D descriptors to places (0..1) on the axes.
 
-    ``centre`` and ``scale`` standardise the D descriptors, ``mix`` [D][axes] adds them up to
-    axes, and ``knots`` are, for each axis, values and the share of the corpus below them.
+    Attributes:
+        centre: Subtracted from each descriptor.
+        scale: Divides each descriptor.
+        mix: [D][axes], the weights of the standardised descriptors.
+        knots: For each axis, values and the share of the corpus below them.
     """
 
     centre: tuple[float, ...]
@@ -159,10 +160,7 @@ class FittedSide:
 
 @dataclass(frozen=True)
 class AffectBridge:
-    """A fitted affect bridge: applies to new items as to those it was fitted on.
-
-    ``weights`` of the axes sum to 1.
-    """
+    """A fitted affect bridge; applies to new items as well. `weights` of the axes sum to 1."""
 
     artwork_side: FittedSide
     track_side: FittedSide
@@ -177,56 +175,40 @@ class AffectBridge:
         return _on_circles(self.track_places(descriptors), self.weights)
 
     def artwork_places(self, descriptors: np.ndarray) -> np.ndarray:
-        """Where artworks lie on each axis, as the share of the corpus below: [n, axes]."""
+        """The share of the corpus below each artwork on each axis: [n, axes]."""
         return _places(descriptors, self.artwork_side)
 
     def track_places(self, descriptors: np.ndarray) -> np.ndarray:
-        """Where tracks lie on each axis, as the share of the corpus below: [n, axes]."""
+        """The share of the corpus below each track on each axis: [n, axes]."""
         return _places(descriptors, self.track_side)
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON value that from_json turns back into this."""
-        sides = {
-            side: {"centre": f.centre, "scale": f.scale, "mix": f.mix, "knots": f.knots}
-            for side, f in (("artworks", self.artwork_side), ("tracks", self.track_side))
-        }
-        return {**sides, "weights": self.weights}
-
-    @staticmethod
-    def from_json(value: Mapping[str, Any]) -> AffectBridge:
-        """The bridge that to_json wrote."""
-        sides = [
-            FittedSide(
-                tuple(value[side]["centre"]),
-                tuple(value[side]["scale"]),
-                tuple(tuple(row) for row in value[side]["mix"]),
-                tuple((tuple(v), tuple(s)) for v, s in value[side]["knots"]),
-            )
-            for side in ("artworks", "tracks")
-        ]
-        return AffectBridge(sides[0], sides[1], tuple(value["weights"]))
 
 
 def fit_affect(
     artworks: np.ndarray, tracks: np.ndarray, axes: Sequence[Axis] = AXES
 ) -> AffectBridge:
-    """The affect bridge of a corpus: numeric descriptors [nA, 20] and [nT, 18], n ≥ 1 each.
+    """Fit the affect bridge to a corpus.
 
-    Each side is put on the axes, by default those of affect.toml. Descriptors are standardised
-    over their own corpus (the published equations are for standardised variables) and cut at ±3;
-    an axis is their weighted sum. Arousal and valence, which carry what matches people make
-    (Whiteford et al. 2018), are then made uncorrelated, as the circumplex has them (Russell,
-    J. Pers. Soc. Psychol. 39, 1980), changing both as little as can be; the other axes keep only
-    what these two leave unexplained, for a side's habit of, say, loud clips with little dynamics
-    must not speak against its arousal. Last, every axis is replaced by its rank within the side, so
-    that both sides fill it evenly, whatever the units and the skew of what was measured.
+    Descriptors are standardised over their own corpus (the published equations are for
+    standardised variables) and clipped at ±3; an axis is their weighted sum. Arousal and valence,
+    which explain most of the matches that people make (Whiteford et al. 2018), are then made
+    uncorrelated, as in the circumplex model (Russell, J. Pers. Soc. Psychol. 39, 1980), with the
+    least possible change to both. The other axes become the residuals of a regression on these
+    two: otherwise a property of the corpus, such as loud clips with little dynamics, would
+    contradict its arousal. Last, every axis is replaced by its rank within the side, so that both
+    sides fill it evenly, whatever the units and skew of the measurements.
 
     A place u on an axis of weight w becomes √w (cos πu, sin πu), so that a row has length one
     and the score of two items is Σ w cos π(u − v) over Σ w: 1 for the same place on every axis,
-    less with every axis on which they lie apart, −1 for opposite ends of all. Beyond the first
-    two, w is an axis's own weight times the share of it, on either side, that is its own.
+    less for each axis on which they differ, −1 for opposite ends of all. Beyond the first two, w
+    is the axis's weight times the share of its deviation that is left on each side.
 
-    Raises ValueError for another width, for no rows, and for values that are not finite.
+    Args:
+        artworks: Numeric descriptors [nA, 20], nA ≥ 1.
+        tracks: Numeric descriptors [nT, 18], nT ≥ 1.
+        axes: By default those of affect.toml.
+
+    Raises:
+        ValueError: Another width, no rows, or values that are not finite.
     """
     artwork_side, artwork_share = _fit_side(artworks, _weights("artwork", axes))
     track_side, track_share = _fit_side(tracks, _weights("track", axes))
@@ -245,7 +227,7 @@ def _weights(side: str, axes: Sequence[Axis]) -> np.ndarray:
 
 
 def _fit_side(descriptors: np.ndarray, weights: np.ndarray) -> tuple[FittedSide, np.ndarray]:
-    """The side, and the share of each axis's deviation that decorrelation leaves it: [axes]."""
+    """The side, and the share of each axis's deviation left after decorrelation: [axes]."""
     descriptors = _checked(descriptors, len(weights))
     low, centre, high = np.percentile(descriptors, (5, 50, 95), axis=0)
     scale = (high - low) / 3.29  # the 5–95 % range of a normal distribution, in its deviations
@@ -266,15 +248,15 @@ def _fit_side(descriptors: np.ndarray, weights: np.ndarray) -> tuple[FittedSide,
 
 
 def _decorrelation(values: np.ndarray) -> np.ndarray:
-    """The matrix [axes, axes] that whitens the first two of [n, axes] and frees the rest of them.
+    """The matrix [axes, axes] that whitens the first two columns of [n, axes].
 
-    The whitening is the symmetric one (ZCA), which stays closest to what it is given (Kessy,
-    Lewin & Strimmer, Am. Stat. 72, 2018); the rest become residuals of a regression.
+    The whitening is the symmetric one (ZCA), which changes its input least (Kessy, Lewin &
+    Strimmer, Am. Stat. 72, 2018); the other columns become the residuals of a regression.
     """
     centred = values - values.mean(axis=0)
     covariance = centred.T @ centred / len(values)
     power, direction = np.linalg.eigh(covariance[:_MAIN, :_MAIN])
-    # Two axes that (nearly) coincide are not torn apart: the noise between them means nothing.
+    # Axes that nearly coincide are not separated: their difference is noise.
     gain = 1.0 / np.sqrt(np.maximum(power, max(0.05 * power[-1], 1e-9)))
     matrix = np.eye(values.shape[1])
     matrix[:_MAIN, :_MAIN] = direction * gain @ direction.T
@@ -305,9 +287,9 @@ def _places(descriptors: np.ndarray, side: FittedSide) -> np.ndarray:
 
 
 def _standardised(descriptors: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    # A descriptor that hardly varies tells nothing, and its noise is not to be blown up.
-    telling = scale > 1e-6 * np.maximum(np.abs(centre), 1.0)
-    spread = np.where(telling, scale, np.inf)
+    # A descriptor that hardly varies carries no information: its noise must not be amplified.
+    varies = scale > 1e-6 * np.maximum(np.abs(centre), 1.0)
+    spread = np.where(varies, scale, np.inf)
     return np.clip((descriptors - centre) / spread, -_CUT, _CUT)
 
 

@@ -1,9 +1,9 @@
 """The assignment: at most one artwork for each track, at the largest total weight.
 
-The weight of a pair is its score, less what the hub correction takes off its artwork. The optimum
-is exact on the graph of candidates. Tracks that the graph cannot serve well get new candidates,
-searched among all artworks: those of highest weight less price, and the best that are free. What
-is still left after that is assigned densely among the artworks that are left.
+The weight of a pair is its score less the hub correction of its artwork. The optimum is exact on
+the graph of candidates. Tracks without a good partner in the graph get new candidates, searched
+among all artworks: those of highest weight less price, and the best that are free. Tracks that are
+still unmatched are assigned densely among the remaining artworks.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from artsound.pairing.search import Candidates, Stripe, each_stripe, pair_scores
 # The heaviest assignment on a sparse graph, exactly, with the prices that prove it.
 #
 # Jonker & Volgenant (Computing 38, 1987): first every row in turn bids for its best column, raising
-# the column's price to where its second best is as good; then each row that is still free is served
+# the column's price until its second best is as good; then each row that is still free is matched
 # by a shortest augmenting path (Dijkstra on reduced costs). Each row also has an alternative of its
 # own, a dummy, which bounds every search and makes the problem feasible.
 #
 # Weights and prices are whole numbers, so sums are exact and equal inputs give equal outputs.
-# Compiled by numba when first called; import this module only where it is used.
+# The functions are compiled by numba when first called; import this module where it is used.
 
 FREE = -1
 DUMMY = -2
-BIDS_PER_ROW = 60  # a bidding war is left to the augmenting paths after so many bids on average
+BIDS_PER_ROW = 60  # on average; after these, augmenting paths match the rest
 FAR = np.int64(2**62)
 
 
@@ -68,7 +68,7 @@ def heaviest(indptr, indices, weights, dummies, prices, column_of, row_of):  # t
             continue
         loser = row_of[best]
         if loser != FREE and (first == second or bids <= 0):
-            waiting[waits] = row  # no price would win it without a war
+            waiting[waits] = row  # left to the augmenting paths
             waits += 1
             continue
         bids -= 1
@@ -84,7 +84,7 @@ def heaviest(indptr, indices, weights, dummies, prices, column_of, row_of):  # t
 
 @njit(nogil=True, cache=True)
 def _augment(indptr, indices, weights, dummies, prices, column_of, row_of, waiting):  # type: ignore[no-untyped-def]
-    """Serve each waiting row by the shortest path to a free column or to some row's dummy."""
+    """Match each waiting row by the shortest path to a free column or to a row's dummy."""
     columns = len(prices)
     distance = np.full(columns, FAR)  # of the best path found to each column so far
     reached_from = np.empty(columns, dtype=np.int64)
@@ -113,7 +113,7 @@ def _augment(indptr, indices, weights, dummies, prices, column_of, row_of, waiti
                     limit, end_row, end_column = far, row, column
                 else:
                     size = _push(keys, items, size, far, column)
-            # The nearest column next; an entry that a shorter path has outdated is passed over.
+            # The nearest column next; entries outdated by a shorter path are skipped.
             while size and keys[0] != distance[items[0]]:
                 size = _pop(keys, items, size)
             if not size or keys[0] >= limit:
@@ -132,7 +132,7 @@ def _augment(indptr, indices, weights, dummies, prices, column_of, row_of, waiti
 
 @njit(nogil=True, cache=True)
 def _worth(indptr, indices, weights, dummies, prices, column_of, row):  # type: ignore[no-untyped-def]
-    """A row's weight less price: of the column it holds, or the best it could have."""
+    """A row's weight less price: of its column, else the best it could have."""
     held = column_of[row]
     worth = dummies[row]
     for edge in range(indptr[row], indptr[row + 1]):
@@ -146,7 +146,7 @@ def _worth(indptr, indices, weights, dummies, prices, column_of, row):  # type: 
 
 @njit(nogil=True, cache=True)
 def _shift(start, row, column, reached_from, column_of, row_of):  # type: ignore[no-untyped-def]
-    """Give `row` its new column and pass its old one on, back along the path to `start`."""
+    """Give `row` its new column and its old one to the previous row, along the path to `start`."""
     while True:
         given_up = column_of[row]
         column_of[row] = column
@@ -200,45 +200,51 @@ def take_in_order(rows, columns, column_of, free):  # type: ignore[no-untyped-de
             free[column] -= 1
 
 
-# Weights become whole numbers of this unit, finer than float32 scores are sure.
+# Weights become whole numbers of this unit, finer than the precision of float32 scores.
 UNIT = 2.0**-25
-# The weight of staying unmatched; weights lie in [-2, 2], so many swaps are worth avoiding it.
+# The weight of staying unmatched. Weights are in [-2, 2], so any few swaps are better.
 NEVER = -16.0
 OFFERS = 32
 ROUNDS = 8
-# The most weights that a dense assignment may hold at once: 1 GB as float64.
+# The largest number of weights in a dense assignment: 1 GB as float64.
 DENSE_CELLS = 120_000_000
 
 
 @dataclass(frozen=True)
 class Edges:
-    """Scored pairs, each once: `keys` int64 ascending, track · n_artworks + artwork, and
-    `scores` float32. The pairs whose keys are `barred`, ascending too, are never among them."""
+    """Scored pairs, each once.
+
+    Attributes:
+        keys: int64, ascending: track · n_artworks + artwork.
+        scores: float32.
+        excluded: int64, ascending: keys that are never among `keys`.
+    """
 
     keys: np.ndarray
     scores: np.ndarray
-    barred: np.ndarray
+    excluded: np.ndarray
 
     def holds(self, keys: np.ndarray) -> np.ndarray:
         """Whether each of `keys` is one of these pairs."""
         return _among(self.keys, keys)
 
     def with_more(self, keys: np.ndarray, scores: np.ndarray) -> Edges:
-        """These and others, of which those that are already here or barred are passed over."""
+        """These and others, without those that are excluded or already here."""
         every, first = np.unique(np.concatenate([self.keys, keys]), return_index=True)
-        welcome = ~_among(self.barred, every)
+        allowed = ~_among(self.excluded, every)
         every_score = np.concatenate([self.scores, scores])[first]
-        return Edges(every[welcome], every_score[welcome], self.barred)
+        return Edges(every[allowed], every_score[allowed], self.excluded)
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """Who got what, and at which prices.
+    """The artwork of each track, and the dual solution.
 
-    `artworks` int64 [n_tracks]: each track's artwork, -1 for none. `edges`: the pairs that were
-    weighed in the end; those found on the way are worth keeping when matching again. `prices`
-    float64 [n_artworks], >= 0: what a track would have to give up to take the artwork from those
-    who hold it (the dual solution).
+    Attributes:
+        artworks: int64 [n_tracks], -1 for none.
+        edges: The pairs considered, including new candidates.
+        prices: float64 [n_artworks], 0 or more: what taking the artwork from the track that has it
+            would cost (the dual solution).
     """
 
     artworks: np.ndarray
@@ -252,15 +258,15 @@ def _among(ascending: np.ndarray, keys: np.ndarray) -> np.ndarray:
     return found
 
 
-def candidate_edges(candidates: Candidates, barred: np.ndarray | None = None) -> Edges:
-    """The union of both directions' candidates, without the `barred` keys (see Edges)."""
+def candidate_edges(candidates: Candidates, excluded: np.ndarray | None = None) -> Edges:
+    """The union of both directions' candidates, without the `excluded` keys (see Edges)."""
     n_tracks, n_artworks = len(candidates.artworks), len(candidates.tracks)
     artworks = np.arange(n_artworks)[:, None]
     from_tracks = np.arange(n_tracks)[:, None] * n_artworks + candidates.artworks
     from_artworks = candidates.tracks.astype(np.int64) * n_artworks + artworks
     no_keys = np.zeros(0, dtype=np.int64)
-    barred = no_keys if barred is None else barred
-    none = Edges(no_keys, np.zeros(0, dtype=np.float32), barred)
+    excluded = no_keys if excluded is None else excluded
+    none = Edges(no_keys, np.zeros(0, dtype=np.float32), excluded)
     return none.with_more(
         np.concatenate([from_tracks.ravel(), from_artworks.ravel()]),
         np.concatenate([candidates.artwork_scores.ravel(), candidates.track_scores.ravel()]),
@@ -278,17 +284,25 @@ def assign(
     painters: np.ndarray | None = None,
     painter_uses: int = 0,
 ) -> Assignment:
-    """An artwork for each track, so that the total of score - penalty is as large as can be.
+    """Assign an artwork to each track so that the total of score less penalty is the largest.
 
-    `tracks` [n, D], `artworks` [m, D] float32 unit rows; `edges` the pairs to choose from first;
-    `penalties` float64 [m]. No pair scores less than `floor`; no artwork is used more than `uses`
-    times. With `painter_uses` no painter (`painters`: whole numbers [m]) has more pairs than
-    that. Every track is matched, save where `floor` or the barred pairs of `edges` forbid it.
-    Deterministic.
+    Every track is matched unless `floor` or the excluded pairs of `edges` forbid it.
+    Deterministic. `painter_uses` is met by a heuristic, not optimally: of a painter above it, only
+    the artworks of the best pairs remain allowed, and all is assigned again.
 
-    The painters' cap is kept by a heuristic, not exactly optimal: of a painter over the cap, only
-    the artworks of the best pairs stay in play, and all is matched again.
-    Raises BadData when there are fewer artworks than tracks, under the caps.
+    Args:
+        tracks: Unit rows float32 [n, D].
+        artworks: Unit rows float32 [m, D].
+        edges: The pairs to choose from first.
+        penalties: float64 [m].
+        floor: The least score of a pair.
+        uses: How many tracks may have the same artwork.
+        painters: Whole numbers [m].
+        painter_uses: How many pairs a painter may have; 0: no limit.
+
+    Raises:
+        BadData: There are fewer artworks than tracks within these limits.
+        BadUsage: `painter_uses` is less than `uses`.
     """
     allowed = np.ones(len(artworks), dtype=bool)
     _check_enough(len(tracks), len(artworks) * uses, "pair.artwork_uses")
@@ -322,12 +336,11 @@ def assign(
 def greedy(
     tracks: np.ndarray, artworks: np.ndarray, edges: Edges, *, penalties: np.ndarray, uses: int = 1
 ) -> np.ndarray:
-    """Each track's artwork when the best pair left is taken, again and again: a plain baseline.
+    """Each track's artwork if the best remaining pair is taken repeatedly: a baseline.
 
-    Pairs are weighed as in `assign`. Tracks whose listed pairs are all taken get the artworks
-    that are left, in order.
+    Weights are as in `assign`. Tracks whose listed pairs are all taken get the remaining artworks
+    in order.
     """
-
     some, other = np.divmod(edges.keys, len(artworks))
     order = np.argsort(penalties[other] - edges.scores, kind="stable")
     chosen = np.full(len(tracks), -1, dtype=np.int64)
@@ -355,22 +368,21 @@ def _assign(
     uses: int,
     allowed: np.ndarray,
 ) -> Assignment:
-
     count, width = len(tracks), len(artworks)
-    # An artwork that may be used n times is n columns, alike in all.
+    # An artwork that may be used n times is n equal columns.
     prices = np.zeros(width * uses, dtype=np.int64)
     row_of = np.full(width * uses, FREE, dtype=np.int64)
     column_of = np.full(count, FREE, dtype=np.int64)
-    # At first a track may step aside when it is left with little more than a random artwork would
-    # give it: it is then better served by new candidates than by pushing others from theirs.
+    # At first a track may stay unmatched rather than get little more than a random artwork would
+    # give: new candidates serve it better than displacing other tracks.
     random = float(tracks.mean(axis=0) @ artworks.mean(axis=0))
     least = float(np.quantile(edges.scores, 0.05)) if len(edges.scores) else random
     little = (3 * random + least) / 4 - penalties.mean()
-    aside = np.full(count, round(little / UNIT), dtype=np.int64)
+    dummies = np.full(count, round(little / UNIT), dtype=np.int64)
     never = round(NEVER / UNIT)
     for turn in range(ROUNDS):
         graph = _graph(edges, count, width, uses, penalties, floor, allowed)
-        heaviest(*graph, aside, prices, column_of, row_of)
+        heaviest(*graph, dummies, prices, column_of, row_of)
         left = np.flatnonzero(column_of == DUMMY)
         if not len(left):
             break
@@ -380,12 +392,12 @@ def _assign(
         who, what = _offers(tracks, artworks, left, off, free, floor)
         offered = pair_scores(tracks, artworks, who, what)
         edges = edges.with_more(who * width + what, offered)
-        if len(edges.keys) == known and (aside[left] == never).all():
+        if len(edges.keys) == known and (dummies[left] == never).all():
             break
-        aside[slice(None) if turn else left] = never  # later on nobody steps aside any more
+        dummies[slice(None) if turn else left] = never  # later, every track must be matched
         column_of[left] = FREE
     chosen = np.where(column_of >= 0, column_of % width, -1)
-    _close(tracks, artworks, chosen, penalties, floor, uses, allowed, edges.barred)
+    _close(tracks, artworks, chosen, penalties, floor, uses, allowed, edges.excluded)
     return Assignment(chosen, edges, _of_artworks(prices, uses))
 
 
@@ -427,8 +439,8 @@ def _offers(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (tracks, artworks) of tracks[some] with the artworks of highest score - `off`.
 
-    OFFERS among all artworks and as many among the `free` ones (bool [n_artworks]), which are the
-    way out of a crowd; fewer where fewer score `floor` or more.
+    OFFERS among all artworks and as many among the `free` ones (bool [n_artworks]), which end a
+    competition for the same few; fewer if fewer score `floor` or more.
     """
     from artsound.pairing import search
 
@@ -467,9 +479,9 @@ def _close(
     floor: float,
     uses: int,
     allowed: np.ndarray,
-    barred: np.ndarray,
+    excluded: np.ndarray,
 ) -> None:
-    """Give tracks that have no artwork (chosen < 0) the best of the artworks left over, in place.
+    """Assign the remaining artworks to tracks without one (chosen < 0), in place.
 
     Exact for as many tracks at a time as memory allows, in order.
     """
@@ -481,7 +493,7 @@ def _close(
         some = left[at : at + step]
         scores = tracks[some] @ artworks[free].T
         weights = np.where(scores >= floor, scores - penalties[free], NEVER)
-        for track, artwork in zip(*np.divmod(barred, len(artworks)), strict=True):
+        for track, artwork in zip(*np.divmod(excluded, len(artworks)), strict=True):
             weights[np.ix_(some == track, free == artwork)] = NEVER
         rows, columns = linear_sum_assignment(weights, maximize=True)
         good = weights[rows, columns] > NEVER

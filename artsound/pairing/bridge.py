@@ -1,8 +1,8 @@
-"""What a bridge is: both sides as unit rows of one space, whose dot product scores a pair.
+"""A bridge puts both sides into one space, as unit rows whose dot product scores a pair.
 
-A bridge is declared as one object (`Bridge`) in a file of its own, and found by name through the
-registry. It reads what it is made of from a `BridgeContext`: the vectors of the encoders that the
-recipe names for each role, embedded texts, captions and measured descriptors.
+A bridge is one object (`Bridge`) in a file of its own, found by name in the registry. It reads its
+inputs from a `BridgeContext`: the vectors of the encoders that the recipe names for each role,
+embedded texts, captions and measured descriptors.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ SIDES: tuple[Side, Side] = ("artworks", "tracks")
 
 
 class BridgeContext:
-    """What a bridge may read of a build.
+    """The parts of a build that a bridge may read.
 
     Attributes:
         workspace: The build's folders.
         recipe: The build's recipe; `recipe.embed` names the encoder of each role.
         name: The bridge's name in the recipe.
-        argument: What follows the name after a colon; "" for nothing.
+        argument: The text after a colon in the name; "" without one.
     """
 
     def __init__(self, context: Context, name: str, argument: str | None = None) -> None:
@@ -62,7 +62,8 @@ class BridgeContext:
     def vectors(self, encoder: str, side: Side) -> Vectors:
         """Ids of a side and their unit rows float32 [n, D] by an encoder.
 
-        Raises BadData when they are missing, broken or not of length one.
+        Raises:
+            BadData: They are missing, broken or not of length one.
         """
         ids, rows = load_embeddings(self.workspace, encoder, side)
         rows = np.asarray(rows, dtype=np.float32)
@@ -74,11 +75,11 @@ class BridgeContext:
         return load_embeddings(self.workspace, "affect", side)
 
     def encoder_digest(self, encoder: str) -> str:
-        """The digest of an encoder as the recipe has it; raises where its weights are missing."""
+        """The digest of an encoder with the recipe's settings; raises if weights are missing."""
         return encoder_digest(encoder, self.recipe)
 
     def captions(self, side: Side, ids: Sequence[str]) -> list[str]:
-        """The captions of these items; BadData when one has none yet."""
+        """The captions of these items; BadData if one has none yet."""
         path = self.workspace.captions / f"{side}.parquet"
         remedy = f"run `artsound caption --bridge {self.name}` before `artsound pair`"
         if not path.is_file():
@@ -92,15 +93,19 @@ class BridgeContext:
         return [captions[name] for name in ids]
 
     def captions_digest(self) -> list[str]:
-        """What a bridge made of captions adds to its inputs: the digests of both sides' files."""
+        """The digests of both sides' captions, for the inputs of a bridge that uses them."""
         files = [self.workspace.captions / f"{side}.parquet" for side in SIDES]
         return [sha256_file(path) if path.is_file() else "" for path in files]
 
     def texts(self, encoder: str, texts: Sequence[str]) -> np.ndarray:
-        """Unit rows float32 [n, D] of texts by an encoder, computed once for a workspace.
+        """Embed texts, once for each workspace.
 
-        An encoder that has embedded items must be the very one that did: BadData where the recipe
-        now has other weights or another precision.
+        Returns:
+            Unit rows float32 [n, D].
+
+        Raises:
+            BadData: The encoder embedded the items with other weights or another precision than
+                the recipe has now.
         """
         made_by = self._made_by(encoder)
         key = digest([encoder, made_by, list(texts)])
@@ -128,7 +133,7 @@ class BridgeContext:
         return rows
 
     def _made_by(self, encoder: str) -> str:
-        """The digest of the encoder that embedded the items; else of the one the recipe names."""
+        """The digest of the encoder that embedded the items, else of the one in the recipe."""
         for side in SIDES:
             path = embedding_folder(self.workspace, encoder) / f"{side}.json"
             if path.is_file():
@@ -138,43 +143,51 @@ class BridgeContext:
 
 
 class Bridge(Protocol):
-    """What a bridge states of itself, and how it makes its rows.
+    """What a bridge must have.
 
     The first line of its docstring is what `artsound plugins` shows.
 
     Attributes:
         name: The name in a recipe.
-        version: Text; changes whenever the same inputs would give other rows.
+        version: Text; changed whenever the same inputs would give other rows.
     """
 
     name: str
     version: str
 
     def needs(self, recipe: Recipe, argument: str) -> Needs:
-        """What it is made of; BadUsage for an argument that it cannot use."""
+        """The inputs it needs; BadUsage for an argument that it cannot use."""
         ...
 
     def inputs(self, build: BridgeContext) -> Any:
         """What it depends on beside the recipe and all vectors: a JSON value, "" for nothing.
 
-        Raises as `rows` does for what can be known before anything is computed.
+        Raises as `rows` does, as far as that is known before anything is computed.
         """
         ...
 
     def rows(self, build: BridgeContext) -> Rows:
-        """Artwork ids, their unit rows float32 [nA, D], track ids, their unit rows [nT, D].
+        """Compute both sides.
 
-        Raises BadUsage for settings that this build cannot use, BadData for vectors or captions
-        that are missing or broken.
+        Returns:
+            Artwork ids, their unit rows float32 [nA, D], track ids, their unit rows [nT, D].
+
+        Raises:
+            BadUsage: This build cannot use the settings.
+            BadData: Vectors or captions are missing or broken.
         """
         ...
 
 
 def bridge_rows(name: str, context: Context) -> Rows:
-    """Artwork ids, their unit rows float32 [nA, D], track ids, their unit rows float32 [nT, D].
+    """Compute both sides by a bridge; of another package, its result is checked.
 
-    Raises BadUsage for a bridge that there is not or that this build cannot use, BadData when
-    vectors are missing, or a bridge of another package gives what is no such thing.
+    Returns:
+        Artwork ids, their unit rows float32 [nA, D], track ids, their unit rows [nT, D].
+
+    Raises:
+        BadUsage: There is no such bridge, or this build cannot use it.
+        BadData: Vectors are missing, or a bridge of another package fails or returns wrong values.
     """
     plugin, _ = plugins.get("bridge", name)
     build = BridgeContext(context, name)
@@ -192,8 +205,8 @@ def bridge_rows(name: str, context: Context) -> Rows:
 def bridge_inputs(name: str, context: Context) -> Any:
     """What a bridge depends on beside recipe and embeddings: a JSON value, "" for nothing.
 
-    Of one that is not built in, this includes its package and version. Raises as `bridge_rows`
-    does for what can be known before anything is computed.
+    For one that is not built in, this includes its package and version. Raises as `bridge_rows`
+    does, as far as that is known before anything is computed.
     """
     plugin, _ = plugins.get("bridge", name)
     found = plugin.inputs(BridgeContext(context, name))
@@ -222,10 +235,14 @@ def unit_vectors(
     track_ids: list[str],
     artwork_ids: list[str],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The unit vectors of these tracks and of these artworks in one bridge's space, checked.
+    """The vectors of some tracks and artworks by a bridge.
 
-    Float32 [n, D] each, in the order of the ids. Raises as `bridge_rows` does, and BadData for an
-    item that has no vector or none of length one.
+    Returns:
+        Unit rows float32 of the tracks [n, D] and of the artworks [m, D], in the ids' order.
+
+    Raises:
+        BadUsage: As `bridge_rows`.
+        BadData: As `bridge_rows`; or an item has no vector, or none of length one.
     """
     all_artworks, a, all_tracks, t = context.once(
         f"bridge {name}",
@@ -240,17 +257,17 @@ def unit_vectors(
     )
 
 
-def _take(vectors: np.ndarray, ids: Sequence[str], wanted: Sequence[str], side: str) -> np.ndarray:
+def _take(vectors: np.ndarray, ids: Sequence[str], some: Sequence[str], side: str) -> np.ndarray:
     place = {name: n for n, name in enumerate(ids)}
-    if missing := [name for name in wanted if name not in place]:
+    if missing := [name for name in some if name not in place]:
         raise BadData(
             f"The {side} {missing[0]} has no vector ({len(missing)} in all): run `artsound embed`."
         )
-    return np.ascontiguousarray(vectors[[place[name] for name in wanted]], dtype=np.float32)
+    return np.ascontiguousarray(vectors[[place[name] for name in some]], dtype=np.float32)
 
 
 def _checked(name: str, rows: Any) -> Rows:
-    """What a bridge of another package gave, if it is what the contract says."""
+    """The result of a bridge of another package, checked against the contract."""
     what = f"The bridge {name}"
     if not isinstance(rows, tuple) or len(rows) != 4:
         raise BadData(f"{what} must give artwork ids, rows, track ids, rows: correct the plug-in.")

@@ -1,8 +1,8 @@
-"""The `captions` and `text` bridges: pairs by way of what is written of both sides.
+"""The `captions` and `text` bridges: pairs by the captions of both sides.
 
-`captions` compares each side's captions with the other side itself: what a caption says of a
-painting with the sound, by the audio encoder; what a caption says of the music with the picture,
-by the image encoder. `text` compares the captions of both sides by one text encoder.
+`captions` compares captions of artworks with the sound, in the audio encoder, and captions of
+tracks with the pictures, in the image encoder. `text` compares the captions of both sides in one
+text encoder.
 """
 
 from __future__ import annotations
@@ -84,15 +84,23 @@ def caption_rows(
     audio: np.ndarray,
     track_captions: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Artworks and tracks as unit rows float32 of one space, [nA, D] and [nT, D].
+    """Put artworks and tracks into one space by their captions.
 
-    `images` and `track_captions` come from the image encoder, `audio` and `artwork_captions` from
-    the audio encoder; the artworks'
-    two have as many rows as each other, and so have the tracks'. A score is
-    w · image·(music caption) + (1 − w) · (artwork caption)·audio of rows that are first centred,
-    each kind by itself, which removes the modality gaps. w gives both terms the same deviation
-    over all pairs, so that neither encoder outweighs the other.
-    Raises ValueError for empty, zero or non-finite rows, and where rows or widths do not fit.
+    A score is w · image·(track caption) + (1 − w) · (artwork caption)·audio. All rows are first
+    centred, each of the four kinds by itself, which removes the modality gaps. w gives both terms
+    the same standard deviation over all pairs, so that neither encoder outweighs the other.
+
+    Args:
+        images: [nA, D1], artworks by the image encoder.
+        artwork_captions: [nA, D2], their captions by the audio encoder.
+        audio: [nT, D2], tracks by the audio encoder.
+        track_captions: [nT, D1], their captions by the image encoder.
+
+    Returns:
+        Artworks [nA, D1 + D2] and tracks [nT, D1 + D2], unit rows float32.
+
+    Raises:
+        ValueError: Rows are empty, zero or not finite, or their numbers or widths do not agree.
     """
     images, audio = checked_rows(images, "images"), checked_rows(audio, "audio")
     seen = checked_rows(track_captions, "track captions", images.shape[1])
@@ -113,7 +121,7 @@ def caption_rows(
 
 
 def _deviation(rows: np.ndarray, others: np.ndarray) -> float:
-    """The standard deviation of the dot products of all pairs, exactly, without making them."""
+    """The standard deviation of the dot products of all pairs, without computing each."""
     x, y = rows.astype(np.float64), others.astype(np.float64)
     square = float(((x.T @ x) * (y.T @ y)).sum()) / (len(x) * len(y))
     mean = float(x.mean(axis=0) @ y.mean(axis=0))

@@ -1,14 +1,13 @@
-"""The `concepts` bridge: what an item is like, in words that both sides' encoders have read.
+"""The `concepts` bridge: items described by their similarity to concepts in words.
 
-An image encoder such as CLIP and an audio encoder such as CLAP share no space, only language. A
-bank of concepts, each phrased once for paintings and once for music, is embedded by both, and an
-item is described by how like it is to each of them (a relative representation: Moschella et al.,
-ICLR 2023, with texts for anchors).
+An image encoder such as CLIP and an audio encoder such as CLAP share no space, but both embed
+texts. A bank of concepts, each phrased once for paintings and once for music, is embedded by both,
+and an item is described by its similarities to them (a relative representation: Moschella et al.,
+ICLR 2023, with texts as anchors).
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.resources import files
@@ -23,15 +22,15 @@ from artsound.pairing.bridge import BridgeContext, Rows
 from artsound.pairing.rows import checked_rows, decorrelated, standardised, unit_rows
 from artsound.recipe import Recipe
 from artsound.storage import digest
+from artsound.untrusted import read_toml
 
-LARGEST_BANK = 4_000_000  # bytes
 SHRINKAGE = 3.0  # of 0.1 to 30 the best R@1 on planted truth (benchmarks/bridges.py --choose)
 _PHRASES = ("painting", "music")
 _PLAIN = {"painting": ("{}",), "music": ("{}",)}
 
 
 class Concepts:
-    """Likeness to concepts that both encoders know from texts, each phrased for both sides."""
+    """Similarity to concepts in words, each phrased for paintings and for music."""
 
     name = "concepts"
     version = "1"
@@ -59,7 +58,8 @@ class Concepts:
 def concept_vectors(build: BridgeContext) -> tuple[np.ndarray, np.ndarray]:
     """The bank's concepts [K, D]: of paintings by the image encoder, of music by the audio encoder.
 
-    Raises BadUsage for a bank that cannot be used.
+    Raises:
+        BadUsage: The bank cannot be used.
     """
     bank, embed = load_bank(build.recipe.pair.concept_bank), build.recipe.embed
     count = len(bank.concepts)
@@ -71,7 +71,7 @@ def concept_vectors(build: BridgeContext) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Concept:
-    """What a painting and a piece of music can have in common, said for each."""
+    """What a painting and a piece of music can have in common, phrased for each."""
 
     family: str
     name: str
@@ -97,11 +97,16 @@ class Bank:
 
 
 def load_bank(path: str = "") -> Bank:
-    """The bundled bank, with what the TOML file `path` (if any) adds or puts in its place.
+    """Load the bundled bank, with what a TOML file adds or replaces.
 
     A concept of the same family and name is replaced; templates replace those of their side.
     With `alone = true` at its top, the file's concepts are the whole bank.
-    Raises BadUsage, one sentence, when the file is missing or no such bank.
+
+    Args:
+        path: The file; empty: the bundled bank alone.
+
+    Raises:
+        BadUsage: The file is missing or invalid.
     """
     bundled = Path(str(files("artsound.pairing") / "concepts.toml"))
     concepts, templates, _ = _read(bundled)
@@ -110,15 +115,23 @@ def load_bank(path: str = "") -> Bank:
         concepts = own if alone else concepts | own
         templates = (_PLAIN if alone else templates) | own_templates
         if not concepts:
-            raise BadUsage(f"The concept bank {path} holds no concept: add one, or drop `alone`.")
+            raise BadUsage(f"The concept bank {path} is empty: add a concept, or remove `alone`.")
     return Bank(tuple(concepts.values()), templates["painting"], templates["music"])
 
 
 def pooled(texts: np.ndarray, concepts: int) -> np.ndarray:
-    """One unit row for each concept: the mean over its templates. float32 [concepts, D].
+    """One unit row for each concept: the mean over its templates.
 
-    `texts` are the rows of `Bank.paintings()` or `Bank.music()`. Raises ValueError when they are
-    not a whole number for each concept, not finite, or zero.
+    Args:
+        texts: [concepts × templates, D], the rows of `Bank.paintings()` or `Bank.music()`.
+        concepts: Their number.
+
+    Returns:
+        float32 [concepts, D].
+
+    Raises:
+        ValueError: There is not a whole number of texts per concept, or rows are zero or not
+            finite.
     """
     rows = checked_rows(texts, "texts")
     if not concepts or len(rows) % concepts:
@@ -128,16 +141,23 @@ def pooled(texts: np.ndarray, concepts: int) -> np.ndarray:
 
 
 def concept_rows(items: np.ndarray, concepts: np.ndarray) -> np.ndarray:
-    """Items as unit rows float32 [n, K] over K concepts; rows of both sides then compare.
+    """Describe a corpus by its similarities to concepts, comparably on both sides.
 
-    `items` [n, D] and `concepts` [K, D] come from one encoder. What all concepts share is taken
-    off them: it only tells how near an item is to any text. Their similarities to the items are
-    standardised over the corpus `items`: subtracting the mean removes what all items share, the
-    modality gap; dividing by the deviation makes every concept count alike, on either side. Many
-    concepts say nearly the same, so they are decorrelated in part. Then each row is brought to
-    length one. Items that do not differ from the rest of the corpus, such as a single one, get K
-    equal values.
-    Raises ValueError for empty, zero or non-finite rows, and for sides of different widths.
+    The mean of the concepts is subtracted from each: it only measures how near an item is to any
+    text. Similarities are standardised over the corpus: subtracting the mean removes the modality
+    gap, and dividing by the deviation gives every concept the same weight. Many concepts mean
+    nearly the same, so they are decorrelated in part. Items that do not differ from the rest of
+    the corpus, such as a single one, get K equal values.
+
+    Args:
+        items: [n, D], the whole corpus of one side.
+        concepts: [K, D], from the same encoder.
+
+    Returns:
+        Unit rows float32 [n, K].
+
+    Raises:
+        ValueError: Rows are empty, zero or not finite, or the widths differ.
     """
     items = checked_rows(items, "items")
     concepts = checked_rows(concepts, "concepts", items.shape[1])
@@ -148,16 +168,7 @@ def concept_rows(items: np.ndarray, concepts: np.ndarray) -> np.ndarray:
 def _read(
     path: Path,
 ) -> tuple[dict[tuple[str, str], Concept], dict[str, tuple[str, ...]], bool]:
-    try:
-        if path.stat().st_size > LARGEST_BANK:
-            raise BadUsage(f"The concept bank {path} is larger than {LARGEST_BANK:,} bytes.")
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BadUsage(f"There is no concept bank {path}: give the path of a TOML file.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadUsage(f"The concept bank {path} cannot be read: {error}.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise BadUsage(f"The concept bank {path} is not valid TOML: {error}.") from error
+    values = read_toml(path, "concept bank")
     alone = values.pop("alone", False)
     if not isinstance(alone, bool):
         raise BadUsage(f"In the concept bank {path}, `alone` is true or false, not {alone!r}.")
@@ -168,7 +179,7 @@ def _read(
             if not isinstance(phrases, dict) or set(phrases) != set(_PHRASES):
                 raise _unfit(path, f"{family}.{name}", "needs a `painting` and a `music` phrase")
             if not all(isinstance(text, str) and text.strip() for text in phrases.values()):
-                raise _unfit(path, f"{family}.{name}", "has a phrase that is no text")
+                raise _unfit(path, f"{family}.{name}", "has a phrase that is not a text")
             concepts[family, name] = Concept(family, name, phrases["painting"], phrases["music"])
     return concepts, templates, alone
 

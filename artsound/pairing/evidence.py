@@ -1,4 +1,4 @@
-"""Numbers that say how good a matching is, and against what it is measured."""
+"""Measures of a matching, and baselines to compare it with."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ EXTREMES = 12
 def hubness(candidates: Candidates, penalties: np.ndarray) -> float:
     """Skewness of how often each artwork is among a track's ten best (Radovanović et al., 2010).
 
-    0 is even, above 1 a few artworks (hubs) take many places. After `penalties`, the order is
-    that of the listed candidates once corrected. 0.0 where every artwork occurs equally often.
+    0 is even; above 1, a few artworks (hubs) take many places. The order is that of the listed
+    candidates less `penalties`. 0.0 if every artwork occurs equally often.
     """
     weights = candidates.artwork_scores - penalties[candidates.artworks]
     order = np.argsort(-weights, axis=1, kind="stable")[:, :HUB_NEIGHBOURS]
@@ -36,7 +36,7 @@ def hubness(candidates: Candidates, penalties: np.ndarray) -> float:
 
 
 def random_scores(tracks: np.ndarray, artworks: np.ndarray, seed: int) -> np.ndarray:
-    """Scores of a random one-to-one assignment: what matching at random would give, float32."""
+    """Scores float32 of a random one-to-one assignment."""
     generator = np.random.default_rng(seed)
     count = min(len(tracks), len(artworks), MOST_RANDOM_PAIRS)
     some = generator.permutation(len(tracks))[:count]
@@ -73,7 +73,7 @@ def merge_histograms(parts: Sequence[Mapping[str, Any]]) -> dict[str, list[float
 def margins(
     candidates: Candidates, matched: np.ndarray, chosen: np.ndarray, scores: np.ndarray
 ) -> np.ndarray:
-    """Each matched track's score less that of its best other artwork; 0 where there is no other."""
+    """Each matched track's score less that of its best other artwork; 0 if there is no other."""
     best = candidates.artwork_scores[matched]
     if best.shape[1] < 2:
         return np.zeros(len(matched), dtype=np.float32)
@@ -92,10 +92,10 @@ def of_split(
 ) -> dict[str, Any]:
     """A split's evidence as JSON values. `scores` are those of the matched pairs.
 
-    `mean`, `bound`, `random` and `greedy` are mean scores per matched pair: reached; out of reach
-    of any assignment; by chance; by always taking the best pair left. They are scores as they are;
-    what is maximised are corrected scores, whose sum is `weight`. `optimality` is the share of
-    what is provably possible (`weight_bound`) that it reaches, over all pairs.
+    `mean`, `bound`, `random` and `greedy` are mean scores per matched pair: of this matching, an
+    upper bound for any assignment, of a random one, and of always taking the best pair left. The
+    matching maximises corrected scores, whose sum is `weight`; `optimality` is its share of
+    `weight_bound`, which no assignment over all pairs can exceed.
     """
     chosen = found.assignment.artworks
     matched = np.flatnonzero(chosen >= 0)
@@ -130,17 +130,10 @@ def of_split(
 
 
 def overall(splits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The splits' evidence added up: counts and totals summed, means weighted by matched pairs."""
+    """All splits: counts and totals summed, means weighted by matched pairs."""
     matched = sum(split["matched"] for split in splits)
-    summed = (
-        "tracks",
-        "artworks",
-        "matched",
-        "outside_candidates",
-        "total",
-        "weight",
-        "weight_bound",
-    )
+    counts = ("tracks", "artworks", "matched", "outside_candidates")
+    summed = (*counts, "total", "weight", "weight_bound")
     averaged = ("mean", "bound", "random", "greedy")
     sums = {key: sum(split[key] for split in splits) for key in summed}
     sums["optimality"] = share_of_bound(sums["weight"], sums["weight_bound"])
@@ -156,11 +149,11 @@ def agreement(
     chosen: np.ndarray,
     seed: int,
 ) -> dict[str, float]:
-    """How far another bridge agrees: `ours` and `theirs` are (tracks, artworks), row for row.
+    """How far another bridge agrees: `ours` and `theirs` are (tracks, artworks), unit rows.
 
     `spearman`: rank correlation of both bridges' scores over random pairs, 1 for the same order.
     `preferred`: how often the other bridge, too, scores a matched pair (`chosen`: the artwork of
-    each track, -1 for none) above a random artwork for the same track; 0.5 is chance.
+    each track, -1 for none) above the same track with a random artwork; 0.5 is chance.
     """
     from scipy.stats import spearmanr
 
@@ -168,7 +161,7 @@ def agreement(
     some = generator.integers(len(chosen), size=MOST_RANDOM_PAIRS)
     other = generator.integers(len(ours[1]), size=MOST_RANDOM_PAIRS)
     here, there = pair_scores(*ours, some, other), pair_scores(*theirs, some, other)
-    # Where all scores are equal there is no order to agree on.
+    # If all scores are equal, there is no order to agree on.
     ordered = bool(np.ptp(here)) and bool(np.ptp(there))
     matched = chosen[some] >= 0
     own = pair_scores(*theirs, some[matched], chosen[some[matched]])
@@ -183,8 +176,8 @@ def agreement(
 def equal_pairs(chosen: np.ndarray, other: np.ndarray) -> float:
     """The share of tracks to which two matchings (of two bridges, say) give the same artwork.
 
-    `chosen` and `other` hold each track's artwork, -1 for none; tracks that either leaves without
-    one do not count, and 0.0 is given where none are left. Raises ValueError for unequal lengths.
+    `chosen` and `other` hold each track's artwork, -1 for none. Tracks that either leaves unmatched
+    do not count; 0.0 if none is left. Raises ValueError for unequal lengths.
     """
     if chosen.shape != other.shape:
         raise ValueError(f"matchings of {len(chosen)} and {len(other)} tracks do not compare")
@@ -195,9 +188,9 @@ def equal_pairs(chosen: np.ndarray, other: np.ndarray) -> float:
 def style_genre(
     pairs: pa.Table, artworks: pa.Table, tracks: pa.Table
 ) -> list[dict[str, str | int | float]]:
-    """How many pairs each style of artwork has with each genre of music, and their mean score.
+    """Pairs and mean score of each style of artwork with each genre of music.
 
-    The commonest combinations, at most CELLS of them, most pairs first.
+    The most common combinations, at most CELLS of them, most pairs first.
     """
     joined = pairs.join(artworks.select(["artwork_id", "style"]), "artwork_id").join(
         tracks.select(["track_id", "genre"]), "track_id"

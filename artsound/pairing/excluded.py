@@ -1,7 +1,7 @@
-"""Pairs that are not to be made, since judges found them unfit: `pair.exclude` of a recipe.
+"""Excluded pairs, which judges found unfit: `pair.exclude` of a recipe.
 
-Each is an edge taken out of the graph in which pairs are matched. Its track and its artwork stay,
-and get the next best partners that the optimum has for them.
+Each is an edge removed from the graph in which pairs are matched. Its track and its artwork stay
+and get the next best partners in the optimum.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from artsound.storage import read_parquet
 def excluded_pairs(recipe: Recipe) -> list[tuple[str, str]]:
     """The (track id, artwork id) pairs of the recipe's list, ascending; none without a list.
 
-    Raises BadUsage when the list is missing, BadData when it is no list of pairs.
+    Raises:
+        BadUsage: The file is missing.
+        BadData: It is not a list of pairs.
     """
     table = read_exclusions(recipe.pair.exclude)
     return sorted(
@@ -30,9 +32,11 @@ def excluded_pairs(recipe: Recipe) -> list[tuple[str, str]]:
 
 
 def read_exclusions(place: str) -> pa.Table:
-    """The list of pairs that `artsound judgements` wrote to `place`; none where that is empty.
+    """The list of pairs that `artsound judgements` wrote to `place`; empty if `place` is empty.
 
-    Raises as barred_pairs does.
+    Raises:
+        BadUsage: The file is missing.
+        BadData: It is not a list of pairs.
     """
     if not place:
         return arrow_schema("exclusion").empty_table()
@@ -44,9 +48,15 @@ def read_exclusions(place: str) -> pa.Table:
 def excluded_keys(
     pairs: Iterable[tuple[str, str]], track_ids: Sequence[str], artwork_ids: Sequence[str]
 ) -> np.ndarray:
-    """The keys of those pairs among these items: int64, ascending, track · n_artworks + artwork.
+    """Pairs as numbers: position of the track times the number of artworks, plus of the artwork.
 
-    `track` and `artwork` are positions; pairs with an item that is not listed are passed over.
+    Args:
+        pairs: (track id, artwork id).
+        track_ids: The tracks, in order.
+        artwork_ids: The artworks, in order.
+
+    Returns:
+        int64, ascending; without the pairs that have an item in neither list.
     """
     rows = {name: n for n, name in enumerate(track_ids)}
     columns = {name: n for n, name in enumerate(artwork_ids)}
@@ -61,9 +71,16 @@ def excluded_keys(
 def excluded_within(
     keys: np.ndarray, width: int, rows: np.ndarray, columns: np.ndarray
 ) -> np.ndarray:
-    """The keys, made for `width` artworks, of some of the items: positions `rows` and `columns`.
+    """The keys of the pairs within a part of the tracks and of the artworks.
 
-    Both are ascending, and so are the keys; they count from the start of `rows` and `columns`.
+    Args:
+        keys: As `excluded_keys` gives them, for `width` artworks.
+        width: The number of artworks.
+        rows: Positions of the part's tracks, ascending.
+        columns: Positions of the part's artworks, ascending.
+
+    Returns:
+        int64, ascending, in terms of places in `rows` and `columns`.
     """
     track, artwork = np.divmod(keys, width)
     here = np.isin(track, rows) & np.isin(artwork, columns)

@@ -1,11 +1,10 @@
-"""Pairs that others have published, in place of a matching of our own.
+"""Imported pairs: published pairs, used in place of a matching.
 
-Each row of the file (sources/published_pairs.py reads it) either becomes a pair or falls out with
-its reason. A track is paired once and an artwork as often as the recipe allows; the earlier row
-goes first. Tracks keep FMA's split. A painter, with all whose works are near-duplicates of the
-painter's, goes to the split in which most of the painter's pairs lie, the earlier of train, val
-and test when two are level; pairs whose track is in another split fall out, since they would take
-a painter across its border.
+Each row of the file (sources/published_pairs.py reads it) either becomes a pair or is rejected with
+its reason. A track is paired once and an artwork as often as the recipe allows; earlier rows take
+precedence. Tracks keep FMA's split. A painter, together with painters of near-duplicate works, is
+assigned to the split that has most of these pairs, the earlier of train, val and test in a tie;
+pairs whose track is in another split are rejected, since the painter would be in two splits.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from artsound.catalogue import usable_items
-from artsound.pairing.splits import split_given, split_of_tracks
+from artsound.pairing.splits import split_imported, split_of_tracks
 from artsound.recipe import Recipe
 from artsound.schema import Reject
 from artsound.sources.item_names import artwork_key
@@ -42,7 +41,7 @@ class ImportedPair:
 
 @dataclass(frozen=True)
 class ImportedPairs:
-    """The rows of a file of pairs, sorted out: `pairs` by track, `rejects` in the file's order.
+    """The rows of a file of pairs: `pairs` by track, `rejects` in the file's order.
 
     `artworks` and `tracks` are the usable items of the catalogue, `moved` how many tracks left
     their official split.
@@ -60,9 +59,11 @@ class ImportedPairs:
 
 
 def imported_pairs(context: Context) -> ImportedPairs:
-    """The published pairs of the recipe's file, as far as the catalogue has what they name.
+    """The imported pairs of the recipe's file, and rejects for the other rows.
 
-    Raises BadUsage or BadData when the file cannot be read.
+    Raises:
+        BadUsage: The file is missing.
+        BadData: It cannot be read.
     """
     catalog = context.workspace.catalog
     files = [catalog / f"{name}.parquet" for name in ("artworks", "tracks", "rejects")]
@@ -102,26 +103,21 @@ def _imported_pairs(context: Context) -> ImportedPairs:
     return ImportedPairs(pairs, tuple(ordered), artworks, tracks, moved)
 
 
-def unpaired(given: ImportedPairs, pairs: pa.Table) -> list[dict[str, str]]:
-    """The usable items that none of `pairs` has, as rows of unmatched.parquet; without a split."""
+def unpaired(imported: ImportedPairs, pairs: pa.Table) -> list[dict[str, str]]:
+    """The usable items that are in none of `pairs`, as rows of unmatched.parquet, no split."""
     sides = {
-        "artwork": (given.artworks["artwork_id"].to_pylist(), pairs["artwork_id"].to_pylist()),
-        "track": (given.tracks["track_id"].to_pylist(), pairs["track_id"].to_pylist()),
+        "artwork": (imported.artworks["artwork_id"].to_pylist(), pairs["artwork_id"].to_pylist()),
+        "track": (imported.tracks["track_id"].to_pylist(), pairs["track_id"].to_pylist()),
     }
     return [
-        {
-            "side": side,
-            "item_id": item,
-            "split": "",
-            "reason": "no-given-pair",
-        }
+        {"side": side, "item_id": item, "split": "", "reason": "no-given-pair"}
         for side, (items, used) in sides.items()
         for item in sorted(set(items) - set(used))
     ]
 
 
 class _Names:
-    """What the rows' names stand for in the catalogue."""
+    """Finds the items of the catalogue that rows of the file name."""
 
     def __init__(self, workspace: Workspace, artworks: pa.Table, tracks: pa.Table) -> None:
         ids = artworks["artwork_id"].to_pylist()
@@ -145,7 +141,7 @@ class _Names:
         return named[0] if len(named) == 1 else ""
 
     def fault(self, row: PublishedPair) -> tuple[str, str, str] | None:
-        """Why a row names no pair of this catalogue: kind, code and message; None: it does."""
+        """Why a row names no pair of this catalogue: kind, code and message; None if it does."""
         if not self.artwork(row.artwork):
             if len(self._by_key.get(artwork_key(row.artwork), [])) > 1:
                 return "failed", "artwork-ambiguous", f"{row.artwork} names more than one artwork"
@@ -164,13 +160,13 @@ class _Names:
 def _split(
     found: list[tuple[int, str, str]], artworks: pa.Table, tracks: pa.Table, recipe: Recipe
 ) -> tuple[tuple[ImportedPair, ...], list[Reject], int]:
-    """The pairs with their splits, rejects for those that would cross one, and tracks moved."""
+    """The pairs with their splits, rejects for those in two splits, and tracks moved."""
     of_tracks = split_of_tracks(tracks, recipe)
     split_of = dict(zip(tracks["track_id"].to_pylist(), of_tracks.splits, strict=True))
     place = {name: n for n, name in enumerate(artworks["artwork_id"].to_pylist())}
     mine = artworks.take(pa.array([place[artwork] for _, _, artwork in found], pa.int64()))
     theirs = [split_of[track] for _, track, _ in found]
-    homes = split_given(
+    homes = split_imported(
         mine["painter_id"].to_pylist(), mine["artwork_id"].to_pylist(),
         mine["cluster"].to_pylist(), theirs,
     )  # fmt: skip
@@ -189,5 +185,5 @@ def _split(
 
 
 def _reject(row: int, kind: str, reason: str, message: str) -> Reject:
-    sentence = f"Row {row} of the given pairs: {message}."
+    sentence = f"Row {row} of the imported pairs: {message}."
     return Reject("pair", "pair", f"row-{row:07d}", kind, reason, sentence)

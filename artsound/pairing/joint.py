@@ -30,10 +30,11 @@ class Joint:
         return ""
 
     def rows(self, build: BridgeContext) -> Rows:
-        """Both sides, each centred, since the modalities of a joint space lie apart as well.
+        """Both sides, each centred: also in a joint space the modalities have different means.
 
-        Raises BadUsage when the vectors are not in the workspace, where the embed stage or the
-        user must put them.
+        Raises:
+            BadUsage: The vectors are not in the workspace, where the embed stage or the user must
+                put them.
         """
         encoder = self._encoder(build.argument)
         folder = embedding_folder(build.workspace, encoder)

@@ -1,8 +1,7 @@
-"""The `learned` bridge: two small heads, trained on text alone, that bring two encoders together.
+"""The `learned` bridge: two small heads, trained on texts alone, map two encoders to one space.
 
-The recipe of C-MCR (Wang et al., NeurIPS 2023). No artwork is ever shown with its music: what
-both encoders make of one text is a pair, and so is what they hold nearest to it among the images
-and among the clips.
+The method of C-MCR (Wang et al., NeurIPS 2023). No pair of artwork and music is used: the training
+pairs are the two embeddings of one text, and the images and clips nearest to them.
 """
 
 from __future__ import annotations
@@ -33,19 +32,19 @@ HIDDEN, WIDTH = 512, 256
 EPOCHS, MOST_STEPS, BATCH = 36, 400, 256
 RATE, DECAY = 1e-3, 1e-2
 NOISE = 0.063  # deviation of the noise added to unit rows in all, σ² = 0.004
-NEAREST = 0.05  # temperature of looking up the nearest images or clips
+NEAREST = 0.05  # temperature of the look-up of the nearest images or clips
 CONTRAST = 0.1  # temperature of the contrastive losses
-INSIDE = 0.1  # weight of holding a side to its own texts
-VERSION = 1  # changes whenever the same vectors would give other heads
-MEMORY = 20_000  # images, and clips, that are looked among
-WORDS = 20_000  # texts of the catalogue that are trained on
+INSIDE = 0.1  # weight of the distance within a side, from a text to its nearest items
+VERSION = 1  # raised whenever the same vectors would give other heads
+MEMORY = 20_000  # images, and clips, among which the nearest are looked up
+WORDS = 20_000  # texts of the catalogue used for training
 
-# The sides' names in a file of heads, whose format is older than roles.
+# The sides' names in a file of heads.
 _ARRAYS = ("clip", "clap")
 
 
 class Learned:
-    """Two small heads trained on texts that both encoders have read, and on no pair."""
+    """Two small heads, trained on embedded texts and on no pair."""
 
     name = "learned"
     version = "1"
@@ -63,9 +62,9 @@ class Learned:
         return [bank, digest(catalogue_words(build.workspace))]
 
     def rows(self, build: BridgeContext) -> Rows:
-        """The whole catalogue through heads that are trained on the concepts and its words.
+        """The whole catalogue, mapped by heads trained on the concepts and the catalogue's words.
 
-        The heads are stored in the workspace, under the digest of all that they were made from.
+        The heads are stored in the workspace under the digest of all their inputs.
         """
         embed, seed = build.recipe.embed, build.recipe.seed
         (artworks, a), (tracks, t) = build.image_vectors(), build.audio_vectors()
@@ -88,7 +87,7 @@ class Learned:
 
 
 def catalogue_words(workspace: Workspace) -> list[str]:
-    """What the catalogue says of its items (titles, tags, genres, …): each text once, sorted.
+    """Texts of the catalogue (titles, tags, genres, …): each once, sorted.
 
     At most WORDS of them, chosen by hash.
     """
@@ -109,7 +108,11 @@ def catalogue_words(workspace: Workspace) -> list[str]:
 class Head:
     """A trained head: two linear layers with a ReLU between, batch norms folded into them.
 
-    `first` [D, H], `first_bias` [H], `second` [H, W], `second_bias` [W], all float32.
+    Attributes:
+        first: float32 [D, H].
+        first_bias: float32 [H].
+        second: float32 [H, W].
+        second_bias: float32 [W].
     """
 
     first: np.ndarray
@@ -118,10 +121,10 @@ class Head:
     second_bias: np.ndarray
 
     def rows(self, items: np.ndarray) -> np.ndarray:
-        """A whole side's items [n, D] as unit rows float32 [n, W] of the shared space.
+        """Map a whole side's items [n, D], centred first, to unit rows float32 [n, W].
 
-        They are centred first. Raises ValueError for empty, zero or non-finite rows, and another
-        width than the head's.
+        Raises:
+            ValueError: Rows are empty, zero or not finite, or not as wide as the head.
         """
         items = centred_rows(checked_rows(items, "items", len(self.first)))
         hidden = np.maximum(items @ self.first + self.first_bias, 0.0)
@@ -137,13 +140,24 @@ def train_heads(
     seed: int,
     steps: int = 0,
 ) -> tuple[Head, Head]:
-    """A head for each encoder; together they take `images` and `audio` to one space.
+    """Train a head for each encoder, so that both map to one space.
 
-    `image_texts` [n, D1] and `audio_texts` [n, D2], by the image and by the audio encoder: row by
-    row the same or matching texts, n ≥ 2; `images` [m, D1] and `audio` [l, D2] in any order.
-    `steps` 0 means EPOCHS over the texts, at most MOST_STEPS. Deterministic, on one thread of the
-    CPU.
-    Raises ValueError for unfit rows, BadUsage where torch is not installed.
+    Deterministic; one CPU thread.
+
+    Args:
+        image_texts: [n, D1], texts by the image encoder, n ≥ 2.
+        audio_texts: [n, D2], the same or matching texts by the audio encoder.
+        images: [m, D1], in any order.
+        audio: [l, D2], in any order.
+        seed: Of the initial weights, the batches and the noise.
+        steps: Of training; 0: EPOCHS over the texts, at most MOST_STEPS.
+
+    Returns:
+        The heads of the image and of the audio encoder.
+
+    Raises:
+        ValueError: Rows are empty, zero or not finite, or their numbers or widths do not agree.
+        BadUsage: torch is not installed.
     """
     try:
         import torch
@@ -169,7 +183,7 @@ def train_heads(
 
 
 def save_heads(path: Path, heads: tuple[Head, Head]) -> None:
-    """Write both heads as plain arrays; `load_heads` reads them back."""
+    """Write both heads as arrays that `load_heads` reads."""
     arrays = {
         f"{side}_{field.name}": getattr(head, field.name)
         for side, head in zip(_ARRAYS, heads, strict=True)

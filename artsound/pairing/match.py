@@ -1,7 +1,7 @@
-"""Matching two sides: candidates, assignment, and the certificate of its optimality.
+"""Matching two sides: candidates, assignment, and a certificate of optimality.
 
-`artsound.match` does it for any two sets of unit rows; a build does it split by split, beside the
-pairs of a previous release where there is one.
+`artsound.match` matches any two sets of unit rows; a build matches each split, with the pairs of a
+previous release if there is one.
 """
 
 from __future__ import annotations
@@ -28,27 +28,28 @@ from artsound.pairing.search import (
 from artsound.pairing.splits import PairCatalogue
 from artsound.recipe import Recipe
 
-# One more look at all pairs: the exact rank of every match, and proof of how good the whole is.
+# The audit: a second pass over all pairs, which gives the exact rank of every match and a bound.
 #
-# The proof is linear programming duality. Put any price, zero or more, on every artwork. No
+# The bound is linear programming duality. Put any price, zero or more, on every artwork. No
 # one-to-one assignment can then be worth more than the prices' sum plus, for each track, the best
-# weight less price that any artwork offers it. The assignment's own dual prices make that bound
-# tight, and since the bound holds over all pairs, it also judges the choice of candidates.
+# weight less price of any artwork. The assignment's own dual prices make that bound tight, and
+# since it holds over all pairs, it also measures what the choice of candidates costs.
 
-# Two float32 dot products of unit vectors that differ by less are the same score.
+# Float32 dot products of unit vectors that differ by less count as equal.
 TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What a pass over all pairs of a split tells.
+    """The result of a pass over all pairs of a split.
 
-    `track_ranks` int64 [n_tracks]: the rank of the assigned artwork among all, 1 is best, 0 where
-    a track has none. `artwork_ranks` likewise, for each track, the rank of that track among all
-    for its artwork. Scores within TOLERANCE share the better rank.
-    `bound`: no assignment of the matched tracks has a larger total weight.
-    `missed` int64 [pairs, 2]: (track, artwork) pairs that are worth more to the track, less their
-    price, than what it has: those that an optimum over all pairs may need. At most `offers` each.
+    Attributes:
+        track_ranks: int64 [n_tracks], the rank of the assigned artwork among all for the track: 1
+            is best, 0 if the track has none. Scores within TOLERANCE share the better rank.
+        artwork_ranks: int64 [n_tracks], the rank of the track among all for its artwork.
+        bound: No assignment of the matched tracks has a larger total weight.
+        missed: int64 [pairs, 2], (track, artwork) pairs whose weight less price exceeds that of
+            the track's own pair, so that an optimum over all pairs may need them.
     """
 
     track_ranks: np.ndarray
@@ -67,14 +68,20 @@ def audit(
     uses: int = 1,
     offers: int = 8,
     threads: int = 0,
-    barred: np.ndarray | None = None,
+    excluded: np.ndarray | None = None,
 ) -> Audit:
-    """Ranks of the assigned pairs among all, and the dual bound at the given prices.
+    """Ranks of the assigned pairs among all, and the dual bound; costs about one candidate search.
 
-    `tracks` [n, D], `artworks` [m, D] float32 unit rows; `assigned` [n] the artwork of each
-    track, -1 for none; `penalties` [m] what is taken off an artwork's scores to give weights;
-    `prices` [m] >= 0, for each of an artwork's `uses`; `barred`: keys of pairs that are not to be
-    made, which count for nothing but ranks. Costs about one candidate search.
+    Args:
+        tracks: Unit rows float32 [n, D].
+        artworks: Unit rows float32 [m, D].
+        assigned: [n], the artwork of each track, -1 for none.
+        penalties: [m], subtracted from an artwork's scores to give weights.
+        prices: [m], 0 or more, of each of an artwork's `uses`.
+        uses: How often an artwork may be used.
+        offers: How many missed pairs to list for each track, at most.
+        threads: 0: one per processor.
+        excluded: Keys of excluded pairs (see excluded.py), which count only for ranks.
     """
     from artsound.pairing import search
 
@@ -83,7 +90,7 @@ def audit(
     own = np.full(len(tracks), np.inf, dtype=np.float32)
     own[matched] = pair_scores(tracks, artworks, matched, mine)
     own += np.float32(TOLERANCE)
-    # An artwork used more than once has several tracks to rank: one level each.
+    # An artwork that is used more than once has several tracks to rank: one level for each.
     level = np.zeros(len(tracks), dtype=np.int64)
     order = np.argsort(mine, kind="stable")
     starts = np.searchsorted(mine[order], mine[order])
@@ -112,10 +119,10 @@ def audit(
     offered, worth = search.lists(best)
     artwork_ranks = np.where(assigned >= 0, above[level, assigned] + 1, 0)
     best_worth = worth[:, 0]
-    if barred is not None and len(barred):
+    if excluded is not None and len(excluded):
         least = worth[:, -1].copy()  # no pair that is not offered is worth more
         keys = np.arange(len(tracks))[:, None] * len(artworks) + offered
-        worth[np.isin(keys, barred)] = -np.inf
+        worth[np.isin(keys, excluded)] = -np.inf
         best_worth = np.maximum(worth.max(axis=1), least)
     bound = best_worth[matched].sum(dtype=np.float64) + uses * prices.sum(dtype=np.float64)
     held = np.full(len(tracks), -np.inf)
@@ -134,10 +141,16 @@ MOST_ROUNDS = 8
 
 @dataclass(frozen=True)
 class Match:
-    """An assignment with all that led to it.
+    """An assignment, with its candidates and its audit.
 
-    `weight`: the sum of score - penalty over the pairs; `audit.bound` is what no assignment of
-    the same tracks can exceed. `rounds`: how often all pairs were audited.
+    Attributes:
+        candidates: Of both sides.
+        edges: The pairs of the candidates.
+        penalties: float64 [n_artworks], the hub correction.
+        assignment: The artwork of each track.
+        audit: Its `bound` is the largest weight that an assignment of the same tracks can have.
+        weight: The sum of score less penalty over the pairs.
+        rounds: How many times all pairs were audited.
     """
 
     candidates: Candidates
@@ -157,12 +170,12 @@ class Match:
 
     @property
     def optimality(self) -> float:
-        """`weight` as a share of the bound; 1.0 where there is nothing to gain."""
+        """`weight` as a share of the bound; 1.0 if it is provably the largest."""
         return share_of_bound(self.weight, self.audit.bound)
 
 
 def share_of_bound(weight: float, bound: float) -> float:
-    """How much of a bound is reached, at most 1.0; also right where both are negative."""
+    """The share of a bound that is reached, at most 1.0; also right if both are negative."""
     gap = max(bound - weight, 0.0)
     return 1.0 - gap / abs(bound) if bound else 1.0
 
@@ -179,20 +192,27 @@ def match(
     painter_uses: int = 0,
     optimality: float = 0.999,
     device: str = "cpu",
-    barred: np.ndarray | None = None,
+    excluded: np.ndarray | None = None,
 ) -> Match:
-    """Candidates, hub correction, assignment, audit; again with the pairs that were missed.
+    """Candidates, hub correction, assignment and audit; repeated with the missed pairs.
 
-    `tracks` [n, D], `artworks` [m, D] float32 unit rows; `count` candidates of each item;
-    `neighbours` of the hub correction (0: none); `floor`, `uses`, `painters` and `painter_uses`
-    as for `assign`. The candidates are widened until the total is at least `optimality` of the
-    bound over all pairs, or nothing is missed, or MOST_ROUNDS are done; with a painters' cap, to
-    which the bound does not apply, there is one round. `barred`: keys of pairs that are not to
-    be made, as for `Edges`.
+    The candidates are widened until the total is at least `optimality` of the bound over all
+    pairs, nothing is missed, or MOST_ROUNDS are done; with `painter_uses`, which the bound does
+    not consider, there is one round.
+
+    Args:
+        tracks: Unit rows float32 [n, D].
+        artworks: Unit rows float32 [m, D].
+        count: Candidates of each item.
+        neighbours: Of the hub correction; 0: none.
+        floor: As for `assign`, like `uses`, `painters` and `painter_uses`.
+        optimality: A share, 0 to 1.
+        device: Of the search for candidates.
+        excluded: Keys of excluded pairs, ascending (see excluded.py).
     """
     candidates = find_candidates(tracks, artworks, count, device=device)
     penalties = hub_penalties(candidates, neighbours)
-    edges = listed = candidate_edges(candidates, barred)
+    edges = listed = candidate_edges(candidates, excluded)
     rounds = 0
     while True:
         found = assign(
@@ -201,7 +221,7 @@ def match(
         )  # fmt: skip
         looked = audit(
             tracks, artworks, found.artworks, penalties=penalties, prices=found.prices, uses=uses,
-            barred=barred,
+            excluded=excluded,
         )  # fmt: skip
         rounds += 1
         matched = np.flatnonzero(found.artworks >= 0)
@@ -229,10 +249,10 @@ def evaluate_match(
     uses: int = 1,
     device: str = "cpu",
 ) -> Match:
-    """An assignment made elsewhere, with the same evidence as one of ours.
+    """A given assignment, as the same record as one of `match`.
 
-    `chosen` int64 [n]: the artwork of each track, -1 for none. Nothing is taken off for hubs, and
-    `audit.bound` is each track's best score: no assignment of these tracks is worth more.
+    `chosen` int64 [n] is the artwork of each track, -1 for none. There is no hub correction, and
+    `audit.bound` is the sum of each track's best score.
     """
     candidates = find_candidates(tracks, artworks, count, device=device)
     nothing = np.zeros(len(artworks))
@@ -244,19 +264,16 @@ def evaluate_match(
     return Match(candidates, edges, nothing, assignment, looked, weight, 1)
 
 
-# One split matched as [pair] of the recipe has it: anew, or beside the pairs of a base.
-
-
 def match_split(
     recipe: Recipe,
     t: np.ndarray,
     a: np.ndarray,
     painters: np.ndarray | None,
-    barred: np.ndarray | None,
+    excluded: np.ndarray | None,
 ) -> Match:
-    """The tracks and artworks of one split matched: unit vectors `t` [n, D] and `a` [m, D].
+    """Match one split with the settings of [pair]: tracks `t` [n, D] and artworks `a` [m, D].
 
-    `painters` [m] and `barred` as `match` takes them.
+    `painters` [m] and `excluded` are as for `match`.
     """
     settings = recipe.pair
     return match(
@@ -270,7 +287,7 @@ def match_split(
         painter_uses=settings.painter_uses,
         optimality=settings.optimality,
         device=settings.device,
-        barred=barred,
+        excluded=excluded,
     )
 
 
@@ -280,13 +297,13 @@ def continue_split(
     t: np.ndarray,
     a: np.ndarray,
     painters: np.ndarray,
-    barred: np.ndarray,
+    excluded: np.ndarray,
     split: str,
 ) -> Match:
-    """The kept pairs of a split with its other tracks matched to the artworks that are free.
+    """Match the tracks of a split that have no pair of the previous release to free artworks.
 
     `t` and `a` are the vectors of the split's tracks and artworks, `painters` those of the latter.
-    The whole is judged as one assignment.
+    The result is one assignment of old and new pairs.
     """
     tracks, artworks = catalogue.tracks, catalogue.artworks
     place = {artworks.ids[n]: here for here, n in enumerate(artworks.of(split))}
@@ -295,7 +312,7 @@ def continue_split(
     new = np.flatnonzero(chosen < 0)
     free = free_artworks(chosen[chosen >= 0], painters, recipe.pair.painter_uses)
     if len(new) and len(free):
-        apart = excluded_within(barred, len(a), new, free)
+        apart = excluded_within(excluded, len(a), new, free)
         found = match_split(recipe, t[new], a[free], painters[free], apart).assignment.artworks
         chosen[new[found >= 0]] = free[found[found >= 0]]
     return evaluate_match(
@@ -305,7 +322,7 @@ def continue_split(
 
 
 def painter_numbers(names: pa.ChunkedArray) -> np.ndarray:
-    """The painters as numbers [m]; an unknown one ("") is nobody else's."""
+    """The painters as numbers [m]; each unknown one ("") gets its own number."""
     known = [name or f" {n}" for n, name in enumerate(names.to_pylist())]
     numbers: np.ndarray = np.unique(known, return_inverse=True)[1]
     return numbers
@@ -347,10 +364,7 @@ def match_rows(
     optimality: float = 0.999,
     device: str = "cpu",
 ) -> Matching:
-    """Match two sets of unit rows at the largest total of dot products: `artsound.match`.
-
-    See there for the arguments, what is returned, and errors.
-    """
+    """Implements `artsound.match`, which see."""
     x, y = _unit_rows("X", x), _unit_rows("Y", y)
     if x.shape[1] != y.shape[1]:
         raise BadUsage(f"X has rows of {x.shape[1]} values and Y of {y.shape[1]}: both need one D.")
@@ -368,13 +382,13 @@ def match_rows(
     }
     if len(x) <= len(y) * uses:
         keys = apart[:, 0] * len(y) + apart[:, 1]
-        found = match(x, y, uses=uses, barred=np.unique(keys), **options)
+        found = match(x, y, uses=uses, excluded=np.unique(keys), **options)
         rows = np.flatnonzero(found.assignment.artworks >= 0)
         pairs = np.stack([rows, found.assignment.artworks[rows]], axis=1)
-    else:  # the places of Y choose among the rows of X
+    else:  # match the rows of Y, each `uses` times, to the rows of X
         places = (apart[:, 1, None] * uses + np.arange(uses)).ravel()
         keys = places * len(x) + np.repeat(apart[:, 0], uses)
-        found = match(np.repeat(y, uses, axis=0), x, barred=np.unique(keys), **options)
+        found = match(np.repeat(y, uses, axis=0), x, excluded=np.unique(keys), **options)
         places = np.flatnonzero(found.assignment.artworks >= 0)
         pairs = np.stack([found.assignment.artworks[places], places // uses], axis=1)
         pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]

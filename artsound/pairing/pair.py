@@ -1,8 +1,8 @@
 """The pair stage: splits, candidates, assignment and evidence; one part per split.
 
-Where an earlier release is continued, its pairs stay and only other tracks are matched.
-With published pairs given, they are used in place of candidates and assignment; the rows of their
-file are then the stage's items, and those that fall out form a part of their own.
+Pairs of a previous release stay, and only other tracks are matched. Imported pairs take the place
+of candidates and assignment; the rows of their file are then the stage's items, and the rejected
+ones form a part of their own.
 """
 
 from __future__ import annotations
@@ -39,20 +39,24 @@ from artsound.schema import Reject, to_table
 from artsound.stage import Context, Outcome, Part, Report, Stage, part_path
 from artsound.storage import Workspace, digest, read_parquet, write_parquet
 
-_FALLEN_OUT = "fallen-out"  # the part of given rows that name no pair
+_FALLEN_OUT = "fallen-out"  # the part of rejected rows of imported pairs
 
 
 def check(context: Context) -> None:
-    """Raise BadUsage or BadData for options that exclude each other, and for a base, a file of
-    axes or concepts or a list of pairs that is missing or broken."""
+    """Check the recipe before the stage begins.
+
+    Raises:
+        BadUsage: Options exclude each other, or a file or the previous release is missing.
+        BadData: A file or the previous release is broken.
+    """
     recipe = context.recipe
     if recipe.pair.given and recipe.sources.base:
         raise BadUsage(
-            "Given pairs leave nothing to keep: use pair.given or sources.base, not both."
+            "Imported pairs replace those of a release: use pair.given or sources.base, not both."
         )
     if recipe.pair.given and recipe.pair.exclude:
         raise BadUsage(
-            "Given pairs are not matched to others: use shards.exclude in place of pair.exclude."
+            "Imported pairs are not matched: use shards.exclude in place of pair.exclude."
         )
     excluded_pairs(recipe)
     previous_release(context)
@@ -61,25 +65,25 @@ def check(context: Context) -> None:
 
 
 def plan(context: Context) -> list[Part]:
-    """One part for each split that has tracks; each names its members and all vectors' digests."""
+    """One part for each split that has tracks, with the digests of its members and all vectors."""
     workspace, recipe = context.workspace, context.recipe
     check(context)
     if recipe.pair.given:
-        return _plan_given(context)
+        return _plan_imported(context)
     catalogue = split_catalogue(context)
     artworks, tracks = catalogue.artworks, catalogue.tracks
     if not tracks.ids:
         raise BadData(f"{workspace.catalog / 'tracks.parquet'} has no usable track to pair.")
     vectors, bridges = vector_inputs(context)
-    excluded = excluded_pairs(recipe)
+    all_excluded = excluded_pairs(recipe)
     parts = []
     for split in SPLITS:
         mine, theirs = tracks.of(split), artworks.of(split)
         if not mine:
             continue
         new, free = catalogue.to_match(split)
-        barred = excluded_keys(
-            excluded, [tracks.ids[n] for n in mine], [artworks.ids[n] for n in theirs]
+        excluded = excluded_keys(
+            all_excluded, [tracks.ids[n] for n in mine], [artworks.ids[n] for n in theirs]
         ).tolist()
         if len(free) * recipe.pair.artwork_uses < len(new):
             which = ("new ", "unused ") if catalogue.base else ("", "")
@@ -96,38 +100,38 @@ def plan(context: Context) -> list[Part]:
             "bridges": bridges,
             "moved": catalogue.moved,
             **({"base": catalogue.base} if catalogue.base else {}),
-            **({"barred": barred} if barred else {}),
+            **({"excluded": excluded} if excluded else {}),
         }
         parts.append(Part(split, len(mine), inputs))
     return parts
 
 
-def _plan_given(context: Context) -> list[Part]:
-    """One part for each split that has given pairs, and one for the rows that fall out."""
+def _plan_imported(context: Context) -> list[Part]:
+    """One part for each split that has imported pairs, and one for the rejected rows."""
     recipe = context.recipe
-    given = imported_pairs(context)
-    if not given.pairs:
-        counted = Counter(reject.reason for reject in given.rejects).most_common(5)
+    imported = imported_pairs(context)
+    if not imported.pairs:
+        counted = Counter(reject.reason for reject in imported.rejects).most_common(5)
         reasons = ", ".join(f"{count} × {reason}" for reason, count in counted)
         raise BadData(
-            f"None of the {len(given.rejects):,} pairs in {recipe.pair.given} can be used: "
+            f"None of the {len(imported.rejects):,} pairs in {recipe.pair.given} can be used: "
             f"{reasons}."
         )
     vectors, bridges = vector_inputs(context)
     parts = []
     for split in SPLITS:
-        if pairs := given.of(split):
+        if pairs := imported.of(split):
             inputs = {
                 "split": split,
                 "pairs": digest([asdict(pair) for pair in pairs]),
                 "vectors": vectors,
                 "bridges": bridges,
-                "moved": given.moved,
+                "moved": imported.moved,
             }
             parts.append(Part(split, len(pairs), inputs))
-    if given.rejects:
-        inputs = {"rows": digest([asdict(reject) for reject in given.rejects])}
-        parts.append(Part(_FALLEN_OUT, len(given.rejects), inputs))
+    if imported.rejects:
+        inputs = {"rows": digest([asdict(reject) for reject in imported.rejects])}
+        parts.append(Part(_FALLEN_OUT, len(imported.rejects), inputs))
     return parts
 
 
@@ -135,7 +139,7 @@ def work(context: Context, part: Part) -> Outcome:
     """Pair the tracks of one split: its pairs, its unmatched items and the evidence."""
     workspace, recipe = context.workspace, context.recipe
     if recipe.pair.given:
-        return _work_given(context, part)
+        return _work_imported(context, part)
     split = part.inputs["split"]
     catalogue = split_catalogue(context)
     artworks, tracks = catalogue.artworks, catalogue.tracks
@@ -146,18 +150,18 @@ def work(context: Context, part: Part) -> Outcome:
 
     settings = recipe.pair
     painters = painter_numbers(artworks.rows["painter_id"].take(theirs))
-    barred = np.array(part.inputs.get("barred", []), dtype=np.int64)
+    excluded = np.array(part.inputs.get("excluded", []), dtype=np.int64)
     if catalogue.base:
-        found = continue_split(recipe, catalogue, t, a, painters, barred, split)
+        found = continue_split(recipe, catalogue, t, a, painters, excluded, split)
     else:
-        found = match_split(recipe, t, a, painters, barred)
+        found = match_split(recipe, t, a, painters, excluded)
     chosen = found.assignment.artworks
-    members = _Members(split, track_ids, artwork_ids, t, a, painters, barred)
+    members = _Members(split, track_ids, artwork_ids, t, a, painters, excluded)
     pairs = _write_pairs(workspace, recipe, part, members, found, catalogue.kept)
 
-    apart = set((barred // max(len(theirs), 1)).tolist())
+    apart = set((excluded // max(len(theirs), 1)).tolist())
     rejects = tuple(
-        _unpaired(track_ids[n], settings.floor, barred=n in apart)
+        _unpaired(track_ids[n], settings.floor, excluded=n in apart)
         for n in np.flatnonzero(chosen < 0).tolist()
     )
     used = set(chosen.tolist())
@@ -177,22 +181,22 @@ def work(context: Context, part: Part) -> Outcome:
     return Outcome((pairs, spare), len(track_ids) - len(rejects), rejects, extra)
 
 
-def _unpaired(track_id: str, floor: float, *, barred: bool) -> Reject:
-    """Why a track got no artwork; `barred`: whether some pair with it was not to be made."""
+def _unpaired(track_id: str, floor: float, *, excluded: bool) -> Reject:
+    """Why a track got no artwork; `excluded`: whether some pair with it is excluded."""
     reason, message = "below-floor", f"No free artwork scores {floor} or more: lower pair.floor."
-    if barred:
+    if excluded:
         reason = "judged-unfit"
-        message = f"pair.exclude bars it from every free artwork that scores {floor} or more."
+        message = f"pair.exclude excludes every free artwork that scores {floor} or more."
     return Reject("pair", "track", track_id, "filtered", reason, message)
 
 
-def _work_given(context: Context, part: Part) -> Outcome:
-    """Score the given pairs of one split; or hand over the rows that fell out."""
+def _work_imported(context: Context, part: Part) -> Outcome:
+    """Score the imported pairs of one split, or return the rejected rows."""
     workspace, recipe = context.workspace, context.recipe
-    given, split = imported_pairs(context), part.name
+    imported, split = imported_pairs(context), part.name
     if part.name == _FALLEN_OUT:
-        return Outcome(rejects=given.rejects)
-    rows = given.of(split)
+        return Outcome(rejects=imported.rejects)
+    rows = imported.of(split)
     track_ids = [pair.track_id for pair in rows]
     artwork_ids = sorted({pair.artwork_id for pair in rows})
     t, a = unit_vectors(context, recipe.pair.bridge, track_ids, artwork_ids)
@@ -225,9 +229,9 @@ class _Members:
     artwork_ids: list[str]
     tracks: np.ndarray
     artworks: np.ndarray
-    # Of the artworks, and what may not be made; only a matching of our own needs them.
+    # Of the artworks, and keys of pairs; imported pairs do without.
     painters: np.ndarray | None = None
-    barred: np.ndarray | None = None
+    excluded: np.ndarray | None = None
 
     def scores(self, found: Match) -> np.ndarray:
         """The scores of the matched pairs."""
@@ -244,7 +248,7 @@ def _write_pairs(
     found: Match,
     kept: Mapping[str, PreviousPair] = MappingProxyType({}),
 ) -> Path:
-    """Write the pairs of one split to the part's file; those `kept` as they were made."""
+    """Write the pairs of one split to the part's file; `kept` ones with their previous scores."""
     chosen = found.assignment.artworks
     matched = np.flatnonzero(chosen >= 0)
     scores = members.scores(found)
@@ -278,10 +282,10 @@ def _evidence(context: Context, members: _Members, found: Match) -> dict[str, An
         agreed: dict[str, float] = evidence.agreement(
             (t, a), other, found.assignment.artworks, recipe.seed
         )
-        # Pairs that were given or kept may be more to an artwork than a matching allows.
+        # Imported or previous pairs may use an artwork more often than a matching allows.
         if not settings.given and not recipe.sources.base:
             matched = match_split(
-                recipe, *other, members.painters, members.barred
+                recipe, *other, members.painters, members.excluded
             ).assignment.artworks
             agreed["equal_pairs"] = evidence.equal_pairs(found.assignment.artworks, matched)
         extra["agreement"][name] = agreed
@@ -297,9 +301,9 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
         for result in results
     ).sort_by("track_id")
     if recipe.pair.given:
-        given = imported_pairs(context)
-        artworks, tracks = given.artworks, given.tracks
-        spare = [to_table("unmatched", unpaired(given, pairs))]
+        imported = imported_pairs(context)
+        artworks, tracks = imported.artworks, imported.tracks
+        spare = [to_table("unmatched", unpaired(imported, pairs))]
     else:
         catalogue = split_catalogue(context)
         artworks, tracks = catalogue.artworks.rows, catalogue.tracks.rows

@@ -1,10 +1,9 @@
-"""The pairs of an earlier release, which a build that continues it keeps.
+"""The previous release (`--base`): its pairs stay in a build that continues it.
 
-A pair is kept when both its items are still usable and still in its split, and the recipe does
-not exclude it. It keeps the score and
-margin with which it was made: what those are measured against changes with every item that comes
-or goes, and a new number would give every pair, and so every shard, new bytes. Scores of another
-bridge would not compare with those, so a release is continued through the bridge that made it.
+A pair stays if both its items are still usable and in its split, and the recipe does not exclude
+it. It keeps its score and margin: both depend on all other items, and new numbers would give every
+pair, and so every shard, new bytes. Scores of different bridges do not compare, so a release is
+continued with the bridge that made it.
 """
 
 from __future__ import annotations
@@ -27,13 +26,14 @@ from artsound.stage import Context
 from artsound.storage import Workspace, read_json, sha256_file
 from artsound.untrusted import read_table
 
+# Columns of withheld.parquet, and of the index.
 _WITHHELD = ("track_id", "artwork_id", "split", "score", "bridge")
 _COLUMNS = (*_WITHHELD, "painter_id", "artist_id", "margin")
 
 
 @dataclass(frozen=True)
 class PreviousPair:
-    """A pair of the base release; `margin` is None for one whose media were withheld there."""
+    """A pair of the previous release; `margin` is None if its media were withheld there."""
 
     track_id: str
     artwork_id: str
@@ -44,10 +44,14 @@ class PreviousPair:
 
 @dataclass(frozen=True)
 class PreviousRelease:
-    """A release to be continued: its pairs by track, and the splits that it has settled.
+    """A release that a build continues.
 
-    `digest` is that of its index.json, which names all else. `painters` and `musicians` map those
-    of the release to their split, `artworks` the artworks.
+    Attributes:
+        digest: Of its index.json, which names all other files.
+        pairs: Its pairs by track id.
+        painters: The split of each painter.
+        musicians: The split of each musician.
+        artworks: The split of each artwork.
     """
 
     digest: str
@@ -57,7 +61,7 @@ class PreviousRelease:
     artworks: Mapping[str, str]
 
     def splits_of_artworks(self, artworks: pa.Table) -> list[str]:
-        """The split settled for each artwork, by its painter or itself; "" for none."""
+        """The previous split of each artwork, by its painter or itself; "" for none."""
         return [
             self.painters.get(painter) or self.artworks.get(artwork, "")
             for painter, artwork in zip(
@@ -66,7 +70,7 @@ class PreviousRelease:
         ]
 
     def splits_of_tracks(self, tracks: pa.Table) -> list[str]:
-        """The split settled for each track, by its musician or itself; "" for none."""
+        """The previous split of each track, by its musician or itself; "" for none."""
         splits = []
         for artist, track in zip(
             tracks["artist_id"].to_pylist(), tracks["track_id"].to_pylist(), strict=True
@@ -78,7 +82,7 @@ class PreviousRelease:
     def kept(
         self, artworks: Mapping[str, str], tracks: Mapping[str, str]
     ) -> dict[str, PreviousPair]:
-        """The pairs, by track, whose items are in `artworks` and `tracks` (item: split) as here."""
+        """The pairs, by track, whose items have the same split in `artworks` and `tracks`."""
         return {
             track: pair
             for track, pair in self.pairs.items()
@@ -87,9 +91,14 @@ class PreviousRelease:
 
 
 def release_folder(workspace: Workspace, place: str) -> Path:
-    """The shards of a release, given their folder or that of the build that holds them.
+    """The folder of a release's shards.
 
-    Raises BadUsage when neither has an index, or it is what the build in `workspace` replaces.
+    Args:
+        workspace: Of the build that continues it.
+        place: That folder, or the folder of the build that it belongs to.
+
+    Raises:
+        BadUsage: Neither has an index, or the build in `workspace` would replace it.
     """
     for folder in (Path(place), Path(place) / "shards"):
         if (folder / "index.json").is_file() and (folder / "index.parquet").is_file():
@@ -99,15 +108,17 @@ def release_folder(workspace: Workspace, place: str) -> Path:
                 )
             return folder
     raise BadUsage(
-        f"{place} is no release to continue: give --base a folder of shards, or the build that "
-        "holds one."
+        f"{place} is not a release to continue: give --base a folder of shards or the folder of a "
+        "build that has one."
     )
 
 
 def previous_release(context: Context) -> PreviousRelease | None:
     """The release that the recipe continues; None for a recipe without one.
 
-    Raises BadUsage when it is no release, BadData when it is damaged or of another schema.
+    Raises:
+        BadUsage: It is not a release, or was made with another bridge.
+        BadData: It is damaged or of another schema.
     """
     if not context.recipe.sources.base:
         return None
@@ -124,7 +135,7 @@ def _previous_release(folder: Path, recipe: Recipe) -> PreviousRelease:
     if not isinstance(about, dict) or about.get("index_sha256") != sha256_file(index):
         raise BadData(f"{index} is not the file that its index.json names: verify {folder} first.")
     rows = _rows(folder, recipe)
-    barred = set(excluded_pairs(recipe))
+    excluded = set(excluded_pairs(recipe))
     painters: dict[str, str] = {}
     musicians: dict[int, str] = {}
     for row in rows:
@@ -139,7 +150,7 @@ def _previous_release(folder: Path, recipe: Recipe) -> PreviousRelease:
                 row["track_id"], row["artwork_id"], row["split"], row["score"], row.get("margin")
             )
             for row in rows
-            if (row["track_id"], row["artwork_id"]) not in barred
+            if (row["track_id"], row["artwork_id"]) not in excluded
         },
         painters=painters,
         musicians=musicians,
@@ -148,7 +159,7 @@ def _previous_release(folder: Path, recipe: Recipe) -> PreviousRelease:
 
 
 def with_previous_scores(row: dict[str, Any], kept: Mapping[str, PreviousPair]) -> dict[str, Any]:
-    """A row of pairs.parquet, with the score and margin it was made with where it is a kept one."""
+    """A row of pairs.parquet; with its previous score and margin if the pair stays."""
     pair = kept.get(row["track_id"])
     if pair is None:
         return row
@@ -157,10 +168,16 @@ def with_previous_scores(row: dict[str, Any], kept: Mapping[str, PreviousPair]) 
 
 
 def free_artworks(used: np.ndarray, painters: np.ndarray, painter_uses: int) -> np.ndarray:
-    """The positions, among `painters` of artworks, of those that new tracks may have.
+    """The artworks that new tracks may be paired with.
 
-    `used` holds the positions that kept pairs have. With `painter_uses` (0: no limit), as many
-    artworks of a painter are left as the painter may still be used, the first ones.
+    Args:
+        used: Positions of the artworks in pairs that stay.
+        painters: The painter of each artwork, as numbers [m].
+        painter_uses: How many pairs a painter may have; 0: no limit.
+
+    Returns:
+        Positions int64, ascending; of a painter with a pair that stays, the first artworks, as
+        many as the painter may still have pairs.
     """
     free = np.setdiff1d(np.arange(len(painters)), used)
     if not painter_uses:
@@ -169,7 +186,7 @@ def free_artworks(used: np.ndarray, painters: np.ndarray, painter_uses: int) -> 
     left = []
     for place in free.tolist():
         painter = painters[place]
-        # A painter without a kept pair is left to the matching, which knows the limit.
+        # For a painter without such a pair, the matching applies the limit.
         if spent[painter] < painter_uses:
             left.append(place)
             spent[painter] += min(int(spent[painter]), 1)
@@ -177,7 +194,7 @@ def free_artworks(used: np.ndarray, painters: np.ndarray, painter_uses: int) -> 
 
 
 def _rows(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
-    """The release's pairs, those withheld from it included, by track."""
+    """The release's pairs by track, including those withheld from it."""
     index = folder / "index.parquet"
     withheld = folder / "withheld.parquet"
     try:
@@ -201,7 +218,7 @@ def _rows(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def _columns(path: Path, names: Sequence[str]) -> list[dict[str, Any]]:
-    """These columns of a parquet file, row by row; BadData where one is not as in an index."""
+    """These columns of a parquet file, row by row; BadData if one is not as in an index."""
     schema = pa.schema([arrow_schema("index").field(name) for name in names])
     table = with_text_keys(read_table(path, names)).select(list(names))
     for field, column in zip(schema, table.columns, strict=True):

@@ -14,10 +14,18 @@ _ROUNDING = 1e-6
 
 
 def checked_rows(rows: np.ndarray, name: str, width: int = 0) -> np.ndarray:
-    """`rows` [n, D] as float32 rows of length one, n ≥ 1.
+    """Scale rows to length one.
 
-    Raises ValueError, naming `name`, for no rows, another `width` (0: any) than asked, and rows
-    that are zero or not finite.
+    Args:
+        rows: [n, D], n ≥ 1.
+        name: What they are, for error messages.
+        width: The D that they must have; 0: any.
+
+    Returns:
+        float32 [n, D].
+
+    Raises:
+        ValueError: There are no rows, their width is another, or one is zero or not finite.
     """
     if rows.ndim != 2 or not rows.shape[0] or not rows.shape[1]:
         raise ValueError(f"{name} must be [n, D] with n and D at least 1, not {list(rows.shape)}")
@@ -32,13 +40,13 @@ def checked_rows(rows: np.ndarray, name: str, width: int = 0) -> np.ndarray:
 
 
 def centred_rows(rows: np.ndarray) -> np.ndarray:
-    """Unit rows [n, D] less their mean, at length one again: free of the modality's own offset."""
+    """Unit rows [n, D] less their mean, scaled to length one: without the modality's offset."""
     moved = rows - rows.mean(axis=0, dtype=np.float64)
     return unit_rows(moved.astype(np.float32))
 
 
 def standardised(values: np.ndarray) -> np.ndarray:
-    """Similarities [n, K] with mean 0 and deviation 1 in each column, float32.
+    """Columns [n, K] with mean 0 and standard deviation 1, float32.
 
     A column that varies by no more than rounding becomes 0.
     """
@@ -49,11 +57,11 @@ def standardised(values: np.ndarray) -> np.ndarray:
 
 
 def decorrelated(values: np.ndarray, shrinkage: float) -> np.ndarray:
-    """Standardised columns [n, K] freed of most of what they have in common, float32.
+    """Standardised columns [n, K] without most of their correlation, float32.
 
     Symmetric whitening (ZCA: Kessy, Lewin & Strimmer, Am. Stat. 72, 2018) with `shrinkage` times
     the mean variance added to the variance of every principal component, so that weak ones, which
-    are mostly noise, are not blown up.
+    are mostly noise, are not amplified.
     """
     covariance = values.T.astype(np.float64) @ values / len(values)
     power, direction = np.linalg.eigh(covariance)
@@ -67,7 +75,7 @@ def decorrelated(values: np.ndarray, shrinkage: float) -> np.ndarray:
 def unit_rows(values: np.ndarray) -> np.ndarray:
     """Rows of `values` [n, K] at length one, float32.
 
-    A row that is zero but for rounding says nothing, and becomes K equal values.
+    A row that is zero within rounding carries no information and becomes K equal values.
     """
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
     even = np.float32(1.0 / np.sqrt(values.shape[1]))
@@ -76,9 +84,10 @@ def unit_rows(values: np.ndarray) -> np.ndarray:
 
 
 def check_vectors(vectors: np.ndarray, ids: Sequence[object], side: str) -> None:
-    """Do nothing when `vectors` [n, D] are finite unit rows, one for each of n distinct ids.
+    """Check that `vectors` [n, D] are finite unit rows, one for each of n distinct ids.
 
-    Else raise BadData, one sentence that names `side` and the first id at fault.
+    Raises:
+        BadData: They are not; the message names `side` and the first id at fault.
     """
     if vectors.ndim != 2 or not vectors.shape[1]:
         raise BadData(f"The vectors of the {side} have the shape {vectors.shape}, not [n, D].")

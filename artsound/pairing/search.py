@@ -1,9 +1,11 @@
 """Candidates: each track's best artworks and each artwork's best tracks, exactly.
 
-The scores of two sides are one matrix product, too large to hold (45 GB at full size). It is
-computed in tiles, and each tile is scanned while it is still in the processor's cache: a bounded
-heap per row and per column holds the best so far, and a score is looked at twice only when it
-beats the running threshold of its row or of its column.
+The scores of all pairs are one matrix product, too large for memory (45 GB at full size). It is
+computed in tiles, and each tile is scanned while it is in the processor's cache: a bounded heap
+per row and per column holds the best so far, and most scores are only compared with the thresholds
+of their row and column.
+
+Importing this module imports numba: import it inside the function that needs it.
 """
 
 from __future__ import annotations
@@ -25,26 +27,25 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-# Bounded heaps of scored indices, thousands of them side by side in one array.
+# Bounded heaps of scored indices, thousands of them in one array.
 #
 # An entry is one whole number, larger for a higher score and, at equal scores, for a lower index:
-# so the lower index wins a tie, whatever the order in which entries come. A heap keeps the largest
-# entries it is given, with the least of them at its root, in place 0.
+# so the lower index wins a tie, whatever the order of the entries. A heap holds the largest entries
+# offered to it, with the least of them at its root, in place 0.
 #
-# The functions are compiled by numba when they are first called, and release the interpreter's
-# lock. Importing this module imports numba: do that inside the function that needs it.
+# The functions are compiled by numba when they are first called, and release the interpreter lock.
 
-# Scores compared at once: first many, then, where one of them beats a threshold, a vector.
+# Scores compared at once: first many; if one of them beats a threshold, a vector.
 WIDE = 64
 NARROW = 16
 LOW = np.int64(2**32 - 1)  # the bits of an entry that hold its index, counted backwards
 SIGNLESS = np.int64(2**31 - 1)
-# The entry of score -inf and index -1: it loses to every other.
+# The entry of score -inf and index -1, less than every other.
 NOTHING = np.int64(-2139095041) << np.int64(32)
 
 
 def empty(count: int, size: int) -> np.ndarray:
-    """So many heaps of `size` places that hold nothing yet: int64 [count, size]."""
+    """Empty heaps of `size` places: int64 [count, size]."""
     return np.full((count, size), NOTHING, dtype=np.int64)
 
 
@@ -62,7 +63,7 @@ def lists(heaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @njit(nogil=True, cache=True)
 def _entry(score, index):  # type: ignore[no-untyped-def]
-    # Floats are ordered as their bits are, negative ones backwards; + 0 makes -0 into 0.
+    # Floats are ordered like their bits, negative ones in reverse; + 0 turns -0 into 0.
     bits = np.int64(np.float32(score + np.float32(0)).view(np.int32))
     if bits < 0:
         bits ^= SIGNLESS
@@ -79,7 +80,7 @@ def _score(entry):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _replace_root(heap, entry):  # type: ignore[no-untyped-def]
-    """Put an entry in the root's place and let it sink below lesser ones; the new root's score."""
+    """Replace the root by an entry, sift it down, and return the new root's score."""
     size = len(heap)
     place, child = 0, 1
     while child < size:
@@ -97,7 +98,7 @@ def _replace_root(heap, entry):  # type: ignore[no-untyped-def]
 def _any_beats(line, root, thresholds):  # type: ignore[no-untyped-def]
     """Whether a score of `line` beats the row's root or its column's threshold.
 
-    Counting, rather than stopping at the first, is what lets the compiler use vectors.
+    It counts, rather than stop at the first, so that the compiler can use vectors.
     """
     hits = np.int32(0)
     for j in range(len(line)):
@@ -109,10 +110,10 @@ def _any_beats(line, root, thresholds):  # type: ignore[no-untyped-def]
 def scan_columns(tile, top, left, row_roots, column_roots, row_heaps, column_heaps):  # type: ignore[no-untyped-def]
     """Offer every score of `tile` [h, w] to the heaps of its row and of its column.
 
-    The tile's first row is row `top` of the whole, its first column column `left`. The roots
-    (float32, -inf at first) are the scores at the heaps' roots, and are kept up to date. Rows
-    must come in ascending order for a column, and columns for a row: then a score equal to the
-    root's loses to it, and comparing scores alone is enough.
+    The tile's first row is row `top` of the whole, its first column is column `left`. The roots
+    (float32, -inf at first) are the scores at the heaps' roots, updated here. Tiles must come in
+    ascending order of rows for a column, and of columns for a row: then a score equal to the
+    root's loses to it, and comparing scores alone suffices.
     """
     height, width = tile.shape
     for i in range(height):
@@ -147,7 +148,7 @@ def _any_above(line, root):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def scan_rows(tile, top, left, heaps):  # type: ignore[no-untyped-def]
-    """Offer every score of `tile` to the heap of its row; columns ascending, as for `scan`."""
+    """Offer every score of `tile` to the heap of its row; columns must come in ascending order."""
     height, width = tile.shape
     for i in range(height):
         heap = heaps[top + i]
@@ -200,14 +201,14 @@ def count_above(  # type: ignore[no-untyped-def]
             )
 
 
-# The scores of all pairs, tile after tile: what is far too large to keep at once.
+# The scores of all pairs, tile by tile.
 #
-# The columns are cut into one stripe per thread, and each thread multiplies and reads its own
-# tiles, so that a tile is still in its core's cache when it is read.
+# The columns are divided into one stripe per thread, and each thread computes and reads its own
+# tiles, so that a tile is in its core's cache when it is read.
 
 T = TypeVar("T")
 
-# The best of the sizes tried: 2 MB, in reach of a core, and wide enough for a fast product.
+# The fastest of the sizes tried: 2 MB fit the cache of a core, and the product is still wide.
 TILE_ROWS = 512
 TILE_COLUMNS = 1024
 
@@ -222,7 +223,7 @@ class Stripe:
     def tiles(self, rows: np.ndarray, columns: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
         """(first row, first column, scores [h, w] float32) of the tiles, top to bottom, then right.
 
-        `rows` [n, D] and `columns` [m, D] float32. The scores are overwritten by the next tile's.
+        `rows` [n, D] and `columns` [m, D] float32. The next tile overwrites the scores.
         """
         buffer = np.empty(TILE_ROWS * TILE_COLUMNS, dtype=np.float32)
         for left in range(self.start, self.stop, TILE_COLUMNS):
@@ -235,16 +236,16 @@ class Stripe:
 
 
 def each_stripe(work: Callable[[Stripe], T], columns: int, threads: int = 0) -> list[T]:
-    """What `work` gives for each stripe of so many columns, in order; one thread per stripe.
+    """Call `work` for each stripe of columns, one thread per stripe; the results in order.
 
-    `threads` 0 means one per processor. Numpy's own threads rest meanwhile: ours are enough.
+    `threads` 0 means one per processor. Numpy uses no threads of its own meanwhile.
     """
     from threadpoolctl import threadpool_limits
 
-    wanted = threads or len(os.sched_getaffinity(0))
+    most = threads or len(os.sched_getaffinity(0))
     tiles = -(-columns // TILE_COLUMNS)
-    # Whole tiles to each: the same products are made, to the last bit, by any number of threads.
-    edges = np.linspace(0, tiles, max(1, min(wanted, tiles)) + 1).astype(int) * TILE_COLUMNS
+    # Whole tiles to each thread: any number of threads gives the same products to the last bit.
+    edges = np.linspace(0, tiles, max(1, min(most, tiles)) + 1).astype(int) * TILE_COLUMNS
     stripes = [
         Stripe(int(start), min(int(stop), columns)) for start, stop in itertools.pairwise(edges)
     ]
@@ -266,19 +267,22 @@ def pair_scores(
     return scores
 
 
-# The exact candidates of both directions on a device that torch drives, a GPU for one.
+# The same candidates on a GPU, by torch.
 
-# Scores computed at once: half a GB, and about as much again while the best are picked.
+# Scores computed at once: half a GB, and about as much again while the best are selected.
 BLOCK = 2**27
 
 
 def find_on_device(
     tracks: np.ndarray, artworks: np.ndarray, count: int, device: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """What `candidates.Candidates` holds, in its order, computed on `device` ("cuda", "cuda:1").
+    """The fields of `Candidates`, in order, computed on a device ("cuda", "cuda:1").
 
     Both sides (float32 [n, D]) must fit on the device beside a block of scores (1 GB). Products
-    are full float32, not TF32. Raises BadUsage when torch or the device is missing.
+    are full float32, not TF32.
+
+    Raises:
+        BadUsage: torch or the device is missing.
     """
     try:
         import torch
@@ -306,8 +310,8 @@ def _best(rows: Tensor, columns: Tensor, count: int) -> tuple[np.ndarray, np.nda
     for at in range(0, len(rows), step):
         block = rows[at : at + step] @ columns.T
         best, place = torch.topk(block, count, dim=1)
-        # topk leaves open which of equal scores it takes. Where the last one taken has equals,
-        # choose again by score and index together; and put all in order by both.
+        # topk does not define which of equal scores it takes. If scores equal to the last one were
+        # left out, choose again by score and index; then order all by both.
         tied = torch.nonzero((block >= best[:, -1:]).sum(dim=1) > count).ravel()
         for some in tied.split(max(1, step // 8)):
             order = torch.topk(_by_score_and_index(block[some]), count, dim=1).indices
@@ -325,7 +329,7 @@ def _by_score_and_index(scores: Tensor, index: Tensor | None = None) -> Tensor:
     if index is None:
         index = torch.arange(scores.shape[1], device=scores.device)
     bits = (scores + 0.0).view(torch.int32).to(torch.int64)  # + 0.0: no negative zero
-    rank = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)  # negative floats run backwards
+    rank = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)  # negative floats are ordered in reverse
     return rank * 2**32 - index
 
 
@@ -351,13 +355,21 @@ def find_candidates(
     device: str = "cpu",
     threads: int = 0,
 ) -> Candidates:
-    """The `count` best partners of each track and of each artwork, by dot product.
+    """Find the best partners of each track and of each artwork by dot product.
 
-    `tracks` [n_tracks, D] and `artworks` [n_artworks, D], both float32. Where a side has fewer
-    than `count` items, all of them are listed. Exact: float32 products, every pair looked at.
-    `device` is "cpu", or what torch calls another one ("cuda", "cuda:1"). `threads` 0 means one
-    per processor. Memory beyond the inputs: about 8 · `count` bytes per item and thread.
-    Raises BadData when the two sides differ in D, or one of them is empty.
+    The search is exact: every pair is computed, in float32. Memory beyond the inputs: about
+    8 · `count` bytes per item and thread.
+
+    Args:
+        tracks: float32 [n_tracks, D].
+        artworks: float32 [n_artworks, D].
+        count: Partners of each item; all of a side that has fewer.
+        device: "cpu", "cuda" or "cuda:N".
+        threads: Of the CPU; 0: one per processor.
+
+    Raises:
+        BadData: The sides differ in D, or one is empty.
+        BadUsage: The device cannot be used.
     """
     if tracks.ndim != 2 or artworks.ndim != 2 or tracks.shape[1] != artworks.shape[1]:
         raise BadData(
@@ -368,14 +380,12 @@ def find_candidates(
         raise BadData(f"There are {len(tracks)} tracks and {len(artworks)} artworks to match.")
     if device != "cpu":
         return Candidates(*find_on_device(tracks, artworks, count, device))
-    # compiles: not before it is needed
-
     row_k, column_k = min(count, len(artworks)), min(count, len(tracks))
     columns = empty(len(artworks), column_k)
 
     def scan(stripe: Stripe) -> np.ndarray:
-        # A thread owns the heaps of its stripe's columns, and has heaps of its own for the rows:
-        # nothing is shared, nothing is waited for.
+        # Each thread has the heaps of its stripe's columns, and its own heaps for the rows, so no
+        # lock is needed.
         rows = empty(len(tracks), row_k)
         row_roots = np.full(len(tracks), -np.inf, dtype=np.float32)
         column_roots = np.full(len(artworks), -np.inf, dtype=np.float32)
@@ -390,12 +400,12 @@ def find_candidates(
 
 
 def hub_penalties(candidates: Candidates, neighbours: int) -> np.ndarray:
-    """What the hub correction takes off each artwork's scores: float64 [n_artworks].
+    """The hub correction, subtracted from each artwork's scores: float64 [n_artworks].
 
     Cross-domain similarity local scaling (CSLS: Conneau et al., ICLR 2018) is
     2 s(t, a) - r(t) - r(a), where r is an item's mean score with its `neighbours` nearest of the
-    other side. Halved, and without r(t), which is the same whichever artwork a track gets, it is
-    s(t, a) - r(a) / 2. With `neighbours` 0 nothing is taken off.
+    other side. Halved, and without r(t), which is the same for every artwork of a track, it is
+    s(t, a) - r(a) / 2. With `neighbours` 0 the correction is 0.
     """
     if not neighbours:
         return np.zeros(len(candidates.tracks))

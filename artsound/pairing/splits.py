@@ -1,8 +1,8 @@
-"""Splits: which one each track and each artwork belongs to, decided before matching.
+"""Splits of tracks and artworks, decided before matching.
 
-Tracks stay in the official split, which no artist crosses. Painters are then dealt to the splits,
-whole. Near-duplicates stay together on both sides. As matching happens inside a split, no painter,
-no artist and no near-duplicate is ever in two splits.
+Tracks stay in their official split, which has no artist in common with the others. Painters are
+then assigned to splits with all their works. Near-duplicates stay together on both sides. Since
+pairs are matched within a split, no painter, artist or near-duplicate is in two splits.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class TrackSplits:
-    """The split of every track, and how many tracks left their official one for it."""
+    """The split of every track, and how many tracks are not in their official one."""
 
     splits: list[str]
     moved: int
@@ -41,19 +41,22 @@ def split_tracks(
     seed: int,
     settled: Sequence[str] = (),
 ) -> TrackSplits:
-    """The split of each track: one of SPLITS, the same for an artist's and a cluster's tracks.
+    """Assign each track to a split; an artist's and a cluster's tracks get the same one.
 
-    `official` holds each track's official split, "" for none; `artists` its artist, negative for
-    unknown; `clusters` the name of its near-duplicate cluster; `shares` the wanted share of each
-    split for the artists that have no official split. `settled` holds the split that an earlier
-    release gave each track or its artist, "" for none (an empty list: none at all): a group that
-    has any goes where most of them are, whatever its official splits say.
+    Artists that share a near-duplicate (a song on a compilation, for example) form one group. A
+    group whose official splits disagree is assigned to the split that has most of its tracks, the
+    earlier of SPLITS in a tie: leaving the other tracks in place would leak a recording, and moving
+    only them would leak an artist. A group without any official split is assigned by a hash of its
+    smallest member, so that adding other tracks does not move it.
 
-    Artists that share a near-duplicate (a song on a compilation, say) form one group, and a group
-    whose official splits disagree goes to the split that most of its tracks are in, the earlier
-    of SPLITS when two are level. Leaving the few tracks in place would leak a recording, and
-    moving only them would leak an artist. A group without any official split goes by a hash of
-    its smallest member, so that adding tracks elsewhere never moves it.
+    Args:
+        official: Each track's official split, "" for none.
+        artists: Each track's artist, negative for unknown.
+        clusters: Each track's near-duplicate cluster.
+        shares: The intended share of each split, for artists without an official split.
+        seed: Of the hash.
+        settled: The split that a previous release gave each track or its artist, "" for none;
+            empty: no previous release. It takes precedence over the official one.
     """
     named = [
         ("artist", artist) if artist >= 0 else ("track", n) for n, artist in enumerate(artists)
@@ -76,15 +79,19 @@ def split_tracks(
     )
 
 
-def split_given(
+def split_imported(
     painters: Sequence[str], artworks: Sequence[str], clusters: Sequence[str], splits: Sequence[str]
 ) -> list[str]:
-    """For each of several given pairs, the split that its painter belongs to.
+    """The split of the painter of each imported pair.
 
-    `painters` ("" for unknown), `artworks` and `clusters` are those of the pairs' artworks,
-    `splits` those of their tracks. Painters whose works are near-duplicates of each other form
-    one group, and a group goes to the split that most of its pairs are in, the earlier of SPLITS
-    when two are level.
+    Painters whose works are near-duplicates of each other form one group, and a group is assigned
+    to the split that has most of its pairs, the earlier of SPLITS in a tie.
+
+    Args:
+        painters: Of the pairs' artworks, "" for unknown.
+        artworks: Their ids.
+        clusters: Their near-duplicate clusters.
+        splits: Of the pairs' tracks.
     """
     named = [
         ("painter", painter) if painter else ("artwork", artwork)
@@ -105,18 +112,22 @@ def split_artworks(
     seed: int,
     settled: Sequence[str] = (),
 ) -> list[str]:
-    """The split of each artwork: one of SPLITS, the same for a painter's and a cluster's works.
+    """Assign each artwork to a split; a painter's and a cluster's works get the same one.
 
-    `painters` holds each artwork's painter, "" for unknown; `styles` its style; `clusters` the
-    name of its near-duplicate cluster; `needs` the least number of artworks wanted in each split;
-    what is beyond them is shared out by `shares`. Painters whose works are near-duplicates of
-    each other (copies, workshop versions) stay together. `settled` is as in `split_tracks`: where
-    an earlier release put each artwork or its painter.
+    Painters whose works are near-duplicates of each other (copies, workshop versions) stay
+    together. Painters are assigned largest first, each to the split that lacks most of the
+    painter's styles (iterative stratification: Sechidis, Tsoumakas & Vlahavas, ECML 2011), then
+    moved or swapped until no split has less than it needs. That last step is a heuristic: with very
+    few painters a split can stay short, which the matching then reports.
 
-    Painters are dealt largest first, each to the split that lacks most of the painter's styles
-    (iterative stratification: Sechidis, Tsoumakas & Vlahavas, ECML 2011), then moved or swapped
-    until no split is short of its need. That last step is a heuristic: with very few painters a
-    split can stay short, which the matching then reports.
+    Args:
+        painters: Each artwork's painter, "" for unknown.
+        styles: Each artwork's style.
+        clusters: Each artwork's near-duplicate cluster.
+        needs: The least number of artworks in each split.
+        shares: The share of each split in the artworks beyond these.
+        seed: Of the order among painters with equally many works.
+        settled: As for `split_tracks`.
     """
     count = len(painters)
     if not count:
@@ -147,13 +158,13 @@ def split_artworks(
         key=lambda number: (-sizes[number], _fraction(seed, names[number])),
     )
     for number in order:
-        # Among the splits with room for all of a painter, one whose styles have room too: a
-        # prolific painter must not crowd a small split. Then the one that lacks these styles most.
+        # Among the splits with room for all of a painter's works, one that has room for the styles
+        # too, lest a prolific painter fill a small split; then the one that lacks them most.
         room = lacking.sum(axis=1)
         fits = room >= sizes[number]
-        wanted = np.minimum(lacking, works[number]).sum(axis=1) / sizes[number]
+        fitting = np.minimum(lacking, works[number]).sum(axis=1) / sizes[number]
         pull = lacking @ works[number] / np.maximum(target, 1.0)
-        best = np.lexsort((pull, wanted.round(1), fits))[-1] if fits.any() else room.argmax()
+        best = np.lexsort((pull, fitting.round(1), fits))[-1] if fits.any() else room.argmax()
         choice[number] = best
         lacking[best] -= works[number]
     _relieve(choice, sizes, need, free)
@@ -168,7 +179,7 @@ def _votes(group: np.ndarray, splits: np.ndarray) -> np.ndarray:
 
 
 def _settled(group: np.ndarray, settled: Sequence[str]) -> np.ndarray:
-    """The split of each group in which most of its settled members are; -1 where none is."""
+    """The split that most settled members of each group are in; -1 if none is settled."""
     if not len(settled):
         return np.full(_count(group), -1, dtype=np.int64)
     known = np.array([SPLITS.index(split) if split else -1 for split in settled], dtype=np.int64)
@@ -186,13 +197,13 @@ def _relieve(choice: np.ndarray, sizes: np.ndarray, need: np.ndarray, free: np.n
         if lack <= 0:
             return
         best: tuple[float, float, int, int] | None = None
-        ours = np.append(np.flatnonzero((choice == short) & free), -1)  # -1: give nothing back
+        ours = np.append(np.flatnonzero((choice == short) & free), -1)  # -1: nothing in return
         returned = np.append(sizes[ours[:-1]], 0)
         for taken in np.flatnonzero((choice != short) & free):
             gain = sizes[taken] - returned
             allowed = (gain > 0) & (gain <= surplus[choice[taken]])
             if allowed.any():
-                # The least that ends the shortage, else the most that lessens it.
+                # The least that ends the shortage, else the most that reduces it.
                 cost = np.where(allowed, np.where(gain >= lack, gain, 1e12 - gain), np.inf)
                 pick = int(cost.argmin())
                 found = (float(cost[pick]), float(returned[pick]), int(taken), int(ours[pick]))
@@ -207,9 +218,9 @@ def _relieve(choice: np.ndarray, sizes: np.ndarray, need: np.ndarray, free: np.n
 
 
 def _groups(first: Sequence[Hashable], second: Sequence[Hashable]) -> np.ndarray:
-    """The number of each item's group: items alike in `first` or in `second`, and so on, joined.
+    """The number of each item's group, in the order of first items.
 
-    Groups are numbered by their first item.
+    Items equal in `first` or in `second` are in one group, transitively.
     """
     count = len(first)
     if not count:
@@ -222,7 +233,7 @@ def _groups(first: Sequence[Hashable], second: Sequence[Hashable]) -> np.ndarray
 
 
 def _names(group: np.ndarray, named: Sequence[Hashable]) -> dict[int, str]:
-    """For each group its smallest member's name, which no reordering of the items changes."""
+    """For each group its smallest member's name, which does not depend on the items' order."""
     names: dict[int, str] = {}
     for number, member in zip(group.tolist(), named, strict=True):
         name = str(member)
@@ -240,12 +251,9 @@ def _count(codes: np.ndarray) -> int:
 
 
 def _fraction(seed: int, name: str) -> float:
-    """A number in [0, 1) that depends on nothing but the seed and the name."""
+    """A number in [0, 1) that depends only on the seed and the name."""
     found = hashlib.sha256(f"{seed} {name}".encode()).digest()
     return int.from_bytes(found[:8], "big") / 2**64
-
-
-# The items of the catalogue that can be paired, and the splits they belong to.
 
 
 @dataclass(frozen=True)
@@ -263,9 +271,14 @@ class PairSide:
 
 @dataclass(frozen=True)
 class PairCatalogue:
-    """Both sides with their splits; `moved`: how many tracks left their official split.
+    """Both sides with their splits.
 
-    Of a release that is continued, `base` is the digest and `kept` the pairs, by track, that stay.
+    Attributes:
+        artworks: The usable artworks.
+        tracks: The usable tracks.
+        moved: How many tracks are not in their official split.
+        base: The digest of the previous release; "" without one.
+        kept: The pairs of the previous release that stay, by track.
     """
 
     artworks: PairSide
@@ -275,7 +288,7 @@ class PairCatalogue:
     kept: dict[str, PreviousPair] = field(default_factory=dict)
 
     def to_match(self, split: str) -> tuple[list[int], list[int]]:
-        """The positions of a split's tracks that have no kept pair, and of its unused artworks."""
+        """The positions of a split's tracks and artworks without a pair of the previous release."""
         used = {pair.artwork_id for pair in self.kept.values()}
         return (
             [n for n in self.tracks.of(split) if self.tracks.ids[n] not in self.kept],
@@ -284,7 +297,7 @@ class PairCatalogue:
 
 
 def split_catalogue(context: Context) -> PairCatalogue:
-    """The usable items with their splits; those of a release that is continued stay as they are."""
+    """The usable items with their splits; splits of a previous release stay."""
     catalog = context.workspace.catalog
     files = [catalog / f"{name}.parquet" for name in ("artworks", "tracks", "rejects")]
     return context.once("splits", lambda: _split_catalogue(context), files)
@@ -298,7 +311,7 @@ def _split_catalogue(context: Context) -> PairCatalogue:
     artwork_ids, track_ids = artworks["artwork_id"].to_pylist(), tracks["track_id"].to_pylist()
     split_of = dict(zip(track_ids, of_tracks.splits, strict=True))
     settled = base.splits_of_artworks(artworks) if base else []
-    # What the kept pairs use is used; the other tracks want artworks of their own.
+    # The other tracks need artworks beside those of the pairs that stay.
     before = dict(zip(artwork_ids, settled, strict=False))
     staying = base.kept(before, split_of) if base else {}
     new = [split for track, split in split_of.items() if track not in staying]
@@ -327,7 +340,7 @@ def _split_catalogue(context: Context) -> PairCatalogue:
 def split_of_tracks(
     tracks: pa.Table, recipe: Recipe, base: PreviousRelease | None = None
 ) -> TrackSplits:
-    """The splits of the tracks of `usable_items`, by `split_tracks`; as `base` settled them."""
+    """The splits of the tracks of `usable_items`, by `split_tracks`; those of `base` stay."""
     return split_tracks(
         tracks["split"].to_pylist(),
         tracks["artist_id"].to_pylist(),

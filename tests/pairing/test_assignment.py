@@ -237,13 +237,13 @@ def test_leftovers_are_closed_by_score_less_penalty_and_never_with_a_barred_pair
     t, a = clustered(30, 40, seed=12)
     generator = np.random.default_rng(0)
     penalties = generator.random(40)
-    barred = np.sort(generator.choice(30 * 40, 300, replace=False))
+    excluded = np.sort(generator.choice(30 * 40, 300, replace=False))
     none = np.zeros(0)
-    edges = assignment_module.Edges(none.astype(np.int64), none.astype(np.float32), barred)
+    edges = assignment_module.Edges(none.astype(np.int64), none.astype(np.float32), excluded)
     chosen = assign(t, a, edges, penalties=penalties, floor=floor).artworks
     scores = (t @ a.T).astype(np.float64)
     weights = np.where(scores >= floor, scores - penalties, -16.0)
-    weights.ravel()[barred] = -16.0
+    weights.ravel()[excluded] = -16.0
     rows, columns = linear_sum_assignment(weights, maximize=True)
     good = weights[rows, columns] > -16
     assert set(np.flatnonzero(chosen >= 0)) == set(rows[good])

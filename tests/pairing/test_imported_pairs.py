@@ -16,7 +16,7 @@ from small_builds import run_serially
 
 from artsound.errors import BadData, BadUsage
 from artsound.pairing import pair
-from artsound.pairing.splits import SPLITS, split_given
+from artsound.pairing.splits import SPLITS, split_imported
 from artsound.recipe import Recipe, load_recipe
 from artsound.reports.report import STAGE as REPORT
 from artsound.shards.dataset import open_shards
@@ -162,13 +162,13 @@ def test_a_painter_goes_where_most_of_its_pairs_are(rows: list[tuple[str, str, s
     painters = [painter for painter, _, _ in rows]
     splits = [split for _, _, split in rows]
     works = [str(n) for n in range(len(rows))]
-    homes = split_given(painters, works, works, splits)
+    homes = split_imported(painters, works, works, splits)
     for painter in set(painters):
         mine = [split for other, split in zip(painters, splits, strict=True) if other == painter]
         own = {home for other, home in zip(painters, homes, strict=True) if other == painter}
         assert len(own) == 1
         assert mine.count(own.pop()) == max(mine.count(split) for split in SPLITS)
-    together = split_given(painters, works, [cluster for _, cluster, _ in rows], splits)
+    together = split_imported(painters, works, [cluster for _, cluster, _ in rows], splits)
     for cluster in "uvw":
         assert (
             len({home for (_, c, _), home in zip(rows, together, strict=True) if c == cluster}) < 2

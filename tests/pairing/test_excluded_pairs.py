@@ -30,10 +30,10 @@ def planted(tracks: int, artworks: int, seed: int = 0, width: int = 24):
     )
 
 
-def best_without(t: np.ndarray, a: np.ndarray, barred: np.ndarray) -> float:
-    """The largest total of which scipy knows, the barred pairs taken out."""
+def best_without(t: np.ndarray, a: np.ndarray, excluded: np.ndarray) -> float:
+    """The largest total of which scipy knows, the excluded pairs taken out."""
     scores = (t @ a.T).astype(np.float64)
-    scores.ravel()[barred] = -1000
+    scores.ravel()[excluded] = -1000
     rows, columns = linear_sum_assignment(scores, maximize=True)
     return float(scores[rows, columns].sum())
 
@@ -42,40 +42,40 @@ def best_without(t: np.ndarray, a: np.ndarray, barred: np.ndarray) -> float:
 def test_a_barred_pair_is_not_made_and_the_rest_is_the_optimum_without_it(count):
     t, a = planted(200, 230)
     free = match(t, a, count=count, optimality=1.0).assignment.artworks
-    barred = np.arange(0, 200, 7) * 230 + free[::7]
-    found = match(t, a, count=count, optimality=1.0, barred=barred)
+    excluded = np.arange(0, 200, 7) * 230 + free[::7]
+    found = match(t, a, count=count, optimality=1.0, excluded=excluded)
     chosen = found.assignment.artworks
     assert (chosen >= 0).all()
     assert len(set(chosen.tolist())) == 200
-    assert not np.isin(np.arange(200) * 230 + chosen, barred).any()
-    assert found.weight == pytest.approx(best_without(t, a, barred), rel=2e-6)
+    assert not np.isin(np.arange(200) * 230 + chosen, excluded).any()
+    assert found.weight == pytest.approx(best_without(t, a, excluded), rel=2e-6)
     assert found.audit.bound == pytest.approx(found.weight, rel=2e-6)  # which proves it
 
 
 def test_a_track_all_of_whose_candidates_are_barred_gets_another_artwork():
     t, a = planted(60, 80)
     nearest = np.argsort(-(t[3] @ a.T))[:40]
-    barred = np.sort(3 * 80 + nearest)
-    found = match(t, a, count=4, optimality=1.0, barred=barred)
+    excluded = np.sort(3 * 80 + nearest)
+    found = match(t, a, count=4, optimality=1.0, excluded=excluded)
     assert found.assignment.artworks[3] not in nearest
-    assert found.weight == pytest.approx(best_without(t, a, barred), rel=2e-6)
+    assert found.weight == pytest.approx(best_without(t, a, excluded), rel=2e-6)
 
 
 def test_the_bound_holds_where_all_that_the_audit_lists_for_a_track_is_barred():
     t, a = planted(20, 30)
-    barred = np.sort(3 * 30 + np.argsort(-(t[3] @ a.T))[:8])
-    chosen = match(t, a, count=4, optimality=1.0, barred=barred).assignment.artworks
+    excluded = np.sort(3 * 30 + np.argsort(-(t[3] @ a.T))[:8])
+    chosen = match(t, a, count=4, optimality=1.0, excluded=excluded).assignment.artworks
     none = np.zeros(30)
-    looked = audit(t, a, chosen, penalties=none, prices=none, offers=8, barred=barred)
-    assert looked.bound >= best_without(t, a, barred) - 1e-5
+    looked = audit(t, a, chosen, penalties=none, prices=none, offers=8, excluded=excluded)
+    assert looked.bound >= best_without(t, a, excluded) - 1e-5
 
 
 def test_a_track_that_every_artwork_is_barred_from_has_none():
     t, a = planted(20, 30)
-    barred = 5 * 30 + np.arange(30)
-    chosen = match(t, a, count=4, barred=barred).assignment.artworks
+    excluded = 5 * 30 + np.arange(30)
+    chosen = match(t, a, count=4, excluded=excluded).assignment.artworks
     assert np.flatnonzero(chosen < 0).tolist() == [5]
-    alone = match(t[:1], a[:1], count=4, barred=np.array([0]))
+    alone = match(t[:1], a[:1], count=4, excluded=np.array([0]))
     assert alone.assignment.artworks.tolist() == [-1]
     assert not alone.listed.any()
 
@@ -85,13 +85,13 @@ def test_a_track_that_every_artwork_is_barred_from_has_none():
 def test_no_pair_is_ever_a_barred_one(tracks, spare, seed, data):
     t, a = planted(tracks, tracks + spare, seed)
     every = st.integers(0, len(t) * len(a) - 1)
-    barred = np.array(sorted(data.draw(st.sets(every, max_size=len(t) * len(a)))), dtype=np.int64)
-    chosen = match(t, a, count=3, optimality=1.0, barred=barred).assignment.artworks
+    excluded = np.array(sorted(data.draw(st.sets(every, max_size=len(t) * len(a)))), dtype=np.int64)
+    chosen = match(t, a, count=3, optimality=1.0, excluded=excluded).assignment.artworks
     matched = np.flatnonzero(chosen >= 0)
-    assert not np.isin(matched * len(a) + chosen[matched], barred).any()
+    assert not np.isin(matched * len(a) + chosen[matched], excluded).any()
     # As many tracks are matched as can be without those pairs.
     allowed = np.ones((len(t), len(a)))
-    allowed.ravel()[barred] = 0
+    allowed.ravel()[excluded] = 0
     rows, columns = linear_sum_assignment(allowed, maximize=True)
     assert len(matched) == allowed[rows, columns].sum()
 
