@@ -18,7 +18,8 @@ import tokenize
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,10 @@ _PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x5e", b"x\x9c", b"x\x
 _CSV_FAULT = re.compile(rb'"[^"]*"|(?P<quote>")|(?P<bare>\r)(?!\n)')
 _BARE = "has a carriage return without a line feed: save the file with line ends LF or CR LF"
 _UNCLOSED = "begins a quoted cell that is never closed"
+_MISPLACED = (
+    "has a quotation mark that neither begins nor ends a cell: remove it, or quote the whole cell "
+    "and write the mark twice"
+)
 _FAULTS = (
     *(ValueError, TypeError, KeyError, SyntaxError, EOFError, OverflowError, MemoryError),
     *(RuntimeError, RecursionError, NotImplementedError),
@@ -209,12 +214,13 @@ def read_toml(path: Path, kind: str) -> dict[str, Any]:
 def parse_csv(data: bytes, **options: Any) -> pl.DataFrame:
     """Parse an untrusted CSV table with `polars.read_csv`.
 
-    Compressed data, which polars would decompress to any size, NUL characters and stray carriage
-    returns are refused.
+    Compressed data, which polars would decompress to any size, NUL characters, stray carriage
+    returns and misplaced quotes, from which polars joins rows, are refused.
 
     Raises:
         polars.exceptions.PolarsError: The data is not such a table.
-        ValueError: A line has a NUL character, a stray carriage return or an unclosed quote.
+        ValueError: A line has a NUL character, a stray carriage return, or a quote that is never
+            closed, or that is within a cell.
     """
     import polars as pl
 
@@ -226,10 +232,37 @@ def parse_csv(data: bytes, **options: Any) -> pl.DataFrame:
             if match.lastgroup:
                 reason = _BARE if match.lastgroup == "bare" else _UNCLOSED
                 raise ValueError(f"line {_line(data, match.start())} {reason}")
+    plain = data.removeprefix(b"\xef\xbb\xbf")
+    well = _well_quoted(options.get("separator", ",")).match(plain)
+    if well is not None and well.end() < len(plain):
+        raise ValueError(f"line {_line(plain, well.end())} {_MISPLACED}")
     try:
         return pl.read_csv(data, **options)
     except pl.exceptions.PanicException as error:  # no Exception, and no PolarsError
         raise pl.exceptions.ComputeError("its rows or quotes do not end") from error
+
+
+@lru_cache
+def _well_quoted(separator: str) -> re.Pattern[bytes]:
+    """The longest beginning of a table in which every quoted cell is the whole of its cell."""
+    mark = re.escape(separator.encode())
+    quoted = rb'(?<![^%b\n])"(?:[^"]|"")*+"(?![^%b\r\n])' % (mark, mark)
+    return re.compile(rb'(?:[^"]++|%b)*+' % quoted)
+
+
+def swallowed(cells: Iterable[object], names: Callable[[str], bool]) -> str:
+    """The first cell that holds parts of other rows, as a stray quotation mark makes it; or "".
+
+    Args:
+        cells: Cells of a table that was parsed.
+        names: Whether a text is what only the column that names a row's item holds.
+    """
+    for cell in cells:
+        if isinstance(cell, str) and "\n" in cell:
+            pieces = re.split(r"[\n,;\t]", cell)
+            if any(names(piece.strip(' "\r')) for piece in pieces):
+                return cell
+    return ""
 
 
 def csv_rows(data: bytes) -> list[list[str]]:

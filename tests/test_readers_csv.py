@@ -87,3 +87,23 @@ def test_rows_of_text_may_be_uneven_empty_and_begin_with_a_byte_order_mark() -> 
 def test_other_bytes_raise_a_value_error_and_nothing_else(data: bytes) -> None:
     with contextlib.suppress(ValueError):
         assert all(isinstance(cell, str) for row in csv_rows(data) for cell in row)
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (b'id,title\n2,5" vinyl\n3,7" single\n', 2),
+        (b'id,title,x\n2,"song,a\n3,"song",b"\n', 2),
+        (b'id,title\n2,"a" b\n3,"c"\n', 2),
+        (b'\xef\xbb\xbf"id","title"\n2,a "b"\n', 2),
+    ],
+)
+def test_a_misplaced_quote_joins_no_rows(data: bytes, line: int) -> None:
+    with pytest.raises(ValueError, match=f"^line {line} has a quotation mark that neither"):
+        parse_csv(data, **TEXTS)
+
+
+def test_well_quoted_cells_are_read() -> None:
+    data = b'\xef\xbb\xbf"id","title"\r\n2,"say ""hi"",\nyou"\r\n3,""\r\n'
+    assert parse_csv(data, **TEXTS).rows() == [("2", 'say "hi",\nyou'), ("3", "")]
+    assert parse_csv(b'id\ttitle\n2\t"a,b"\n', separator="\t", **TEXTS).rows() == [("2", "a,b")]

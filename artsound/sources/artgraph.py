@@ -536,6 +536,11 @@ def _rows(root: Path, files: pl.DataFrame, name: str) -> tuple[Path, list[dict[s
         raise BadData(f"{where} is not a CSV table in UTF-8: {error}.") from error
     if any(len(row) > len(header) for row in cells):
         raise BadData(f"{where} has a row with more cells than its header: export it again.")
+    if broken := [cell for row in cells for cell in row if "\n" in cell and "," in cell]:
+        raise BadData(
+            f"{where} has a cell with a comma and a line break, {broken[0][:60]!r}: a quotation "
+            "mark is missing or too many, or the cell must be written on one line."
+        )
     rows = [dict(zip_longest(header, row, fillvalue="")) for row in cells if row]
     if not rows or "name" not in rows[0]:
         raise BadData(f"{where} has no rows or no column `name`: export it again.")

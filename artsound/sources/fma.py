@@ -10,7 +10,9 @@ tracks and often wrong: nothing here reads them.
 
 from __future__ import annotations
 
+import csv
 import html
+import io
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -47,9 +49,10 @@ _TEXTS = {
 _RAW = {"track_url": "source_url", "license_url": "license_url", "license_title": "raw_license"}
 _TAG = re.compile(r"<[a-zA-Z/!][^<>]*>")
 _BREAK = re.compile(r"</?(?:br|div|li|p|tr)\b[^<>]*>", re.IGNORECASE)
+_LONGEST_ROW = 1 << 17  # characters, and the longest cell that csv reads
 _LONGEST_TEXT = 10_000  # characters of one cell; parsing takes up to the square of this
 _WHOLE = re.compile(r"\d{1,9}")
-_SWALLOWED = r"\n\d{1,6},(?:[^\n]*,){9}"  # the start of a row, with its many cells
+_ROW = re.compile(rb"\n(\d{1,6}),")  # the start of a row, or a line of a text that looks like one
 _EARLIEST_YEAR = 1860  # the first recording of sound
 _ITEM = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^,\[\]'"]+)""")
 
@@ -153,20 +156,43 @@ def _read_table(root: Path, files: pl.DataFrame) -> pl.DataFrame:
     if table.width != len(kept):
         raise BadData(f"{where} is broken: its rows have other columns than its header.")
     table.columns = sorted(kept, key=columns.index)
-    _check_swallowed(where, table)
+    _check_swallowed(where, data, table["track_id"], len(columns))
     absent = [pl.lit("").alias(column) for column in _OPTIONAL if column not in columns]
     return table.with_columns(pl.all().fill_null(""), *absent)
 
 
-def _check_swallowed(where: Path, table: pl.DataFrame) -> None:
-    """Raise BadData where a cell holds what looks like whole rows: a quotation mark is missing."""
-    for column in table.columns:
-        swallowed = table.filter(pl.col(column).str.contains(_SWALLOWED))
-        if not swallowed.is_empty():
-            raise BadData(
-                f"{where}: the row of track {swallowed['track_id'][0]} holds other rows in its "
-                f"column {column}: a quotation mark is missing or too many."
-            )
+def _check_swallowed(where: Path, data: bytes, ids: pl.Series, width: int) -> None:
+    """Raise BadData where a cell, of any column, holds what looks like other rows.
+
+    A quotation mark too many makes such cells. A line within a cell that begins with a number and a
+    comma is taken for a row when no row has that number and, in a table in ascending order, it is
+    between those of its own row and of the next. Where neither is known, in another order or
+    behind the last row, the line must have exactly the cells of a row.
+
+    Args:
+        where: The table, for the message.
+        data: Its bytes.
+        ids: The numbers of its rows, as text.
+        width: The cells of a row.
+    """
+    order = [int(one) for one in ids if one and _WHOLE.fullmatch(one)]
+    known, ascending = set(order), order == sorted(order)
+    own, following = 0, [*order, -1]  # the row that lines belong to is order[own - 1]
+    for match in _ROW.finditer(data):
+        number = int(match[1])
+        if number == following[own]:
+            own += 1
+        elif number not in known and own:
+            if ascending and own < len(order):
+                is_row = order[own - 1] < number < order[own]
+            else:
+                text = data[match.start() + 1 : match.end() + _LONGEST_ROW].decode(errors="replace")
+                is_row = len(next(csv.reader(io.StringIO(text)), [])) == width
+            if is_row:
+                raise BadData(
+                    f"{where}: the row of track {order[own - 1]} holds that of track {number}: a "
+                    "quotation mark is missing or too many."
+                )
 
 
 def _read_header(where: Path, data: bytes) -> list[str]:
@@ -200,6 +226,8 @@ def _read_genres(root: Path, files: pl.DataFrame) -> dict[int, tuple[str, int, i
         number, title, parent, top = (
             header.index(column) for column in ("genre_id", "title", "parent", "top_level")
         )
+        if any("\n" in cell for row in rows for cell in row):
+            raise ValueError("a cell with a line break: a quotation mark is missing or too many")
         return {
             int(row[number]): (row[title].strip(), int(row[parent]), int(row[top]))
             for row in rows
@@ -255,6 +283,8 @@ def _read_raw(root: Path, files: pl.DataFrame) -> pl.DataFrame:
     except (pl.exceptions.PolarsError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise BadData(f"{where} is not FMA's raw_tracks.csv: {reason}.") from error
+    if named[0] == "track_id":
+        _check_swallowed(where, data, raw["track_id"], len(named))
     ids = _number("track_id").cast(pl.Int32, strict=False)
     absent = [pl.lit("").alias(column) for column in _RAW if column not in there]
     return raw.with_columns(ids, *absent).unique("track_id", keep="first", maintain_order=True)

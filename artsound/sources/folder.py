@@ -29,7 +29,7 @@ from artsound.keys import normal_name, stem
 from artsound.sources.artgraph import IMAGE_SUFFIXES, is_nameless, slugify
 from artsound.sources.files import read_table
 from artsound.sql_filter import nearest
-from artsound.untrusted import parse_csv
+from artsound.untrusted import parse_csv, swallowed
 
 if TYPE_CHECKING:
     from artsound.sources.base import Options
@@ -189,6 +189,13 @@ def _joined(
         raise BadData(f"{where} has a column {other[0]!r}, which no {side} has: {hint}")
     if table.is_empty():
         raise BadData(f"{where} has no rows: fill it, or remove it to use all that is there.")
+    listed = {name.lower() for path in media["name"] for name in (path, PurePosixPath(path).name)}
+    for column in table.columns:
+        if cell := swallowed(table[column], lambda text: text.lower() in listed):
+            raise BadData(
+                f"{where} has a cell that holds other rows, {cell[:60]!r}: a quotation mark is "
+                "missing or too many."
+            )
     places = _places(root, media, where, [_text(one) for one in table["file"]])
     columns = [pl.Series(name, values) for name, values in places.items()]
     readers: dict[str, tuple[Callable[[str, str, Any], Any], pl.DataType]] = {

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from artsound.errors import BadData, BadUsage
 from artsound.keys import track_key
 from artsound.sources.item_names import artwork_key
-from artsound.untrusted import parse_csv, read_table
+from artsound.untrusted import parse_csv, read_table, swallowed
 
 _LARGEST = 256 << 20  # bytes; a million pairs take about 120 MB
 _MOST_ROWS = 2_000_000
@@ -44,6 +44,7 @@ _TRACK_COLUMNS = (
     "songid", "clip", "clipid", "mp3",
 )  # fmt: skip
 _TRACK = re.compile(r"(?:^|[/\\])([0-9]{1,6})(?:\.(?:mp3|wav|flac|ogg))?$", re.IGNORECASE)
+_MEDIUM = re.compile(r"\.(?:jpe?g|png|gif|webp|bmp|tiff?|mp3|wav|flac|ogg)$", re.IGNORECASE)
 _OTHER = re.compile(r"[a-z0-9_]+-[a-z0-9][a-z0-9_-]*")  # the key of another source's track
 
 
@@ -146,6 +147,12 @@ def _read_csv(path: Path) -> tuple[Sequence[Any], Sequence[Any]]:
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BadData(f"{path} is not a CSV table in UTF-8: {reason}.") from error
+    for column in frame.columns:
+        if cell := swallowed(frame[column], lambda text: bool(_MEDIUM.search(text))):
+            raise BadData(
+                f"{path} has a cell that holds other rows, {cell[:60]!r}: a quotation mark is "
+                "missing or too many."
+            )
     image, track = _columns(path, [name.lstrip("\ufeff") for name in frame.columns])
     names = {name.lstrip("\ufeff"): name for name in frame.columns}
     return frame[names[image]].to_list(), frame[names[track]].to_list()

@@ -169,7 +169,7 @@ Refusal = tuple[str, str, str]  # kind, code and message of a reject
 _STAGE = "ingest"
 # Raised whenever the same sources and recipe would give other rows, here or in what is used here:
 # the readers of both sources, the completion of names and dates, and the rights.
-_VERSION = 2
+_VERSION = 3
 _ARTWORKS_PER_TRACK = 4
 _FEWEST_ARTWORKS = 64
 _FAULTS = ("image-absent",)
@@ -288,7 +288,9 @@ def choose_rows(
     without = excluded(recipe) if without is None else without
     table = _read_all(recipe, side, [(place, root, files) for place, root, files, _ in sources])
     if blank is not None:
-        blank |= _blank_columns(side, table)
+        for place, *_ in sources:
+            of_place = table.filter(pl.col("origin") == origin_of(recipe, place))
+            blank |= _blank_columns(side, of_place, f"_in_{place.name}" if sources[1:] else "")
     roots = " and ".join(str(root) for _, root, _, _ in sources)
     table = _selected(table, recipe, side, roots, without)
     refusals: dict[str, Refusal] = {}
@@ -483,10 +485,13 @@ def _folder(workspace: Workspace) -> Path:
     return workspace.parts / _STAGE / "staged"
 
 
-def _blank_columns(side: str, table: pl.DataFrame) -> dict[str, int]:
-    """`artworks_all_without_style: N` for each column that has no value in any of N rows."""
+def _blank_columns(side: str, table: pl.DataFrame, where: str) -> dict[str, int]:
+    """`artworks_all_without_style: N` for each column that has no value in any of N rows.
+
+    `where` follows the names: which source it is, where there are several.
+    """
     return {
-        f"{side}s_all_without_{column}": table.height
+        f"{side}s_all_without_{column}{where}": table.height
         for column in _EXPECTED[side]
         if table.height and table[column].is_in([-1 if column == "year" else ""]).all()
     }

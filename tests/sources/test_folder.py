@@ -22,7 +22,7 @@ from artsound.shards.verify import verify
 from artsound.sources import ingest
 from artsound.sources.base import Options, places, read_place
 from artsound.stage import Context, run_stage
-from artsound.storage import Workspace, read_parquet
+from artsound.storage import Workspace, read_json, read_parquet
 from artsound.testing import check_source
 
 PICTURES = {"rooms/Sea at dusk.jpg": picture(1), "rooms/b.png": picture(2, kind="PNG")}
@@ -118,6 +118,10 @@ def test_sources_of_several_kinds_make_one_catalogue(tmp_path: Path) -> None:
         "folder-disc-1-01-intro-d5a51ea2",
     ]
     assert [row["source"] for row in found["track"]] == ["fma", "folder", "folder"]
+    extra = read_json(tmp_path / "out/runs/ingest.json")["extra"]
+    assert extra["artworks_all_without_style_in_folder2"] == 1
+    assert extra["tracks_all_without_license_in_folder"] == 2
+    assert "tracks_all_without_genre_in_fma" not in extra
 
 
 def test_clips_of_any_format_are_released_as_mp3(tmp_path: Path) -> None:

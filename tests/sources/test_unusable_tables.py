@@ -8,10 +8,13 @@ from typing import Any
 import polars as pl
 import pytest
 from test_artwork_rights import source_report
-from tiny_sources import artgraph_files, fma_files, table, write_files
+from tiny_sources import COLUMNS, artgraph_files, fma_files, table, tracks_csv, write_files
 
 from artsound.errors import BadData
 from artsound.sources import artgraph, fma
+from artsound.sources.files import list_files
+from artsound.sources.folder import SOURCE as FOLDER
+from artsound.sources.published_pairs import read_pairs
 
 NAMES = ["claude-monet_haystacks-1850.jpg", "jan-vermeer_lace-1650.jpg", "el-greco_view-1600.jpg"]
 
@@ -64,19 +67,65 @@ def test_a_stray_quote_swallows_no_artworks(tmp_path: Path, rows: str) -> None:
         _artworks(tmp_path, {"mapping/artwork_entidx2name.csv": rows.encode()})
 
 
-def test_a_stray_quote_swallows_no_artworks_of_an_export(tmp_path: Path) -> None:
-    rows = 'name,artist\n"a_one.jpg,x\nb_two.jpg",y\nc_three.jpg,z\n'
-    with pytest.raises(BadData, match="line break"):
-        _artworks(tmp_path, {"artgraph_artworks.csv": rows.encode()})
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("artworks", 'name,artist\n"a_one.jpg,x\nb_two.jpg",y\nc_three.jpg,z\n'),
+        ("artworks", 'name,artist,title\na_one.jpg,x,"one\nb_two.jpg,y,two"\nc.jpg,z,c\n'),
+        ("artists", 'name,died\n"Ann,1950\nBob",1960\n'),
+    ],
+)
+def test_a_stray_quote_swallows_no_rows_of_an_export(tmp_path: Path, name: str, rows: str) -> None:
+    files = {**artgraph_files(NAMES, {}), f"artgraph_{name}.csv": rows.encode()}
+    with pytest.raises(BadData, match=rf"artgraph_{name}\.csv has a cell .* line break"):
+        _artworks(tmp_path, files)
 
 
-def test_a_stray_quote_swallows_no_tracks(tmp_path: Path) -> None:
-    files = fma_files([{"track_id": n, "track.title": f"song {n}"} for n in (2, 3, 5, 7)], {})
-    lines = files["fma_metadata/tracks.csv"].decode().splitlines()
-    broken = [line.replace("song 3", '"song 3').replace("song 7", 'song 7"') for line in lines]
-    files["fma_metadata/tracks.csv"] = "\n".join(broken).encode()
-    with pytest.raises(BadData, match=r"tracks\.csv"):
+LONG = "born in\n1973, Ann played a, b, c, d, e, f, g, h, i and k"
+
+
+@pytest.mark.parametrize("column", ["track.title", "album.engineer", "artist.bio"])
+@pytest.mark.parametrize("rows", [(2, 3, 5, 7), (7, 3, 2, 5)])
+def test_a_stray_quote_in_any_column_swallows_no_tracks(
+    tmp_path: Path, column: str, rows: tuple[int, ...]
+) -> None:
+    columns = sorted({*COLUMNS, "album.engineer", "album.information", "artist.bio"})
+    of_rows = [{"track_id": n, column: f"song {n}", "album.information": LONG} for n in rows]
+    files = fma_files([], {})
+    whole = tracks_csv(of_rows, columns).decode()
+    files["fma_metadata/tracks.csv"] = whole.encode()
+    assert _tracks(tmp_path, files).height == 4
+    broken = whole.replace("song 3", '"song 3').replace(f"song {rows[3]}", f'song {rows[3]}"')
+    files["fma_metadata/tracks.csv"] = broken.encode()
+    with pytest.raises(BadData, match=r"tracks\.csv.* quotation mark"):
         _tracks(tmp_path, files)
+
+
+def test_a_stray_quote_swallows_no_rows_of_other_tables_of_the_fma(tmp_path: Path) -> None:
+    files = fma_files([{"track_id": n} for n in (2, 3, 5)], {})
+    raw = 'track_id,bio,license_url\n2,"a,x\n3,b,y\n5,c",z\n'
+    with pytest.raises(BadData, match=r"raw_tracks\.csv: the row of track 2 holds that of track 3"):
+        _tracks(tmp_path, {**files, "fma_metadata/raw_tracks.csv": raw.encode()})
+    genres = files["fma_metadata/genres.csv"].replace(b"Rock", b'"Rock', 1)
+    with pytest.raises(BadData, match=r"genres\.csv"):
+        _tracks(tmp_path, {**files, "fma_metadata/genres.csv": genres.replace(b"Jazz", b'Jazz"')})
+
+
+@pytest.mark.parametrize("first", ["file,title", "title,file"])
+def test_a_stray_quote_swallows_no_rows_of_a_folder(tmp_path: Path, first: str) -> None:
+    cells = [("a.jpg", '"one'), ("b.jpg", "two"), ("c.jpg", 'three"'), ("d.jpg", "four")]
+    rows = [",".join(row if first == "file,title" else row[::-1]) for row in cells]
+    write_files(tmp_path, {f"{n}.jpg": b"x" for n in "abcd"})
+    (tmp_path / "items.csv").write_text("\n".join([first, *rows]))
+    with pytest.raises(BadData, match="has a cell that holds other rows"):
+        FOLDER.read("artwork", tmp_path, list_files(tmp_path), None)
+
+
+def test_a_stray_quote_swallows_no_published_pairs(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text('image,audio,note\na.jpg,000002.mp3,"x\nb.jpg,000003.mp3,y"\n')
+    with pytest.raises(BadData, match="has a cell that holds other rows"):
+        read_pairs(path)
 
 
 def test_raw_tracks_may_lack_what_only_adds_to_tracks(tmp_path: Path) -> None:
