@@ -19,7 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from artsound import plugins
 from artsound.errors import BadUsage
 
-RightsPolicy = Literal["any", "redistributable", "adaptable", "commercial"]
+RightsPolicy = Literal["any", "redistributable", "adaptable", "commercial", "trainable"]
 Duplicates = Literal["keep", "drop"]
 
 _BUNDLED = Path(__file__).parent / "recipes"
@@ -137,7 +137,9 @@ class Audio(_Section):
 class RightsSection(_Section):
     """Which rights an item needs to be used."""
 
-    policy: RightsPolicy = Field("any", description="any, redistributable, adaptable or commercial")
+    policy: RightsPolicy = Field(
+        "any", description="any, redistributable, adaptable, commercial or trainable"
+    )
     year: int = Field(2026, description="year in which copyright terms are judged")
 
 

@@ -12,7 +12,7 @@ not list (most national ports, or no version given) has SPDX's form: `CC-BY-NC-S
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cache, lru_cache, reduce
 from pathlib import Path
@@ -48,22 +48,24 @@ class Rights:
     reason: str
 
 
-# Each rights policy, and the flags that both sides of a pair need for it. Everything that applies a
-# policy reads this table: `allows` for one item, `policy_condition` for an index.
+# Whether an item may be used to train a model, the most generous first, and who says so.
+AI_TRAINING = ("allowed", "allowed-with-attribution", "non-commercial-only", "unknown", "refused")
+AI_TRAINING_SOURCES = ("licence", "header", "creator-preference", "opt-out-list")
+TRAINABLE = AI_TRAINING[:3]
+
+# Each rights policy, and what both sides of a pair need for it: flags, and `ai_training` to be one
+# of TRAINABLE. Everything that applies a policy reads this table: `allows` for one item,
+# `policy_condition` for a table.
 POLICIES: Mapping[str, tuple[str, ...]] = {
     "any": (),
     "redistributable": ("redistribute",),
     "adaptable": ("redistribute", "derivatives"),
     "commercial": ("redistribute", "commercial"),
+    "trainable": ("ai_training",),
 }
 
 
-def policy_flags(policy: str) -> tuple[str, ...]:
-    """The names of the flags that a rights policy needs.
-
-    Raises:
-        BadUsage: There is no such policy.
-    """
+def _needs(policy: str) -> tuple[str, ...]:
     if policy not in POLICIES:
         known = ", ".join(POLICIES)
         raise BadUsage(f"There is no rights policy of that name: {policy!r} is none of {known}.")
@@ -74,23 +76,88 @@ def allows(policy: str, rights: Rights) -> bool:
     """Whether `rights` satisfy a recipe's rights policy.
 
     `any` takes everything, `redistributable` what may be passed on unchanged, `adaptable` what
-    may also be changed (no NoDerivatives), `commercial` what may also be used commercially.
+    may also be changed (no NoDerivatives), `commercial` what may also be used commercially,
+    `trainable` what its licence allows to train models with.
 
     Raises:
         BadUsage: There is no such policy.
     """
-    return all(getattr(rights, flag) for flag in policy_flags(policy))
+    return all(
+        ai_training(rights)[0] in TRAINABLE if need == "ai_training" else getattr(rights, need)
+        for need in _needs(policy)
+    )
 
 
-def policy_condition(policy: str) -> str:
-    """The SQL condition over an index that a rights policy means for both sides of a pair.
+def policy_condition(policy: str, prefixes: Sequence[str] = ("artwork_", "track_")) -> str:
+    """The SQL condition that a rights policy means.
+
+    Args:
+        policy: A policy of `POLICIES`.
+        prefixes: What the names of each side's columns begin with: those of an index; one empty
+            prefix for a table of one side.
 
     Raises:
         BadUsage: There is no such policy.
     """
-    sides = ("artwork", "track")
-    needed = [f"{side}_{flag}" for flag in policy_flags(policy) for side in sides]
+    trainable = ", ".join(f"'{value}'" for value in TRAINABLE)
+    needed = [
+        f"{prefix}{need} in ({trainable})" if need == "ai_training" else f"{prefix}{need}"
+        for need in _needs(policy)
+        for prefix in prefixes
+    ]
     return " and ".join(needed) or "true"
+
+
+def ai_training(
+    rights: Rights, *, header: str = "", preference: str = "", listed: bool = False
+) -> tuple[str, str]:
+    """Whether an item may be used to train models, and who says so.
+
+    A refusal always wins, whoever states it. Else the more restrictive of the creator's preference
+    and the licence holds; a preference decides alone where the licence leaves it unknown.
+
+    What a licence says, licence by licence:
+    - CC0, public domain: `allowed`. No right is left that training could infringe.
+    - BY, BY-SA, free licences: `allowed-with-attribution`. The licence allows every use on the
+      condition of credit (CC BY 4.0, sections 2(a)(1) and 3(a)). Whether ShareAlike reaches a model
+      is not settled; `share_alike` says where the question arises.
+    - NC: `non-commercial-only`. The licence covers no commercial use (BY-NC 4.0, section 2(a)(1)).
+    - ND: `unknown`. The licence allows copies, but no adapted work to be shared (BY-ND 4.0, section
+      2(a)(1)); whether a model, or what it generates, is one has not been decided.
+    - All rights reserved, unknown: `unknown`. Nothing is granted. Exceptions may allow it: text and
+      data mining in the EU unless it is reserved (directive (EU) 2019/790, article 4), fair use in
+      the United States (17 U.S.C. 107). They depend on who trains and where, and courts disagree.
+    Creative Commons states the same of its licences ("Using CC-licensed works for AI training",
+    2025): a licence counts only where copyright requires permission.
+
+    Args:
+        rights: Those of the licence, or of the law.
+        header: The rule of a web server that refuses, such as `noai`; empty: none.
+        preference: What the creator prefers, a value of `AI_TRAINING`; empty: not stated.
+        listed: Whether an opt-out list names the item or its creator.
+
+    Returns:
+        A value of `AI_TRAINING` and one of `AI_TRAINING_SOURCES`.
+    """
+    if listed:
+        return "refused", "opt-out-list"
+    if header:
+        return "refused", "header"
+    by_licence = _licence_training(rights)
+    if preference in ("", "unknown"):
+        return by_licence, "licence"
+    stricter = AI_TRAINING.index(preference) > AI_TRAINING.index(by_licence)
+    if stricter or by_licence == "unknown":
+        return preference, "creator-preference"
+    return by_licence, "licence"
+
+
+def _licence_training(rights: Rights) -> str:
+    if not (rights.redistribute and rights.derivatives):
+        return "unknown"
+    if not rights.commercial:
+        return "non-commercial-only"
+    return "allowed-with-attribution" if rights.attribution else "allowed"
 
 
 def _restricted(license_id: str, reason: str) -> Rights:

@@ -57,6 +57,8 @@ class Artwork:
     share_alike: bool
     attribution: bool
     rights_reason: str
+    ai_training: str
+    ai_training_source: str
     cluster: str
 
 
@@ -85,6 +87,8 @@ class Track:
     share_alike: bool
     attribution: bool
     rights_reason: str
+    ai_training: str
+    ai_training_source: str
     source: str
     source_url: str
     audio_path: str

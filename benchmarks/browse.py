@@ -169,6 +169,8 @@ def make_index(folder: Path, rows: int) -> None:
             values[name] = [f"{n:064x}" for n in numbers]
         if name.endswith(("redistribute", "commercial")):
             values[name] = rng.random(rows) < 0.5
+        if name.endswith(("ai_training", "ai_training_source")):
+            values[name] = ["licence" if name.endswith("source") else "allowed"] * rows
     columns = []
     for field in arrow_schema("index"):
         filled = values.get(field.name)

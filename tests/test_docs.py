@@ -56,7 +56,7 @@ REASONS = {
 SINGLE_WORDS = {"unreadable", "empty", "refusal", "repetitive", "disagrees"}
 NO_REASONS = {
     *("max-snippet", "max-image-preview", "max-video-preview", "fallen-out"),
-    *("x-robots-tag", "tdm-reservation"),  # headers
+    *("x-robots-tag", "tdm-reservation", "content-usage", "content-signal"),  # headers
     "lp-music-caps",
 }
 SIDES = {"pair": ("artwork", "track"), "shard": ("image", "audio")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from operator import attrgetter
 from pathlib import Path
 from typing import get_args
 
@@ -14,11 +15,14 @@ from hypothesis import strategies as st
 from artsound.errors import BadUsage
 from artsound.recipe import RightsPolicy
 from artsound.rights import (
+    AI_TRAINING,
+    AI_TRAINING_SOURCES,
     POLICIES,
     PUBLIC_DOMAIN,
     UNKNOWN,
     PainterDates,
     Rights,
+    ai_training,
     allows,
     artwork_rights,
     licence_rights,
@@ -263,13 +267,62 @@ def test_a_policy_means_the_same_for_an_item_and_for_an_index(policy: str) -> No
     pairs = [(one, other) for one in licences for other in licences]
     index = pl.DataFrame(
         {
-            f"{side}_{flag}": [getattr(pair[number], flag) for pair in pairs]
+            f"{side}_{flag}": [value(pair[number]) for pair in pairs]
             for number, side in enumerate(("artwork", "track"))
-            for flag in ("redistribute", "derivatives", "commercial")
+            for flag, value in {
+                "redistribute": attrgetter("redistribute"),
+                "derivatives": attrgetter("derivatives"),
+                "commercial": attrgetter("commercial"),
+                "ai_training": lambda one: ai_training(one)[0],
+            }.items()
         }
     )
     expected = [allows(policy, one) and allows(policy, other) for one, other in pairs]
     assert rows_where(index, policy_condition(policy)).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("licence", "training"),
+    [
+        ("CC0 1.0", "allowed"),
+        ("Public Domain Mark 1.0", "allowed"),
+        ("CC BY 4.0", "allowed-with-attribution"),
+        ("CC BY-SA 3.0", "allowed-with-attribution"),
+        ("GPL v2", "allowed-with-attribution"),
+        ("CC BY-NC 4.0", "non-commercial-only"),
+        ("Attribution-NonCommercial-ShareAlike 3.0", "non-commercial-only"),
+        ("Sampling Plus", "non-commercial-only"),
+        ("CC BY-ND 4.0", "unknown"),
+        ("CC BY-NC-ND 3.0", "unknown"),
+        ("All rights reserved", "unknown"),
+        ("FMA-Limited: Download Only", "unknown"),
+        ("", "unknown"),
+    ],
+)
+def test_a_licence_says_whether_models_may_be_trained(licence: str, training: str) -> None:
+    rights = licence_rights(licence)
+    assert ai_training(rights) == (training, "licence")
+    assert allows("trainable", rights) == (training not in ("unknown", "refused"))
+
+
+@given(
+    st.sampled_from(["CC0 1.0", "CC BY 4.0", "CC BY-NC 4.0", "CC BY-ND 4.0", ""]),
+    st.sampled_from(["", "noai"]),
+    st.sampled_from(["", *AI_TRAINING]),
+    st.booleans(),
+)
+def test_a_refusal_wins_and_a_preference_never_widens_a_licence(
+    licence: str, header: str, preference: str, listed: bool
+) -> None:
+    rights = licence_rights(licence)
+    value, source = ai_training(rights, header=header, preference=preference, listed=listed)
+    assert source in AI_TRAINING_SOURCES
+    assert (value == "refused") == bool(header or listed or preference == "refused")
+    by_licence = ai_training(rights)[0]
+    if by_licence == "unknown" and value != "refused":
+        assert value == (preference or "unknown")
+    else:
+        assert AI_TRAINING.index(value) >= AI_TRAINING.index(by_licence)
 
 
 def test_recipes_offer_every_policy() -> None:

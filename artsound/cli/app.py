@@ -46,7 +46,9 @@ ExcludePairs = Annotated[
     str, typer.Option(help="Excluded pairs: a Parquet list made by `artsound judgements`.")
 ]
 Bridge = Annotated[str, typer.Option(help="A name that `artsound plugins bridge` lists.")]
-RightsChoice = Annotated[str, typer.Option(help="any, redistributable, adaptable or commercial.")]
+RightsChoice = Annotated[
+    str, typer.Option(help="any, redistributable, adaptable, commercial or trainable.")
+]
 Runner = Annotated[str, typer.Option(help="processes, threads, serial, prefect or dask.")]
 Workers = Annotated[int | None, typer.Option(help="Parts run in parallel; 0: one per CPU.", min=0)]
 Scheduler = Annotated[str, typer.Option(help="Address of a Dask scheduler; implies dask.")]

@@ -19,7 +19,16 @@ from artsound import plugins
 from artsound.errors import BadData, BadUsage
 from artsound.keys import KEY, item_key
 from artsound.recipe import Recipe
-from artsound.rights import UNKNOWN, Rights, artwork_rights, painter_dates, track_rights
+from artsound.rights import (
+    AI_TRAINING,
+    AI_TRAINING_SOURCES,
+    UNKNOWN,
+    Rights,
+    ai_training,
+    artwork_rights,
+    painter_dates,
+    track_rights,
+)
 from artsound.sources.artgraph import is_nameless, slugify
 from artsound.sources.files import check_place, list_files
 from artsound.sql_filter import nearest
@@ -91,6 +100,8 @@ RIGHTS_COLUMNS: Mapping[str, pl.DataType] = {
     "share_alike": pl.Boolean(),
     "attribution": pl.Boolean(),
     "rights_reason": _TEXT,
+    "ai_training": _TEXT,
+    "ai_training_source": _TEXT,
 }
 ASIDE_COLUMNS: Mapping[str, pl.DataType] = {"aside": _TEXT, "aside_message": _TEXT}
 _FIRST_ARTIST = 1 << 30  # numbers of artists that are no numbers of the FMA
@@ -408,7 +419,10 @@ def read_place(place: Place, root: Path, files: pl.DataFrame, options: Options) 
     own_rights = place.get("rights")
     rights = own_rights(table, options.year) if own_rights else rights_of(table, options.year)
     table = _with_rights(table, rights).with_columns(pl.lit(place.source.name).alias("source"))
-    return table.select(*COLUMNS[place.side], *ASIDE_COLUMNS, *_OF_RIGHTS, "source", "own_id")
+    table = _with_ai_training(table, what)
+    return table.select(
+        *COLUMNS[place.side], *ASIDE_COLUMNS, *_OF_RIGHTS, *_OF_TRAINING, "source", "own_id"
+    )
 
 
 def _complete(table: pl.DataFrame, columns: Mapping[str, pl.DataType], what: str) -> pl.DataFrame:
@@ -519,6 +533,30 @@ _OF_RIGHTS = {
     "attribution": "attribution",
     "rights_reason": "reason",
 }
+_OF_TRAINING = ("ai_training", "ai_training_source")
+
+
+def _with_ai_training(table: pl.DataFrame, what: str) -> pl.DataFrame:
+    """Add whether each item may be used to train models; BadData for a value that is none."""
+    stated = {}
+    for name, known in zip(_OF_TRAINING, (AI_TRAINING, AI_TRAINING_SOURCES), strict=True):
+        column = table[name] if name in table.columns else pl.Series([""] * table.height)
+        stated[name] = column.cast(pl.String).fill_null("")
+        if wrong := sorted(set(stated[name]) - {"", *known}):
+            raise BadData(f"{what} gave the {name} {wrong[0]!r}: it is none of {', '.join(known)}.")
+    found = []
+    flags = table.select(*_OF_RIGHTS).iter_rows()
+    for row, value, source in zip(flags, *stated.values(), strict=True):
+        refused = value == "refused"
+        header = value if refused and source == "header" else ""
+        listed = refused and source == "opt-out-list"
+        # What a source repeats of the licence is no preference beyond it, but for a refusal.
+        preference = "" if source == "licence" and not refused else value
+        found.append(ai_training(Rights(*row), header=header, preference=preference, listed=listed))
+    return table.with_columns(
+        pl.Series(name, [one[number] for one in found], dtype=pl.String)
+        for number, name in enumerate(_OF_TRAINING)
+    )
 
 
 def _with_rights(table: pl.DataFrame, rights: Sequence[Rights]) -> pl.DataFrame:

@@ -72,8 +72,10 @@ from artsound.storage import (
 
 # What a server's answer says about the use of a picture in a training set.
 #
-# Read are `X-Robots-Tag` (a field may come on several lines, each with rules for robots of its own)
-# and the TDM Reservation Protocol's `TDM-Reservation` (W3C Community Group report, 2024).
+# Read are `X-Robots-Tag` (a field may come on several lines, each with rules for robots of its
+# own), the TDM Reservation Protocol's `TDM-Reservation` (W3C Community Group report, 2024), and
+# the preferences `Content-Usage: train-ai=n` (draft-ietf-aipref-attach) and
+# `Content-Signal: ai-train=no`.
 
 ROBOT = "artsound"
 
@@ -85,6 +87,7 @@ _PLAIN = frozenset(
     {"all", "index", "follow", "nofollow", "noarchive", "nosnippet", "notranslate", "nocache",
      "nositelinkssearchbox", "indexifembedded", "noodp", "noydir"}
 )  # fmt: skip
+_NO_TRAINING = re.compile(r"\b(?:train-(?:gen)?ai|ai-train|tdm)\s*=\s*[\"?]*(?:no?|0)\b")
 _ROBOT_NAME = re.compile(r"\*|[a-z][\w .*/-]*")
 
 
@@ -104,6 +107,8 @@ def refusal_in(fields: Iterable[tuple[str, str]]) -> str:
             return word
         if field == "tdm-reservation" and value.strip().split(",")[0].strip() not in ("", "0"):
             return f"tdm-reservation: {value.strip()}"
+        if field in ("content-usage", "content-signal") and _NO_TRAINING.search(value.lower()):
+            return f"{field}: {value.strip()}"
     return ""
 
 

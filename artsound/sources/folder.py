@@ -11,13 +11,16 @@ names the picture or clip; the others bear the names of the record's fields (sch
 schemas/track.json). Everything that it does not state is unknown, and what has unknown rights
 counts as protected: state a ``license``, a ``license_url``, or the flags ``redistribute``,
 ``derivatives`` and ``commercial``; an artwork whose ``painter_died`` or ``year`` is long ago is in
-the public domain. Without a table, every medium of the place is an item.
+the public domain. ``ai_training`` states whether its creator lets models be trained with it
+(`artsound.rights.AI_TRAINING`, or yes and no). Without a table, every medium of the place is an
+item.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -26,6 +29,7 @@ import polars as pl
 
 from artsound.errors import BadData
 from artsound.keys import normal_name, stem
+from artsound.rights import AI_TRAINING
 from artsound.sources.artgraph import IMAGE_SUFFIXES, is_nameless, slugify
 from artsound.sources.files import read_table
 from artsound.sql_filter import nearest
@@ -41,7 +45,10 @@ _TABLES = (".csv", ".csv.gz", ".parquet")
 # Columns that name the file, the surest first; the last ones are those of the records.
 _FILE = {"artwork": ("file", "image_path"), "track": ("file", "audio_path")}
 _FLAGS = ("redistribute", "derivatives", "commercial", "share_alike", "attribution")
-_RIGHTS = ("license", "license_url", "license_id", *_FLAGS, "rights_reason")
+_RIGHTS = (
+    *("license", "license_url", "license_id", *_FLAGS, "rights_reason"),
+    *("ai_training", "ai_training_source"),
+)
 _TEXTS = {
     "artwork": ("title", "painter", "style", "genre", "school", "period", "source_url"),
     "track": ("title", "artist", "album", "genre", "language", "split", "source_url"),
@@ -62,6 +69,9 @@ _MADE = {
 }  # fmt: skip
 _TRUE = frozenset({"true", "yes", "1", "y"})
 _FALSE = frozenset({"false", "no", "0", "n"})
+_REFUSALS = frozenset(
+    {"noai", "noimageai", "noml", "disallowed", "forbidden", "optout", "optedout"}
+)
 _SPLITS = ("", "train", "val", "test")
 
 
@@ -203,6 +213,7 @@ def _joined(
         **dict.fromkeys(_NUMBERS[side], (_number, pl.Int64())),
         **dict.fromkeys(_LISTS[side], (_list, pl.List(pl.String))),
         **dict.fromkeys(_FLAGS, (_flag, pl.Boolean())),
+        "ai_training": (_ai_training, pl.String()),
     }
     for name, (read, kind) in readers.items():
         if name in table.columns:
@@ -263,6 +274,19 @@ def _word(where: str, name: str, value: Any) -> str:
     if name == "split" and text not in _SPLITS:
         raise BadData(f"{where}: the split {text[:40]!r} is none of train, val and test.")
     return text
+
+
+def _ai_training(where: str, name: str, value: Any) -> str:
+    text = "-".join(re.split(r"[\s_-]+", _text(value).casefold()))
+    if text in ("", "nan", "none"):
+        return ""
+    if text in AI_TRAINING:
+        return text
+    if text in _TRUE:
+        return "allowed"
+    if text in _FALSE or text.replace("-", "") in _REFUSALS:
+        return "refused"
+    raise BadData(f"{where}: the {name} {text[:40]!r} is none of {', '.join(AI_TRAINING)}.")
 
 
 def _number(where: str, name: str, value: Any) -> int:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from artsound.errors import BadData, BadUsage
 from artsound.recipe import Recipe
-from artsound.rights import policy_flags
+from artsound.rights import policy_condition
 from artsound.sources.base import (
     COLUMNS,
     OPTIONS,
@@ -336,8 +336,7 @@ def _read_all(
             f"Two {side}s have the key {twice[key][0]!r} ({names}): rename one, or name its "
             "source twice under different names."
         )
-    flags = policy_flags(recipe.rights.policy)
-    allowed = pl.all_horizontal(flags) if flags else pl.lit(True)
+    allowed = pl.sql_expr(policy_condition(recipe.rights.policy, [""]))
     return table.with_columns(pl.col(key).alias("item_id"), allowed.alias("allowed"))
 
 

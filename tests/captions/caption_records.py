@@ -40,6 +40,8 @@ def artwork(**changes: Any) -> Artwork:
         "share_alike": False,
         "attribution": False,
         "rights_reason": "painter died 1899",
+        "ai_training": "allowed",
+        "ai_training_source": "licence",
         "cluster": "alfred-sisley_barges-at-billancourt-1877.jpg",
     }
     return Artwork(**(values | changes))
@@ -100,6 +102,8 @@ def track(**changes: Any) -> Track:
         "share_alike": True,
         "attribution": True,
         "rights_reason": "Creative Commons",
+        "ai_training": "non-commercial-only",
+        "ai_training_source": "licence",
         "source": "fma",
         "source_url": "",
         "audio_path": "media/tracks/00/00.mp3",

@@ -24,7 +24,7 @@ def blank_row(name: str, **values: Any) -> dict[str, Any]:
     plain = {"string": "x", "bool": False}
     row = {f.name: plain.get(str(f.type), [] if "list" in str(f.type) else 0)
            for f in arrow_schema(name)}  # fmt: skip
-    return row | values
+    return row | {"ai_training": "unknown", "ai_training_source": "licence"} | values
 
 
 def catalogue(workspace: Workspace, pictures: int = 5, clips: int = 3) -> None:

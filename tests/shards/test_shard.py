@@ -51,6 +51,7 @@ def test_a_plan_holds_each_track_once_in_ascending_shards_of_equal_size(
 def record(name: str, **values: Any) -> dict[str, Any]:
     """A row of a schema with a plain value in every field that is not given."""
     row: dict[str, Any] = {}
+    training = {"ai_training": "unknown", "ai_training_source": "licence"}
     for field in arrow_schema(name):
         kind = str(field.type)
         row[field.name] = (
@@ -58,7 +59,7 @@ def record(name: str, **values: Any) -> dict[str, Any]:
             if kind.startswith("list")
             else {"string": "x", "bool": True}.get(kind, 0.5 if kind in ("float", "double") else 1)
         )
-    return row | values
+    return row | {name: value for name, value in training.items() if name in row} | values
 
 
 def make_workspace(

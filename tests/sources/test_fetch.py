@@ -387,6 +387,9 @@ def test_robot_rules_are_read_as_their_authors_meant_them(header: str, word: str
         ([("X-Robots-Tag", "unavailable_after: 25 Jun 2010 15:00:00 PST, noindex")], "noindex"),
         ([("TDM-Reservation", "1"), ("TDM-Policy", "https://example.org")], "tdm-reservation: 1"),
         ([("TDM-Reservation", "0")], ""),
+        ([("Content-Usage", "search=y, train-ai=n")], "content-usage: search=y, train-ai=n"),
+        ([("Content-Signal", "ai-train=no")], "content-signal: ai-train=no"),
+        ([("Content-Usage", "train-ai=y")], ""),
         ([("Content-Type", "image/jpeg")], ""),
     ],
 )

@@ -99,6 +99,39 @@ def test_a_parquet_table_may_have_lists_and_flags(tmp_path: Path) -> None:
     assert row["rights_reason"] == "as the source states"
 
 
+def test_a_table_states_what_creators_prefer_of_training_and_a_refusal_always_wins(
+    tmp_path: Path,
+) -> None:
+    header = ("file", "license", "ai_training", "ai_training_source")
+    rows = [
+        ("a.jpg", "CC0 1.0", "No AI", ""),
+        ("b.jpg", "CC0 1.0", "refused", "header"),
+        ("c.jpg", "CC0 1.0", "refused", "licence"),
+        ("d.jpg", "CC BY-NC 4.0", "yes", ""),
+        ("e.jpg", "", "allowed", "creator-preference"),
+        ("f.jpg", "CC BY 4.0", "", ""),
+    ]
+    pictures = {name: picture(n) for n, (name, *_) in enumerate(rows, 1)}
+    museum = write_files(tmp_path / "museum", {**pictures, "items.csv": table([header, *rows])})
+    found = read("artwork", museum).sort("artwork_id")
+    assert found.select("ai_training", "ai_training_source").rows() == [
+        ("refused", "creator-preference"),
+        ("refused", "header"),
+        ("refused", "creator-preference"),
+        ("non-commercial-only", "licence"),
+        ("allowed", "creator-preference"),
+        ("allowed-with-attribution", "licence"),
+    ]
+
+
+def test_a_preference_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
+    for column in ("ai_training", "ai_training_source"):
+        items = table([("file", column), ("a.jpg", "perhaps")])
+        museum = write_files(tmp_path / column, {"a.jpg": picture(1), "items.csv": items})
+        with pytest.raises(BadData, match=r"'perhaps'.* is none of"):
+            read("artwork", museum)
+
+
 def test_sources_of_several_kinds_make_one_catalogue(tmp_path: Path) -> None:
     museum = write_files(tmp_path / "museum", {"a.jpg": picture(1)})
     other = write_files(tmp_path / "other", {"a.jpg": picture(2)})
