@@ -52,7 +52,8 @@ def examine(recipe: Recipe, out: Path, seconds: float = _SECONDS) -> list[Check]
     Returns:
         A check for each thing that was examined.
     """
-    client = Client(_PATIENCE)
+    client = Client(_PATIENCE, allow_private_hosts=recipe.sources.allow_private_hosts)
+    own = Client(_PATIENCE, allow_private_hosts=True)  # the hub's address is set on this machine
     prefect = "" if recipe.run.runner == "serial" else os.environ.get("PREFECT_API_URL", "")
     needed = needed_extras(recipe)
     questions: dict[str, Callable[[], Iterable[Check]]] = {
@@ -61,7 +62,7 @@ def examine(recipe: Recipe, out: Path, seconds: float = _SECONDS) -> list[Check]
         "Prefect": lambda: check_prefect(prefect),
     }
     if "models" in needed:
-        questions[_HUB] = lambda: check_hub(client)
+        questions[_HUB] = lambda: check_hub(own)
     answers = _asked_side_by_side(questions, seconds)
     here = [
         *check_machine(),

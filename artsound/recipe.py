@@ -36,6 +36,7 @@ _PLACES = {
         "without",
         "base",
         "image_urls",
+        "allow_private_hosts",
     },
     "pair": {"given", "exclude", "concept_bank", "affect_axes"},
     "captions": {"vocabulary"},
@@ -115,6 +116,9 @@ class Sources(_Section):
     )
     image_urls: bool = Field(
         False, description="fetch pictures that this ArtGraph lacks from the addresses it gives"
+    )
+    allow_private_hosts: bool = Field(
+        False, description="fetch also from servers on this machine or in a private network"
     )
 
 

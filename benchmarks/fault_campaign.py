@@ -44,6 +44,7 @@ name = "campaign"
 [sources]
 artgraph = "{artgraph}"
 fma = "{fma}"
+allow_private_hosts = true
 [shards]
 pairs_per_shard = 32
 [run]

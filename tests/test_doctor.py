@@ -36,7 +36,7 @@ from artsound.extras import (
 from artsound.recipe import Recipe
 from artsound.sources.http import Client, Patience
 
-HASTY = Client(Patience(retries=0, connect=2.0, stall=2.0))
+HASTY = Client(Patience(retries=0, connect=2.0, stall=2.0), allow_private_hosts=True)
 SAMPLE = Recipe().replaced(sources={"artgraph": "sample", "fma": "sample"})
 
 

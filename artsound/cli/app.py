@@ -38,6 +38,10 @@ ArtworkIds = Annotated[str, typer.Option(help="A file of artworks to use, one na
 TrackWhere = Annotated[str, typer.Option(help="SQL condition on tracks: genre = 'Jazz'.")]
 ArtworkWhere = Annotated[str, typer.Option(help="SQL condition on artworks: year < 1900.")]
 Without = Annotated[str, typer.Option(help="A file of tracks and artworks to leave out.")]
+AllowPrivate = Annotated[
+    bool,
+    typer.Option("--allow-private-hosts", help="Fetch also from servers in a private network."),
+]
 Base = Annotated[str, typer.Option(help="Previous release: its pairs, splits and shards stay.")]
 Published = Annotated[
     str, typer.Option("--import-pairs", help="Use published pairs (JSON, CSV or Parquet file).")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from artsound.cli.app import (
+    AllowPrivate,
     ArtGraph,
     ArtworkIds,
     Artworks,
@@ -75,6 +76,7 @@ def _command(name: str, stage: str | None, example: str, doc: str) -> None:
         track_where: TrackWhere = "",
         artwork_where: ArtworkWhere = "",
         without: Without = "",
+        allow_private_hosts: AllowPrivate = False,
         base: Base = "",
         import_pairs: Published = "",
         exclude_pairs: ExcludePairs = "",
@@ -91,7 +93,7 @@ def _command(name: str, stage: str | None, example: str, doc: str) -> None:
             out, recipe, resume, artworks, music, artgraph, fma, limit, bridge, rights, runner,
             workers, scheduler,
             track_ids, artwork_ids, track_where, artwork_where, import_pairs, exclude_pairs,
-            without, base,
+            without, base, allow_private_hosts,
         )  # fmt: skip
         if stage is None and not recipe and not bridge and _matches_as_usual(chosen):
             say("Matching with the affect bridge (measured descriptors); --bridge chooses others.")
@@ -152,6 +154,7 @@ def _recipe(
     exclude_pairs: str,
     without: str,
     earlier: str,
+    allow_private_hosts: bool,
 ) -> "Recipe":
     """The recipe that was asked for: a file, the workspace's own, or the default; then options."""
     from artsound.recipe import bundled_recipe, load_recipe
@@ -178,6 +181,7 @@ def _recipe(
             "limit": limit, "ids": track_ids,
             "artwork_ids": artwork_ids, "track_where": track_where,
             "artwork_where": artwork_where, "without": without, "base": earlier,
+            "allow_private_hosts": allow_private_hosts or None,
         },
         "pair": {"bridge": bridge, "given": import_pairs, "exclude": exclude_pairs},
         "rights": {"policy": rights},
@@ -306,6 +310,7 @@ def doctor(
     fma: Fma = "",
     recipe: RecipeFile = "",
     limit: Limit = None,
+    allow_private_hosts: AllowPrivate = False,
     as_json: Json = False,
 ) -> None:
     """Check whether this machine can run a build.
@@ -313,7 +318,8 @@ def doctor(
     Checks packages, processors, memory, disk, checkpoints and servers. Exit status 1: it cannot.
     """
     sources = {"artworks": artworks, "music": music, "artgraph": artgraph, "fma": fma}
-    checks = _checks(out, recipe, {**sources, "limit": limit})
+    more = {"limit": limit, "allow_private_hosts": allow_private_hosts}
+    checks = _checks(out, recipe, {**sources, **more})
     missing = sum(check.state == "missing" for check in checks)
     _show_checks(checks)
     print(f"Missing: {missing}. A build cannot run." if missing else "A build can run.")

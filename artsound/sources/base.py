@@ -7,11 +7,13 @@ stand for. The rest of the pipeline works with a `Place` and never asks which so
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import polars as pl
 
@@ -33,9 +35,6 @@ from artsound.sources.artgraph import is_nameless, slugify
 from artsound.sources.files import check_place, list_files
 from artsound.sql_filter import nearest
 from artsound.storage import Workspace
-
-if TYPE_CHECKING:
-    pass
 
 # Of each side, the option of the recipe and the source that a bare place means.
 OPTIONS: Mapping[str, str] = {"artwork": "artworks", "track": "music"}
@@ -104,6 +103,7 @@ RIGHTS_COLUMNS: Mapping[str, pl.DataType] = {
     "ai_training_source": _TEXT,
 }
 ASIDE_COLUMNS: Mapping[str, pl.DataType] = {"aside": _TEXT, "aside_message": _TEXT}
+_DOI = re.compile(r"(?:doi:/*)?(10\.\d{4,9}/\S+)", re.IGNORECASE)
 _FIRST_ARTIST = 1 << 30  # numbers of artists that are no numbers of the FMA
 
 
@@ -238,8 +238,9 @@ class Place:
     @property
     def address(self) -> str:
         """The address or addresses of its server; "" for a source on this disk."""
-        place = self.place or (self.get("server").official if self.get("server") else "")
-        return place if "://" in place else ""
+        server = self.get("server")
+        official = server.official if server else ""
+        return address_of(self.place, official) if self.place else official
 
     @property
     def is_made(self) -> bool:
@@ -275,6 +276,30 @@ class Place:
     def package(self) -> dict[str, Any]:
         """As `identity`; empty for a source of this project, whose rows alone count."""
         return self.identity() if plugins.identity("source", self.spec) else {}
+
+
+def address_of(place: str, official: str) -> str:
+    """The addresses that the place of a source is meant as; "" for a folder or zip.
+
+    A DOI (`10.5281/zenodo.8172374`, with `doi:` or not) is one too, and so is an address at Zenodo,
+    doi.org or the source's `official` server that lacks its `https://`.
+    """
+    if "://" not in place and Path(place).exists():
+        return ""
+    hosts = {"zenodo.org", "doi.org", urlsplit(official).netloc} - {""}
+    found = []
+    for word in place.split():
+        bare = word.strip("<>\"'").rstrip(".,;")
+        host = bare.partition("/")[0].lower()
+        if "://" in bare:
+            found.append(bare)
+        elif doi := _DOI.fullmatch(bare):
+            found.append(f"https://doi.org/{doi[1]}")
+        elif "/" in bare and any(host in (one, f"www.{one}", f"dx.{one}") for one in hosts):
+            found.append(f"https://{bare}")
+        else:
+            return place if "://" in place else ""
+    return " ".join(found)
 
 
 def places(recipe: Recipe, side: str) -> tuple[Place, ...]:

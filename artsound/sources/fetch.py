@@ -219,7 +219,7 @@ def fetch_sources(workspace: Workspace, recipe: Recipe, progress: Progress = QUI
     believed without asking the server. Raises BadUsage for an address that cannot be one of a
     source, BadData when a server, its bytes or the disk are at fault; what has come is kept.
     """
-    client = Client()
+    client = Client(allow_private_hosts=recipe.sources.allow_private_hosts)
     pulls = [
         pull
         for place in all_places(recipe)
@@ -242,7 +242,10 @@ def fetch_sources(workspace: Workspace, recipe: Recipe, progress: Progress = QUI
 
 def check_servers(recipe: Recipe) -> None:
     """Raise BadUsage or BadData when servers that a build begins with cannot be reached."""
-    check_reachable(address for place in all_places(recipe) for address in place.address.split())
+    check_reachable(
+        (address for place in all_places(recipe) for address in place.address.split()),
+        allow_private_hosts=recipe.sources.allow_private_hosts,
+    )
 
 
 def _begin(workspace: Workspace, recipe: Recipe, source: Place, client: Client) -> _Pull | None:
@@ -280,7 +283,7 @@ def _begin(workspace: Workspace, recipe: Recipe, source: Place, client: Client) 
     if here:
         files = _link(Path(place), root)
     else:
-        check_reachable(place.split())
+        check_reachable(place.split(), allow_private_hosts=client.allow_private_hosts)
         files = source.get("server").files_at(place, recipe.sources.subset, client)
     write_json(note, {"place": place, "key": "", "files": {}, "wanted": [], "refused": {}})
     return _Pull(source, place, root, note, key, partly, files)
@@ -401,7 +404,8 @@ def _fetch_part(
     by_address = chosen.filter(pl.col("box") == _BY_ADDRESS)
     if not by_address.is_empty():
         urls = dict(by_address.select("name", "source_url").iter_rows())
-        broken_urls = _fetch_addressed(urls, pull.root, progress)
+        polite = Client(POLITE, allow_private_hosts=client.allow_private_hosts)
+        broken_urls = _fetch_addressed(urls, pull.root, polite, progress)
         files += [_member_path(pull.root, one) for one in urls if one not in broken_urls]
         refused |= {ids[one]: why for one, why in broken_urls.items()}
     return Fetched(tuple(sorted([*ids.values(), *aside["item_id"]])), refused), files
@@ -432,13 +436,15 @@ def _addressed(pull: _Pull, listing: pl.DataFrame, options: Options) -> pl.DataF
     )
 
 
-def _fetch_addressed(urls: Mapping[str, str], root: Path, progress: Progress) -> dict[str, Refusal]:
+def _fetch_addressed(
+    urls: Mapping[str, str], root: Path, client: Client, progress: Progress
+) -> dict[str, Refusal]:
     """Pictures by their addresses, but for those already here; why some could not be had."""
     missing = {name: url for name, url in urls.items() if _size(_member_path(root, name)) <= 0}
     refused: dict[str, Refusal] = {}
     progress.start("images by address", len(missing))
     try:
-        for name, data in fetch_images(missing):
+        for name, data in fetch_images(missing, client):
             if isinstance(data, bytes):
                 write_bytes(_member_path(root, name), data, durable=False)
             else:

@@ -2,7 +2,9 @@
 
 An answer is bounded before it is read: its headers in time, its body (`read_body`) in bytes and
 in slowness, its redirects in number and by where they lead. Nothing is decompressed on the way.
-Proxies come from the environment, as requests reads them.
+Hosts of this machine or of a private network are asked only where a client allows it: an address
+in a table, or a redirect, could otherwise reach services that trust their own network. Proxies
+come from the environment, as requests reads them.
 """
 
 from __future__ import annotations
@@ -63,6 +65,7 @@ _PROGRESS = 16 << 10  # bytes that make a broken try one that brought something
 _FIRST_CONTACT = 8.0  # seconds within which a host must be reached for the first time
 _REMEMBERED = 30.0  # seconds for which a host that was not reached is not asked again
 _NUMBER = re.compile(r"\d{1,18}")
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # IPv4 addresses in IPv6
 _SECRET = re.compile(r"((?:access_)?token|sig(?:nature)?|X-Amz-[A-Za-z-]+)=[^&#\s]*", re.IGNORECASE)
 
 # Its warnings of retries and of odd headers are for developers: what matters becomes an error.
@@ -105,16 +108,22 @@ class _Host:
     turn: threading.Lock = field(default_factory=threading.Lock)
     contact: threading.Lock = field(default_factory=threading.Lock)
     next_start: float = 0.0
-    peer: str = ""  # the address that it was reached at
+    reached: bool = False
     fault: str = ""
     fault_until: float = 0.0
 
 
 class Client:
-    """Sends GET requests; safe to share between threads. Each thread keeps its connections."""
+    """Sends GET requests; safe to share between threads. Each thread keeps its connections.
 
-    def __init__(self, patience: Patience | None = None) -> None:
+    Without `allow_private_hosts`, no host at a loopback, link-local or private address is asked.
+    """
+
+    def __init__(
+        self, patience: Patience | None = None, *, allow_private_hosts: bool = False
+    ) -> None:
         self.patience = patience or Patience()
+        self.allow_private_hosts = allow_private_hosts
         self._local = threading.local()
         self._hosts: dict[str, _Host] = {}
         self._guard = threading.Lock()
@@ -126,14 +135,15 @@ class Client:
         """The streamed answer to a GET, whatever its status below 500, once the host has room.
 
         Read it with `read_body`; its `history` holds the answers that redirected. Raises BadUsage
-        for a malformed address and BadData when the server cannot be reached (within 10 s, at
-        first contact), redirects without end or to a place that is not asked, keeps failing, or
-        gives an answer that is not HTTP.
+        for a malformed or private address and BadData when the server cannot be reached (within
+        10 s, at first contact), redirects without end or to a place that is not asked, keeps
+        failing, or gives an answer that is not HTTP.
         """
         check_address(url)
         place = url
         history: list[requests.Response] = []
         for _ in range(_MOST_REDIRECTS + 1):
+            self._reach(place, "" if place == url else f"{shown(url)} redirects to ")
             with self._answer(place, headers or {}) as response:
                 target = _target(place, response)
                 if target is None:
@@ -141,7 +151,6 @@ class Client:
                     yield response
                     return
                 history.append(response)
-            self._check_redirect(url, target)
             place = target
         raise BadData(f"{shown(url)} redirects in circles: check the address.")
 
@@ -150,7 +159,6 @@ class Client:
         """The answer to one request, tried again while that may help."""
         host = self._host(url)
         with host.slots:
-            self._reach(host, url)
             retry = self.patience.retry()
             while True:
                 self._wait_for_turn(host)
@@ -187,36 +195,31 @@ class Client:
                     raise BadData(f"{shown(url)} {what}; try later.") from last
                 time.sleep(max(wait, retry.get_backoff_time()))
 
-    def _reach(self, host: _Host, url: str) -> None:
-        """Connect to a host for the first time, or raise BadData soon, whatever its patience."""
+    def _reach(self, url: str, by: str) -> None:
+        """Connect to a host for the first time, or raise an error soon, whatever the patience.
+
+        `by` says how a redirect led there.
+        """
+        host = self._host(url)
         with host.contact:
-            if host.peer:
+            if host.reached:
                 return
+            if not self.allow_private_hosts:
+                _check_public(url, urlsplit(url).hostname or "", by)
             if host.fault and time.monotonic() < host.fault_until:
                 raise BadData(host.fault)
             place, proxy = _place(url)
             found = _connect(place, time.monotonic() + min(_FIRST_CONTACT, self.patience.connect))
             if isinstance(found, str):
-                host.peer = "proxy" if proxy else found
+                if not self.allow_private_hosts and not proxy:
+                    _check_public(url, found, by)
+                host.reached = True
                 return
             host.fault = (
                 f"{shown(url)} cannot be reached: {reason(found)}; check the network or its proxy."
             )
             host.fault_until = time.monotonic() + _REMEMBERED
             raise BadData(host.fault) from found
-
-    def _check_redirect(self, url: str, target: str) -> None:
-        """Raise BadData for a redirect from a public server to an address inside this network."""
-        if _is_inside(self._host(url).peer):
-            return
-        host = self._host(target)
-        if not _is_inside(urlsplit(target).hostname or ""):
-            self._reach(host, target)
-        if _is_inside(host.peer) or _is_inside(urlsplit(target).hostname or ""):
-            raise BadData(
-                f"{shown(url)} redirects to {shown(target)}, which is inside this network: it is "
-                "not asked."
-            )
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
@@ -225,7 +228,7 @@ class Client:
             session.headers["User-Agent"] = USER_AGENT
             # Bytes are checked as they were sent: no transfer compression on top.
             session.headers["Accept-Encoding"] = "identity"
-            adapter = _Adapter(self.patience.answer)
+            adapter = _Adapter(self.patience.answer, self.allow_private_hosts)
             session.mount("http://", adapter)
             session.mount("https://", adapter)
             self._local.session = session
@@ -246,7 +249,9 @@ class Client:
             host.next_start = time.monotonic() + self.patience.pause
 
 
-def check_reachable(urls: Iterable[str], seconds: float = 8.0) -> None:
+def check_reachable(
+    urls: Iterable[str], seconds: float = 8.0, *, allow_private_hosts: bool = False
+) -> None:
     """Look whether a connection to each server, or to the proxy before it, can be opened.
 
     A machine without a network is so distinguished from a server that is busy, which is asked
@@ -255,23 +260,29 @@ def check_reachable(urls: Iterable[str], seconds: float = 8.0) -> None:
     Args:
         urls: Addresses; their servers are tried side by side.
         seconds: Time for all of them together.
+        allow_private_hosts: Whether they may be on this machine or in a private network.
 
     Raises:
-        BadUsage: When an address is malformed.
+        BadUsage: When an address is malformed, or private and that is not allowed.
         BadData: When a server does not accept a connection in time.
     """
     deadline = time.monotonic() + seconds
-    places: dict[tuple[str, int], str] = {}
+    places: dict[tuple[str, int], tuple[str, bool]] = {}
     for url in urls:
         check_address(url)
-        places.setdefault(_place(url)[0], url)
+        if not allow_private_hosts:
+            _check_public(url, urlsplit(url).hostname or "")
+        place, proxy = _place(url)
+        places.setdefault(place, (url, proxy))
     with ThreadPoolExecutor(max(1, len(places))) as pool:
         found = list(pool.map(_connect, places, [deadline] * len(places)))
-    for url, peer in zip(places.values(), found, strict=True):
+    for (url, proxy), peer in zip(places.values(), found, strict=True):
         if not isinstance(peer, str):
             raise BadData(
                 f"{shown(url)} cannot be reached: {reason(peer)}; check the network or its proxy."
             ) from peer
+        if not allow_private_hosts and not proxy:
+            _check_public(url, peer)
 
 
 def check_address(url: str) -> None:
@@ -438,14 +449,33 @@ def _connect(place: tuple[str, int], deadline: float) -> str | Exception:
         return TimeoutError(f"no connection within {seconds:.0f} s")
 
 
-def _is_inside(host: str) -> bool:
-    """Whether a host, by its address or by name, is this machine or in its own network."""
-    if host == "localhost" or host.endswith(".localhost"):
+def _check_public(url: str, host: str, by: str = "") -> None:
+    """Raise BadUsage, after a redirect BadData, where a host's name or address is private."""
+    if not _is_private(host):
+        return
+    where = "" if host == urlsplit(url).hostname else f" ({host})"
+    message = f"{by}{shown(url)}{where}, which is on this machine or in a private network"
+    if by:
+        raise BadData(f"{message}: it is not asked without --allow-private-hosts.")
+    raise BadUsage(f"{message}: give --allow-private-hosts if it is meant.")
+
+
+def _is_private(host: str) -> bool:
+    """Whether a host, by its address in any spelling or by name, is no public one."""
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
-        return not ipaddress.ip_address(host.partition("%")[0]).is_global
+        address = ipaddress.ip_address(name.partition("%")[0])
     except ValueError:
-        return False
+        try:
+            address = ipaddress.ip_address(socket.inet_aton(name))  # 127.1, 0x7f000001, 2130706433
+        except OSError:
+            return False
+    if isinstance(address, ipaddress.IPv6Address):
+        within = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF) if address in _NAT64 else None
+        address = address.ipv4_mapped or address.sixtofour or within or address
+    return not address.is_global or address.is_multicast
 
 
 class _Session(requests.Session):
@@ -456,10 +486,24 @@ class _Session(requests.Session):
 
 
 class _Bounded:
-    """A connection whose answer's headers must be complete within a time."""
+    """A connection whose answer's headers must be complete within a time, to a public host.
+
+    Names are looked up again for every connection, so each is checked. Those through a proxy are
+    not of this class.
+    """
 
     answer = 120.0
+    private = False
+    host: str
     sock: Any
+
+    def _new_conn(self) -> socket.socket:
+        connection: socket.socket = super()._new_conn()  # type: ignore[misc]
+        peer = str(connection.getpeername()[0])
+        if not self.private and _is_private(peer):
+            connection.close()
+            raise BadData(f"{self.host} is now at {peer}, in a private network: it is not asked.")
+        return connection
 
     def getresponse(self) -> Any:
         timer = threading.Timer(self.answer, self._cut, [self.sock])
@@ -479,13 +523,13 @@ class _Bounded:
 class _Adapter(HTTPAdapter):
     """Connections that are bounded in time; tries are counted by the client."""
 
-    def __init__(self, answer: float) -> None:
-        self._answer = answer
+    def __init__(self, answer: float, private: bool) -> None:
+        self._answer, self._private = answer, private
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
-        known = {"answer": self._answer}
+        known = {"answer": self._answer, "private": self._private}
         plain = type("_Plain", (_Bounded, HTTPConnection), known)
         secure = type("_Secure", (_Bounded, HTTPSConnection), known)
         self.poolmanager.pool_classes_by_scheme = {

@@ -21,7 +21,8 @@ from artsound.sources.http import FAULTS, Client, RemoteFile, read_body, reason,
 
 _RECORD = re.compile(
     r"(?P<base>https?://[^/?#]+)/(?:api/)?records?/(?P<id>\d+)"
-    r"(?P<latest>/(?:versions/)?latest)?(?:/(?:files|preview|versions|export)?)?/?$"
+    r"(?P<latest>/(?:versions/)?latest)?(?:/(?:files|versions|(?:preview|export)(?:/[^/]*)?)?)?/?$",
+    re.IGNORECASE,
 )
 _DOI = re.compile(r"(?:^|/|doi:)10\.5281/zenodo\.(?P<id>\d+)(?:\.svg)?/?$", re.IGNORECASE)
 _LONGEST_ANSWER = 8 << 20

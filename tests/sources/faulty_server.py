@@ -11,6 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from artsound.sources.http import Client, Patience
+
+
+def local_client(patience: Patience | None = None) -> Client:
+    """A client that may ask servers on this machine."""
+    return Client(patience, allow_private_hosts=True)
+
 
 @dataclass
 class FaultyServer:

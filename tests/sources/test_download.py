@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from faulty_server import faulty_server
+from faulty_server import faulty_server, local_client
 
 from artsound.errors import BadData, BadUsage
-from artsound.sources.http import USER_AGENT, Client, Patience, RemoteFile, download
+from artsound.sources.http import USER_AGENT, Patience, RemoteFile, download
 
 PAYLOAD = random.Random(0).randbytes(3_000_000)
 SHA1 = "sha1:" + hashlib.sha1(PAYLOAD).hexdigest()
@@ -47,28 +47,30 @@ def test_whatever_happens_on_the_way_the_right_bytes_arrive(
     with faulty_server(PAYLOAD, *faults) as server:
         path = tmp_path / "file.bin"
         patience = HASTY if "stall" in "".join(faults) else QUICK
-        download(RemoteFile(server.url, SHA1, len(PAYLOAD)), path, client=Client(patience))
+        download(RemoteFile(server.url, SHA1, len(PAYLOAD)), path, client=local_client(patience))
     assert path.read_bytes() == PAYLOAD
     assert only(tmp_path) == ["file.bin"]
 
 
 def test_a_broken_transfer_goes_on_at_the_byte_where_it_broke(tmp_path: Path) -> None:
     with faulty_server(PAYLOAD, "truncate:1048576") as server:
-        download(RemoteFile(server.url), tmp_path / "file.bin", client=Client(QUICK))
+        download(RemoteFile(server.url), tmp_path / "file.bin", client=local_client(QUICK))
         begun = [int(wanted[6:-1]) for _, wanted in server.asked if wanted]
     assert begun == [1_048_576]
 
 
 def test_retry_after_is_waited_for(tmp_path: Path) -> None:
     with faulty_server(PAYLOAD, "429:1") as server:
-        download(RemoteFile(server.url), tmp_path / "file.bin", client=Client(QUICK))
+        download(RemoteFile(server.url), tmp_path / "file.bin", client=local_client(QUICK))
         assert server.times[1] - server.times[0] >= 1
 
 
 def test_a_wrong_digest_never_takes_the_final_name(tmp_path: Path) -> None:
     with faulty_server(PAYLOAD) as server, pytest.raises(BadData, match=r"has sha1 .* instead of"):
         download(
-            RemoteFile(server.url, "sha1:" + "0" * 40), tmp_path / "f.bin", client=Client(QUICK)
+            RemoteFile(server.url, "sha1:" + "0" * 40),
+            tmp_path / "f.bin",
+            client=local_client(QUICK),
         )
     assert only(tmp_path) == []
 
@@ -77,9 +79,11 @@ def test_a_file_that_changed_between_two_tries_is_fetched_anew(tmp_path: Path) -
     path = tmp_path / "file.bin"
     with faulty_server(PAYLOAD, *["reset:900000"] * 9) as server:
         with pytest.raises(BadData):
-            download(RemoteFile(server.url), path, client=Client(Patience(0, 0.01, connect=2)))
+            download(
+                RemoteFile(server.url), path, client=local_client(Patience(0, 0.01, connect=2))
+            )
         server.payload, server.etag, server.faults = PAYLOAD[::-1], '"v2"', []
-        download(RemoteFile(server.url), path, client=Client(QUICK))
+        download(RemoteFile(server.url), path, client=local_client(QUICK))
     assert path.read_bytes() == PAYLOAD[::-1]
 
 
@@ -98,12 +102,12 @@ def test_a_hopeless_server_is_told_in_one_sentence(
 ) -> None:
     patience = HASTY if "stall:0" in faults else QUICK
     with faulty_server(PAYLOAD, *faults) as server, pytest.raises(BadData, match=sentence):
-        download(RemoteFile(server.url), tmp_path / "file.bin", client=Client(patience))
+        download(RemoteFile(server.url), tmp_path / "file.bin", client=local_client(patience))
     assert "file.bin" not in only(tmp_path)
 
 
 def test_an_unreachable_server_and_a_malformed_address_are_told(tmp_path: Path) -> None:
-    client = Client(Patience(retries=1, backoff=0.01, connect=1))
+    client = local_client(Patience(retries=1, backoff=0.01, connect=1))
     with pytest.raises(BadData, match=r"cannot be reached: .*refused"):
         download(RemoteFile("http://127.0.0.1:9/x"), tmp_path / "x", client=client)
     with pytest.raises(BadUsage, match="is not an http or https address"):
@@ -112,7 +116,7 @@ def test_an_unreachable_server_and_a_malformed_address_are_told(tmp_path: Path) 
 
 def test_another_size_than_promised_is_refused_before_anything_is_kept(tmp_path: Path) -> None:
     with faulty_server(PAYLOAD) as server, pytest.raises(BadData, match="3,000,000 bytes long"):
-        download(RemoteFile(server.url, size=7), tmp_path / "f", client=Client(QUICK))
+        download(RemoteFile(server.url, size=7), tmp_path / "f", client=local_client(QUICK))
     assert only(tmp_path) == []
 
 
@@ -124,7 +128,7 @@ def test_too_little_space_is_said_before_the_first_byte(
     real = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda _: real._replace(free=1_000_000))
     with faulty_server(PAYLOAD) as server, pytest.raises(BadData, match=r"1\.0 MB free, but 3\.0"):
-        download(RemoteFile(server.url), tmp_path / "file.bin", client=Client(QUICK))
+        download(RemoteFile(server.url), tmp_path / "file.bin", client=local_client(QUICK))
 
 
 def test_a_full_disk_keeps_what_came_and_goes_on_later(tmp_path: Path) -> None:
@@ -135,14 +139,15 @@ def test_a_full_disk_keeps_what_came_and_goes_on_later(tmp_path: Path) -> None:
             "from artsound.sources.http import *; from artsound.sources.http import Client\n"
             "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
             "resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))\n"
-            f"download(RemoteFile({server.url!r}), Path({str(path)!r}), client=Client())\n"
+            "client = Client(allow_private_hosts=True)\n"
+            f"download(RemoteFile({server.url!r}), Path({str(path)!r}), client=client)\n"
         )
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=False
         )
         assert "cannot be written" in done.stderr
         assert not path.exists()
-        download(RemoteFile(server.url, SHA1), path, client=Client(QUICK))
+        download(RemoteFile(server.url, SHA1), path, client=local_client(QUICK))
         assert server.asked[-1][1].startswith("bytes=1")
     assert path.read_bytes() == PAYLOAD
 
@@ -153,7 +158,8 @@ def test_a_killed_download_resumes(tmp_path: Path) -> None:
         code = (
             "from pathlib import Path\n"
             "from artsound.sources.http import *; from artsound.sources.http import Client\n"
-            f"download(RemoteFile({server.url!r}), Path({str(path)!r}), client=Client())\n"
+            "client = Client(allow_private_hosts=True)\n"
+            f"download(RemoteFile({server.url!r}), Path({str(path)!r}), client=client)\n"
         )
         part = path.with_name("file.bin.part")
         for come in (1_000_000, 2_000_000):  # the server holds back what follows later
@@ -162,7 +168,7 @@ def test_a_killed_download_resumes(tmp_path: Path) -> None:
                     time.sleep(0.02)
                 process.kill()
             assert process.returncode == -signal.SIGKILL
-        download(RemoteFile(server.url, SHA1), path, client=Client(QUICK))
+        download(RemoteFile(server.url, SHA1), path, client=local_client(QUICK))
         begun = [int(wanted[6:-1]) for _, wanted in server.asked if wanted]
     assert len(begun) == 2
     assert begun[0] >= 1_000_000
@@ -171,7 +177,7 @@ def test_a_killed_download_resumes(tmp_path: Path) -> None:
 
 
 def test_requests_name_the_project_and_keep_their_distance(tmp_path: Path) -> None:
-    client = Client(Patience(pause=0.2, per_host=4))
+    client = local_client(Patience(pause=0.2, per_host=4))
     assert "artsound/" in USER_AGENT
     began = time.monotonic()
     with faulty_server(b"x" * 10) as server:

@@ -18,7 +18,7 @@ from artsound.sources import ingest
 from artsound.sources.fetch import fetch_sources, refusal_in
 from artsound.sources.http import Client
 from artsound.sources.servers import ARTGRAPH, FMA, Server
-from artsound.stage import run_stage
+from artsound.stage import Context, run_stage
 from artsound.storage import Workspace, read_parquet, sha256_file
 
 NAMES = ["old-master_castle-1800.jpg", "old-master_river-1801.jpg", "new-hand_tower-1990.jpg"]
@@ -73,7 +73,8 @@ class Notes:
 def recipe_at(server: Nginx, **changes: object) -> Recipe:
     places = {"artgraph": f"{server.url}/artgraph/artgraph.zip", "fma": f"{server.url}/fma"}
     run = {"part_size": 4}
-    return Recipe().replaced(sources={**places, **changes}, run=run)
+    sources = {**places, "allow_private_hosts": True, **changes}
+    return Recipe().replaced(sources=sources, run=run)
 
 
 def on_disk(folder: Path, recipe: Recipe) -> Recipe:
@@ -331,6 +332,22 @@ def test_a_member_whose_name_no_file_can_have_is_one_reject(folder: Path, tmp_pa
         catalogue(workspace, recipe_at(server, limit=2))
     assert rejects(workspace)[long] == ("failed", "file-name-too-long")
     assert read_parquet(workspace.catalog / "artworks.parquet", "artwork").num_rows == 3
+
+
+def test_a_private_server_is_refused_before_anything_is_asked(
+    server: Nginx, folder: Path, tmp_path: Path
+) -> None:
+    local = {"artgraph": str(folder / "artgraph"), "fma": str(folder / "fma")}
+    for place in (
+        {"artgraph": f"{server.url}/artgraph/artgraph.zip"},
+        {"fma": f"{server.url}/fma"},
+    ):
+        recipe = Recipe().replaced(sources={**local, **place})
+        with pytest.raises(BadUsage, match="give --allow-private-hosts"):
+            ingest.check(Context(Workspace(tmp_path), recipe))
+        with pytest.raises(BadUsage, match="give --allow-private-hosts"):
+            fetch_sources(Workspace(tmp_path), recipe)
+    assert server.requests() == []
 
 
 def test_pictures_come_from_their_addresses_where_they_may(folder: Path, tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from faulty_server import FaultyServer, faulty_server
+from faulty_server import FaultyServer, faulty_server, local_client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nginx_server import nginx
 
 from artsound.errors import BadData
-from artsound.sources.http import Client, Patience
+from artsound.sources.http import Patience
 from artsound.sources.remote_zip import open_remote_zip
 
 RANDOM = random.Random(0)
@@ -43,7 +43,7 @@ NAMES = [name for number, name in enumerate(FILES) if number % 7 == 0]
 def pull(
     server: FaultyServer, cache: Path, names: list[str], patience: Patience = QUICK
 ) -> dict[str, bytes | BadData]:
-    archive = open_remote_zip(server.url, cache=cache, client=Client(patience))
+    archive = open_remote_zip(server.url, cache=cache, client=local_client(patience))
     return dict(archive.read(names, limit=LIMIT))
 
 
@@ -52,7 +52,9 @@ def test_members_come_by_name_stored_or_deflated_and_nothing_else_travels(tmp_pa
     root.mkdir()
     (root / "fma.zip").write_bytes(ZIP)
     with nginx(root, tmp_path / "nginx") as server:
-        archive = open_remote_zip(f"{server.url}/fma.zip", cache=tmp_path, client=Client(QUICK))
+        archive = open_remote_zip(
+            f"{server.url}/fma.zip", cache=tmp_path, client=local_client(QUICK)
+        )
         directory = server.sent()
         far = [next(iter(FILES)), list(FILES)[-1], "tracks.csv"]
         found = dict(archive.read(far, limit=LIMIT))
@@ -65,11 +67,11 @@ def test_members_come_by_name_stored_or_deflated_and_nothing_else_travels(tmp_pa
 def test_the_directory_is_read_once_and_read_again_when_the_zip_is_another(tmp_path: Path) -> None:
     with faulty_server(ZIP) as server:
         for asked in (2, 3):
-            archive = open_remote_zip(server.url, cache=tmp_path, client=Client(QUICK))
+            archive = open_remote_zip(server.url, cache=tmp_path, client=local_client(QUICK))
             assert len(archive.members) == 41
             assert len(server.asked) == asked
         server.payload, server.etag = packed({"a.mp3": b"a"}), '"v2"'
-        archive = open_remote_zip(server.url, cache=tmp_path, client=Client(QUICK))
+        archive = open_remote_zip(server.url, cache=tmp_path, client=local_client(QUICK))
         assert set(archive.members) == {"a.mp3", "tracks.csv"}
 
 
@@ -89,7 +91,9 @@ def test_a_zip_with_offsets_beyond_four_gigabytes_is_read(tmp_path: Path) -> Non
         with zipfile.ZipFile(file, "w") as archive:
             archive.writestr("fma_large/000/000002.mp3", b"music")
     with nginx(root, tmp_path / "nginx") as server:
-        remote = open_remote_zip(f"{server.url}/big.zip", cache=tmp_path, client=Client(QUICK))
+        remote = open_remote_zip(
+            f"{server.url}/big.zip", cache=tmp_path, client=local_client(QUICK)
+        )
         assert remote.members["fma_large/000/000002.mp3"].offset == 5 << 30
         assert dict(remote.read(remote.members, limit=LIMIT)) == {
             "fma_large/000/000002.mp3": b"music"
@@ -154,7 +158,7 @@ def test_a_hopeless_server_is_told_in_one_sentence(
 
 def test_a_zip_that_changes_between_directory_and_members_is_refused(tmp_path: Path) -> None:
     with faulty_server(ZIP) as server:
-        archive = open_remote_zip(server.url, cache=tmp_path, client=Client(QUICK))
+        archive = open_remote_zip(server.url, cache=tmp_path, client=local_client(QUICK))
         server.payload, server.etag = ZIP[::-1], '"v2"'
         with pytest.raises(BadData, match="changed while it was read"):
             list(archive.read(NAMES, limit=LIMIT))
@@ -165,7 +169,7 @@ def test_a_name_that_climbs_out_refuses_the_zip(tmp_path: Path) -> None:
         faulty_server(packed({"../../evil.mp3": b"x"})) as server,
         pytest.raises(BadData, match="unsafe name"),
     ):
-        open_remote_zip(server.url, cache=tmp_path, client=Client(QUICK))
+        open_remote_zip(server.url, cache=tmp_path, client=local_client(QUICK))
 
 
 def test_a_member_that_declares_too_much_is_not_asked_for(tmp_path: Path) -> None:
@@ -226,7 +230,7 @@ def test_a_damaged_zip_gives_the_right_bytes_or_a_reason(
     any_payload.payload = bytes(data[: len(data) - cut])
     cache = tmp_path_factory.mktemp("cache")
     try:
-        archive = open_remote_zip(any_payload.url, cache=cache, client=Client(QUICK))
+        archive = open_remote_zip(any_payload.url, cache=cache, client=local_client(QUICK))
         found = dict(archive.read(archive.members, limit=LIMIT))
     except BadData:
         return

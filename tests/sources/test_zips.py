@@ -12,13 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faulty_server import faulty_server
+from faulty_server import faulty_server, local_client
 from tiny_sources import artgraph_files, fma_files, picture, write_files, write_zip
 
 from artsound.errors import BadData
 from artsound.sources import artgraph, fma
 from artsound.sources.files import UnreadableFile, list_files, read_file
-from artsound.sources.http import Client, Patience
+from artsound.sources.http import Patience
 from artsound.sources.remote_zip import open_remote_zip
 
 QUICK = Patience(retries=2, backoff=0.01, longest_wait=1.0, connect=2.0, stall=2.0)
@@ -46,7 +46,7 @@ def from_disk(data: bytes, folder: Path) -> dict[str, bytes | UnreadableFile]:
 
 def by_range(data: bytes, folder: Path) -> dict[str, bytes | UnreadableFile]:
     with faulty_server(data) as server:
-        archive = open_remote_zip(server.url, cache=folder, client=Client(QUICK))
+        archive = open_remote_zip(server.url, cache=folder, client=local_client(QUICK))
         return dict(archive.read(archive.members, limit=LIMIT))
 
 
@@ -213,7 +213,7 @@ def with_a_hole(hole: int) -> bytes:
 
 def test_a_hole_behind_a_member_does_not_travel(tmp_path: Path) -> None:
     with faulty_server(with_a_hole(3 << 20)) as server:
-        archive = open_remote_zip(server.url, cache=tmp_path, client=Client(QUICK))
+        archive = open_remote_zip(server.url, cache=tmp_path, client=local_client(QUICK))
         [member] = archive.members
         assert dict(archive.read([member], limit=LIMIT)) == {member: b"abc"}
         first, _, last = server.asked[-1][1].removeprefix("bytes=").partition("-")
