@@ -9,7 +9,7 @@ Importing this loads nothing heavy.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from artsound.cache_dir import use_writable_cache
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from artsound.pairing.match import Matching as Matching
     from artsound.shards.dataset import Dataset as Dataset
     from artsound.shards.decode import Decode as Decode
+    from artsound.shards.mix import Mixture as Mixture
     from artsound.shards.stream import Stream as Stream
 
 __version__ = "0.1.0"
-__all__ = ["ArtSoundError", "BadData", "BadUsage", "__version__", "match", "open"]
+__all__ = ["ArtSoundError", "BadData", "BadUsage", "__version__", "match", "mix", "open"]
 
 use_writable_cache("NUMBA_CACHE_DIR", ".cache/numba")  # before anything imports numba
 
@@ -32,6 +33,7 @@ _LAZY = {  # imported when first used
     "Dataset": "artsound.shards.dataset",
     "Decode": "artsound.shards.decode",
     "Matching": "artsound.pairing.match",
+    "Mixture": "artsound.shards.mix",
     "Stream": "artsound.shards.stream",
 }
 
@@ -62,6 +64,34 @@ def open(
     from artsound.shards.dataset import open_shards
 
     return open_shards(location, source=source, storage_options=storage_options)
+
+
+def mix(
+    parts: Sequence[tuple[Dataset, float]], *, epoch: int | None = None, seed: int = 0
+) -> Mixture:
+    """Mix datasets to a stream.
+
+        mixture = artsound.mix([(ours, 3), (theirs, 1)], epoch=100_000)
+        loader = mixture.stream(batch_size=32).loader(workers=4)
+
+    An epoch takes its share of every dataset, spread evenly over the epoch. Each dataset is walked
+    in a random order of its own from epoch to epoch, every sample once before any comes again.
+
+    Args:
+        parts: Pairs of a dataset and its weight, a positive number. Three quarters of an epoch
+            above are of `ours`.
+        epoch: Samples in an epoch; by default as many as there are in all datasets.
+        seed: Fixes the order.
+
+    Returns:
+        A `Mixture`, whose `stream` has the options of `Dataset.stream`.
+
+    Raises:
+        BadUsage: A part is not a dataset with a weight, or `epoch` is not a positive number.
+    """
+    from artsound.shards.mix import mix
+
+    return mix(parts, epoch=epoch, seed=seed)
 
 
 def match(

@@ -127,6 +127,38 @@ def _numbers(frame: pl.DataFrame) -> Positions:
     return np.array([zlib.crc32(key.encode()) for key in frame["key"]], dtype=np.int64)
 
 
+def chances_of(
+    frame: pl.DataFrame, balance: str, weights: str | npt.ArrayLike | None
+) -> tuple[npt.NDArray[np.float64], Positions | None] | None:
+    """The weight of each row, float64 [n], and its group, int64 [n], where the values of a column
+    share the weight equally; else what a column or an array gives, and None. None for neither.
+    Raises BadUsage for what is no weights."""
+    if balance and weights is not None:
+        raise BadUsage("balance and weights both say how often samples occur: give one of them.")
+    if balance:
+        column = _numbered(frame, balance)[balance]
+        if isinstance(column.dtype, pl.List):
+            raise BadUsage(f"The column {balance} holds several values a sample: balance another.")
+        groups = column.rank("dense").fill_null(0).to_numpy().astype(np.int64)
+        return 1.0 / np.bincount(groups)[groups], groups
+    if weights is None:
+        return None
+    given = _numbered(frame, weights)[weights] if isinstance(weights, str) else np.asarray(weights)
+    if isinstance(given, pl.Series):
+        if not given.dtype.is_numeric():
+            raise BadUsage(f"The column {weights!r} holds no numbers: it cannot give the weights.")
+        given = given.cast(pl.Float64).fill_null(0.0).to_numpy()
+    try:
+        chances = given.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise BadUsage(f"Weights are numbers, one for each sample: {error}.") from error
+    if chances.shape != (frame.height,):
+        raise BadUsage(f"Give {frame.height} weights, one for each sample, not {chances.shape}.")
+    if not np.isfinite(chances).all() or (chances < 0).any() or not chances.any():
+        raise BadUsage("Weights are finite numbers, 0 or more, and not all 0.")
+    return chances, None
+
+
 # Choosing rows of an index: plain values, and one SQL condition that can only read its columns.
 
 
@@ -282,12 +314,12 @@ def _open_ids(path: Path, source: str, options: Mapping[str, Any] | None) -> Dat
     keys = [_key(one) for one in listed]
     store, value = _source_of(path, "list", source, options, near=near)
     whole = _dataset(store, value, read_index(store, value))
-    chosen = whole.pick(np.flatnonzero(whole.frame["key"].is_in(keys).to_numpy()))
-    if missing := set(keys) - set(chosen.frame["key"]):
+    if missing := [key for key in keys if key not in whole]:
         raise BadData(
             f"{whole.store.location} has no sample {min(missing)}, which {path} lists: "
             "make the list again."
         )
+    chosen = whole.pick([whole.position(key) for key in keys])
     return replace(chosen, asked=tuple(query) or (f"the {len(keys)} ids of {path}",))
 
 
@@ -325,6 +357,7 @@ def _dataset(store: Store, value: dict[str, Any], frame: pl.DataFrame) -> Datase
         index_sha256=value["index_sha256"],
         shards=shards_of(value),
         index=frame,
+        locations=locations_of(frame, shards_of(value)),
         rows=np.arange(frame.height),
     )
 
@@ -332,6 +365,9 @@ def _dataset(store: Store, value: dict[str, Any], frame: pl.DataFrame) -> Datase
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Samples of a set of shards, all or some, in the order of the shards. Immutable.
+
+    It is a map-style dataset of torch: samples are read in worker processes of any start method,
+    since reading uses no data frame (polars does not survive a fork).
 
         data = artsound.open("out/shards").split("train").filter(music_genre="Jazz")
         len(data), data.columns, data.frame      # what is known of the samples
@@ -344,7 +380,8 @@ class Dataset:
         index_sha256: Digest of the index, hexadecimal.
         shards: All shards of the release.
         index: One row for every sample of the shards.
-        rows: Which of them this dataset holds, int64, ascending.
+        locations: The positions of all of them in the shards.
+        rows: Which of them this dataset holds, int64, ascending; a sample may occur repeatedly.
         asked: The conditions that led here, as text.
         joined: Datasets whose members are added to the samples: see `join`.
     """
@@ -354,6 +391,7 @@ class Dataset:
     index_sha256: str
     shards: tuple[Shard, ...]
     index: pl.DataFrame
+    locations: SampleLocations
     rows: npt.NDArray[np.int64]
     asked: tuple[str, ...] = ()
     joined: tuple[Dataset, ...] = ()
@@ -380,7 +418,12 @@ class Dataset:
     @cached_property
     def frame(self) -> pl.DataFrame:
         """The index rows of these samples: every field, with shard, offsets and sizes."""
-        return self.index if len(self) == self.index.height else self.index[self.rows]
+        return self.index if self._whole else self.index[self.rows]
+
+    @cached_property
+    def _whole(self) -> bool:
+        """Whether these are all samples, each once."""
+        return len(self) == self.index.height and bool((np.diff(self.rows) > 0).all())
 
     @property
     def columns(self) -> list[str]:
@@ -440,11 +483,19 @@ class Dataset:
         return self.pick(without(self.frame, keys), f"without {len(keys)} listed samples")
 
     def pick(self, positions: npt.ArrayLike, *asked: str) -> Dataset:
-        """The samples at these positions, each once, in the order of the shards.
+        """The samples at some positions, in the order of the shards.
 
-        `asked` is kept as the reason.
+        Args:
+            positions: Positions from 0; a sample whose position is given n times occurs n times.
+            *asked: The reason, as text.
+
+        Raises:
+            BadUsage: There is no such position.
         """
-        chosen = np.unique(np.asarray(positions, dtype=np.int64))
+        given = np.asarray(positions)
+        if given.size and given.dtype.kind not in "iu":
+            raise BadUsage(f"Positions are whole numbers, not {given.dtype}.")
+        chosen = np.sort(given.astype(np.int64), axis=None)
         if chosen.size and not 0 <= chosen[0] <= chosen[-1] < len(self):
             raise BadUsage(f"A position lies outside 0..{len(self) - 1}.")
         return replace(self, rows=self.rows[chosen], asked=(*self.asked, *asked))
@@ -458,10 +509,7 @@ class Dataset:
         number = _checked(position, len(self))
         sample: dict[str, Any] = {}
         for layer in self.layers:
-            pointers = layer.pointers
-            shard = pointers.shards[pointers.shard[number]].name
-            pieces = layer.store.read_ranges(shard, pointers.ranges(number))
-            sample |= pointers.sample(number, pieces)
+            sample |= layer.read(number)
         return sample
 
     @overload
@@ -510,11 +558,12 @@ class Dataset:
         try:
             return self._positions[key]
         except KeyError:
-            raise KeyError(f"{self!r} has no sample {key!r}") from None
+            raise KeyError(f"{self.store.location} has no sample {key!r} among these") from None
 
     @cached_property
     def _positions(self) -> Mapping[str, int]:
-        return {key: position for position, key in enumerate(self.frame["key"])}
+        keys = self.pointers.keys.tolist()
+        return {key: position for position, key in reversed(list(enumerate(keys)))}
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return (self[position] for position in range(len(self)))
@@ -522,27 +571,22 @@ class Dataset:
     @cached_property
     def pointers(self) -> SampleLocations:
         """Where the bytes of these samples lie."""
-        return locations_of(self.frame, self.shards)
+        return self.locations if self._whole else self.locations.take(self.rows)
 
     @cached_property
     def layers(self) -> tuple[SampleSource, ...]:
         """Where all members of these samples lie, those of joined datasets included."""
         layers = [SampleSource(self.store, self.pointers)]
         for other in self.joined:
-            frame = self.frame.select("key").join(
-                other.frame.with_columns(_known=True), on="key", how="left", maintain_order="left"
-            )
-            missing = frame.filter(pl.col("_known").is_null())["key"]
-            if len(missing):
-                raise BadData(f"{other.store.location} has no sample {missing[0]}: make it anew.")
-            layers.append(SampleSource(other.store, locations_of(frame, other.shards)))
+            rows = other.pointers.rows_of(self.pointers.keys, other.store.location)
+            layers.append(SampleSource(other.store, other.pointers.take(rows)))
         return tuple(layers)
 
     def join(self, other: Dataset) -> Dataset:
         """These samples with the members that `other` has under the same keys, such as latents.
 
         Raises BadUsage when both have a member of one name, BadData (when samples are read) for a
-        key that `other` lacks.
+        key that `other` lacks or has twice.
         """
         both = set(extensions(self.index)) & set(extensions(other.index))
         if both:
@@ -556,11 +600,17 @@ class Dataset:
         shuffle: bool = True,
         seed: int = 0,
         repeat: bool = False,
+        epoch: int | None = None,
+        epoch_size: int = 0,
+        balance: str = "",
+        weights: str | npt.ArrayLike | None = None,
+        drop_last: bool = False,
+        pad: bool = False,
         rank: int | None = None,
         ranks: int | None = None,
         decode: Decode | Mapping[str, Any] | None = None,
-        transform: Callable[[Sample], Sample] | None = None,
-        collate: Callable[[list[Sample]], Any] | None = None,
+        transform: Callable[[Sample], Any] | None = None,
+        collate: Callable[[list[Any]], Any] | None = None,
         on_error: Literal["raise", "skip"] = "raise",
         lanes: int = 16,
         window: int = 256,
@@ -577,14 +627,30 @@ class Dataset:
             shuffle: Walk the samples in the order that seed and epoch fix, not that of the shards.
             seed: Fixes that order and every random draw.
             repeat: Continue with the next epoch for ever.
+            epoch: The epoch of the first pass; by default 0.
+            epoch_size: Samples in an epoch; by default all. A shorter epoch is continued by the
+                next one, a longer one repeats samples, each equally often to within one.
+            balance: A column: each of its values fills the same share of an epoch.
+            weights: The chance of each sample relative to the others: a column of numbers, or one
+                number for each sample. A sample of the share w of all weights occurs ⌊N·w⌋ or
+                ⌈N·w⌉ times in an epoch of N samples. With weights or balance the shuffled order
+                does not keep to a few shards at a time.
+            drop_last: Leave out the samples at the end of an epoch that fill no batch.
+            pad: For evaluation: fill up the last batches, so that every rank has as many full ones
+                and every sample occurs. `mask` in a batch, bool [B], is true for each sample
+                once, and false for what fills up.
             rank: This process's number among those that share the samples; by default that of
-                torch.distributed, else of the environment variable RANK, else 0.
+                torch.distributed, else of the environment variable RANK, else 0, asked for when
+                iteration begins.
             ranks: How many processes share them; by default likewise, from WORLD_SIZE.
             decode: What a decoded sample looks like, a `Decode` or a dict of its fields; None
                 leaves the members' bytes.
-            transform: Applied to each sample in the process that has read it.
+            transform: Applied to each sample in the process or thread that has read it. The sample
+                has a field `draw`, 64 random bits fixed by seed, epoch and key: a random choice
+                made from it alone is the same after a resume and with any number of workers. None
+                drops the sample: the next in the order takes its place.
             collate: Makes a batch of a list of samples; by default
-                `artsound.shards.stream.collate`.
+                `artsound.shards.batches.collate`.
             on_error: "raise" BadData for a damaged sample, or "skip" it: the next good one takes
                 its place.
             lanes: Stretches of the shuffled shards that are read side by side.
@@ -596,10 +662,11 @@ class Dataset:
             dense: Cache a shard of which at least this share of its bytes is wanted.
 
         Returns:
-            The stream; `stream.loader(workers=N)` is a DataLoader over it.
+            The stream; iterate over `stream.loader(workers=N)` or `stream.loader(threads=N)`.
 
         Raises:
-            BadUsage: An option has an impossible value, or torch is not installed.
+            BadUsage: An option has an impossible value, there are no samples, or torch is not
+                installed.
         """
         try:
             from artsound.shards.stream import open_stream
@@ -608,11 +675,16 @@ class Dataset:
                 raise
             raise BadUsage(f"Streams need torch: {install_command(package='torch')}") from error
         return open_stream(
-            self,
+            [self],
+            chances=chances_of(self.frame, balance, weights),
             batch_size=batch_size,
             shuffle=shuffle,
             seed=seed,
             repeat=repeat,
+            epoch=epoch,
+            epoch_size=epoch_size,
+            drop_last=drop_last,
+            pad=pad,
             rank=rank,
             ranks=ranks,
             decode=decode,

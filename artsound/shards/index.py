@@ -9,7 +9,7 @@ every member.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -325,7 +325,53 @@ class SampleLocations:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the keys in order; equal for streams over the same samples."""
-        return sha256_bytes("\n".join(self.keys.tolist()).encode())
+        letters = (
+            np.ascontiguousarray(self.keys)
+            .view(np.uint32)
+            .reshape(len(self), -1 if len(self) else 0)
+        )
+        used = np.flatnonzero(letters.any(axis=0))  # the longest key may not be among these
+        width = int(used[-1]) + 1 if used.size else 0
+        return sha256_bytes(f"{len(self)} {width} ".encode() + letters[:, :width].tobytes())
+
+    @cached_property
+    def copies(self) -> Integers | None:
+        """Which of the equal samples in a row each one is, int64 [n]; None when all differ."""
+        same = (self.shard[1:] == self.shard[:-1]) & (self.offsets[1:] == self.offsets[:-1]).all(1)
+        if not same.any():
+            return None
+        at = np.arange(len(self))
+        return at - np.maximum.accumulate(np.where(np.r_[False, same], 0, at))
+
+    def take(self, rows: Integers) -> SampleLocations:
+        """Return the positions of some of these samples, in the order of `rows`."""
+        return replace(
+            self,
+            keys=self.keys[rows],
+            shard=self.shard[rows],
+            offsets=self.offsets[rows],
+            sizes=self.sizes[rows],
+        )
+
+    def rows_of(self, keys: npt.NDArray[np.str_], place: str) -> Integers:
+        """Return the row of each key, int64; BadData when a key is missing or occurs twice."""
+        order = np.argsort(self.keys, kind="stable")
+        ordered = self.keys[order]
+        at = np.searchsorted(ordered, keys)
+        found = np.zeros(len(keys), dtype=bool)
+        inside = at < len(ordered)
+        found[inside] = ordered[at[inside]] == keys[inside]
+        if not found.all():
+            raise BadData(f"{place} has no sample {keys[~found][0]}: make it again.")
+        double = np.zeros(len(keys), dtype=bool)
+        before_last = at + 1 < len(ordered)
+        double[before_last] = ordered[at[before_last] + 1] == keys[before_last]
+        if double.any():
+            raise BadData(
+                f"{place} has the key {keys[double][0]} twice, so samples cannot be joined by it: "
+                "give each sample a key of its own."
+            )
+        return order[at]
 
 
 def locations_of(frame: pl.DataFrame, shards: Sequence[Shard]) -> SampleLocations:
@@ -336,11 +382,16 @@ def locations_of(frame: pl.DataFrame, shards: Sequence[Shard]) -> SampleLocation
         shards=tuple(shards),
         members=members,
         keys=np.array(frame["key"].to_list(), dtype=np.str_),
-        shard=np.array([numbers[name] for name in frame["shard"].to_list()], dtype=np.int64),
+        shard=_shard_numbers(frame["shard"], numbers),
         offsets=_columns(frame, members, "offset"),
         sizes=_columns(frame, members, "size"),
         ours=is_ours(frame),
     )
+
+
+def _shard_numbers(names: pl.Series, numbers: Mapping[str, int]) -> Integers:
+    known = names.replace_strict(numbers, return_dtype=pl.Int64)
+    return known.to_numpy().astype(np.int64)
 
 
 def _columns(frame: pl.DataFrame, members: Sequence[str], what: str) -> Integers:

@@ -173,6 +173,12 @@ class SampleSource:
     store: Store
     pointers: SampleLocations
 
+    def read(self, number: int) -> dict[str, Any]:
+        """Return these members of a sample, read from the store; BadData when unavailable."""
+        shard = self.pointers.shards[self.pointers.shard[number]]
+        pieces = self.store.read_ranges(shard.name, self.pointers.ranges(number))
+        return self.pointers.sample(number, pieces)
+
 
 class Reader:
     """Reads samples, in one process, from one source or several at once.
@@ -223,15 +229,15 @@ class Reader:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _read(self, layer: SampleSource, number: int) -> dict[str, Any]:
-        pointers = layer.pointers
-        shard, ranges = pointers.shards[pointers.shard[number]], pointers.ranges(number)
         if self.cache is not None and not layer.store.is_local:
-            path = self.cache.find(shard)
+            pointers = layer.pointers
+            path = self.cache.find(pointers.shards[pointers.shard[number]])
             if path is not None:
                 with contextlib.suppress(BadData):  # it was evicted a moment ago
-                    return pointers.sample(number, read_file_ranges(path, ranges))
+                    pieces = read_file_ranges(path, pointers.ranges(number))
+                    return pointers.sample(number, pieces)
             self._announce(self.cache, layer, number)
-        return pointers.sample(number, layer.store.read_ranges(shard.name, ranges))
+        return layer.read(number)
 
     def _announce(self, cache: Cache, layer: SampleSource, number: int) -> None:
         at = int(layer.pointers.shard[number])

@@ -1,257 +1,403 @@
 """Samples for training: one global order, walked by any number of ranks and workers.
 
     data = artsound.open("out/shards").split("train")
-    decode = {"image_size": 256, "sample_rate": 16_000}
-    stream = data.stream(batch_size=16, seed=0, decode=decode)
-    for batch in stream.loader(workers=4): ...
+    loader = data.stream(batch_size=16, seed=0, decode={"image_size": 256}).loader(workers=4)
+    for epoch in range(10):
+        for batch in loader: ...
 
-The order is that of `artsound.shards.order`. All state is two integers, the epoch and the position
-in it that all ranks have reached; they are enough to continue anywhere.
+The order is that of `artsound.shards.order`. A `Stream` says what is read and in which order; a
+`Loader` counts. All of its state is two integers, the epoch and the position in it that all ranks
+have reached; they are enough to continue anywhere.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import zlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.utils.data import (
-    DataLoader,
-    IterableDataset,
-    default_collate,
-    default_convert,
-    get_worker_info,
-)
+from torch.utils.data import DataLoader, IterableDataset, default_convert, get_worker_info
 
-from artsound.errors import BadData, BadUsage
-from artsound.read_ahead import ordered_ahead
+from artsound.errors import BadUsage
 from artsound.shards import order
-from artsound.shards.decode import Decode, decode, decode_options
-from artsound.shards.reader import Cache, Reader, SampleSource
+from artsound.shards.batches import Pass, Plan, Sample, StreamOptions, as_plain_batch, collate
+from artsound.shards.decode import decode_options
+from artsound.storage import sha256_bytes
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
 
     from artsound.shards.dataset import Dataset
 
-
-# Samples put together to a batch, and how a batch travels from a worker process.
-
-_SMALL = 4096  # bytes
-
-
-def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """A batch as one dict. `image` becomes uint8 [B, 3, H, W], in memory channels last, as it was
-    decoded; arrays of one shape are stacked, numbers become tensors, and all else stays a list of
-    B values, arrays among them as tensors. What a sample lacks that another has is None."""
-    return {
-        name: _together(name, [sample.get(name) for sample in samples])
-        for name in dict.fromkeys(name for sample in samples for name in sample)
-    }
-
-
-def _together(name: str, values: list[Any]) -> Any:
-    kinds = {type(value) for value in values}
-    if kinds == {np.ndarray} and len({(v.shape, v.dtype) for v in values}) == 1:
-        if values[0].dtype.kind in "biuf":
-            # default_collate stacks in the memory that a worker shares: one copy less.
-            stacked = default_collate([torch.from_numpy(np.require(v, None, "W")) for v in values])
-            return stacked.permute(0, 3, 1, 2) if name == "image" and stacked.ndim == 4 else stacked
-    elif kinds == {torch.Tensor} and len({value.shape for value in values}) == 1:
-        return default_collate(values)
-    elif kinds <= {bool, int, float}:
-        with contextlib.suppress(RuntimeError, ValueError, OverflowError):  # over 64 bits
-            return torch.tensor(values)
-    elif kinds <= {str, type(None)}:
-        return values
-    return default_convert(values)
-
-
-class WorkerBatch(dict[str, Any]):
-    """A batch that a worker process hands out; where it arrives it is a plain dict.
-
-    Its small tensors travel within the message. torch would put each of them, and there are two
-    dozen, into shared memory of its own.
-    """
-
-    def __copy__(self) -> WorkerBatch:
-        # A DataLoader that is not `Stream.loader`'s copies what its workers made; by way of
-        # __reduce__ that would be a plain dict again.
-        return WorkerBatch(self)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        small = {
-            name: value.numpy()
-            for name, value in self.items()
-            if isinstance(value, torch.Tensor) and value.nbytes <= _SMALL
-        }
-        large = {name: value for name, value in self.items() if name not in small}
-        return _unpacked, (tuple(self), small, large)
-
-
-def _unpacked(
-    names: tuple[str, ...], small: Mapping[str, np.ndarray], large: Mapping[str, Any]
-) -> dict[str, Any]:
-    return {name: torch.from_numpy(small[name]) if name in small else large[name] for name in names}
-
-
-def as_plain_batch(batch: Any) -> Any:
-    """The batch itself, for a DataLoader: torch's own default_convert would look for arrays in
-    every text of it, and `collate` has left none."""
-    return batch
-
+__all__ = ["Loader", "Sample", "Stream", "collate", "open_stream"]
 
 log = logging.getLogger(__name__)
 
-Sample = dict[str, Any]
-Orders = Callable[[int], order.Integers]
-_ANNOUNCED = 256  # samples whose shards are asked for in advance
-_SUBSTITUTES = 64  # samples tried in the place of a damaged one before giving up
 
+def open_stream(
+    datasets: Sequence[Dataset],
+    weights: Sequence[float] = (1.0,),
+    chances: tuple[np.ndarray, np.ndarray | None] | None = None,
+    **options: Any,
+) -> Stream:
+    """The stream of one dataset, or of several mixed.
 
-class Slot(NamedTuple):
-    """One sample to come: its place in the order, its number, and whether it ends a batch."""
+    Args:
+        datasets: The datasets.
+        weights: The share of each in an epoch, relative to the others.
+        chances: For one dataset the weight of each sample, and the group of each if groups are to
+            have exact shares; None: all alike.
+        **options: Those of `artsound.shards.dataset.Dataset.stream`.
 
-    epoch: int
-    position: int
-    number: int
-    last: bool
-
-
-@dataclass(frozen=True)
-class StreamOptions:
-    """What a stream does; see `Stream`."""
-
-    batch_size: int = 0
-    shuffle: bool = True
-    seed: int = 0
-    repeat: bool = False
-    rank: int = 0
-    ranks: int = 1
-    decode: Decode | None = None
-    transform: Callable[[Sample], Sample] | None = None
-    collate: Callable[[list[Sample]], Any] | None = None
-    on_error: Literal["raise", "skip"] = "raise"
-    lanes: int = 16
-    window: int = 256
-    ahead: int = 16
-    threads: int = 8
-    cache: str | os.PathLike[str] = ""
-    cache_bytes: int = 0
-    dense: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.rank < self.ranks:
-            raise BadUsage(f"rank {self.rank} of {self.ranks} ranks does not exist.")
-        if self.batch_size < 0 or min(self.lanes, self.window, self.ahead, self.threads) < 1:
-            raise BadUsage("batch_size, lanes, window, ahead and threads must be positive.")
-        if not isinstance(self.seed, int):
-            raise BadUsage(f"seed is {self.seed!r}: give a whole number.")
-        if self.on_error not in ("raise", "skip"):
-            raise BadUsage(f"on_error is {self.on_error!r}: choose 'raise' or 'skip'.")
-
-
-def open_stream(dataset: Dataset, **options: Any) -> Stream:
-    """The stream of a dataset: what `Dataset.stream` calls, with its options."""
-    rank, ranks = _world()
-    for name, default in (("rank", rank), ("ranks", ranks)):
-        if options.get(name) is None:
-            options[name] = default
+    Raises:
+        BadUsage: An option has an impossible value, or there are no samples.
+    """
     options["decode"] = decode_options(options.get("decode"))
-    return Stream(dataset.layers, StreamOptions(**options))
+    chosen = StreamOptions(**options)
+    for dataset in datasets:
+        if not len(dataset):
+            asked = ", ".join(dataset.asked) or "anything"
+            raise BadUsage(
+                f"No sample of {dataset.store.location} is left to stream (asked for: {asked}): "
+                "loosen the conditions."
+            )
+    size = chosen.epoch_size or sum(map(len, datasets))
+    sampled = (*(chances or (None, None)), size)
+    epochs = order.Epochs(
+        sources=tuple(order.SampleSet(data.pointers.shard_counts, *sampled) for data in datasets),
+        weights=tuple(weights),
+        size=size,
+        seed=chosen.seed,
+        shuffle=chosen.shuffle,
+        lanes=chosen.lanes,
+        window=chosen.window,
+    )
+    if 0 in epochs.parts(0):
+        raise BadUsage(
+            f"An epoch of {epochs.size} samples is too small for the weights "
+            f"{', '.join(f'{weight:g}' for weight in weights)}: a dataset would never be read."
+        )
+    return Stream(Plan(tuple(data.layers for data in datasets), epochs, chosen))
+
+
+@dataclass
+class _Progress:
+    """A pass: where it began, on how many ranks, and how many batches it has handed out."""
+
+    start: order.Point
+    ranks: int
+    taken: int = 0
+
+
+class Loader:
+    """The batches of a stream, and how far they have been handed out.
+
+    `iter()` begins an epoch; each pass that ends is followed by the next epoch, in another order.
+    A pass that is broken off leaves nothing behind: the next begins the same epoch from its start.
+    Only after `load_state_dict` does a pass continue in the midst of an epoch. `len()` is that of
+    a whole epoch at all times. Every rank makes as many batches as every other.
+
+    Lightning stores and restores the state by itself, and sets the epoch; `Accelerator.prepare`
+    leaves a loader as it is, since it is shared out already, and `skip_first_batches` takes it.
+
+    Attributes:
+        plan: What is read.
+    """
+
+    # What Accelerate asks of a DataLoader that it takes apart: `dataset` makes the batches.
+    batch_size = None
+    drop_last = False
+    num_workers = 0
+    prefetch_factor = None
+    collate_fn = staticmethod(as_plain_batch)
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        workers: int = 0,
+        threads: int = 0,
+        epoch: int | None = None,
+        prefetch_factor: int | None = None,
+        pin_memory: bool = False,
+        persistent_workers: bool = False,
+        convert: bool = True,
+        **process_options: Any,
+    ) -> None:
+        workers, threads = _count("workers", workers), _count("threads", threads)
+        if workers and threads:
+            raise BadUsage("Give workers (processes) or threads (of this process), not both.")
+        given = {name: value for name, value in process_options.items() if value}
+        given |= {"persistent_workers": True} if persistent_workers else {}
+        if given and not workers:
+            raise BadUsage(f"{next(iter(given))} is of worker processes: give workers=N with it.")
+        if prefetch_factor is not None and not (workers or threads):
+            raise BadUsage("prefetch_factor is what workers make in advance: give workers=N.")
+        self.plan = plan
+        self._workers, self._threads = workers, threads
+        self._prefetch = prefetch_factor
+        self._pin_memory = pin_memory
+        self._process_options = given
+        options = plan.options
+        converted = not options.batch_size or options.collate is not None
+        self._convert = default_convert if converted and convert else as_plain_batch
+        first = options.epoch or 0 if epoch is None else _count("epoch", epoch)
+        self._next = order.Point(first, 0)
+        self._pass: _Progress | None = None
+        self._latest: object = None
+        self._lasting: DataLoader[Any] | None = None
+
+    def __len__(self) -> int:
+        """Batches (or samples) that this rank has of a whole epoch."""
+        if self.plan.options.repeat:
+            raise TypeError("a stream that repeats has no length")
+        return self.plan.units(_world(self.plan.options)[1])
+
+    def __iter__(self) -> Iterator[Any]:
+        rank, ranks = _world(self.plan.options)
+        if rank < 0:
+            raise BadUsage(
+                f"WORLD_SIZE is {ranks}, but RANK is not set: start the processes with torchrun, "
+                "iterate once torch.distributed is initialised, or give rank= and ranks=."
+            )
+        if not 0 <= rank < ranks:
+            raise BadUsage(f"rank {rank} of {ranks} ranks does not exist.")
+        if not self.plan.units(ranks):
+            raise BadUsage(
+                f"An epoch of {self.plan.epochs.size} samples has no batch for each of {ranks} "
+                "ranks: give more samples, a smaller batch_size, or pad=True."
+            )
+        progress = _Progress(self.plan.after(self._next, ranks, 0), ranks)
+        self._pass = self._latest = progress
+        return self._run(progress, rank)
+
+    def _run(self, progress: _Progress, rank: int) -> Iterator[Any]:
+        batches = self._batches(progress, rank)
+        while True:
+            if self._lasting is not None and self._latest is not progress:
+                raise BadUsage(
+                    "Another pass over this loader has begun, and its workers serve one at a time: "
+                    "use two loaders, or persistent_workers=False."
+                )
+            try:
+                batch = next(batches)
+            except StopIteration:
+                break
+            progress.taken += 1
+            yield batch
+        if self._pass is progress:  # else a later pass, a state or an epoch was asked for
+            self._next = self.plan.after(progress.start, progress.ranks, progress.taken)
+
+    def _batches(self, progress: _Progress, rank: int) -> Iterator[Any]:
+        start, ranks = progress.start, progress.ranks
+        if self._workers:
+            yield from self._from_processes(start, rank, ranks)
+            return
+        ahead = (self._prefetch or 2) * self.plan.options.batch
+        for batch in self.plan.batches(start, rank, ranks, threads=self._threads, ahead=ahead):
+            made = self._convert(batch)
+            yield _pinned(made) if self._pin_memory else made
+
+    def _from_processes(self, start: order.Point, rank: int, ranks: int) -> Iterator[Any]:
+        options = self._process_options
+        place: Any = start.epoch, start.position
+        if options.get("persistent_workers"):
+            if self._lasting is not None:
+                self._lasting.dataset.place.copy_(torch.tensor(place))
+                return iter(self._lasting)
+            place = torch.tensor(place).share_memory_()
+        loader: DataLoader[Any] = DataLoader(
+            Pass(self.plan, place, rank, ranks),
+            batch_size=None,
+            num_workers=self._workers,
+            collate_fn=self._convert,
+            prefetch_factor=self._prefetch,
+            pin_memory=self._pin_memory,
+            **options,
+        )
+        if options.get("persistent_workers"):
+            self._lasting = loader
+        return iter(loader)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next pass begins or continues."""
+        return self._next.epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next pass be of an epoch; a state that was loaded of that epoch is continued.
+
+        Args:
+            epoch: From 0.
+
+        Raises:
+            BadUsage: It is no such number.
+        """
+        if _count("epoch", epoch) != self._next.epoch:
+            self._next, self._pass = order.Point(_count("epoch", epoch), 0), None
+
+    @property
+    def sampler(self) -> Loader:
+        """This loader: Lightning sets the epoch of a DataLoader's sampler."""
+        return self
+
+    @property
+    def dataset(self) -> IterableDataset[Any]:
+        """The batches as an IterableDataset, for `accelerate.skip_first_batches`."""
+        return _Batches(self)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where this and all other ranks stand after the batches handed out so far.
+
+        Returns:
+            Plain numbers and text, for a checkpoint: `epoch`, `position` (samples of the epoch
+            that all ranks together have taken), and what fixes the order.
+        """
+        place = self._next
+        if self._pass is not None:
+            place = self.plan.after(self._pass.start, self._pass.ranks, self._pass.taken)
+        return {"epoch": place.epoch, "position": place.position, **_identity(self.plan)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next pass continue from a state.
+
+        It takes the same time wherever that is, and may be on another number of ranks or workers
+        and with another batch size. A mixture may have other weights: each of its datasets
+        continues where it stood.
+
+        Args:
+            state: What `state_dict` gave.
+
+        Raises:
+            BadUsage: The state belongs to other samples, or to another order of them.
+        """
+        self.plan, self._next = _restored(self.plan, state)
+        self._pass = self._lasting = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lasting": None}
+
+
+class _Batches(IterableDataset):  # type: ignore[type-arg]
+    """The batches of a loader, made and counted by it."""
+
+    def __init__(self, loader: Loader) -> None:
+        super().__init__()
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.loader.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[Any]:
+        if get_worker_info() is not None:
+            raise BadUsage("A loader starts its own workers: use stream.loader(workers=N) itself.")
+        frame = sys._getframe()
+        while frame := frame.f_back:  # type: ignore[assignment]
+            holders = {kind.__name__ for kind in type(frame.f_locals.get("self")).__mro__}
+            if holders & {"IterableDatasetShard", "DataLoaderDispatcher"}:
+                if _world(self.loader.plan.options)[1] > 1:
+                    raise BadUsage(_SHARED_TWICE)
+            elif "Trainer" in holders and "epochs_trained" in frame.f_locals:
+                # Where the Trainer of transformers resumes within an epoch, it skips batches of
+                # the loader's dataset without setting the epoch.
+                self.loader.set_epoch(int(frame.f_locals.get("epoch", self.loader.epoch)))
+                break
+        return iter(self.loader)
 
 
 class Stream(IterableDataset):  # type: ignore[type-arg]
-    """Batches, or single samples, of one rank, made in this process or in a DataLoader's workers.
+    """What is read, in which order, and how batches are made of it: see `Dataset.stream`.
 
-    Without `decode` a sample is {"key", "jpg": bytes, "mp3": bytes, "json": dict}; with one, a
-    `Decode` or a dict of its fields, see `artsound.shards.decode`. `transform` is applied to each,
-    where it was read. `batch_size` samples make a batch by
-    `collate` (default: `collate` of this file); 0 gives the samples one by one. The last batch of
-    an epoch may be smaller.
+    Without `decode` a sample is {"key", "jpg": bytes, "mp3": bytes, "json": dict}; with one, as
+    `artsound.shards.decode` gives it. `batch_size` samples make a batch by `collate`; 0 gives the
+    samples one by one.
 
-    The order is fixed by `seed`, the epoch and the samples, whatever the number of ranks and
-    workers; every rank gets equally many, and the (fewer than `ranks`) samples left at the end of
-    an epoch fall to nobody. `shuffle=False` keeps the shards' order. `lanes` and `window` (in
-    samples) are part of the order. An iteration goes on where the last one stopped, to the end of
-    the epoch; the next begins the next epoch. With `repeat` it goes on for ever.
+    The order is fixed by `seed`, the epoch, the samples and the sizes of their shards, whatever
+    the number of ranks and workers; every rank gets equally many. `loader()` reads it, and has the
+    state. Iterating over the stream itself does the same with a loader of its own, in this
+    process, so that `state_dict` is that loader's.
 
-    A damaged sample raises BadData, or with on_error="skip" is logged and its place taken by the
-    next good one, so that no rank ever falls behind.
-
-    `ahead` samples are fetched in advance: by the disk, or over a network by so many `threads`,
-    each sample by its byte range. With a `cache` folder of `cache_bytes`, which all processes of
-    a machine may share, far shards of which at least the share `dense` is wanted are fetched
-    whole, once.
+    In the workers of any other DataLoader, all workers together give each sample once; the order
+    of a pass is drawn by torch's seed, as `torch.utils.data.RandomSampler` draws it, unless an
+    epoch was given. torchdata's StatefulDataLoader resumes at the exact sample. Over several ranks
+    such a DataLoader needs `set_epoch`, as torch's DistributedSampler does.
     """
 
-    def __init__(self, layers: Sequence[SampleSource], options: StreamOptions) -> None:
+    def __init__(self, plan: Plan) -> None:
         super().__init__()
-        self.layers = layers
-        self.pointers = layers[0].pointers
-        self.options = options
-        self.start = order.Point(0, 0)
-        self.taken = 0
+        self.plan = plan
+        self._own = Loader(plan, convert=False)
+        self._epoch_set = plan.options.epoch is not None
+        self._worker_pass: _WorkerPass | None = None
+        self._resumed = False
 
     def __len__(self) -> int:
-        """Batches (or samples) that an iteration from `start` on gives this rank."""
-        if self.options.repeat:
-            raise TypeError("a stream that repeats has no length")
-        return order.units(len(self.pointers), self.start.position, self.options.ranks, self._batch)
+        """Batches (or samples) that this rank has of a whole epoch."""
+        return len(self._own)
 
     def __iter__(self) -> Iterator[Any]:
-        info = get_worker_info()
-        worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        self.start, self.taken = self._place(self.taken), 0
-        for batch in self._batches(worker, workers):
-            self.taken += 1
-            yield self._finished(batch)
+        if get_worker_info() is not None:
+            return self._iterate_in_worker()
+        self._check_not_shared_twice()
+        return iter(self._own)
 
-    def state_dict(self, taken: int | None = None) -> dict[str, Any]:
-        """Where this and all other ranks stand: plain numbers and text, for a checkpoint.
+    def keys(self) -> Iterator[str]:
+        """The keys that the next pass over this stream gives this rank; nothing is read."""
+        rank, ranks = _world(self.plan.options)
+        start = self.plan.after(self._own._next, ranks, 0)
+        for slot in self.plan.slots(start, rank, ranks, 0, 1):
+            yield str(self.plan.sources[slot.draw.source][0].pointers.keys[slot.draw.number])
 
-        `taken` is how many batches each rank has taken since the iteration began; by default, as
-        many as this object has given. With a DataLoader of your own count them, since its workers
-        run ahead; `loader()` does it for you.
+    def set_epoch(self, epoch: int) -> None:
+        """As `Loader.set_epoch`, for passes over the stream itself."""
+        self._own.set_epoch(epoch)
+        self._epoch_set = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """As `Loader.state_dict`, after what passes over the stream itself have given.
+
+        In a worker process of a DataLoader it is where this worker stands.
         """
-        place = self._place(self.taken if taken is None else taken)
-        return {"epoch": place.epoch, "position": place.position, **self._identity()}
+        if get_worker_info() is not None and self._worker_pass is not None:
+            return {**self._worker_pass.state(), **_identity(self.plan)}
+        return self._own.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state, on any number of ranks and workers and with any batch size.
+        """As `Loader.load_state_dict`, for the next pass over the stream itself.
 
-        Takes the same time wherever that is. Raises BadUsage when the state belongs to other
-        samples, or to another order of them.
+        In a worker process of a DataLoader it takes the state of the same one of as many workers.
         """
-        if not isinstance(state, Mapping):
-            raise BadUsage(f"A state is what state_dict() gives, not {state!r}.")
-        for name, value in self._identity().items():
-            if state.get(name) != value:
-                raise BadUsage(
-                    f"The state is of a stream with {name} {state.get(name)!r}, this one has "
-                    f"{value!r}: open it with the same samples, seed and order."
-                )
-        epoch, position = state.get("epoch"), state.get("position")
-        if not (isinstance(epoch, int) and isinstance(position, int)) or not (
-            epoch >= 0 and 0 <= position <= len(self.pointers)
-        ):
-            raise BadUsage(f"The state has no such place: epoch {epoch!r}, position {position!r}.")
-        self.start, self.taken = order.Point(epoch, position), 0
+        worker = get_worker_info()
+        if worker is None and isinstance(state, Mapping) and "worker" in state:
+            raise BadUsage("The state is that of a DataLoader's worker: load it by the DataLoader.")
+        if worker is None:
+            self._own.load_state_dict(state)
+            self.plan = self._own.plan
+            return
+        self.plan, start = _restored(self.plan, state)
+        here = _WorkerPass(self.plan, start, *_world(self.plan.options), worker.id,
+                           worker.num_workers, state.get("taken", 0))  # fmt: skip
+        if state.get("worker") is None or here.state() != {n: state.get(n) for n in here.state()}:
+            raise BadUsage(
+                "The state is of another number of workers, ranks or samples in a batch: resume "
+                "with as many, or use stream.loader(), whose state does not depend on them."
+            )
+        self._worker_pass, self._resumed = here, True
 
     def loader(
         self,
         *,
         workers: int = 0,
+        threads: int = 0,
+        epoch: int | None = None,
         prefetch_factor: int | None = None,
         pin_memory: bool = False,
         pin_memory_device: str = "",
@@ -260,225 +406,258 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
         multiprocessing_context: str | BaseContext | None = None,
         persistent_workers: bool = False,
     ) -> Loader:
-        """A DataLoader over this stream that counts the batches it has handed out.
+        """A loader of this stream: what a training loop iterates over.
 
         Args:
-            workers: Processes that read and decode; 0 does it in this one.
-            prefetch_factor: Batches that each worker makes in advance; by default 2.
+            workers: Processes that read and decode.
+            threads: Threads of this process that do so instead: no process is started and nothing
+                is copied between processes, so that the first batch comes at once. With neither,
+                batches are made when they are asked for.
+            epoch: The epoch of the first pass; by default that of the stream, 0. For a loop that
+                makes a new loader for each epoch.
+            prefetch_factor: Batches that each worker, or all threads together, make in advance; by
+                default 2.
             pin_memory: Copy tensors into pinned memory.
             pin_memory_device: The device to pin for.
             timeout: Seconds to wait for a batch of a worker; 0 waits for ever.
             worker_init_fn: Called in each worker, with its number, before it begins.
             multiprocessing_context: How workers are started: "fork", "spawn", "forkserver".
-            persistent_workers: Must be False: workers start again in each epoch, and a stream
-                that repeats keeps them.
+            persistent_workers: Keep the workers from one pass to the next. One pass at a time.
 
         Returns:
-            The loader, with `state_dict` and `load_state_dict`.
+            The loader, with `state_dict`, `load_state_dict` and `set_epoch`.
 
         Raises:
-            BadUsage: persistent_workers is true.
+            BadUsage: Both workers and threads are given, or an option that needs workers.
         """
-        if persistent_workers:
-            raise BadUsage(
-                "Workers start again in each epoch; to keep them, use a stream that repeats."
-            )
         return Loader(
-            self,
-            workers,
+            self.plan,
+            workers=workers,
+            threads=threads,
+            epoch=epoch,
             prefetch_factor=prefetch_factor,
             pin_memory=pin_memory,
             pin_memory_device=pin_memory_device,
             timeout=timeout,
             worker_init_fn=worker_init_fn,
             multiprocessing_context=multiprocessing_context,
+            persistent_workers=persistent_workers,
         )
 
-    @property
-    def _batch(self) -> int:
-        return self.options.batch_size or 1
+    def _iterate_in_worker(self) -> Iterator[Any]:
+        info = get_worker_info()
+        if not self._resumed:
+            try:
+                self._check_not_shared_twice()
+                start = self._start_in_worker(info.seed - info.id)
+            except BadUsage as error:
+                return _failing(error)
+            rank, ranks = _world(self.plan.options)
+            self._worker_pass = _WorkerPass(
+                self.plan, start, rank, ranks, info.id, info.num_workers
+            )
+        self._resumed = False
+        assert self._worker_pass is not None
+        return self._worker_pass.batches()
 
-    def _place(self, taken: int) -> order.Point:
-        return order.advance(self.start, len(self.pointers), self.options.ranks, self._batch, taken)
+    def _start_in_worker(self, seed: int) -> order.Point:
+        """Where a pass begins in a worker: the same place in all workers of the DataLoader."""
+        ranks, place = _world(self.plan.options)[1], self._own._next
+        if place.position:
+            raise BadUsage("A state was loaded into this stream: read it with stream.loader().")
+        if ranks > 1 and (self._worker_pass is not None or not self._epoch_set):
+            raise BadUsage(
+                "The ranks cannot agree on the order that the workers of a DataLoader of your own "
+                "take: use stream.loader(workers=N), or call stream.set_epoch(epoch) before each "
+                "pass and leave persistent_workers off."
+            )
+        if self._worker_pass is not None:  # a worker that lives on from pass to pass
+            return order.Point(self._worker_pass.start.epoch + 1, 0)
+        return place if self._epoch_set else order.Point(seed % 2**31, 0)
 
-    def _identity(self) -> dict[str, Any]:
-        """All that fixes the order."""
-        options = self.options
-        identity = {"seed": options.seed, "lanes": options.lanes, "window": options.window}
+    def _check_not_shared_twice(self) -> None:
+        module = sys.modules.get("accelerate.state")
+        shared = getattr(getattr(module, "PartialState", None), "_shared_state", {})
+        if shared.get("_num_processes", shared.get("num_processes", 1)) > 1 and (
+            _world(self.plan.options)[1] > 1
+        ):
+            raise BadUsage(_SHARED_TWICE)
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._check_not_shared_twice()
+        state = self.__dict__.copy()
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            # A spawned worker is in no process group, and so cannot ask for its rank.
+            rank, ranks = _world(self.plan.options)
+            options = replace(self.plan.options, rank=rank, ranks=ranks)
+            state["plan"] = replace(self.plan, options=options)
+        return state
+
+
+def _failing(error: BadUsage) -> Iterator[Any]:
+    """An iterator that raises the error at its first sample: a worker reports none before."""
+    raise error
+    yield
+
+
+_SHARED_TWICE = (
+    "Accelerate shares the samples out once more, so that most would be lost: iterate over "
+    "stream.loader(), which is shared out already and passes through prepare() as it is, or open "
+    "the stream with rank=0, ranks=1."
+)
+
+
+@dataclass
+class _WorkerPass:
+    """A pass in one worker of a DataLoader that is not a `Loader`'s, and what it has given."""
+
+    plan: Plan
+    start: order.Point
+    rank: int
+    ranks: int
+    worker: int
+    workers: int
+    taken: int = 0
+
+    def state(self) -> dict[str, Any]:
         return {
-            "samples": len(self.pointers),
-            "keys": self.pointers.digest,
-            "shuffle": options.shuffle,
-            **(identity if options.shuffle else {}),
+            "epoch": self.start.epoch,
+            "position": self.start.position,
+            "taken": self.taken,
+            "worker": self.worker,
+            "workers": self.workers,
+            "rank": self.rank,
+            "ranks": self.ranks,
+            "batch": self.plan.options.batch,
         }
 
-    def keys(self) -> Iterator[str]:
-        """The keys that an iteration from here gives this rank, in order; nothing is read."""
-        start = self._place(self.taken)
-        for turn in self._turns(start, 0, 1, lru_cache(maxsize=1)(self._order)):
-            yield str(self.pointers.keys[turn.number])
-
-    def _order(self, epoch: int) -> order.Integers:
-        options = self.options
-        if not options.shuffle:
-            return np.arange(len(self.pointers))
-        return order.epoch_order(
-            self.pointers.shard_counts.tolist(),
-            seed=options.seed,
-            epoch=epoch,
-            lanes=options.lanes,
-            window=options.window,
-        )
-
-    def _turns(
-        self, start: order.Point, worker: int, workers: int, orders: Orders
-    ) -> Iterator[Slot]:
-        """What this worker will do, sample by sample."""
-        options = self.options
-        for epoch, positions in order.walk(
-            start, len(self.pointers), rank=options.rank, ranks=options.ranks,
-            worker=worker, workers=workers, batch=self._batch,
+    def batches(self) -> Iterator[Any]:
+        for batch in self.plan.batches(
+            self.start, self.rank, self.ranks,
+            worker=self.worker, workers=self.workers, skip=self.taken,
         ):  # fmt: skip
-            if epoch > start.epoch and not options.repeat:
-                return
-            numbers = orders(epoch)[positions].tolist()
-            for position, number in zip(positions.tolist(), numbers, strict=True):
-                yield Slot(epoch, position, number, last=position == positions[-1])
-
-    def _batches(self, worker: int, workers: int) -> Iterator[list[Sample]]:
-        """The batches that this worker makes, as lists of finished samples."""
-        orders = lru_cache(maxsize=2)(self._order)
-        reader = self._reader()
-        turns = self._turns(self.start, worker, workers, orders)
-        batch: list[Sample] = []
-        try:
-            for turn, raw in self._fetched(_told(turns, reader.announce, _ANNOUNCED), reader):
-                batch.append(self._good(reader, raw, orders(turn.epoch), turn))
-                if turn.last:
-                    yield batch
-                    batch = []
-        finally:
-            reader.close()
-
-    def _reader(self) -> Reader:
-        options = self.options
-        cache = Cache(Path(options.cache), options.cache_bytes) if options.cache else None
-        return Reader(self.layers, cache, options.dense)
-
-    def _fetched(
-        self, turns: Iterable[Slot], reader: Reader
-    ) -> Iterator[tuple[Slot, Sample | BadData]]:
-        """Each turn with its sample as read; over a network, `ahead` turns in advance."""
-
-        def fetch(turn: Slot) -> tuple[Slot, Sample | BadData]:
-            try:
-                return turn, reader.read(turn.number)
-            except BadData as error:
-                return turn, error
-
-        if all(layer.store.is_local for layer in self.layers):
-            for turn in _told(turns, reader.hint, self.options.ahead):
-                yield fetch(turn)
-            return
-        with ThreadPoolExecutor(self.options.threads) as pool:
-            yield from ordered_ahead(pool, fetch, turns, self.options.ahead)
-
-    def _good(
-        self, reader: Reader, raw: Sample | BadData, numbers: order.Integers, turn: Slot
-    ) -> Sample:
-        """The finished sample of a turn, or of the next in the order that is not damaged."""
-        for step in range(1, _SUBSTITUTES + 1):
-            try:
-                if isinstance(raw, BadData):
-                    raise raw
-                return self._decoded(raw, turn.epoch)
-            except BadData as error:
-                if self.options.on_error == "raise":
-                    raise
-                log.warning("Skipped a damaged sample: %s", error)
-            try:
-                raw = reader.read(int(numbers[(turn.position + step) % len(numbers)]))
-            except BadData as error:
-                raw = error
-        raise BadData(
-            f"{_SUBSTITUTES} samples in a row of {self.layers[0].store.location} are damaged: "
-            "`artsound verify --deep` tells more."
-        )
-
-    def _decoded(self, raw: Sample, epoch: int) -> Sample:
-        options, sample = self.options, raw
-        if options.decode is not None:
-            draw = 0.0
-            if options.decode.audio_start == "random":
-                number = zlib.crc32(raw["key"].encode())
-                draw = int(order.hashed([number], options.seed, epoch, 2)[0]) / 2**64
-            sample = decode(raw, options.decode, draw=draw)
-        return options.transform(sample) if options.transform else sample
-
-    def _finished(self, batch: list[Sample]) -> Any:
-        if not self.options.batch_size:
-            return batch[0]
-        if self.options.collate:
-            return self.options.collate(batch)
-        return collate(batch) if get_worker_info() is None else WorkerBatch(collate(batch))
-
-
-class Loader:
-    """A DataLoader over a stream, and how many of its batches have been handed out.
-
-    It iterates as the stream does, and has the same state.
-    """
-
-    def __init__(self, stream: Stream, workers: int, **options: Any) -> None:
-        self.stream = stream
-        self._taken = 0
-        ours = stream.options.batch_size and not stream.options.collate
-        self._loader: DataLoader[Any] = DataLoader(
-            stream,
-            batch_size=None,
-            num_workers=workers,
-            collate_fn=as_plain_batch if ours else None,
-            **options,
-        )
-
-    def __len__(self) -> int:
-        return len(self.stream)
-
-    def __iter__(self) -> Iterator[Any]:
-        self._go(self._place())
-        for batch in self._loader:
-            self._taken += 1
+            self.taken += 1
             yield batch
 
-    def state_dict(self) -> dict[str, Any]:
-        """Where all ranks stand after the batches handed out so far."""
-        return self.stream.state_dict(self._taken)
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the next iteration go on from a state; see `Stream.load_state_dict`."""
-        self.stream.load_state_dict(state)
-        self._taken = 0
+def _identity(plan: Plan) -> dict[str, Any]:
+    """All that fixes the order, as plain values; what is left at its default may be missing."""
+    options, epochs = plan.options, plan.epochs
+    pointers = [layers[0].pointers for layers in plan.sources]
+    identity: dict[str, Any] = {
+        "samples": sum(map(len, pointers)),
+        "keys": _joined([one.digest for one in pointers]),
+        "shuffle": options.shuffle,
+    }
+    if options.shuffle:
+        counts = [str(one.shard_counts.tolist()) for one in pointers]
+        identity |= {
+            "seed": options.seed,
+            "lanes": options.lanes,
+            "window": options.window,
+            "shards": sha256_bytes("\n".join(counts).encode()),
+        }
+    if epochs.size != identity["samples"] or len(pointers) > 1:
+        identity["epoch_size"] = epochs.size
+    chances = epochs.sources[0].weights
+    if chances is not None:
+        groups = epochs.sources[0].groups
+        given = chances.tobytes() + (b"" if groups is None else groups.tobytes())
+        identity |= {"seed": options.seed, "chances": sha256_bytes(given)}
+    if len(pointers) > 1:
+        identity["weights"] = list(epochs.weights)
+        if epochs.change is not None:
+            change = epochs.change
+            identity["change"] = [change.epoch, change.position, list(change.drawn)]
+    return identity
 
-    def _place(self) -> order.Point:
-        return self.stream._place(self._taken)
 
-    def _go(self, place: order.Point) -> None:
-        self.stream.start, self.stream.taken, self._taken = place, 0, 0
+def _joined(digests: list[str]) -> str:
+    return digests[0] if len(digests) == 1 else sha256_bytes("\n".join(digests).encode())
 
 
-def _told(turns: Iterable[Slot], tell: Callable[[int], None], ahead: int) -> Iterator[Slot]:
-    """The turns, the number of each told `ahead` turns before it comes."""
-    waiting: deque[Slot] = deque()
-    for turn in turns:
-        tell(turn.number)
-        waiting.append(turn)
-        if len(waiting) > ahead:
-            yield waiting.popleft()
-    yield from waiting
+def _restored(plan: Plan, state: Mapping[str, Any]) -> tuple[Plan, order.Point]:
+    """The plan with which to continue from a state, and the place; BadUsage for another order."""
+    if not isinstance(state, Mapping):
+        raise BadUsage(f"A state is what state_dict() gives, not {state!r}.")
+    identity = _identity(plan)
+    may_differ = {"weights", "change"} if len(plan.sources) > 1 else set()
+    extra = {"epoch_size", "chances", "weights", "change"} & set(state)
+    for name in [*identity, *sorted(extra - set(identity))]:
+        if name not in may_differ and state.get(name) != identity.get(name):
+            raise BadUsage(
+                f"The state is of a stream with {name} {state.get(name)!r}, this one has "
+                f"{identity.get(name)!r}: open it with the same samples, seed and order."
+            )
+    try:
+        place = order.Point(*(state[name].__index__() for name in ("epoch", "position")))
+    except (KeyError, AttributeError, TypeError):
+        place = order.Point(-1, -1)
+    if place.epoch < 0 or not 0 <= place.position <= plan.epochs.size:
+        raise BadUsage(
+            f"The state has no such place: epoch {state.get('epoch')!r}, position "
+            f"{state.get('position')!r}."
+        )
+    if may_differ:
+        plan = replace(plan, epochs=_continued(plan.epochs, state, place))
+    return plan, place
 
 
-def _world() -> tuple[int, int]:
-    """This process's rank and the number of ranks: torch.distributed's, else the launcher's."""
+def _continued(epochs: order.Epochs, state: Mapping[str, Any], place: order.Point) -> order.Epochs:
+    """The epochs of a mixture from a place on, which others led to."""
+    try:
+        weights = tuple(float(weight) for weight in state["weights"])
+        change = None
+        if state.get("change") is not None:
+            epoch, position, drawn = state["change"]
+            change = order.Change(int(epoch), int(position), tuple(map(int, drawn)))
+        if not len(weights) == len(change.drawn if change else weights) == len(epochs.sources):
+            raise ValueError("another number of datasets")
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadUsage(f"The state is not one of this mixture: {error}.") from error
+    before = replace(epochs, weights=weights, change=change)
+    if weights == epochs.weights:
+        return before
+    log.info("The mixture continues with the weights %s in place of %s.", epochs.weights, weights)
+    return replace(epochs, change=order.Change(place.epoch, place.position, before.drawn(place)))
+
+
+def _world(options: StreamOptions) -> tuple[int, int]:
+    """This process's rank and the number of ranks: those given, else torch.distributed's, else the
+    launcher's; rank −1 where the launcher names no rank."""
+    if options.rank is not None and options.ranks is not None:
+        return options.rank, options.ranks
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+        rank, ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    else:
+        ranks = _from_environment("WORLD_SIZE", 1)
+        rank = _from_environment("RANK", 0 if ranks == 1 else -1)
+    return (
+        rank if options.rank is None else options.rank,
+        ranks if options.ranks is None else options.ranks,
+    )
+
+
+def _from_environment(name: str, default: int) -> int:
+    text = os.environ.get(name, "")
+    if not text:
+        return default
+    if not text.isdecimal():
+        raise BadUsage(f"The environment variable {name} is {text!r}: it must be a whole number.")
+    return int(text)
+
+
+def _count(name: str, value: Any) -> int:
+    try:
+        number = int(value.__index__())
+    except (AttributeError, TypeError):
+        number = -1
+    if number < 0:
+        raise BadUsage(f"{name} is {value!r}: give a whole number, 0 or more.")
+    return number
+
+
+def _pinned(batch: Any) -> Any:
+    from torch.utils.data._utils.pin_memory import pin_memory
+
+    return pin_memory(batch) if torch.cuda.is_available() else batch

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import pickle
 import random
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,17 +107,256 @@ def test_a_run_stopped_at_a_random_step_goes_on_with_other_ranks_and_sees_exactl
     assert rest == whole[done : done + (45 - done) // later * later]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_an_iteration_goes_on_where_the_last_one_stopped(data: Dataset, workers: int) -> None:
+@pytest.mark.parametrize("how", [{}, {"workers": 2}, {"threads": 2}], ids=str)
+def test_each_pass_is_an_epoch_and_one_that_is_broken_off_leaves_nothing(
+    data: Dataset, how: dict[str, int]
+) -> None:
     straight = data.stream(batch_size=7).loader()
-    expected = [b["key"] for _ in range(2) for b in straight]
-    loader = data.stream(batch_size=7).loader(workers=workers)
-    found = [batch["key"] for batch, _ in zip(loader, range(3), strict=False)]
-    found += [batch["key"] for _ in range(2) for batch in loader]
-    assert found[:3] == expected[:3]
+    first, second = ([b["key"] for b in straight] for _ in range(2))
+    assert first != second
+    loader = data.stream(batch_size=7).loader(**how)
+    next(iter(loader))
+    assert [batch["key"] for batch, _ in zip(loader, range(3), strict=False)] == first[:3]
     # zip draws a fourth batch before it stops: that one counts as taken.
-    assert found[3:] == expected[4:]
-    assert loader.state_dict()["epoch"] == 2
+    state = loader.state_dict()
+    assert (state["epoch"], state["position"]) == (0, 4 * 7)
+    assert [batch["key"] for batch in loader] == first
+    assert [batch["key"] for batch in loader] == second
+    assert loader.state_dict()["epoch"] == loader.epoch == 2
+    loader.load_state_dict(state)
+    assert [batch["key"] for batch in loader] == first[4:]
+    assert [batch["key"] for batch in loader] == second
+
+
+def test_the_length_is_that_of_a_whole_epoch_at_all_times(data: Dataset) -> None:
+    loader = data.stream(batch_size=8).loader()
+    for batch, left in zip(loader, range(9), strict=False):
+        assert len(loader) == 6, (batch, left)
+    loader.load_state_dict({**loader.state_dict(), "epoch": 1, "position": 24})
+    assert len(loader) == 6
+    assert len(list(loader)) == 3
+    assert len(loader) == len(data.stream(batch_size=8)) == 6
+
+
+def test_a_new_loader_for_each_epoch_is_given_the_epoch(data: Dataset) -> None:
+    stream = data.stream(batch_size=8)
+    loader = stream.loader()
+    expected = [keys(loader) for _ in range(3)]
+    assert [keys(stream.loader(epoch=epoch)) for epoch in range(3)] == expected
+    assert [keys(data.stream(batch_size=8, epoch=epoch).loader()) for epoch in range(3)] == expected
+    loader.set_epoch(1)
+    assert keys(loader) == expected[1]
+    with pytest.raises(BadUsage, match="epoch is -1"):
+        loader.set_epoch(-1)
+
+
+def test_setting_the_epoch_of_a_loaded_state_continues_it(data: Dataset) -> None:
+    loader = data.stream(batch_size=8).loader()
+    first, second = keys(loader), keys(loader)
+    state = {**loader.state_dict(), "epoch": np.int64(1), "position": np.int64(16)}
+    loader.load_state_dict(state)
+    loader.set_epoch(1)
+    assert keys(loader) == second[16:]
+    loader.load_state_dict(state)
+    loader.set_epoch(0)
+    assert keys(loader) == first
+
+
+def test_passes_over_one_loader_side_by_side_do_not_mix(data: Dataset) -> None:
+    loader = data.stream(batch_size=8).loader()
+    whole = [batch["key"] for batch in data.stream(batch_size=8)]
+    pairs = [(a["key"], b["key"]) for a, b in zip(loader, loader, strict=True)]
+    assert pairs == [(key, key) for key in whole]
+    assert loader.state_dict()["epoch"] == 1
+
+
+def test_workers_that_live_on_reshuffle_and_serve_one_pass_at_a_time(data: Dataset) -> None:
+    expected = data.stream(batch_size=7).loader()
+    loader = data.stream(batch_size=7).loader(workers=2, persistent_workers=True)
+    broken_off = iter(loader)
+    next(broken_off)
+    for _ in range(2):
+        assert keys(loader) == keys(expected)
+    with pytest.raises(BadUsage, match="one at a time"):
+        next(broken_off)
+    loader.load_state_dict({**loader.state_dict(), "epoch": 1, "position": 14})
+    expected.set_epoch(1)
+    assert keys(loader) == keys(expected)[14:]
+
+
+def test_the_state_of_a_stream_never_differs_from_what_it_gave(data: Dataset) -> None:
+    stream = data.stream(batch_size=8)
+    given = iter(stream)
+    for _ in range(3):
+        next(given)
+    loader = stream.loader(workers=1)
+    next(iter(loader))
+    assert stream.state_dict()["position"] == 24
+    assert loader.state_dict()["position"] == 8
+    assert stream.loader().state_dict()["position"] == 0
+
+
+def test_a_state_of_the_same_samples_in_other_shards_is_refused(
+    make: Callable[..., Path],
+) -> None:
+    one, other = (
+        artsound.open(make({"train": sizes}, f"{sizes[0]}")) for sizes in ([6, 6], [4, 8])
+    )
+    assert one.frame["key"].to_list() == other.frame["key"].to_list()
+    with pytest.raises(BadUsage, match="shards"):
+        other.stream().load_state_dict(one.stream().state_dict())
+    straight = other.stream(shuffle=False)
+    straight.load_state_dict(one.stream(shuffle=False).state_dict())  # the order is the same
+
+
+@pytest.mark.parametrize("how", [{"workers": 2}, {"threads": 3}], ids=str)
+def test_threads_make_the_batches_that_processes_make(data: Dataset, how: dict[str, int]) -> None:
+    stream = data.stream(batch_size=4, seed=3, decode={"image_size": 32, "audio": False})
+    for here, there in zip(stream, stream.loader(**how), strict=True):
+        assert here["key"] == there["key"]
+        assert torch.equal(here["image"], there["image"])
+
+
+def test_an_error_in_a_thread_is_that_of_its_sample(data: Dataset) -> None:
+    def fussy(sample: dict[str, Any]) -> dict[str, Any]:
+        if sample["key"] == "000030":
+            raise ValueError("not this one")
+        return sample
+
+    loader = data.stream(batch_size=4, shuffle=False, transform=fussy).loader(threads=3)
+    found = []
+    with pytest.raises(ValueError, match="not this one"):
+        found += [batch["key"] for batch in loader]
+    given = iter(loader)
+    before = data.frame["key"].to_list().index("000030") // 4
+    expected = data.frame["key"][: before * 4].to_list()
+    assert [key for _ in range(before) for key in next(given)["key"]] == expected
+
+
+def test_a_transform_draws_the_same_after_a_resume_and_with_any_workers(data: Dataset) -> None:
+    def drawn(sample: dict[str, Any]) -> dict[str, Any]:
+        assert 0 <= sample["draw"] < 2**64
+        return {"key": sample["key"], "lot": sample["draw"]}
+
+    def lots(epoch: int = 0, **how: Any) -> dict[str, int]:
+        stream = data.stream(batch_size=5, transform=drawn, **how.pop("options", {}))
+        loader = stream.loader(epoch=epoch, **how)
+        return {k: lot for b in loader for k, lot in zip(b["key"], b["lot"], strict=True)}
+
+    alone = lots()
+    assert len(set(alone.values())) == 45
+    assert lots(workers=2) == lots(threads=2) == alone
+    assert lots(options={"lanes": 3, "window": 5}) == alone
+    assert lots(epoch=1) != alone != lots(options={"seed": 1})
+    repeated = lots_of_copies(data.pick([3] * 8), drawn)
+    assert len(set(repeated)) == 8
+
+
+def lots_of_copies(data: Dataset, transform: Callable[..., Any]) -> list[int]:
+    return [sample["lot"] for sample in data.stream(transform=transform, epoch_size=8)]
+
+
+def test_draws_are_left_out_of_the_batch(data: Dataset) -> None:
+    assert "draw" not in next(iter(data.stream(batch_size=2, transform=lambda sample: sample)))
+
+
+def test_a_sample_that_a_transform_drops_is_replaced_by_the_next(data: Dataset) -> None:
+    def even(sample: dict[str, Any]) -> dict[str, Any] | None:
+        return sample if int(sample["key"]) % 2 == 0 else None
+
+    whole = [sample["key"] for sample in data.stream()]
+    expected = []
+    for at in range(len(whole)):
+        rest = whole[at:] + whole[:at]
+        expected.append(next(key for key in rest if int(key) % 2 == 0))
+    assert [sample["key"] for sample in data.stream(transform=even)] == expected
+    with pytest.raises(BadUsage, match="dropped 45 samples in a row"):
+        list(data.stream(transform=lambda _: None))
+
+
+def test_an_epoch_may_be_shorter_or_longer_than_the_samples(data: Dataset) -> None:
+    straight = data.stream(seed=4).loader()
+    endless = [sample["key"] for _ in range(3) for sample in straight]
+    for size in (10, 45, 60):
+        loader = data.stream(seed=4, epoch_size=size).loader()
+        assert len(loader) == size
+        found = [[sample["key"] for sample in loader] for _ in range(135 // size)]
+        assert found == [endless[at : at + size] for at in range(0, 135 // size * size, size)]
+    with pytest.raises(BadUsage, match="epoch_size"):
+        data.stream(seed=4, epoch_size=10).load_state_dict(data.stream(seed=4).state_dict())
+
+
+def test_drop_last_leaves_out_a_smaller_batch(data: Dataset) -> None:
+    loader = data.stream(batch_size=8, drop_last=True).loader()
+    assert len(loader) == 5
+    sizes = [len(batch["key"]) for _ in range(2) for batch in loader]
+    assert sizes == [8] * 10
+    two = [data.stream(batch_size=8, drop_last=True, rank=r, ranks=2).loader() for r in (0, 1)]
+    assert [[len(batch["key"]) for batch in one] for one in two] == [[8, 8], [8, 8]]
+    with pytest.raises(BadUsage, match="batch_size"):
+        data.stream(drop_last=True)
+
+
+@pytest.mark.parametrize(("ranks", "batch"), [(1, 8), (2, 8), (3, 4), (4, 16)])
+def test_padded_evaluation_sees_every_sample_once_over_the_ranks(
+    data: Dataset, ranks: int, batch: int
+) -> None:
+    options = {"batch_size": batch, "pad": True, "shuffle": False, "ranks": ranks}
+    found = []
+    for rank in range(ranks):
+        batches = list(data.stream(rank=rank, **options).loader())
+        assert {len(one["key"]) for one in batches} == {batch}
+        assert len(batches) == len(data.stream(rank=rank, **options))
+        assert all(one["mask"].dtype == torch.bool for one in batches)
+        for one in batches:
+            found += [k for k, real in zip(one["key"], one["mask"], strict=True) if real]
+    assert sorted(found) == data.frame["key"].to_list()
+    assert len({len(data.stream(rank=rank, **options)) for rank in range(ranks)}) == 1
+
+
+def test_picked_copies_are_read_as_often_as_they_were_picked(data: Dataset) -> None:
+    picked = data.pick([4, 0, 0, 0, 44])
+    first, fifth, last = (data.frame["key"][at] for at in (0, 4, 44))
+    assert picked.frame["key"].to_list() == [first, first, first, fifth, last]
+    assert sorted(s["key"] for s in picked.stream()) == [first, first, first, fifth, last]
+    assert picked.read(1)["key"] == first
+    assert data.pick([0] * 45).frame["key"].to_list() == [first] * 45
+
+
+def test_a_balanced_stream_gives_each_value_the_same_share(data: Dataset) -> None:
+    chosen = data.filter("style != 'Cubism' or score > 0.6")
+    counts = chosen.frame["style"].value_counts()["count"].to_list()
+    assert max(counts) > 2 * min(counts)
+    loader = chosen.stream(balance="style", batch_size=5, epoch_size=60, decode={
+        "image": False, "audio": False}).loader()  # fmt: skip
+    for _ in range(3):
+        styles = Counter(style for batch in loader for style in batch["style"])
+        assert sum(styles.values()) == 60
+        assert styles == dict.fromkeys(styles, 20)
+
+
+def test_weights_say_how_often_samples_occur(data: Dataset) -> None:
+    weights = np.zeros(45)
+    weights[[3, 7, 9]] = 1, 2, 6
+    three, seven, nine = (data.frame["key"][at] for at in (3, 7, 9))
+    loader = data.stream(weights=weights, batch_size=9).loader(workers=1)
+    first, second = keys(loader), keys(loader)
+    assert Counter(first) == Counter(second) == {three: 5, seven: 10, nine: 30}
+    assert first != second
+    by_column = Counter(s["key"] for s in data.stream(weights="score", epoch_size=450))
+    for row in data.frame.iter_rows(named=True):
+        share = 450 * row["score"] / data.frame["score"].sum()
+        assert abs(by_column[row["key"]] - share) < 1
+    state = loader.state_dict()
+    with pytest.raises(BadUsage, match="chances"):
+        data.stream(weights=weights + 1, batch_size=9).load_state_dict(state)
+    for wrong, word in (
+        ({"weights": "style"}, "no numbers"), ({"weights": [1.0]}, "45 weights"),
+        ({"weights": np.full(45, -1.0)}, "not all 0"), ({"balance": "styel"}, "no column"),
+        ({"balance": "style", "weights": weights}, "one of them"), ({"balance": "tags"}, "several"),
+    ):  # fmt: skip
+        with pytest.raises(BadUsage, match=word):
+            data.stream(**wrong)
 
 
 def test_a_repeating_stream_runs_through_the_epochs_without_a_seam(data: Dataset) -> None:
@@ -299,6 +539,12 @@ def test_a_stream_of_nothing_but_damage_ends_in_a_sentence(make: Callable[..., P
         ({"decode": {"audio_start": -1.0}}, "audio_start is -1.0"),
         ({"decode": 3}, "decode is 3"),
         ({"seed": "today"}, "seed is 'today'"),
+        ({"batch_size": 2.5}, "batch_size is 2.5"),
+        ({"batch_size": "8"}, "batch_size is '8'"),
+        ({"epoch_size": -1}, "epoch_size is -1"),
+        ({"cache": "folder"}, "cache_bytes"),
+        ({"transform": 3}, "transform is 3"),
+        ({"drop_last": True, "pad": True, "batch_size": 2}, "choose one"),
         ({"decode": {"audio_start": "random"}}, "audio_seconds"),
         ({"decode": {"mel": {"bin": 64}}}, "n_fft"),
     ],
@@ -313,6 +559,19 @@ def test_an_option_that_does_not_exist_is_an_error(data: Dataset) -> None:
         data.stream(shufle=True)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="batch_size"):
         data.stream().loader(batch_size=3)  # type: ignore[call-arg]
+    for options, word in (
+        ({"workers": 1, "threads": 1}, "not both"), ({"workers": -1}, "workers is -1"),
+        ({"threads": 1.5}, "threads is 1.5"), ({"timeout": 3}, "timeout is of worker"),
+        ({"prefetch_factor": 2}, "prefetch_factor"), ({"persistent_workers": True}, "workers=N"),
+    ):  # fmt: skip
+        with pytest.raises(BadUsage, match=word):
+            data.stream().loader(**options)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers(data: Dataset) -> None:
+    stream = data.stream(batch_size=np.int32(4), seed=np.int64(3), epoch_size=np.int16(45))
+    assert keys(stream) == keys(data.stream(batch_size=4, seed=3))
+    assert stream.state_dict() == data.stream(seed=3, epoch=1).state_dict()
 
 
 def test_a_batch_of_unlike_samples_lacks_none_of_what_any_has() -> None:
@@ -332,6 +591,11 @@ def test_a_batch_of_unlike_samples_lacks_none_of_what_any_has() -> None:
     assert batch["long"] == [1, 2**70]
 
 
-def test_an_empty_stream_ends_at_once(data: Dataset) -> None:
-    nothing = data.filter("score > 2")
-    assert list(nothing.stream(batch_size=4, repeat=True).loader(workers=2)) == []
+def test_a_stream_without_a_batch_for_every_rank_is_an_error(data: Dataset) -> None:
+    with pytest.raises(BadUsage, match=r"No sample .* \(asked for: score > 2\)"):
+        data.filter("score > 2").stream(batch_size=4, repeat=True)
+    few = data.split("val")
+    for stream in (few.stream(rank=0, ranks=5), few.stream(batch_size=5, drop_last=True)):
+        with pytest.raises(BadUsage, match="no batch for each of"):
+            list(stream)
+    assert len(list(few.stream(rank=4, ranks=5, batch_size=1, pad=True))) == 1
