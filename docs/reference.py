@@ -41,7 +41,6 @@ MODULES = (
     "artsound.captions.grounded",
     "artsound.shards.dataset",
     "artsound.shards.stream",
-    "artsound.shards.batches",
     "artsound.shards.mix",
     "artsound.shards.decode",
     "artsound.shards.subset",

@@ -650,7 +650,7 @@ class Dataset:
                 made from it alone is the same after a resume and with any number of workers. None
                 drops the sample: the next in the order takes its place.
             collate: Makes a batch of a list of samples; by default
-                `artsound.shards.batches.collate`.
+                `artsound.shards.stream.collate`.
             on_error: "raise" BadData for a damaged sample, or "skip" it: the next good one takes
                 its place.
             lanes: Stretches of the shuffled shards that are read side by side.
