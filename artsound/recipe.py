@@ -34,6 +34,7 @@ _PLACES = {
         "ids",
         "artwork_ids",
         "without",
+        "optouts",
         "base",
         "image_urls",
         "allow_private_hosts",
@@ -102,6 +103,11 @@ class Sources(_Section):
     )
     without: str = Field(
         "", description="text file of track ids and artworks never to use, one a line; empty: none"
+    )
+    optouts: str = Field(
+        "",
+        description="text file of items, addresses and creators that refuse AI training, one a "
+        "line; what it names is not used; empty: none",
     )
     base: str = Field(
         "",

@@ -53,11 +53,11 @@ REASONS = {
     "caption": ("captions/caption.py", "captions/checks.py"),
     "shard": ("shards/shard.py",),
 }
-SINGLE_WORDS = {"unreadable", "empty", "refusal", "repetitive", "disagrees"}
+SINGLE_WORDS = {"withdrawn", "unreadable", "empty", "refusal", "repetitive", "disagrees"}
 NO_REASONS = {
     *("max-snippet", "max-image-preview", "max-video-preview", "fallen-out"),
     *("x-robots-tag", "tdm-reservation", "content-usage", "content-signal"),  # headers
-    "lp-music-caps",
+    *("lp-music-caps", "opt-outs"),
 }
 SIDES = {"pair": ("artwork", "track"), "shard": ("image", "audio")}
 

@@ -42,6 +42,10 @@ AllowPrivate = Annotated[
     bool,
     typer.Option("--allow-private-hosts", help="Fetch also from servers in a private network."),
 ]
+Optouts = Annotated[str, typer.Option(help="An opt-out list: items, addresses, creators.")]
+OptoutList = Annotated[
+    Path | None, typer.Option(help="An opt-out list: items, addresses, creators.")
+]
 Base = Annotated[str, typer.Option(help="Previous release: its pairs, splits and shards stay.")]
 Published = Annotated[
     str, typer.Option("--import-pairs", help="Use published pairs (JSON, CSV or Parquet file).")

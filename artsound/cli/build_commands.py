@@ -30,6 +30,7 @@ from artsound.cli.app import (
     Json,
     Limit,
     Music,
+    Optouts,
     Out,
     Published,
     RecipeFile,
@@ -76,6 +77,7 @@ def _command(name: str, stage: str | None, example: str, doc: str) -> None:
         track_where: TrackWhere = "",
         artwork_where: ArtworkWhere = "",
         without: Without = "",
+        optouts: Optouts = "",
         allow_private_hosts: AllowPrivate = False,
         base: Base = "",
         import_pairs: Published = "",
@@ -93,7 +95,7 @@ def _command(name: str, stage: str | None, example: str, doc: str) -> None:
             out, recipe, resume, artworks, music, artgraph, fma, limit, bridge, rights, runner,
             workers, scheduler,
             track_ids, artwork_ids, track_where, artwork_where, import_pairs, exclude_pairs,
-            without, base, allow_private_hosts,
+            without, optouts, base, allow_private_hosts,
         )  # fmt: skip
         if stage is None and not recipe and not bridge and _matches_as_usual(chosen):
             say("Matching with the affect bridge (measured descriptors); --bridge chooses others.")
@@ -153,6 +155,7 @@ def _recipe(
     import_pairs: str,
     exclude_pairs: str,
     without: str,
+    optouts: str,
     earlier: str,
     allow_private_hosts: bool,
 ) -> "Recipe":
@@ -162,7 +165,7 @@ def _recipe(
 
     check_path(out)
     for path in (artgraph, fma, recipe, track_ids, artwork_ids, import_pairs, exclude_pairs,
-                 without, earlier):  # fmt: skip
+                 without, optouts, earlier):  # fmt: skip
         if path and "://" not in path:
             check_path(Path(path))
     stored = out / "recipe.toml"
@@ -180,8 +183,8 @@ def _recipe(
             "artworks": artworks, "music": music, "artgraph": artgraph, "fma": fma,
             "limit": limit, "ids": track_ids,
             "artwork_ids": artwork_ids, "track_where": track_where,
-            "artwork_where": artwork_where, "without": without, "base": earlier,
-            "allow_private_hosts": allow_private_hosts or None,
+            "artwork_where": artwork_where, "without": without, "optouts": optouts,
+            "base": earlier, "allow_private_hosts": allow_private_hosts or None,
         },
         "pair": {"bridge": bridge, "given": import_pairs, "exclude": exclude_pairs},
         "rights": {"policy": rights},

@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from artsound.cli.app import Json, Many, RightsChoice, ShardsFolder, Workers, app, print_summary
+from artsound.cli.app import (
+    Json,
+    Many,
+    OptoutList,
+    RightsChoice,
+    ShardsFolder,
+    Workers,
+    app,
+    print_summary,
+    say,
+)
 from artsound.errors import BadUsage
 from artsound.progress import counted
 
@@ -18,6 +28,7 @@ def verify(
         Path | None,
         typer.Option(help="A list of ids and digests that must not occur in the release."),
     ] = None,
+    optouts: OptoutList = None,
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
@@ -25,12 +36,14 @@ def verify(
 
     Prints one line per problem. Exit status 1: there is a problem.
     """
-    from artsound.shards.subset import read_lines
     from artsound.shards.verify import Problem, listed_in
     from artsound.shards.verify import verify as verify_shards
     from artsound.shards.withdraw import named, traces
+    from artsound.sources.item_names import read_lines
 
     problems = verify_shards(shards, deep=deep, workers=workers or 0)
+    if optouts is not None:
+        problems += listed_in(Path(shards), (), read_lines(optouts, "opt-outs"))
     if without is not None:
         lines = read_lines(without)
         ids = named(lines)
@@ -73,7 +86,8 @@ def subset(
     split: Annotated[Many, typer.Option(help="train, val or test; may be repeated.")] = None,
     rights: RightsChoice = "any",
     where: Annotated[str, typer.Option(help="An SQL condition over the index.")] = "",
-    exclude: Annotated[Path | None, typer.Option(help="A list of ids to leave out.")] = None,
+    exclude: Annotated[Path | None, typer.Option(help="A list of items to leave out.")] = None,
+    optouts: OptoutList = None,
     per_painter: Annotated[int, typer.Option(help="At most N pairs of one painter.", min=0)] = 0,
     per_genre: Annotated[int, typer.Option(help="At most N pairs of one music genre.", min=0)] = 0,
     sample: Annotated[int, typer.Option(help="Choose N pairs at random.", min=0)] = 0,
@@ -89,17 +103,21 @@ def subset(
     Options of several kinds must all hold; of a repeated option one value must.
     """
     from artsound.shards.subset import write_subset
+    from artsound.sources.item_names import names_nothing
 
     summary = write_subset(
         shards, out, style=style or (), genre=genre or (), music_genre=music_genre or (),
         painter=painter or (), split=split or (), rights=rights, where=where, exclude=exclude,
-        per_painter=per_painter, per_genre=per_genre, sample=sample, sample_by=sample_by,
-        seed=seed, top=top,
+        optouts=optouts, per_painter=per_painter, per_genre=per_genre, sample=sample,
+        sample_by=sample_by, seed=seed, top=top,
     )  # fmt: skip
     if (out / "ATTRIBUTION.csv").is_file():  # new shards of artsound's pairs get a card
         from artsound.reports.card import write_cards
 
         write_cards(out, out)
+    if summary["unmatched"]:
+        lists = " or ".join(str(path) for path in (exclude, optouts) if path)
+        say(names_nothing(lists, shards, summary["unmatched"]))
     print(f"{counted(summary['samples'], 'pair')} in {out}")
     print_summary(as_json, summary)
 
@@ -136,8 +154,11 @@ def diff(
 @app.command(epilog="Example: artsound withdraw out/shards takedown.txt --out releases/2.0.0")
 def withdraw(
     shards: Annotated[Path, typer.Argument(help="A release: a folder of shards.")],
-    ids: Annotated[Path, typer.Argument(help="A file of tracks and artworks, one per line.")],
     out: Annotated[Path, typer.Option(help="A new folder for the next release.")],
+    ids: Annotated[
+        Path | None, typer.Argument(help="A file of tracks and artworks, one per line.")
+    ] = None,
+    optouts: OptoutList = None,
     allow_unmatched: Annotated[
         bool, typer.Option("--allow-unmatched", help="Ignore lines that name nothing here.")
     ] = False,
@@ -148,12 +169,16 @@ def withdraw(
     Shards without them keep their bytes.
     """
     from artsound.reports.card import write_cards
-    from artsound.shards.subset import read_lines
     from artsound.shards.withdraw import withdraw as withdraw_ids
+    from artsound.sources.item_names import read_lines
 
+    if ids is None and optouts is None:
+        raise BadUsage("Give a file of tracks and artworks, or --optouts LIST.")
     found = withdraw_ids(
-        shards, out, read_lines(ids), allow_unmatched=allow_unmatched,
-        describe=lambda folder: write_cards(folder, folder),
+        shards, out, read_lines(ids) if ids else (),
+        optouts=read_lines(optouts, "opt-outs") if optouts else (),
+        allow_unmatched=allow_unmatched,
+        describe=lambda folder: write_cards(folder, folder), note=say,
     )  # fmt: skip
     print(
         f"{counted(len(found.removed), 'pair')} withdrawn: {out} has "
@@ -183,14 +208,18 @@ def push(
     restricted: Annotated[
         bool, typer.Option("--restricted", help="Also non-redistributable works: private target.")
     ] = False,
+    optouts: OptoutList = None,
     as_json: Json = False,
 ) -> None:
     """Publish shards, or resume publishing, and check digests."""
     from artsound.shards.push import push as push_shards
+    from artsound.sources.item_names import names_nothing
 
-    summary = push_shards(shards, target, restricted=restricted)
+    summary = push_shards(shards, target, restricted=restricted, optouts=optouts)
     sent = summary["files"] - summary["skipped"]
     print(f"{sent} of {counted(summary['files'], 'file')} sent to {target}; the others were there.")
+    if summary["unmatched"]:
+        say(names_nothing(str(optouts), str(shards), summary["unmatched"]))
     for name in summary["stale"]:
         print(f"{target}/{name} belongs to an earlier release: no index names it.")
     print_summary(as_json, summary)

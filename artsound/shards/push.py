@@ -11,6 +11,7 @@ from artsound.errors import BadData, BadUsage
 from artsound.rights import policy_condition
 from artsound.shards.dataset import Dataset, open_shards
 from artsound.shards.index import INDEX, SHARDS
+from artsound.shards.release import find_listed, withheld_rows
 from artsound.shards.store import (
     LASTING,
     has_buckets,
@@ -19,6 +20,7 @@ from artsound.shards.store import (
     protocols,
     shards_folder,
 )
+from artsound.sources.item_names import read_lines
 from artsound.storage import sha256_file
 
 _CHUNK = 4 << 20
@@ -26,7 +28,14 @@ _CHUNK = 4 << 20
 _COMMIT_FILES = 100
 
 
-def push(folder: Path, target: str, *, restricted: bool = False, **options: Any) -> dict[str, Any]:
+def push(
+    folder: Path,
+    target: str,
+    *,
+    restricted: bool = False,
+    optouts: Path | None = None,
+    **options: Any,
+) -> dict[str, Any]:
     """Copy shards, index, README, card and attribution to a target, and check what arrived.
 
     Files that are there already with the right digest are not sent again, so the same call resumes
@@ -37,20 +46,24 @@ def push(folder: Path, target: str, *, restricted: bool = False, **options: Any)
         folder: A release on this machine, or the folder of the build that has it.
         target: An fsspec address (hf://datasets/me/artsound, s3://bucket/artsound) or a folder.
         restricted: Also push samples that may not be redistributed; for private targets.
+        optouts: An opt-out list: a release with anything that it names is not pushed.
         **options: For the target's fsspec file system.
 
     Returns:
         `target`; `files`: their number; `skipped`: those that were there; `bytes_sent`; `stale`:
-        shards at the target that no index names.
+        shards at the target that no index names; `unmatched`: lines of the opt-out list that name
+        nothing.
 
     Raises:
-        BadUsage: A sample may not be redistributed, or the target cannot be opened.
+        BadUsage: A sample may not be redistributed, or an opt-out list names one, or the target
+            cannot be opened.
         BadData: The folder differs from its index, or what arrived differs from what was sent.
     """
     folder = shards_folder(folder)
     data = open_shards(folder)
     if not restricted:
         _check_rights(data, folder)
+    unmatched = _check_optouts(data, folder, optouts) if optouts else ()
     expected = _digests(folder, data)
     system, root = open_system(target, **options)
     try:
@@ -66,6 +79,7 @@ def push(folder: Path, target: str, *, restricted: bool = False, **options: Any)
         "skipped": len(expected) - len(missing),
         "bytes_sent": sent,
         "stale": stale,
+        "unmatched": list(unmatched),
     }
 
 
@@ -138,6 +152,22 @@ def _check_rights(data: Dataset, folder: Path) -> None:
             "redistributed: make a subset with --rights redistributable, or push with --restricted "
             "to a private target."
         )
+
+
+def _check_optouts(data: Dataset, folder: Path, optouts: Path) -> tuple[str, ...]:
+    """Raise BadUsage for a release with a sample that an opt-out list names.
+
+    Returns the lines of the list that name nothing.
+    """
+    apart = withheld_rows(folder)
+    found = find_listed((), data.frame, apart, optouts=read_lines(optouts))
+    if named := sorted(found.ids | found.digests):
+        more = f" and {len(named) - 3:,} others" if len(named) > 3 else ""
+        raise BadUsage(
+            f"{optouts} names {', '.join(named[:3])}{more} of {folder}: make a release without "
+            "them first, with `artsound withdraw --optouts`."
+        )
+    return found.optouts_unmatched
 
 
 def _digests(folder: Path, data: Dataset) -> dict[str, str]:

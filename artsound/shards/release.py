@@ -22,7 +22,14 @@ from artsound.shards.dataset import open_shards
 from artsound.shards.format import Shard
 from artsound.shards.index import INDEX, SHARDS, SPLITS, read_frame, read_shard_index
 from artsound.shards.store import LocalStore, open_store
-from artsound.sources.item_names import Listed, address_keys, artwork_keys, digest_keys, track_keys
+from artsound.sources.item_names import (
+    Listed,
+    address_keys,
+    artwork_keys,
+    creator_keys,
+    digest_keys,
+    track_keys,
+)
 from artsound.storage import (
     Workspace,
     atomic_write,
@@ -482,15 +489,19 @@ _WITHHELD_COLUMNS = (
 )
 
 
-# The columns by which a line of a list may name a pair, and the keys of their values.
-_NAMED_BY: tuple[tuple[str, Callable[[str], Iterable[str]]], ...] = (
-    ("artwork_id", artwork_keys),
-    ("key", track_keys),
-    ("artwork_source_url", address_keys),
-    ("track_source_url", address_keys),
-    ("image_sha256", digest_keys),
-    ("image_original_sha256", digest_keys),
-    ("audio_sha256", digest_keys),
+# The columns by which a line of a list may name a pair, the keys of their values, and the column
+# that has the item's own id; "" for digests, which are found by their value.
+_NAMED_BY: tuple[tuple[str, Callable[[str], Iterable[str]], str], ...] = (
+    ("artwork_id", artwork_keys, "artwork_id"),
+    ("key", track_keys, "key"),
+    ("artwork_source_url", address_keys, "artwork_id"),
+    ("track_source_url", address_keys, "key"),
+    ("painter", creator_keys, "artwork_id"),
+    ("painter_id", creator_keys, "artwork_id"),
+    ("artist", creator_keys, "key"),
+    ("image_sha256", digest_keys, ""),
+    ("image_original_sha256", digest_keys, ""),
+    ("audio_sha256", digest_keys, ""),
 )
 
 
@@ -557,35 +568,50 @@ class Found:
         ids: Keys and artwork ids, as the release spells them.
         digests: Digests of media.
         unmatched: Lines that name nothing.
+        optouts_unmatched: Lines of the opt-out list that name nothing.
     """
 
     ids: frozenset[str]
     digests: frozenset[str]
     unmatched: tuple[str, ...]
+    optouts_unmatched: tuple[str, ...] = ()
 
 
-def find_listed(lines: Collection[str], *tables: pl.DataFrame) -> Found:
-    """Find what a list names.
+def find_listed(
+    lines: Collection[str], *tables: pl.DataFrame, optouts: Collection[str] = ()
+) -> Found:
+    """Find what lists name.
 
     Args:
         lines: Lines of a list, each in any spelling that `artsound.sources.item_names` reads.
         *tables: Tables of pairs.
+        optouts: Lines of an opt-out list, which may also name creators by their names alone.
     """
-    listed = Listed(lines)
     ids: set[str] = set()
     digests: set[str] = set()
-    for table in tables:
-        for name, keys_of in _NAMED_BY:
-            if name in table.columns and table.schema[name] == pl.String:
+    lists = [Listed(lines), Listed(optouts, optouts=True)]
+    for listed in lists:
+        for table in tables if listed.lines else ():
+            for name, keys_of, own in _NAMED_BY:
+                if name not in table.columns or table.schema[name] != pl.String:
+                    continue
                 found = listed.chosen(table[name].drop_nulls(), keys_of)
-                if keys_of is digest_keys:
+                if not own:
                     digests |= found
-                elif keys_of is address_keys:
-                    own = "artwork_id" if name.startswith("artwork") else "key"
-                    ids |= set(table.filter(pl.col(name).is_in(list(found)))[own])
-                else:
+                elif own == name:
                     ids |= found
-    return Found(frozenset(ids), frozenset(digests), listed.unmatched)
+                else:
+                    ids |= set(table.filter(pl.col(name).is_in(list(found)))[own])
+    unmatched = [one.unmatched for one in lists]
+    return Found(frozenset(ids), frozenset(digests), *unmatched)
+
+
+def pairs_listed(table: pl.DataFrame, listed: Found) -> pl.Series:
+    """Say of each pair of a table whether it has an item that `find_listed` found."""
+    by_id = [pl.col(name).is_in(list(listed.ids)) for name in ("artwork_id", "key")]
+    by_digest = [pl.col(name).is_in(list(listed.digests)) for name, _, own in _NAMED_BY if not own]
+    tests = [one for one in (*by_id, *by_digest) if one.meta.root_names()[0] in table.columns]
+    return table.select(listed=pl.any_horizontal(pl.lit(False), *tests))["listed"]
 
 
 def withheld_bump(before: Path, after: Path, released: Collection[str]) -> str:

@@ -47,7 +47,7 @@ from artsound.shards.release import (
 )
 from artsound.shards.withdraw import digests_of, named, traces
 from artsound.sources.base import all_places
-from artsound.sources.selection import excluded
+from artsound.sources.selection import excluded, listed_digests, opted_out
 from artsound.stage import Context, Outcome, Part, Report, Stage, part_path
 from artsound.storage import (
     TEMPORARY_PREFIX,
@@ -227,6 +227,10 @@ class PreviousShards:
         """The index rows of one shard."""
         return self.data.frame.filter(pl.col("shard") == shard)
 
+    def keys_with(self, digests: Collection[str]) -> set[str]:
+        """The keys of samples whose released picture has one of the digests."""
+        return set(self.data.frame.filter(pl.col("image_sha256").is_in(list(digests)))["key"])
+
     @functools.cached_property
     def positions(self) -> Mapping[str, int]:
         """The position of each key in the index."""
@@ -353,11 +357,14 @@ def plan(context: Context) -> list[Part]:
     digests = dict(zip(rows["track_id"], _row_digests(rows), strict=True))
     unfit = _unfit(rows, recipe)
     base = open_previous_shards(context)
+    unwanted = sorted(listed_digests(recipe))
+    listed = {"digests": unwanted} if unwanted else {}
+    spoiled = {*unfit, *(base.keys_with(unwanted) if base else ())}
     continued = {"base": base.digest} if base else {}
     parts = []
     for split in SPLITS:
         mine = rows.filter(pl.col("split") == split)
-        staying = stays(base, mine, split, unfit) if base else []
+        staying = stays(base, mine, split, spoiled) if base else []
         planned: list[tuple[str, list[str]]] = []
         for name, shard, keys, whole in staying:
             if whole:
@@ -380,6 +387,7 @@ def plan(context: Context) -> list[Part]:
                 "rows": digest([digests[track] for track in members]),
                 "unfit": sorted(unfit.intersection(members)),
                 **continued,
+                **listed,
             }
             parts.append(Part(name, len(members), inputs))
     parts.sort(key=_place)
@@ -416,6 +424,12 @@ def work(context: Context, part: Part) -> Outcome:
             except MediaError as error:
                 rejects.append(
                     Reject("shard", "pair", row["key"], "failed", error.reason, error.message)
+                )
+                continue
+            if image_sha256 in part.inputs.get("digests", ()):
+                message = f"a list of the recipe has the SHA-256 of its picture, {image_sha256}"
+                rejects.append(
+                    Reject("shard", "pair", row["key"], "filtered", "withdrawn", message)
                 )
                 continue
             samples.append(_sample(row, image_sha256))
@@ -481,7 +495,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
         files += write_index(folder, recipe.name, recipe.digest(), shards, table, lineage.fields())
     _remove_stale(workspace, {shard.name for shard in shards}, {r.done.name for r in results})
     if base:
-        _check_withdrawn(folder, base, excluded(recipe).lines)
+        _check_withdrawn(folder, base, excluded(recipe).lines, opted_out(recipe).lines)
     return Outcome(
         files=(*files, *(folder / shard.name for shard in shards)),
         extra={
@@ -530,17 +544,21 @@ def _as_it_was(workspace: Workspace, base: PreviousShards, part: Part) -> Outcom
     )
 
 
-def _check_withdrawn(folder: Path, base: PreviousShards, lines: Sequence[str]) -> None:
-    """Remove the index and raise BadData if a file references an item of `sources.without`."""
+def _check_withdrawn(
+    folder: Path, base: PreviousShards, lines: Sequence[str], optouts: Sequence[str]
+) -> None:
+    """Remove the index and raise BadData if a file references an item that a list names."""
+    if not lines and not optouts:
+        return
     frames = base.data.frame, withheld_rows(base.folder)
-    listed = find_listed(lines, *frames)
+    listed = find_listed(lines, *frames, optouts=optouts)
     ids = listed.ids
     texts, keys, spellings = named([*lines, *ids])
     digests = listed.digests.union(*(digests_of(frame, ids) for frame in frames))
-    if lines and (left := traces(folder, texts | digests, keys, spellings)):
+    if left := traces(folder, texts | digests, keys, spellings):
         (folder / SHARDS).unlink()
         raise BadData(
-            f"Items that sources.without lists are still referenced in {', '.join(left[:5])}: "
+            f"Items that a list of the recipe names are still referenced in {', '.join(left[:5])}: "
             "list every item that has the same bytes."
         )
 

@@ -15,12 +15,18 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from artsound.errors import BadData, BadUsage
-from artsound.keys import six_digits, track_key, track_number
+from artsound.errors import BadUsage
+from artsound.keys import six_digits, track_number
 from artsound.shards.dataset import VIEW, Dataset, open_shards
 from artsound.shards.format import Placed, Shard, write_shard
 from artsound.shards.index import SPLITS, is_ours, pointers, write_index
-from artsound.shards.release import write_attribution, write_readme
+from artsound.shards.release import (
+    find_listed,
+    pairs_listed,
+    write_attribution,
+    write_readme,
+)
+from artsound.sources.item_names import read_lines
 from artsound.sql_filter import without_match
 from artsound.storage import (
     TEMPORARY_PREFIX,
@@ -30,7 +36,6 @@ from artsound.storage import (
     write_bytes,
     write_json,
 )
-from artsound.untrusted import read_array, read_table
 
 
 def write_subset(
@@ -40,6 +45,7 @@ def write_subset(
     rights: str = "any",
     where: str = "",
     exclude: Path | None = None,
+    optouts: Path | None = None,
     per_painter: int = 0,
     per_genre: int = 0,
     sample: int = 0,
@@ -60,7 +66,9 @@ def write_subset(
             a new folder for shards.
         rights: A policy of `artsound.rights.POLICIES`.
         where: A SQL condition, as in `Dataset.filter`.
-        exclude: A file of ids to leave out.
+        exclude: A list of items to leave out, in any spelling that
+            `artsound.sources.item_names` reads.
+        optouts: An opt-out list: items, addresses and creators that refuse to be trained with.
         per_painter: At most so many samples of one painter; 0: no limit.
         per_genre: At most so many samples of one music genre; 0: no limit.
         sample: Draw so many samples at random; 0: all.
@@ -71,7 +79,7 @@ def write_subset(
         **equals: Columns with one value or several, as in `Dataset.filter`; empty: all.
 
     Returns:
-        What was chosen, as JSON values.
+        What was chosen, and the lines of lists that name nothing, as JSON values.
 
     Raises:
         BadUsage: Nothing is left, or `out` is a folder in use.
@@ -88,8 +96,15 @@ def write_subset(
             f"{without_match(part.frame if len(part) else everything.frame, where)}"
         )
     data = data.rights(rights)
-    if exclude is not None:
-        data = data.without(read_ids(exclude))
+    listed = find_listed(
+        read_lines(exclude) if exclude else (),
+        everything.frame,
+        optouts=read_lines(optouts) if optouts else (),
+    )
+    if exclude or optouts:
+        left_out = pairs_listed(data.frame, listed)
+        count = int(left_out.sum())
+        data = data.pick(np.flatnonzero(~left_out.to_numpy()), f"without {count} listed samples")
     if per_painter:
         data = data.cap("painter", per_painter)
     if per_genre:
@@ -106,50 +121,8 @@ def write_subset(
         write_view(data, out)
     else:
         write_shards(data, out, pairs_per_shard=pairs_per_shard)
-    return {**_query(data), "out": str(out)}
-
-
-def read_ids(path: Path) -> list[Any]:
-    """Read ids.
-
-    Args:
-        path: A .npy file, a .parquet file with a column `key`, or a text file with an id per line.
-
-    Returns:
-        The ids; numbers in text files as six digits.
-
-    Raises:
-        BadUsage: There is no such file.
-        BadData: It is not a list of ids.
-    """
-    try:
-        if path.suffix == ".npy":
-            return list(read_array(path).ravel().tolist())
-        if path.suffix == ".parquet":
-            return read_table(path, ["key"])["key"].to_pylist()
-        lines = path.read_text(encoding="utf-8").split()
-        return [line.zfill(6) if line.isdecimal() else line for line in lines]
-    except FileNotFoundError as error:
-        raise BadUsage(f"There is no file {path}: give a list of ids.") from error
-    except (OSError, ValueError) as error:
-        raise BadData(f"{path} is not a list of ids: {error}.") from error
-
-
-def read_lines(path: Path) -> list[str]:
-    """Read the lines of a list of items; from a .npy or .parquet file ids as text.
-
-    Raises:
-        BadUsage: There is no such file.
-        BadData: It is not a list of ids.
-    """
-    if path.suffix in (".npy", ".parquet"):
-        return [track_key(one) for one in read_ids(path)]
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError as error:
-        raise BadUsage(f"There is no file {path}: give a list of ids.") from error
-    except (OSError, ValueError) as error:
-        raise BadData(f"{path} is not a list of ids: {error}.") from error
+    unmatched = [*listed.unmatched, *listed.optouts_unmatched]
+    return {**_query(data), "out": str(out), "unmatched": unmatched}
 
 
 def write_view(data: Dataset, path: Path) -> None:

@@ -117,12 +117,13 @@ def verify(folder: Path | str, *, deep: bool = False, workers: int = 0) -> list[
     return sorted(problems)
 
 
-def listed_in(folder: Path, lines: Collection[str]) -> list[Problem]:
-    """Find items of a release that a list names.
+def listed_in(folder: Path, lines: Collection[str], optouts: Collection[str] = ()) -> list[Problem]:
+    """Find items of a release that lists name.
 
     Args:
         folder: A release, or the folder of the build that has it.
         lines: Lines of a list, each of which names an item in any spelling.
+        optouts: Lines of an opt-out list, which may also name creators.
 
     Returns:
         A problem for each item found; empty when the index cannot be read, which `verify` reports.
@@ -131,11 +132,11 @@ def listed_in(folder: Path, lines: Collection[str]) -> list[Problem]:
     store = LocalStore(folder)
     try:
         frame = read_index(store, read_shard_index(store))
-        found = find_listed(lines, frame, withheld_rows(folder))
+        found = find_listed(lines, frame, withheld_rows(folder), optouts=optouts)
     except ArtSoundError:
         return []  # `verify` reports what is wrong with the index
     return [
-        Problem("index", "", f"it has {name}, which the list names")
+        Problem("index", "", f"it has {name}, which a list names")
         for name in sorted(found.ids | found.digests)
     ]
 

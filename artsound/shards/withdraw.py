@@ -37,7 +37,7 @@ from artsound.shards.release import (
 )
 from artsound.shards.store import shards_folder
 from artsound.shards.subset import members, moved
-from artsound.sources.item_names import artwork_key, line_keys
+from artsound.sources.item_names import artwork_key, line_keys, names_nothing
 from artsound.storage import TEMPORARY_PREFIX, atomic_write, make_folder, sha256_bytes, sync_folder
 from artsound.untrusted import parse_json
 
@@ -214,8 +214,10 @@ def withdraw(
     out: Path,
     ids: Collection[str],
     *,
+    optouts: Collection[str] = (),
     allow_unmatched: bool = False,
     describe: Callable[[Path], object] = lambda _: None,
+    note: Callable[[str], object] = lambda _: None,
 ) -> Difference:
     """Write a release without the pairs of some tracks and artworks.
 
@@ -229,8 +231,10 @@ def withdraw(
         out: A new folder; it is complete or absent afterwards.
         ids: Lines of a list, each of which names a track or an artwork in any spelling: a key such
             as 000123, an artwork id, a file, an address, a digest.
+        optouts: Lines of an opt-out list, which may also name creators, and need not name anything.
         allow_unmatched: Continue when a line names nothing in the release.
         describe: Called with the folder before it is published, to write cards into it.
+        note: Called with a sentence about lines that name nothing.
 
     Returns:
         What the new release changes.
@@ -243,16 +247,21 @@ def withdraw(
     folder = shards_folder(folder)
     data = open_pairs(folder)
     apart = withheld_rows(folder)
-    listed = find_listed(ids, data.frame, apart)
+    listed = find_listed(ids, data.frame, apart, optouts=optouts)
     gone, gone_apart = _gone(data.frame, apart, listed)
+    if listed.optouts_unmatched:
+        note(names_nothing("the opt-out list", str(folder), listed.optouts_unmatched))
     if not gone.any() and not gone_apart.any():
-        raise BadUsage(f"{folder} has none of the {len(ids)} listed ids: nothing to withdraw.")
+        count = len(ids) + len(optouts)
+        raise BadUsage(f"{folder} has none of the {count} listed ids: nothing to withdraw.")
     if listed.unmatched and not allow_unmatched:
         lines = ", ".join(map(repr, listed.unmatched))
         raise BadData(
             f"{folder} has nothing that these lines name: {lines}. Correct them, or give "
             "--allow-unmatched."
         )
+    if listed.unmatched:
+        note(names_nothing("the list", str(folder), listed.unmatched))
     if gone.all():
         raise BadData(f"Nothing would be left of {folder}: remove the whole release instead.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

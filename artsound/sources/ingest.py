@@ -29,6 +29,7 @@ from artsound.schema import Reject, arrow_schema
 from artsound.sources.base import Options, all_places, check_on_disk, places
 from artsound.sources.fetch import check_servers, fetch_sources
 from artsound.sources.files import UnreadableFile, read_file
+from artsound.sources.item_names import line_keys, names_nothing
 from artsound.sources.selection import (
     blank_columns,
     check_selection,
@@ -36,6 +37,7 @@ from artsound.sources.selection import (
     count_reasons,
     extend_limit,
     is_aside,
+    listed_digests,
     plan,
     shortage,
     staged_rows,
@@ -46,6 +48,7 @@ from artsound.storage import (
     Workspace,
     begun,
     read_parquet,
+    sha256_bytes,
     store_media,
     write_parquet,
     write_parquet_tables,
@@ -93,12 +96,19 @@ def work(context: Context, part: Part) -> Outcome:
     if is_aside(part):
         return Outcome(rejects=tuple(Reject(NAME, side, **row) for row in rows))
     roots = [place.root(workspace, recipe) for place in places(recipe, side)]
+    digests = listed_digests(recipe)
     take = _take_image if side == "artwork" else _take_audio
     records: list[dict[str, Any]] = []
     rejects: list[Reject] = []
     for row in rows:
         try:
             data = read_file(roots[row["origin"]], row["box"], row["name"])
+            if digests and (digest := sha256_bytes(data)) in digests:
+                why = f"{digests[digest]} lists its SHA-256, {digest}"
+                rejects.append(
+                    Reject(NAME, side, _item_id(side, row), "filtered", "withdrawn", why)
+                )
+                continue
             records.append(take(workspace, recipe, row, data))
         except (MediaError, UnreadableFile) as error:
             item = _item_id(side, row)
@@ -121,7 +131,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
     workspace, recipe = context.workspace, context.recipe
     extra: dict[str, int] = {}
     note = ""
-    unmatched = unmatched_lines(workspace)
+    unmatched = _unmatched(workspace, results)
     extra |= blank_columns(workspace)
     files: list[Path] = []
     rejects: list[Reject] = []
@@ -158,10 +168,9 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
         write_parquet_tables(path, side, tables)
         files.append(path)
     if unmatched:
-        extra["lines_unmatched"] = len(unmatched)
-        shown = ", ".join(map(repr, unmatched))
-        said = f"{recipe.sources.without} has lines that name nothing in the sources: {shown}."
-        note = f"{note} {said}".strip()
+        extra["lines_unmatched"] = sum(map(len, unmatched.values()))
+        said = [names_nothing(path, "the sources", lines) for path, lines in unmatched.items()]
+        note = " ".join([note, *said]).strip()
     return Outcome(tuple(files), 0, tuple(rejects), extra, note=note)
 
 
@@ -281,12 +290,32 @@ def _tables(
 
 def _reasons(workspace: Workspace, side: str, results: Sequence[Report]) -> str:
     """The commonest reasons for which the items of one side fell out."""
-    codes: list[str] = []
+    return count_reasons(row["reason"] for row in _rejects(workspace, results, (side,)))
+
+
+def _rejects(
+    workspace: Workspace, results: Sequence[Report], sides: Sequence[str] = ("artwork", "track")
+) -> Iterator[dict[str, Any]]:
+    """The items of some sides that fell out in parts."""
     for result in results:
         rejects = part_path(workspace, NAME, result.done.name, ".rejects.parquet")
-        if result.done.inputs["side"] == side and workspace.relative(rejects) in result.files:
-            codes.extend(read_parquet(rejects, "reject")["reason"].to_pylist())
-    return count_reasons(codes)
+        if result.done.inputs["side"] in sides and workspace.relative(rejects) in result.files:
+            yield from read_parquet(rejects, "reject").to_pylist()
+
+
+def _unmatched(workspace: Workspace, results: Sequence[Report]) -> dict[str, list[str]]:
+    """By the file of each list, its lines that name nothing, neither by name nor by digest."""
+    lines = unmatched_lines(workspace)
+    if not any("digests" in result.done.inputs for result in results):
+        return lines
+    found = {
+        f"sha256:{row['message'][-64:]}"
+        for row in _rejects(workspace, results)
+        if row["reason"] == "withdrawn"
+    }
+    left = {path: [line for line in some if found.isdisjoint(line_keys(line))]
+            for path, some in lines.items()}  # fmt: skip
+    return {path: some for path, some in left.items() if some}
 
 
 def _looked_at(workspace: Workspace, results: Sequence[Report]) -> list[str]:

@@ -3,7 +3,8 @@
 Lists of ids, of takedowns and of opt-outs are written by people, out of e-mails, file managers and
 web pages. A line may hold an image's name with or without folder and suffix, in any case, in NFC
 or NFD, percent-encoded or not; a track's number with or without zeros, or its file; a web address;
-or the SHA-256 of a file.
+the SHA-256 of a file; or `artist: NAME` for all works of a painter or a musician. In an opt-out
+list the name alone is enough, and an address stands for everything below it.
 """
 
 from __future__ import annotations
@@ -11,16 +12,22 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from artsound.errors import BadUsage
 from artsound.keys import track_key
 from artsound.sources.artgraph import IMAGE_SUFFIXES, repaired
+from artsound.untrusted import read_array, read_table
 
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
 _DASHES = re.compile("[\u2010-\u2015\u2212]")
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb<>"
 _ADDRESS = re.compile(r"^(?:[a-z][a-z0-9+.-]*://|www\.)", re.IGNORECASE)
+# An address without its scheme: a host, and perhaps a path.
+_HOST = re.compile(r"^[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,}(?:[/:?#]|$)", re.IGNORECASE)
+_CREATOR = re.compile(r"^(?:artist|painter|musician|creator|author|band)s?\s*[:=]\s*(?=\S)", re.I)
 _DIGEST = re.compile(r"^(?:sha-?256[:=\s]\s*)?([0-9a-f]{64})$", re.IGNORECASE)
 _AUDIO = r"\.(?:mp3|wav|flac|ogg|m4a|aiff?)"
 _TRACK = re.compile(
@@ -44,12 +51,52 @@ def artwork_key(name: str) -> str:
     return base
 
 
-def line_keys(line: str) -> frozenset[str]:
+def read_lines(path: Path, kind: str = "ids") -> list[str]:
+    """Read the lines of a list of items; every command and recipe reads its lists here.
+
+    Args:
+        path: A text file with an item a line; a .npy file of ids; or a .parquet file with a column
+            `key`, `track_id` or `artwork_id`, the first that it has.
+        kind: What the list holds, for messages.
+
+    Returns:
+        The lines, without empty ones; ids as text.
+
+    Raises:
+        BadUsage: There is no such file, or it is not a list.
+    """
+    try:
+        if path.suffix == ".npy":
+            return [str(track_key(one)) for one in read_array(path).ravel().tolist()]
+        if path.suffix == ".parquet":
+            table = read_table(path)
+            names = [
+                name for name in ("key", "track_id", "artwork_id") if name in table.schema.names
+            ]
+            if not names:
+                raise ValueError("it has no column key, track_id or artwork_id")
+            return [str(track_key(one)) for one in table[names[0]].drop_null().to_pylist()]
+        data = path.read_bytes()
+        wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))  # as some editors save text
+        lines = data.decode("utf-16" if wide else "utf-8-sig").splitlines()
+    except OSError as error:
+        raise BadUsage(f"{path}, a list of {kind}, cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise BadUsage(f"{path} is not a list of {kind}, one a line: {error}.") from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+def line_keys(line: str, *, optout: bool = False) -> frozenset[str]:
     """Every key of an item that a line may name; empty for an empty line and for a comment.
 
-    Keys are `artwork:KEY`, `track:NNNNNN`, `key:KEY` (of another source), `address:HOST/PATH` and
-    `sha256:HEX`; those of an item
-    are what `artwork_keys` and `track_keys` give.
+    Keys are `artwork:KEY`, `track:NNNNNN`, `key:KEY` (of another source), `address:HOST/PATH`,
+    `sha256:HEX`, `creator:NAME` and `under:HOST/PATH` (everything below an address); those of an
+    item are what `artwork_keys`, `track_keys` and `creator_keys` give.
+
+    Args:
+        line: The line.
+        optout: Whether it is one of an opt-out list, which may name a creator by the name alone
+            and everything below an address.
     """
     text = unicodedata.normalize("NFC", _INVISIBLE.sub("", line)).strip()
     if re.match(r"#(?:\s|$)", text):
@@ -59,8 +106,10 @@ def line_keys(line: str) -> frozenset[str]:
         return frozenset()
     if match := _DIGEST.match(text):
         return frozenset({f"sha256:{match[1].lower()}"})
+    if match := _CREATOR.match(text):
+        return _names_of(text[match.end() :])
     if _ADDRESS.match(text):
-        return _address_keys(text)
+        return _address_keys(text) | (_below(text) if optout else frozenset())
     last = re.split(r"[/\\]", _decoded(text))[-1].strip()
     match = _TRACK.match(unicodedata.normalize("NFKC", last))
     found = {f"track:{track_key(int(match[1]))}"} if match else set()
@@ -68,7 +117,17 @@ def line_keys(line: str) -> frozenset[str]:
         found.add(f"artwork:{artwork_key(text)}")
     if not match:
         found.add(f"key:{_key(text)}")
+    if optout and not match:
+        found |= _names_of(text) | (_below(text) if _HOST.match(text) else frozenset())
     return frozenset(found - {"artwork:", "key:"})
+
+
+def creator_keys(name: str) -> frozenset[str]:
+    """The key by which a line may name all works of a painter or a musician."""
+    letters = unicodedata.normalize("NFKD", _decoded(name).casefold())
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    words = re.sub(r"[\W_]+", "-", plain).strip("-") or " ".join(plain.split())
+    return frozenset({f"creator:{words}"} if words else ())
 
 
 def artwork_keys(artwork_id: str, address: str = "") -> frozenset[str]:
@@ -89,10 +148,12 @@ class Listed:
 
     Args:
         lines: As read from the list; empty ones and comments (`# …`) do not count.
+        optouts: Whether it is an opt-out list: see `line_keys`.
     """
 
-    def __init__(self, lines: Iterable[str]) -> None:
-        keyed = {line.strip(): line_keys(line) for line in lines}
+    def __init__(self, lines: Iterable[str], *, optouts: bool = False) -> None:
+        keyed = {line.strip(): line_keys(line, optout=optouts) for line in lines}
+        self._below = optouts
         self.lines = tuple(line for line, keys in keyed.items() if keys)
         self.keys = frozenset().union(*keyed.values())
         self._by_key: dict[str, list[str]] = defaultdict(list)
@@ -103,6 +164,11 @@ class Listed:
 
     def names(self, keys: Iterable[str]) -> bool:
         """Whether a line names the item with these keys; the lines that do have matched."""
+        if self._below:
+            keys = [
+                *keys,
+                *(one for key in keys if key.startswith("address:") for one in _above(key)),
+            ]
         hits = [key for key in keys if key in self._by_key]
         for key in hits:
             self._matched.update(self._by_key[key])
@@ -113,9 +179,19 @@ class Listed:
         return {value for value in dict.fromkeys(values) if value and self.names(keys_of(value))}
 
     @property
+    def digests(self) -> frozenset[str]:
+        """The SHA-256 digests that lines name."""
+        return frozenset(k.removeprefix("sha256:") for k in self.keys if k.startswith("sha256:"))
+
+    @property
     def unmatched(self) -> tuple[str, ...]:
         """The lines that have matched nothing so far, in the order of the list."""
         return tuple(line for line in self.lines if line not in self._matched)
+
+
+def names_nothing(what: str, where: str, lines: Collection[str]) -> str:
+    """A sentence with every line of a list that names nothing."""
+    return f"{what} has lines that name nothing in {where}: {', '.join(map(repr, lines))}."
 
 
 def address_keys(address: str) -> frozenset[str]:
@@ -143,6 +219,27 @@ def _address_keys(text: str) -> frozenset[str]:
             names = [last, *([f"{steps[-2]}_{last}"] if len(steps) > 1 else [])]
             found |= {f"artwork:{artwork_key(name)}" for name in names}
     return frozenset(found - {"artwork:"})
+
+
+def _names_of(text: str) -> frozenset[str]:
+    """The keys of a creator's name as written, and of `Last, First` turned round."""
+    last, comma, first = text.partition(",")
+    turned = creator_keys(f"{first} {last}") if comma else frozenset()
+    return creator_keys(text) | turned
+
+
+def _below(text: str) -> frozenset[str]:
+    """The keys of everything below an address; `/en/claude-monet` is a painter's own page."""
+    plain = _plain_address(text).rstrip("*/")
+    steps = plain.split("/")[1:]
+    page = creator_keys(steps[-1]) if 1 <= len(steps) <= 2 else frozenset()
+    return frozenset({f"under:{plain}", *page})
+
+
+def _above(key: str) -> Iterator[str]:
+    """The keys of all addresses that an item's address is below, or is."""
+    steps = key.removeprefix("address:").split("/")
+    return (f"under:{'/'.join(steps[:count])}" for count in range(1, len(steps) + 1))
 
 
 def _key(name: str) -> str:

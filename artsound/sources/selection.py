@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,15 @@ from artsound.sources.base import (
     places,
     read_place,
 )
-from artsound.sources.item_names import Listed, artwork_key, artwork_keys, line_keys, track_keys
+from artsound.sources.item_names import (
+    Listed,
+    artwork_key,
+    artwork_keys,
+    creator_keys,
+    line_keys,
+    read_lines,
+    track_keys,
+)
 from artsound.sources.published_pairs import read_pairs
 from artsound.sql_filter import nearest, rows_where, without_match
 from artsound.stage import Context, Part, split_into_parts
@@ -97,11 +105,11 @@ def choice_of(recipe: Recipe) -> list[Any]:
     sources = recipe.sources
     ids = [selected_ids(recipe, side) for side in ("artwork", "track")]
     where = [sources.artwork_where, sources.track_where]
-    unwanted = sorted(excluded(recipe).keys)
-    if ids == [None, None] and where == ["", ""] and not unwanted:
+    unwanted = [sorted(excluded(recipe).keys), sorted(opted_out(recipe).keys)]
+    if ids == [None, None] and where == ["", ""] and unwanted == [[], []]:
         return []
     lists = [None if one is None else sorted(one) for one in ids]
-    return [*where, *lists, *([unwanted] if unwanted else [])]
+    return [*where, *lists, *(one for one in unwanted if one)]
 
 
 def selected_ids(recipe: Recipe, side: str) -> frozenset[str] | None:
@@ -131,33 +139,61 @@ def excluded(recipe: Recipe) -> Listed:
 
     Raises BadUsage when the file cannot be read.
     """
-    if not recipe.sources.without:
-        return Listed(())
-    return Listed(_lines(Path(recipe.sources.without), "ids"))
+    path = recipe.sources.without
+    return Listed(read_lines(Path(path)) if path else ())
+
+
+def opted_out(recipe: Recipe) -> Listed:
+    """The lines of `sources.optouts`: items and creators that refuse AI training.
+
+    Raises BadUsage when the file cannot be read.
+    """
+    path = recipe.sources.optouts
+    return Listed(read_lines(Path(path), "opt-outs") if path else (), optouts=True)
+
+
+def listed_digests(recipe: Recipe) -> dict[str, str]:
+    """The SHA-256 digests that a recipe's lists name, and the list of each: what has them is known
+    only when it is read.
+    """
+    sources = recipe.sources
+    lists = {sources.without: excluded(recipe), sources.optouts: opted_out(recipe)}
+    return {digest: path for path, listed in lists.items() for digest in sorted(listed.digests)}
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The lists of a recipe, by the key of the recipe; their lines learn what they match."""
+
+    without: Listed
+    optouts: Listed
+    ids: Listed
+    artwork_ids: Listed
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Lists:
+        """Those of a recipe; BadUsage when one cannot be read."""
+        paths = recipe.sources.ids, recipe.sources.artwork_ids
+        wanted = [Listed(read_lines(Path(path)) if path else ()) for path in paths]
+        return cls(excluded(recipe), opted_out(recipe), *wanted)
+
+    def unmatched(self, recipe: Recipe) -> dict[str, list[str]]:
+        """By the file of each list, its lines that named nothing."""
+        lines = {name: list(getattr(self, name).unmatched) for name in vars(self)}
+        return {getattr(recipe.sources, name): some for name, some in lines.items() if some}
 
 
 def _read_ids(path: Path, side: str) -> frozenset[str]:
     kind = "track ids" if side == "track" else "artworks' image names"
     prefixes = ("track:", "key:") if side == "track" else ("artwork:",)
     found: set[str] = set()
-    for line in _lines(path, kind):
+    for line in read_lines(path, kind):
         keys = line_keys(line)
         own = {key.partition(":")[2] for key in keys if key.startswith(prefixes)}
         if keys and not own:
             raise BadUsage(f"{path} is not a list of {kind}, one a line: {line[:80]!r} is none.")
         found |= own
     return frozenset(found)
-
-
-def _lines(path: Path, kind: str) -> list[str]:
-    """The lines of a list that a person wrote, but for empty ones; `kind` is what they hold."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise BadUsage(f"{path}, a list of {kind}, cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise BadUsage(f"{path} is not a list of {kind}, one a line: {error}.") from error
-    return [line.strip() for line in lines if line.strip()]
 
 
 def _read_listed(workspace: Workspace) -> Path:
@@ -231,13 +267,14 @@ def plan(context: Context) -> list[Part]:
     kept = _kept_plan(folder, key)
     if kept is not None:
         return kept
-    without = excluded(recipe)
+    lists = Lists.of(recipe)
+    digests = sorted(listed_digests(recipe))
     blank: dict[str, int] = {}
     parts: list[Part] = []
     asides: list[Part] = []
     for side, of_side in sources.items():
         chosen, aside = choose_rows(
-            workspace, recipe, side, [(place, *listed[place]) for place in of_side], without, blank
+            workspace, recipe, side, [(place, *listed[place]) for place in of_side], lists, blank
         )
         if chosen.is_empty():
             where = " and ".join(str(listed[place][0]) for place in of_side)
@@ -247,12 +284,16 @@ def plan(context: Context) -> list[Part]:
         # What a package gave is made again when the package changes.
         packages = [found for place in of_side if (found := place.package())]
         size = recipe.run.part_size
-        parts += _stage_rows(folder, side, f"{side}s", chosen, size, packages)
         asides += _stage_rows(folder, side, f"{side}s-aside", aside, max(1, aside.height), packages)
+        # Digests are compared when media are read.
+        parts += [
+            replace(part, inputs={**part.inputs, "digests": digests}) if digests else part
+            for part in _stage_rows(folder, side, f"{side}s", chosen, size, packages)
+        ]
     staged = {path.name: sha256_file(path) for path in sorted(folder.glob("*.parquet"))}
     parts += asides
     planned = [{"name": p.name, "items": p.items, "inputs": dict(p.inputs)} for p in parts]
-    unmatched = list(without.unmatched)
+    unmatched = lists.unmatched(recipe)
     told = {"key": key, "files": staged, "parts": planned, "unmatched": unmatched, "blank": blank}
     write_json(folder / "plan.json", told)
     return parts
@@ -263,7 +304,7 @@ def choose_rows(
     recipe: Recipe,
     side: str,
     sources: Sequence[tuple[Place, Path, pl.DataFrame, Fetched]],
-    without: Listed | None = None,
+    lists: Lists | None = None,
     blank: dict[str, int] | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows of one side to work on, by key, and those that fall out, ready-made rejects.
@@ -274,8 +315,8 @@ def choose_rows(
         side: "artwork" or "track".
         sources: Each source of the side, where it is, its files, and what was fetched of it, which
             narrows it to what was asked of a server.
-        without: What `excluded` gives; its lines learn that they matched. They are looked for in
-            whole sources, before any selection.
+        lists: Those of the recipe; their lines learn what they match. They are looked for in whole
+            sources, before any selection.
         blank: Gets the columns without any value.
 
     Returns:
@@ -285,14 +326,14 @@ def choose_rows(
         BadData: A source cannot be read.
         BadUsage: The recipe's lists or conditions cannot be used.
     """
-    without = excluded(recipe) if without is None else without
+    lists = lists or Lists.of(recipe)
     table = _read_all(recipe, side, [(place, root, files) for place, root, files, _ in sources])
     if blank is not None:
         for place, *_ in sources:
             of_place = table.filter(pl.col("origin") == origin_of(recipe, place))
             blank |= _blank_columns(side, of_place, f"_in_{place.name}" if sources[1:] else "")
     roots = " and ".join(str(root) for _, root, _, _ in sources)
-    table = _selected(table, recipe, side, roots, without)
+    table = _selected(table, recipe, side, roots, lists)
     refusals: dict[str, Refusal] = {}
     for place, _, _, fetched in sources:
         if fetched.wanted is not None:
@@ -362,7 +403,7 @@ def check_selection(recipe: Recipe, side: str) -> None:
     where = getattr(recipe.sources, f"{side}_where")
     if len(here) == len(sources) and (where or selected_ids(recipe, side) is not None):
         roots = " and ".join(str(root) for _, root, _ in read)
-        _selected(_read_all(recipe, side, read), recipe, side, roots, excluded(recipe))
+        _selected(_read_all(recipe, side, read), recipe, side, roots, Lists.of(recipe))
         return
     for place, root, files in read:
         if check := place.get("check"):
@@ -370,7 +411,7 @@ def check_selection(recipe: Recipe, side: str) -> None:
 
 
 def _selected(
-    table: pl.DataFrame, recipe: Recipe, side: str, root: str, without: Listed
+    table: pl.DataFrame, recipe: Recipe, side: str, root: str, lists: Lists
 ) -> pl.DataFrame:
     """The rows of one side that the recipe's condition and lists select.
 
@@ -378,8 +419,12 @@ def _selected(
     select none.
     """
     # Lines look for items in the whole source, so that none counts as unmatched by selection.
-    withdrawn = _listed(without, side, table) if without.lines else pl.lit(False)
-    table = table.with_columns(withdrawn.alias("withdrawn"))
+    wanted = lists.ids if side == "track" else lists.artwork_ids
+    _listed(wanted, side, table)
+    table = table.with_columns(
+        _listed(lists.without, side, table).alias("withdrawn"),
+        _listed(lists.optouts, side, table).alias("opted_out"),
+    )
     kept = table
     if where := getattr(recipe.sources, f"{side}_where"):
         metadata = table.select(name for name in COLUMNS[side] if name not in PLACE_COLUMNS)
@@ -396,7 +441,7 @@ def _selected(
         before, kept = kept, kept.filter(pl.Series(named, dtype=pl.Boolean))
         if kept.is_empty() and not before.is_empty():
             raise BadUsage(_no_id(table, recipe, side, root, ids))
-    if without.lines:
+    if lists.without.lines:
         before, kept = kept, kept.filter(~pl.col("withdrawn"))
         if kept.is_empty() and not before.is_empty():
             raise BadUsage(
@@ -435,9 +480,9 @@ def _no_id(table: pl.DataFrame, recipe: Recipe, side: str, root: str, ids: froze
     return f"No {side} of {root} is named in {place}{hint}"
 
 
-def unmatched_lines(workspace: Workspace) -> list[str]:
-    """The lines of `sources.without` that name no item of either source, after `plan`."""
-    return list(read_json(_folder(workspace) / "plan.json").get("unmatched", []))
+def unmatched_lines(workspace: Workspace) -> dict[str, list[str]]:
+    """By the file of each list, its lines that name no item of either source, after `plan`."""
+    return dict(read_json(_folder(workspace) / "plan.json").get("unmatched", {}))
 
 
 def blank_columns(workspace: Workspace) -> dict[str, int]:
@@ -497,19 +542,36 @@ def _blank_columns(side: str, table: pl.DataFrame, where: str) -> dict[str, int]
 
 
 def _listed(lines: Listed, side: str, table: pl.DataFrame) -> pl.Series:
-    """Which rows a list names, by key, by the source's own id or by address."""
+    """Which rows a list names, by key, by the source's own id, by address or by creator."""
+    if not lines.lines:
+        return pl.Series([False], dtype=pl.Boolean).new_from_index(0, table.height)
     keys_of = artwork_keys if side == "artwork" else track_keys
-    rows = table.select("item_id", "own_id", "source_url").iter_rows()
+    names = ("painter", "painter_id") if side == "artwork" else ("artist",)
     return pl.Series(
-        [lines.names(keys_of(key, url) | keys_of(own)) for key, own, url in rows],
+        [
+            lines.names(keys_of(key, url) | keys_of(own) | _creators(people))
+            for key, own, url, *people in table.select(
+                "item_id", "own_id", "source_url", *names
+            ).iter_rows()
+        ],
         dtype=pl.Boolean,
     )
+
+
+def _creators(names: Iterable[str]) -> frozenset[str]:
+    return frozenset().union(*(creator_keys(name) for name in names))
 
 
 def _choose_artworks(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The artworks to work on, by id, and those set aside with their reasons."""
     table = table.with_columns(
-        _reason({"rights-policy": ~pl.col("allowed"), "image-absent": pl.col("name") == ""})
+        _reason(
+            {
+                "opted-out": pl.col("opted_out"),
+                "rights-policy": ~pl.col("allowed"),
+                "image-absent": pl.col("name") == "",
+            }
+        )
     )
     chosen, aside = _set_aside(table.sort("artwork_id"), recipe)
     most = max(_ARTWORKS_PER_TRACK * recipe.sources.limit, _FEWEST_ARTWORKS)
@@ -525,7 +587,13 @@ def _choose_tracks(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The tracks to work on, by id, at most `most` (0: all), and those set aside with reasons."""
     table = table.with_columns(
-        _reason({"rights-policy": ~pl.col("allowed"), "no-audio-here": pl.col("name") == ""})
+        _reason(
+            {
+                "opted-out": pl.col("opted_out"),
+                "rights-policy": ~pl.col("allowed"),
+                "no-audio-here": pl.col("name") == "",
+            }
+        )
     )
     table = table.sort("track_id")
     if most:  # one that could not be fetched was looked at, too
@@ -553,6 +621,7 @@ def _set_aside(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame, pl.Da
     sentences = {
         "image-absent": "the mapping names this image, but this copy does not hold it",
         "no-audio-here": "this copy holds no audio for the track",
+        "opted-out": f"{recipe.sources.optouts} says that it may not be used for AI training",
         "rights-policy": f"the rights fall short of the policy `{recipe.rights.policy}`",
     }
     out = table.filter(pl.col("reason") != "").select(
@@ -579,7 +648,7 @@ def _set_aside(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame, pl.Da
     )
     kept = table.filter(pl.col("reason") == "")
     done_with = (
-        "reason", "allowed", "item_id", "own_id", "aside", "aside_message",
+        "reason", "allowed", "opted_out", "item_id", "own_id", "aside", "aside_message",
         "refused_kind", "refused_code", "refused_message",
     )  # fmt: skip
     return kept.drop(done_with), out

@@ -31,6 +31,7 @@ def rebuild(
     bridge: BridgeName | Literal[""] = "",
     rights: RightsPolicy | Literal[""] = "",
     without: str = "",
+    optouts: str = "",
     base: str = "",
     exclude_pairs: str = "",
     runner: Literal["threads", "processes", "dask"] = "processes",
@@ -51,6 +52,7 @@ def rebuild(
         bridge: The space in which art and music meet; empty: as the recipe says.
         rights: Which rights an item needs to be used; empty: as the recipe says.
         without: A file with tracks and artworks never to use: a takedown list.
+        optouts: A file with items, addresses and creators that refuse AI training.
         base: An earlier release, whose pairs, splits and unchanged shards stay.
         exclude_pairs: Pairs never to make: a parquet list by `artsound judgements`.
         runner: Where parts run.
@@ -65,7 +67,8 @@ def rebuild(
     chosen = _with_options(
         chosen,
         sources={
-            "artgraph": artgraph, "fma": fma, "limit": limit, "without": without, "base": base,
+            "artgraph": artgraph, "fma": fma, "limit": limit, "without": without,
+            "optouts": optouts, "base": base,
         },
         pair={"bridge": bridge, "exclude": exclude_pairs},
         rights={"policy": rights},

@@ -14,7 +14,7 @@ from artsound.errors import BadUsage
 from artsound.reports import judging
 from artsound.reports.judging import krippendorff_alpha, summarise_judgements, unfit
 from artsound.shards.dataset import Dataset
-from artsound.shards.subset import read_ids
+from artsound.sources.item_names import read_lines
 
 # K. Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), section C and D: four
 # observers, twelve units, some values missing; nominal 0.743, ordinal 0.815, interval 0.849.
@@ -159,6 +159,6 @@ def test_the_command_prints_the_summary_and_writes_a_list_that_subset_takes(
     told = CliRunner().invoke(app, command)
     assert told.exit_code == 0, told.output
     assert "Krippendorff's alpha" in told.output
-    assert set(read_ids(out)) < set(data.frame["key"])
+    assert set(read_lines(out)) < set(data.frame["key"])
     with pytest.raises(BadUsage, match="There are no judgements"):
         CliRunner().invoke(app, ["judgements", str(site_shards)], catch_exceptions=False)

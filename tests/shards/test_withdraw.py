@@ -132,6 +132,50 @@ def test_a_takedown_in_any_spelling_works_and_a_line_that_names_nothing_stops_it
         assert told.exit_code == code, told.output
 
 
+def test_opt_outs_are_honoured_by_subset_verify_push_and_withdraw(
+    release: Path, tmp_path: Path
+) -> None:
+    rows = artsound.open(str(release)).frame
+    painter = rows["painter"][0]
+    gone = set(rows.filter(pl.col("painter") == painter)["key"])
+    optouts = tmp_path / "optouts.txt"
+    optouts.write_text(f"{painter.upper()}\nNobody Known\n")
+    option = ["--optouts", str(optouts)]
+
+    def run(*arguments: object) -> tuple[int, str]:
+        told = CliRunner().invoke(app, [*map(str, arguments), *option])
+        return told.exit_code, f"{told.output} {told.exception}"
+
+    assert run("verify", release)[0] == 1
+    code, said = run("push", release, tmp_path / "target", "--restricted")
+    assert code != 0
+    assert "withdraw --optouts" in said
+    assert not (tmp_path / "target").exists()
+    for command in (("subset", release), ("withdraw", release)):
+        out = tmp_path / command[0]
+        code, said = run(*command, "--out", out)
+        assert code == 0, said
+        assert "'Nobody Known'" in said
+        assert set(artsound.open(str(out)).frame["key"]) == set(rows["key"]) - gone
+        assert run("verify", out)[0] == 0
+        assert run("push", out, tmp_path / f"{command[0]}-target", "--restricted")[0] == 0
+
+
+def test_a_subset_excludes_in_any_spelling_and_names_lines_that_match_nothing(
+    release: Path, tmp_path: Path
+) -> None:
+    rows = artsound.open(str(release)).frame
+    ids = tmp_path / "ids.txt"
+    ids.write_text(f"{int(rows['key'][0])}.mp3\n{rows['artwork_id'][1].upper()}\nno-such\n")
+    out = tmp_path / "rest.parquet"
+    told = CliRunner().invoke(
+        app, ["subset", str(release), "--exclude", str(ids), "--out", str(out), "--json"]
+    )
+    assert told.exit_code == 0, told.output
+    assert json.loads(told.output.splitlines()[-1])["unmatched"] == ["no-such"]
+    assert set(artsound.open(str(out)).frame["key"]) == set(rows["key"][2:])
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
+import numpy as np
+import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from test_artwork_rights import catalogue_of
 
-from artsound.sources.item_names import Listed, artwork_keys, line_keys, track_keys
+from artsound.errors import BadUsage
+from artsound.sources.item_names import (
+    Listed,
+    artwork_keys,
+    creator_keys,
+    line_keys,
+    read_lines,
+    track_keys,
+)
 
 NAME = "josé-x_b-1650.jpg"
 ADDRESS = "https://uploads.wikiart.org/images/jose-x/b-1650.jpg"
@@ -77,3 +92,116 @@ def test_a_build_leaves_out_what_any_spelling_names_and_tells_which_lines_name_n
     assert set(found) == {stays}
     assert len(notes) == 1
     assert notes[0].endswith("name nothing in the sources: 'a-typo', '7.mp3'.")
+
+
+# Names as sources have them: letters of several scripts, no suffix of a picture, no separators.
+NAMES = st.text(
+    st.sampled_from("abcxyz019é ü ñ ß Ж 楽 が -_.,'()"), min_size=3, max_size=20
+).filter(lambda name: name[0].isalpha() and name[-1].isalpha() and "  " not in name)
+LETTERS: list[Callable[[str], str]] = [
+    lambda name: unicodedata.normalize("NFD", name),
+    lambda name: unicodedata.normalize("NFC", name),
+    str.upper,
+]
+PLACES: list[Callable[[str], str]] = [
+    lambda name: name,
+    lambda name: f"{name}.JPG",
+    lambda name: f"some/folder/{name}.png",
+    lambda name: f"C:\\pictures\\{name}",
+    lambda name: quote(f"a folder/{name}.jpg", safe=""),
+    lambda name: f'- "{name}.jpeg",',
+    lambda name: f"\ufeff  {name}  ",
+]
+
+
+@given(NAMES, st.sampled_from(LETTERS), st.sampled_from(PLACES))
+def test_any_spelling_of_any_name_matches(
+    name: str, letters: Callable[[str], str], place: Callable[[str], str]
+) -> None:
+    keys = artwork_keys(f"{unicodedata.normalize('NFC', name)}.jpg")
+    assert Listed([place(letters(name))]).names(keys)
+
+
+@given(
+    st.integers(0, 999_999),
+    st.sampled_from(["{}", "{:06d}", "0{}", "{}.0", "{:06d}.mp3", "000/{:06d}.MP3", "fma:{}"]),
+    st.integers(0, 999_999),
+)
+def test_any_spelling_of_a_number_names_that_track_alone(
+    number: int, form: str, other: int
+) -> None:
+    listed = Listed([form.format(number)])
+    assert listed.names(track_keys(f"{number:06d}"))
+    assert listed.names(track_keys(f"{other:06d}")) == (number == other)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["Frida Kahlo", "frida-kahlo", "KAHLO, Frida", "artist: Frida Kahlo", "fri%CC%81da_kahlo",
+     "painter = Frida KAHLO", "https://www.wikiart.org/en/frida-kahlo",
+     "wikiart.org/en/frida-kahlo/"],
+)  # fmt: skip
+def test_an_opt_out_list_names_creators(line: str) -> None:
+    assert Listed([line], optouts=True).names(creator_keys("Frída Kahlo"))
+    assert not Listed([line], optouts=True).names(creator_keys("Frida"))
+    takedown = Listed([line])
+    named = line.startswith(("artist:", "painter ="))  # where only items are meant, it must be said
+    assert takedown.names(creator_keys("Frida Kahlo")) == named
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("http://freemusicarchive.org/music/AWOL/", True),
+        ("https://www.freemusicarchive.org/music/AWOL/*", True),
+        ("freemusicarchive.org", True),
+        ("https://freemusicarchive.org/music/AWO", False),
+        ("https://example.org/music/AWOL", False),
+        ("Food", False),
+    ],
+)
+def test_an_address_in_an_opt_out_list_stands_for_everything_below_it(
+    line: str, named: bool
+) -> None:
+    listed = Listed([line], optouts=True)
+    assert listed.names(track_keys("000002", PAGE)) == named
+    assert listed.unmatched == (() if named else (line,))
+
+
+def test_lists_are_read_from_every_kind_of_file(tmp_path: Path) -> None:
+    (tmp_path / "plain.txt").write_text("2\n\n000005\n", encoding="utf-8-sig")
+    (tmp_path / "wide.txt").write_text("2\n000005\n", encoding="utf-16")
+    np.save(tmp_path / "ids.npy", np.array([2, 5]))
+    pl.DataFrame({"key": ["000002", "000005"]}).write_parquet(tmp_path / "view.parquet")
+    for name in ("plain.txt", "wide.txt", "ids.npy", "view.parquet"):
+        keys = [line_keys(line) for line in read_lines(tmp_path / name)]
+        assert ["track:000002" in keys[0], "track:000005" in keys[1]] == [True, True]
+    (tmp_path / "bad.txt").write_bytes(b"\xe9t\xe9")
+    pl.DataFrame({"other": [1]}).write_parquet(tmp_path / "bad.parquet")
+    for name in ("bad.txt", "bad.parquet", "absent.txt"):
+        with pytest.raises(BadUsage, match="a list of ids"):
+            read_lines(tmp_path / name)
+
+
+def test_a_build_leaves_out_opted_out_works_as_rejects_and_files_by_their_digest(
+    tmp_path: Path,
+) -> None:
+    names = ["frida-kahlo_roots-1850.jpg", "claude-monet_lilies-1851.jpg", "x-y_z-1852.jpg"]
+    catalogue_of(tmp_path / "first", names)
+    folder = next((tmp_path / "first").rglob("imagesf2"))
+    digest = hashlib.sha256((folder / names[2]).read_bytes()).hexdigest()
+    optouts, without = tmp_path / "optouts.txt", tmp_path / "without.txt"
+    optouts.write_text("Kahlo, Frida\nNobody Known\n")
+    without.write_text(f"SHA256: {digest.upper()}\n{'0' * 64}\n")
+    notes: list[str] = []
+    found = catalogue_of(
+        tmp_path / "second", names, notes=notes, optouts=str(optouts), without=str(without)
+    )
+    assert set(found) == {names[1]}
+    rejects = pl.read_parquet(next((tmp_path / "second").rglob("rejects.parquet")))
+    reasons = dict(rejects.filter(side="artwork").select("item_id", "reason").iter_rows())
+    assert reasons == {names[0]: "opted-out", names[2]: "withdrawn"}
+    [note] = notes
+    assert "'Nobody Known'" in note
+    assert f"'{'0' * 64}'" in note
+    assert digest.upper() not in note
