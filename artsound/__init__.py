@@ -43,6 +43,7 @@ def open(
     *,
     source: str | os.PathLike[str] = "",
     storage_options: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Dataset:
     """The dataset at a place. Only its index is read.
 
@@ -53,6 +54,8 @@ def open(
             chosen from.
         source: Where those shards are, for a view or a list whose shards have moved.
         storage_options: Keyword arguments of fsspec's file system, such as {"anon": True}.
+        headers: Sent with each request to an http(s) address, such as {"Authorization": …}. The
+            query of such an address, as of a signed one, is sent with each request, too.
 
     Returns:
         All samples of the release, the view or the list.
@@ -63,7 +66,7 @@ def open(
     """
     from artsound.shards.dataset import open_shards
 
-    return open_shards(location, source=source, storage_options=storage_options)
+    return open_shards(location, source=source, storage_options=storage_options, headers=headers)
 
 
 def mix(

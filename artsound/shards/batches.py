@@ -27,6 +27,7 @@ from artsound.read_ahead import DaemonThreads, ordered_ahead
 from artsound.shards import order
 from artsound.shards.decode import Decode, decode
 from artsound.shards.reader import Cache, Reader, SampleSource
+from artsound.shards.store import Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -302,7 +303,7 @@ class Plan:
                 dropped += 1
                 damaged = 0
             except BadData as error:
-                if self.options.on_error == "raise":
+                if self.options.on_error == "raise" or isinstance(error, Unreachable):
                     raise
                 log.warning("Skipped a damaged sample: %s", error)
                 damaged += 1

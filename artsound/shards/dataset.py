@@ -13,7 +13,7 @@ import os
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -251,14 +251,16 @@ def open_shards(
     *,
     source: str | os.PathLike[str] = "",
     storage_options: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Dataset:
     """The dataset at a place: what `artsound.open` calls, with the same arguments."""
     place = os.fspath(location)
-    if place.endswith(".parquet"):
-        return _open_view(Path(place), os.fspath(source), storage_options)
-    if place.endswith(".npy"):
-        return _open_ids(Path(place), os.fspath(source), storage_options)
-    store = open_store(place, storage_options)
+    connect = partial(open_store, storage_options=storage_options, headers=headers)
+    if place.endswith(".parquet") and "://" not in place:
+        return _open_view(Path(place), os.fspath(source), connect)
+    if place.endswith(".npy") and "://" not in place:
+        return _open_ids(Path(place), os.fspath(source), connect)
+    store = connect(place)
     value = read_shard_index(store)
     return _dataset(store, value, read_index(store, value))
 
@@ -277,11 +279,11 @@ def open_pairs(
     return data
 
 
-def _open_view(path: Path, source: str, options: Mapping[str, Any] | None) -> Dataset:
+def _open_view(path: Path, source: str, connect: Callable[[str], Store]) -> Dataset:
     if not path.is_file():
         raise BadUsage(f"There is no view {path}: `artsound subset … --out {path}` makes one.")
     about = _about_view(path)
-    store, value = _source_of(path, "view", source or about["source"], options, near=not source)
+    store, value = _source_of(path, "view", source or about["source"], connect, near=not source)
     if value["index_sha256"] != about["index_sha256"]:
         raise BadData(
             f"The shards at {store.location} changed since the view {path} was made: make it again."
@@ -291,7 +293,7 @@ def _open_view(path: Path, source: str, options: Mapping[str, Any] | None) -> Da
     return replace(_dataset(store, value, frame), asked=tuple(map(str, about["query"])))
 
 
-def _open_ids(path: Path, source: str, options: Mapping[str, Any] | None) -> Dataset:
+def _open_ids(path: Path, source: str, connect: Callable[[str], Store]) -> Dataset:
     """The samples listed in a .npy file, whose .json, beside it, says where they are."""
     if not path.is_file():
         raise BadUsage(f"There is no list {path}: `artsound subset … --out {path}` makes one.")
@@ -312,7 +314,7 @@ def _open_ids(path: Path, source: str, options: Mapping[str, Any] | None) -> Dat
     except (OSError, ValueError) as error:
         raise BadData(f"{path} holds no list of ids: {error}.") from error
     keys = [_key(one) for one in listed]
-    store, value = _source_of(path, "list", source, options, near=near)
+    store, value = _source_of(path, "list", source, connect, near=near)
     whole = _dataset(store, value, read_index(store, value))
     if missing := [key for key in keys if key not in whole]:
         raise BadData(
@@ -324,7 +326,7 @@ def _open_ids(path: Path, source: str, options: Mapping[str, Any] | None) -> Dat
 
 
 def _source_of(
-    path: Path, what: str, place: str, options: Mapping[str, Any] | None, *, near: bool
+    path: Path, what: str, place: str, connect: Callable[[str], Store], *, near: bool
 ) -> tuple[Store, dict[str, Any]]:
     """The shards that a file refers to, and their index.json.
 
@@ -333,7 +335,7 @@ def _source_of(
     if near and "://" not in place:
         place = os.path.normpath(path.absolute().parent / place)
     try:
-        store = open_store(place, options)
+        store = connect(place)
         return store, read_shard_index(store)
     except ArtSoundError as error:
         raise BadData(
@@ -651,8 +653,9 @@ class Dataset:
                 drops the sample: the next in the order takes its place.
             collate: Makes a batch of a list of samples; by default
                 `artsound.shards.stream.collate`.
-            on_error: "raise" BadData for a damaged sample, or "skip" it: the next good one takes
-                its place.
+            on_error: "raise" BadData for a damaged sample, or "skip" it: it is logged, and the next
+                good one takes its place, so that no rank falls behind. A server that cannot be
+                reached is an error in any case.
             lanes: Stretches of the shuffled shards that are read side by side.
             window: Samples of a lane that are shuffled together.
             ahead: Samples fetched in advance.

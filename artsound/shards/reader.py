@@ -12,19 +12,22 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from artsound.errors import BadData, BadUsage
+from artsound.read_ahead import DaemonThreads
 from artsound.shards.format import Shard
 from artsound.shards.index import SampleLocations
 from artsound.shards.store import Store, read_file_ranges
 from artsound.storage import make_folder
+
+log = logging.getLogger(__name__)
 
 _PARTIAL = ".partial"
 
@@ -200,7 +203,7 @@ class Reader:
         self.cache = None if all(layer.store.is_local for layer in layers) else cache
         self.dense = dense
         self._asked: set[str] = set()
-        self._pool = ThreadPoolExecutor(2)
+        self._pool = DaemonThreads(2)
         self._closed = threading.Event()
 
     def announce(self, number: int) -> None:
@@ -226,7 +229,7 @@ class Reader:
     def close(self) -> None:
         """Abandon downloads of whole shards."""
         self._closed.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown()
 
     def _read(self, layer: SampleSource, number: int) -> dict[str, Any]:
         if self.cache is not None and not layer.store.is_local:
@@ -249,7 +252,9 @@ class Reader:
             self._pool.submit(self._fetch, cache, layer.store, shard)
 
     def _fetch(self, cache: Cache, store: Store, shard: Shard) -> None:
-        # The error is raised again, with the shard's name, when its ranges are read.
-        with contextlib.suppress(BadData):
-            cache.fetch(shard, store, self._closed.is_set)
-        self._asked.discard(shard.sha256)
+        # What could not be fetched once is not asked for again in this pass: its ranges are read.
+        try:
+            if cache.fetch(shard, store, self._closed.is_set):
+                self._asked.discard(shard.sha256)  # if it is evicted it may come again
+        except BadData as error:
+            log.warning("%s is not cached: %s", shard.name, error)

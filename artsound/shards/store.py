@@ -11,10 +11,12 @@ import contextlib
 import copy
 import functools
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.extras import install_command
@@ -77,7 +79,16 @@ T = TypeVar("T")
 
 _TIMEOUT = (10, 60)  # seconds to connect, and between two packets
 _CHUNK = 1 << 20
+_MOST = 1 << 30  # bytes to ask of one pread: the kernel gives less than 2 GiB
 LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+
+
+class Unreachable(BadData):
+    """A server that fails, for now, again and again; what it has may be sound."""
+
+
+class _BadAnswer(OSError):
+    """An answer that may be better the next time; the message is a whole sentence."""
 
 
 class Store(Protocol):
@@ -85,7 +96,7 @@ class Store(Protocol):
 
     @property
     def location(self) -> str:
-        """The folder or URL, as a user would write it."""
+        """The folder or URL, as a user would write it, but for passwords and signatures."""
 
     @property
     def is_local(self) -> bool:
@@ -104,25 +115,32 @@ class Store(Protocol):
         """Read-ahead hint: these ranges will be read soon. Never fails."""
 
 
-def open_store(location: str | Path, storage_options: Mapping[str, Any] | None = None) -> Store:
+def open_store(
+    location: str | Path,
+    storage_options: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Store:
     """Return the store at a folder, http(s) address, or fsspec address such as s3://bucket/set.
 
     Args:
         location: The folder or address.
         storage_options: Keyword arguments of fsspec's file system.
+        headers: Sent with each request to an http(s) address.
 
     Returns:
         The store; nothing has been read.
 
     Raises:
-        BadUsage: The folder does not exist, fsspec does not know the address, or options are given
-            for a place that fsspec does not open.
+        BadUsage: The folder does not exist, fsspec does not know the address, or options or headers
+            are given for a place that has no use for them.
     """
     text = str(location)
+    if headers and not text.startswith(("http://", "https://")):
+        raise BadUsage(f"{shown_address(text)} takes no headers: they are for http(s) addresses.")
     if storage_options and ("://" not in text or text.startswith(("http://", "https://"))):
         raise BadUsage(
-            f"{text} takes no storage_options ({', '.join(storage_options)}): they are for "
-            "addresses that fsspec opens, such as s3://bucket/set."
+            f"{shown_address(text)} takes no storage_options ({', '.join(storage_options)}): they "
+            "are for addresses that fsspec opens, such as s3://bucket/set."
         )
     if "://" not in text:
         check_path(Path(location))
@@ -132,9 +150,26 @@ def open_store(location: str | Path, storage_options: Mapping[str, Any] | None =
             raise BadUsage(f"There is no folder {folder}: {hint}")
         return LocalStore(folder)
     if text.startswith(("http://", "https://")):
-        return HttpStore(text.rstrip("/"))
+        return HttpStore(text, _checked_headers(headers or {}))
     system, path = open_system(text, **(storage_options or {}))
-    return FsspecStore(text.rstrip("/"), system, path)
+    return FsspecStore(shown_address(text).rstrip("/"), system, path)
+
+
+def shown_address(text: str) -> str:
+    """An address without what may be secret: its user and password, and of http(s) the query."""
+    shown = re.sub(r"(\w://)[^/@\s]*:[^/@\s]*@", r"\1", text)
+    if shown.startswith(("http://", "https://")):
+        shown = re.sub(r"(\w://)[^/@\s]+@", r"\1", shown).partition("?")[0].partition("#")[0]
+    return shown
+
+
+def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not (isinstance(name, str) and isinstance(value, str)) or not re.fullmatch(
+            r"\S(.*\S)?", value
+        ):
+            raise BadUsage(f"The header {name!r} has a value that cannot be sent: give plain text.")
+    return dict(headers)
 
 
 def shards_folder(folder: Path) -> Path:
@@ -160,7 +195,7 @@ def open_system(address: str, **options: Any) -> tuple[Any, str]:
     except (ValueError, ImportError) as error:
         if isinstance(error, ImportError) and address.startswith(("s3://", "s3a://")):
             raise BadUsage(f"{address} needs s3fs: {install_command('s3')}") from error
-        raise BadUsage(f"{address} cannot be opened: {error}.") from error
+        raise BadUsage(f"{shown_address(address)} cannot be opened: {error}.") from error
     if has_buckets(system) and not path.strip("/"):
         raise BadUsage(f"{address} names no bucket: give one, as in s3://bucket/folder.")
     return system, path.rstrip("/")
@@ -209,7 +244,7 @@ def read_file_ranges(path: Path, ranges: Sequence[Range]) -> list[bytes]:
     try:
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            pieces = [os.pread(descriptor, stop - start, start) for start, stop in ranges]
+            pieces = [_read_span(descriptor, *span) for span in ranges]
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -218,11 +253,41 @@ def read_file_ranges(path: Path, ranges: Sequence[Range]) -> list[bytes]:
     return pieces
 
 
-@dataclass(frozen=True)
-class HttpStore:
-    """A folder on a web server that supports byte ranges."""
+def _read_span(descriptor: int, start: int, stop: int) -> bytes:
+    """Bytes of a file, fewer where it ends before."""
+    data = os.pread(descriptor, min(stop - start, _MOST), start)
+    if not data or len(data) == stop - start:
+        return data
+    pieces = [data]
+    while data and (start := start + len(data)) < stop:
+        data = os.pread(descriptor, min(stop - start, _MOST), start)
+        pieces.append(data)
+    return b"".join(pieces)
 
-    location: str
+
+@dataclass(frozen=True, repr=False)
+class HttpStore:
+    """A folder on a web server that supports byte ranges.
+
+    Attributes:
+        url: The address; the name of a file is put before its query, as a signed address needs it.
+        headers: Sent with each request.
+    """
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"HttpStore({self.location!r})"
+
+    @property
+    def location(self) -> str:
+        return shown_address(self.url).rstrip("/")
+
+    def address(self, name: str) -> str:
+        """The address of a file."""
+        parts = urlsplit(self.url)
+        return parts._replace(path=f"{parts.path.rstrip('/')}/{name}", fragment="").geturl()
 
     @property
     def is_local(self) -> bool:
@@ -237,12 +302,15 @@ class HttpStore:
             response = self._get(name, {"Range": f"bytes={start}-{stop - 1}"}, stream=True)
             with response:
                 if response.status_code != 206:
-                    raise BadData(
+                    raise _BadAnswer(
                         f"{self.location} does not serve byte ranges: copy the shards to a folder, "
                         "or serve them with a server that does."
                     )
                 data: bytes = response.content
-            _check_lengths(f"{self.location}/{name}", [data], [span])
+            try:
+                _check_lengths(f"{self.location}/{name}", [data], [span])
+            except BadData as error:  # a connection that was cut, if the length was not announced
+                raise _BadAnswer(str(error)) from None
             return data
 
         return _fetch_joined(
@@ -253,8 +321,8 @@ class HttpStore:
         with _again(self, name, lambda: self._get(name, stream=True)) as response:
             try:
                 yield from response.iter_content(_CHUNK)
-            except OSError as error:  # requests' errors are OSErrors
-                raise _fault(self, name, error) from error
+            except OSError as error:  # requests' errors are OSErrors, with the whole address
+                raise _fault(self, name, error, lasting=False) from None
 
     def hint(self, name: str, ranges: Sequence[Range]) -> None:
         """Nothing to do: the stream fetches ahead."""
@@ -266,8 +334,8 @@ class HttpStore:
 
         session = _session(os.getpid())
         response = session.get(
-            f"{self.location}/{name}",
-            headers={"Accept-Encoding": "identity", **(headers or {})},
+            self.address(name),
+            headers={"Accept-Encoding": "identity", **self.headers, **(headers or {})},
             timeout=_TIMEOUT,
             stream=stream,
         )
@@ -363,6 +431,7 @@ def _fetch_joined(ranges: Sequence[Range], fetch: Callable[[Range], bytes]) -> l
 
 def _again(store: Store, name: str, read: Callable[[], T]) -> T:
     """What `read` gives, tried again after growing pauses; BadData in the end."""
+    from requests.exceptions import RequestException
     from urllib3.exceptions import MaxRetryError
 
     from artsound.sources.http import Patience
@@ -378,7 +447,9 @@ def _again(store: Store, name: str, read: Callable[[], T]) -> T:
             try:
                 retry = retry.increment("GET", error=error)
             except MaxRetryError:
-                raise _fault(store, name, error) from error
+                # The errors of requests have the whole address in their text.
+                cause = None if isinstance(error, RequestException) else error
+                raise _fault(store, name, error, lasting=False) from cause
         retry.sleep()
 
 
@@ -391,7 +462,13 @@ def _check_lengths(place: str, pieces: Sequence[bytes], ranges: Sequence[Range])
             )
 
 
-def _fault(store: Store, name: str, error: OSError) -> BadData:
+def _fault(store: Store, name: str, error: OSError, *, lasting: bool = True) -> BadData:
+    if isinstance(error, _BadAnswer):
+        return BadData(str(error))
+    reason = str(error.strerror or error)
+    if isinstance(store, HttpStore):
+        reason = re.sub(r"\?[^\s'\")]*", "?…", re.sub(r"(\w://)[^/@\s]+@", r"\1", reason))
     if isinstance(error, FileNotFoundError):
-        return BadData(f"{store.location} has no {name} ({error.strerror or error}).")
-    return BadData(f"{store.location}/{name} cannot be read: {error.strerror or error}.")
+        return BadData(f"{store.location} has no {name} ({reason}).")
+    kind = BadData if lasting else Unreachable
+    return kind(f"{store.location}/{name} cannot be read: {reason}.")

@@ -13,12 +13,21 @@ from pathlib import Path
 @dataclass
 class Served:
     """`requests` keeps (name, range) of each request answered; `failures` are answered by 503,
-    `cuts` by half of the bytes promised, and, when `short`, all by one byte less than asked."""
+    `cuts` by half of the bytes promised, and, when `short`, all by one byte less than asked.
+    `whole` ranges are answered by the whole file, `unannounced` ones by half of it without a
+    length; when `spoilt`, whole shards have a wrong byte. Once index.parquet is served, all wait
+    for `hanging`, and set `waiting`. `received` has the path and the headers of each request."""
 
     url: str = ""
     failures: int = 0
     cuts: int = 0
     short: bool = False
+    whole: int = 0
+    unannounced: int = 0
+    spoilt: bool = False
+    hanging: threading.Event | None = None
+    waiting: threading.Event = field(default_factory=threading.Event)
+    received: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     ranges: bool = True
     sent: int = 0
     requests: list[tuple[str, str]] = field(default_factory=list)
@@ -36,8 +45,17 @@ def serving(folder: Path) -> Iterator[Served]:
         def log_message(self, *_: object) -> None: ...
 
         def do_GET(self) -> None:
-            name, wanted = self.path.strip("/"), self.headers.get("Range", "")
+            name = self.path.partition("?")[0].strip("/")
+            wanted = self.headers.get("Range", "")
+            if state.hanging is not None and name.endswith(".tar"):
+                state.waiting.set()
+                state.hanging.wait()
             with lock:
+                state.received.append((self.path, dict(self.headers)))
+                whole = bool(wanted) and state.whole > 0
+                state.whole -= whole
+                unannounced = bool(wanted) and not whole and state.unannounced > 0
+                state.unannounced -= unannounced
                 failing, cut = state.failures > 0, state.cuts > 0
                 state.failures -= failing
                 state.cuts -= cut
@@ -49,15 +67,21 @@ def serving(folder: Path) -> Iterator[Served]:
                 return
             data = path.read_bytes()
             status = 200
-            if wanted and state.ranges:
+            if state.spoilt and name.endswith(".tar"):
+                spoilt = bytes([data[0] ^ 1]) + data[1:]
+                data = data if wanted else spoilt
+            if wanted and state.ranges and not whole:
                 first, _, last = wanted.removeprefix("bytes=").partition("-")
                 data, status = data[int(first) : int(last) + 1], 206
             data = data[:-1] if state.short else data
             self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
+            if unannounced:
+                self.send_header("Connection", "close")
+            else:
+                self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            self.wfile.write(data[: len(data) // 2] if cut else data)
-            self.close_connection = cut
+            self.wfile.write(data[: len(data) // 2] if cut or unannounced else data)
+            self.close_connection = cut or unannounced
             with lock:
                 state.sent += len(data)
                 state.requests.append((name, wanted))

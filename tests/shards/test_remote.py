@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +22,7 @@ import artsound
 from artsound.errors import BadData, BadUsage
 from artsound.shards.reader import Cache
 from artsound.shards.store import open_store
+from artsound.shards.subset import write_view as write_subset_view
 
 
 @pytest.fixture
@@ -70,6 +75,110 @@ def test_an_answer_of_another_length_is_not_taken_for_the_sample(served: Served)
     served.short = True
     with pytest.raises(BadData, match="ends before byte"):
         data.read(0)
+
+
+def test_a_signed_address_is_asked_with_its_query_and_never_shown(
+    shards: Path, served: Served, tmp_path: Path
+) -> None:
+    secret = served.url.replace("//", "//me:hush@") + "/?sig=s3cret"
+    headers = {"X-Token": "t0ken"}
+    data = artsound.open(secret, headers=headers)
+    served.received.clear()
+    assert data.read(4) == artsound.open(shards).read(4)
+    assert {path.partition("?")[2] for path, _ in served.received} == {"sig=s3cret"}
+    assert {sent["X-Token"] for _, sent in served.received} == {"t0ken"}
+    assert data.store.location == served.url
+    stream = pickle.loads(pickle.dumps(data.stream()))
+    assert len(list(stream)) == 45
+    write_subset_view(data, tmp_path / "view.parquet")
+    texts = [repr(data.store), str((tmp_path / "view.parquet").read_bytes())]
+    served.failures = 10**6
+    calls = (lambda: data.read(0), lambda: list(data.store.chunks("index.json")),
+             lambda: artsound.open(secret.replace("/?", "/elsewhere?")),
+             lambda: artsound.open("http://me:hush@127.0.0.1:9/x?sig=s3cret"),
+             lambda: artsound.open(secret, headers={"X": "t0ken\n"}))  # fmt: skip
+    for call in calls:
+        with pytest.raises((BadData, BadUsage)) as caught:
+            call()
+        error: BaseException | None = caught.value
+        while error is not None:  # what a traceback shows
+            texts.append(str(error))
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    for text in texts:
+        assert not [word for word in ("hush", "s3cret", "t0ken") if word in text]
+    with pytest.raises(BadUsage, match="takes no headers"):
+        artsound.open(shards, headers=headers)
+
+
+def test_a_single_bad_answer_is_asked_for_again(shards: Path, served: Served) -> None:
+    data = artsound.open(served.url)
+    for fault in ("whole", "unannounced"):
+        setattr(served, fault, 2)
+        assert data.read(4) == artsound.open(shards).read(4)
+        assert getattr(served, fault) == 0
+
+
+def test_a_server_that_fails_is_not_skipped_as_damage(served: Served) -> None:
+    data = artsound.open(served.url)
+    served.failures = 10**6
+    with pytest.raises(BadData, match="503"):
+        list(data.stream(on_error="skip"))
+
+
+def test_a_shard_whose_whole_file_is_wrong_is_fetched_once_in_a_pass(
+    served: Served, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = artsound.open(served.url)
+    served.spoilt = True
+    assert len(list(data.stream(cache=tmp_path / "cache", cache_bytes=10**9))) == 45
+    whole = [name for name, span in served.requests if name.endswith(".tar") and not span]
+    assert len(whole) == len(set(whole)) <= 7
+    deadline = time.monotonic() + 300  # guards against hanging only
+    while not caplog.records and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert "is not cached" in caplog.text
+
+
+_HANGING = """
+import signal, sys
+import artsound
+signal.signal(signal.SIGINT, signal.default_int_handler)
+data = artsound.open(sys.argv[1])
+options = {"cache": sys.argv[2], "cache_bytes": 10**9} if len(sys.argv) > 2 else {}
+print("ready", flush=True)
+try:
+    list(data.stream(batch_size=4, **options).loader(**eval(sys.argv[-1])))
+except KeyboardInterrupt:
+    print("left", flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", [{}, {"threads": 2}, {"workers": 1}], ids=str)
+def test_ctrl_c_leaves_while_a_server_does_not_answer(
+    served: Served, tmp_path: Path, how: dict[str, int]
+) -> None:
+    served.hanging = threading.Event()
+    process = subprocess.Popen(
+        [sys.executable, "-c", _HANGING, served.url, str(tmp_path / "cache"), str(how)],
+        stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    served.waiting.wait(300)
+    os.killpg(process.pid, signal.SIGINT)
+    # A read of the hanging server would time out after 60 s, and be tried again.
+    assert "left" in process.communicate(timeout=50)[0]
+    served.hanging.set()
+
+
+def test_reads_that_the_system_cuts_short_are_continued(
+    shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = artsound.open(shards)
+    whole = data.read(3)
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda file, size, at: pread(file, min(size, 100), at))
+    assert data.read(3) == whole
 
 
 def test_a_missing_file_is_told_at_once(shards: Path, served: Served) -> None:
