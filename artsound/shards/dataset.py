@@ -275,7 +275,9 @@ def open_pairs(
     """
     data = open_shards(location, storage_options=storage_options)
     if missing := [name for name in index_columns() if name not in data.index.columns]:
-        raise BadData(f"The index of {location} has no {missing[0]}: it is no release of ArtSound.")
+        raise BadData(
+            f"The index of {data.store.location} has no {missing[0]}: it is no release of ArtSound."
+        )
     return data
 
 

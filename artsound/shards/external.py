@@ -20,6 +20,7 @@ from artsound.storage import sha256_file
 from artsound.untrusted import parse_json
 
 _MAX_JSON = 1 << 20
+_PACKED = re.compile(r"\.(?:tar\.\w+|tgz|tbz2?|txz)$", re.IGNORECASE)
 _PLAIN = (bool, int, float, str)
 
 
@@ -31,6 +32,9 @@ def index_folder(folder: Path) -> list[Path]:
     become columns, except those named like the index's own. The split of a shard is the one in its
     name (train, val, test), else train.
 
+    What `tar` makes of a folder is read too: folders and files that webdataset would leave out are
+    skipped, hard links followed.
+
     Args:
         folder: A folder of WebDataset shards.
 
@@ -38,9 +42,14 @@ def index_folder(folder: Path) -> list[Path]:
         The paths of the two files.
 
     Raises:
-        BadUsage: There are no shards.
-        BadData: A shard is damaged or unsafe.
+        BadUsage: There are no shards, or some are compressed.
+        BadData: A shard is damaged or unsafe; the message names the sample.
     """
+    if packed := sorted(path.name for path in folder.iterdir() if _PACKED.search(path.name)):
+        raise BadUsage(
+            f"{folder / packed[0]} is compressed, so that its samples cannot be read by their "
+            "positions: unpack it, as with gunzip, or move it elsewhere."
+        )
     paths = sorted(folder.glob("*.tar"), key=lambda path: (SPLITS.index(split_of(path)), path.name))
     if not paths:
         raise BadUsage(f"There is no .tar file in {folder}: give a folder of shards.")
@@ -78,22 +87,30 @@ def _samples(path: Path) -> list[tuple[Placed, Mapping[str, Any]]]:
     samples: list[tuple[Placed, Mapping[str, Any]]] = []
     try:
         with path.open("rb") as file:
-            for member in scan_tar(file, path.stat().st_size):
+            for member in scan_tar(file, path.stat().st_size, external=True):
                 key, extension = key_of(member.name)
-                if extension:
-                    members[key][extension] = (member.offset, member.size)
+                members[key][extension] = (member.offset, member.size)
             for key, spans in members.items():
                 offset, size = spans.get("json", (0, 0))
                 fields = {}
                 if 0 < size <= _MAX_JSON:
                     file.seek(offset)
-                    fields = parse_json(file.read(size))
+                    fields = _fields(path, key, file.read(size))
                 samples.append((Placed(key, spans), fields if isinstance(fields, dict) else {}))
     except (OSError, tarfile.TarError, ValueError, OverflowError) as error:
         raise BadData(f"{path} cannot be indexed: {error}.") from error
     if not samples:
         raise BadData(f"{path} has no sample: remove it, or write it again.")
     return samples
+
+
+def _fields(path: Path, key: str, data: bytes) -> Any:
+    try:
+        return parse_json(data)
+    except ValueError as error:
+        raise BadData(
+            f"{path} cannot be indexed: the .json of {key} is damaged: {error}."
+        ) from error
 
 
 def _table(rows: Iterable[tuple[Placed, Mapping[str, Any], str, str]]) -> pa.Table:

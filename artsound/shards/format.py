@@ -1,8 +1,9 @@
 """The bytes of shards: tar headers, scanning untrusted tars, and writing one shard.
 
 Headers are POSIX.1-1988 ustar, as every tar program and WebDataset reader understands it: regular
-files only, mode 0644, owner 0, modification time 0, so that equal samples give equal shards. Tars
-are scanned without extracting or trusting anything in them.
+files only, mode 0644, owner 0, modification time 0, so that equal samples give equal shards. A name
+that ustar has no room or letters for is preceded by a POSIX.1-2001 (pax) header. Tars are scanned
+without extracting or trusting anything in them.
 """
 
 from __future__ import annotations
@@ -27,28 +28,39 @@ LARGEST = 8**11 - 1  # the size field has eleven octal digits
 
 
 def header(name: str, size: int) -> bytes:
-    """Return the 512 bytes that precede a file in a tar; equal arguments give equal bytes.
+    """Return the bytes that precede a file in a tar; equal arguments give equal bytes.
 
     Args:
         name: Name of the member.
         size: Its size in bytes.
 
     Raises:
-        ValueError: The name is not 1 to 100 ASCII characters, or the size is over 8 GiB.
+        ValueError: The name is empty, not printable or leads elsewhere, or the size is over 8 GiB.
     """
-    encoded = name.encode("ascii", errors="strict")
-    if not 0 < len(encoded) <= 100 or b"/" in encoded or b"\0" in encoded:
+    if not name.isprintable() or {"", ".", ".."} & set(name.split("/")):
         raise ValueError(f"{name!r} cannot be a member's name")
     if not 0 <= size <= LARGEST:
         raise ValueError(f"{name!r} has {size} bytes, too many for a tar member")
+    if name.isascii() and len(name) <= 100:
+        return _block(name.encode("ascii"), size, b"0")
+    encoded = name.encode("utf-8")
+    length = len(encoded) + len(" path=\n")
+    length += len(str(length + len(str(length))))
+    record = b"%d path=%s\n" % (length, encoded)
+    short = name.encode("ascii", errors="replace")[:100]  # for programs that know no pax headers
+    extra = _block(b"PaxHeader", len(record), b"x") + record + padding(len(record))
+    return extra + _block(short, size, b"0")
+
+
+def _block(name: bytes, size: int, kind: bytes) -> bytes:
     fields = [
-        encoded.ljust(100, b"\0"),
+        name.ljust(100, b"\0"),
         b"0000644\0",  # mode
         b"0000000\0" * 2,  # owner, group
         b"%011o\0" % size,
         b"00000000000\0",  # modification time
         b" " * 8,  # checksum, computed as if blank
-        b"0",  # a regular file
+        kind,  # 0: a regular file; x: what the next header has no room for
         bytes(100),  # link target
         b"ustar\x0000",
         bytes(64),  # names of owner and group
@@ -76,39 +88,73 @@ class TarMember:
     size: int
 
 
-def scan_tar(file: IO[bytes], size: int) -> Iterator[TarMember]:
+def scan_tar(file: IO[bytes], size: int, *, external: bool = False) -> Iterator[TarMember]:
     """Yield the files in a tar, in order.
 
     Args:
         file: The tar, open for reading.
         size: Its size in bytes.
+        external: Whether the tar was made elsewhere, such as by `tar`. Then it may also have
+            folders, hard links to earlier files (their data are those files'), names that begin
+            with ``./``, and no end blocks; files whose names are not ``key.extension``, such as the
+            ``._…`` files of macOS, are left out.
 
     Raises:
         tarfile.TarError: It has something that a shard must not have: links, folders, devices,
             sparse files, names that lead elsewhere or are not printable, a name that occurs
-            twice, sizes beyond the end, compression, a missing end.
+            twice, names that differ only in the case of the extension, sizes beyond the end,
+            compression, a missing end.
     """
-    seen: set[str] = set()
+    seen: dict[str, TarMember] = {}
+    names: dict[tuple[str, str], str] = {}
     end = 0
     with tarfile.open(fileobj=_HeaderReader(file), mode="r:", errorlevel=2) as archive:
         for info in archive:
-            name = info.name
-            if not info.isreg() or info.issparse():
+            name = _plain_name(info.name) if external else info.name
+            end = info.offset_data
+            if external and (info.isdir() or name == "."):
+                continue
+            if external and info.islnk():
+                linked = seen.get(_plain_name(info.linkname))
+                if linked is None:
+                    raise tarfile.TarError(
+                        f"{name!r} is a link to {info.linkname!r}, not before it"
+                    )
+                member = TarMember(name, linked.offset, linked.size)
+            elif not info.isreg() or info.issparse():
                 raise tarfile.TarError(f"{name!r} is not a plain file")
+            else:
+                member = TarMember(name, info.offset_data, info.size)
+                end += info.size
+                if info.size < 0 or end > size:
+                    raise tarfile.TarError(
+                        f"{name!r} claims {info.size} bytes, more than there are"
+                    )
             if name.startswith("/") or "\\" in name or not name.isprintable():
                 raise tarfile.TarError(f"the name {name!r} is not allowed")
             if {"", ".", ".."} & set(name.split("/")):
                 raise tarfile.TarError(f"the name {name!r} leads out of its folder")
             if name in seen:
                 raise tarfile.TarError(f"the name {name!r} occurs twice")
-            seen.add(name)
-            end = info.offset_data + info.size
-            if info.size < 0 or end > size:
-                raise tarfile.TarError(f"{name!r} claims {info.size} bytes, more than there are")
-            yield TarMember(name, info.offset_data, info.size)
+            seen[name] = member
+            key, extension = key_of(name)
+            if external and (not extension or key.endswith("/") or not key):
+                continue
+            other = names.setdefault((key, extension), name)
+            if extension and other != name:
+                raise tarfile.TarError(f"{other!r} and {name!r} differ in nothing but case")
+            yield member
     file.seek(end + (-end % BLOCK))
-    if file.read(len(END)) != END:
+    rest = file.read(len(END))
+    if rest != END and not (external and not any(rest)):
         raise tarfile.TarError(f"no end of the archive follows byte {end}: it is cut or damaged")
+
+
+def _plain_name(name: str) -> str:
+    """A name without the ``./`` that `tar` puts before what it finds in a folder."""
+    while name.startswith("./"):
+        name = name[2:].lstrip("/")
+    return name or "."
 
 
 def key_of(name: str) -> tuple[str, str]:
@@ -177,8 +223,9 @@ def write_shard(
     Args:
         path: The new shard.
         split: The split of its samples.
-        samples: (key, {extension: bytes}) of each sample. Keys ascend and have no dot (a key in a
-            WebDataset ends at the first one). Members are written in the mapping's order.
+        samples: (key, {extension: bytes}) of each sample. Keys ascend and have no dot but in a
+            folder (a key in a WebDataset ends at the first one after the last slash). Members are
+            written in the mapping's order.
 
     Returns:
         The shard's entry for index.json, and the positions of its samples' members.
@@ -208,9 +255,9 @@ def write_shard(
             for extension, data in members.items():
                 block = header(f"{key}.{extension}", len(data))
                 filler = padding(len(data))
-                spans[extension] = (offset + BLOCK, len(data))
+                spans[extension] = (offset + len(block), len(data))
                 stretch += (block, data, filler)
-                size = BLOCK + len(data) + len(filler)
+                size = len(block) + len(data) + len(filler)
                 offset += size
                 waiting += size
                 if waiting >= _STRETCH:
@@ -243,7 +290,11 @@ def sample_json(row: Mapping[str, Any]) -> bytes:
 
 
 def _check_key(path: Path, key: str, before: str) -> None:
-    if not key or "." in key or "/" in key:
-        raise BadData(f"{path} cannot hold the key {key!r}: a key has no dot and no slash.")
+    base = key.rpartition("/")[2]
+    if not base or "." in base or {"", ".", ".."} & set(key.split("/")) or not key.isprintable():
+        raise BadData(
+            f"{path} cannot hold the key {key!r}: a key has no dot, but in a folder, and nothing "
+            "that is not printable."
+        )
     if key <= before:
         raise BadData(f"{path} cannot hold the key {key!r} after {before!r}: keys must ascend.")

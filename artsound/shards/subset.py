@@ -91,7 +91,7 @@ def write_subset(
     if where and not len(data):
         part = everything.filter(**chosen)
         raise BadUsage(
-            f"No sample of {shards} fulfils the condition {where!r}"
+            f"No sample of {data.store.location} fulfils the condition {where!r}"
             f"{' beside the other choices' if len(part) < len(everything) else ''}: "
             f"{without_match(part.frame if len(part) else everything.frame, where)}"
         )
@@ -114,7 +114,7 @@ def write_subset(
     if top:
         data = data.top(top)
     if not len(data):
-        raise BadUsage(f"No sample is left of {shards}: loosen the conditions.")
+        raise BadUsage(f"No sample is left of {data.store.location}: loosen the conditions.")
     if out.suffix == ".npy":
         write_ids(data, out)
     elif out.suffix == ".parquet":
@@ -167,11 +167,9 @@ def _write_all(data: Dataset, folder: Path, pairs_per_shard: int) -> None:
     frames: list[pl.DataFrame] = []
     splits = data.frame["split"].to_numpy()
     for split in [*SPLITS, *sorted(set(splits) - set(SPLITS))]:
-        positions = np.flatnonzero(splits == split)
-        count = max(1, round(len(positions) / pairs_per_shard))
-        for number, some in enumerate(np.array_split(positions, count)):
-            if not some.size:
-                continue
+        for number, some in enumerate(
+            _packed(data, np.flatnonzero(splits == split), pairs_per_shard)
+        ):
             rows = data.frame[some].sort("key")
             order = some[np.argsort(data.pointers.keys[some], kind="stable")]
             path = folder / f"artsound-{split}-{six_digits(number)}.tar"
@@ -185,6 +183,18 @@ def _write_all(data: Dataset, folder: Path, pairs_per_shard: int) -> None:
     if {"artwork_title", "track_license"} <= set(rows.columns):
         write_attribution(folder, rows.to_arrow())
     write_readme(folder, name, shards, rows.height, asked=data.asked)
+
+
+def _packed(data: Dataset, positions: np.ndarray, pairs_per_shard: int) -> Iterator[np.ndarray]:
+    """The positions of each new shard; samples with the same key are in different ones."""
+    keys = data.pointers.keys[positions]
+    order = np.argsort(keys, kind="stable")
+    _, first, inverse = np.unique(keys[order], return_index=True, return_inverse=True)
+    nth = np.empty_like(order)
+    nth[order] = np.arange(len(keys)) - first[inverse]
+    for occurrence in range(int(nth.max(initial=-1)) + 1):
+        some = positions[nth == occurrence]
+        yield from np.array_split(some, max(1, round(len(some) / pairs_per_shard)))
 
 
 def members(data: Dataset, order: Iterable[int]) -> Iterator[tuple[str, Mapping[str, bytes]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -196,6 +197,115 @@ def test_names_in_capitals_and_folders_are_read_as_webdataset_reads_them(tmp_pat
     for sample in theirs:
         members = {name: data for name, data in sample.items() if not name.startswith("__")}
         assert ours[sample["__key__"]] == {"key": sample["__key__"], **members}
+
+
+def tarred(folder: Path, *arguments: str) -> Path:
+    """A folder with x.tar, made by GNU tar from the files in `folder`."""
+    out = folder.parent / f"{folder.name}-shards"
+    out.mkdir(exist_ok=True)
+    command = ["tar", "--sort=name", "-cf", str(out / "x.tar"), *arguments]
+    subprocess.run(command, cwd=folder, check=True)
+    return out
+
+
+@pytest.fixture
+def loose(tmp_path: Path) -> Path:
+    """A folder with the files of three samples, as one would put them into a tar."""
+    folder = tmp_path / "loose"
+    for at in range(3):
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+        (folder / "data" / f"{at:04}.txt").write_text(f"text {at}")
+        (folder / "data" / f"{at:04}.json").write_text(json.dumps({"label": at}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("what", "prefix"), [("data", "data/"), (".", "data/"), ("./data", "data/")]
+)
+def test_what_tar_makes_of_a_folder_is_indexed(loose: Path, what: str, prefix: str) -> None:
+    (loose / "data" / "README").write_text("no sample")
+    (loose / "data" / "._0001.txt").write_bytes(b"of macOS")
+    (loose / "data" / ".DS_Store").write_bytes(b"of macOS")
+    folder = tarred(loose, what)
+    index_folder(folder)
+    assert verify(folder) == []
+    data = artsound.open(folder)
+    assert data.frame["key"].to_list() == [f"{prefix}{at:04}" for at in range(3)]
+    assert data.frame["label"].to_list() == [0, 1, 2]
+    theirs = webdataset.WebDataset(str(folder / "x.tar"), shardshuffle=False)
+    found = {
+        sample["__key__"].removeprefix("./"): sample["txt"] for sample in theirs if "txt" in sample
+    }
+    assert found == {sample["key"]: sample["txt"] for sample in data.stream()}
+
+
+def test_a_hard_link_in_a_tar_has_the_data_of_its_target(loose: Path) -> None:
+    (loose / "data" / "0002.txt").unlink()
+    (loose / "data" / "0002.txt").hardlink_to(loose / "data" / "0000.txt")
+    folder = tarred(loose, "data")
+    index_folder(folder)
+    assert verify(folder) == []
+    texts = {sample["key"]: sample["txt"] for sample in artsound.open(folder).stream()}
+    assert texts["data/0002"] == texts["data/0000"] == b"text 0"
+
+
+def test_a_tar_without_end_blocks_is_indexed_and_a_cut_one_is_not(loose: Path) -> None:
+    folder = tarred(loose, "data")
+    data = (folder / "x.tar").read_bytes()
+    (folder / "x.tar").write_bytes(data.rstrip(b"\0") + bytes(-len(data.rstrip(b"\0")) % 512))
+    index_folder(folder)
+    assert verify(folder) == []
+    for kept in (100, 700):
+        (folder / "x.tar").write_bytes(data[: len(data.rstrip(b"\0")) - kept])
+        with pytest.raises(BadData, match=r"x\.tar cannot be indexed"):
+            index_folder(folder)
+
+
+def test_a_foreign_tar_need_not_be_sorted(loose: Path) -> None:
+    folder = tarred(loose, "data/0002.txt", "data/0000.txt")
+    index_folder(folder)
+    assert verify(folder) == []
+
+
+def test_what_is_wrong_with_a_foreign_tar_is_said_of_the_sample(loose: Path) -> None:
+    (loose / "data" / "0001.json").write_text("{label")
+    with pytest.raises(BadData, match=r"x\.tar cannot be indexed: the \.json of data/0001 is"):
+        index_folder(tarred(loose, "data"))
+    (loose / "data" / "0001.json").write_text("{}")
+    (loose / "data" / "0001.TXT").write_text("another")
+    with pytest.raises(BadData, match=r"'data/0001\.TXT' and 'data/0001\.txt' differ in nothing"):
+        index_folder(tarred(loose, "data"))
+    (loose / "data" / "0001.TXT").unlink()
+    (loose / "data" / "0001.png").symlink_to("0000.txt")
+    with pytest.raises(BadData, match=r"'data/0001\.png' is not a plain file"):
+        index_folder(tarred(loose, "data"))
+    (loose / "data" / "0001.png").unlink()
+    folder = tarred(loose, "data")
+    (folder / "y.tar.gz").write_bytes(b"")
+    with pytest.raises(BadUsage, match=r"y\.tar\.gz is compressed"):
+        index_folder(folder)
+
+
+def test_a_subset_holds_every_key_that_an_index_accepts(tmp_path: Path) -> None:
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    names = ["été", "日本", "k" * 120, "a/0001", "v1.0/" + "é" * 60, "plain"]
+    for shard in ("one", "two"):
+        with tarfile.open(folder / f"{shard}.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+            for name in names:
+                info = tarfile.TarInfo(f"{name}.txt")
+                info.size = 3
+                archive.addfile(info, io.BytesIO(shard.encode()))
+    index_folder(folder)
+    write_subset(str(folder), tmp_path / "copy")
+    assert {problem.message.partition(":")[0] for problem in verify(tmp_path / "copy")} == {
+        "the key occurs twice"
+    }
+    found = sorted((s["key"], s["txt"]) for s in artsound.open(tmp_path / "copy").stream())
+    assert found == sorted((name, text) for name in names for text in (b"one", b"two"))
+    paths = [str(path) for path in sorted((tmp_path / "copy").glob("*.tar"))]
+    theirs = webdataset.WebDataset(paths, shardshuffle=False)
+    assert sorted((sample["__key__"], sample["txt"]) for sample in theirs) == found
 
 
 def test_our_own_shards_without_an_index_get_the_same_one_again(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import subprocess
 import tarfile
 from pathlib import Path
@@ -27,9 +28,18 @@ def test_a_header_reads_back_for_any_name_and_size(name: str, size: int) -> None
     assert (info.name, info.size, info.isreg(), info.mtime) == (name, size, True, 0)
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "é", "x" * 101, "nul\0"])
+@pytest.mark.parametrize("name", ["a/b.txt", "é.txt", "x" * 101, "日" * 80 + ".txt"])
+def test_a_name_that_ustar_cannot_hold_has_a_pax_header(name: str) -> None:
+    data = format.header(name, 3) + b"abc" + format.padding(3) + format.END
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        [info] = archive
+        assert (info.name, info.size, info.mtime) == (name, 3, 0)
+        assert archive.extractfile(info).read() == b"abc"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["", "a/../b", "/a", "a//b", "nul\0", "two\nlines"])
 def test_a_name_that_tar_cannot_hold_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=r"cannot be a member|ascii"):
+    with pytest.raises(ValueError, match="cannot be a member"):
         format.header(name, 1)
 
 
