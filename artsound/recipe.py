@@ -17,6 +17,7 @@ import tomli_w
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from artsound import plugins
+from artsound.columns import schema_id
 from artsound.errors import BadUsage
 
 RightsPolicy = Literal["any", "redistributable", "adaptable", "commercial", "trainable"]
@@ -392,7 +393,7 @@ def recipe_schema() -> dict[str, Any]:
     schema = Recipe.model_json_schema()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": "urn:artsound:schema:recipe",
+        "$id": schema_id("recipe"),
         **schema,
     }
 

@@ -1,8 +1,9 @@
 """Records and their Arrow tables, as defined by schemas/*.json.
 
 The JSON Schemas are the contract; the dataclasses here repeat the fields of those records that
-Python code makes or reads one by one, and a test compares both. No field is ever null: unknown is
-the empty string, -1 or the empty list, as each schema defines.
+Python code makes or reads one by one, and a test compares both. The tables of a build hold no
+null: unknown is the empty string, -1 or the empty list, as each schema defines. The index of a
+release does: its columns are those of `artsound.columns`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from artsound.columns import BY_NAME, COLUMNS, NUMBER, SAMPLE, Column
 from artsound.errors import BadData
 
 if TYPE_CHECKING:
@@ -232,7 +234,13 @@ def json_schema(name: str) -> dict[str, Any]:
 
 @cache
 def arrow_schema(name: str) -> pa.Schema:
-    """The Arrow schema of a record: its properties in order, none of them nullable."""
+    """The Arrow schema of a record: its properties in order.
+
+    Only columns of a release that may be unknown are nullable.
+    """
+    if name in _RELEASE:
+        about = {"artsound_schema": name, "artsound_format": str(NUMBER)}
+        return pa.schema([_release_field(column) for column in _RELEASE[name]], metadata=about)
     schema = json_schema(name)
     return pa.schema(
         [
@@ -241,6 +249,16 @@ def arrow_schema(name: str) -> pa.Schema:
         ],
         metadata={"artsound_schema": name},
     )
+
+
+_RELEASE: Mapping[str, tuple[Column, ...]] = {"index": COLUMNS, "sample": SAMPLE}
+
+
+def _release_field(column: Column) -> pa.Field:
+    about = {"description": column.description, "example": json.dumps(column.example)}
+    if column.unit:
+        about["unit"] = column.unit
+    return pa.field(column.name, _arrow_type(column.rules), nullable=column.unknown, metadata=about)
 
 
 def to_table(name: str, rows: Iterable[DataclassInstance | Mapping[str, Any]]) -> pa.Table:
@@ -289,9 +307,13 @@ def check_table(name: str, table: pa.Table) -> None:
 
 
 def _check_column(name: str, field: pa.Field, column: pa.ChunkedArray) -> None:
-    rules = json_schema(name)["properties"][field.name]
-    values = column
-    if column.null_count:
+    rules = (
+        BY_NAME[field.name].rules
+        if name in _RELEASE
+        else json_schema(name)["properties"][field.name]
+    )
+    values = column.drop_null() if field.nullable else column
+    if values.null_count:
         raise BadData(f"Column {field.name} of a {name} table holds a null.")
     if pa.types.is_list(field.type):
         rules = rules["items"]

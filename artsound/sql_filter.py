@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from artsound.columns import NUMBER, RENAMED
 from artsound.errors import BadUsage
 
 # Quoted text is skipped, so that 'the select few' is no query. Comments and escapes are refused:
@@ -75,8 +76,7 @@ def without_match(frame: pl.DataFrame, where: str) -> str:
     for name in re.findall(r"[A-Za-z_]\w*", _TOKENS.sub("", where)):
         column = _column(frame, name)
         if column is not None and frame[column].dtype.is_numeric() and frame.height:
-            series = frame[column].drop_nulls()
-            known_numbers = series.filter(series != -1)  # -1 stands for unknown
+            known_numbers = frame[column].drop_nulls()
             if known_numbers.len():
                 low, high = known_numbers.min(), known_numbers.max()
                 return f"{column} is between {low!s} and {high!s} here."
@@ -93,18 +93,29 @@ def nearest(value: str, known: Sequence[str], cutoff: float = 0.6) -> str:
     return folded[near[0]] if near else ""
 
 
+def nearest_column(name: str, columns: Sequence[str], cutoff: float = 0.6) -> str:
+    """The column most like a name, or whose earlier name is; empty when there is none."""
+    earlier = {old: new for old, new in RENAMED.items() if new in columns}
+    near = nearest(name, [*columns, *earlier], cutoff)
+    return earlier.get(near, near)
+
+
 def _fault(frame: pl.DataFrame, where: str, error: BaseException) -> str:
     """Why a condition cannot be used, and what to write in place of it."""
     reason = str(error).strip().splitlines()[0].partition("; valid columns")[0]
     missing = _MISSING.search(reason)
     if missing:
         name = missing[1]
-        near = nearest(name, frame.columns, 0.7)
+        if RENAMED.get(name) in frame.columns:
+            return (
+                f"names the column {name}, which is called {RENAMED[name]} since format {NUMBER}."
+            )
+        near = nearest_column(name, frame.columns, 0.7)
         compared = re.search(rf"([=<>~(,]|\blike)\s*\"?{re.escape(name)}\b", where, re.IGNORECASE)
         if compared and not near:
             return (
                 f"compares with {name}, which is no column: text must be in single quotes, as in "
-                "style = 'Cubism'."
+                "painter = 'Claude Monet'."
             )
         if near:
             return f"names a column {name!r} that is not there: did you mean {near}?"
@@ -116,8 +127,8 @@ def _fault(frame: pl.DataFrame, where: str, error: BaseException) -> str:
         return f"uses {part}{named} that is not available here; use {_OPERATORS}."
     if "unable to parse" in reason or "sql parser error" in reason:
         return (
-            "is not an SQL condition: write one such as year < 1900 AND style = 'Cubism', with "
-            "text in single quotes."
+            "is not an SQL condition: write one such as score > 0.5 AND painter = 'Claude Monet', "
+            "with text in single quotes."
         )
     return f"cannot be used ({reason}); the columns are {shown_columns(frame)}."
 

@@ -169,7 +169,7 @@ def rehearse(out: Path, pairs: int, data: Path | None, runner: str) -> Rehearsal
     _link_shards(workspace / "shards", again)
     done.run("index", [artsound, "index", str(again)], pairs, again / "index.parquet")
     done.run("stats", [artsound, "stats", shards], pairs)
-    wanted = ["--where", "year < 1900", "--rights", "redistributable"]
+    wanted = ["--where", "artwork_year < 1900", "--rights", "redistributable"]
     subset = [artsound, "subset", shards]
     done.run("subset: ids", [*subset, *wanted, "--out", str(subsets / "ids.npy")], pairs)
     view = [*subset, "--top", str(max(1, pairs // 10)), "--out", str(subsets / "view.parquet")]

@@ -132,10 +132,10 @@ def fields(number: int) -> dict[str, Any]:
     digest = sha256_bytes(str(number).encode())
     return row | {
         "key": f"{number:06d}", "split": "train", "track_cluster": f"{number:06d}",
-        "artwork_source": "sample", "track_source": "sample", "year": 1500 + number % 500,
-        "score": round(number * 7919 % 10_000 / 10_000, 4), "style": f"style {number % 32}",
+        "artwork_source": "sample", "track_source": "sample", "artwork_year": 1500 + number % 500,
+        "score": round(number * 7919 % 10_000 / 10_000, 4), "artwork_style": f"style {number % 32}",
         "artwork_caption": f"A picture with many words in its caption, number {number}. " * 3,
-        "music_caption": f"A piece of music that is told in many words, number {number}. " * 3,
+        "track_caption": f"A piece of music that is told in many words, number {number}. " * 3,
         "image_sha256": digest, "image_original_sha256": digest, "audio_sha256": digest,
         "artwork_ai_training": "allowed", "track_ai_training": "unknown",
         "artwork_ai_training_source": "licence", "track_ai_training_source": "licence",
@@ -309,7 +309,9 @@ def measure_index(disk: Path, repeats: int) -> None:
     data = artsound.open(folder)
     opened = best(lambda: artsound.open(folder), repeats + 2)
     show(f"open an index of {len(data):,} rows", f"{opened * 1e3:.0f} ms", "≤ 300 ms")
-    filtered = best(lambda: data.filter(style="style 3", where="year < 1900 and score > 0.3"), 5)
+    filtered = best(
+        lambda: data.filter(artwork_style="style 3", where="artwork_year < 1900 and score > 0.3"), 5
+    )
     show("filter it by a value and a condition", f"{filtered * 1e3:.1f} ms", "≤ 50 ms")
     state = {**data.stream().state_dict(), "epoch": 3, "position": 77_777}
 

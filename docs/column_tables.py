@@ -1,4 +1,8 @@
-"""The dictionary of columns, docs/columns.md, written from schemas/*.json: part of `make docs`."""
+"""The dictionary of columns, docs/columns.md, and the schemas of a release: part of `make docs`.
+
+schemas/sample.json and schemas/index.json are written from the table in `artsound.columns`; the
+page from that table and from the other schemas.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from artsound.schema import json_schema
+from artsound.columns import COLUMNS, KINDS, SAMPLE, Column, json_schemas
+from artsound.schema import json_schema, schema_folder
 
 PAGE = Path(__file__).with_name("columns.md")
 
@@ -16,7 +21,19 @@ _INTRODUCTION = """\
 
 Every table of a build and of a release: each column's name, type, meaning and an example. Written
 from [schemas/](../schemas) by `docs/column_tables.py`; each schema holds the full contract. Ranges
-are inclusive. No column holds a null.
+are inclusive. In a release, what is unknown is null in the index, or an empty list, and `""`, `-1`
+or `[""]` in a record in a shard, so that a field has one JSON type in every sample. The other
+tables hold no null: `""`, -1 and empty lists are unknown there.
+
+## Compatibility
+
+`index.json` of a release names its format, `artsound-shards-2`. Within a format, columns may be
+added that can be unknown: readers fill them with null where a release lacks them, and ignore
+columns that they do not know. A column that is renamed, removed or means something else raises the
+number of the format, which is part of each schema's `$id`. `artsound.open` reads every earlier
+format under today's names; `artsound migrate OLD --out NEW` writes an earlier release in today's
+format, with the same pictures and clips. Earlier names in a condition are answered with those of
+today.
 """
 
 # The tables in the order of the page: schema, heading, where the table is.
@@ -34,8 +51,6 @@ TABLES = (
     ("judgement", "Judgements", "the JSON lines that `artsound browse` writes"),
     ("exclusion", "Excluded pairs", "the list that `artsound judgements --out` writes"),
 )
-# Fields that a later table repeats with the same meaning are listed once.
-_REPEATS = {"sample": "index"}
 _LONGEST = 60  # characters of an example
 
 
@@ -45,17 +60,25 @@ def page() -> str:
     for name, heading, place in TABLES:
         schema = json_schema(name)
         about = f"{schema['description']} In {place} ([schema](../schemas/{name}.json))."
-        properties = schema["properties"]
-        if name in _REPEATS:
-            listed = json_schema(_REPEATS[name])["properties"]
-            absent = [key for key in listed if key not in properties]
-            names = ", ".join(f"`{key}`" for key in absent)
-            about += f" It has the fields of the index except {names}."
-            properties = {key: rules for key, rules in properties.items() if key not in listed}
+        if name == "sample":
+            absent = ", ".join(f"`{one.name}`" for one in COLUMNS if one not in SAMPLE)
+            about += f" It has the fields of the index except {absent}."
+            parts.append(f"## {heading}\n\n{about}\n")
+            continue
         parts.append(f"## {heading}\n\n{about}\n")
-        if properties:
-            parts.append(_table(properties))
+        if name == "index":
+            parts.append(_table({column.name: _rules(column) for column in COLUMNS}))
+        else:
+            parts.append(_table(schema["properties"]))
     return "\n".join(parts)
+
+
+def _rules(column: Column) -> dict[str, Any]:
+    """A column of a release as the property of a schema."""
+    unit = f"; in {column.unit}" if column.unit else ""
+    unknown = "; null when unknown" if column.unknown else ""
+    about = {"description": column.description + unit + unknown, "examples": [column.example]}
+    return {**KINDS[column.kind], **about}
 
 
 def _table(properties: Mapping[str, Mapping[str, Any]]) -> str:
@@ -99,4 +122,7 @@ def _example(rules: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    for name, schema in json_schemas().items():
+        text = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+        (schema_folder() / f"{name}.json").write_text(text, encoding="utf-8")
     PAGE.write_text(page(), encoding="utf-8")

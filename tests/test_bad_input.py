@@ -175,11 +175,11 @@ def test_a_build_runs_where_home_is_empty_or_cannot_be_written_to(
 @pytest.mark.parametrize(
     ("option", "value", "answer"),
     [
-        ("--where", "style = 'cubsm'", "did you mean 'cubism'?"),
-        ("--where", "gnre = 'x'", "did you mean genre?"),
-        ("--where", "style = cubism", "text must be in single quotes"),
-        ("--where", "year > 3000", "year is between"),
-        ("--where", "year << 3", "uses an operator that is not available here"),
+        ("--where", "artwork_style = 'cubsm'", "did you mean 'cubism'?"),
+        ("--where", "gnre = 'x'", "did you mean artwork_genre?"),
+        ("--where", "artwork_style = cubism", "text must be in single quotes"),
+        ("--where", "artwork_year > 3000", "artwork_year is between"),
+        ("--where", "artwork_year << 3", "uses an operator that is not available here"),
         ("--style", "cubsm", "did you mean 'cubism'?"),
         ("--music-genre", "jaz", "did you mean 'Jazz'?"),
         ("--split", "tran", "did you mean 'train'?"),

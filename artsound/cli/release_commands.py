@@ -73,7 +73,7 @@ def stats(shards: ShardsFolder, as_json: Json = False) -> None:
 
 
 @app.command(
-    epilog='Example: artsound subset out/shards --music-genre Jazz --where "year < 1900" '
+    epilog='Example: artsound subset out/shards --music-genre Jazz --where "artwork_year < 1900" '
     "--top 2000 --out ids.npy"
 )
 def subset(
@@ -106,10 +106,11 @@ def subset(
     from artsound.sources.item_names import names_nothing
 
     summary = write_subset(
-        shards, out, style=style or (), genre=genre or (), music_genre=music_genre or (),
-        painter=painter or (), split=split or (), rights=rights, where=where, exclude=exclude,
-        optouts=optouts, per_painter=per_painter, per_genre=per_genre, sample=sample,
-        sample_by=sample_by, seed=seed, top=top,
+        shards, out, artwork_style=style or (), artwork_genre=genre or (),
+        track_genre=music_genre or (), painter=painter or (), split=split or (),
+        rights=rights, where=where, exclude=exclude, optouts=optouts,
+        per_painter=per_painter, per_genre=per_genre, sample=sample, sample_by=sample_by,
+        seed=seed, top=top,
     )  # fmt: skip
     if (out / "ATTRIBUTION.csv").is_file():  # new shards of artsound's pairs get a card
         from artsound.reports.card import write_cards
@@ -188,6 +189,24 @@ def withdraw(
     print_summary(as_json, found)
 
 
+@app.command(epilog="Example: artsound migrate releases/1.0.0 --out releases/2.0.0")
+def migrate(
+    shards: Annotated[Path, typer.Argument(help="A release of an earlier format: a folder.")],
+    out: Annotated[Path, typer.Option(help="A new folder for the next release.")],
+    as_json: Json = False,
+) -> None:
+    """Write a release of an earlier format in today's.
+
+    Pictures and clips keep their bytes.
+    """
+    from artsound.reports.card import write_cards
+    from artsound.shards.migrate import migrate as migrate_release
+
+    found = migrate_release(shards, out, describe=lambda folder: write_cards(folder, folder))
+    print(f"{counted(len(found.shards_changed), 'shard')} written in {out}.")
+    print_summary(as_json, found)
+
+
 @app.command(epilog="Example: artsound index elsewhere/shards")
 def index(
     shards: Annotated[Path, typer.Argument(help="A folder of WebDataset shards.")],
@@ -209,20 +228,38 @@ def push(
         bool, typer.Option("--restricted", help="Also non-redistributable works: private target.")
     ] = False,
     optouts: OptoutList = None,
+    keep_stale: Annotated[
+        bool, typer.Option("--keep-stale", help="Leave files of earlier releases at the target.")
+    ] = False,
+    purge_history: Annotated[
+        bool, typer.Option("--purge-history", help="Make the Hub forget all earlier commits.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Publish shards, or resume publishing, and check digests."""
+    """Publish a release, or resume publishing, and check it at the target.
+
+    Files of earlier releases are deleted there. Exit status 1: a shard stays that no index names.
+    """
     from artsound.shards.push import push as push_shards
     from artsound.sources.item_names import names_nothing
 
-    summary = push_shards(shards, target, restricted=restricted, optouts=optouts)
+    summary = push_shards(
+        shards, target, restricted=restricted, optouts=optouts, keep_stale=keep_stale,
+        purge_history=purge_history,
+    )  # fmt: skip
     sent = summary["files"] - summary["skipped"]
     print(f"{sent} of {counted(summary['files'], 'file')} sent to {target}; the others were there.")
     if summary["unmatched"]:
         say(names_nothing(str(optouts), str(shards), summary["unmatched"]))
+    if summary["deleted"]:
+        print(f"{counted(len(summary['deleted']), 'file')} of earlier releases deleted there.")
+    if summary["history"]:
+        print(f"The history of {target} still holds them: push again with --purge-history.")
     for name in summary["stale"]:
-        print(f"{target}/{name} belongs to an earlier release: no index names it.")
+        print(f"{target}/{name} is a shard that no index names: readers of all shards load it.")
     print_summary(as_json, summary)
+    if summary["stale"] and not keep_stale:
+        raise SystemExit(1)
 
 
 @app.command(epilog="Example: artsound browse out/shards --port 8000")

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from artsound.columns import COLUMNS, RENAMED, is_format_1
 from artsound.errors import BadData, BadUsage
 from artsound.keys import with_text_keys
 from artsound.pairing.excluded import excluded_pairs
@@ -28,7 +29,7 @@ from artsound.untrusted import read_table
 
 # Columns of withheld.parquet, and of the index.
 _WITHHELD = ("track_id", "artwork_id", "split", "score", "bridge")
-_COLUMNS = (*_WITHHELD, "painter_id", "artist_id", "margin")
+_COLUMNS = (*_WITHHELD, "painter_id", "musician_id", "margin")
 
 
 @dataclass(frozen=True)
@@ -141,8 +142,9 @@ def _previous_release(folder: Path, recipe: Recipe) -> PreviousRelease:
     for row in rows:
         if row.get("painter_id"):
             painters.setdefault(row["painter_id"], row["split"])
-        if row.get("artist_id", -1) >= 0:
-            musicians.setdefault(row["artist_id"], row["split"])
+        musician = row.get("musician_id")
+        if musician is not None and musician >= 0:  # format 1 has -1 for unknown
+            musicians.setdefault(musician, row["split"])
     return PreviousRelease(
         digest=sha256_file(folder / "index.json"),
         pairs={
@@ -198,8 +200,10 @@ def _rows(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
     index = folder / "index.parquet"
     withheld = folder / "withheld.parquet"
     try:
-        found = set(pq.read_schema(index).names)
-        if differs := sorted(found ^ set(arrow_schema("index").names)):
+        found = pq.read_schema(index).names
+        known = {RENAMED.get(name, name) for name in found} if is_format_1(found) else set(found)
+        late = {column.name for column in COLUMNS if column.unknown} - known
+        if differs := sorted(known.union(late) ^ set(arrow_schema("index").names)):
             raise BadData(
                 f"{index} is of another schema ({differs[0]} is in only one of the two): "
                 "build without --base."
@@ -220,9 +224,12 @@ def _rows(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
 def _columns(path: Path, names: Sequence[str]) -> list[dict[str, Any]]:
     """These columns of a parquet file, row by row; BadData if one is not as in an index."""
     schema = pa.schema([arrow_schema("index").field(name) for name in names])
-    table = with_text_keys(read_table(path, names)).select(list(names))
+    table = with_text_keys(read_table(path))
+    if is_format_1(table.column_names):
+        table = table.rename_columns([RENAMED.get(name, name) for name in table.column_names])
+    table = table.select(list(names))
     for field, column in zip(schema, table.columns, strict=True):
-        if column.type != field.type or column.null_count:
+        if column.type != field.type or (column.null_count and not field.nullable):
             raise BadData(f"The {field.name} of {path} must be {field.type}, with no null.")
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows

@@ -188,11 +188,11 @@ def _responsible(values: Mapping[str, Any]) -> dict[str, Any]:
         "rai:dataAnnotationProtocol": (
             "Captions are machine-generated: artworks by "
             f"{', '.join(values['artwork_captioners'])}, music by "
-            f"{', '.join(values['music_captioners'])}. No person wrote or checked them."
+            f"{', '.join(values['track_captioners'])}. No person wrote or checked them."
         ),
         "rai:machineAnnotationTools": [
             f"artsound {__version__}",
-            *sorted({*values["artwork_captioners"], *values["music_captioners"]}),
+            *sorted({*values["artwork_captioners"], *values["track_captioners"]}),
         ],
         "rai:annotationsPerItem": "one caption for each side of a pair",
         "rai:dataUseCases": values["uses"],
@@ -230,10 +230,11 @@ _HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
 _CREATIVE_COMMONS = re.compile(r"CC-(BY(?:-NC)?(?:-ND|-SA)?)(?:-(\d\.\d)(?:-([A-Z]{2}))?)?")
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
-# Fields whose absence the datasheet counts: the empty string, −1 or the empty list is unknown.
+# Fields whose absence the datasheet counts: null or the empty list is unknown.
 _MAY_LACK = (
-    *("artwork_title", "year", "style", "genre", "school", "period", "tags", "media", "emotions"),
-    *("title", "album", "music_genre", "music_tags", "track_source_url", "artwork_source_url"),
+    *("artwork_title", "artwork_year", "artwork_style", "artwork_genre", "artwork_school"),
+    *("artwork_period", "artwork_tags", "artwork_media", "artwork_emotions", "track_title"),
+    *("album", "track_genre", "track_tags", "track_source_url", "artwork_source_url"),
 )
 
 
@@ -276,17 +277,17 @@ def card_values(data: Dataset) -> dict[str, Any]:
     sources = sorted({*frame["artwork_source"].unique(), *frame["track_source"].unique()})
     crossing = {
         column: _crossing(frame, column)
-        for column in ("painter_id", "artist_id", "artwork_cluster", "track_cluster")
+        for column in ("painter_id", "musician_id", "artwork_cluster", "track_cluster")
     }
     commercial = frame.filter(
         "artwork_redistribute", "track_redistribute", "artwork_commercial", "track_commercial"
     ).height
     words = {
         side: frame.select(pl.col(f"{side}_caption").str.split(" ").list.len()).to_series()
-        for side in ("artwork", "music")
+        for side in ("artwork", "track")
     }
     licences = [*counts["track_license_id"], *counts["artwork_license_id"]]
-    years = frame.filter(pl.col("year") >= 0)["year"]
+    years = frame["artwork_year"].drop_nulls()
     return {
         "tool": f"artsound {__version__}",
         "name": data.name,
@@ -314,14 +315,14 @@ def card_values(data: Dataset) -> dict[str, Any]:
         ],
         "size_category": next((name for top, name in _SIZES if frame.height < top), "100K<n<1M"),
         "painters": frame["painter_id"].n_unique(),
-        "musicians": frame["artist"].n_unique(),
+        "musicians": frame["musician"].drop_nulls().n_unique(),
         "crossing": crossing,
         "counts": counts,
         "measures": stats["measures"],
         "years": [int(years.min()), int(years.max())] if years.len() else [],  # type: ignore[arg-type]
         "bridges": sorted(counts["bridge"]),
         "artwork_captioners": sorted(counts["artwork_captioner"]),
-        "music_captioners": sorted(counts["music_captioner"]),
+        "track_captioners": sorted(counts["track_captioner"]),
         "words": {
             side: [int(values.min()), float(values.median()), int(values.max())]  # type: ignore[arg-type]
             for side, values in words.items()
@@ -372,13 +373,12 @@ def _unknown(frame: pl.DataFrame, name: str) -> int:
     column = frame[name]
     if isinstance(column.dtype, pl.List):
         return int((column.list.len() == 0).sum())
-    return int((column == ("" if column.dtype == pl.String else -1)).sum())
+    return column.null_count()
 
 
 def _crossing(frame: pl.DataFrame, column: str) -> int:
     """The number of known values of a column that occur in more than one split."""
-    known = frame.filter(pl.col(column) >= 0) if column == "artist_id" else frame
-    splits = known.group_by(column).agg(pl.col("split").n_unique())["split"]
+    splits = frame.drop_nulls(column).group_by(column).agg(pl.col("split").n_unique())["split"]
     return int((splits > 1).sum())
 
 
@@ -401,8 +401,8 @@ def _warnings(frame: pl.DataFrame) -> dict[str, list[str]]:
             "Research on correspondences between what is seen and what is heard.",
         ],
         "biases": [
-            f"The most frequent style is {leading('style')}, the most frequent music genre "
-            f"{leading('music_genre')}, the most frequent painter {leading('painter')}.",
+            f"The most frequent style is {leading('artwork_style')}, the most frequent music genre "
+            f"{leading('track_genre')}, the most frequent painter {leading('painter')}.",
             "The sources favour Western painting and independent recordings with open licences.",
             "The matching reflects published cross-modal findings or the models of its bridge, not "
             "what any one listener would choose.",

@@ -73,7 +73,7 @@ def trials(data: Dataset) -> Iterator[list[Trial]]:
     """Yield the blocks of trials for a dataset; they depend on nothing else.
 
     Every pair is one trial; controls combine an artwork with the music of another pair of its
-    split, if there is one.
+    split, if there is one, and each is another combination.
     """
     frame = data.frame
     rng = _rng(data.index_sha256, *frame["key"].head(1), str(len(data)))
@@ -82,13 +82,17 @@ def trials(data: Dataset) -> Iterator[list[Trial]]:
     members = {split: np.flatnonzero(splits == split) for split in set(splits.tolist())}
     clusters = frame["track_cluster"].to_numpy()
     real = BLOCK - CONTROLS
+    combined: dict[int, list[int]] = {}
     for start in range(0, len(order), real):
         block = [Trial(int(n), int(n)) for n in order[start : start + real]]
         for picture in rng.integers(len(order), size=CONTROLS).tolist():
             others = members[splits[picture]]
             others = others[clusters[others] != clusters[picture]]
+            others = np.setdiff1d(others, combined.get(picture, []))
             if others.size:
-                block.append(Trial(picture, int(rng.choice(others))))
+                other = int(rng.choice(others))
+                combined.setdefault(picture, []).append(other)
+                block.append(Trial(picture, other))
         yield block
 
 

@@ -83,20 +83,21 @@ def _positions(frame: pl.DataFrame) -> list[int]:
 
 def _shown(sample: dict[str, Any]) -> dict[str, Any]:
     row = sample["json"]
-    year = f", {row['year']}" if row["year"] >= 0 else ""
+    year = f", {row['artwork_year']}" if row["artwork_year"] >= 0 else ""
     return {
         "key": sample["key"],
         "picture": base64.b64encode(_thumbnail(sample["jpg"])).decode(),
         "sound": base64.b64encode(_excerpt(sample["mp3"])).decode(),
         "artwork_caption": row["artwork_caption"],
-        "music_caption": row["music_caption"],
+        "track_caption": row["track_caption"],
         "artwork_credit": f"{row['painter']}, {row['artwork_title'] or 'untitled'}{year}",
-        "track_credit": f"{row['artist']}, {row['title']} ({row['track_license_id']})",
+        "track_credit": f"{row['musician']}, {row['track_title']} "
+        f"({row['track_license_id'] or 'unknown'})",
         "tags": [
             text
             for text in (
-                row["style"],
-                row["music_genre"],
+                row["artwork_style"],
+                row["track_genre"],
                 f"score {row['score']:.2f}",
                 row["split"],
             )
@@ -179,7 +180,7 @@ class Shares:
 def shares(catalogue: pl.Series, pairs: pl.Series) -> Shares:
     """How often each value occurs in a catalogue's column and in that of the pairs."""
     there, used = (
-        column.alias("value").replace("", "unknown").value_counts(name="n")
+        column.alias("value").replace("", None).fill_null("unknown").value_counts(name="n")
         for column in (catalogue, pairs)
     )
     joined = (
@@ -300,12 +301,12 @@ def _evidence(splits: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[
 
 def style_genre_maps(frame: pl.DataFrame, most: int = 14) -> list[tuple[str, Any]]:
     """(title, chart): how many pairs each style has with each music genre, and their mean score."""
-    frame = frame.select(pl.col("style", "music_genre").replace("", "unknown"), "score")
-    styles = _frequent(frame, "style", most)
-    genres = _frequent(frame, "music_genre", most)
+    frame = frame.select(pl.col("artwork_style", "track_genre").fill_null("unknown"), "score")
+    styles = _frequent(frame, "artwork_style", most)
+    genres = _frequent(frame, "track_genre", most)
     counts = np.full((len(styles), len(genres)), np.nan)
     scores = counts.copy()
-    cells = frame.group_by("style", "music_genre").agg(pl.len(), pl.mean("score"))
+    cells = frame.group_by("artwork_style", "track_genre").agg(pl.len(), pl.mean("score"))
     for style, genre, count, score in cells.iter_rows():
         if style in styles and genre in genres:
             cell = styles.index(style), genres.index(genre)
@@ -406,9 +407,9 @@ def _values(workspace: Workspace, recipe: Recipe, data: Dataset) -> dict[str, An
         "numbers": [
             ("pairs", f"{stats['pairs']:,}"),
             ("painters", f"{frame['painter_id'].n_unique():,}"),
-            ("musicians", f"{frame['artist'].n_unique():,}"),
-            ("styles", f"{frame['style'].n_unique():,}"),
-            ("music genres", f"{frame['music_genre'].n_unique():,}"),
+            ("musicians", f"{frame['musician'].drop_nulls().n_unique():,}"),
+            ("styles", f"{frame['artwork_style'].drop_nulls().n_unique():,}"),
+            ("music genres", f"{frame['track_genre'].drop_nulls().n_unique():,}"),
             ("hours of music", f"{stats['hours']:.1f}"),
         ],
         "funnel": _funnel(workspace, frame),
@@ -489,8 +490,8 @@ def _coverage(workspace: Workspace, frame: pl.DataFrame) -> dict[str, Any]:
     tracks = pl.DataFrame(
         read_parquet(workspace.catalog / "tracks.parquet", "track", ["genre", "cluster"])
     )
-    styles = shares(artworks["style"], frame["style"])
-    genres = shares(tracks["genre"], frame["music_genre"])
+    styles = shares(artworks["style"], frame["artwork_style"])
+    genres = shares(tracks["genre"], frame["track_genre"])
     painters = shares(artworks["painter"], frame["painter"])
     return {
         "coverage_text": (
@@ -521,7 +522,7 @@ def _captions(frame: pl.DataFrame, measured: Mapping[str, Any]) -> dict[str, Any
     rows, lengths = [], []
     for title, side, column in (
         ("Artworks", "artworks", "artwork_caption"),
-        ("Music", "tracks", "music_caption"),
+        ("Music", "tracks", "track_caption"),
     ):
         lengths.append(frame[column].str.split(" ").list.len().to_numpy())
         rows.append(
@@ -553,29 +554,35 @@ def _captions(frame: pl.DataFrame, measured: Mapping[str, Any]) -> dict[str, Any
 
 def _charts(frame: pl.DataFrame, stats: Mapping[str, Any]) -> list[tuple[str, str]]:
     counts = stats["counts"]
-    years = frame.filter(pl.col("year") >= 0)["year"].to_list()
+    years = frame["artwork_year"].drop_nulls().to_list()
     drawn = [
-        ("Styles", bars(counts["style"], alt="Pairs by style")),
-        ("Music genres", bars(counts["music_genre"], alt="Pairs by music genre")),
-        ("Artwork genres", bars(counts["genre"], alt="Pairs by artwork genre")),
+        ("Styles", bars(counts["artwork_style"], alt="Pairs by style")),
+        ("Music genres", bars(counts["track_genre"], alt="Pairs by music genre")),
+        ("Artwork genres", bars(counts["artwork_genre"], alt="Pairs by artwork genre")),
         ("Painters", bars(counts["painter"], alt="Pairs by painter")),
-        ("Periods", bars(value_counts(frame, "period"), alt="Pairs by period")),
+        ("Periods", bars(value_counts(frame, "artwork_period"), alt="Pairs by period")),
         # ArtGraph has the school of a painter, but no nationality.
         (
             "Schools of the painters (ArtGraph gives no nationality)",
-            bars(value_counts(frame, "school"), alt="Pairs by the painter's school"),
+            bars(value_counts(frame, "artwork_school"), alt="Pairs by the painter's school"),
         ),
         (
             "Keys of the music",
-            bars(value_counts(frame, "key_signature"), alt="Pairs by key", most=24),
+            bars(value_counts(frame, "musical_key"), alt="Pairs by key", most=24),
         ),
         ("Licences of the music", bars(counts["track_license_id"], alt="Pairs by track licence")),
         (
             "Rights of the pictures",
             bars(counts["artwork_license_id"], alt="Pairs by picture rights"),
         ),
-        ("Tempo", histogram_chart(frame["tempo"].to_list(), label="beats per minute", alt="Tempo")),
-        ("Duration", histogram_chart(frame["duration"].to_list(), label="seconds", alt="Duration")),
+        (
+            "Tempo",
+            histogram_chart(frame["tempo_bpm"].to_list(), label="beats per minute", alt="Tempo"),
+        ),
+        (
+            "Duration",
+            histogram_chart(frame["duration_s"].to_list(), label="seconds", alt="Duration"),
+        ),
     ]
     if years:
         drawn.append(

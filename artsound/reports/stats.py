@@ -13,18 +13,26 @@ from artsound.shards.dataset import open_pairs
 # Columns that are counted by value, with their headings.
 COUNTED = {
     "split": "splits",
-    "style": "styles",
-    "genre": "artwork genres",
-    "music_genre": "music genres",
+    "artwork_style": "styles",
+    "artwork_genre": "artwork genres",
+    "track_genre": "music genres",
     "painter": "painters",
-    "artist": "musicians",
+    "musician": "musicians",
     "track_license_id": "track licences",
     "artwork_license_id": "artwork licences",
     "bridge": "bridges",
     "artwork_captioner": "artwork captioners",
-    "music_captioner": "music captioners",
+    "track_captioner": "music captioners",
 }
-MEASURED = ("score", "margin", "duration", "tempo", "loudness", "lightness", "saturation")
+MEASURED = (
+    "score",
+    "margin",
+    "duration_s",
+    "tempo_bpm",
+    "rms_dbfs",
+    "artwork_lightness",
+    "artwork_saturation",
+)
 
 
 def shard_stats(location: str) -> dict[str, Any]:
@@ -61,7 +69,7 @@ def frame_stats(frame: pl.DataFrame) -> dict[str, Any]:
     """
     return {
         "pairs": frame.height,
-        "hours": float(frame["duration"].sum()) / 3600,
+        "hours": float(frame["duration_s"].sum()) / 3600,
         "redistributable": frame.filter("artwork_redistribute", "track_redistribute").height,
         "counts": {column: value_counts(frame, column) for column in COUNTED},
         "measures": {
@@ -75,9 +83,9 @@ def frame_stats(frame: pl.DataFrame) -> dict[str, Any]:
 
 
 def value_counts(frame: pl.DataFrame, column: str) -> dict[str, int]:
-    """Count the values of a text column, most frequent first; the empty string is `unknown`."""
+    """Count the values of a text column, most frequent first; null is `unknown`."""
     counts = (
-        frame.select(pl.col(column).replace("", "unknown").alias("value"))
+        frame.select(pl.col(column).fill_null("unknown").alias("value"))
         .group_by("value")
         .len()
         .sort(["len", "value"], descending=[True, False])

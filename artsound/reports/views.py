@@ -26,11 +26,11 @@ COMMERCIAL, SHAREABLE, RESTRICTED = "commercial use", "non-commercial use", "not
 
 # Facets that are a column: name in an address, heading, column of the index.
 _COLUMNS = (
-    ("style", "Style", "style"),
-    ("genre", "Subject", "genre"),
-    ("music_genre", "Music", "music_genre"),
+    ("style", "Style", "artwork_style"),
+    ("genre", "Subject", "artwork_genre"),
+    ("music_genre", "Music", "track_genre"),
     ("painter", "Painter", "painter"),
-    ("period", "Period", "period"),
+    ("period", "Period", "artwork_period"),
 )
 _LAST_COLUMNS = (
     ("licence", "Music licence", "track_license_id"),
@@ -67,7 +67,7 @@ def facets_of(frame: pl.DataFrame) -> tuple[Facet, ...]:
     """The facets of an index, in the order in which they are shown."""
     return (
         *(_column_facet(frame[column], name, title) for name, title, column in _COLUMNS),
-        _century_facet(frame["year"]),
+        _century_facet(frame["artwork_year"]),
         _score_facet(frame["score"].to_numpy()),
         _rights_facet(frame),
         *(_column_facet(frame[column], name, title) for name, title, column in _LAST_COLUMNS),
@@ -75,7 +75,7 @@ def facets_of(frame: pl.DataFrame) -> tuple[Facet, ...]:
 
 
 def _column_facet(column: pl.Series, name: str, title: str) -> Facet:
-    texts = column.replace("", UNKNOWN)
+    texts = column.fill_null(UNKNOWN)
     values = texts.unique().sort()
     codes = pl.DataFrame({"value": texts}).join(
         pl.DataFrame({"value": values}).with_row_index("code"),
@@ -87,7 +87,7 @@ def _column_facet(column: pl.Series, name: str, title: str) -> Facet:
 
 
 def _century_facet(years: pl.Series) -> Facet:
-    year = years.to_numpy()
+    year = years.fill_null(-1).to_numpy()
     centuries = np.where(year > 0, (year - 1) // 100 + 1, 0)
     found, codes = np.unique(centuries, return_inverse=True)
     names = tuple(f"{ordinal(int(c))} century" if c else UNKNOWN for c in found)
@@ -127,25 +127,29 @@ def ordinal(number: int) -> str:
 
 Rows = npt.NDArray[np.integer[Any]]
 
-_YEAR_LAST = pl.when(pl.col("year") < 0).then(9999).otherwise("year")  # unknown years last
 # Sort order by name: what to sort by, and whether each descends.
 SORTS: Mapping[str, tuple[tuple[str | pl.Expr, ...], tuple[bool, ...]]] = {
     "best": (("score", "key"), (True, False)),
     "worst": (("score", "key"), (False, False)),
-    "oldest": ((_YEAR_LAST, "key"), (False, False)),
-    "newest": (("year", "key"), (True, False)),
-    "painter": (("painter", "year", "key"), (False, False, False)),
-    "music": (("artist", "title", "key"), (False, False, False)),
+    "oldest": (("artwork_year", "key"), (False, False)),
+    "newest": (("artwork_year", "key"), (True, False)),
+    "painter": (("painter", "artwork_year", "key"), (False, False, False)),
+    "music": (("musician", "track_title", "key"), (False, False, False)),
 }
 _SEARCHED = (
-    *("artwork_title", "painter", "style", "genre", "school", "period", "artwork_caption"),
-    *("title", "artist", "album", "music_genre", "music_caption", "key", "artwork_id"),
+    *("artwork_title", "painter", "artwork_style", "artwork_genre", "artwork_school"),
+    *("artwork_period", "artwork_caption", "track_title", "musician", "album"),
+    *("track_genre", "track_caption", "key", "artwork_id"),
 )
-_SEARCHED_LISTS = ("tags", "media", "emotions", "music_genres", "music_tags")
+_SEARCHED_LISTS = (
+    *("artwork_tags", "artwork_media", "artwork_emotions"),
+    *("track_genres", "track_tags"),
+)
 # Fields of a card in the grid; the others are requested pair by pair.
 _CARD = (
-    *("key", "artwork_title", "painter", "year", "style", "genre", "title", "artist"),
-    *("music_genre", "duration", "score", "split", "artwork_caption", "music_caption"),
+    *("key", "artwork_title", "painter", "artwork_year", "artwork_style", "artwork_genre"),
+    *("track_title", "musician", "track_genre", "duration_s", "score", "split"),
+    *("artwork_caption", "track_caption"),
 )
 
 
@@ -180,7 +184,9 @@ class PairTable:
         """The positions of all pairs in one of SORTS."""
         if name not in self._orders:
             columns, descending = SORTS[name]
-            sorted_by = pl.arg_sort_by(columns, descending=list(descending))
+            sorted_by = pl.arg_sort_by(
+                columns, descending=list(descending), nulls_last=[True] * len(columns)
+            )
             self._orders[name] = self.data.frame.select(sorted_by).to_series().to_numpy()
         return self._orders[name]
 
@@ -188,7 +194,7 @@ class PairTable:
     def texts(self) -> pl.Series:
         """The searched text of each pair: all names, titles, tags and captions, folded."""
         lists = [pl.col(name).list.join(" ") for name in _SEARCHED_LISTS]
-        columns = self.data.frame.select(*_SEARCHED, *lists).get_columns()
+        columns = self.data.frame.select(pl.col(*_SEARCHED).fill_null(""), *lists).get_columns()
         # Column by column, since only columns with accents need the slow normalisation.
         parts = pl.DataFrame([folded(column) for column in columns])
         return parts.select(pl.concat_str(pl.all(), separator=" ")).to_series()

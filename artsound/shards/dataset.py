@@ -6,7 +6,6 @@ then opening; then `Dataset`.
 
 from __future__ import annotations
 
-import difflib
 import json
 import operator
 import os
@@ -23,6 +22,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from artsound.columns import NUMBER, RENAMED
 from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.extras import install_command
 from artsound.keys import track_key
@@ -45,7 +45,7 @@ from artsound.shards.index import (
 from artsound.shards.order import hashed
 from artsound.shards.reader import SampleSource
 from artsound.shards.store import Store, open_store
-from artsound.sql_filter import nearest, rows_where, shown_columns
+from artsound.sql_filter import nearest, nearest_column, rows_where, shown_columns
 from artsound.untrusted import parse_json, read_array
 
 if TYPE_CHECKING:
@@ -82,9 +82,13 @@ def drawn(frame: pl.DataFrame, count: int, *, seed: int, by: str = "") -> Positi
 
 
 def capped(frame: pl.DataFrame, column: str, most: int) -> Positions:
-    """Positions of at most `most` samples for each value of a column: those of highest score."""
+    """Positions of at most `most` samples for each value of a column: those of highest score.
+
+    All samples stay of which the value is unknown.
+    """
     ranked = _numbered(frame, "score", column).sort("score", "key", descending=[True, False])
-    return _positions(ranked.filter(pl.int_range(pl.len()).over(column) < _many(most)))
+    within = pl.int_range(pl.len()).over(column) < _many(most)
+    return _positions(ranked.filter(within | pl.col(column).is_null()))
 
 
 def without(frame: pl.DataFrame, keys: Collection[Any]) -> Positions:
@@ -168,15 +172,14 @@ def mask_of(
     """Which rows fulfil all the conditions, one truth value per row.
 
     `equals` maps columns to a value or several, of which a row must have one: text is compared
-    without regard to case; a column of lists must hold one of them; a `genre` may be the
-    artwork's or the music's, and with some of both, both must hold. `where` is one SQL condition
-    over the columns, as polars understands it. Raises BadUsage, one sentence, for an unknown
-    column, a value that no row has, and a condition that cannot be understood.
+    without regard to case; a column of lists must hold one of them. `where` is one SQL condition
+    over the columns, as polars understands it; it does not hold where it asks of an unknown value,
+    which `IS NULL` finds. Raises BadUsage, one sentence, for an unknown column, a value that no row
+    has, and a condition that cannot be understood.
     """
     mask = np.ones(frame.height, dtype=bool)
     for column, wanted in (equals or {}).items():
-        for name, values in _by_column(frame, column, _several(wanted)).items():
-            mask &= _equal(frame, name, values)
+        mask &= _equal(frame, column, _several(wanted))
     if where:
         mask &= rows_where(frame, where)
     return mask
@@ -187,22 +190,12 @@ def _several(wanted: Any) -> list[Any]:
     return list(wanted) if several else [wanted]
 
 
-def _by_column(frame: pl.DataFrame, column: str, values: list[Any]) -> dict[str, list[Any]]:
-    """The values wanted of each column: a `genre` that only the music has is asked of the music."""
-    if column != "genre" or not {"genre", "music_genre"} <= set(frame.columns):
-        return {column: values}
-    own, musical = (
-        set(frame[name].str.to_lowercase().unique()) for name in ("genre", "music_genre")
-    )
-    of_music = [v for v in values if _folded(v) in musical and _folded(v) not in own]
-    found = {"genre": [v for v in values if v not in of_music], "music_genre": of_music}
-    return {name: some for name, some in found.items() if some}
-
-
 def _equal(frame: pl.DataFrame, column: str, values: list[Any]) -> npt.NDArray[np.bool_]:
     if column not in frame.columns:
-        near = difflib.get_close_matches(column, frame.columns, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {shown_columns(frame)}."
+        near = nearest_column(column, frame.columns)
+        hint = f"did you mean {near}?" if near else f"there are {shown_columns(frame)}."
+        if RENAMED.get(column) in frame.columns:
+            hint = f"it is called {RENAMED[column]} since format {NUMBER}."
         raise BadUsage(f"The index has no column {column!r}: {hint}")
     series = frame[column]
     if isinstance(series.dtype, pl.List):
@@ -218,6 +211,9 @@ def _equal(frame: pl.DataFrame, column: str, values: list[Any]) -> npt.NDArray[n
     for value, hit in zip(values, hits, strict=True):
         if not hit.any():
             known = _known_values(frame[column], value)
+            other = {"artwork_genre": "track_genre", "track_genre": "artwork_genre"}.get(column)
+            if other in frame.columns and _folded(value) in frame[other].str.to_lowercase():
+                known = f"it is a value of {other}."
             raise BadUsage(f"No sample has {column} {value!r}: {known}")
     mask = np.zeros(frame.height, dtype=bool)
     for hit in hits:
@@ -359,6 +355,7 @@ def _dataset(store: Store, value: dict[str, Any], frame: pl.DataFrame) -> Datase
         store=store,
         name=value["name"],
         index_sha256=value["index_sha256"],
+        format=value["format"],
         shards=shards_of(value),
         index=frame,
         locations=locations_of(frame, shards_of(value)),
@@ -373,7 +370,7 @@ class Dataset:
     It is a map-style dataset of torch: samples are read in worker processes of any start method,
     since reading uses no data frame (polars does not survive a fork).
 
-        data = artsound.open("out/shards").split("train").filter(music_genre="Jazz")
+        data = artsound.open("out/shards").split("train").filter(track_genre="Jazz")
         len(data), data.columns, data.frame      # what is known of the samples
         data[0], data["000002"], data[10:20]     # one decoded sample, or a smaller dataset
         data.stream(batch_size=16)               # for training
@@ -382,6 +379,7 @@ class Dataset:
         store: Where the shards are.
         name: The release's name.
         index_sha256: Digest of the index, hexadecimal.
+        format: Format of the release, as index.json has it; the index has today's names always.
         shards: All shards of the release.
         index: One row for every sample of the shards.
         locations: The positions of all of them in the shards.
@@ -393,6 +391,7 @@ class Dataset:
     store: Store
     name: str
     index_sha256: str
+    format: str
     shards: tuple[Shard, ...]
     index: pl.DataFrame
     locations: SampleLocations
@@ -456,7 +455,7 @@ class Dataset:
     def filter(self, where: str = "", **equals: Any) -> Dataset:
         """The samples that fulfil all conditions.
 
-            data.filter(style="Impressionism", music_genre=["Jazz", "Blues"], where="year < 1900")
+            data.filter(artwork_style="Cubism", track_genre=["Jazz"], where="artwork_year < 1930")
 
         Keywords are columns with the value or values wanted; `where` is a SQL condition. Raises
         BadUsage, one sentence, for an unknown column or value or a bad condition.

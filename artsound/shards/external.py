@@ -12,6 +12,7 @@ from typing import Any
 import jsonschema
 import pyarrow as pa
 
+from artsound.columns import fields_now, row_of, sample_of
 from artsound.errors import BadData, BadUsage
 from artsound.schema import arrow_schema, json_schema
 from artsound.shards.format import Placed, Shard, key_of, scan_tar
@@ -117,7 +118,7 @@ def _table(rows: Iterable[tuple[Placed, Mapping[str, Any], str, str]]) -> pa.Tab
     rows = list(rows)
     if _all_ours(rows):
         values = [
-            {**fields, "track_id": place.key, "shard": shard, **pointers(place)}
+            {**row_of(sample_of(fields_now(fields))), "shard": shard, **pointers(place)}
             for place, fields, shard, _ in rows
         ]
         return pa.Table.from_pylist(values, schema=arrow_schema("index"))
@@ -143,7 +144,7 @@ def _all_ours(rows: Iterable[tuple[Placed, Mapping[str, Any], str, str]]) -> boo
     validator = jsonschema.Draft202012Validator(json_schema("sample"))
     return all(
         list(place.members) == ["jpg", "mp3", "json"]
-        and validator.is_valid(fields)
+        and validator.is_valid(sample_of(fields_now(fields)))
         and fields["key"] == place.key
         and fields["split"] == split
         for place, fields, _, split in rows

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from artsound.columns import sample_of
 from artsound.errors import BadData
-from artsound.keys import json_track
 from artsound.storage import atomic_write
 
 BLOCK = 512
@@ -281,11 +281,12 @@ def write_shard(
 
 
 def sample_json(row: Mapping[str, Any]) -> bytes:
-    """Return the .json member of a sample: one line, fields in the row's order, no NaN."""
-    fields = dict(row)
-    if isinstance(fields.get("track_id"), str):
-        fields["track_id"] = json_track(fields["track_id"])
-    text = json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
+    """Return the .json member of a sample: one line, fields in the row's order, no NaN, no null.
+
+    Args:
+        row: The fields as the index has them.
+    """
+    text = json.dumps(sample_of(row), ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
     return text.encode()
 
 

@@ -20,19 +20,22 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from artsound.columns import BY_NAME, fields_now, frame_now
 from artsound.errors import BadData
 from artsound.keys import frame_with_text_keys
-from artsound.schema import arrow_schema, json_schema
+from artsound.schema import arrow_schema, check_table, json_schema
 from artsound.shards.format import Placed, Shard
 from artsound.shards.store import Range, Store
-from artsound.storage import atomic_write, sha256_bytes, sha256_file, write_json, write_parquet
+from artsound.storage import atomic_write, sha256_bytes, sha256_file, write_json
 from artsound.untrusted import parse_json, read_table
 
 INDEX = "index.parquet"
 SHARDS = "index.json"
-FORMAT = "artsound-shards-1"
+FORMATS = ("artsound-shards-1", "artsound-shards-2")  # that can be read
+FORMAT = FORMATS[-1]
 SPLITS = ("train", "val", "test")
 NAMES = ("key", "shard", "split")  # the text columns of every index
 
@@ -88,11 +91,29 @@ def write_index(
         BadData: A value does not fit the schema.
     """
     if set(table.column_names) == set(arrow_schema("index").names):
-        write_parquet(folder / INDEX, "index", to_index_table(table))
+        rows = to_index_table(table)
+        check_table("index", rows)
+        with atomic_write(folder / INDEX) as file:
+            pq.write_table(_with_counts(rows), file, compression="zstd")
     else:
         with atomic_write(folder / INDEX) as file:
             pq.write_table(table, file, compression="zstd")
     return [folder / INDEX, write_shard_index(folder, name, recipe_digest, shards, lineage)]
+
+
+def _with_counts(table: pa.Table) -> pa.Table:
+    """The table with the number of unknown values in the metadata of each column."""
+    fields = []
+    for field in table.schema:
+        column = table[field.name]
+        empty = (
+            pc.sum(pc.equal(pc.list_value_length(column), 0)).as_py()
+            if pa.types.is_list(field.type)
+            else 0
+        )
+        unknown = str(column.null_count + (empty or 0))
+        fields.append(field.with_metadata({**field.metadata, b"unknown": unknown.encode()}))
+    return table.cast(pa.schema(fields, metadata=table.schema.metadata))
 
 
 def to_index_table(table: pa.Table) -> pa.Table:
@@ -171,10 +192,19 @@ def read_index(store: Store, value: Mapping[str, Any]) -> pl.DataFrame:
 
 
 def read_frame(data: bytes, place: str) -> pl.DataFrame:
-    """Read a parquet file in memory; `place` names it in errors. BadData when it is not one."""
+    """Read a parquet file in memory, an index of any format under today's names.
+
+    Args:
+        data: The bytes of the file.
+        place: What errors call it.
+
+    Raises:
+        BadData: It is no readable parquet file.
+    """
     faults = pl.exceptions
     try:
         frame = pl.DataFrame(read_table(data))
+        frame = frame_now(frame)
         return frame_with_text_keys(frame) if is_ours(frame) else frame
     except (ValueError, TypeError, faults.PolarsError, faults.PanicException) as error:
         raise BadData(f"{place} is not a readable parquet file: {error}.") from error
@@ -196,7 +226,7 @@ def index_columns() -> list[str]:
 
 
 def is_ours(frame: pl.DataFrame) -> bool:
-    """Whether an index has all columns of schemas/index.json, so that its samples are pairs."""
+    """Whether an index has all columns of a release, so that its samples are pairs."""
     return set(index_columns()) <= set(frame.columns)
 
 
@@ -239,8 +269,10 @@ def _check_types(frame: pl.DataFrame, members: Iterable[str], place: str) -> Non
     if is_ours(frame):
         expected |= pl.DataFrame(pa.Table.from_batches([], arrow_schema("index"))).schema
     for name, kind in expected.items():
-        if frame[name].dtype != kind or frame[name].null_count():
-            raise BadData(f"{place} is not an index of shards: its {name} must be {kind}, no null.")
+        may_be_null = name in BY_NAME and BY_NAME[name].unknown
+        if frame[name].dtype != kind or (frame[name].null_count() and not may_be_null):
+            rule = f"{kind}, or null" if may_be_null else f"{kind}, no null"
+            raise BadData(f"{place} is not an index of shards: its {name} must be {rule}.")
 
 
 def _ends(members: Iterable[str]) -> list[pl.Expr]:
@@ -399,11 +431,21 @@ def _columns(frame: pl.DataFrame, members: Sequence[str], what: str) -> Integers
     return np.stack(columns, axis=1).astype(np.int64).reshape(frame.height, len(members))
 
 
+def sample_fields(data: bytes) -> Any:
+    """The value of a .json member; of a sample of this project the fields under today's names.
+
+    Raises:
+        ValueError: It is no JSON.
+    """
+    value = parse_json(data)
+    return fields_now(value) if isinstance(value, dict) else value
+
+
 def _parsed(key: str, members: Mapping[str, bytes], shard: str, *, ours: bool) -> dict[str, Any]:
     sample: dict[str, Any] = {"key": key, **members}
     if "json" in members:
         try:
-            sample["json"] = parse_json(members["json"])
+            sample["json"] = sample_fields(members["json"])
         except ValueError as error:
             raise BadData(f"{shard}: the .json of {key} is damaged: {error}.") from error
         if ours and not (isinstance(sample["json"], dict) and sample["json"].get("key") == key):

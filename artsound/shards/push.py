@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,14 @@ from artsound.errors import BadData, BadUsage
 from artsound.rights import policy_condition
 from artsound.shards.dataset import Dataset, open_shards
 from artsound.shards.index import INDEX, SHARDS
-from artsound.shards.release import find_listed, withheld_rows
+from artsound.shards.release import (
+    CHANGELOG,
+    CHANGES,
+    WITHHELD,
+    find_listed,
+    version_of,
+    withheld_rows,
+)
 from artsound.shards.store import (
     LASTING,
     has_buckets,
@@ -22,8 +30,12 @@ from artsound.shards.store import (
 )
 from artsound.sources.item_names import read_lines
 from artsound.storage import sha256_file
+from artsound.untrusted import parse_json
 
 _CHUNK = 4 << 20
+_OUR_SHARD = re.compile(r"artsound-(?:train|val|test)-\d{6}\.tar")
+# What a release may have beside its shards and is not in each: stale where this one has it not.
+_OURS = frozenset({WITHHELD, CHANGES, CHANGELOG, "query.json"})
 # The Hub limits commits per hour, and advises against commits of more files.
 _COMMIT_FILES = 100
 
@@ -34,29 +46,37 @@ def push(
     *,
     restricted: bool = False,
     optouts: Path | None = None,
+    keep_stale: bool = False,
+    purge_history: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
-    """Copy shards, index, README, card and attribution to a target, and check what arrived.
+    """Copy a release to a target, check what arrived, and delete what earlier releases left there.
 
     Files that are there already with the right digest are not sent again, so the same call resumes
     an interrupted push. index.json is removed first and written last, so that an incomplete
-    release cannot be opened.
+    release cannot be opened; files of earlier releases are deleted with it, on the Hugging Face Hub
+    in the same commit. There, a repository that does not exist is created, private, and the release
+    is tagged with its version, as v1.0.0.
 
     Args:
         folder: A release on this machine, or the folder of the build that has it.
         target: An fsspec address (hf://datasets/me/artsound, s3://bucket/artsound) or a folder.
-        restricted: Also push samples that may not be redistributed; for private targets.
+        restricted: Also push samples that may not be redistributed; for private targets. A
+            repository on the Hub must be private or gated.
         optouts: An opt-out list: a release with anything that it names is not pushed.
+        keep_stale: Leave the files of earlier releases.
+        purge_history: On the Hub, also forget all earlier commits and with them what they held.
         **options: For the target's fsspec file system.
 
     Returns:
-        `target`; `files`: their number; `skipped`: those that were there; `bytes_sent`; `stale`:
-        shards at the target that no index names; `unmatched`: lines of the opt-out list that name
-        nothing.
+        `target`; `files`: their number; `skipped`: those that were there; `bytes_sent`; `deleted`:
+        files of earlier releases that were; `stale`: shards at the target that no index names;
+        `unmatched`: lines of the opt-out list that name nothing; `tag`: that of the release, if it
+        has one; `history`: whether the Hub's history still holds deleted files.
 
     Raises:
-        BadUsage: A sample may not be redistributed, or an opt-out list names one, or the target
-            cannot be opened.
+        BadUsage: A sample may not be redistributed, an opt-out list names one, the target is not
+            private, or it cannot be opened.
         BadData: The folder differs from its index, or what arrived differs from what was sent.
     """
     folder = shards_folder(folder)
@@ -66,10 +86,19 @@ def push(
     unmatched = _check_optouts(data, folder, optouts) if optouts else ()
     expected = _digests(folder, data)
     system, root = open_system(target, **options)
+    tag = ""
     try:
+        if _is_hub(system):
+            _prepare_hub(system, root, target, restricted=restricted)
         with plain_faults(system, target):
-            missing, sent = _send(system, root, folder, target, expected)
-            stale = sorted(set(_tars(system, root)) - set(expected))
+            there = _names(system, root)
+            gone = [] if keep_stale else _of_earlier(system, root, there, expected)
+            missing, sent = _send(system, root, folder, target, expected, gone)
+            stale = [name for name in _names(system, root)
+                     if name.endswith(".tar") and name not in expected]  # fmt: skip
+            if _is_hub(system):
+                tag = _tag(system, root, version_of(str(folder)), purge=purge_history)
+        _check_loads(target, data, options)
     except OSError as error:
         again = "" if isinstance(error, LASTING) else "; push again to continue"
         raise BadData(f"{target} cannot be written: {error}{again}.") from error
@@ -78,15 +107,21 @@ def push(
         "files": len(expected),
         "skipped": len(expected) - len(missing),
         "bytes_sent": sent,
+        "deleted": gone,
         "stale": stale,
         "unmatched": list(unmatched),
+        "tag": tag,
+        "history": _is_hub(system) and bool(gone) and not purge_history,
     }
 
 
 def _send(
-    system: Any, root: str, folder: Path, target: str, expected: dict[str, str]
+    system: Any, root: str, folder: Path, target: str, expected: dict[str, str], gone: list[str]
 ) -> tuple[list[str], int]:
-    """Send and check what the target lacks. Returns the names sent, and their bytes."""
+    """Send and check what the target lacks, and delete what is `gone`.
+
+    Returns the names sent, and their bytes.
+    """
     if not has_buckets(system):
         system.makedirs(root, exist_ok=True)
     sizes = {name: (folder / name).stat().st_size for name in expected}
@@ -95,11 +130,12 @@ def _send(
         for name, digest in expected.items()
         if _digest_at(system, f"{root}/{name}", sizes[name]) != digest
     ]
-    if missing and system.exists(f"{root}/{SHARDS}"):
-        system.rm_file(f"{root}/{SHARDS}")
+    if (missing or gone) and system.exists(f"{root}/{SHARDS}"):
+        if not _is_hub(system) or missing:
+            system.rm_file(f"{root}/{SHARDS}")
         missing = [*(name for name in missing if name != SHARDS), SHARDS]
     for some in _in_turns(system, missing):
-        _put(system, folder, root, some)
+        _put(system, folder, root, some, gone if SHARDS in some else [])
         for name in some:
             if _digest_at(system, f"{root}/{name}", sizes[name]) != expected[name]:
                 raise BadData(f"{target}/{name} did not arrive as it was sent: push again.")
@@ -115,19 +151,24 @@ def _in_turns(system: Any, names: list[str]) -> Iterator[list[str]]:
         yield names[-1:]
 
 
-def _put(system: Any, folder: Path, root: str, names: list[str]) -> None:
-    """Copy files of `folder` to the target; to the Hub in one commit."""
+def _put(system: Any, folder: Path, root: str, names: list[str], gone: list[str]) -> None:
+    """Delete and copy files at the target; on the Hub in one commit."""
     if not _is_hub(system):
+        for name in gone:
+            system.rm_file(f"{root}/{name}")
         for name in names:
             system.put_file(str(folder / name), f"{root}/{name}")
         return
-    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     place = system.resolve_path(root)
     inside = f"{place.path_in_repo}/" if place.path_in_repo else ""
-    HfApi(endpoint=system.endpoint, token=system.token).create_commit(
+    _hub(system).create_commit(
         place.repo_id,
-        [CommitOperationAdd(f"{inside}{name}", str(folder / name)) for name in names],
+        [
+            *(CommitOperationAdd(f"{inside}{name}", str(folder / name)) for name in names),
+            *(CommitOperationDelete(f"{inside}{name}") for name in gone),
+        ],
         commit_message=f"Add {names[0]}" + (f" and {len(names) - 1} more" if names[1:] else ""),
         repo_type=place.repo_type,
         revision=place.revision,
@@ -137,6 +178,80 @@ def _put(system: Any, folder: Path, root: str, names: list[str]) -> None:
 
 def _is_hub(system: Any) -> bool:
     return "hf" in protocols(system)
+
+
+def _hub(system: Any) -> Any:
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=system.endpoint, token=system.token)
+
+
+def _prepare_hub(system: Any, root: str, target: str, *, restricted: bool) -> None:
+    """Create a repository that does not exist; BadUsage for a restricted push to a public one."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    _, owner, name, *_ = f"{root}/".split("/")
+    repository = f"{owner}/{name.partition('@')[0]}"
+    api = _hub(system)
+    try:
+        about = api.repo_info(repository, repo_type="dataset")
+    except RepositoryNotFoundError:
+        api.create_repo(repository, repo_type="dataset", private=True)
+        system.invalidate_cache()
+        return
+    if restricted and not (about.private or about.gated):
+        raise BadUsage(
+            f"{target} is public: make the repository private or gated before a --restricted push."
+        )
+
+
+def _tag(system: Any, root: str, version: str, *, purge: bool) -> str:
+    """Tag the newest commit of the repository with the release's version, for a whole repository.
+
+    With `purge`, its history is made one commit before.
+    """
+    place = system.resolve_path(root)
+    api = _hub(system)
+    if purge:
+        api.super_squash_history(place.repo_id, repo_type=place.repo_type)
+    if place.path_in_repo:
+        return ""
+    tag = f"v{version}"
+    known = api.list_repo_refs(place.repo_id, repo_type=place.repo_type).tags
+    if any(one.name == tag for one in known):
+        api.delete_tag(place.repo_id, tag=tag, repo_type=place.repo_type)
+    api.create_tag(place.repo_id, tag=tag, repo_type=place.repo_type)
+    return tag
+
+
+def _of_earlier(system: Any, root: str, there: list[str], expected: dict[str, str]) -> list[str]:
+    """The files at a target that belong to an earlier release and not to this one.
+
+    Those are the shards that its index.json names, shards named as ours, and the other files that
+    a release may have.
+    """
+    named: set[str] = set()
+    if SHARDS in there:
+        try:
+            named = {str(one["name"]) for one in parse_json(system.cat_file(f"{root}/{SHARDS}"))
+                     ["shards"]}  # fmt: skip
+        except (ValueError, KeyError, TypeError):
+            named = set()
+    return [
+        name
+        for name in there
+        if name not in expected and (name in named or name in _OURS or _OUR_SHARD.fullmatch(name))
+    ]
+
+
+def _check_loads(target: str, data: Dataset, options: dict[str, Any]) -> None:
+    """Read a sample of each split at the target; BadData when it is not the one that was sent."""
+    there = open_shards(target, storage_options=options or None)
+    positions = data.frame.with_row_index("_at").group_by("split").first()["_at"].to_list()
+    if there.index_sha256 != data.index_sha256 or any(
+        there.read(position) != data.read(position) for position in positions
+    ):
+        raise BadData(f"{target} does not load as it was sent: push again.")
 
 
 def _check_rights(data: Dataset, folder: Path) -> None:
@@ -210,8 +325,11 @@ def _digest_at(system: Any, path: str, size: int) -> str:
     return digest.hexdigest()
 
 
-def _tars(system: Any, root: str) -> Iterator[str]:
-    for path in system.ls(root, detail=False):
-        name = str(path).rstrip("/").rpartition("/")[2]
-        if name.endswith(".tar"):
-            yield name
+def _names(system: Any, root: str) -> list[str]:
+    """The names of the files at a target, sorted; none when there is no such place."""
+    try:
+        system.invalidate_cache()
+        found = system.ls(root, detail=False)
+    except FileNotFoundError:
+        return []
+    return sorted(str(path).rstrip("/").rpartition("/")[2] for path in found)

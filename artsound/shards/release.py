@@ -15,12 +15,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from artsound.columns import renamed
 from artsound.encoders.base import Side, load_embeddings
 from artsound.errors import ArtSoundError, BadData
 from artsound.rights import policy_condition
 from artsound.shards.dataset import open_shards
 from artsound.shards.format import Shard
-from artsound.shards.index import INDEX, SHARDS, SPLITS, read_frame, read_shard_index
+from artsound.shards.index import FORMAT, INDEX, SHARDS, SPLITS, read_frame, read_shard_index
 from artsound.shards.store import LocalStore, open_store
 from artsound.sources.item_names import (
     Listed,
@@ -45,7 +46,7 @@ _ARTWORK = (
     *("artwork_license_id", "artwork_source", "artwork_source_url"),
 )
 _TRACK = (
-    *("key", "title", "artist", "track_license"),
+    *("key", "track_title", "musician", "track_license"),
     *("track_license_id", "track_source", "track_source_url"),
 )
 
@@ -63,7 +64,7 @@ def write_attribution(folder: Path, rows: pa.Table) -> Path:
         The path of the file.
     """
     lines = {
-        (side, *row.values())
+        (side, *("" if value is None else value for value in row.values()))
         for side, columns in (("artwork", _ARTWORK), ("track", _TRACK))
         for row in rows.select(list(columns)).to_pylist()
     }
@@ -146,7 +147,7 @@ FIRST = "1.0.0"
 BUMPS = ("", "patch", "minor", "major")  # the least first
 _KINDS = {
     "moved": ("artwork_id", "split"),
-    "recaptioned": ("artwork_caption", "music_caption"),
+    "recaptioned": ("artwork_caption", "track_caption"),
     "rescored": ("score", "bridge", "margin"),
     "repacked": ("shard",),
 }
@@ -168,7 +169,8 @@ class Difference:
         shards_kept: Names of shards with the same bytes in both.
         shards_changed: Names of the other shards of the newer release.
         shards_gone: Names of shards that the newer release lacks.
-        columns: Columns that only one of the two indexes has.
+        columns: Columns that only one of the two indexes has, under today's names.
+        formats: The formats of the two, when they differ.
     """
 
     added: tuple[str, ...] = ()
@@ -182,16 +184,17 @@ class Difference:
     shards_changed: tuple[str, ...] = ()
     shards_gone: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
 
     @property
     def bump(self) -> str:
         """The part of the version that is raised: major, minor, patch, or "" for no change.
 
-        major: a pair is gone, or has another artwork or split, or the index has other columns, so
-        that what was built on the older release may break. minor: there are new pairs. patch:
-        captions, metadata, scores or positions changed.
+        major: a pair is gone, or has another artwork or split, or the index has other columns or
+        another format, so that what was built on the older release may break. minor: there are new
+        pairs. patch: captions, metadata, scores or positions changed.
         """
-        if self.removed or self.moved or self.columns:
+        if self.removed or self.moved or self.columns or self.formats:
             return "major"
         if self.added:
             return "minor"
@@ -216,7 +219,7 @@ def next_version(version: str, bump: str) -> str:
 
 
 def diff(old: str, new: str) -> Difference:
-    """Compare two releases by their indexes; no shard is read.
+    """Compare two releases by their indexes, of any format; no shard is read.
 
     Args:
         old: Folder or address of the older release.
@@ -226,7 +229,8 @@ def diff(old: str, new: str) -> Difference:
         BadData: An index is missing or damaged, or lacks a column to compare by.
     """
     before, after = open_shards(old), open_shards(new)
-    return difference(before.frame, before.shards, after.frame, after.shards, (old, new))
+    formats = (before.format, after.format)
+    return difference(before.frame, before.shards, after.frame, after.shards, (old, new), formats)
 
 
 def version_of(location: str) -> str:
@@ -240,6 +244,7 @@ def difference(
     after: pl.DataFrame,
     are: Sequence[Shard],
     places: tuple[str, str] = ("the older release", "the newer release"),
+    formats: tuple[str, str] = (FORMAT, FORMAT),
 ) -> Difference:
     """Compare two releases, as `diff` does, by the rows of their indexes and their shards.
 
@@ -249,6 +254,7 @@ def difference(
         after: Rows of the newer index.
         are: Shards of the newer release.
         places: Names of the two in errors.
+        formats: Their formats.
 
     Raises:
         BadData: An index lacks a column to compare by.
@@ -282,6 +288,7 @@ def difference(
         shards_changed=tuple(sorted(name for name in new if old.get(name) != new[name])),
         shards_gone=tuple(sorted(old.keys() - new.keys())),
         columns=tuple(sorted(set(before.columns) ^ set(after.columns))),
+        formats=formats if formats[0] != formats[1] else (),
     )
 
 
@@ -299,6 +306,7 @@ def counts(found: Difference) -> dict[str, int]:
         "Shards new or changed": len(found.shards_changed),
         "Shards gone": len(found.shards_gone),
         "Columns new or gone": len(found.columns),
+        "Formats new or gone": len(found.formats),
     }
 
 
@@ -413,7 +421,7 @@ def write_history(
         return Lineage(), []
     data = open_shards(base)
     rows = pl.DataFrame(pl.from_arrow(index))
-    found = difference(data.frame, data.shards, rows, shards)
+    found = difference(data.frame, data.shards, rows, shards, formats=(data.format, FORMAT))
     lineage = lineage_after(base, found, at_least=withheld_bump(base, folder, set(rows["key"])))
     if lineage.bump:
         return lineage, write_changes(folder, base, found, lineage)
@@ -482,8 +490,15 @@ def _entry(value: Any) -> dict[str, Any]:
 
 WITHHELD = "withheld.parquet"
 _WITHHELD_COLUMNS = (
-    *("key", "track_id", "artwork_id", "split", "score", "bridge", "style", "genre"),
-    *("painter", "year", "music_genre", "image_original_sha256", "audio_sha256"),
+    *("key", "track_id", "artwork_id", "split", "score", "bridge", "artwork_style"),
+    *(
+        "artwork_genre",
+        "painter",
+        "artwork_year",
+        "track_genre",
+        "image_original_sha256",
+        "audio_sha256",
+    ),
     *("artwork_redistribute", "artwork_rights_reason", "artwork_source_url"),
     *("track_redistribute", "track_license", "track_source_url"),
 )
@@ -498,7 +513,7 @@ _NAMED_BY: tuple[tuple[str, Callable[[str], Iterable[str]], str], ...] = (
     ("track_source_url", address_keys, "key"),
     ("painter", creator_keys, "artwork_id"),
     ("painter_id", creator_keys, "artwork_id"),
-    ("artist", creator_keys, "key"),
+    ("musician", creator_keys, "key"),
     ("image_sha256", digest_keys, ""),
     ("image_original_sha256", digest_keys, ""),
     ("audio_sha256", digest_keys, ""),
@@ -647,6 +662,8 @@ def withheld_rows(folder: Path) -> pl.DataFrame:
         rows = read_frame(path.read_bytes(), str(path))
     except OSError as error:
         raise BadData(f"{path} cannot be read: {error.strerror or error}.") from error
+    if "genre" in rows.columns:  # of format 1
+        rows = renamed(rows)
     if any(rows.schema.get(name) != kind for name, kind in empty.schema.items()):
         raise BadData(f"{path} is no list of withheld pairs: its key and artwork_id must be text.")
     return rows

@@ -23,6 +23,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from artsound.columns import BY_NAME, SAMPLE
 from artsound.errors import BadData
 from artsound.keys import six_digits
 from artsound.media import MediaError
@@ -30,10 +31,10 @@ from artsound.media.images import release_jpeg
 from artsound.pairing.excluded import read_exclusions
 from artsound.pairing.previous_release import release_folder
 from artsound.recipe import Recipe
-from artsound.schema import Reject, arrow_schema, json_schema
+from artsound.schema import Reject, arrow_schema
 from artsound.shards.dataset import Dataset, open_shards
 from artsound.shards.format import Shard, sample_json, write_shard
-from artsound.shards.index import SHARDS, SPLITS, index_rows, to_index_table, write_index
+from artsound.shards.index import FORMAT, SHARDS, SPLITS, index_rows, to_index_table, write_index
 from artsound.shards.order import shuffled_order
 from artsound.shards.release import (
     copy_index,
@@ -68,14 +69,14 @@ _ARTWORK = {
     "artwork_title": "title",
     "painter": "painter",
     "painter_id": "painter_id",
-    "year": "year",
-    "style": "style",
-    "genre": "genre",
-    "school": "school",
-    "period": "period",
-    "tags": "tags",
-    "media": "media",
-    "emotions": "emotions",
+    "artwork_year": "year",
+    "artwork_style": "style",
+    "artwork_genre": "genre",
+    "artwork_school": "school",
+    "artwork_period": "period",
+    "artwork_tags": "tags",
+    "artwork_media": "media",
+    "artwork_emotions": "emotions",
     "artwork_license_id": "license_id",
     "artwork_redistribute": "redistribute",
     "artwork_derivatives": "derivatives",
@@ -91,15 +92,15 @@ _ARTWORK = {
 }
 _TRACK = {
     "track_id": "track_id",
-    "title": "title",
-    "artist": "artist",
-    "artist_id": "artist_id",
+    "track_title": "title",
+    "musician": "artist",
+    "musician_id": "artist_id",
     "album": "album",
-    "music_genre": "genre",
-    "music_genres": "genres",
-    "music_tags": "tags",
-    "duration": "duration",
-    "loudness": "loudness",
+    "track_genre": "genre",
+    "track_genres": "genres",
+    "track_tags": "tags",
+    "duration_s": "duration",
+    "rms_dbfs": "loudness",
     "track_license": "license",
     "track_license_id": "license_id",
     "track_redistribute": "redistribute",
@@ -115,8 +116,13 @@ _TRACK = {
     "audio_path": "audio_path",
 }
 _PAIR = {name: name for name in ("track_id", "artwork_id", "split", "score", "bridge", "margin")}
-_PICTURE = {name: name for name in ("artwork_id", "lightness", "saturation", "warmth")}
-_SOUND = {name: name for name in ("track_id", "tempo", "key", "mode")}
+_PICTURE = {
+    "artwork_id": "artwork_id",
+    "artwork_lightness": "lightness",
+    "artwork_saturation": "saturation",
+    "artwork_warmth": "warmth",
+}
+_SOUND = {"track_id": "track_id", "tempo_bpm": "tempo", "key": "key", "mode": "mode"}
 EXTRA = ("image_path", "audio_path")
 
 
@@ -162,16 +168,16 @@ def _joined(root: Path, made: Collection[str]) -> pl.DataFrame:
         .join(sound, on="track_id", how="left", validate="1:1")
         .with_columns(
             key="track_id",
-            key_signature=pl.col("key") + " " + pl.col("mode"),
+            musical_key=pl.col("key") + " " + pl.col("mode"),
             synthetic=pl.col("artwork_source").is_in(made) | pl.col("track_source").is_in(made),
         )
         .join(_captions(paths[3], "artwork", "artwork_id"), on="artwork_id", how="left")
-        .join(_captions(paths[4], "music", "key"), on="key", how="left")
+        .join(_captions(paths[4], "track", "key"), on="key", how="left")
     )
-    fields = [name for name in json_schema("sample")["properties"] if name != "image_sha256"]
+    fields = [column.name for column in SAMPLE if column.name != "image_sha256"]
     rows = rows.select(*fields, *EXTRA).sort("key")
     for name in rows.columns:
-        if rows[name].null_count():
+        if rows[name].null_count() and not (name in BY_NAME and BY_NAME[name].unknown):
             pair = rows.filter(pl.col(name).is_null())["key"][0]
             raise BadData(
                 f"The pair of track {pair} has no {name} in {root}: "
@@ -183,7 +189,18 @@ def _joined(root: Path, made: Collection[str]) -> pl.DataFrame:
 def _read(path: Path, record: str, columns: Mapping[str, str]) -> pl.DataFrame:
     table = read_parquet(path, record, sorted(set(columns.values())))
     frame = pl.DataFrame(pl.from_arrow(table))
-    return frame.select(pl.col(column).alias(name) for name, column in columns.items())
+    return frame.select(_known(name, column) for name, column in columns.items())
+
+
+def _known(name: str, column: str) -> pl.Expr:
+    """A column of the catalogue as a release has it: null where it stands for unknown."""
+    about = BY_NAME.get(name)
+    if not (about and about.unknown):
+        return pl.col(column).alias(name)
+    unknown = pl.lit(about.stand_in)
+    if column == "license_id":
+        unknown = pl.lit("unknown")
+    return pl.when(pl.col(column) != unknown).then(pl.col(column)).alias(name)
 
 
 def _captions(path: Path, prefix: str, key: str) -> pl.DataFrame:
@@ -237,7 +254,12 @@ class PreviousShards:
         return {key: number for number, key in enumerate(self.data.frame["key"])}
 
     def same(self, rows: pl.DataFrame) -> set[str]:
-        """The keys of new samples (`rows`) of which every field is as in this release."""
+        """The keys of new samples (`rows`) of which every field is as in this release.
+
+        None of a release of an earlier format, whose shards have all to be written again.
+        """
+        if self.data.format != FORMAT:
+            return set()
         fields = [name for name in arrow_schema("sample").names if name != "image_sha256"]
         ours = self.data.frame.select(fields)
         theirs = rows.select(fields).cast(dict(ours.schema))  # type: ignore[arg-type]
@@ -511,7 +533,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
 
 STAGE = Stage(
     name="shard",
-    version=3,
+    version=4,
     sections=("seed", "shards"),
     plan=plan,
     work=work,

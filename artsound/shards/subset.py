@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from artsound.errors import BadUsage
 from artsound.keys import six_digits, track_number
 from artsound.shards.dataset import VIEW, Dataset, open_shards
-from artsound.shards.format import Placed, Shard, write_shard
-from artsound.shards.index import SPLITS, is_ours, pointers, write_index
+from artsound.shards.format import Placed, Shard, sample_json, write_shard
+from artsound.shards.index import FORMAT, SPLITS, is_ours, pointers, sample_fields, write_index
 from artsound.shards.release import (
     find_listed,
     pairs_listed,
@@ -108,7 +108,7 @@ def write_subset(
     if per_painter:
         data = data.cap("painter", per_painter)
     if per_genre:
-        data = data.cap("music_genre", per_genre)
+        data = data.cap("track_genre", per_genre)
     if sample:
         data = data.sample(sample, seed=seed, by=sample_by)
     if top:
@@ -198,12 +198,18 @@ def _packed(data: Dataset, positions: np.ndarray, pairs_per_shard: int) -> Itera
 
 
 def members(data: Dataset, order: Iterable[int]) -> Iterator[tuple[str, Mapping[str, bytes]]]:
-    """Yield (key, {extension: bytes}) of the samples at the positions `order`, undecoded."""
+    """Yield (key, {extension: bytes}) of the samples at the positions `order`, undecoded.
+
+    The .json of a sample of an earlier format is written as today.
+    """
     pointers_ = data.pointers
     for number in order:
         shard = pointers_.shards[pointers_.shard[number]].name
         pieces = data.store.read_ranges(shard, pointers_.ranges(number))
-        yield str(pointers_.keys[number]), dict(zip(pointers_.present(number), pieces, strict=True))
+        parts = dict(zip(pointers_.present(number), pieces, strict=True))
+        if data.format != FORMAT and "json" in parts:
+            parts["json"] = sample_json(sample_fields(parts["json"]))
+        yield str(pointers_.keys[number]), parts
 
 
 def moved(rows: pl.DataFrame, shard: str, placed: Sequence[Placed]) -> pl.DataFrame:

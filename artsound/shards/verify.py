@@ -18,12 +18,12 @@ from typing import IO, Any
 import jsonschema
 import polars as pl
 
+from artsound.columns import fields_now, is_format_1, row_of, sample_of
 from artsound.errors import ArtSoundError, BadData, BadUsage
-from artsound.keys import track_key
 from artsound.media import MediaError
 from artsound.media.audio import check_audio
 from artsound.media.images import check_image
-from artsound.schema import check_table, json_schema
+from artsound.schema import arrow_schema, check_table, json_schema
 from artsound.shards.decode import AUDIO, IMAGES
 from artsound.shards.format import Shard, TarMember, key_of, scan_tar
 from artsound.shards.index import (
@@ -237,11 +237,12 @@ def _check_json(name: str, key: str, data: bytes, row: dict[str, Any]) -> Iterat
     except ValueError as error:
         yield Problem(name, key, f"its .json cannot be read: {error}")
         return
-    names = json_schema("sample")["properties"].keys()
-    if isinstance(fields, dict) and fields.keys() == names:
-        wrong = [
-            field for field in names if not _same(_as_indexed(field, fields[field]), row[field])
-        ]
+    if isinstance(fields, dict) and is_format_1(fields):
+        fields = sample_of(fields_now(fields))
+    names = arrow_schema("sample").names
+    if isinstance(fields, dict) and fields.keys() == set(names):
+        indexed = row_of(fields)
+        wrong = [field for field in names if not _same(indexed[field], row[field])]
         if not wrong:
             return
     fault = jsonschema.exceptions.best_match(_validator().iter_errors(fields))
@@ -252,13 +253,6 @@ def _check_json(name: str, key: str, data: bytes, row: dict[str, Any]) -> Iterat
     for field in wrong:
         message = f"{field} is {fields[field]!r} in its .json, but {row[field]!r} in the index"
         yield Problem(name, key, message)
-
-
-def _as_indexed(field: str, value: Any) -> Any:
-    """A field of a .json as the index has it: FMA's number of a track as its key."""
-    if field == "track_id" and isinstance(value, int) and not isinstance(value, bool):
-        return track_key(value)
-    return value
 
 
 def _same(value: Any, indexed: Any) -> bool:
@@ -311,7 +305,7 @@ def _check_splits(frame: pl.DataFrame) -> Iterator[Problem]:
     """Find painters, musicians and works that are in more than one split."""
     for column, what in (
         ("painter_id", "the painter"),
-        ("artist_id", "the musician"),
+        ("musician_id", "the musician"),
         ("artwork_cluster", "the artwork, or a near-duplicate of it,"),
         ("track_cluster", "the clip, or a near-duplicate of it,"),
         ("audio_sha256", "the clip"),
@@ -320,9 +314,8 @@ def _check_splits(frame: pl.DataFrame) -> Iterator[Problem]:
         kind = frame.schema.get(column, pl.Null())
         if not (kind.is_integer() or kind == pl.String):  # an external index may have any type
             continue
-        unknown = pl.col(column) == -1 if kind.is_integer() else pl.lit(False)
         shared = (
-            frame.filter(pl.col(column).is_not_null() & ~unknown)
+            frame.filter(pl.col(column).is_not_null())
             .group_by(column)
             .agg(pl.col("split").unique().sort(), pl.col("key").min(), pl.col("shard").first())
             .filter(pl.col("split").list.len() > 1)

@@ -15,8 +15,8 @@ import webdataset
 
 from artsound.errors import BadUsage
 from artsound.shards.decode import Decode, decode
+from artsound.shards.index import sample_fields
 from artsound.shards.reader import SampleSource
-from artsound.untrusted import parse_json
 
 _AT_ONCE = 16  # samples per request: neighbours are fetched by one
 
@@ -99,7 +99,7 @@ class Decoding:
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
         members = {name: value for name, value in sample.items() if not name.startswith("__")}
         if "json" in members:
-            members["json"] = parse_json(members["json"])
+            members["json"] = sample_fields(members["json"])
         decoded = decode({"key": sample["__key__"], **members}, self.options)
         return {"__key__": sample["__key__"], "__url__": sample["__url__"], **decoded}
 

@@ -22,7 +22,7 @@ import polars as pl
 from artsound.errors import BadData, BadUsage
 from artsound.shards.dataset import Dataset, open_pairs
 from artsound.shards.format import Shard, key_of, sample_json, scan_tar, write_shard
-from artsound.shards.index import read_frame, read_shard_index, write_index
+from artsound.shards.index import FORMAT, read_frame, read_shard_index, write_index
 from artsound.shards.release import (
     WITHHELD,
     Difference,
@@ -264,24 +264,8 @@ def withdraw(
         note(names_nothing("the list", str(folder), listed.unmatched))
     if gone.all():
         raise BadData(f"Nothing would be left of {folder}: remove the whole release instead.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BadUsage(f"{out} is in use: give --out a new folder.")
-    make_folder(out.parent)
-    place = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=out.parent))
-    try:
-        place.chmod(0o755)
-        shards, rows = _write_shards(data, folder, place, gone)
-        if not gone_apart.all():
-            with atomic_write(place / WITHHELD) as file:
-                apart.filter(~gone_apart).write_parquet(file)
-        write_attribution(place, rows.to_arrow())
-        write_readme(place, data.name, shards, rows.height)
-        found = difference(data.frame, data.shards, rows, shards)
-        lineage = lineage_after(folder, found, at_least="major")
-        write_changes(place, folder, found, lineage)
-        digest = read_shard_index(data.store)["recipe_digest"]
-        write_index(place, data.name, digest, shards, rows.to_arrow(), lineage.fields())
-        describe(place)
+
+    def check(place: Path, rows: pl.DataFrame) -> None:
         texts = _only_in(
             [data.frame.filter(gone), apart.filter(gone_apart)],
             [rows, apart.filter(~gone_apart)],
@@ -289,6 +273,56 @@ def withdraw(
         keys = [*data.frame["key"].filter(gone), *apart["key"].filter(gone_apart)]
         if left := traces(place, texts, keys):
             raise BadData(f"A withdrawn pair is still referenced in {', '.join(left)}.")
+
+    return write_next(data, folder, out, gone, apart.filter(~gone_apart), describe, check)
+
+
+def write_next(
+    data: Dataset,
+    folder: Path,
+    out: Path,
+    gone: pl.Series,
+    apart: pl.DataFrame,
+    describe: Callable[[Path], object],
+    check: Callable[[Path, pl.DataFrame], object] = lambda *_: None,
+) -> Difference:
+    """Write the next release of a release on this machine, in today's format.
+
+    Args:
+        data: The release.
+        folder: Its folder.
+        out: A new folder; it is complete or absent afterwards.
+        gone: Which of its pairs are left out.
+        apart: The rows of withheld.parquet of the new release.
+        describe: Called with the folder before it is published, to write cards into it.
+        check: Called with the folder and its rows before it is published; it may raise.
+
+    Returns:
+        What the new release changes.
+
+    Raises:
+        BadUsage: `out` is in use.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BadUsage(f"{out} is in use: give --out a new folder.")
+    make_folder(out.parent)
+    place = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=out.parent))
+    try:
+        place.chmod(0o755)
+        shards, rows = _write_shards(data, folder, place, gone)
+        if not apart.is_empty():
+            with atomic_write(place / WITHHELD) as file:
+                apart.write_parquet(file)
+        write_attribution(place, rows.to_arrow())
+        write_readme(place, data.name, shards, rows.height)
+        formats = (data.format, FORMAT)
+        found = difference(data.frame, data.shards, rows, shards, formats=formats)
+        lineage = lineage_after(folder, found, at_least="major")
+        write_changes(place, folder, found, lineage)
+        digest = read_shard_index(data.store)["recipe_digest"]
+        write_index(place, data.name, digest, shards, rows.to_arrow(), lineage.fields())
+        describe(place)
+        check(place, rows)
         os.replace(place, out)
         sync_folder(out.parent)
     finally:
@@ -337,7 +371,8 @@ def _write_shards(
         stay = rows.filter(~pl.col("gone")).drop("gone")
         if not stay.height:
             continue
-        if stay.height == rows.height and not any(key in renamed for key in stay["key"]):
+        same = data.format == FORMAT and stay.height == rows.height
+        if same and not any(key in renamed for key in stay["key"]):
             _link(folder / shard.name, place / shard.name)
             shards.append(shard)
             frames.append(stay.drop("position"))

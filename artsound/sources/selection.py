@@ -427,7 +427,9 @@ def _selected(
     )
     kept = table
     if where := getattr(recipe.sources, f"{side}_where"):
-        metadata = table.select(name for name in COLUMNS[side] if name not in PLACE_COLUMNS)
+        metadata = _with_nulls(
+            table.select(name for name in COLUMNS[side] if name not in PLACE_COLUMNS)
+        )
         kept = kept.filter(rows_where(metadata, where))
         if kept.is_empty() and not table.is_empty():
             raise BadUsage(
@@ -449,6 +451,15 @@ def _selected(
                 "shorten it, or select others."
             )
     return kept.drop("withdrawn")
+
+
+def _with_nulls(metadata: pl.DataFrame) -> pl.DataFrame:
+    """Metadata as conditions see it: null where "" or -1 stands for unknown."""
+    return metadata.with_columns(
+        pl.when(pl.col(name) != unknown).then(pl.col(name)).alias(name)
+        for name, kind in metadata.schema.items()
+        for unknown in ([""] if kind == pl.String else [-1] if kind.is_integer() else [])
+    )
 
 
 def _spellings(side: str, key: str, own_id: str) -> set[str]:

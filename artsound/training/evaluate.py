@@ -388,7 +388,7 @@ def measure(
             sample = pairs.read(int(position))
             keys.append(sample["key"])
             captions.append(str(sample["json"].get("artwork_caption", "")))
-            genres.append(str(sample["json"].get("music_genre", "")))
+            genres.append(str(sample["json"].get("track_genre", "")))
             pictures.append(describe_picture(sample["jpg"]))
             seen.append(encode(sample["jpg"]))
             sounds.append(embed_sound([window_of(sample["mp3"], *window)], window[1], embedders))

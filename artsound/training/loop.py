@@ -88,7 +88,7 @@ def caption_targets(pairs: Pairs, config: Config, out: Path, device: Any) -> np.
 
     BadData when a pair has no caption, or the folder of modules lacks its text encoders.
     """
-    captions = [str(pairs.read(n)["json"].get("music_caption", "")) for n in range(len(pairs))]
+    captions = [str(pairs.read(n)["json"].get("track_caption", "")) for n in range(len(pairs))]
     empty = next((n for n, caption in enumerate(captions) if not caption.strip()), None)
     if empty is not None:
         raise BadData(

@@ -42,12 +42,18 @@ def make_site_shards(folder: Path) -> Path:
             fields = stripes.sample(number, pictures[media], clips[media], split)
             fields["painter"] = PAINTERS[number % 3]
             fields["artwork_title"] = f"Stripes {number}"
-            fields["duration"], fields["artwork_redistribute"] = 12.0, number % 4 != 0
+            fields["duration_s"], fields["artwork_redistribute"] = 12.0, number % 4 != 0
             fields["track_redistribute"] = fields["artwork_commercial"] = True
             fields["track_commercial"] = number % 3 == 0
             if number == 12:
-                texts = ("artwork_caption", "music_caption", "artwork_title", "painter", "style")
-                fields |= dict.fromkeys((*texts, "title", "artist", "music_genre"), HOSTILE)
+                texts = (
+                    "artwork_caption",
+                    "track_caption",
+                    "artwork_title",
+                    "painter",
+                    "artwork_style",
+                )
+                fields |= dict.fromkeys((*texts, "track_title", "musician", "track_genre"), HOSTILE)
             if number == 13:
                 fields["artwork_source_url"] = "javascript:window.hurt=true"
             members = {"jpg": pictures[media], "mp3": clips[media], "json": sample_json(fields)}

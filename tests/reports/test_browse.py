@@ -64,8 +64,8 @@ def test_scores_are_told_in_stretches_that_hold_all_pairs(client: TestClient) ->
 def test_a_condition_in_sql_narrows_and_a_bad_one_is_answered_in_a_sentence(
     client: TestClient, site_shards: Path
 ) -> None:
-    expected = len(artsound.open(site_shards).filter(where="score > 0.5 and year < 1830"))
-    found = client.get("/api/view", params={"where": "score > 0.5 and year < 1830"})
+    expected = len(artsound.open(site_shards).filter(where="score > 0.5 and artwork_year < 1830"))
+    found = client.get("/api/view", params={"where": "score > 0.5 and artwork_year < 1830"})
     assert found.json()["total"] == expected
     for bad in ("nonsense >", "select * from x", "no_such_column = 1"):
         answer = client.get("/api/view", params={"where": bad})
@@ -253,8 +253,8 @@ def test_shards_that_are_not_ours_and_a_taken_port_are_told_in_a_sentence(
 ) -> None:
     plain = open_shards(site_shards)
     foreign = type(plain)(
-        plain.store, plain.name, plain.index_sha256, plain.shards, plain.index.drop("style"),
-        plain.rows,
+        plain.store, plain.name, plain.index_sha256, plain.format, plain.shards,
+        plain.index.drop("artwork_style"), plain.rows,
     )  # fmt: skip
     with pytest.raises(BadData, match="only shards built by artsound"):
         browse_app(foreign)

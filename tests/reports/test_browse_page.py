@@ -101,7 +101,7 @@ def test_a_pair_page_shows_both_captions_the_facts_and_the_record(
     page.goto("/pair/000014")
     row = artsound.open(site_shards).frame.row(by_predicate=pl.col("key") == "000014", named=True)
     expect(page.locator("#artwork-caption")).to_contain_text(row["artwork_caption"])
-    expect(page.locator("#music-caption")).to_contain_text(row["music_caption"])
+    expect(page.locator("#music-caption")).to_contain_text(row["track_caption"])
     expect(page.locator(".facts")).to_contain_text("CC BY 4.0")
     assert page.locator(".row-of-cards .card").count() >= 4
     page.get_by_text("Raw record").click()

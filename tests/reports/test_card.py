@@ -109,7 +109,9 @@ def test_croissant_is_valid_and_loads_the_index_the_pictures_and_the_clips(
     rows = list(found.records("pairs"))
     assert [row["pairs/key"].decode() for row in rows] == frame["key"].to_list()
     assert {name.removeprefix("pairs/") for name in rows[0]} == set(arrow_schema("index").names)
-    assert [tag.decode() for tag in rows[1]["pairs/tags"]] == frame["tags"][1].to_list()
+    assert [tag.decode() for tag in rows[1]["pairs/artwork_tags"]] == frame["artwork_tags"][
+        1
+    ].to_list()
     picture = next(iter(found.records("images")))
     assert picture["images/key"].decode() in set(frame["key"])
     assert picture["images/content"].size == (96, 64)

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from artsound.columns import SAMPLE
 from artsound.schema import arrow_schema, to_table
 from artsound.shards.format import sample_json, write_shard
 from artsound.shards.index import SPLITS, index_rows, write_index
@@ -45,25 +46,27 @@ def sample(number: int, image: bytes, audio: bytes, split: str = "train") -> dic
     fields: dict[str, Any] = {}
     for field in arrow_schema("sample"):
         kind = str(field.type)
-        fields[field.name] = [] if kind.startswith("list") else unknown.get(kind, -1)
+        fields[field.name] = [] if kind.startswith("list") else unknown.get(kind)
+        if field.nullable:
+            fields[field.name] = None
     fields |= {
         "key": f"{number:06d}",
         "track_id": f"{number:06d}",
         "artwork_id": f"painter-{split}-{number % 5}_work-{number}.jpg",
         "split": split,
         "artwork_caption": f"A striped picture, number {number}.",
-        "music_caption": f"One plain tone, number {number}.",
+        "track_caption": f"One plain tone, number {number}.",
         "painter": f"Painter {split} {number % 5}",
         "painter_id": f"painter-{split}-{number % 5}",
-        "year": 1800 + number % 200,
-        "style": _STYLES[number % len(_STYLES)],
-        "genre": ("landscape", "portrait")[number % 2],
-        "tags": ["sea", "boat"][: number % 3],
-        "title": f"Tone {number}, “played” by 楽器",
-        "artist": f"Musician {number % 7}",
-        "artist_id": SPLITS.index(split) * 100 + number % 7,
-        "music_genre": _GENRES[number % len(_GENRES)],
-        "music_genres": [_GENRES[number % len(_GENRES)]],
+        "artwork_year": 1800 + number % 200,
+        "artwork_style": _STYLES[number % len(_STYLES)],
+        "artwork_genre": ("landscape", "portrait")[number % 2],
+        "artwork_tags": ["sea", "boat"][: number % 3],
+        "track_title": f"Tone {number}, “played” by 楽器",
+        "musician": f"Musician {number % 7}",
+        "musician_id": SPLITS.index(split) * 100 + number % 7,
+        "track_genre": _GENRES[number % len(_GENRES)],
+        "track_genres": [_GENRES[number % len(_GENRES)]],
         "score": float(str(np.float32((number * 37 % 100) / 100))),
         "bridge": "affect",
         "artwork_source": "sample",
@@ -132,3 +135,29 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make(tmp_path: Path) -> Callable[..., Path]:
     """A folder of shards to spoil: make({"train": [3, 3]})."""
     return lambda counts, name="shards", **options: make_shards(tmp_path / name, counts, **options)
+
+
+@pytest.fixture(scope="session")
+def late_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shard of each split; all that may be unknown is, but in the last three of 1,003 samples."""
+    folder = tmp_path_factory.mktemp("late")
+    image, audio = picture(0, (16, 8)), clip(0, 0.2)
+    shards, rows, number = [], [], 10
+    unknown = {column.name: None for column in SAMPLE if column.unknown}
+    unknown |= {column.name: [] for column in SAMPLE if column.kind == "texts"}
+    for split in SPLITS:
+        some = []
+        for place in range(1003):
+            fields = sample(number, image, audio, split)
+            fields |= dict(unknown) if place < 1000 else {
+                "artwork_year": 1850, "musician_id": number, "artwork_tags": ["sea", "boat"],
+                "album": "Tones",
+            }  # fmt: skip
+            some.append((fields, {"jpg": image, "mp3": audio, "json": sample_json(fields)}))
+            number += 1
+        path = folder / f"artsound-{split}-000000.tar"
+        shard, placed = write_shard(path, split, ((f["key"], m) for f, m in some))
+        shards.append(shard)
+        rows += index_rows(shard.name, [fields for fields, _ in some], placed)
+    write_index(folder, "late", "", shards, to_table("index", rows))
+    return folder

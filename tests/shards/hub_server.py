@@ -31,6 +31,10 @@ class Hub:
     commits: list[list[str]] = field(default_factory=list)
     refuse_after: int = 10_000
     damage: bool = False
+    private: bool = True
+    exists: bool = True
+    tags: dict[str, int] = field(default_factory=dict)  # the number of commits at each
+    squashed: bool = False
 
     def about(self, path: str) -> dict[str, object]:
         data = self.files[path]
@@ -96,12 +100,22 @@ def hub() -> Iterator[Hub]:
                 self.answer(part, 206 if wanted else 200, ETag=etag, X_Repo_Commit="0" * 40)
             elif path.startswith(f"{API}/tree/main"):
                 self.answer([state.about(name) for name in state.files])
+            elif path in (API, f"{API}/revision/main") and state.exists:
+                self.answer({"id": REPO, "sha": "0" * 40, "private": state.private})
             elif path in (API, f"{API}/revision/main"):
-                self.answer({"id": REPO, "sha": "0" * 40, "private": True})
+                self.answer({"error": "not found"}, 404, X_Error_Code="RepoNotFound")
+            elif path == f"{API}/refs":
+                tags = [{"name": tag, "ref": f"refs/tags/{tag}", "targetCommit": "0" * 40}
+                        for tag in state.tags]  # fmt: skip
+                self.answer({"branches": [], "converts": [], "tags": tags})
             else:
                 self.answer({"error": "not found"}, 404, X_Error_Code="EntryNotFound")
 
         do_HEAD = do_GET
+
+        def do_DELETE(self) -> None:
+            del state.tags[unquote(self.path).rpartition("/")[2]]
+            self.answer({})
 
         def do_PUT(self) -> None:
             data = self.body()
@@ -112,6 +126,22 @@ def hub() -> Iterator[Hub]:
 
         def do_POST(self) -> None:
             body, path = self.body(), unquote(urlsplit(self.path).path)
+            if path == "/api/validate-yaml":
+                self.answer({"errors": [], "warnings": []})
+                return
+            if path == "/api/repos/create":
+                asked = json.loads(body)
+                state.exists, state.private = True, asked.get("visibility") == "private"
+                self.answer({"url": f"{state.url}/datasets/{REPO}"})
+                return
+            if path.startswith(f"{API}/tag/"):
+                state.tags[json.loads(body)["tag"]] = len(state.commits)
+                self.answer({})
+                return
+            if path == f"{API}/super-squash/main":
+                state.squashed = True
+                self.answer({})
+                return
             if path == f"{API}/preupload/main":
                 files = [
                     {

@@ -48,5 +48,5 @@ def test_a_subset_of_shards_comes_with_a_card_and_its_query(shards: Path, tmp_pa
     assert verify(out, deep=True) == []
     wrong = artsound("subset", shards, "--where", "yaer < 3", "--out", tmp_path / "x.npy")
     assert wrong.returncode == 2
-    assert "did you mean year?" in wrong.stderr
+    assert "did you mean artwork_year?" in wrong.stderr
     assert len(wrong.stderr.strip().splitlines()) == 1

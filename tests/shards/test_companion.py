@@ -36,7 +36,7 @@ def test_companion_shards_mirror_the_originals_and_verify(shards: Path, latents:
 def test_joined_samples_hold_the_members_of_both_whatever_is_chosen(
     shards: Path, latents: Path
 ) -> None:
-    data = artsound.open(shards).join(artsound.open(latents)).filter(style="Cubism")
+    data = artsound.open(shards).join(artsound.open(latents)).filter(artwork_style="Cubism")
     sample = data.read(2)
     assert set(sample) == {"key", "jpg", "mp3", "json", "latent.npy"}
     options = Decode(image=False, audio=False)

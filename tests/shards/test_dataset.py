@@ -16,9 +16,10 @@ import artsound
 from artsound.errors import BadData, BadUsage
 from artsound.extras import install_command
 from artsound.shards.dataset import Dataset
+from artsound.shards.index import sample_fields
 from artsound.shards.sidecar import write_sidecar
 from artsound.shards.subset import write_subset
-from artsound.untrusted import parse_json, read_array
+from artsound.untrusted import read_array
 
 SMALL = {"image_size": 32, "sample_rate": 16_000, "audio_seconds": 0.5}
 
@@ -40,7 +41,7 @@ def test_a_dataset_prints_as_one_line(data: Dataset) -> None:
 
 def test_columns_are_those_of_the_frame(data: Dataset) -> None:
     assert data.columns == data.frame.columns
-    assert {"key", "split", "music_genre"} <= set(data.columns)
+    assert {"key", "split", "track_genre"} <= set(data.columns)
 
 
 def test_a_key_gives_the_sample_that_has_it(data: Dataset) -> None:
@@ -77,8 +78,8 @@ def test_pandas_gets_the_same_rows(data: Dataset) -> None:
     frame = chosen.to_pandas()
     assert list(frame.columns) == data.columns
     assert frame["key"].tolist() == chosen.frame["key"].to_list()
-    assert frame["year"].tolist() == chosen.frame["year"].to_list()
-    assert [list(tags) for tags in frame["tags"]] == chosen.frame["tags"].to_list()
+    assert frame["artwork_year"].tolist() == chosen.frame["artwork_year"].to_list()
+    assert [list(tags) for tags in frame["artwork_tags"]] == chosen.frame["artwork_tags"].to_list()
 
 
 def test_without_pandas_the_command_that_installs_it_is_named(shards: Path) -> None:
@@ -105,12 +106,12 @@ def test_a_list_of_ids_opens_the_shards_it_was_chosen_from(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write_subset(shards, Path("ids.npy"), style=("Cubism",), top=5)
+    write_subset(shards, Path("ids.npy"), artwork_style=("Cubism",), top=5)
     monkeypatch.chdir("/")
     data = artsound.open(tmp_path / "ids.npy")
-    expected = artsound.open(shards).filter(style="Cubism").top(5)
+    expected = artsound.open(shards).filter(artwork_style="Cubism").top(5)
     assert data.frame.equals(expected.frame)
-    assert data.asked == ("style=('Cubism',)", "top 5 by score")
+    assert data.asked == ("artwork_style=('Cubism',)", "top 5 by score")
     assert data.read(0) == expected.read(0)
 
 
@@ -144,14 +145,14 @@ def test_a_list_of_ids_and_its_shards_may_move_together_or_be_named(
 
 
 def test_a_webdataset_pipeline_gives_the_bytes_of_just_these_samples(data: Dataset) -> None:
-    chosen = data.split("train").filter(style="Cubism")
+    chosen = data.split("train").filter(artwork_style="Cubism")
     found = list(chosen.webdataset())
     assert keys(found) == chosen.frame["key"].to_list()
     for position, sample in enumerate(found):
         expected = chosen.read(position)
         assert {name for name in sample if not name.startswith("__")} == {"jpg", "mp3", "json"}
         assert (sample["jpg"], sample["mp3"]) == (expected["jpg"], expected["mp3"])
-        assert parse_json(sample["json"]) == expected["json"]
+        assert sample_fields(sample["json"]) == expected["json"]
         assert Path(sample["__url__"]).is_file()
 
 

@@ -43,7 +43,7 @@ def test_changed_captions_scores_and_artworks_are_told_apart(
         return pl.when(pl.col("key") == key).then(value).otherwise(pl.col(column)).alias(column)
 
     rows = data.frame.with_columns(
-        altered("music_caption", keys[0], pl.lit("Another text.")),
+        altered("track_caption", keys[0], pl.lit("Another text.")),
         altered("score", keys[1], pl.col("score") - 0.5),
         altered("artwork_id", keys[2], pl.lit("another.jpg")),
     )

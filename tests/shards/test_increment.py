@@ -153,7 +153,7 @@ def test_a_takedown_and_additions_come_in_one_release(
     needles.append(rows["audio_sha256"][0])
     assert traces(third.shards, needles, [track]) == []
     now = open_shards(third.shards).frame
-    for column in ("painter_id", "artist_id"):
+    for column in ("painter_id", "musician_id"):
         homes = dict(rows.select(column, "split").iter_rows())
         for item, split in now.select(column, "split").iter_rows():
             assert homes.get(item, split) == split

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +12,9 @@ from huggingface_hub import constants
 import artsound
 from artsound.errors import BadData, BadUsage
 from artsound.shards.push import push
+from artsound.shards.store import open_system
 from artsound.shards.verify import verify
+from artsound.shards.withdraw import traces, withdraw
 from artsound.storage import sha256_bytes, sha256_file
 
 Make = Callable[..., Path]
@@ -96,12 +97,63 @@ def test_a_target_nobody_knows_or_may_write_is_a_sentence(shards: Path, tmp_path
         push(shards, str(tmp_path / "file" / "folder"), restricted=True)
 
 
-def test_shards_left_by_an_earlier_release_are_named(make: Make, tmp_path: Path) -> None:
+def test_shards_of_an_earlier_release_are_deleted_or_kept_on_request(
+    make: Make, tmp_path: Path
+) -> None:
     target = tmp_path / "public"
     push(make({"train": [3, 3]}, "old"), str(target), restricted=True)
-    summary = push(make({"train": [3]}, "new"), str(target), restricted=True)
-    assert summary["stale"] == ["artsound-train-000001.tar"]
-    shutil.rmtree(target)
+    (target / "mine.tar").write_bytes(b"")
+    (target / "query.json").write_bytes(b"{}")
+    new = make({"train": [3]}, "new")
+    kept = push(new, str(target), restricted=True, keep_stale=True)
+    assert (kept["deleted"], kept["stale"]) == ([], ["artsound-train-000001.tar", "mine.tar"])
+    summary = push(new, str(target), restricted=True)
+    assert summary["deleted"] == ["artsound-train-000001.tar", "query.json"]
+    assert summary["stale"] == ["mine.tar"]  # of no release: left alone, and named
+    assert push(new, str(target), restricted=True)["deleted"] == []
+
+
+@pytest.mark.parametrize("place", ["folder", "memory", "hub"])
+def test_no_withdrawn_key_is_left_in_any_file_of_a_target(
+    make: Make, tmp_path: Path, repository: Hub, place: str
+) -> None:
+    target, options = f"hf://datasets/{REPO}", {"endpoint": repository.url, "token": "hf_abc"}
+    if place != "hub":
+        target, options = (
+            {"folder": str(tmp_path / "public"), "memory": "memory://drill"}[place],
+            {},
+        )
+    old = make({"train": [3, 3], "test": [2]}, media=24)
+    gone = artsound.open(old).frame.filter(shard="artsound-train-000001.tar")["key"].to_list()
+    push(old, target, restricted=True, **options)
+    withdraw(old, tmp_path / "next", gone)
+    summary = push(tmp_path / "next", target, restricted=True, **options)
+    assert summary["deleted"] == ["artsound-train-000001.tar"]
+    assert summary["history"] == (place == "hub")
+    system, root = open_system(target, **options)
+    copy = tmp_path / "copy"
+    for path in system.find(root):
+        copy.mkdir(exist_ok=True)
+        (copy / path.rpartition("/")[2]).write_bytes(system.cat_file(path))
+    assert traces(copy, [], gone) == []
+    assert not set(gone) & set(artsound.open(target, storage_options=options).frame["key"])
+    if place == "hub":
+        assert repository.tags == {"v1.0.0": 2, "v2.0.0": len(repository.commits)}
+        push(tmp_path / "next", target, restricted=True, purge_history=True, **options)
+        assert repository.squashed
+
+
+def test_a_new_repository_is_private_and_a_public_one_takes_no_restricted_release(
+    make: Make, repository: Hub
+) -> None:
+    target, options = f"hf://datasets/{REPO}", {"endpoint": repository.url, "token": "hf_abc"}
+    repository.exists, repository.private = True, False
+    with pytest.raises(BadUsage, match="is public"):
+        push(make({"train": [2]}), target, restricted=True, **options)
+    assert repository.files == {}
+    repository.exists = False
+    push(make({"train": [2]}, "again"), target, restricted=True, **options)
+    assert repository.private
 
 
 def test_free_samples_need_no_flag(make: Make, tmp_path: Path) -> None:

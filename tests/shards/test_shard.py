@@ -161,8 +161,8 @@ def test_pairs_become_shards_that_verify_and_name_whom_to_thank(workspace: Works
     ]
     sample = data.read(0)["json"]
     assert list(sample) == arrow_schema("sample").names
-    assert sample["key_signature"] == "A minor"
-    assert sample["music_caption"] == f"About {sample['key']}."
+    assert sample["musical_key"] == "A minor"
+    assert sample["track_caption"] == f"About {sample['key']}."
     assert str(sample["score"]) == str(int(sample["key"]) / 100)
     with (workspace.shards / "ATTRIBUTION.csv").open() as file:
         thanked = list(csv.DictReader(file))
@@ -257,7 +257,7 @@ def test_what_may_not_be_passed_on_is_withheld_with_ids_digests_and_embeddings(
 
 def test_a_pair_whose_caption_is_missing_names_the_track(workspace: Workspace) -> None:
     write_parquet(workspace.captions / "tracks.parquet", "caption", [])
-    with pytest.raises(BadData, match="track 000000 has no music_caption"):
+    with pytest.raises(BadData, match="track 000000 has no track_caption"):
         run_stage(STAGE, workspace, RECIPE)
 
 

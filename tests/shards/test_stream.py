@@ -41,7 +41,7 @@ def test_a_stream_gives_every_sample_once_in_an_order_of_its_own(data: Dataset) 
 
 
 def test_a_stream_survives_the_way_into_a_spawned_worker(data: Dataset) -> None:
-    stream = data.filter(style="Cubism").stream(batch_size=3, seed=2)
+    stream = data.filter(artwork_style="Cubism").stream(batch_size=3, seed=2)
     expected = [batch["key"] for batch in stream]
     stream.load_state_dict({**stream.state_dict(), "epoch": 0, "position": 0})
     assert [batch["key"] for batch in pickle.loads(pickle.dumps(stream))] == expected
@@ -78,7 +78,7 @@ def test_ranks_see_equal_shares_of_the_one_order(data: Dataset) -> None:
 
 
 def test_a_filtered_stream_gives_what_the_filter_holds(data: Dataset) -> None:
-    chosen = data.filter(style="Cubism", where="score > 0.2")
+    chosen = data.filter(artwork_style="Cubism", where="score > 0.2")
     assert sorted(s["key"] for s in chosen.stream()) == chosen.frame["key"].to_list()
 
 
@@ -324,13 +324,13 @@ def test_picked_copies_are_read_as_often_as_they_were_picked(data: Dataset) -> N
 
 
 def test_a_balanced_stream_gives_each_value_the_same_share(data: Dataset) -> None:
-    chosen = data.filter("style != 'Cubism' or score > 0.6")
-    counts = chosen.frame["style"].value_counts()["count"].to_list()
+    chosen = data.filter("artwork_style != 'Cubism' or score > 0.6")
+    counts = chosen.frame["artwork_style"].value_counts()["count"].to_list()
     assert max(counts) > 2 * min(counts)
-    loader = chosen.stream(balance="style", batch_size=5, epoch_size=60, decode={
+    loader = chosen.stream(balance="artwork_style", batch_size=5, epoch_size=60, decode={
         "image": False, "audio": False}).loader()  # fmt: skip
     for _ in range(3):
-        styles = Counter(style for batch in loader for style in batch["style"])
+        styles = Counter(style for batch in loader for style in batch["artwork_style"])
         assert sum(styles.values()) == 60
         assert styles == dict.fromkeys(styles, 20)
 
@@ -351,9 +351,10 @@ def test_weights_say_how_often_samples_occur(data: Dataset) -> None:
     with pytest.raises(BadUsage, match="chances"):
         data.stream(weights=weights + 1, batch_size=9).load_state_dict(state)
     for wrong, word in (
-        ({"weights": "style"}, "no numbers"), ({"weights": [1.0]}, "45 weights"),
+        ({"weights": "artwork_style"}, "no numbers"), ({"weights": [1.0]}, "45 weights"),
         ({"weights": np.full(45, -1.0)}, "not all 0"), ({"balance": "styel"}, "no column"),
-        ({"balance": "style", "weights": weights}, "one of them"), ({"balance": "tags"}, "several"),
+        ({"balance": "artwork_style", "weights": weights}, "one of them"),
+        ({"balance": "artwork_tags"}, "several"),
     ):  # fmt: skip
         with pytest.raises(BadUsage, match=word):
             data.stream(**wrong)
@@ -379,7 +380,9 @@ def test_a_state_of_other_samples_or_another_order_is_refused(data: Dataset) -> 
 
 
 def test_a_state_of_as_many_other_samples_is_refused(data: Dataset) -> None:
-    one, other = (data.filter(style=style).stream(seed=1) for style in ("Cubism", "Ukiyo-e"))
+    one, other = (
+        data.filter(artwork_style=style).stream(seed=1) for style in ("Cubism", "Ukiyo-e")
+    )
     assert len(one) == len(other)
     with pytest.raises(BadUsage, match="keys"):
         other.load_state_dict(one.state_dict())

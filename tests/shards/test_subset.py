@@ -21,27 +21,27 @@ from artsound.storage import sha256_file
 
 def test_ids_are_sorted_and_the_query_is_kept_beside_them(shards: Path, tmp_path: Path) -> None:
     out = tmp_path / "ids.npy"
-    summary = write_subset(shards, out, style=("Cubism",), where="score > 0.3", top=5)
+    summary = write_subset(shards, out, artwork_style=("Cubism",), where="score > 0.3", top=5)
     ids = np.load(out)
     frame = artsound.open(shards).frame.filter(
-        (pl.col("style") == "Cubism") & (pl.col("score") > 0.3)
+        (pl.col("artwork_style") == "Cubism") & (pl.col("score") > 0.3)
     )
     best = frame.sort("score", "key", descending=[True, False]).head(5)
     assert ids.tolist() == sorted(map(int, best["track_id"]))
     assert summary["samples"] == 5
     query = json.loads((tmp_path / "ids.json").read_text())["query"]
-    assert query == ["style=('Cubism',)", "score > 0.3", "top 5 by score"]
+    assert query == ["artwork_style=('Cubism',)", "score > 0.3", "top 5 by score"]
 
 
 def test_a_view_streams_from_the_original_shards(shards: Path, tmp_path: Path) -> None:
     out = tmp_path / "jazz.parquet"
-    write_subset(shards, out, genre=("Jazz",))
+    write_subset(shards, out, track_genre=("Jazz",))
     view = artsound.open(out)
-    assert set(view.frame["music_genre"]) == {"Jazz"}
-    expected = artsound.open(shards).filter(music_genre="Jazz")
+    assert set(view.frame["track_genre"]) == {"Jazz"}
+    expected = artsound.open(shards).filter(track_genre="Jazz")
     assert len(view) == len(expected) > 5
     assert view.read(2) == expected.read(2)
-    assert view.asked == ("genre=('Jazz',)",)
+    assert view.asked == ("track_genre=('Jazz',)",)
     assert sorted(s["key"] for s in view.stream()) == expected.frame["key"].to_list()
 
 
@@ -91,14 +91,6 @@ def test_a_folder_in_use_is_left_alone(shards: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_a_genre_may_be_the_artwork_s_or_the_music_s_and_both_must_hold(shards: Path) -> None:
-    data = artsound.open(shards)
-    both = data.filter(genre=["landscape", "Jazz", "rock"]).frame
-    assert set(both["genre"]) == {"landscape"}
-    assert set(both["music_genre"]) <= {"Jazz", "Rock"}
-    assert 0 < both.height < len(data.filter(genre="landscape")) <= len(data)
-
-
 def test_rights_policies_ask_both_sides(shards: Path) -> None:
     data = artsound.open(shards)
     assert len(data.rights("any")) == 45
@@ -138,8 +130,8 @@ def test_caps_keep_the_best_of_each(shards: Path) -> None:
 def test_a_stratified_draw_keeps_every_share_to_within_one(
     values: list[str], count: int, seed: int
 ) -> None:
-    frame = pl.DataFrame({"key": [f"{n:06d}" for n in range(len(values))], "style": values})
-    found = dataset.drawn(frame, count, seed=seed, by="style").tolist()
+    frame = pl.DataFrame({"key": [f"{n:06d}" for n in range(len(values))], "artwork_style": values})
+    found = dataset.drawn(frame, count, seed=seed, by="artwork_style").tolist()
     assert len(found) == len(set(found)) == min(count, len(values))
     taken = Counter(values[at] for at in found)
     for style, total in Counter(values).items():

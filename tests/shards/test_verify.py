@@ -89,7 +89,7 @@ def respoilt(folder: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Pa
     ("column", "word"),
     [
         ("painter_id", "the painter"),
-        ("artist_id", "the musician"),
+        ("musician_id", "the musician"),
         ("artwork_cluster", "near-duplicate"),
         ("track_cluster", "near-duplicate"),
         ("audio_sha256", "the clip"),
@@ -109,8 +109,10 @@ def test_what_crosses_splits_is_told(make: Make, column: str, word: str) -> None
 
 
 def test_an_index_that_disagrees_with_a_json_names_the_field(make: Make) -> None:
-    folder = respoilt(make({"train": [3]}), lambda f: f.with_columns(pl.col("year") + 1))
-    assert f"{SHARD} 000010: year is 1810 in its .json, but 1811 in the index" in told(folder)
+    folder = respoilt(make({"train": [3]}), lambda f: f.with_columns(pl.col("artwork_year") + 1))
+    assert f"{SHARD} 000010: artwork_year is 1810 in its .json, but 1811 in the index" in told(
+        folder
+    )
 
 
 def test_offsets_that_are_off_are_told(make: Make) -> None:
@@ -230,7 +232,7 @@ def test_a_member_that_no_row_names_is_told(make: Make) -> None:
 
 
 def test_an_unknown_musician_may_be_in_all_splits(make: Make) -> None:
-    unknown = pl.lit(-1, pl.Int64).alias("artist_id")
+    unknown = pl.lit(None, pl.Int64).alias("musician_id")
     folder = make({"train": [3], "test": [3]})
     assert "the musician" not in told(respoilt(folder, lambda frame: frame.with_columns(unknown)))
 
@@ -252,7 +254,7 @@ def test_a_row_that_breaks_the_schema_of_an_index_is_told(make: Make) -> None:
     [
         ("score", "0.07", "0.08", "score is 0.08 in its .json, but 0.07"),
         ("synthetic", "true", "1   ", "its .json breaks the schema: synthetic"),
-        ("year", "1811", "1812", "year is 1812 in its .json, but 1811"),
+        ("artwork_year", "1811", "1812", "artwork_year is 1812 in its .json, but 1811"),
     ],
 )
 def test_a_field_that_differs_a_little_from_its_row_is_told(

@@ -280,7 +280,7 @@ def test_states_are_aligned_with_those_of_the_captions(
         train(release, aligned, tmp_path / "none", steps=1)
     pairs = ToyPairs(12, 1, seconds=2.0)
     for number, sample in enumerate(pairs.samples):
-        sample["json"]["music_caption"] = "calm piano" if number % 2 else "Music."
+        sample["json"]["track_caption"] = "calm piano" if number % 2 else "Music."
     told = Release("3" * 64, {**release.splits, "train": pairs})
     targets = caption_targets(pairs, aligned, tmp_path, "cpu")
     assert targets.shape == (12, 8, 16)

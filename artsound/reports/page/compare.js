@@ -32,7 +32,7 @@ function line(pair) {
       make("img", { src: media(pair.key, "jpg"), alt: pair.artwork_caption, loading: "lazy" })),
     make("div", {},
       make("h2", {}, artworkTitle(pair)),
-      make("p", { class: "soft" }, `${pair.painter} · ${pair.split} · pair ${pair.key}`),
+      make("p", { class: "soft" }, [pair.painter, pair.split, `pair ${pair.key}`].filter(Boolean).join(" · ")),
       make("p", {}, pair.artwork_caption)),
     sound("Its own track", trackTitle(pair), media(pair.key, "mp3"), ""),
     sound("Generated", "from the picture alone", made("wav"), pair.spectrogram ? made("png") : ""));

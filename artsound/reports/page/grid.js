@@ -95,10 +95,10 @@ export function card(pair) {
       playButton(pair)),
     make("div", { class: "text" },
       make("a", { class: "title", href: address }, artworkTitle(pair)),
-      make("span", { class: "soft" }, [pair.painter, pair.style].filter(Boolean).join(" · ")),
+      make("span", { class: "soft" }, [pair.painter, pair.artwork_style].filter(Boolean).join(" · ")),
       make("span", { class: "track" }, "♪ ", trackTitle(pair)),
       make("span", { class: "soft" },
-        [`score ${pair.score.toFixed(2)}`, clock(pair.duration), pair.music_genre].filter(Boolean).join(" · "))),
+        [`score ${pair.score.toFixed(2)}`, clock(pair.duration_s), pair.track_genre].filter(Boolean).join(" · "))),
   );
 }
 
@@ -202,7 +202,7 @@ function facetBox(facet, query, changed) {
 
 function whereBox(query, changed) {
   const input = make("input", {
-    class: "find", "aria-label": "SQL condition", placeholder: "year < 1900 and tempo > 120",
+    class: "find", "aria-label": "SQL condition", placeholder: "artwork_year < 1900 and tempo_bpm > 120",
     value: query.get("where") || "", spellcheck: "false", autocomplete: "off",
   });
   const submit = (event) => {

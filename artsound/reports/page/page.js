@@ -37,11 +37,11 @@ export const media = (key, member) => `/media/${encodeURIComponent(key)}.${membe
 /** Title and year of an artwork as its label in a museum would have them. */
 export function artworkTitle(pair) {
   const title = pair.artwork_title || "Untitled";
-  return pair.year >= 0 ? `${title}, ${pair.year}` : title;
+  return pair.artwork_year !== null ? `${title}, ${pair.artwork_year}` : title;
 }
 
 export function trackTitle(pair) {
-  return pair.artist ? `${pair.artist}: ${pair.title || "untitled"}` : pair.title || "untitled";
+  return pair.musician ? `${pair.musician}: ${pair.track_title || "untitled"}` : pair.track_title || "untitled";
 }
 
 export function clock(seconds) {

@@ -3,25 +3,25 @@ import { artworkTitle, ask, byId, clock, make, media, notice, number, playButton
 import { card } from "/page/grid.js";
 
 const listed = (values) => values.join(", ");
-const year = (value) => (value >= 0 ? String(value) : "");
+const year = (value) => (value === null ? "" : String(value));
 const yes = (value) => (value ? "yes" : "no");
 
 const ARTWORK = [
-  ["Painter", (r) => r.painter], ["Title", (r) => r.artwork_title], ["Year", (r) => year(r.year)],
-  ["Style", (r) => r.style], ["Subject", (r) => r.genre], ["School", (r) => r.school],
-  ["Period", (r) => r.period], ["About", (r) => listed(r.tags)], ["Made of", (r) => listed(r.media)],
-  ["Emotions", (r) => listed(r.emotions)],
-  ["Lightness", (r) => r.lightness.toFixed(2)], ["Saturation", (r) => r.saturation.toFixed(2)],
-  ["Warmth", (r) => r.warmth.toFixed(2)], ["Licence", (r) => r.artwork_license_id],
+  ["Painter", (r) => r.painter], ["Title", (r) => r.artwork_title], ["Year", (r) => year(r.artwork_year)],
+  ["Style", (r) => r.artwork_style], ["Subject", (r) => r.artwork_genre], ["School", (r) => r.artwork_school],
+  ["Period", (r) => r.artwork_period], ["About", (r) => listed(r.artwork_tags)], ["Made of", (r) => listed(r.artwork_media)],
+  ["Emotions", (r) => listed(r.artwork_emotions)],
+  ["Lightness", (r) => r.artwork_lightness.toFixed(2)], ["Saturation", (r) => r.artwork_saturation.toFixed(2)],
+  ["Warmth", (r) => r.artwork_warmth.toFixed(2)], ["Licence", (r) => r.artwork_license_id],
   ["Why", (r) => r.artwork_rights_reason], ["May be passed on", (r) => yes(r.artwork_redistribute)],
   ["Commercial use", (r) => yes(r.artwork_commercial)], ["Source", (r) => source(r.artwork_source, r.artwork_source_url)],
 ];
 const TRACK = [
-  ["Musician", (r) => r.artist], ["Title", (r) => r.title], ["Album", (r) => r.album],
-  ["Genre", (r) => r.music_genre], ["Genres", (r) => listed(r.music_genres)],
-  ["Tags", (r) => listed(r.music_tags)], ["Duration", (r) => clock(r.duration)],
-  ["Tempo", (r) => `${Math.round(r.tempo)} BPM`], ["Key", (r) => r.key_signature],
-  ["Loudness", (r) => `${r.loudness.toFixed(1)} dBFS`], ["Licence", (r) => r.track_license || r.track_license_id],
+  ["Musician", (r) => r.musician], ["Title", (r) => r.track_title], ["Album", (r) => r.album],
+  ["Genre", (r) => r.track_genre], ["Genres", (r) => listed(r.track_genres)],
+  ["Tags", (r) => listed(r.track_tags)], ["Duration", (r) => clock(r.duration_s)],
+  ["Tempo", (r) => `${Math.round(r.tempo_bpm)} BPM`], ["Key", (r) => r.musical_key],
+  ["Loudness", (r) => `${r.rms_dbfs.toFixed(1)} dBFS`], ["Licence", (r) => r.track_license || r.track_license_id],
   ["May be passed on", (r) => yes(r.track_redistribute)], ["Commercial use", (r) => yes(r.track_commercial)],
   ["Share alike", (r) => yes(r.track_share_alike)], ["Source", (r) => source(r.track_source, r.track_source_url)],
 ];
@@ -47,8 +47,8 @@ export async function showPair(key) {
         make("blockquote", { id: "artwork-caption" }, record.artwork_caption,
           make("footer", {}, `Caption by ${record.artwork_captioner}`)),
         make("h2", {}, "♪ ", trackTitle(record)),
-        make("blockquote", { id: "music-caption" }, record.music_caption,
-          make("footer", {}, `Caption by ${record.music_captioner}`)),
+        make("blockquote", { id: "music-caption" }, record.track_caption,
+          make("footer", {}, `Caption by ${record.track_captioner}`)),
         make("dl", { class: "numbers" },
           ...figure("score", record.score.toFixed(3)),
           ...figure("rank by score", `${number(found.rank)} of ${number(found.of)}`),
