@@ -17,6 +17,8 @@ from artsound.errors import BadData
 from artsound.stage import Context
 from artsound.storage import Workspace, read_parquet, sha256_bytes
 
+SideName = Literal["artworks", "tracks"]
+
 
 @dataclass(frozen=True)
 class Side:
@@ -24,7 +26,7 @@ class Side:
 
     Attributes:
         name: Of one item, ``artwork`` or ``track``; also the name of its record.
-        files: Of many, ``artworks`` or ``tracks``; also the name of its tables.
+        files: Of many, ``artworks`` or ``tracks``: the name of its tables, and its key in `SIDES`.
         key: The column of the items' keys.
         media: The prefix of the columns of the medium: ``image`` or ``audio``.
         person: The column of the name of who made the item.
@@ -33,7 +35,7 @@ class Side:
     """
 
     name: str
-    files: str
+    files: SideName
     key: str
     media: str
     person: str
@@ -62,7 +64,6 @@ ARTWORKS = Side(
 TRACKS = Side(
     "track", "tracks", "track_id", "audio", "artist", "artist_id", ("genre", "split", "cluster")
 )
-SideName = Literal["artworks", "tracks"]
 SIDES: Mapping[SideName, Side] = {"artworks": ARTWORKS, "tracks": TRACKS}
 
 

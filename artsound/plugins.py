@@ -91,10 +91,15 @@ _OBJECT = re.compile(
 
 @dataclass(frozen=True)
 class Plugin:
-    """One name of one kind, and where its object is; loading it is a separate step.
+    """A name and the place of its object, which is not imported yet.
 
-    `reference` is ``module:Object``. `package` and `version` are those of the distribution it came
-    with; both are empty for what is built in and for an object outside every distribution.
+    Attributes:
+        kind: One of `KINDS`.
+        name: The name that recipes and options use.
+        reference: ``module:Object``.
+        package: The distribution that it comes with; "" for a built-in one or none.
+        version: Of the distribution.
+        shadowed: Whether a built-in one has its name, so that only `reference` means it.
     """
 
     kind: str
@@ -117,9 +122,9 @@ class Plugin:
         return f"{self.package} {self.version}" if self.package else self.reference
 
     def identity(self) -> dict[str, str]:
-        """What enters the digest of everything that the object makes, beside its own digest.
+        """Part of the digest of everything that the object makes, beside its own digest.
 
-        Empty for a built-in, which states its own version.
+        Empty for a built-in one, which states its own version.
         """
         if self.built_in:
             return {}
@@ -157,7 +162,7 @@ def _loaded(plugin: Plugin) -> Any:
 
 
 def checked(kind: str, plugin: Any, what: str = "") -> Any:
-    """`plugin` itself, when it has all that its kind must have.
+    """Check that an object has the attributes of its kind, and return it.
 
     Args:
         kind: One of `KINDS`.
@@ -177,7 +182,7 @@ def checked(kind: str, plugin: Any, what: str = "") -> Any:
 
 
 def summary(plugin: Any) -> str:
-    """The first line of an object's docstring, "" where it has none."""
+    """The first line of an object's docstring; "" without one."""
     return (inspect.getdoc(plugin) or "").partition("\n")[0].strip()
 
 
@@ -191,7 +196,7 @@ def find(kind: str, name: str, key: str = "") -> tuple[Plugin, str]:
         key: The option or the recipe's key that holds the name, for the message of an error.
 
     Returns:
-        The plug-in, not yet imported, and its argument ("" where there is none).
+        The plug-in, not yet imported, and its argument ("" without one).
 
     Raises:
         BadUsage: There is no such name; the message has the nearest one.
@@ -211,11 +216,11 @@ def find(kind: str, name: str, key: str = "") -> tuple[Plugin, str]:
     if match and _can_be_found(match["reference"].partition(":")[0].partition(".")[0]):
         return _outside(kind, match["reference"]), match["argument"] or ""
     known = sorted({*_BUILT_IN[kind], *_entry_points(kind)})
-    wanted = name.partition(":")[0]
-    near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
+    asked = name.partition(":")[0]
+    near = difflib.get_close_matches(asked, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}."
     if match and not near:
-        hint += f" There is no module {wanted.partition('.')[0]!r} either."
+        hint += f" There is no module {asked.partition('.')[0]!r} either."
     where = f"{key} = {name!r} is no {kind}" if key else f"There is no {kind} {name!r}"
     raise BadUsage(f"{where}: {hint}")
 
@@ -224,6 +229,12 @@ def get(kind: str, name: str, key: str = "") -> tuple[Any, str]:
     """The object that a name means, imported, and its argument; raises as `find` and `load` do."""
     plugin, argument = find(kind, name, key)
     return plugin.load(), argument
+
+
+def refuse_argument(kind: str, name: str, argument: str, remedy: str = "leave it out") -> None:
+    """Raise BadUsage, with a remedy, if a plug-in that takes no argument is given one."""
+    if argument:
+        raise BadUsage(f"The {kind} {name} takes no argument ({argument!r}): {remedy}.")
 
 
 def name_of(kind: str, plugin: Any) -> str:
@@ -255,7 +266,7 @@ def name_of(kind: str, plugin: Any) -> str:
 
 
 def identity(kind: str, name: str) -> dict[str, str]:
-    """What a name adds to the digest of what its object makes: see `Plugin.identity`."""
+    """`Plugin.identity` of the plug-in that a name means."""
     return find(kind, name)[0].identity()
 
 
@@ -281,7 +292,7 @@ class PluginLine:
         extra: The extra of ArtSound that it needs, "" for none.
         summary: What it does: the first line of its docstring.
         shadowed: Whether a built-in one has its name, so that only `reference` means it.
-        error: Why it cannot be used, "" when it can.
+        error: Why it cannot be used; "" if it can.
     """
 
     kind: str
@@ -295,7 +306,7 @@ class PluginLine:
 
 
 def listed(kind: str) -> list[PluginLine]:
-    """Every plug-in of a kind with what its object states; one that cannot be used has its error.
+    """Every plug-in of a kind with its object's attributes, or why it cannot be used.
 
     Raises:
         BadUsage: There is no such kind.
@@ -311,7 +322,7 @@ def listed(kind: str) -> list[PluginLine]:
         )
         try:
             if not plugin.shadowed:
-                find(kind, plugin.name)  # raises where several packages have the name
+                find(kind, plugin.name)  # raises if several packages have the name
             found = plugin.load()
             line = replace(line, extra=str(getattr(found, "extra", "")), summary=summary(found))
         except BadUsage as error:
@@ -344,7 +355,7 @@ def _entry_points_on(_path: tuple[str, ...], kind: str) -> Mapping[str, list[Plu
 
 
 def _can_be_found(module: str) -> bool:
-    """Whether a top-level module can be imported; it is not."""
+    """Whether a top-level module exists; it is not imported."""
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):

@@ -63,9 +63,8 @@ def compare(name: str, encoder: Any, items: Sequence[bytes], batch: int) -> None
     """Print items per second of the encoder, of its model alone, and the ratio."""
     import torch
 
-    whole, forward = (
-        (encoder.images, encoder.see) if name == "clip" else (encoder.audio, encoder.hear)
-    )
+    whole = encoder.images if name == "clip" else encoder.audio
+    forward = encoder.forward
     rows = torch.cat([encoder.decode(data) for data in items]).to(encoder.device)
 
     @torch.inference_mode()

@@ -1,7 +1,7 @@
-"""What a captioner is, and what a captioner's plug-in states of it.
+"""Captioners and their plug-ins: the interfaces, and a cache of texts.
 
 A recipe names the captioner of each side: ``captions.artworks = "transformers:org/model"``. The
-name means a plug-in (`artsound.plugins`), whose `open` gives the captioner itself.
+name means a plug-in (`artsound.plugins`), whose `open` gives the captioner.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from artsound.errors import BadData
 from artsound.schema import Artwork, ArtworkDescriptors, Track, TrackDescriptors
 from artsound.storage import digest, read_json, write_json
 
-# What a model that follows instructions is asked when the recipe gives no prompt of its own.
+# Prompts of models that follow instructions, unless the recipe has its own.
 CHAT_PROMPTS: Mapping[str, str] = {
     "artwork": (
         "Describe this artwork in one or two plain sentences of 15 to 40 words: subject, colours, "
@@ -41,22 +41,22 @@ class CaptionItem:
 
     @property
     def media_sha256(self) -> str:
-        """The digest of the media file, as the catalogue has it."""
+        """The digest of the media file in the catalogue."""
         record = self.record
         return record.image_sha256 if isinstance(record, Artwork) else record.audio_sha256
 
 
 @dataclass(frozen=True)
 class CaptionSettings:
-    """What the recipe's [captions] says to the captioner of one side.
+    """Settings of [captions] for the captioner of one side.
 
     Attributes:
-        prompt: What to ask a model; "" for the captioner's own prompt.
-        max_new_tokens: Longest text, in tokens.
-        batch: Items in a forward pass.
+        prompt: For a model; "" for the captioner's own.
+        max_new_tokens: The longest text, in tokens.
+        batch: Items per forward pass.
         device: auto, cpu, cuda or cuda:N.
-        requests_at_once: Requests that a server is sent at once.
-        vocabulary: TOML file of the user's own words for grounded captions; "" for none.
+        requests_at_once: Concurrent requests to a server.
+        vocabulary: TOML file of the user's words for grounded captions; "" for none.
     """
 
     prompt: str = ""
@@ -71,7 +71,7 @@ class Captioner(Protocol):
     """Writes one text for each item, the same for the same items.
 
     `name`, `version`, `prompt` and `settings` (decoding settings, JSON values) are recorded with
-    every caption, and say all that the texts depend on besides the items.
+    every caption. The texts depend on nothing but these and the items.
     """
 
     @property
@@ -87,13 +87,13 @@ class Captioner(Protocol):
     def settings(self) -> Mapping[str, Any]: ...
 
     def captions(self, items: Sequence[CaptionItem]) -> list[str]:
-        """One raw text for each item, "" where there is none."""
+        """One raw text for each item, "" if there is none."""
 
 
 class CaptionerPlugin(Protocol):
-    """What the pipeline must know of a captioner before it opens one.
+    """What the pipeline knows of a captioner before it is opened.
 
-    Subclass this to have the defaults, or write a class with the same attributes. The first line
+    Subclass this to use its defaults, or write a class with the same attributes. The first line
     of its docstring is what `artsound plugins` shows.
 
     Attributes:
@@ -101,9 +101,9 @@ class CaptionerPlugin(Protocol):
         version: Of the plug-in; text.
         sides: The sides that it describes: "artwork", "track" or both.
         extra: The extra of ArtSound that it needs, such as "models"; "" for none.
-        uses_gpu: Whether it works on this machine's GPU when there is one.
-        checked: Whether its texts are tidied, checked, and replaced by the grounded caption where
-            they fail; False only where a text follows from the item's record alone.
+        uses_gpu: Whether it runs on this machine's GPU if there is one.
+        checked: Whether its texts are tidied, checked, and replaced by the grounded caption if
+            they fail; False only if a text follows from the item's record alone.
     """
 
     name: str
@@ -114,38 +114,37 @@ class CaptionerPlugin(Protocol):
     checked: bool = True
 
     def downloads(self, argument: str) -> bool:  # noqa: ARG002 (the protocol)
-        """Whether `open` fetches weights from the Hugging Face hub when they are not here."""
+        """Whether `open` downloads missing weights from the Hugging Face hub."""
         return False
 
     @abstractmethod
     def open(
         self, side: str, argument: str, settings: CaptionSettings, responses: Path
     ) -> Captioner:
-        """The captioner for one side.
+        """Make the captioner for one side.
 
         Args:
             side: "artwork" or "track", one of `sides`.
-            argument: What follows the name in the recipe, "" for nothing.
+            argument: The text after a colon in the name; "" without one.
             settings: The recipe's settings for this side.
-            responses: A folder of the workspace for texts to be used again; `CachedCaptioner`
-                manages it for a captioner that is slow.
+            responses: A folder of the workspace to cache texts in; see `CachedCaptioner`.
 
         Returns:
-            A captioner. Nothing heavy is loaded before its first caption is asked for.
+            A captioner. No model is loaded before its first caption.
 
         Raises:
             BadUsage: The argument or a setting is wrong, or weights are missing.
-            BadData: Weights cannot be read or fetched.
+            BadData: Weights cannot be read or downloaded.
         """
         ...
 
 
 class CachedCaptioner:
-    """Caches the texts of another captioner on disk, in the folder `responses`.
+    """Caches another captioner's texts on disk, so that a later release needs only new ones.
 
-    A folder for each captioner, with its version, prompt and settings, holds files of raw texts by
-    the SHA-256 of the picture or clip. A file is written once, whole, and never changed; the folder
-    may be deleted. So a next release, whose parts hold other items, asks a model only for new ones.
+    The folder `responses` has a folder for each captioner, version, prompt and settings, with files
+    of raw texts by the SHA-256 of the picture or clip. A file is written once and never changed;
+    the folder may be deleted.
     """
 
     def __init__(self, captioner: Captioner, responses: Path) -> None:
@@ -194,7 +193,7 @@ class CachedCaptioner:
 
 
 def _read(path: Path) -> dict[str, str]:
-    """The texts of a file; none when it is damaged or missing, since it is only a cache."""
+    """The texts of a file; none if it is damaged or missing, since it is only a cache."""
     try:
         texts = read_json(path)
     except BadData:

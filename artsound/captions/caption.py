@@ -1,11 +1,11 @@
-"""The caption stage: one caption for every artwork and every track that a pair uses.
+"""The caption stage: one caption for every artwork and track that a pair uses.
 
-Where pairs are made by way of captions, the stage comes before them, and captions everything.
+If a bridge uses captions, the stage comes before pairing and captions all items.
 
-Each side has the captioner that the recipe names. What a model writes is tidied and checked; a
-caption that fails is replaced by the grounded one, and the reason is recorded. Captions that
-agree with other items better than with their own, where the recipe asks for that check, and
-near-duplicates can only be found across the whole side: they are replaced at the end.
+Each side has the captioner that the recipe names. Texts of models are tidied and checked; a caption
+that fails is replaced by the grounded one, and the reason is recorded. Near-duplicates, and
+captions that agree better with other items than with their own (if the recipe has that check), can
+only be found across the whole side: they are replaced at the end.
 """
 
 from __future__ import annotations
@@ -40,18 +40,17 @@ from artsound.schema import Caption, from_row
 from artsound.stage import Context, Outcome, Part, Report, Stage, part_path, split_into_parts
 from artsound.storage import digest, read_parquet, write_parquet
 
-# The items to caption: record, measurements and media file of each.
-#
-# They are those that pairs use, or all that were measured where a bridge is made of captions.
-
 
 def before_pairs(recipe: Recipe) -> bool:
-    """Whether captions come before pairs, since a bridge of the recipe is made of them."""
+    """Whether captions come before pairs, since a bridge of the recipe uses them."""
     return captions_come_first(recipe)
 
 
 def item_rows(context: Context, side: Side) -> tuple[pa.Table, pa.Table]:
-    """Records and descriptors, row for row by ascending key, of the side's items to caption."""
+    """Records and descriptors of the side's items to caption, row for row by ascending key.
+
+    These are the items of pairs, or all measured ones if a bridge uses captions.
+    """
     return described_items(context, side, paired=not before_pairs(context.recipe))
 
 
@@ -75,18 +74,18 @@ def read_items(context: Context, side: Side, start: int, stop: int) -> list[Capt
 
 
 def check(context: Context) -> None:
-    """Raise BadUsage or BadData when a captioner or vocabulary of the recipe is unavailable."""
+    """Raise BadUsage or BadData if a captioner or vocabulary of the recipe is unavailable."""
     _fallback(context)
     for side in SIDES.values():
         _captioner(context, side)
 
 
 def plan(context: Context) -> list[Part]:
-    """Return parts of each side's items by ascending id, with the digest of what they depend on.
+    """Parts of each side's items by ascending id, with digests of their inputs.
 
-    These are the items' records and measurements, the recipe's own vocabulary and, where a model
-    writes, its version, its settings in the recipe and the names that it must not use. A change of
-    `captions.min_agreement` or of the other side's settings makes no part again.
+    The inputs are the items' records and measurements, the recipe's own vocabulary and, for a
+    model, its version, its settings in the recipe and the names that it must not use. A change of
+    `captions.min_agreement` or of the other side's settings does not repeat a part.
     """
     recipe = context.recipe
     own_words = [words] if (words := _fallback(context).settings.get("vocabulary")) else []
@@ -136,9 +135,9 @@ def work(context: Context, part: Part) -> Outcome:
 def finish(context: Context, results: Sequence[Report]) -> Outcome:
     """Merge the parts into captions/artworks.parquet and captions/tracks.parquet.
 
-    `extra` has for each side: the captioner, captions, distinct share, words (mean, least, most),
-    fallbacks by reason and the share of captions that fell back; where agreement was checked, the
-    number of captions and its mean.
+    `extra` has for each side: the captioner, the number of captions, the distinct share, words
+    (mean, least, most), replaced captions by reason and their share; if agreement was checked,
+    the number of captions and the mean agreement.
     """
     workspace = context.workspace
     files: list[Path] = []
@@ -153,8 +152,8 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
         if not tables:
             raise BadData(f"{workspace.root} holds no {side.files} to caption: nothing is paired.")
         captions = [from_row("caption", row) for row in pa.concat_tables(tables).to_pylist()]
-        agreement = _fall_back_where_they_disagree(captions, context, side)
-        _fall_back_where_they_repeat(captions, context, side)
+        agreement = _replace_disagreeing(captions, context, side)
+        _replace_repeated(captions, context, side)
         path = workspace.captions / f"{side.files}.parquet"
         write_parquet(path, "caption", captions)
         files.append(path)
@@ -164,7 +163,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
 
 
 def needs(recipe: Recipe, part: Part) -> tuple[str, ...]:
-    """A captioner that works on this machine's GPU competes for it."""
+    """A captioner that runs on this machine's GPU needs it for itself."""
     plugin, _ = captioner_plugin(SIDES[part.inputs["side"]].name, recipe.captions)
     return ("gpu",) if plugin.uses_gpu and recipe.captions.device != "cpu" else ()
 
@@ -188,7 +187,7 @@ def _write(
     recipe: Recipe,
     names: frozenset[str],
 ) -> list[Caption]:
-    """One caption for each item: the captioner's where it holds, else the grounded one."""
+    """One caption for each item: the captioner's, or the grounded one if that fails."""
     texts = captioner.captions(items)
     limits = Limits(recipe.captions.min_words, recipe.captions.max_words)
     captions = []
@@ -220,10 +219,8 @@ def _fall_back(fallback: Grounded, item: CaptionItem, reason: str) -> Caption:
     return replace(_caption(fallback, item, text), fallback_reason=reason)
 
 
-def _fall_back_where_they_disagree(
-    captions: list[Caption], context: Context, side: Side
-) -> dict[str, Any]:
-    """Captions of models that the recipe's share of other items suits better fall back."""
+def _replace_disagreeing(captions: list[Caption], context: Context, side: Side) -> dict[str, Any]:
+    """Replace captions whose agreement with their item is below the recipe's least."""
     recipe = context.recipe
     written = _own_texts(captions, context, side)
     if not recipe.captions.min_agreement or not written:
@@ -237,8 +234,8 @@ def _fall_back_where_they_disagree(
     return {"agreement": {"captions": len(written), "mean": float(found.mean())}}
 
 
-def _fall_back_where_they_repeat(captions: list[Caption], context: Context, side: Side) -> None:
-    """Captions of models that nearly repeat an earlier one of a model fall back, too."""
+def _replace_repeated(captions: list[Caption], context: Context, side: Side) -> None:
+    """Replace captions of a model that nearly repeat an earlier one."""
     written = _own_texts(captions, context, side)
     repeats = near_duplicates([captions[index].caption for index in written])
     for index, repeated in zip(written, repeats, strict=True):
@@ -247,7 +244,7 @@ def _fall_back_where_they_repeat(captions: list[Caption], context: Context, side
 
 
 def _own_texts(captions: Sequence[Caption], context: Context, side: Side) -> list[int]:
-    """The places of captions to be checked that have not fallen back so far."""
+    """The indices of captions to check that have not been replaced so far."""
     if not _is_checked(context, side):
         return []
     return [index for index, caption in enumerate(captions) if not caption.fallback_reason]
@@ -277,7 +274,7 @@ def _summary(captions: Sequence[Caption]) -> dict[str, Any]:
 
 
 def _fallback(context: Context) -> Grounded:
-    """The captioner whose captions replace those that fail a check."""
+    """The captioner whose captions replace those that fail."""
     path = context.recipe.captions.vocabulary
     return context.once(
         "grounded captioner", lambda: Grounded(load_vocabulary(path)), _vocabulary_files(context)
@@ -290,7 +287,7 @@ def _vocabulary_files(context: Context) -> list[Path]:
 
 
 def _captioner(context: Context, side: Side) -> Captioner:
-    # One per side and process: a model is loaded once, not once a part.
+    # One per side and process, so that a model is loaded once.
     responses = context.workspace.captions / "responses"
     return context.once(
         f"captioner of {side.files}",

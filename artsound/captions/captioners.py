@@ -1,7 +1,6 @@
-"""The captioner that a recipe names for a side; the texts of plug-ins are checked as they come.
+"""The captioner that a recipe names for a side.
 
-`artsound plugins captioner` lists the captioners that there are. What a model writes is checked
-before it is used (checks.py).
+`artsound plugins captioner` lists all captioners. Texts of models are checked in checks.py.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ def captioner_plugin(side: str, section: Captions) -> tuple[CaptionerPlugin, str
     """The plug-in that the recipe's section names for `side` ("artwork" or "track").
 
     Returns:
-        Its object, and the argument that follows its name ("" for none).
+        Its object, and the argument of its name ("" without one).
 
     Raises:
         BadUsage: There is no captioner of that name, or it cannot be imported.
@@ -32,20 +31,20 @@ def captioner_plugin(side: str, section: Captions) -> tuple[CaptionerPlugin, str
 
 
 def open_captioner(side: str, section: Captions, responses: Path) -> Captioner:
-    """The captioner that the recipe's section names for `side` ("artwork" or "track").
+    """Open the captioner that a recipe names for a side.
 
     Args:
         side: "artwork" or "track".
         section: The recipe's [captions].
-        responses: The folder for what models and servers write.
+        responses: The folder to cache texts in.
 
     Returns:
-        The captioner; nothing heavy is loaded before its first caption is asked for.
+        The captioner; no model is loaded before its first caption.
 
     Raises:
         BadUsage: There is no captioner of that name, it does not describe this side, or its
             argument is wrong.
-        BadData: Its weights cannot be read or fetched.
+        BadData: Its weights cannot be read or downloaded.
     """
     plugin, argument = _find(side, section)
     stated: CaptionerPlugin = plugin.load()
@@ -73,9 +72,9 @@ def _find(side: str, section: Captions) -> tuple[plugins.Plugin, str]:
 
 
 class PluginCaptioner:
-    """The captioner of a plug-in: its captions name the plug-in, and their number is checked.
+    """The captioner of another package, whose texts are checked.
 
-    `version`, which is recorded with every caption and enters the digest of the parts, holds the
+    `version`, which is recorded with every caption and part of the parts' digests, has the
     versions of captioner, plug-in and package, and the place of the object.
     """
 
@@ -98,7 +97,7 @@ class PluginCaptioner:
         return self._captioner.settings
 
     def captions(self, items: Sequence[CaptionItem]) -> list[str]:
-        """One raw text for each item; BadData when the plug-in gives anything else."""
+        """One raw text for each item; BadData if the plug-in gives anything else."""
         texts = list(self._captioner.captions(items))
         if len(texts) != len(items):
             raise BadData(

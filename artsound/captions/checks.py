@@ -1,9 +1,9 @@
-"""Checks of captions that models write: one reason code for a fault, or none.
+"""Checks of captions that models write: the reason code of a fault, or none.
 
-The checks are few, fast and explainable; each looks for one fault and rejects when in doubt, since
-a grounded caption takes the place of a rejected one. Their limits: "not-english" counts function
-words and scripts, it identifies no language, and "name-not-in-record" finds names in quotation
-marks, after "by" or "titled", and names of other people in the catalogue, not every proper noun.
+Each check looks for one fault and rejects when in doubt, since a grounded caption replaces a
+rejected one. Their limits: "not-english" counts function words and scripts, it does not identify a
+language; "name-not-in-record" finds names in quotation marks, after "by" or "titled", and names of
+other people in the catalogue, not every proper noun.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from artsound.captions.base import CaptionItem
 from artsound.captions.phrasing import slug, word_count, word_set
 from artsound.captions.vocabulary import PITCHES
 from artsound.catalogue import Side
-from artsound.encoders.base import Side as EmbeddedSide
 from artsound.encoders.base import embedding_folder, load_embeddings, open_encoder, side_encoder
 from artsound.encoders.embed import VectorCache
 from artsound.errors import BadData, BadUsage
@@ -40,12 +39,19 @@ class Limits:
 
 
 def failure(text: str, item: CaptionItem, limits: Limits, names: Collection[str] = ()) -> str:
-    """The reason code of the first check that `text` fails as a caption of `item`, or "".
+    """Check a text as a caption of an item.
 
-    `names` are the painters and musicians of the whole catalogue, as written: naming one of them
-    who is not in the item's own record fails. Reasons: empty, refusal, non-text, too-short,
-    too-long, repetitive, not-english, name-not-in-record, contradicts-tempo, contradicts-key,
-    contradicts-loudness, contradicts-light, contradicts-colour.
+    Args:
+        text: The caption.
+        item: Its item.
+        limits: Fewest and most words.
+        names: The painters and musicians of the whole catalogue, as written; naming one who is
+            not in the item's record is a fault.
+
+    Returns:
+        The reason code of the first failed check: empty, refusal, non-text, too-short, too-long,
+        repetitive, not-english, name-not-in-record, contradicts-tempo, contradicts-key,
+        contradicts-loudness, contradicts-light or contradicts-colour; "" if none fails.
     """
     if not text.strip():
         return "empty"
@@ -70,9 +76,8 @@ def failure(text: str, item: CaptionItem, limits: Limits, names: Collection[str]
 def tidy(text: str) -> str:
     """A model's raw text as a caption.
 
-    It is one line without quotation marks or labels around it, of whole sentences only (a last one
-    cut off by the token limit is removed, if others remain), with a capital first and a full stop
-    last.
+    It is one line without surrounding quotation marks or labels, begins with a capital, and ends
+    with a full stop; a last sentence that the token limit cut off is removed if others remain.
     """
     text = " ".join(text.split())
     text = re.sub(r"^(?:caption|description|answer|assistant)\s*:\s*", "", text, flags=re.I)
@@ -113,7 +118,7 @@ def _is_non_text(text: str) -> bool:
 
 
 def _is_repetitive(text: str) -> bool:
-    """A word twice running, a phrase of three words three times, or one of five words twice."""
+    """A word twice in a row, a phrase of three words three times, or one of five words twice."""
     if any(match[1].lower() not in _MAY_DOUBLE for match in _DOUBLED.finditer(text)):
         return True
     words = _words(text)
@@ -278,7 +283,7 @@ def _picture_contradiction(text: str, d: ArtworkDescriptors) -> str:
     return ""
 
 
-# Captions that say almost the same as an earlier one: MinHash, then the exact Jaccard index.
+# Near-duplicate captions: MinHash, then the exact Jaccard index.
 
 SHINGLE = 3
 THRESHOLD = 0.8
@@ -290,10 +295,9 @@ def near_duplicates(captions: Sequence[str], threshold: float = THRESHOLD) -> li
     """For each caption the index of an earlier one that it nearly repeats, or −1.
 
     Two captions nearly repeat each other when the sets of their word triples (letters and digits
-    only, lower case) have a Jaccard index of `threshold` or more. Only captions that repeat none
-    are compared against, so all of a run of equal captions but the first point to the first.
-    Candidates come from MinHash signatures (Broder 1997) in bands; every one is then compared
-    exactly.
+    only, lower case) have a Jaccard index of `threshold` or more. Captions are compared with those
+    that repeat none, so all of several equal captions point to the first. Candidates come from
+    MinHash signatures (Broder 1997) in bands, and are then compared exactly.
     """
     shingles = [_shingles(caption) for caption in captions]
     buckets: dict[tuple[int, bytes], list[int]] = {}
@@ -345,25 +349,31 @@ def _signature(shingles: frozenset[int]) -> np.ndarray:
 
 # Whether a caption agrees with its own picture or clip more than with others, by an encoder.
 #
-# A cosine between a text and a picture means little by itself: its usual size differs from model
-# to
-# model and from caption to caption. So a caption's own item is ranked among a sample of others.
+# Cosines between texts and pictures have different ranges for each model and caption. So a
+# caption's own item is ranked among a sample of others.
 
 OTHERS = 1_000
-_TEXTS_AT_ONCE = 4_096  # cached as soon as they are embedded, so that a kill loses little
-_ROUNDING = 1e-5  # cosines that differ by less are equal: the same picture under another name
+_TEXTS_AT_ONCE = 4_096  # cached as soon as they are embedded
+_ROUNDING = 1e-5  # cosines that differ by less are equal, as of one picture under two names
 
 
 def agreements(
     captions: np.ndarray, items: np.ndarray, own: np.ndarray, others: np.ndarray
 ) -> np.ndarray:
-    """For each caption the share of other items that it resembles less than its own, float64 [n].
+    """For each caption the share of other items that are less similar to it than its own.
 
-    `captions` [n, D] and `items` [m, D] are unit rows of one encoder; `own` [n] and `others` [k]
-    are rows of `items`. 1: none of the others is as like; 0.5: chance, or a caption that fits all
-    alike; equal similarities count half. A caption's own item is no other; without any other the
-    share is 1. Both sides are centred first: what all captions have in common does not
-    separate items, and an item near every caption (a hub) would hide a wrong one.
+    Both sides are centred first: what all captions have in common does not distinguish items, and
+    an item that is near every caption (a hub) would hide a wrong one.
+
+    Args:
+        captions: Unit rows [n, D].
+        items: Unit rows [m, D] of the same encoder.
+        own: [n], the row of each caption's own item.
+        others: [k], rows of the items to compare with; a caption's own one is left out.
+
+    Returns:
+        float64 [n]: 1 if no other item is as similar (or there is none), 0.5 for chance or a
+        caption that fits all equally; equal similarities count half.
     """
     captions = _centred(captions) if len(captions) > 1 else captions.astype(np.float32)
     items = _centred(items)
@@ -387,8 +397,8 @@ def sample_of(ids: Sequence[str], seed: int) -> np.ndarray:
 
 
 def check_embedded(workspace: Workspace, recipe: Recipe, side: Side) -> None:
-    """Raise BadUsage unless the side's own embeddings, which the check needs, are there."""
-    encoder = side_encoder(recipe, _side(side))
+    """Raise BadUsage if the side's embeddings, which the check needs, are missing."""
+    encoder = side_encoder(recipe, side.files)
     path = embedding_folder(workspace, encoder) / f"{side.files}.npy"
     if not path.is_file():
         raise BadUsage(
@@ -402,12 +412,14 @@ def caption_agreements(
 ) -> np.ndarray:
     """`agreements` of the captions `texts` of the items `names`, by the encoder of their side.
 
-    Raises BadUsage when the items were not embedded, BadData when their embeddings are broken,
-    lack an item, or were made with other weights than the recipe has now.
+    Raises:
+        BadUsage: The items were not embedded.
+        BadData: Their embeddings are broken, lack an item, or were made with other weights than
+            the recipe has now.
     """
     check_embedded(workspace, recipe, side)
-    encoder = side_encoder(recipe, _side(side))
-    ids, items = load_embeddings(workspace, encoder, _side(side))
+    encoder = side_encoder(recipe, side.files)
+    ids, items = load_embeddings(workspace, encoder, side.files)
     places = {name: row for row, name in enumerate(ids)}
     if missing := [name for name in names if name not in places]:
         raise BadData(
@@ -422,8 +434,8 @@ def caption_agreements(
 def _text_rows(
     workspace: Workspace, recipe: Recipe, side: Side, texts: Sequence[str]
 ) -> np.ndarray:
-    """Rows float16 [n, D] of texts; each text is embedded once for the weights of its items."""
-    encoder = side_encoder(recipe, _side(side))
+    """Rows float16 [n, D] of texts; each text is embedded once by the same weights."""
+    encoder = side_encoder(recipe, side.files)
     folder = embedding_folder(workspace, encoder)
     made_by = str(read_json(folder / f"{side.files}.json")["digest"])
     cache = VectorCache(workspace.embeddings / "cache" / f"{folder.name}-{made_by[:16]}-texts")
@@ -445,12 +457,8 @@ def _text_rows(
     return np.stack([rows[key] for key in keys])
 
 
-def _side(side: Side) -> EmbeddedSide:
-    return "artworks" if side.files == "artworks" else "tracks"
-
-
 def _centred(rows: np.ndarray) -> np.ndarray:
-    """Rows less their mean, at length one again, float32; a row that is the mean becomes zero."""
+    """Rows less their mean, scaled to length one, float32; a row equal to it becomes zero."""
     moved: np.ndarray = rows.astype(np.float32)
     moved -= moved.mean(axis=0, dtype=np.float64).astype(np.float32)
     lengths = np.linalg.norm(moved, axis=1, keepdims=True)

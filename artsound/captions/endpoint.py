@@ -1,9 +1,9 @@
 """Captions from a server with the OpenAI chat interface (vLLM, llama.cpp, a hosted one).
 
 Every answer is cached in a file named by the digest of its whole request (URL, model, prompt,
-settings, and the picture's or sound's digest), so that a request is sent once, however often a
-build is resumed or repeated. A key, where the server needs one, is read from the environment
-variable ARTSOUND_ENDPOINT_KEY and written nowhere.
+settings, and the picture's or sound's digest), so that a request is sent once even if a build is
+resumed or repeated. A key for the server is read from the environment variable
+ARTSOUND_ENDPOINT_KEY and not stored.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ KEY_VARIABLE = "ARTSOUND_ENDPOINT_KEY"
 TIMEOUT = (10.0, 300.0)  # seconds to connect, seconds without a byte
 MAX_SIDE = 768
 LARGEST_ANSWER = 1 << 20
-# POST too is tried again: asking twice for a caption does no harm.
+# POST is retried, too: requesting a caption twice is harmless.
 _RETRY = (
     Patience(retries=5)
     .retry()
@@ -47,11 +47,10 @@ _RETRY = (
 
 
 class EndpointCaptioner:
-    """Asks `url` (ending in /v1, say) to describe each item, several at once.
+    """Requests descriptions from `url` (such as https://…/v1), several at once.
 
-    Answers that the server gives for one item alone (HTTP 400, 413, 415, 422: it will not take
-    this picture) leave that item without a text; any other failure raises BadData, and what was
-    answered until then is cached.
+    If the server refuses one item (HTTP 400, 413, 415, 422), that item has no text; any other
+    failure raises BadData, and answers received until then are cached.
     """
 
     def __init__(
@@ -80,7 +79,7 @@ class EndpointCaptioner:
         self._retry = retry
 
     def captions(self, items: Sequence[CaptionItem]) -> list[str]:
-        """The server's text for each item, from the cached answers where there are any."""
+        """The server's text for each item; cached answers are not requested again."""
         with requests.Session() as session:
             adapter = HTTPAdapter(max_retries=self._retry, pool_maxsize=self._requests_at_once)
             session.mount("http://", adapter)
@@ -169,7 +168,7 @@ class EndpointPlugin(CaptionerPlugin):
     def open(
         self, side: str, argument: str, settings: CaptionSettings, responses: Path
     ) -> Captioner:
-        """The captioner that asks the model MODEL of the server at URL."""
+        """The captioner of the model MODEL at the server URL."""
         if not argument.startswith(("http://", "https://")):
             raise BadUsage(
                 f"captions.{side}s = {f'endpoint:{argument}'!r} names no server: write "

@@ -1,14 +1,13 @@
-"""Grounded captions: sentences from an item's record and its measurements, and nothing else.
+"""Grounded captions: sentences from an item's record and its measurements only.
 
-Artworks: the title, which often is all that names the subject, is given in five captions of eight
-(seven of eight where neither genre nor tags say what is shown), the painter in one of three, the
-year, century or period in three of four. So captions can be searched by name, while a model
-trained on them cannot rely on names. Titles are set in headline capitals: ArtGraph's come from
-file names and have lost theirs.
+Artworks: the title, often the only hint to the subject, is in five captions of eight (seven of
+eight if neither genre nor tags name what is shown), the painter in one of three, the year, century
+or period in three of four. So captions can be searched by name, while a model trained on them
+cannot rely on names. Titles get headline capitals: ArtGraph's come from file names without them.
 
-Tracks: artist, title and album are never named. What a generation model or a listener needs is
-the sound; names of musicians teach a model imitation rather than music, and the records beside
-the caption have them. The tempo is named only where the pulse is clear, the key only where it is.
+Tracks: artist, title and album are never named: they say nothing of the sound, names of musicians
+teach a model to imitate, and the records beside the caption have them. The tempo is named only if
+the pulse is clear, and the key only if it is clear.
 """
 
 from __future__ import annotations
@@ -97,7 +96,7 @@ def describe_artwork(
 
     Args:
         artwork: Its record.
-        d: What was measured on its picture.
+        d: The measurements of its picture.
         vocabulary: The words to use; by default the bundled ones.
 
     Returns:
@@ -109,7 +108,7 @@ def describe_artwork(
 
 
 def artwork_facts(artwork: Artwork, d: ArtworkDescriptors, terms: ArtTerms) -> dict[str, str]:
-    """The phrases that PLANS may use; empty where the record does not know."""
+    """The phrases for plans; empty if the record does not have the fact."""
     seed = artwork.artwork_id
     work = _work(artwork, terms, seed)
     subjects = _subjects(artwork, terms, seed)
@@ -138,7 +137,7 @@ def artwork_facts(artwork: Artwork, d: ArtworkDescriptors, terms: ArtTerms) -> d
     painter = clean_name(artwork.painter, max_words=5)
     if painter and draw_option(seed, "name painter", 3) == 0:
         facts["by"] = f"by {painter}"
-    # WikiArt numbers pictures of one title in their file names; the number is no part of it.
+    # WikiArt numbers pictures of one title in their file names.
     title = clean_name(re.sub(r"(?<!\bno)(?<!\bNo)\s\d{1,2}$", "", artwork.title), max_words=9)
     tells_subject = bool(subjects) or slug(artwork.genre) in terms.genres
     if title and draw_option(seed, "name title", 8) < (5 if tells_subject else 7):
@@ -195,7 +194,7 @@ def _medium(artwork: Artwork, terms: ArtTerms) -> str:
 
 
 def _subjects(artwork: Artwork, terms: ArtTerms, seed: str) -> list[str]:
-    """Up to three of the things that the record's tags name, in words a curator would use."""
+    """Up to three of the subjects in the record's tags, in the words of the vocabulary."""
     words = {terms.subjects.get(slug(tag), ""): None for tag in artwork.tags}
     known = [word for word in words if word]
     return shuffled_options(seed, "subjects", known)[:3]
@@ -217,7 +216,7 @@ def _palette(d: ArtworkDescriptors) -> list[str]:
 def _tone(d: ArtworkDescriptors, palette: list[str], terms: ArtTerms, seed: str) -> str:
     words = []
     greys = sum(name.split()[-1] in terms.greys for name in palette)
-    if measures.CHROMA.level(d.chroma) < 0 or greys < 2:  # "a vivid palette of greys" is none
+    if measures.CHROMA.level(d.chroma) < 0 or greys < 2:  # no "vivid palette of greys"
         words.append(measures.CHROMA.say(seed, "chroma", d.chroma).phrase)
     if d.chroma >= measures.COLOURED:
         words.append(measures.WARMTH.say(seed, "warmth", d.warmth).phrase)
@@ -278,7 +277,7 @@ def describe_track(track: Track, d: TrackDescriptors, vocabulary: Vocabulary | N
 
     Args:
         track: Its record.
-        d: What was measured on its sound.
+        d: The measurements of its sound.
         vocabulary: The words to use; by default the bundled ones.
 
     Returns:
@@ -289,7 +288,7 @@ def describe_track(track: Track, d: TrackDescriptors, vocabulary: Vocabulary | N
 
 
 def track_facts(track: Track, d: TrackDescriptors, terms: MusicTerms) -> dict[str, str]:
-    """The phrases that PLANS may use; empty where the record does not know."""
+    """The phrases for plans; empty if the record does not have the fact."""
     seed = track.track_id
     noun, label, others = _genres(track, terms, seed)
     spoken = f"{label} {noun}".strip()
@@ -395,11 +394,11 @@ def _track_features(d: TrackDescriptors, seed: str) -> list[measures.Feature]:
 class Grounded:
     """Writes 12–45 words for any item; needs no model and reads no media.
 
-    With another than the bundled vocabulary, `settings` has its digest.
+    `settings` has the digest of a vocabulary other than the bundled one.
     """
 
     name = "grounded"
-    # Raise it whenever equal records and measurements give other sentences; a test checks that.
+    # Raised whenever equal records and measurements give other sentences; a test checks it.
     version = "4"
     prompt = ""
 

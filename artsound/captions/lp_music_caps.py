@@ -1,13 +1,13 @@
 """Captions of music from LP-MusicCaps (Doh et al., ISMIR 2023; weights CC BY-NC 4.0).
 
-Its checkpoint is no model of transformers: a BART whose encoder reads sound. Ten seconds at 16 kHz
-become 128 mel levels every 10 ms, six convolutions (all but the first of stride two) make 32
-places of them, a fixed sinusoid is added, and BART reads them as if they were words. It
-was fine-tuned on MusicCaps, and writes a few sentences on each ten seconds.
+Its checkpoint is not a model of transformers: a BART whose encoder reads sound. Ten seconds at
+16 kHz become 128 mel levels every 10 ms, which six convolutions (all but the first of stride two)
+reduce to 32 positions; with a fixed sinusoid added they are BART's input embeddings. It was
+fine-tuned on MusicCaps, and writes a few sentences for each ten seconds.
 
-The one caption of a clip is that of its middle ten seconds: past the intro and before the fade,
-and one text. The captions of all windows joined would say the same thing three times over, in
-more words than a caption may have, and take three times as long.
+The caption of a clip is that of its middle ten seconds, after the intro and before the fade. The
+captions of all windows would repeat the same in more words than a caption may have, and take three
+times as long.
 """
 
 from __future__ import annotations
@@ -37,21 +37,24 @@ if TYPE_CHECKING:
 REPO, FILE = "seungheondoh/lp-music-caps", "transfer.pth"
 TOKENIZER_REPO, TOKENIZER_FILE = "facebook/bart-base", "tokenizer.json"
 SAMPLE_RATE, SECONDS = 16_000, 10.0
-LONGEST = 127  # tokens it was trained on, beyond the first
+LONGEST = 127  # tokens of its training texts, after the first
 _KEY = 'captions.tracks = "lp-music-caps:FOLDER"'
 _HEAD = 64  # width of an attention head of every BART
 _WINDOW, _HOP, _BANDS = 1024, 160, 128  # of the spectrum: samples, samples, mel bands
-_STRIDED, _PLACES = 5, 32  # convolutions of stride two, and what they leave of ten seconds
-_BART, _EARS = "bart.", "audio_encoder."
+_STRIDED, _PLACES = 5, 32  # convolutions of stride two; positions for ten seconds
+_BART, _AUDIO = "bart.", "audio_encoder."
 
 
 class LpMusicCaps:
     """Runs the checkpoint `place` (a folder, or a name on the hub; "": the published one).
 
-    A folder holds transfer.pth (or one other .pth); tokenizer.json of facebook/bart-base, where
-    it is not in the same folder, is taken from the hub. Decoding is that of the authors: five
-    beams, no three words twice. Raises BadUsage for a folder without a checkpoint,
-    BadData when what is needed cannot be fetched or is not what it should be.
+    A folder has transfer.pth (or one other .pth); tokenizer.json of facebook/bart-base comes from
+    the hub if it is not in the folder. Decoding is that of the authors: five beams, no three words
+    twice.
+
+    Raises:
+        BadUsage: A folder has no checkpoint.
+        BadData: A file cannot be downloaded, or is not a part of this model.
     """
 
     prompt = ""
@@ -79,50 +82,50 @@ class LpMusicCaps:
 
         if self._loaded is None:
             self._loaded = _load(self._weights, self._tokenizer, chosen_device(self._device))
-        tokenizer, bart, ears = self._loaded
+        tokenizer, bart, layers = self._loaded
         texts: list[str] = []
         for start in range(0, len(items), self._batch):
             sound = np.stack([middle_window(item) for item in items[start : start + self._batch]])
             with torch.inference_mode():
-                heard = encode_sound(torch.from_numpy(sound).to(bart.device), ears)
-                seen = torch.ones(heard.shape[:2], dtype=torch.long, device=bart.device)
-                written = bart.generate(inputs_embeds=heard, attention_mask=seen, **self.settings)
+                inputs = encode_sound(torch.from_numpy(sound).to(bart.device), layers)
+                mask = torch.ones(inputs.shape[:2], dtype=torch.long, device=bart.device)
+                written = bart.generate(inputs_embeds=inputs, attention_mask=mask, **self.settings)
             texts += tokenizer.decode_batch(written.tolist(), skip_special_tokens=True)
         return texts
 
 
-def encode_sound(sound: Tensor, ears: Mapping[str, Tensor]) -> Tensor:
-    """What BART's encoder is given [n, places, width] for sound float32 [n, samples] at 16 kHz.
+def encode_sound(sound: Tensor, layers: Mapping[str, Tensor]) -> Tensor:
+    """BART's input embeddings [n, positions, width] of sound float32 [n, samples] at 16 kHz.
 
-    `ears` are the checkpoint's tensors under "audio_encoder.", its mel filters among them.
+    `layers` are the checkpoint's tensors under "audio_encoder.", including its mel filters.
     """
     from torch.nn.functional import conv1d, gelu
 
-    rows = mel_levels(sound, ears)
-    rows = gelu(conv1d(rows, ears["conv1.weight"], ears["conv1.bias"], padding=1))
+    rows = mel_levels(sound, layers)
+    rows = gelu(conv1d(rows, layers["conv1.weight"], layers["conv1.bias"], padding=1))
     for number in range(_STRIDED):
         name = f"conv_stack.{number}"
-        rows = conv1d(rows, ears[f"{name}.weight"], ears[f"{name}.bias"], stride=2, padding=1)
+        rows = conv1d(rows, layers[f"{name}.weight"], layers[f"{name}.bias"], stride=2, padding=1)
         rows = gelu(rows)
-    return rows.transpose(1, 2) + ears["positional_embedding"]
+    return rows.transpose(1, 2) + layers["positional_embedding"]
 
 
-def mel_levels(sound: Tensor, ears: Mapping[str, Tensor]) -> Tensor:
+def mel_levels(sound: Tensor, layers: Mapping[str, Tensor]) -> Tensor:
     """Decibels [n, bands, frames], a frame every 10 ms, of the checkpoint's own mel filters.
 
-    They are taken of the squared real part of the spectrum, not of its magnitude: so the
-    checkpoint was trained.
+    They are computed from the squared real part of the spectrum, not its magnitude, as in the
+    checkpoint's training.
     """
     import torch
 
-    window = ears["mel_encoder.spec_fn.window"]
+    window = layers["mel_encoder.spec_fn.window"]
     spectrum = torch.stft(sound, _WINDOW, _HOP, window=window, return_complex=True)
-    powers = spectrum.real.square().transpose(1, 2) @ ears["mel_encoder.mel_scale.fb"]
+    powers = spectrum.real.square().transpose(1, 2) @ layers["mel_encoder.mel_scale.fb"]
     return 10.0 * torch.log10(powers.clamp(min=1e-10)).transpose(1, 2)
 
 
 def middle_window(item: CaptionItem) -> np.ndarray:
-    """The clip's middle ten seconds, float32 [160000]; one that is shorter ends in silence."""
+    """The clip's middle ten seconds, float32 [160000]; a shorter clip is padded with silence."""
     from artsound.media.audio import load_mono
 
     duration = item.record.duration if isinstance(item.record, Track) else 0.0
@@ -144,7 +147,7 @@ def _find(place: str) -> tuple[Path, Path]:
         found = [folder / FILE] if (folder / FILE).is_file() else sorted(folder.glob("*.pth"))
         if len(found) != 1:
             raise BadUsage(
-                f"{folder} holds no {FILE}: fetch that file of {hub(REPO)} into it, "
+                f"{folder} has no {FILE}: fetch that file of {hub(REPO)} into it, "
                 'or write captions.tracks = "lp-music-caps" where there is a network.'
             )
         tokenizer = folder / TOKENIZER_FILE
@@ -163,7 +166,7 @@ def _find(place: str) -> tuple[Path, Path]:
 
 
 def _load(weights: Path, tokenizer: Path, device: str) -> tuple[Any, Any, dict[str, Tensor]]:
-    """The tokenizer, the BART and the tensors before it."""
+    """The tokenizer, the BART and the audio encoder's tensors."""
     from transformers import BartForConditionalGeneration
     from transformers.utils import logging
 
@@ -175,7 +178,7 @@ def _load(weights: Path, tokenizer: Path, device: str) -> tuple[Any, Any, dict[s
     tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     bart = BartForConditionalGeneration(_bart_config(tensors, weights))
     expected = {_BART + name: tuple(tensor.shape) for name, tensor in bart.state_dict().items()}
-    expected |= {_EARS + name: shape for name, shape in _ear_shapes(bart.config.d_model).items()}
+    expected |= {_AUDIO + name: shape for name, shape in _audio_shapes(bart.config.d_model).items()}
     if strange := sorted(set(tensors) - set(expected)):
         raise _unfit(weights, f"holds {strange[0]}, which is no part of the model")
     for name, shape in expected.items():
@@ -184,16 +187,16 @@ def _load(weights: Path, tokenizer: Path, device: str) -> tuple[Any, Any, dict[s
         if tuple(tensors[name].shape) != shape:
             raise _unfit(weights, f"has {name} in another size than {list(shape)}")
     bart.load_state_dict({name: tensors[_BART + name] for name in bart.state_dict()})
-    ears = {
-        name.removeprefix(_EARS): tensor.float().to(device)
+    layers = {
+        name.removeprefix(_AUDIO): tensor.float().to(device)
         for name, tensor in tensors.items()
-        if name.startswith(_EARS)
+        if name.startswith(_AUDIO)
     }
-    return _words(tokenizer, bart.config.vocab_size), bart.to(device).eval(), ears
+    return _words(tokenizer, bart.config.vocab_size), bart.to(device).eval(), layers
 
 
 def _bart_config(tensors: Mapping[str, Tensor], weights: Path) -> Any:
-    """The configuration of a BART with these tensors, and for the rest as published."""
+    """The configuration of a BART with these tensors; all else as published."""
     from transformers import BartConfig
 
     try:
@@ -213,13 +216,13 @@ def _bart_config(tensors: Mapping[str, Tensor], weights: Path) -> Any:
             f"{half}_attention_heads": max(1, width // _HEAD),
             f"{half}_ffn_dim": inner,
         }
-    # Two places of BART's table are unused.
+    # Two positions of BART's table are unused.
     return BartConfig(
         vocab_size=vocabulary, d_model=width, max_position_embeddings=max(1, places - 2), **halves
     )
 
 
-def _ear_shapes(width: int) -> dict[str, tuple[int, ...]]:
+def _audio_shapes(width: int) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {
         "mel_encoder.spec_fn.window": (_WINDOW,),
         "mel_encoder.mel_scale.fb": (_WINDOW // 2 + 1, _BANDS),
@@ -236,28 +239,28 @@ def _ear_shapes(width: int) -> dict[str, tuple[int, ...]]:
 def _words(tokenizer: Path, vocabulary: int) -> Any:
     from tokenizers import Tokenizer
 
-    way_out = f"fetch {TOKENIZER_FILE} of {hub(TOKENIZER_REPO)} again."
+    remedy = f"fetch {TOKENIZER_FILE} of {hub(TOKENIZER_REPO)} again."
     try:
         words = Tokenizer.from_file(str(tokenizer))
     except Exception as error:  # tokenizers raises nothing more precise
-        raise BadData(f"{tokenizer} is no tokenizer: {way_out}") from error
+        raise BadData(f"{tokenizer} is not a tokenizer: {remedy}") from error
     if words.get_vocab_size() != vocabulary:
         raise BadData(
-            f"{tokenizer} knows {words.get_vocab_size()} tokens, but the checkpoint {vocabulary}: "
-            f"{way_out}"
+            f"{tokenizer} has {words.get_vocab_size()} tokens, but the checkpoint {vocabulary}: "
+            f"{remedy}"
         )
     return words
 
 
 def _unfit(weights: Path, fault: str) -> BadData:
     return BadData(
-        f"{weights} is no checkpoint of LP-MusicCaps, for it {fault}: "
+        f"{weights} is not a checkpoint of LP-MusicCaps: it {fault}: "
         f"fetch {FILE} of {hub(REPO)} again."
     )
 
 
 class LpMusicCapsPlugin(CaptionerPlugin):
-    """LP-MusicCaps (BART that hears ten seconds), for music: lp-music-caps[:NAME-OR-FOLDER]."""
+    """LP-MusicCaps (BART with an audio encoder), for music: lp-music-caps[:NAME-OR-FOLDER]."""
 
     name = "lp-music-caps"
     version = "1"

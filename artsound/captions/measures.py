@@ -1,8 +1,8 @@
-"""Words for measured facts, with the thresholds at which each becomes true.
+"""Words for measurements, with the thresholds at which they apply.
 
-Every scale cuts one descriptor into levels, low to high, and gives each level a few noun phrases
-that mean the same. The middle level is unremarkable; the further a level is from it, the more
-a caption prefers to mention it. The checks of other captioners' texts use the same levels.
+A scale divides one descriptor into levels, low to high, and gives each level a few noun phrases of
+the same meaning. The middle level is unremarkable; the further a level is from it, the more a
+caption prefers to mention it. The checks of models' captions use the same levels.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Feature:
-    """Something measured, in words; `strength` 0 is the ordinary case."""
+    """A measurement in words; `strength` 0 is the ordinary case."""
 
     strength: float
     phrase: str
@@ -47,9 +47,8 @@ class Feature:
 def ranked(features: Sequence[Feature], seed: str) -> dict[str, str]:
     """The facts `traits`, f1, f2, f3 and `spare` of a plan, from three or more features.
 
-    The most remarkable come first, equals in a drawn order. f1 and f2 are always there, f3 only
-    when it is remarkable itself; `traits` joins two or three of them; `spare` is one that is not
-    among them, if there is any.
+    The most remarkable come first, equals in a drawn order. f1 and f2 are always there, f3 only if
+    it is remarkable; `traits` joins two or three of them; `spare` is another one, if any.
     """
     drawn = sorted(
         shuffled_options(seed, "features", features), key=lambda feature: -feature.strength

@@ -1,9 +1,9 @@
-"""Putting facts into English: stable choice, articles, lists, clean names, filling of plans.
+"""Facts as English sentences: stable choice, articles, lists, clean names, filling of plans.
 
-A *plan* is a sentence pattern: `{slot}` is replaced by a fact, `{Slot}` for the same fact with a
-capital, and `[ … ]` for a part that is left out when one of its facts is unknown or the caption
-grows too long. Facts are put in once and never read as patterns again, so braces or brackets in
-a record cannot do anything.
+A *plan* is a sentence pattern: `{slot}` is replaced by a fact, `{Slot}` by the same fact with a
+capital, and `[ … ]` is a part that is left out if one of its facts is unknown or the caption is too
+long. Facts are inserted once and never read as patterns, so braces and brackets in a record have no
+effect.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ def word_count(text: str) -> int:
 
 
 def indefinite(phrase: str) -> str:
-    """`phrase` with the article its sound asks for: "an R&B song", "a ukiyo-e print"."""
+    """`phrase` with its indefinite article: "an R&B song", "a ukiyo-e print"."""
     return f"{'an' if _starts_with_vowel_sound(phrase) else 'a'} {phrase}"
 
 
 def _starts_with_vowel_sound(phrase: str) -> bool:
     first = re.split(r"[\s-]", phrase, maxsplit=1)[0]
-    if re.fullmatch(r"[A-Z](&[A-Z])*|[A-Z]{2,4}", first):  # said letter by letter: an IDM track
+    if re.fullmatch(r"[A-Z](&[A-Z])*|[A-Z]{2,4}", first):  # spelled out: an IDM track
         return first[0] in _AN_LETTERS
     if re.match(r"(?i)(eu|ewe|once\b|one\b|u[bfhjkqrst][aeiou]|uni(?!n|m)|ukiyo)", first):
         return False
@@ -80,7 +80,7 @@ def capitalised(text: str) -> str:
 
 
 def word_set(words: str) -> frozenset[str]:
-    """The words of a text, as a set to look them up in."""
+    """The set of a text's words."""
     return frozenset(words.split())
 
 
@@ -94,7 +94,7 @@ _SMALL_WORDS = word_set(
 
 
 def headline(title: str) -> str:
-    """`title` in headline capitals, if it has none but the first; else as it is."""
+    """`title` in headline capitals; unchanged if it has capitals beyond the first."""
     words = title.split()
     if any(word != word.lower() for word in words[1:]):
         return title
@@ -120,12 +120,12 @@ def _raised(word: str) -> str:
 
 
 def clean_name(text: str, *, max_words: int, max_chars: int = 64) -> str:
-    """A name or title that fits into a sentence, or "" when it does not.
+    """A name or title that fits into a sentence, or "" if it does not.
 
-    Markup, entities, quotation marks and control characters go, white space is made single. The
-    result is empty for placeholders ("Untitled", "nan"), for names without two letters, with other
-    signs than letters, digits and plain punctuation, and for names longer than the limits: a
-    name is used whole or not at all.
+    Markup, entities, quotation marks and control characters are removed, white space is
+    normalised. The result is empty for placeholders ("Untitled", "nan"), names without two
+    letters, names with characters other than letters, digits and plain punctuation, and names
+    longer than the limits: a name is never shortened.
     """
     text = html.unescape(_TAG.sub(" ", text[:1000]))
     text = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in text)
@@ -152,13 +152,13 @@ def _fits_a_name(char: str) -> bool:
 
 
 def clean_label(text: str) -> str:
-    """A class name outside the vocabulary that fits into a sentence as it is, or ""."""
+    """A label outside the vocabulary that fits into a sentence unchanged, or ""."""
     label = clean_name(text.replace("_", " "), max_words=3, max_chars=32)
     return label if re.fullmatch(r"[^\W\d_]+([ &-]+[^\W\d_]+)*", label) else ""
 
 
 def slug(text: str) -> str:
-    """`text` for look-up: lower case, accents off, single spaces between letters and digits."""
+    """`text` for look-up: lower case, no accents, single spaces between letters and digits."""
     plain = unicodedata.normalize("NFKD", text[:200]).encode("ascii", "ignore").decode()
     return " ".join(re.findall(r"[a-z0-9&]+", plain.lower()))
 
@@ -174,11 +174,13 @@ def required(plan: str) -> set[str]:
 
 
 def compose(seed: str, plans: Sequence[str], tails: Sequence[str], facts: Mapping[str, str]) -> str:
-    """One caption of 12–45 words: a plan that the facts can fill, chosen by the stable draw.
+    """One caption of 12–45 words: a plan that the facts can fill, chosen by a stable draw.
 
     Optional parts are dropped from the end while the caption is too long; sentences of `tails`
-    whose facts the plan did not use are added while it is too short. Raises ValueError when no
-    plan fits: every plan list must hold plans for the facts that are always known.
+    whose facts the plan does not use are added while it is too short.
+
+    Raises:
+        ValueError: No plan fits: a list must have plans for the facts that are always known.
     """
     known = {name for name, phrase in facts.items() if phrase}
     for plan in shuffled_options(seed, "plan", plans):

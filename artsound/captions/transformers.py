@@ -1,8 +1,8 @@
 """Captions from models of the transformers library: image-to-text and audio-to-text.
 
-Any model that the library's own auto classes know will do. Tested with small ones: BLIP,
-Florence-2, Qwen2-VL and Qwen2.5-VL for artworks, Qwen2-Audio for tracks; their like (BLIP-2, GIT,
-Voxtral, Whisper-shaped captioners) go the same way, untested. Code shipped with a checkpoint is
+Any model that the library's auto classes know can be used. Tested with small ones: BLIP,
+Florence-2, Qwen2-VL and Qwen2.5-VL for artworks, Qwen2-Audio for tracks; similar ones (BLIP-2, GIT,
+Voxtral, captioners with Whisper's architecture) are untested. Code shipped with a checkpoint is
 never run, and weights are read from safetensors only.
 """
 
@@ -43,7 +43,9 @@ _LOADING_FAULTS = (
 class TransformersCaptioner:
     """Runs the checkpoint `place` (a folder, or a name on the Hugging Face hub) greedily.
 
-    Raises BadUsage when the checkpoint is not there, BadData when it is not one we can run.
+    Raises:
+        BadUsage: The checkpoint does not exist.
+        BadData: It cannot be run.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class TransformersCaptioner:
         }
 
     def captions(self, items: Sequence[CaptionItem]) -> list[str]:
-        """The model's text for each item, in batches of like size."""
+        """The model's text for each item."""
         processor, model = self._model()
         texts: list[str] = []
         for start in range(0, len(items), self._batch):
@@ -74,7 +76,7 @@ class TransformersCaptioner:
 
     @property
     def prompt(self) -> str:
-        """The recipe's prompt, or the usual one of this kind of model ("" for none)."""
+        """The recipe's prompt, or the usual one for this kind of model ("" for none)."""
         if self._prompt:
             return self._prompt
         processor, model = self._model()
@@ -109,13 +111,13 @@ class TransformersCaptioner:
                 inputs[name] = values.to(model.dtype)
         with torch.inference_mode():
             produced = model.generate(**inputs, **self.settings)
-        if _has_chat(processor):  # elsewhere a repeated prompt is the beginning of the caption
+        if _has_chat(processor):  # in other models the prompt begins the caption
             produced = _without_prompt(produced, inputs.get("input_ids"))
         yield from processor.batch_decode(produced, skip_special_tokens=True)
 
 
 def checkpoint_folder(place: str, key: str) -> Path:
-    """The folder of a checkpoint: `place` itself, the hub's cached copy, or one fetched now."""
+    """The folder of a checkpoint: `place` itself, the hub's cached copy, or a new download."""
     if Path(place).is_dir():
         return Path(place)
     from huggingface_hub import snapshot_download
@@ -182,13 +184,13 @@ def _load(folder: Path, side: str, device: str) -> tuple[Any, Any]:
             "fetch the checkpoint again, or choose one that transformers knows."
         ) from error
     if lacking := sorted(found["missing_keys"]):
-        # Transformers would draw them at random, and write nonsense without a word.
+        # Transformers would initialise them at random without an error.
         raise BadData(
             f"{folder} lacks {len(lacking)} of the weights of a {config.model_type} model "
             f"({lacking[0]}): fetch the checkpoint again, in the form that transformers uses."
         )
     tokenizer = getattr(processor, "tokenizer", None)
-    # Without its vocabulary file a tokenizer loads all the same, and then knows nothing.
+    # Without its vocabulary file a tokenizer still loads, but knows no words.
     if tokenizer is None or len(tokenizer) < SMALLEST_VOCABULARY:
         raise BadData(f"{folder} has no tokenizer with a vocabulary: fetch the checkpoint again.")
     tokenizer.padding_side = "right" if config.is_encoder_decoder else "left"
@@ -216,7 +218,7 @@ def _model_class(config: Any, side: str) -> Any:
 
 
 def chosen_device(device: str) -> str:
-    """`device`, or for "auto" the GPU where there is one; BadUsage when it is not here."""
+    """`device`, or for "auto" the GPU if there is one; BadUsage if there is no such device."""
     import torch
 
     if device == "auto":
@@ -235,7 +237,7 @@ def _has_chat(processor: Any) -> bool:
 
 
 def _prompt_text(processor: Any, kind: str, prompt: str) -> str:
-    """The prompt in the model's own chat form where it has one, else as it is."""
+    """The prompt in the model's chat template if it has one, else unchanged."""
     if not _has_chat(processor):
         return prompt
     content = [{"type": kind}, {"type": "text", "text": prompt}]
@@ -246,7 +248,7 @@ def _prompt_text(processor: Any, kind: str, prompt: str) -> str:
 
 
 def _without_prompt(produced: torch.Tensor, prompt: torch.Tensor | None) -> torch.Tensor:
-    """Only the new tokens, of models that repeat their input before going on."""
+    """Only the new tokens, for models that repeat their input first."""
     import torch
 
     if prompt is None or produced.shape[1] < prompt.shape[1]:
@@ -292,7 +294,7 @@ class TransformersPlugin(CaptionerPlugin):
     def open(
         self, side: str, argument: str, settings: CaptionSettings, responses: Path
     ) -> Captioner:
-        """The captioner of the checkpoint that the argument names: see `TransformersCaptioner`."""
+        """The captioner of the checkpoint that the argument names."""
         if not argument:
             raise BadUsage(
                 f"captions.{side}s = 'transformers' names no checkpoint: write "

@@ -12,11 +12,11 @@ from scipy import fft, ndimage
 
 _TEMPI = (40.0, 220.0)  # beats per minute
 _PREFERRED = (120.0, 1.3)  # BPM, octaves
-_COMPRESSION = 0.35  # of power, between loudness and amplitude: accents matter, ornaments less
+_COMPRESSION = 0.35  # of power, between loudness and amplitude, so that accents dominate
 # Kick drums and basses mark the beat, snares and chords share in it, cymbals divide it.
 _REGISTERS = ((0.0, 200.0, 1.5), (200.0, 1500.0, 1.0), (1500.0, 20_000.0, 0.3))  # Hz, Hz, weight
-# Beats whose return speaks for a tempo (the bar of four most, next to the beat itself), and parts
-# of a beat whose return speaks for a faster one.
+# Multiples of the beat whose autocorrelation supports a tempo (the beat and the bar of four most),
+# and fractions of it that support a faster one.
 _CARRIERS = ((1, 0.4), (2, 0.1), (3, 0.1), (4, 0.4))  # beats, weight
 _HALF, _THIRD = 0.3, 0.35
 _LEAST_ONSET = 0.25  # dB
@@ -29,13 +29,13 @@ def onset_strength(level: np.ndarray) -> np.ndarray:
 
 
 def onset_rate(onset: np.ndarray, frame_rate: float) -> float:
-    """Note onsets per second: peaks of the onset strength above what surrounds them.
+    """Note onsets per second: peaks of the onset strength above its surroundings.
 
     After Bello et al., "A tutorial on onset detection in music signals", IEEE TSAP 13, 2005.
     """
     clear = _above_surroundings(onset, frame_rate)
     height = max(_LEAST_ONSET, 0.3 * float(np.percentile(clear, 98)))
-    # Here, because importing it (and scipy.stats with it) takes a third of a second.
+    # Imported here, since it takes a third of a second (with scipy.stats).
     from scipy.signal import find_peaks
 
     peaks, _ = find_peaks(clear, height=height, distance=3)
@@ -83,12 +83,12 @@ def _accents(bands: np.ndarray, centres: np.ndarray, frame_rate: float) -> np.nd
 
 
 def _above_surroundings(strength: np.ndarray, frame_rate: float) -> np.ndarray:
-    """What exceeds the mean of the second around: slow changes of density are no onsets."""
+    """The excess over the mean within a second: slow changes of density are not onsets."""
     return np.maximum(strength - ndimage.uniform_filter1d(strength, round(frame_rate)), 0.0)
 
 
 def _autocorrelation(strength: np.ndarray) -> np.ndarray:
-    """Unbiased, 1 at lag 0; zero where too few frames overlap to tell, and of a constant."""
+    """Unbiased, 1 at lag 0; zero if few frames overlap, and for a constant."""
     centred = strength - strength.mean()
     n = len(centred)
     spectrum = fft.rfft(centred, fft.next_fast_len(2 * n, real=True))
@@ -119,7 +119,7 @@ def describe_tonality(mono: np.ndarray, sample_rate: int) -> dict[str, Any]:
     """key, mode, key_clarity, majorness and roughness of float32 [n] sound.
 
     Spectral peaks (60–2,100 Hz, 8,192-sample frames, interpolated) are tuned to the clip's own
-    pitch and gathered by pitch class, each peak also speaking for the notes whose third or fifth
+    pitch and summed by pitch class; each peak also counts for the notes whose third or fifth
     harmonic it may be (Gómez, INFORMS J. Comput. 18, 2006). The key is the best correlation with
     the 24 profiles of Krumhansl & Kessler; key_clarity is that correlation (Lartillot et al.),
     majorness the best major less the best minor one. roughness: the dissonance of all pairs of
@@ -167,8 +167,8 @@ def _spectral_peaks(mono: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.
 def _chroma(frequency: np.ndarray, amplitude: np.ndarray) -> np.ndarray:
     """Strength of the 12 pitch classes, C first."""
     pitch = 12 * np.log2(frequency / _C1)
-    weight = np.sqrt(amplitude)  # loud notes do not drown the others
-    # The clip's tuning: circular mean of how far peaks lie from equal temperament at 440 Hz.
+    weight = np.sqrt(amplitude)  # so that loud notes do not dominate
+    # The clip's tuning: circular mean of the peaks' distances from equal temperament at 440 Hz.
     turn = np.exp(2j * np.pi * pitch)
     tuning = np.angle((turn * weight).sum()) / (2 * np.pi)
     pitch = pitch - tuning
@@ -208,7 +208,7 @@ SAMPLE_RATE = 22_050
 
 _FRAME = 2048
 _HOP = 512
-_SHORTEST = _FRAME + 7 * _HOP  # 0.26 s: what is shorter is padded
+_SHORTEST = _FRAME + 7 * _HOP  # 0.26 s; shorter clips are padded
 _RATE = SAMPLE_RATE / _HOP  # frames per second
 _FLOOR = 1e-10  # power, -100 dBFS
 _RANGE = 80.0  # dB below the clip's loudest band in which changes still count
@@ -216,22 +216,25 @@ _BASS = 150.0
 
 
 def describe_audio(mono: np.ndarray, sample_rate: int = SAMPLE_RATE) -> dict[str, Any]:
-    """The fields of schemas/track_descriptors.json, but the id, of float32 [n] sound at 22,050 Hz.
+    """Measure float32 [n] sound at 22,050 Hz: the fields of schemas/track_descriptors.json.
 
-    One spectrogram (2,048-sample Hann frames, hop 512) serves all but the tonal measures:
+    One spectrogram (2,048-sample Hann frames, hop 512) is used for all but the tonal measures:
 
-    - tempo, pulse_clarity, onset_rate: see affect_pulse.
-    - key, mode, key_clarity, majorness, roughness: see affect_tonal.
+    - tempo, pulse_clarity, onset_rate: see `pulse` and `onset_rate`.
+    - key, mode, key_clarity, majorness, roughness: see `describe_tonality`.
     - loudness: RMS, dBFS; dynamic_range: 95 % less 10 % of the level in 0.4 s windows;
       loudness_slope: the rise of that level's straight-line fit over the clip, dB.
     - centroid, rolloff (85 %), bandwidth, flatness, zero_crossings: the usual timbre measures
-      (Peeters, "A large set of audio features", IRCAM 2004), means over frames that sound.
+      (Peeters, "A large set of audio features", IRCAM 2004), means over frames that are not silent.
     - percussiveness: percussive share of the energy by median filtering (Fitzgerald, DAFx 2010),
       in mel bands.
     - bass: share of energy under 150 Hz; pitch_height: energy-weighted mean of log2(f / C1), each
-      octave counted alike; flux: mean rise per band and frame, dB (the onset strength's mean).
+      octave with equal weight; flux: mean rise per band and frame, dB (the onset strength's mean).
 
-    Silence and the shortest clips give finite values. Raises ValueError for another shape or rate.
+    Silence and the shortest clips give finite values.
+
+    Raises:
+        ValueError: Another shape or rate.
     """
     if mono.ndim != 1 or sample_rate != SAMPLE_RATE:
         raise ValueError(f"sound is measured as mono [n] at {SAMPLE_RATE} Hz")
@@ -279,7 +282,7 @@ def _mel_bands() -> np.ndarray:
 
 
 def _decibels(power: np.ndarray, span: float) -> np.ndarray:
-    """Levels in dB, nothing deeper than ``span`` under the loudest."""
+    """Levels in dB, at most ``span`` below the loudest."""
     level = 10.0 * np.log10(np.maximum(power, _FLOOR))
     return np.maximum(level, level.max() - span)
 

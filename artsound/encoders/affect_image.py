@@ -75,7 +75,7 @@ def _table() -> tuple[list[str], np.ndarray]:
     return list(colours()), rgb_to_lab(rgb)
 
 
-MEASURED_SIDE = 256  # pixels; larger pictures are shrunk first, so that all are seen alike
+MEASURED_SIDE = 256  # pixels; larger pictures are shrunk first, so that all compare
 
 _WARM_HUE = np.deg2rad(50.0)
 _GREY_CHROMA = 4.0  # below this C* a pixel has no hue to speak of (JPEG noise makes that much)
@@ -90,7 +90,7 @@ _PALETTE_LEAST = 0.04  # share of the area
 
 
 def describe_image(rgb: np.ndarray) -> dict[str, Any]:
-    """The fields of schemas/artwork_descriptors.json, but the id, of a uint8 [H, W, 3] picture.
+    """Measure a uint8 [H, W, 3] picture: the fields of schemas/artwork_descriptors.json.
 
     Colour is measured in CIELAB (D65) and HSV, everything on at most 256 pixels a side:
 
@@ -114,7 +114,8 @@ def describe_image(rgb: np.ndarray) -> dict[str, Any]:
       lightness of the upper minus the lower half, and of the middle quarter minus the rest.
     - palette, palette_hex, palette_share: up to five colours by area, found by k-means in CIELAB.
 
-    Raises ValueError for another shape or type.
+    Raises:
+        ValueError: Another shape or type.
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
         raise ValueError(f"a picture is uint8 [H, W, 3], not {rgb.dtype} {list(rgb.shape)}")
@@ -156,7 +157,7 @@ def _colour(rgb: np.ndarray, lab: np.ndarray) -> dict[str, Any]:
     bottom = np.minimum(np.minimum(red, green), blue)
     a, b = lab[..., 1].reshape(-1), lab[..., 2].reshape(-1)
     chroma = np.hypot(a, b)
-    # C* cos(h - 50°), over C* but for greys, whose hue is noise and may not count in full.
+    # C* cos(h - 50°) over C*, less for greys, whose hue is noise.
     warm = a * np.cos(_WARM_HUE) + b * np.sin(_WARM_HUE)
     coloured = np.maximum(chroma - _GREY_CHROMA, 0.0)
     bins = ((np.arctan2(b, a) / (2 * np.pi) + 1.0) * _HUE_BINS).astype(np.int64) % _HUE_BINS
@@ -187,7 +188,7 @@ def _line(light: np.ndarray) -> dict[str, Any]:
     power = dx * dx + dy * dy
     total = float(power.sum())
     steep = np.tan(np.pi / 8)
-    # The gradient lies across the line that makes it.
+    # The gradient is perpendicular to the line.
     horizontal = float((power * (np.abs(dx) <= steep * np.abs(dy))).sum())
     vertical = float((power * (np.abs(dy) < steep * np.abs(dx))).sum())
     if total <= 1e-6 * light.size:
@@ -279,9 +280,9 @@ def _palette(rgb: np.ndarray, lab: np.ndarray) -> dict[str, Any]:
 
 
 def _spread_start(points: np.ndarray) -> np.ndarray:
-    """Starting colours far apart: the median, then each time the point farthest from all so far.
+    """Initial colours: the median, then repeatedly the point farthest from all so far.
 
-    Farthest means the 99th percentile, so that single odd pixels do not become colours.
+    Farthest means the 99th percentile, so that single outliers do not become colours.
     """
     centres = [np.median(points, axis=0)]
     distance = ((points - centres[0]) ** 2).sum(axis=1)

@@ -1,10 +1,9 @@
-"""What an encoder is, how one is found and opened, and how its vectors are stored on disk.
+"""Encoders: their interface, how one is found and opened, and how its vectors are stored.
 
-An encoder is declared as one object (`EncoderPlugin`) in a file of its own, and found by name
-through the registry. It says what it takes and what its vectors depend on without loading
-anything; opened on a device it gives an `Encoder`. A recipe names encoders by role
-(`embed.image_encoder`, `embed.audio_encoder`, `embed.text_encoder`), so nothing else in the
-project depends on which ones they are.
+An encoder is one object (`EncoderPlugin`) in a file of its own, found by name in the registry. Its
+modalities and digest are known without loading a model; opened on a device it gives an `Encoder`. A
+recipe names encoders by role (`embed.image_encoder`, `embed.audio_encoder`, `embed.text_encoder`),
+so the rest of the project does not depend on which ones they are.
 """
 
 from __future__ import annotations
@@ -19,11 +18,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from artsound import plugins
+from artsound.catalogue import SIDES, SideName
 from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.extras import EXTRAS, Check, install_command
 from artsound.media import MediaError
@@ -31,20 +31,17 @@ from artsound.recipe import Recipe
 from artsound.storage import Workspace, atomic_write, digest, read_json, sha256_bytes, write_json
 from artsound.untrusted import read_array
 
-Side = Literal["artworks", "tracks"]
-# What an encoder must take for each side's media.
-MODALITIES: dict[Side, str] = {"artworks": "image", "tracks": "audio"}
 _UNIT_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """What a recipe says of one encoder, beside its name.
+    """The settings of one encoder in a recipe.
 
     Attributes:
-        argument: What follows the name after a colon; "" for nothing.
-        model: The section's key ``<name>_model``; "" where it has none.
-        checkpoint: The section's key ``<name>_checkpoint``; "" where it has none.
+        argument: The text after a colon in the name; "" without one.
+        model: The section's key ``<name>_model``; "" without one.
+        checkpoint: The section's key ``<name>_checkpoint``; "" without one.
         precision: Of forward passes: fp32, fp16 or bf16.
         batch: Items per forward pass.
         section: Where these keys are written, for error messages.
@@ -59,12 +56,12 @@ class EncoderSettings:
 
 
 class Encoder(Protocol):
-    """An opened encoder: unit rows float32 [n, dim] by the methods of its modalities.
+    """An opened encoder: a method for each of its modalities gives unit rows float32 [n, dim].
 
-    A row depends on its own item only, but for rounding: not on the other items of a batch.
+    Within rounding, a row depends only on its own item, not on the other items of a batch.
 
     Attributes:
-        digest: Names weights and settings: equal digests mean equal vectors.
+        digest: Identifies weights and settings: equal digests mean equal vectors.
         dim: The width of a row.
     """
 
@@ -72,11 +69,11 @@ class Encoder(Protocol):
     dim: int
 
     def images(self, data: Sequence[bytes]) -> np.ndarray:  # noqa: ARG002
-        """One row for each encoded picture; MediaError when one cannot be decoded."""
+        """One row for each encoded picture; MediaError if one cannot be decoded."""
         raise BadUsage(f"{type(self).__name__} takes no pictures: choose another image encoder.")
 
     def audio(self, data: Sequence[bytes]) -> np.ndarray:  # noqa: ARG002
-        """One row for each encoded clip; MediaError when one cannot be decoded."""
+        """One row for each encoded clip; MediaError if one cannot be decoded."""
         raise BadUsage(f"{type(self).__name__} takes no sound: choose another audio encoder.")
 
     def texts(self, texts: Sequence[str]) -> np.ndarray:  # noqa: ARG002
@@ -85,19 +82,18 @@ class Encoder(Protocol):
 
 
 class EncoderPlugin(Protocol):
-    """What an encoder states of itself. Nothing but `open` may load a model.
+    """What an encoder must have. Only `open` may load a model.
 
-    Subclass this to have the defaults, or write a class with the same attributes. The first line
+    Subclass this to use its defaults, or write a class with the same attributes. The first line
     of its docstring is what `artsound plugins` shows.
 
     Attributes:
         name: The name in a recipe, and of the folder of its vectors.
-        version: Text; changes whenever the same weights and media would give other vectors.
+        version: Text; changed whenever the same weights and media would give other vectors.
         modalities: Which of image, audio and text it takes.
         extra: The extra of ArtSound that it needs, such as "models"; "" for none.
-        uses_gpu: Whether it runs on a GPU where there is one.
-        measured: Whether its rows are measurements in units of their own, made by every build,
-            in place of unit rows.
+        uses_gpu: Whether it runs on a GPU if there is one.
+        measured: Whether its rows are measurements, made by every build, instead of unit rows.
     """
 
     name: str
@@ -108,18 +104,18 @@ class EncoderPlugin(Protocol):
     measured: bool = False
 
     def installed(self) -> bool:
-        """False where a library that no extra brings is missing.
+        """False if a library that no extra provides is missing.
 
-        Vectors that were put into the workspace are then used as they are.
+        Vectors that are in the workspace are then used as they are.
         """
         return True
 
     def downloads(self, settings: EncoderSettings) -> bool:  # noqa: ARG002  (the protocol)
-        """Whether weights that are missing are fetched from the Hugging Face hub."""
+        """Whether missing weights are downloaded from the Hugging Face hub."""
         return False
 
     def weights(self, settings: EncoderSettings) -> Path | None:  # noqa: ARG002
-        """The file of the weights; None where there are none. Raises as `digest` does."""
+        """The file of the weights; None if there are none. Raises as `digest` does."""
         return None
 
     def checks(self) -> Iterable[Check]:
@@ -150,7 +146,7 @@ class EncoderPlugin(Protocol):
 
 
 def find_encoder(name: str) -> tuple[EncoderPlugin, str]:
-    """The object that declares an encoder, and the argument of its name; BadUsage for none."""
+    """An encoder's plug-in, and the argument of its name; BadUsage if there is none."""
     plugin, argument = plugins.get("encoder", name)
     return plugin, argument
 
@@ -184,15 +180,15 @@ def open_encoder(
         name: A name of the registry, with its argument if any.
         settings: Its settings, or a recipe whose [embed] has them.
         device: auto, cpu, cuda or cuda:N; by default the recipe's, or auto.
-        turn: A part's number, which chooses among several GPUs where the device is auto. In a
-            worker process the process itself chooses, so that each loads one copy.
+        turn: A part's number, which chooses among several GPUs if the device is auto. In a worker
+            process the process id does, so that each process loads one copy.
 
     Returns:
-        The encoder. One of another package is watched: rows that break the contract raise BadData.
+        The encoder. The rows of one of another package are checked: BadData if they are wrong.
 
     Raises:
         BadUsage: There is no such encoder, or a library that it needs is missing.
-        BadData: Weights are missing or broken; the message says what to fetch and where to put it.
+        BadData: Weights are missing or broken; the message says what to fetch, and where to.
     """
     if isinstance(settings, Recipe):
         device = device or settings.embed.device
@@ -205,10 +201,7 @@ def open_encoder(
 
 
 def encoder_digest(name: str, settings: EncoderSettings | Recipe) -> str:
-    """The digest that `open_encoder` of the same arguments will have, without loading it.
-
-    Raises as open_encoder does.
-    """
+    """The digest that the opened encoder will have; raises as `open_encoder` does."""
     if isinstance(settings, Recipe):
         settings = settings_of(name, settings.embed)
     plugin, _ = find_encoder(name)
@@ -235,12 +228,23 @@ def embedding_folder(workspace: Workspace, encoder: str) -> Path:
 
 
 def save_embeddings(
-    workspace: Workspace, encoder: str, side: Side, digest: str, ids: Sequence[str], m: np.ndarray
+    workspace: Workspace,
+    encoder: str,
+    side: SideName,
+    digest: str,
+    ids: Sequence[str],
+    m: np.ndarray,
 ) -> tuple[Path, Path]:
-    """Write a matrix [n, D] and its ids; the two files.
+    """Write a matrix [n, D] and its ids.
 
     embeddings/``encoder``/``side``.npy holds the rows (float16 or float32, C order), the JSON of
     the same name the encoder, its digest and the rows' ids.
+
+    Returns:
+        The two files.
+
+    Raises:
+        ValueError: There are not as many ids as rows.
     """
     if m.ndim != 2 or len(m) != len(ids):
         raise ValueError(f"{len(ids)} ids need as many rows, not an array of {list(m.shape)}")
@@ -252,8 +256,10 @@ def save_embeddings(
     return matrix, names
 
 
-def load_embeddings(workspace: Workspace, encoder: str, side: Side) -> tuple[list[str], np.ndarray]:
-    """Ids and their rows [n, D], memory-mapped; BadData when missing, broken or out of step."""
+def load_embeddings(
+    workspace: Workspace, encoder: str, side: SideName
+) -> tuple[list[str], np.ndarray]:
+    """Ids and their rows [n, D], memory-mapped; BadData if they are missing or inconsistent."""
     matrix = embedding_folder(workspace, encoder) / f"{side}.npy"
     names = read_json(matrix.with_suffix(".json"))
     try:
@@ -262,14 +268,22 @@ def load_embeddings(workspace: Workspace, encoder: str, side: Side) -> tuple[lis
         raise BadData(f"{matrix} cannot be read ({error}): run `artsound embed`.") from error
     ids = names.get("ids") if isinstance(names, dict) else None
     if not isinstance(ids, list) or m.ndim != 2 or len(ids) != len(m):
-        raise BadData(f"{matrix} and its list of ids do not fit together: run `artsound embed`.")
+        raise BadData(f"{matrix} and its list of ids do not agree: run `artsound embed`.")
     return ids, m
 
 
 def choose_device(name: str, turn: int = 0) -> str:
-    """`name`, or for "auto" the GPU whose turn it is, and the CPU where there is none.
+    """The device that a setting means on this machine.
 
-    Raises BadUsage for a device that this machine lacks.
+    Args:
+        name: auto, cpu, cuda or cuda:N.
+        turn: Chooses among several GPUs if `name` is auto: see `open_encoder`.
+
+    Returns:
+        cpu, cuda or cuda:N; for auto the CPU if there is no GPU.
+
+    Raises:
+        BadUsage: There is no such device here.
     """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise BadUsage(f"embed.device is {name!r}: give auto, cpu, cuda or cuda:N.")
@@ -288,7 +302,7 @@ def choose_device(name: str, turn: int = 0) -> str:
     return name
 
 
-_LOADING = threading.Lock()  # functools.cache lets two threads load the same weights
+_LOADING = threading.Lock()  # functools.cache would let two threads load the same weights
 
 
 @functools.cache
@@ -301,14 +315,14 @@ def _load(name: str, settings: EncoderSettings, device: str) -> Encoder:
 
 
 def _with_identity(name: str, made_by: str) -> str:
-    """A digest with the package that made it; of what is built in, the digest itself."""
+    """A digest with the plug-in's package; for a built-in one, the digest itself."""
     identity = plugins.identity("encoder", name)
     return digest([made_by, identity]) if identity else made_by
 
 
 @contextmanager
 def _libraries_of(plugin: EncoderPlugin) -> Iterator[None]:
-    """Within this block a library that is missing raises BadUsage, naming the extra."""
+    """Within this block a missing library raises BadUsage, which names the extra."""
     try:
         yield
     except ImportError as error:
@@ -321,7 +335,7 @@ def _libraries_of(plugin: EncoderPlugin) -> Iterator[None]:
 
 
 class _Watched:
-    """An encoder of another package, whose rows are checked before anything is made of them."""
+    """An encoder of another package, whose rows are checked."""
 
     def __init__(self, name: str, encoder: Encoder) -> None:
         self._name, self._encoder = name, encoder
@@ -341,7 +355,7 @@ class _Watched:
         what = f"The encoder {self._name}"
         call: Callable[[Sequence[Any]], np.ndarray] | None = getattr(self._encoder, method, None)
         if call is None:
-            raise BadUsage(f"{what} has no method {method}, which its modalities promise.")
+            raise BadUsage(f"{what} has no method {method}, as its modalities require.")
         try:
             rows = call(items)
         except (ArtSoundError, MediaError):
@@ -362,22 +376,20 @@ class _Watched:
         return rows
 
 
-# Which encoders and which captions a recipe needs: what its bridges and its checks state.
-#
-# The rooms below pairing ask here, by way of the registry, so that none of them depends on what
-# bridges there are.
+# The encoders and captions that a recipe's bridges and checks need. Bridges are found in the
+# registry, so that this room does not depend on the pairing room.
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a bridge is made of, beside the measured descriptors.
+    """The inputs of a bridge, beside the measured descriptors.
 
     Attributes:
         artworks: Encoders whose vectors of all artworks it needs.
         tracks: Encoders whose vectors of all tracks it needs.
-        texts: Encoders that it has embed texts.
-        captions: Whether it needs the captions of all items, so that they must come before pairs.
-        extra: An extra of ArtSound that it needs itself, beside those of its encoders.
+        texts: Encoders by which it embeds texts.
+        captions: Whether it needs the captions of all items, so that captions come before pairs.
+        extra: An extra of ArtSound that it needs beside those of its encoders; "" for none.
     """
 
     artworks: tuple[str, ...] = ()
@@ -388,7 +400,7 @@ class Needs:
 
 
 def bridges_of(recipe: Recipe) -> tuple[str, ...]:
-    """The names of the recipe's bridges, each once: the one that makes the pairs comes first."""
+    """The names of the recipe's bridges, each once; the one that makes the pairs is first."""
     return tuple(dict.fromkeys((recipe.pair.bridge, *recipe.pair.compare)))
 
 
@@ -400,34 +412,36 @@ def needs_of(recipe: Recipe) -> Iterator[Needs]:
 
 
 def captions_come_first(recipe: Recipe) -> bool:
-    """Whether captions come before pairs, because a bridge of the recipe is made of them."""
+    """Whether captions come before pairs, because a bridge of the recipe uses them."""
     return any(needs.captions for needs in needs_of(recipe))
 
 
-def side_encoder(recipe: Recipe, side: Side) -> str:
+def side_encoder(recipe: Recipe, side: SideName) -> str:
     """The encoder that the recipe names for a side's media."""
     return recipe.embed.image_encoder if side == "artworks" else recipe.embed.audio_encoder
 
 
-def media_encoders(recipe: Recipe) -> list[tuple[Side, str]]:
-    """Sides, and the encoders whose vectors of them bridges and checks of captions need.
+def media_encoders(recipe: Recipe) -> list[tuple[SideName, str]]:
+    """Sides, with the encoders whose vectors bridges and checks of captions need.
 
-    Raises BadUsage for an encoder that does not take what it is to be given.
+    Raises:
+        BadUsage: An encoder does not take the side's media.
     """
-    found: dict[tuple[Side, str], None] = {}
+    found: dict[tuple[SideName, str], None] = {}
     for needs in needs_of(recipe):
         found |= dict.fromkeys(("artworks", name) for name in needs.artworks)
         found |= dict.fromkeys(("tracks", name) for name in needs.tracks)
     found |= dict.fromkeys(_checked_captions(recipe))
     for side, name in found:
-        check_modality(name, MODALITIES[side])
+        check_modality(name, SIDES[side].media)
     return [(side, name) for side, name in found if not plugins.get("encoder", name)[0].measured]
 
 
 def text_encoders(recipe: Recipe) -> list[str]:
-    """The encoders that bridges and checks of captions have embed texts, each once.
+    """The encoders by which bridges and checks of captions embed texts, each once.
 
-    Raises BadUsage for an encoder that does not take texts.
+    Raises:
+        BadUsage: An encoder does not take texts.
     """
     found = [name for needs in needs_of(recipe) for name in needs.texts]
     found += [name for _, name in _checked_captions(recipe)]
@@ -437,18 +451,17 @@ def text_encoders(recipe: Recipe) -> list[str]:
 
 
 def encoders_of(recipe: Recipe) -> list[str]:
-    """All encoders that a build needs weights of, each once; raises as the two above do."""
+    """All encoders whose weights a build needs, each once; raises as the two above do."""
     names = [name for _, name in media_encoders(recipe)]
     return list(dict.fromkeys([*names, *text_encoders(recipe)]))
 
 
-def _checked_captions(recipe: Recipe) -> list[tuple[Side, str]]:
-    """The sides whose captions are to be compared with their items, and the encoders of them."""
+def _checked_captions(recipe: Recipe) -> list[tuple[SideName, str]]:
+    """The sides whose captions are compared with their items, with the encoders for it."""
     if not recipe.captions.min_agreement:
         return []
-    sides: tuple[Side, ...] = ("artworks", "tracks")
     return [
         (side, side_encoder(recipe, side))
-        for side in sides
+        for side in SIDES
         if plugins.get("captioner", getattr(recipe.captions, side))[0].checked
     ]

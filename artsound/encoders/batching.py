@@ -1,4 +1,4 @@
-"""Items through a model: decoded ahead in threads, in batches that shrink to what memory holds."""
+"""Encode items by a model: decoded ahead in threads, in batches that shrink to fit memory."""
 
 from __future__ import annotations
 
@@ -39,14 +39,25 @@ def encode(
     batch: int,
     threads: int,
 ) -> np.ndarray:
-    """Unit rows float32 [n, dim], one for each item.
+    """Encode items in batches; if memory runs out, the batch is halved for the rest.
 
-    `decode` (called in `threads` threads, in which also `items` are read) gives the item's rows
-    [w, …], w ≥ 1; `forward` turns up to `batch` rows into vectors [rows, dim]. An item with
-    several rows (windows of a clip) gets the mean of their unit vectors, made a unit vector
-    again. When memory runs out batches are halved, and stay so. Raises ItemError when an item
-    cannot be decoded, BadData when one row alone does not fit into memory and when vectors are
-    not finite.
+    An item with several rows (windows of a clip) gets the mean of their unit vectors, scaled to
+    length one.
+
+    Args:
+        items: Read in the decoding threads.
+        decode: Gives an item's rows [w, …], w ≥ 1.
+        forward: Maps up to `batch` rows to vectors [rows, dim].
+        dim: The width of a vector.
+        batch: Rows per forward pass.
+        threads: For decoding.
+
+    Returns:
+        Unit rows float32 [n, dim], one for each item.
+
+    Raises:
+        ItemError: An item cannot be decoded.
+        BadData: A single row does not fit into memory, or vectors are zero or not finite.
     """
     import torch
 
@@ -58,7 +69,7 @@ def encode(
         nonlocal batch, waiting
         rows = torch.cat(waiting)
         while len(rows) > most:
-            # Vectors stay on the device: fetching them would make it wait for the next batch.
+            # Vectors stay on the device, since copying them would make it wait.
             done, batch = _forward(forward, rows[:batch], batch)
             vectors.append(done)
             rows = rows[len(done) :]
@@ -78,7 +89,7 @@ def encode(
 
 
 def _forward(forward: Callable[[Tensor], Tensor], rows: Tensor, batch: int) -> tuple[Tensor, int]:
-    """Vectors of the first rows, and the number of rows that fit into memory."""
+    """Vectors of the first rows, and the number of rows that fits into memory."""
     import torch
 
     while True:
@@ -92,13 +103,13 @@ def _forward(forward: Callable[[Tensor], Tensor], rows: Tensor, batch: int) -> t
                     'model, embed.precision = "bf16" or embed.device = "cpu".'
                 ) from error
             batch = fitting
-        torch.cuda.empty_cache()  # outside the handler, where the failed pass is let go
+        torch.cuda.empty_cache()  # outside the handler, once the failed pass is released
 
 
 def _decoded(
     items: Sequence[T], decode: Callable[[T], Tensor], *, ahead: int, threads: int
 ) -> Iterator[Tensor]:
-    """The items' rows in order, at most `ahead` items before they are asked for."""
+    """The items' rows in order, decoded at most `ahead` items ahead."""
 
     def job(index: int) -> Tensor:
         try:
@@ -116,21 +127,24 @@ def _averaged(vectors: np.ndarray, counts: Sequence[int]) -> np.ndarray:
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     if not np.isfinite(lengths).all() or not lengths.all():
         raise BadData(
-            "The encoder gives vectors that are not finite or zero: its checkpoint is broken, or "
+            "The encoder gives vectors that are zero or not finite: its checkpoint is broken, or "
             'needs embed.precision = "fp32".'
         )
     return (sums / lengths).astype(np.float32)
 
 
 def decoding_threads(device: str) -> int:
-    """How many threads keep a device fed; on the CPU decoding and passes share the processors."""
+    """How many threads decode for a device; on the CPU one, since passes use the processors."""
     return 1 if device == "cpu" else min(16, os.cpu_count() or 1)
 
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Have torch compute with one thread on the CPU: the order of sums, and so the last bits of
-    what a build keeps, must not depend on the number of processors."""
+    """Within this block torch uses one CPU thread.
+
+    Otherwise the order of sums, and so the last bits of vectors, would depend on the number of
+    processors.
+    """
     import torch
 
     threads = torch.get_num_threads()
@@ -142,7 +156,7 @@ def one_torch_thread() -> Iterator[None]:
 
 
 def autocast(precision: str, device: str) -> torch.autocast:
-    """A context in which passes run in "fp32", "fp16" or "bf16" (weights stay float32)."""
+    """A context for passes in "fp32", "fp16" or "bf16"; weights stay float32."""
     import torch
 
     types = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}

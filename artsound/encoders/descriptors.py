@@ -1,7 +1,7 @@
-"""What is measured of every picture and every clip: the `affect` encoder, which needs no weights.
+"""The `affect` encoder: measured descriptors of every picture and clip; it needs no weights.
 
-Each descriptor is a number in a unit of its own (schemas/*_descriptors.json), so its rows are not
-of unit length. Sizes, rates and the order of the columns are defined here and nowhere else.
+Each descriptor is a number in its own unit (schemas/*_descriptors.json), so rows are not of unit
+length. Sizes, rates and the order of the columns are defined only here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from artsound.media.audio import load_mono
 from artsound.media.images import load_rgb
 from artsound.schema import arrow_schema
 
-VERSION = 1  # changes whenever a descriptor's formula does
+VERSION = 1  # raised whenever a descriptor's formula changes
 IMAGE_SIDE = 256  # pixels at most: descriptors are shares and means, and JPEGs decode faster
 SECONDS = 60.0  # of a clip, from its start
 
@@ -33,12 +33,12 @@ def descriptor_names(side: str) -> tuple[str, ...]:
 
 
 def measure_picture(data: bytes) -> Mapping[str, Any]:
-    """All descriptors of an encoded picture by name; MediaError when it cannot be decoded."""
+    """All descriptors of an encoded picture by name; MediaError if it cannot be decoded."""
     return describe_image(load_rgb(data, max_side=IMAGE_SIDE))
 
 
 def measure_clip(data: bytes) -> Mapping[str, Any]:
-    """All descriptors of an encoded clip by name; MediaError when it cannot be decoded."""
+    """All descriptors of an encoded clip by name; MediaError if it cannot be decoded."""
     return describe_audio(load_mono(data, sample_rate=SAMPLE_RATE, seconds=SECONDS))
 
 
@@ -62,7 +62,7 @@ class AffectEncoder(EncoderPlugin):
     measured = True
 
     def digest(self, settings: EncoderSettings) -> str:  # noqa: ARG002
-        """Empty: there are no weights, and the formulas' version is part of what is made."""
+        """Empty: there are no weights, and parts record `VERSION`."""
         return ""
 
     def open(self, settings: EncoderSettings, device: str) -> Descriptors:  # noqa: ARG002
@@ -77,11 +77,11 @@ class Descriptors(Encoder):
     dim = 0  # differs between the two sides
 
     def images(self, data: Sequence[bytes]) -> np.ndarray:
-        """Rows float32 [n, 20] of encoded pictures; MediaError when one cannot be decoded."""
+        """Rows float32 [n, 20] of encoded pictures; MediaError if one cannot be decoded."""
         return np.stack([_numbers("artwork", measure_picture(item)) for item in data])
 
     def audio(self, data: Sequence[bytes]) -> np.ndarray:
-        """Rows float32 [n, 18] of encoded clips; MediaError when one cannot be decoded."""
+        """Rows float32 [n, 18] of encoded clips; MediaError if one cannot be decoded."""
         return np.stack([_numbers("track", measure_clip(item)) for item in data])
 
 

@@ -1,8 +1,8 @@
-"""The embed stage: every artwork and every track of the catalogue as vectors.
+"""The embed stage: vectors of every artwork and track of the catalogue.
 
-All items are measured. Those encoders that the recipe's bridges or checks of captions need embed
-them, too. A part's vectors are looked up by the content of its files first, so that after a change
-of catalogue or recipe only what is new is computed.
+All items are measured, and embedded by the encoders that the recipe's bridges and checks of
+captions need. Vectors are cached by the content of the files, so that after a change of catalogue
+or recipe only new ones are computed.
 """
 
 from __future__ import annotations
@@ -15,9 +15,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from artsound.catalogue import SIDES, MediaFiles, MediaItem, media_items, read_media, unreadable
+from artsound.catalogue import (
+    SIDES,
+    MediaFiles,
+    MediaItem,
+    SideName,
+    media_items,
+    read_media,
+    unreadable,
+)
 from artsound.encoders.base import (
-    Side,
     embedding_folder,
     encoder_digest,
     find_encoder,
@@ -36,14 +43,13 @@ from artsound.stage import Context, Outcome, Part, Report, Stage, part_path, spl
 from artsound.storage import Workspace, atomic_write, digest, read_parquet, write_parquet
 from artsound.untrusted import read_array
 
-# Vectors that an encoder has made, found again by what they were made of.
-#
-# A folder for each encoder digest holds files of a structured array: the SHA-256 of an item's file,
-# and its vector. A file is written once, whole, and never changed; the folder may be deleted.
-
 
 class VectorCache:
-    """The vectors float16 [D] of one folder; safe for threads and for several processes."""
+    """Vectors float16 [D] by the SHA-256 of what they were made from, in one folder.
+
+    Its files hold structured arrays of digests and vectors. A file is written once and never
+    changed; the folder may be deleted. Safe for threads and for several processes.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -83,7 +89,7 @@ class VectorCache:
 
 
 def _read(path: Path) -> np.ndarray | None:
-    """A cache file's table, memory-mapped; None when it is broken or gone: it is only a cache."""
+    """A cache file's table, memory-mapped; None if it is broken or missing."""
     try:
         table = read_array(path, mapped=True)
     except (OSError, ValueError):
@@ -93,10 +99,7 @@ def _read(path: Path) -> np.ndarray | None:
 
 
 def plan_vectors(context: Context) -> list[Part]:
-    """Parts over the sides whose vectors the recipe needs, if any.
-
-    Raises BadData when an encoder's weights are missing.
-    """
+    """Parts for each encoder whose vectors the recipe needs; BadData if weights are missing."""
     recipe = context.recipe
     parts = []
     for side, name in _encoders(context.workspace, recipe):
@@ -117,7 +120,7 @@ def plan_vectors(context: Context) -> list[Part]:
 
 
 def check_encoders(context: Context) -> None:
-    """Raise BadUsage or BadData when weights that the recipe needs are unavailable."""
+    """Raise BadUsage or BadData if weights that the recipe needs are unavailable."""
     names = [name for _, name in _encoders(context.workspace, context.recipe)]
     for name in dict.fromkeys([*names, *text_encoders(context.recipe)]):
         encoder_digest(name, context.recipe)
@@ -126,7 +129,7 @@ def check_encoders(context: Context) -> None:
 def make_vectors(context: Context, part: Part, stage: str) -> Outcome:
     """One part's vectors float16 [n, D] in the catalogue's order; BadData for an unusable file."""
     workspace, recipe = context.workspace, context.recipe
-    side: Side = part.inputs["side"]
+    side: SideName = part.inputs["side"]
     items = media_items(context, SIDES[side])[part.inputs["start"] : part.inputs["stop"]]
     made_by = part.inputs["encoder_digest"]
     folder = f"{embedding_folder(workspace, part.inputs['encoder']).name}-{made_by[:16]}"
@@ -147,7 +150,7 @@ def make_vectors(context: Context, part: Part, stage: str) -> Outcome:
 def merge_vectors(
     context: Context, results: Sequence[Report], stage: str
 ) -> tuple[list[Path], Mapping[str, int]]:
-    """embeddings/<encoder>/{artworks,tracks}.{npy,json} of each that was used; and their counts."""
+    """Write embeddings/<encoder>/{artworks,tracks}.{npy,json}; the files, and counts of items."""
     workspace = context.workspace
     files: list[Path] = []
     counts: dict[str, int] = {}
@@ -164,10 +167,10 @@ def merge_vectors(
     return files, counts
 
 
-def _encoders(workspace: Workspace, recipe: Recipe) -> list[tuple[Side, str]]:
-    """Sides, and the encoders whose vectors of them are to be made.
+def _encoders(workspace: Workspace, recipe: Recipe) -> list[tuple[SideName, str]]:
+    """Sides, with the encoders to embed them by.
 
-    Where an encoder is not installed, vectors of it that were made elsewhere are used as they are.
+    If an encoder is not installed, vectors that were made elsewhere are used as they are.
     """
     return [
         (side, name)
@@ -190,7 +193,7 @@ def _encoded(
             rows = read(files)
     except ItemError as error:
         raise unreadable(items[error.index], error) from error
-    except MediaError as error:  # an encoder of another package need not say which it was
+    except MediaError as error:  # an encoder of another package need not tell the item
         raise BadData(
             f"{part.inputs['encoder']} cannot read a file of {part.name}: {error}."
         ) from (error)
@@ -201,10 +204,7 @@ NAME = "embed"
 
 
 def plan(context: Context) -> list[Part]:
-    """Parts over both sides of the catalogue, each with the digest of its rows.
-
-    First those that are measured, then those for the models of the recipe's bridges, if any.
-    """
+    """Parts of both sides with the digests of their rows: for measuring, then for each encoder."""
     recipe = context.recipe
     parts = []
     for side in SIDES:
@@ -224,10 +224,7 @@ def plan(context: Context) -> list[Part]:
 
 
 def work(context: Context, part: Part) -> Outcome:
-    """Measure one part's pictures or clips, or put them through a model.
-
-    Raises BadData when a stored file is gone or is not what the catalogue says.
-    """
+    """Measure or embed one part's pictures or clips; BadData if a stored file is unusable."""
     if "encoder" in part.inputs:
         return make_vectors(context, part, NAME)
     workspace = context.workspace
@@ -245,7 +242,7 @@ def work(context: Context, part: Part) -> Outcome:
 def finish(context: Context, results: Sequence[Report]) -> Outcome:
     """Merge the parts: embeddings/affect/{artworks,tracks}.parquet, .npy and .json.
 
-    The matrix holds the descriptors that are numbers, float32, in the schema's order.
+    The matrix holds the numeric descriptors, float32, in the schema's order.
     """
     workspace = context.workspace
     files: list[Path] = []
@@ -270,7 +267,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
 
 
 def needs(recipe: Recipe, part: Part) -> tuple[str, ...]:
-    """A model's pass competes for the GPU; measuring does not."""
+    """Embedding on a GPU needs it for itself; measuring does not."""
     if "encoder" not in part.inputs or recipe.embed.device == "cpu":
         return ()
     return ("gpu",) if find_encoder(part.inputs["encoder"])[0].uses_gpu else ()
@@ -294,7 +291,7 @@ def numbers(table: pa.Table) -> np.ndarray:
     return np.stack([table[name].to_numpy() for name in columns], axis=1)
 
 
-def _measure(workspace: Workspace, side: Side, item: MediaItem) -> Mapping[str, Any]:
+def _measure(workspace: Workspace, side: SideName, item: MediaItem) -> Mapping[str, Any]:
     data = read_media(workspace, item)
     try:
         if side == "artworks":

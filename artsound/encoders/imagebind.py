@@ -1,8 +1,8 @@
 """Pictures and clips as unit vectors of one space, by ImageBind (Girdhar et al., CVPR 2023).
 
-A plug for those who install ImageBind themselves: it is in no package index, and its weights may
-not be used commercially (CC BY-NC-SA 4.0). Written against its published interface and tested
-with a stand-in of the same shape; the real model has not been run here.
+For users who install ImageBind themselves: it is in no package index, and its weights may not be
+used commercially (CC BY-NC-SA 4.0). Written against its published interface and tested with a
+stand-in of the same shape, not with the real model.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from artsound.encoders.weights import broken, load_tensors, quiet_libraries, set
 from artsound.errors import BadData, BadUsage
 from artsound.media.audio import load_mono
 from artsound.media.images import load_rgb
+from artsound.plugins import refuse_argument
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MODEL = "imagebind_huge"
-WEIGHTS = Path(".checkpoints") / f"{MODEL}.pth"  # where ImageBind itself looks for them
+WEIGHTS = Path(".checkpoints") / f"{MODEL}.pth"  # where ImageBind itself loads them from
 _DIM = 1024
 _SAMPLE_RATE = 16_000
 _MAX_SECONDS = 300.0  # of a clip, from its start
@@ -47,12 +48,13 @@ class ImageBindEncoder(EncoderPlugin):
         return find_spec("imagebind") is not None
 
     def weights(self, settings: EncoderSettings) -> Path:
-        """The checkpoint, in the working folder, where ImageBind itself puts it.
+        """The checkpoint, in the working folder, where ImageBind itself stores it.
 
-        Raises BadUsage where ImageBind is not installed, BadData where its weights are missing.
+        Raises:
+            BadUsage: ImageBind is not installed.
+            BadData: Its weights are missing.
         """
-        if settings.argument:
-            raise BadUsage(f"The encoder imagebind takes no argument ({settings.argument!r}).")
+        refuse_argument("encoder", self.name, settings.argument)
         if not self.installed():
             raise BadUsage(
                 "The encoder imagebind needs ImageBind, which is in no package index: install "
@@ -106,13 +108,13 @@ class ImageBind(Encoder):
         self._threads = decoding_threads(device)
 
     def images(self, data: Sequence[bytes]) -> np.ndarray:
-        """Unit rows float32 [n, dim] of encoded pictures; ItemError when one cannot be decoded."""
+        """Unit rows float32 [n, dim] of encoded pictures; ItemError if one cannot be decoded."""
         return self._encode(data, self._picture, "vision")
 
     def audio(self, data: Sequence[bytes]) -> np.ndarray:
-        """Unit rows float32 [n, dim] of encoded clips; ItemError when one cannot be decoded.
+        """Unit rows float32 [n, dim] of encoded clips; ItemError if one cannot be decoded.
 
-        ImageBind hears three windows of 2 s, spread over the clip, and takes their mean.
+        ImageBind takes the mean of three windows of 2 s, spread over the clip.
         """
         return self._encode(data, self._clip, "audio")
 

@@ -28,13 +28,14 @@ from artsound.encoders.weights import (
 from artsound.errors import BadData, BadUsage
 from artsound.extras import Check, install_command
 from artsound.media.audio import load_mono
+from artsound.plugins import refuse_argument
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 SAMPLE_RATE = 48_000
-WINDOW = 480_000  # samples: the 10 s that the model hears at once
-_SLACK = 48_000  # a rest shorter than that gets no window of its own
+WINDOW = 480_000  # samples: the 10 s of the model's input
+_SLACK = 48_000  # a remainder shorter than this gets no window of its own
 _MAX_SECONDS = 300.0  # of a clip, from its start: 30 windows
 _DIM = 512
 _TEXT_MODEL = "roberta-base"  # LAION-CLAP loads it by name: from the hub or a folder of that name
@@ -53,20 +54,18 @@ class ClapEncoder(EncoderPlugin):
     uses_gpu = True
 
     def downloads(self, settings: EncoderSettings) -> bool:
-        """Where no checkpoint is given."""
+        """True if no checkpoint is given."""
         return not settings.checkpoint
 
     def weights(self, settings: EncoderSettings) -> Path:
         """The checkpoint's file: a path, or by default the music checkpoint of the hub.
 
-        Raises BadData when it is missing.
+        Raises:
+            BadData: It is missing.
         """
         key = f"{settings.section}.clap_checkpoint"
-        if settings.argument:
-            raise BadUsage(
-                f"The encoder clap takes no argument ({settings.argument!r}): give "
-                f"{settings.section}.clap_model and {key}."
-            )
+        keys = f"give {settings.section}.clap_model and {key}"
+        refuse_argument("encoder", self.name, settings.argument, keys)
         if settings.checkpoint:
             return local_file(settings.checkpoint, key, f"{_FILE} of {hub(_REPO)}")
         return fetch(_REPO, _FILE, key)
@@ -77,10 +76,12 @@ class ClapEncoder(EncoderPlugin):
         return settings_digest(self.name, self.version, settings.model, weights, settings.precision)
 
     def open(self, settings: EncoderSettings, device: str) -> LaionClap:
-        """The model on a device.
+        """Load the model on a device.
 
-        Raises BadUsage for a version that cannot be used or an unknown tower, BadData for weights
-        or a tokenizer that are missing, broken or of another tower.
+        Raises:
+            BadUsage: The version of laion-clap cannot be used, or the audio tower is unknown.
+            BadData: Weights or tokenizer are missing or broken, or the weights are of another
+                tower.
         """
         import torch
         import transformers
@@ -126,7 +127,7 @@ class ClapEncoder(EncoderPlugin):
         )
 
     def checks(self) -> Iterator[Check]:
-        """Whether the vocabulary that LAION-CLAP reads texts by is whole."""
+        """Whether the vocabulary of LAION-CLAP's text model is complete."""
         yield check_tokenizer(_vocabulary())
 
 
@@ -144,29 +145,29 @@ class LaionClap(Encoder):
         self._threads = decoding_threads(device)
 
     def audio(self, data: Sequence[bytes]) -> np.ndarray:
-        """Unit rows float32 [n, dim] of encoded clips; ItemError when one is not to be decoded.
+        """Unit rows float32 [n, dim] of encoded clips; ItemError if one cannot be decoded.
 
-        The mean over windows of 10 s that cover the clip's first five minutes.
+        A row is the mean over windows of 10 s that cover the clip's first five minutes.
         """
-        return self._encode(data, self.decode, self.hear)
+        return self._encode(data, self.decode, self.forward)
 
     def texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Unit rows float32 [n, dim]; a text beyond 77 tokens is cut."""
+        """Unit rows float32 [n, dim]; a text longer than 77 tokens is truncated."""
         return self._encode(texts, self._tokenise, self._read)
 
     def decode(self, data: bytes) -> Tensor:
-        """The first half of `audio`: one clip's windows, int16 [w, 480000]."""
+        """The first step of `audio`: one clip's windows, int16 [w, 480000]."""
         import torch
 
         mono = load_mono(data, sample_rate=SAMPLE_RATE, seconds=_MAX_SECONDS)
         return torch.from_numpy(windows(mono))
 
-    def hear(self, rows: Tensor) -> Tensor:
-        """The second half: vectors [w, dim], on the device and of any length, of w windows."""
+    def forward(self, rows: Tensor) -> Tensor:
+        """The second step: vectors [w, dim] on the device, of any length, of decoded rows."""
         sound = rows.to(self.device, non_blocking=True).float().div_(32767)
         with autocast(self._precision, self.device):
-            heard = self._model.encode_audio({"waveform": sound}, device=self.device)
-            return self._model.audio_projection(heard["embedding"])
+            output = self._model.encode_audio({"waveform": sound}, device=self.device)
+            return self._model.audio_projection(output["embedding"])
 
     def _encode(self, items: Sequence[Any], decode: Any, forward: Any) -> np.ndarray:
         return encode(
@@ -188,10 +189,10 @@ class LaionClap(Encoder):
 
 
 def windows(mono: np.ndarray) -> np.ndarray:
-    """Windows int16 [w, 480000] that cover a clip at 48 kHz, evenly, with w as small as can be.
+    """Windows int16 [w, 480000] that cover a clip at 48 kHz evenly, as few as possible.
 
-    Quantised as LAION-CLAP does, and like there a clip under 10 s is repeated as often as it fits
-    whole, then padded with silence. A rest under one second gets no window.
+    As in LAION-CLAP, samples are quantised, and a clip shorter than 10 s is repeated a whole
+    number of times, then padded with silence. A remainder below one second gets no window.
     """
     sound = (np.clip(mono, -1.0, 1.0) * 32767.0).astype(np.int16)
     if len(sound) < WINDOW:
@@ -212,8 +213,8 @@ def _cleaned(tensors: dict[str, Any]) -> dict[str, Any]:
 def import_clap_module() -> Any:
     """LAION-CLAP's models, without its front end.
 
-    Importing `laion_clap` itself loads the tokenizers of BERT and BART, which CLAP has no use
-    for, from the hub; and before 1.1.7 it read the command line of whoever imports it.
+    Importing `laion_clap` itself loads the tokenizers of BERT and BART from the hub, which CLAP
+    does not use; before version 1.1.7 it also parsed the command line of the process.
     """
     try:
         version = metadata.version("laion-clap")
@@ -246,7 +247,7 @@ def check_tokenizer(vocabulary: Path | None) -> Check:
 
 
 def _vocabulary() -> Path | None:
-    """The vocabulary that laion-clap would read: of the working folder, else of the hub's cache."""
+    """The vocabulary that laion-clap reads: of the working folder, else of the hub's cache."""
     from huggingface_hub import try_to_load_from_cache
 
     if Path(_TEXT_MODEL).is_dir():

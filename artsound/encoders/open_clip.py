@@ -24,12 +24,13 @@ from artsound.encoders.weights import (
 )
 from artsound.errors import BadUsage
 from artsound.media.images import load_rgb
+from artsound.plugins import refuse_argument
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _FILES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt")
-_OVERSIZE = 4  # a picture is decoded at up to so many times the model's input, then shrunk
+_OVERSIZE = 4  # pictures are decoded at up to this many times the model's input, then shrunk
 
 
 class ClipEncoder(EncoderPlugin):
@@ -42,16 +43,20 @@ class ClipEncoder(EncoderPlugin):
     uses_gpu = True
 
     def downloads(self, settings: EncoderSettings) -> bool:
-        """Where the checkpoint is a tag, not a file."""
+        """True if the checkpoint is a tag, not a file."""
         return not Path(settings.checkpoint).suffix
 
     def weights(self, settings: EncoderSettings) -> Path:
         """The file of the weights: a path, or one of OpenCLIP's tags for the architecture.
 
-        Weights of a tag come from the hub's cache or are downloaded into it. Raises BadUsage for
-        an unknown architecture or tag, BadData for weights that are missing.
+        Weights of a tag come from the hub's cache or are downloaded into it.
+
+        Raises:
+            BadUsage: The architecture or tag is unknown.
+            BadData: The weights are missing.
         """
-        _refuse_argument(settings)
+        keys = f"give {settings.section}.clip_model and {settings.section}.clip_checkpoint"
+        refuse_argument("encoder", self.name, settings.argument, keys)
         return _find_weights(settings.model, settings.checkpoint, settings.section)
 
     def digest(self, settings: EncoderSettings) -> str:
@@ -60,28 +65,29 @@ class ClipEncoder(EncoderPlugin):
         return settings_digest(self.name, self.version, settings.model, weights, settings.precision)
 
     def open(self, settings: EncoderSettings, device: str) -> OpenClip:
-        """The model on a device.
+        """Load the model on a device.
 
-        Raises as `weights` does, and BadData for weights that are broken or of another
-        architecture.
+        Raises:
+            BadUsage: As `weights`.
+            BadData: As `weights`; or they are broken or of another architecture.
         """
         import open_clip
 
         model, checkpoint, weights = settings.model, settings.checkpoint, self.weights(settings)
         tag = open_clip.pretrained.get_pretrained_cfg(model, checkpoint)
         if not tag and weights.suffix != ".safetensors":
-            load_tensors(weights)  # tells a hostile file from a broken one
+            load_tensors(weights)  # distinguishes a hostile file from a broken one
         try:
             with quiet_libraries():
                 loaded, preprocess = open_clip.create_model_from_pretrained(
                     model,
                     pretrained=checkpoint if tag else str(weights),
                     device=device,
-                    # Weights trained with this activation are the worse for another.
+                    # Weights trained with this activation perform worse with another.
                     force_quick_gelu=bool(tag.get("quick_gelu")),
                 )
                 tokenizer = open_clip.get_tokenizer(model)
-        except Exception as error:  # the library raises anything on weights that do not fit
+        except Exception as error:  # the library raises anything for weights that do not fit
             raise broken(weights, error) from error
         inner = getattr(tokenizer, "tokenizer", None)
         check_vocabulary(
@@ -98,14 +104,6 @@ class ClipEncoder(EncoderPlugin):
             precision=settings.precision,
             device=device,
             batch=settings.batch,
-        )
-
-
-def _refuse_argument(settings: EncoderSettings) -> None:
-    if settings.argument:
-        raise BadUsage(
-            f"The encoder clip takes no argument ({settings.argument!r}): give "
-            f"{settings.section}.clip_model and {settings.section}.clip_checkpoint."
         )
 
 
@@ -129,34 +127,34 @@ class OpenClip(Encoder):
         self.dim, self.digest = dim, digest
         self._model, self._tokenizer = model, tokenizer
         self.device, self._precision, self._batch = device, precision, batch
-        # The last two steps make float32 of bytes and standardise them: on the device that is
-        # faster, and a quarter of the data travels there.
+        # The last two steps convert bytes to float32 and standardise them. On the device this is
+        # faster, and a quarter of the data is transferred.
         *shrink, _, self._standardise = preprocess.transforms
         self._shrink = Compose(shrink)
         self._load_side = _OVERSIZE * max(_pair(model.visual.image_size))
         self._threads = decoding_threads(device)
 
     def images(self, data: Sequence[bytes]) -> np.ndarray:
-        """Unit rows float32 [n, dim] of encoded pictures; ItemError when one is not to be decoded.
+        """Unit rows float32 [n, dim] of encoded pictures; ItemError if one cannot be decoded.
 
-        Shrunk and cropped as the model was trained.
+        They are shrunk and cropped as in the model's training.
         """
-        return self._encode(data, self.decode, self.see)
+        return self._encode(data, self.decode, self.forward)
 
     def texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Unit rows float32 [n, dim]; a text beyond the model's context is cut."""
+        """Unit rows float32 [n, dim]; a text longer than the model's context is truncated."""
         return self._encode(texts, lambda text: self._tokenizer([text]), self._read)
 
     def decode(self, data: bytes) -> Tensor:
-        """The first half of `images`: one picture as the model sees it, uint8 [1, 3, H, W]."""
+        """The first step of `images`: one picture as the model's input, uint8 [1, 3, H, W]."""
         from PIL import Image
         from torchvision.transforms.functional import pil_to_tensor
 
         picture = Image.fromarray(load_rgb(data, max_side=self._load_side))
         return pil_to_tensor(self._shrink(picture))[None]
 
-    def see(self, rows: Tensor) -> Tensor:
-        """The second half: vectors [n, dim], on the device and of any length, of n decoded rows."""
+    def forward(self, rows: Tensor) -> Tensor:
+        """The second step: vectors [n, dim] on the device, of any length, of decoded rows."""
         pictures = rows.to(self.device, non_blocking=True).float().div_(255)
         with autocast(self._precision, self.device):
             return self._model.encode_image(self._standardise(pictures))

@@ -1,5 +1,4 @@
-"""Texts as unit vectors, by a model in the layout of sentence-transformers (Reimers & Gurevych,
-EMNLP 2019)."""
+"""Texts as unit vectors by a sentence-transformers model (Reimers & Gurevych, EMNLP 2019)."""
 
 from __future__ import annotations
 
@@ -28,7 +27,7 @@ DEFAULT = "all-MiniLM-L6-v2"
 _OWNER = "sentence-transformers"  # of a name without an owner
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _SMALL = ("*.json", "*.txt", "*.model", "*/config.json")
-_MOST_TOKENS = 128  # a caption has fewer; every text is padded to that length
+_MOST_TOKENS = 128  # more than a caption has; every text is padded to this length
 _POOLING = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 
 
@@ -42,11 +41,11 @@ class SentenceEncoder(EncoderPlugin):
     uses_gpu = True
 
     def downloads(self, settings: EncoderSettings) -> bool:
-        """Where the argument is no folder."""
+        """True if the argument is not a folder."""
         return not Path(settings.argument or DEFAULT).expanduser().is_dir()
 
     def weights(self, settings: EncoderSettings) -> Path:
-        """The file of the weights; BadData, saying what to fetch, when it is missing."""
+        """The file of the weights; BadData, which says what to fetch, if it is missing."""
         folder = _folder(settings.argument or DEFAULT)
         for name in _WEIGHTS:
             if (folder / name).is_file():
@@ -108,7 +107,7 @@ class SentenceModel(Encoder):
         self._tokens = min(_MOST_TOKENS, int(most) - 2)  # some models reserve two positions
 
     def texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Unit rows float32 [n, dim]; a text beyond 128 tokens is cut."""
+        """Unit rows float32 [n, dim]; a text longer than 128 tokens is truncated."""
         threads = decoding_threads(self.device)
         return encode(
             texts, self._tokenise, self._read, dim=self.dim, batch=self._batch, threads=threads
@@ -138,7 +137,7 @@ class SentenceModel(Encoder):
 
 
 def _folder(name: str) -> Path:
-    """The folder of a model: a path, or a snapshot of the hub, fetched where it is missing."""
+    """The folder of a model: a path, or a snapshot of the hub, downloaded if missing."""
     if Path(name).expanduser().is_dir():
         return Path(name).expanduser()
     from huggingface_hub import constants, snapshot_download
@@ -148,15 +147,15 @@ def _folder(name: str) -> Path:
         found = snapshot_download(repo, allow_patterns=[*_SMALL, *_WEIGHTS], local_files_only=True)
         if any((Path(found) / weights).is_file() for weights in _WEIGHTS):
             return Path(found)
-    except Exception:  # noqa: BLE001  (no snapshot in the cache, or no name of the hub)
+    except Exception:  # noqa: BLE001  (no snapshot in the cache, or not a name of the hub)
         pass
     try:
         with quiet_libraries():
             return Path(snapshot_download(repo, allow_patterns=[*_SMALL, _WEIGHTS[0]]))
     except Exception as error:  # no network, no such repository: several libraries' errors
         raise BadData(
-            f"The sentence encoder {name} is no folder, and {hub(repo)} cannot be fetched now: run "
-            f"`hf download {repo}` where there is a network, which puts it into "
+            f"The sentence encoder {name} is not a folder, and {hub(repo)} cannot be fetched now: "
+            f"run `hf download {repo}` where there is a network, which puts it into "
             f"{constants.HF_HUB_CACHE}, or name a folder."
         ) from error
 
@@ -171,12 +170,14 @@ def _pooling(folder: Path) -> str:
     except (TypeError, KeyError) as error:
         raise BadData(f"{listed} lists no modules: fetch the model again.") from error
     if other := set(kinds) - {"Transformer", "Pooling", "Normalize"}:
-        raise BadData(f"{folder} has a module {min(other)}, which cannot be used: take another.")
+        raise BadData(f"{folder} has a module {min(other)}, not supported: choose another.")
     if "Pooling" not in kinds:
         return "mean"
     place = folder / places[kinds.index("Pooling")] / "config.json"
     values = read_json(place)
-    chosen = [way for key, way in _POOLING.items() if isinstance(values, dict) and values.get(key)]
+    chosen = [
+        kind for key, kind in _POOLING.items() if isinstance(values, dict) and values.get(key)
+    ]
     if len(chosen) != 1:
-        raise BadData(f"{place} pools neither by mean nor by the first token: take another model.")
+        raise BadData(f"{place} pools neither by mean nor by the first token: use another model.")
     return chosen[0]

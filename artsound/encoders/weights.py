@@ -1,4 +1,4 @@
-"""Weights of models: where they are, what they hold, and the digest of it."""
+"""Weights of models: finding, downloading, loading, and their digests."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from artsound.storage import digest, sha256_file
 
 
 def settings_digest(name: str, version: str, model: str, weights: Path, precision: str) -> str:
-    """An encoder's digest: of its weights' content and of what it does with them."""
+    """An encoder's digest: of its weights' content, and of what decides the vectors beside them."""
     return digest([name, int(version), model, weights_digest(weights), precision])
 
 
 def hub(repo: str) -> str:
-    """A repository's address, for people."""
+    """A repository's address, for messages."""
     return f"huggingface.co/{repo}"
 
 
 def local_file(path: str, key: str, needed: str) -> Path:
-    """The file that the recipe's `key` names; BadData saying what to put there when missing."""
+    """The file that the recipe's `key` names; BadData says what to put there if it is missing."""
     found = Path(path).expanduser()
     if not found.is_file():
         raise BadData(
@@ -40,7 +40,8 @@ def local_file(path: str, key: str, needed: str) -> Path:
 def fetch(repo: str, file: str, key: str) -> Path:
     """A file of the Hugging Face hub: from its cache, else downloaded into it.
 
-    Raises BadData saying what to fetch from where into which folder when neither works.
+    Raises:
+        BadData: Neither works; the message says what to fetch, and into which folder.
     """
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -68,13 +69,15 @@ def missing(repo: str, file: str, folder: str, key: str) -> BadData:
 def load_tensors(path: Path) -> dict[str, Any]:
     """The tensors by name in a checkpoint (.safetensors or torch's own), on the CPU.
 
-    Only tensors and plain values are unpickled, so that a hostile file can run nothing. Raises
-    BadData when the file is no such checkpoint.
+    Only tensors and plain values are unpickled, so that a hostile file cannot run code.
+
+    Raises:
+        BadData: The file is not such a checkpoint.
     """
     import numpy as np
     import torch
 
-    # Training scripts leave NumPy scalars (a best score) beside the weights: harmless values.
+    # Training scripts store harmless NumPy scalars (such as a best score) beside the weights.
     scalar = np.float64(0).__reduce__()[0]
     scalars = [
         (scalar, "numpy.core.multiarray.scalar"),
@@ -91,16 +94,16 @@ def load_tensors(path: Path) -> dict[str, Any]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise BadData(
-            f"{path} holds more than weights, and what it holds may run as code: fetch it again "
-            "from where it was published."
+            f"{path} holds objects that may run code, not only weights: fetch it again from where "
+            "it was published."
         ) from error
-    except Exception as error:  # torch and safetensors raise anything on a broken file
+    except Exception as error:  # torch and safetensors raise anything for a broken file
         raise broken(path, error) from error
     tensors = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(tensors, dict) or not all(
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in tensors.items()
     ):
-        raise BadData(f"{path} is no checkpoint (tensors by name): fetch it again.")
+        raise BadData(f"{path} is not a checkpoint (tensors by name): fetch it again.")
     return tensors
 
 
@@ -112,21 +115,21 @@ def broken(path: Path, error: Exception) -> BadData:
     )
 
 
-def check_vocabulary(size: int, name: str, way_out: str) -> None:
-    """Raise BadData unless a tokenizer knows as many tokens as any real one does.
+def check_vocabulary(size: int, name: str, remedy: str) -> None:
+    """Raise BadData, with a remedy, if a tokenizer has too few tokens to be complete.
 
-    Without its files transformers 5 gives a tokenizer of a few special tokens, to which every
-    text is the same.
+    If its files are missing, transformers 5 gives a tokenizer of a few special tokens, for which
+    all texts are equal.
     """
     if size <= 1000:
         raise BadData(
-            f"The tokenizer {name} knows only {size} tokens, for its files are missing: {way_out}."
+            f"The tokenizer {name} has only {size} tokens, since its files are missing: {remedy}."
         )
 
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """No warnings, logs or progress bars of the model libraries while they load."""
+    """Within this block the model libraries print no warnings, logs or progress bars."""
     from transformers.utils import logging as transformers_logging
 
     level, bars = (
@@ -136,7 +139,7 @@ def quiet_libraries() -> Iterator[None]:
     before = logging.root.manager.disable
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    logging.disable(logging.ERROR)  # what matters is raised
+    logging.disable(logging.ERROR)  # errors are raised
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -149,7 +152,7 @@ def quiet_libraries() -> Iterator[None]:
 
 
 def weights_digest(path: Path) -> str:
-    """SHA-256 of a file of weights: read once per process, and not at all in the hub's cache."""
+    """SHA-256 of a file of weights, computed once per process; the hub's cache has it as a name."""
     blob = path.resolve()
     if blob.parent.name == "blobs" and re.fullmatch("[0-9a-f]{64}", blob.name):
         return blob.name  # the hub's cache names a file by its SHA-256

@@ -1,6 +1,6 @@
-"""Images and sound: decoded in full, checked, normalised, and keyed for near-duplicates.
+"""Images and sound: decoded in full, checked, normalised, and fingerprinted for duplicates.
 
-Every byte that comes in is hostile until it has been decoded.
+All input is untrusted until it has been decoded.
 """
 
 from __future__ import annotations
@@ -12,16 +12,14 @@ from contextlib import contextmanager
 
 from artsound.errors import BadData
 
-# Suppress what decoders written in C print to the terminal about damaged files.
-
 
 @contextmanager
 def suppress_stderr() -> Iterator[None]:
-    """Drop what libmpg123 and libtiff write to file descriptor 2 about damaged data.
+    """Suppress what libmpg123 and libtiff print to file descriptor 2 about damaged data.
 
-    They have no other switch within libsndfile and Pillow. The descriptor belongs to the whole
-    process, so it is only turned away while the main thread decodes (worker processes, serial
-    runs); on other threads the commentary stays rather than lose other threads' output.
+    libsndfile and Pillow have no option for it. The descriptor belongs to the whole process, so it
+    is redirected only while the main thread decodes (worker processes, serial runs); on other
+    threads the messages remain, so that no other thread's output is lost.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -39,11 +37,13 @@ def suppress_stderr() -> Iterator[None]:
 class MediaError(BadData):
     """A picture or clip that cannot be used.
 
-    ``reason`` is a short code for counting ("audio-too-short"), ``message`` the sentence.
+    Attributes:
+        reason: A short code for counting, such as "audio-too-short".
+        message: A sentence without a full stop.
     """
 
     def __init__(self, reason: str, message: str) -> None:
-        # Both go to the base class so that the error survives pickling between processes.
+        # Both are passed to the base class so that the error can be pickled between processes.
         super().__init__(reason, message)
         self.reason = reason
         self.message = message

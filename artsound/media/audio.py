@@ -1,4 +1,4 @@
-"""Sound: decoded in full, in blocks, measured and checked."""
+"""Sound: decoded in full and in blocks, measured and checked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scipy.linalg.blas import isamax
 from artsound.media import MediaError, suppress_stderr
 from artsound.media.fingerprint import PRINT_SECONDS, Decimator
 
-SILENCE = -120.0  # dBFS: what digital silence counts as
+SILENCE = -120.0  # dBFS of digital silence
 MAX_SECONDS = 4 * 3600.0
 MAX_CHANNELS = 8
 SAMPLE_RATES = (8_000, 192_000)
@@ -25,11 +25,16 @@ _MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_
 
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
-    """What a full decode found.
+    """The result of decoding a whole clip.
 
-    ``duration`` in seconds, measured; ``loudness`` RMS over all channels in dBFS;
-    ``peak`` the largest absolute sample (1 = full scale, decoders may overshoot);
-    ``fingerprint`` hexadecimal, see artsound.media.fingerprint.
+    Attributes:
+        format: As libsndfile names it: MP3, WAV, FLAC, …
+        duration: In seconds, measured.
+        sample_rate: In Hz.
+        channels: Their number.
+        loudness: RMS over all channels, in dBFS.
+        peak: The largest absolute sample; 1 is full scale, which decoders may exceed.
+        fingerprint: Hexadecimal; see artsound.media.fingerprint.
     """
 
     format: str
@@ -42,11 +47,17 @@ class AudioInfo:
 
 
 def check_audio(data: bytes, *, min_seconds: float, silence_db: float) -> AudioInfo:
-    """Format, measured duration, level and fingerprint of a clip, after decoding all of it.
+    """Decode a whole clip, in blocks of fixed size, and check it.
 
-    Blocks of fixed size: a header that claims hours costs no memory. Raises MediaError:
-    audio-empty, audio-not-audio, audio-unsupported, audio-truncated, audio-concatenated,
-    audio-corrupt, audio-too-long, audio-non-finite, audio-too-short, audio-silent.
+    Args:
+        data: The encoded clip.
+        min_seconds: The least duration.
+        silence_db: The least RMS level, in dBFS.
+
+    Raises:
+        MediaError: With one of the reasons audio-empty, audio-not-audio, audio-unsupported,
+            audio-truncated, audio-concatenated, audio-corrupt, audio-too-long, audio-non-finite,
+            audio-too-short and audio-silent.
     """
     _check_xing(data)
     with suppress_stderr():
@@ -103,7 +114,7 @@ def release_mp3(data: bytes) -> bytes:
 
 
 def clip_header(data: bytes) -> tuple[int, float]:
-    """A clip's sample rate in Hz and its length in seconds, as its header states. MediaError."""
+    """A clip's sample rate in Hz and length in seconds, as in its header; raises MediaError."""
     with suppress_stderr(), _open(data) as sound:
         return sound.samplerate, sound.frames / sound.samplerate
 
@@ -111,11 +122,19 @@ def clip_header(data: bytes) -> tuple[int, float]:
 def load_mono(
     data: bytes, *, sample_rate: int, start: float = 0.0, seconds: float | None = None
 ) -> np.ndarray:
-    """Mono float32 [n] at ``sample_rate`` Hz: the channels' mean from ``start`` on.
+    """Decode a clip, or a part of it, to the mean of its channels.
 
-    ``seconds`` limits how much is decoded (all of the rest when None); the result is shorter when
-    the clip ends before that, and empty when ``start`` is behind its end. Resampled by soxr
-    (HQ). Raises MediaError.
+    Args:
+        data: The encoded clip.
+        sample_rate: Of the result, in Hz; by soxr's HQ resampler.
+        start: Where the part begins, in seconds.
+        seconds: The part's length; None: to the end.
+
+    Returns:
+        float32 [n]; shorter if the clip ends before, empty if it ends before `start`.
+
+    Raises:
+        MediaError: It cannot be decoded.
     """
     with suppress_stderr(), _open(data) as sound:
         rate = sound.samplerate
@@ -140,8 +159,7 @@ def load_mono(
 
 
 def _mono(block: np.ndarray) -> np.ndarray:
-    """The mean of a block's channels, float32 [n]. numpy's own, over rows of two, takes as long
-    as decoding them did."""
+    """The mean of a block's channels, float32 [n]; numpy's `mean` takes as long as decoding."""
     total = block[:, 0].copy()
     for channel in block.T[1:]:
         total += channel
@@ -214,12 +232,12 @@ _BITRATES = {
     (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
-_JUNK = 1 << 16  # bytes before the first frame that are searched for it
-_ALIKE = 3  # frames in a row that make an MP3
+_JUNK = 1 << 16  # bytes within which the first frame must begin
+_ALIKE = 3  # consecutive frames that identify an MP3
 
 
 def _frame_length(data: bytes, at: int) -> int:
-    """Bytes of the MPEG audio frame that begins at ``at``; 0 where none does."""
+    """Bytes of the MPEG audio frame that begins at ``at``; 0 if none does."""
     head = int.from_bytes(data[at : at + 4], "big")
     version, layer = head >> 19 & 3, 4 - (head >> 17 & 3)
     bitrate, rate = head >> 12 & 15, head >> 10 & 3
@@ -235,7 +253,7 @@ def _frame_length(data: bytes, at: int) -> int:
 
 
 def _tag_length(data: bytes, at: int) -> int:
-    """Bytes of the ID3v2 or APEv2 tag that begins at ``at``; 0 where none does."""
+    """Bytes of the ID3v2 or APEv2 tag that begins at ``at``; 0 if none does."""
     if data[at : at + 3] == b"ID3" and at + 10 <= len(data):
         size = 0
         for byte in data[at + 6 : at + 10]:  # a 28-bit "synchsafe" number
@@ -247,15 +265,15 @@ def _tag_length(data: bytes, at: int) -> int:
 
 
 def _mp3_start(data: bytes) -> int:
-    """Where the first of some like MP3 frames begins: behind tags, padding and junk; -1: nowhere.
+    """Where the first of several MP3 frames begins, after tags, padding and junk; -1 if nowhere.
 
-    libsndfile needs a frame or an ID3 tag at the very start (its issue 1039); players do not.
+    libsndfile needs a frame or an ID3 tag at the start of the file (its issue 1039).
     """
     at = 0
     while length := _tag_length(data, at):
         at += length
     if data[at : at + 256].lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"{")):
-        return -1  # a server's answer with a clip behind it is no clip
+        return -1  # a server's answer that is followed by a clip
     for start in range(at, min(at + _JUNK, len(data))):
         if data[start] != 0xFF:
             continue
@@ -273,10 +291,10 @@ def _corrupt(error: Exception) -> MediaError:
 
 
 def _check_xing(data: bytes) -> None:
-    """Hold an MP3 to the length its own Xing/Info header declares.
+    """Compare an MP3 with the length in its Xing/Info header.
 
-    Without such a header a cut MP3 looks like a short one. ID3 tags are outside the
-    declared length, and a per cent of slack forgives sloppy taggers.
+    Without such a header a truncated MP3 cannot be told from a short one. ID3 tags are outside the
+    declared length; one per cent is tolerated for inexact taggers.
     """
     start = max(_mp3_start(data), 0)
     head = data[start : start + 200]

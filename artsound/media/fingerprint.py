@@ -1,4 +1,4 @@
-"""Near-duplicate keys: perceptual hashes of pictures, fingerprints of sound, and their clusters."""
+"""Near-duplicates: perceptual hashes of pictures, fingerprints of sound, and clusters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def phash(rgb: np.ndarray) -> str:
 
     Signs, against their median, of the 8×8 lowest DCT-II coefficients of the picture's luma at
     32×32 (Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010).
-    Survives scaling, re-encoding and small changes of tone; near-equal pictures differ in few bits.
+    Robust to scaling, re-encoding and small changes of tone: similar pictures differ in few bits.
     """
     return phash_grey(Image.fromarray(rgb).convert("L"))
 
@@ -31,7 +31,7 @@ def phash_grey(grey: Image.Image) -> str:
     small = np.asarray(grey.resize((32, 32), Image.Resampling.BOX), dtype=np.float64)
     basis = _dct_basis()
     low = (basis @ small @ basis.T).reshape(-1)
-    # The margin keeps rounding noise of flat pictures out of the bits.
+    # The margin prevents rounding noise of flat pictures from setting bits.
     bits = low > np.median(low[1:]) + 1e-6
     return np.packbits(bits).tobytes().hex()
 
@@ -44,9 +44,9 @@ def _dct_basis() -> np.ndarray:
 def near_images(hashes: Sequence[str], *, distance: int = HASH_DISTANCE) -> np.ndarray:
     """Pairs (i < j) of pictures whose hashes differ in at most ``distance`` bits: int64 [m, 2].
 
-    Exact and far from quadratic: two hashes within d bits agree in at least one of d + 1 bands
-    (pigeonhole), so only those sharing a band are compared. Equal hashes are chained, not listed
-    in all combinations: the pairs span the clusters.
+    Exact, without comparing all pairs: two hashes within d bits agree in at least one of d + 1
+    bands (pigeonhole), so only those sharing a band are compared. Equal hashes are chained, not
+    listed in all combinations: the pairs span the clusters.
     """
     values = np.array([int(h, 16) for h in hashes], dtype=np.uint64)
     unique, first, inverse = np.unique(values, return_index=True, return_inverse=True)
@@ -75,8 +75,8 @@ _TAPS = 4  # low-pass length, in units of the decimation factor
 class Decimator:
     """Collects a clip's blocks as mono at about 2.8 kHz, for fingerprinting.
 
-    One skinny matrix product per block does mixing, low-pass and decimation together, at a few
-    per cent of the time the decoder takes.
+    One narrow matrix product per block does mixing, low-pass and decimation together, in a few
+    per cent of the decoding time.
     """
 
     def __init__(self, sample_rate: int, channels: int) -> None:
@@ -86,13 +86,13 @@ class Decimator:
         self._parts: list[np.ndarray] = []
 
     def add(self, block: np.ndarray) -> None:
-        """Take float32 [n, channels]; n must be a multiple of ``factor`` in all but the last."""
+        """Add float32 [n, channels]; n is a multiple of ``factor`` but for the last block."""
         rows = len(block) // self.factor
         if rows:  # the last block may be shorter than one step
             self._parts.append(block[: rows * self.factor].reshape(rows, -1) @ self._taps)
 
     def fingerprint(self) -> str:
-        """The print of all that was added; see audio_fingerprint."""
+        """The fingerprint of all blocks; see `audio_fingerprint`."""
         parts = np.concatenate(self._parts) if self._parts else np.zeros((0, _TAPS), np.float32)
         n = len(parts) - _TAPS + 1
         if n <= 0:
@@ -107,8 +107,8 @@ def audio_fingerprint(mono: np.ndarray, sample_rate: int) -> str:
     Thirty-two bits per 1.3 s window: whether the energy falls from one of 33 bands (150–1,250 Hz,
     log-spaced) to the next by more than it does in the clip's median window. After Haitsma &
     Kalker, "A highly robust audio fingerprinting system" (ISMIR 2002), with the median in place
-    of the previous frame, which spares the fine hop that theirs needs. Survives lossy re-encoding,
-    resampling, change of level and any offset. Covers the first minute; shorter than a window: "".
+    of the previous frame, which allows a longer hop. Robust to lossy re-encoding, resampling,
+    change of level and any offset. Covers the first minute; "" for less than a window.
     """
     low = Decimator(sample_rate, 1)
     low.add(mono[: int(PRINT_SECONDS * sample_rate), None].astype(np.float32, copy=False))
@@ -148,15 +148,15 @@ def _sub_prints(low: np.ndarray, rate: float) -> np.ndarray:
 def near_audio(
     prints: Iterable[str], *, errors: float = PRINT_ERRORS, min_overlap: float = 0.5
 ) -> np.ndarray:
-    """Pairs (i < j) of clips that hold the same sound, at any offset: int64 [m, 2].
+    """Pairs (i < j) of clips with the same sound at any offset: int64 [m, 2].
 
-    Prints that share at least two 32-bit words at one offset are compared there, and returned
-    when fewer than ``errors`` of the bits differ over at least ``min_overlap`` of the shorter one.
-    Words that many clips share (silence, steady tones) are ignored.
-    ``prints`` may come one by one: they are stored as words, a third of the text's memory.
+    Fingerprints that share at least two 32-bit words at one offset are compared there, and
+    returned if fewer than ``errors`` of the bits differ over at least ``min_overlap`` of the
+    shorter one. Words that many clips share (silence, steady tones) are ignored. ``prints`` may
+    be an iterator: they are stored as words, in a third of the text's memory.
     """
     words = [np.frombuffer(bytes.fromhex(p), dtype=">u4").astype(np.uint32) for p in prints]
-    # Clips too short for a print have nothing in common.
+    # Clips too short for a fingerprint match no other.
     inverse = _group_numbers([w.tobytes() or f"none {i}" for i, w in enumerate(words)])
     found = [_chain(inverse)]
     first = np.unique(inverse, return_index=True)[1]
@@ -173,15 +173,15 @@ def near_audio(
     return _sorted_pairs(found)
 
 
-_CROWDED = 64  # a word that more prints share than this is ignored
-_AT_ONCE = 1 << 21  # words compared with each other at once, which bounds the memory it takes
+_CROWDED = 64  # a word that more fingerprints share is ignored
+_AT_ONCE = 1 << 21  # words compared with each other at once, which bounds memory
 
 
 def _candidate_offsets(words: list[np.ndarray]) -> np.ndarray:
-    """int64 [m, 3]: pairs (a < b) of prints with an offset (frames, a minus b) to be tried.
+    """int64 [m, 3]: pairs (a < b) of fingerprints with an offset (frames, a minus b) to compare.
 
-    Those that two words or more speak for. A meeting of two words is one number while it waits
-    for a second: 8 bytes, which sort far faster than rows.
+    At least two words agree at the offset. Each agreement is one number, of 8 bytes, which sort
+    much faster than rows.
     """
     longest = max([1, *(len(w) for w in words)])
     shape = (len(words), len(words), 2 * longest)
@@ -216,8 +216,8 @@ def _candidate_offsets(words: list[np.ndarray]) -> np.ndarray:
 def clusters(ids: Sequence[str], digests: Sequence[str], near: np.ndarray) -> list[str]:
     """The cluster of each item, named by the smallest id in it (its own if it is alone).
 
-    Items belong together when their byte ``digests`` are equal or when a chain of ``near`` pairs
-    (int64 [m, 2], from near_images or near_audio) leads from one to the other.
+    Items are in one cluster if their ``digests`` are equal or a chain of ``near`` pairs (int64
+    [m, 2], from `near_images` or `near_audio`) connects them.
     """
     n = len(ids)
     if n == 0:
@@ -248,7 +248,7 @@ def _equal_key_pairs(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield index arrays (left, right) that together hold every pair with equal keys.
 
-    With ``most``, keys held by more than that many are left out.
+    With ``most``, keys of more than that many items are left out.
     """
     order = np.argsort(keys, kind="stable")
     ranked = keys[order]

@@ -1,4 +1,4 @@
-"""Pictures: decoded in full, checked, turned upright and brought to sRGB."""
+"""Pictures: decoded in full, checked, turned upright and converted to sRGB."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from PIL import Image, ImageCms, ImageOps
 from artsound.media import MediaError, suppress_stderr
 from artsound.media.fingerprint import phash_grey
 
-# Only formats whose decoders are plain pixel readers: no EPS (runs Ghostscript), PDF, WMF, FITS.
+# Only formats whose decoders read pixels and nothing else: no EPS (runs Ghostscript), PDF, WMF.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-# What may not follow the end of a picture: the beginning of another one.
+# The beginnings of pictures, none of which may follow the end of another one.
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 # In JPEG scan data 0xFF is followed by 0x00 (stuffing), RSTn, or a real marker.
 _MARKER = re.compile(b"\xff[^\x00\xd0-\xd7\xff]")
 _ORIENTATION = 0x0112
-# What is no format of ours but a picture all the same: its first bytes, and its name.
+# Other formats of pictures: their first bytes, and their names.
 _OTHERS = (
     (re.compile(rb"....ftyp(?:avif|avis)", re.S), "AVIF"),
     (re.compile(rb"....ftyp(?:hei[cmsx]|hev[cmsx]|mif1|msf1)", re.S), "HEIC"),
@@ -41,14 +41,14 @@ _OTHERS = (
 _PADDING = re.compile(rb"\x00{64,}")  # no 64 bytes of a real scan are all zero: see _padded_jpeg
 _HASH_SAMPLES = 192
 
-# Pillow warns from 89 million pixels on, where the limit here is the caller's, and of broken EXIF.
+# Pillow warns of more than 89 million pixels, but the caller sets the limit, and of broken EXIF.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What a full decode found: sizes are in pixels, after EXIF orientation."""
+    """The result of decoding a whole picture; sizes in pixels, after EXIF orientation."""
 
     format: str
     width: int
@@ -58,12 +58,18 @@ class ImageInfo:
 
 
 def check_image(data: bytes, *, min_side: int, max_pixels: int) -> ImageInfo:
-    """Format, upright size, mode and perceptual hash of a picture, after decoding all of it.
+    """Decode a whole picture and check it.
 
-    Raises MediaError: image-empty, image-not-an-image, image-unsupported (AVIF, HEIC, JPEG 2000,
-    MPO and others, by name), image-truncated, image-corrupt, image-concatenated, image-too-small,
-    image-too-large (before anything is decoded; Pillow itself refuses more than 178,956,970
-    pixels).
+    Args:
+        data: The encoded picture.
+        min_side: The least width and height, in pixels.
+        max_pixels: The largest area, checked before anything is decoded; Pillow itself refuses
+            more than 178,956,970 pixels.
+
+    Raises:
+        MediaError: With one of the reasons image-empty, image-not-an-image, image-unsupported
+            (AVIF, HEIC, JPEG 2000, MPO and others, by name), image-truncated, image-corrupt,
+            image-concatenated, image-too-small and image-too-large.
     """
     image = _open(data)
     width, height = image.size
@@ -85,18 +91,25 @@ def check_image(data: bytes, *, min_side: int, max_pixels: int) -> ImageInfo:
 
 
 def load_rgb(data: bytes, *, max_side: int | None = None) -> np.ndarray:
-    """The picture as uint8 [H, W, 3]: upright, sRGB, transparency on white, first frame.
+    """Decode a picture: upright, sRGB, on white if transparent, the first frame.
 
-    ``max_side`` shrinks the longer side to at most that many pixels (never enlarges).
-    Raises MediaError as check_image does.
+    Args:
+        data: The encoded picture.
+        max_side: The longer side is shrunk to this many pixels; None: not at all.
+
+    Returns:
+        uint8 [H, W, 3].
+
+    Raises:
+        MediaError: As `check_image`.
     """
     return np.asarray(_upright_rgb(data, max_side))
 
 
 def load_square(data: bytes, side: int) -> np.ndarray:
-    """The middle of the picture, as wide as it is high, scaled to uint8 [side, side, 3].
+    """The central square of the picture, scaled to uint8 [side, side, 3]; else as `load_rgb`.
 
-    Else as load_rgb. A JPEG is decoded no larger than needed: libjpeg scales by 1/2, 1/4 or 1/8.
+    A JPEG is decoded no larger than needed: libjpeg scales by 1/2, 1/4 or 1/8.
     """
     image = _open(data)
     image.draft(None, (side, side))
@@ -109,10 +122,19 @@ def load_square(data: bytes, side: int) -> np.ndarray:
 
 
 def release_jpeg(data: bytes, *, max_side: int, quality: int) -> bytes:
-    """JPEG bytes fit for release, longest side ≤ ``max_side``.
+    """JPEG bytes for a release.
 
-    The original bytes when they are already a plain RGB or grey JPEG within ``max_side``, upright
-    and in sRGB; else one re-encoding, the same bytes each time. Raises MediaError.
+    Args:
+        data: The encoded picture.
+        max_side: Of the result, in pixels.
+        quality: Of a re-encoding, 1 to 95.
+
+    Returns:
+        The original bytes if they are an upright sRGB or grey JPEG within `max_side`; else one
+        re-encoding, the same bytes each time.
+
+    Raises:
+        MediaError: It cannot be decoded.
     """
     image = _open(data)
     plain = (
@@ -138,7 +160,7 @@ def _open(data: bytes) -> Image.Image:
             count = getattr(image, "n_frames", 2)
             raise MediaError(
                 "image-unsupported",
-                f"the file is {image.format} with {count} pictures: save the one that is meant",
+                f"the file is {image.format} with {count} pictures: save the one to use",
             )
         return image
     except MediaError:
@@ -176,13 +198,12 @@ def _brief(error: Exception) -> str:
 
 
 def _check_end(data: bytes, kind: str) -> None:
-    """Refuse a JPEG without its end marker or with a padded scan, and a second picture glued on
-    behind the first."""
+    """Refuse a JPEG without an end marker or with a padded scan, and a second picture after it."""
     if kind == "JPEG":
         if _padded_jpeg(data):
             raise MediaError("image-truncated", "the JPEG was cut short and filled with zeros")
         if data.endswith(b"\xff\xd9") and data.find(b"\xff\xd8\xff", 2) < 0:
-            return  # one beginning, one end: no need to walk through the segments
+            return  # one start and one end: no need to read the segments
         end = _jpeg_end(data)
         if end < 0:
             raise MediaError("image-truncated", "the JPEG stops before its end marker")
@@ -195,7 +216,7 @@ def _check_end(data: bytes, kind: str) -> None:
 
 
 def _jpeg_end(data: bytes) -> int:
-    """Offset just behind the end-of-image marker, or -1."""
+    """Offset after the end-of-image marker, or -1."""
     at = 2
     while True:
         found = _MARKER.search(data, at)
@@ -210,11 +231,11 @@ def _jpeg_end(data: bytes) -> int:
 
 
 def _padded_jpeg(data: bytes) -> bool:
-    """Whether zeros stand in for a part of a baseline JPEG's pixels.
+    """Whether zeros replace a part of a baseline JPEG's pixels.
 
-    Zero bits always decode to the first code of a Huffman table. Where that says "no change" for
-    the mean (DC) and "end of block" for the rest (AC), an even area may be coded so, at the two
-    codes' bits a block and for no more blocks than there are; elsewhere 64 zero bytes are many
+    Zero bits always decode to the first code of a Huffman table. If that means "no change" for the
+    mean (DC) and "end of block" for the rest (AC), zeros may be an even area, with the two codes'
+    bits for each block and no more blocks than the picture has; otherwise 64 zero bytes are many
     equal blocks of noise, which no picture has. (ITU-T T.81, sections B and F)
     """
     if _PADDING.search(data) is None:
@@ -245,7 +266,7 @@ def _padded_jpeg(data: bytes) -> bool:
 
 
 def _first_codes(segment: bytes) -> dict[int, tuple[int, int]]:
-    """Of each Huffman table in a DHT segment: its shortest code's bits and first value."""
+    """The shortest code's bits and first value of each Huffman table in a DHT segment."""
     found: dict[int, tuple[int, int]] = {}
     at = 0
     while at + 17 <= len(segment):
@@ -258,7 +279,7 @@ def _first_codes(segment: bytes) -> dict[int, tuple[int, int]]:
 
 
 def _png_end(data: bytes) -> int:
-    """Offset just behind the end chunk; every chunk's checksum must hold (Pillow skips most)."""
+    """Offset after the end chunk; every chunk's checksum is checked (Pillow skips most)."""
     at = 8
     while at + 12 <= len(data):
         stop = at + 12 + int.from_bytes(data[at : at + 4], "big")
@@ -330,7 +351,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     """Grey with 8 bits from 16-bit, 32-bit or floating-point grey."""
     values = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     top = float(values.max(initial=0.0))
-    # Full scale is the smallest of the customary ones that holds the values.
+    # Full scale is the smallest of the usual ones that holds the values.
     full = next((scale for scale in (1.0, 255.0, 65535.0) if top <= scale), top)
     if image.mode != "F" and top <= 65535.0:
         full = 65535.0
@@ -338,7 +359,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _apply_profile(image: Image.Image) -> Image.Image:
-    """The picture through its embedded ICC profile to sRGB; unchanged if the profile is unfit."""
+    """Convert the picture by its ICC profile to sRGB; unchanged if the profile is unusable."""
     alpha = image.getchannel("A") if image.mode in ("RGBA", "LA") else None
     base = image
     if image.mode not in ("RGB", "CMYK", "L", "LAB"):
@@ -360,8 +381,8 @@ def _apply_profile(image: Image.Image) -> Image.Image:
 def _grey_samples(image: Image.Image, orientation: int) -> Image.Image:
     """A small grey copy of a loaded picture for hashing.
 
-    Plain pictures are sampled rather than averaged: the hash looks at 8×8 frequencies only, to
-    which some 37,000 samples are plenty, and the time no longer grows with the picture.
+    Pictures without transparency are sampled rather than averaged: the hash has only 8×8
+    frequencies, for which 37,000 samples suffice, and the time does not grow with the picture.
     """
     side = (_HASH_SAMPLES, _HASH_SAMPLES)
     if image.mode in ("RGB", "L") and "transparency" not in image.info:

@@ -1,4 +1,4 @@
-"""Log-mel spectrograms of a clip, as the vocoders of the field take them."""
+"""Log-mel spectrograms of a clip, in the form that vocoders use."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from artsound.errors import BadUsage
 
 @dataclass(frozen=True)
 class MelBands:
-    """How sound becomes log-mel levels; `n_fft` and `hop` in samples, `bins` bands between two Hz.
+    """Settings of a log-mel spectrogram; `n_fft` and `hop` in samples.
 
-    With sound at 16 kHz the defaults are the front end of AudioLDM 2 and of its HiFi-GAN vocoder:
-    the natural logarithm of magnitudes under Slaney's triangles (of equal area), not below the
-    logarithm of `floor`.
+    `bins` bands lie between `low_hz` and `high_hz`. For sound at 16 kHz the defaults are those of
+    AudioLDM 2 and its HiFi-GAN vocoder: the natural logarithm of magnitudes under Slaney's
+    triangles (of equal area), and at least the logarithm of `floor`.
     """
 
     n_fft: int = 1024
@@ -36,10 +36,16 @@ class MelBands:
 def log_mel(mono: np.ndarray, sample_rate: int, bands: MelBands) -> np.ndarray:
     """Levels float32 [frames, bins]; frames = len(mono) // hop, and at least one.
 
-    `mono` float32 [n] at `sample_rate` Hz. Frames are Hann windows of n_fft samples, a hop apart,
-    the first centred on the middle of the first hop; beyond its ends the sound is mirrored
-    (or silent, where it is shorter than a mirror needs).
-    Raises BadUsage when the bands reach above half the sample rate.
+    Frames are Hann windows of n_fft samples, a hop apart, the first centred on the middle of the
+    first hop; beyond its ends the sound is mirrored, or silent if it is too short for a mirror.
+
+    Args:
+        mono: float32 [n].
+        sample_rate: Of `mono`, in Hz.
+        bands: The settings.
+
+    Raises:
+        BadUsage: The bands reach above half the sample rate.
     """
     from scipy.fft import rfft
     from scipy.signal import get_window
@@ -74,9 +80,9 @@ def _triangles(sample_rate: int, bands: MelBands) -> np.ndarray:
 def triangle_filters(
     sample_rate: int, n_fft: int, bins: int, *, low_hz: float, high_hz: float
 ) -> np.ndarray:
-    """Slaney's triangular filters of equal area, as `librosa.filters.mel` makes them.
+    """Slaney's triangular filters of equal area, equal to `librosa.filters.mel`.
 
-    Computed here because librosa brings 400 MB of packages that a training job has no use for.
+    Computed here because librosa needs 400 MB of packages that a training job does not use.
 
     Args:
         sample_rate: Of the sound, in Hz.

@@ -18,6 +18,7 @@ from artsound.encoders.base import Needs
 from artsound.encoders.descriptors import descriptor_names
 from artsound.errors import BadUsage
 from artsound.pairing.bridge import BridgeContext, Rows
+from artsound.plugins import refuse_argument
 from artsound.recipe import Recipe
 from artsound.storage import digest
 from artsound.untrusted import nearest, read_toml
@@ -123,8 +124,7 @@ class Affect:
 
     def needs(self, recipe: Recipe, argument: str) -> Needs:  # noqa: ARG002
         """Only the descriptors, which are always measured."""
-        if argument:
-            raise BadUsage(f"The bridge affect takes no argument ({argument!r}): leave it out.")
+        refuse_argument("bridge", self.name, argument)
         return Needs()
 
     def inputs(self, build: BridgeContext) -> Any:

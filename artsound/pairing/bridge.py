@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from artsound import plugins
+from artsound.catalogue import SIDES, SideName
 from artsound.encoders.base import (
     Needs,
-    Side,
     bridges_of,
     embedding_folder,
     encoder_digest,
@@ -33,7 +33,6 @@ from artsound.untrusted import read_array
 
 Vectors = tuple[list[str], np.ndarray]
 Rows = tuple[list[str], np.ndarray, list[str], np.ndarray]
-SIDES: tuple[Side, Side] = ("artworks", "tracks")
 
 
 class BridgeContext:
@@ -59,7 +58,7 @@ class BridgeContext:
         """Ids of the tracks and their rows float32 [n, D] by the audio encoder."""
         return self.vectors(self.recipe.embed.audio_encoder, "tracks")
 
-    def vectors(self, encoder: str, side: Side) -> Vectors:
+    def vectors(self, encoder: str, side: SideName) -> Vectors:
         """Ids of a side and their unit rows float32 [n, D] by an encoder.
 
         Raises:
@@ -70,7 +69,7 @@ class BridgeContext:
         check_vectors(rows, ids, side)
         return ids, rows
 
-    def descriptors(self, side: Side) -> Vectors:
+    def descriptors(self, side: SideName) -> Vectors:
         """Ids of a side and their measured descriptors float32 [n, D] (encoders/descriptors.py)."""
         return load_embeddings(self.workspace, "affect", side)
 
@@ -78,7 +77,7 @@ class BridgeContext:
         """The digest of an encoder with the recipe's settings; raises if weights are missing."""
         return encoder_digest(encoder, self.recipe)
 
-    def captions(self, side: Side, ids: Sequence[str]) -> list[str]:
+    def captions(self, side: SideName, ids: Sequence[str]) -> list[str]:
         """The captions of these items; BadData if one has none yet."""
         path = self.workspace.captions / f"{side}.parquet"
         remedy = f"run `artsound caption --bridge {self.name}` before `artsound pair`"

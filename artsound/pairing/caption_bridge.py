@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from artsound.encoders.base import Needs
-from artsound.errors import BadUsage
 from artsound.pairing.bridge import BridgeContext, Rows
 from artsound.pairing.rows import centred_rows, checked_rows
+from artsound.plugins import refuse_argument
 from artsound.recipe import Recipe
 
 
@@ -26,7 +26,7 @@ class CaptionsBridge:
 
     def needs(self, recipe: Recipe, argument: str) -> Needs:
         """Vectors and captions of both sides, and both encoders for texts."""
-        _no_argument(self.name, argument)
+        refuse_argument("bridge", self.name, argument)
         image, audio = recipe.embed.image_encoder, recipe.embed.audio_encoder
         return Needs((image,), (audio,), texts=(image, audio), captions=True)
 
@@ -52,7 +52,7 @@ class TextBridge:
 
     def needs(self, recipe: Recipe, argument: str) -> Needs:
         """Captions of both sides, and the text encoder."""
-        _no_argument(self.name, argument)
+        refuse_argument("bridge", self.name, argument)
         return Needs(texts=(recipe.embed.text_encoder,), captions=True)
 
     def inputs(self, build: BridgeContext) -> Any:
@@ -71,11 +71,6 @@ class TextBridge:
             tracks,
             centred_rows(build.texts(encoder, build.captions("tracks", tracks))),
         )
-
-
-def _no_argument(name: str, argument: str) -> None:
-    if argument:
-        raise BadUsage(f"The bridge {name} takes no argument ({argument!r}): leave it out.")
 
 
 def caption_rows(

@@ -20,6 +20,7 @@ from artsound.encoders.base import Needs
 from artsound.errors import BadUsage
 from artsound.pairing.bridge import BridgeContext, Rows
 from artsound.pairing.rows import checked_rows, decorrelated, standardised, unit_rows
+from artsound.plugins import refuse_argument
 from artsound.recipe import Recipe
 from artsound.storage import digest
 from artsound.untrusted import read_toml
@@ -37,10 +38,7 @@ class Concepts:
 
     def needs(self, recipe: Recipe, argument: str) -> Needs:
         """Vectors of both sides, and both encoders for texts."""
-        if argument:
-            raise BadUsage(
-                f"The bridge concepts takes no argument ({argument!r}): give pair.concept_bank."
-            )
+        refuse_argument("bridge", self.name, argument, "give pair.concept_bank")
         image, audio = recipe.embed.image_encoder, recipe.embed.audio_encoder
         return Needs((image,), (audio,), texts=(image, audio))
 

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from artsound import plugins
+from artsound.catalogue import SIDES
 from artsound.encoders.base import Needs, embedding_folder
 from artsound.errors import BadData, BadUsage
-from artsound.pairing.bridge import SIDES, BridgeContext, Rows
+from artsound.pairing.bridge import BridgeContext, Rows
 from artsound.pairing.rows import centred_rows
 from artsound.recipe import Recipe
 
@@ -52,8 +53,8 @@ class Joint:
         return artworks, centred_rows(a), tracks, centred_rows(t)
 
     def _encoder(self, argument: str) -> str:
-        if self.encoder and argument:
-            raise BadUsage(f"The bridge {self.name} takes no argument: write joint:{argument}.")
+        if self.encoder:
+            plugins.refuse_argument("bridge", self.name, argument, f"write joint:{argument}")
         if not (self.encoder or argument):
             raise BadUsage("The bridge joint needs an encoder: write joint:ENCODER.")
         plugins.find("encoder", self.encoder or argument)

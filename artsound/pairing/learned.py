@@ -21,6 +21,7 @@ from artsound.extras import install_command
 from artsound.pairing.bridge import BridgeContext, Rows
 from artsound.pairing.concepts import concept_vectors, load_bank
 from artsound.pairing.rows import centred_rows, checked_rows, unit_rows
+from artsound.plugins import refuse_argument
 from artsound.recipe import Recipe
 from artsound.storage import Workspace, atomic_write, digest, read_parquet, sha256_bytes
 from artsound.untrusted import read_arrays
@@ -51,8 +52,7 @@ class Learned:
 
     def needs(self, recipe: Recipe, argument: str) -> Needs:
         """Vectors of both sides, both encoders for texts, and torch to train with."""
-        if argument:
-            raise BadUsage(f"The bridge learned takes no argument ({argument!r}): leave it out.")
+        refuse_argument("bridge", self.name, argument)
         image, audio = recipe.embed.image_encoder, recipe.embed.audio_encoder
         return Needs((image,), (audio,), texts=(image, audio), extra="models")
 

@@ -15,8 +15,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from artsound.catalogue import SideName
 from artsound.columns import renamed
-from artsound.encoders.base import Side, load_embeddings
+from artsound.encoders.base import load_embeddings
 from artsound.errors import ArtSoundError, BadData
 from artsound.rights import policy_condition
 from artsound.shards.dataset import open_shards
@@ -562,7 +563,7 @@ def write_withheld(workspace: Workspace, rows: pl.DataFrame) -> list[Path]:
 
 
 def _with_vectors(
-    workspace: Workspace, table: pl.DataFrame, encoder: str, side: Side, items: pl.Series
+    workspace: Workspace, table: pl.DataFrame, encoder: str, side: SideName, items: pl.Series
 ) -> pl.DataFrame:
     if not (workspace.embeddings / encoder / f"{side}.npy").exists():
         return table

@@ -1,12 +1,12 @@
-"""Checkpoints: folders that are whole or absent, readable without running anything they hold.
+"""Checkpoints: complete or absent folders, which can be read without running code in them.
 
     checkpoints/step-00000300/
       config.json  state.json           settings; step, release, encoder, losses
       weights.safetensors               averaged weights, codec, picture statistics: for generate
       training.safetensors  optimiser.pt    raw weights and AdamW's state: for resume
 
-A checkpoint is written under a temporary name, synced and renamed, so the one before it stays
-good whatever happens. `best.json` names the one with the lowest validation loss.
+A checkpoint is written under a temporary name, synced and renamed, so that the one before it stays
+intact. `best.json` names the one with the lowest validation loss.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _REMEDY = "remove that checkpoint's folder to continue from the one before it, o
 
 @dataclass(frozen=True)
 class State:
-    """Where a run stands: steps done, the release and encoder it was fed, the loss so far.
+    """The state of a run: steps done, digests of release and encoder, losses.
 
-    `curve` holds the mean training loss of every CURVE steps.
+    `curve` has the mean training loss of every CURVE steps.
     """
 
     step: int
@@ -52,7 +52,7 @@ class State:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What `generate` and `evaluate` need: settings, state, averaged weights, fixed arrays."""
+    """The part of a checkpoint for `generate` and `evaluate`, with averaged weights."""
 
     path: Path
     config: Config
@@ -72,9 +72,10 @@ def save_checkpoint(
     optimiser: dict[str, Any],
     keep: int = 2,
 ) -> Path:
-    """Write checkpoints/step-N in `folder`, drop all but the newest `keep` and the best.
+    """Write checkpoints/step-N in `folder`; delete all but the newest `keep` and the best.
 
-    BadData when the disk cannot take it; earlier checkpoints are untouched then.
+    Raises:
+        BadData: It cannot be written; earlier checkpoints are then unchanged.
     """
     import torch
     from safetensors import SafetensorError
@@ -89,7 +90,7 @@ def save_checkpoint(
         save_file({**_whole(averaged), **fixed}, temporary / "weights.safetensors")
         save_file(_whole(raw), temporary / "training.safetensors")
         torch.save(optimiser, temporary / "optimiser.pt")
-        # Last, so that a folder with a state is a folder with everything.
+        # Last, so that a folder with a state is complete.
         write_json(temporary / "state.json", asdict(state))
         for path in temporary.iterdir():
             _sync(path)
@@ -98,10 +99,15 @@ def save_checkpoint(
             shutil.rmtree(final)
         temporary.replace(final)
         sync_folder(home)
-    except (OSError, RuntimeError, SafetensorError, BadData) as error:  # each its own full disk
+    except (
+        OSError,
+        RuntimeError,
+        SafetensorError,
+        BadData,
+    ) as error:  # a full disk
         raise BadData(
             f"The checkpoint {final} cannot be written ({error}): free some space and run the "
-            "same command with --resume; earlier checkpoints are good."
+            "same command with --resume; earlier checkpoints are intact."
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -112,17 +118,17 @@ def save_checkpoint(
 
 
 def find_checkpoint(path: Path) -> Path:
-    """The checkpoint folder meant by `path`: itself, or the newest one of a training folder."""
+    """A checkpoint's folder: `path` itself, or the newest one of a training folder."""
     if (path / "state.json").is_file():
         return path
     whole = sorted((path / "checkpoints").glob("step-*/state.json"))
     if whole:
         return whole[-1].parent
-    raise BadUsage(f"{path} holds no checkpoint: give the --out folder of `artsound train`.")
+    raise BadUsage(f"{path} has no checkpoint: give the --out folder of `artsound train`.")
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """The checkpoint meant by `path`; BadData when a file is missing, cut short or misshapen."""
+    """Read the checkpoint that `find_checkpoint` finds; BadData if it is incomplete or damaged."""
     folder = find_checkpoint(path)
     place = folder / "config.json"
     try:
@@ -147,7 +153,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def check_release(path: Path, state: State, digest: str) -> None:
-    """BadUsage when a checkpoint was trained on another release."""
+    """Raise BadUsage if a checkpoint was trained on another release."""
     if state.release != digest:
         raise BadUsage(
             f"{path} was trained on another release ({state.release[:12]}, not "
@@ -156,7 +162,7 @@ def check_release(path: Path, state: State, digest: str) -> None:
 
 
 def read_tensors(path: Path) -> Tensors:
-    """The tensors of a safetensors file; BadData when it is missing, cut short or not finite."""
+    """The tensors of a safetensors file; BadData if it is missing, damaged or not finite."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -170,19 +176,19 @@ def read_tensors(path: Path) -> Tensors:
 
 
 def load_optimiser(optimiser: Any, folder: Path) -> None:
-    """Give AdamW its state as saved: tensors and plain values only, nothing in the file is run."""
+    """Restore the state of AdamW: tensors and plain values only, no code in the file is run."""
     import torch
 
     path = folder / "optimiser.pt"
     try:
         optimiser.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # torch raises anything on a broken file
+    except Exception as error:  # torch raises anything for a broken file
         reason = " ".join(str(error).split())[:160]
         raise BadData(f"{path} is missing or damaged ({reason}): {_REMEDY}.") from error
 
 
 def load_weights(model: Any, weights: Tensors, path: Path) -> None:
-    """Put `weights` into what `model` has learnt; BadData when names or shapes differ."""
+    """Copy `weights` to the trained tensors of `model`; BadData if names or shapes differ."""
     import torch
 
     own = learned(model)

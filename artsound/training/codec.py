@@ -1,13 +1,13 @@
 """The codec of a run: sound to log-mel spectrograms, to small latents, and back.
 
-Loudness is part of what a picture says, so levels are never normalised: 0 dB is a full-scale
-sine wherever it comes from, and what is below the floor is silence.
+Loudness is part of what is learned, so levels are never normalised: 0 dB is a full-scale sine, and
+levels below the floor are silence.
 
 There are two codecs. Small runs use a fixed linear map: a cell of the spectrogram (`cell_frames`
 frames by bins / bands mel bins) becomes `channels` numbers, its first principal components over
-the training mels (Pearson 1901), softly whitened. Being linear, it preserves absolute loudness
-and brightness and needs no training. Runs from published weights use the autoencoder and the
-vocoder of AudioLDM 2 (AutoencoderKL and HiFi-GAN).
+the training mels (Pearson 1901), partly whitened. It is linear, so it preserves absolute loudness
+and brightness and needs no training. Runs with published weights use the autoencoder and vocoder
+of AudioLDM 2 (AutoencoderKL and HiFi-GAN).
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 
 def training_log_mel(mono: np.ndarray, mel: Mel) -> np.ndarray:
-    """Levels float32 [frames, bins], never below the floor: in dB of full scale, or as
-    AudioLDM 2 has them (`mel.scale`; artsound/media/mel.py).
+    """Levels float32 [frames, bins], at least the floor, of `mono` float32 [n].
 
-    `mono`: float32 at mel.sample_rate; frames = len(mono) // hop. A band's level in dB is the mean
-    power of the STFT bins under its triangle (Slaney's mel scale, as in librosa).
+    frames = len(mono) // hop. In dB of full scale a level is the mean power of the STFT bins under
+    the band's triangle (Slaney's mel scale, as in librosa); the scale of AudioLDM 2 is in
+    artsound/media/mel.py.
     """
     import torch
 
@@ -54,9 +54,9 @@ def training_log_mel(mono: np.ndarray, mel: Mel) -> np.ndarray:
 def sound(levels: np.ndarray, mel: Mel, *, iterations: int, seed: int = 0) -> np.ndarray:
     """The waveform of a log-mel spectrogram in dB, float32 [frames * hop] within −1..1.
 
-    Magnitudes by the filters' pseudo-inverse, phases by the fast Griffin-Lim algorithm
-    (Perraudin, Balazs & Søndergaard, WASPAA 2013; momentum 0.99) from seeded random phases.
-    Equal inputs give equal sound on one machine.
+    Magnitudes are computed by the filters' pseudo-inverse, phases by the fast Griffin-Lim
+    algorithm (Perraudin, Balazs & Søndergaard, WASPAA 2013; momentum 0.99) from seeded random
+    phases. Equal inputs give equal sound on one machine.
     """
     import torch
 
@@ -64,8 +64,8 @@ def sound(levels: np.ndarray, mel: Mel, *, iterations: int, seed: int = 0) -> np
     power = 10 ** (torch.from_numpy(levels.astype(np.float32).T) / 10)
     power = torch.where(power <= 10 ** (mel.floor_db / 10) * 1.001, 0.0, power)
     linear = (inverse @ power).clamp(min=0)
-    # The pseudo-inverse rings below zero; a few multiplicative steps (Lee & Seung 2001) repair
-    # the levels that clipping changed.
+    # The pseudo-inverse has negative values; a few multiplicative steps (Lee & Seung 2001) restore
+    # the levels that clipping them changed.
     linear = linear + 1e-12
     for _ in range(8):
         linear = linear * (weights.T @ power) / (weights.T @ (weights @ linear)).clamp(min=1e-12)
@@ -81,7 +81,7 @@ def sound(levels: np.ndarray, mel: Mel, *, iterations: int, seed: int = 0) -> np
         previous = consistent
     wave = _istft(current, mel, length)[0]
     peak = float(wave.abs().max())
-    if peak > 0.99:  # phases are a guess: their sum may pass full scale where the original did not
+    if peak > 0.99:  # with estimated phases the sum may exceed full scale
         wave = wave * (0.99 / peak)
     return wave.numpy()
 
@@ -141,14 +141,9 @@ def cells(seconds: float, codec: Codec, mel: Mel) -> int:
 
 
 @dataclass(frozen=True)
-class PatchCodec:
-    """mean [bands, cell], basis [bands, channels, cell], spread [bands, channels], all float32."""
-
+class _Shaped:
     mel: Mel
     codec: Codec
-    mean: np.ndarray
-    basis: np.ndarray
-    spread: np.ndarray
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -159,8 +154,23 @@ class PatchCodec:
         """(channels, cells, bands) of a latent that covers `seconds`."""
         return self.codec.channels, cells(seconds, self.codec, self.mel), self.codec.bands
 
+
+@dataclass(frozen=True)
+class PatchCodec(_Shaped):
+    """A SoundCodec that is a fixed linear map, fitted to the training mels.
+
+    Attributes:
+        mean: float32 [bands, cell].
+        basis: float32 [bands, channels, cell].
+        spread: float32 [bands, channels].
+    """
+
+    mean: np.ndarray
+    basis: np.ndarray
+    spread: np.ndarray
+
     def encode(self, levels: np.ndarray) -> np.ndarray:
-        """Latent float32 [channels, cells, bands] of levels [frames, bins]; odd frames are cut."""
+        """Latent float32 [channels, cells, bands] of levels [frames, bins], in whole cells."""
         cut = _cells(levels, self.codec)
         values = np.einsum("tbd,bcd->ctb", cut - self.mean, self.basis)
         return (values / self.spread.T[:, None, :]).astype(np.float32)
@@ -176,16 +186,16 @@ class PatchCodec:
         return np.clip(levels, self.mel.floor_db, 0.0).astype(np.float32)
 
     def sound(self, levels: np.ndarray, *, seed: int = 0) -> np.ndarray:
-        """Waveform float32 [frames * hop] in −1..1, phases begun from `seed`."""
+        """Waveform float32 [frames * hop] in −1..1; the initial phases depend on `seed`."""
         return sound(levels, self.mel, iterations=self.codec.vocoder_iterations, seed=seed)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """What a checkpoint stores."""
+        """The arrays for a checkpoint."""
         return {"codec.mean": self.mean, "codec.basis": self.basis, "codec.spread": self.spread}
 
     @staticmethod
     def from_tensors(mel: Mel, codec: Codec, tensors: dict[str, np.ndarray]) -> PatchCodec:
-        """The codec stored in `tensors`; BadData when a shape is not what the settings say."""
+        """The codec of a checkpoint's arrays; BadData if a shape does not match the settings."""
         cell = codec.cell_frames * mel.bins // codec.bands
         shapes = {
             "codec.mean": (codec.bands, cell),
@@ -199,7 +209,7 @@ class PatchCodec:
 
 
 def fit_codec(mel: Mel, codec: Codec, clips: Sequence[np.ndarray]) -> PatchCodec:
-    """The codec of `clips`, log-mels [frames, bins] each; the same for the same clips."""
+    """Fit a codec to `clips`, log-mels [frames, bins] each; the same for the same clips."""
     patches = np.concatenate([_cells(clip, codec) for clip in clips]).astype(np.float64)
     if len(patches) < codec.channels:
         raise BadData("There is too little music to fit the codec: add pairs to the train split.")
@@ -215,7 +225,7 @@ def fit_codec(mel: Mel, codec: Codec, clips: Sequence[np.ndarray]) -> PatchCodec
         basis.append(rows * np.sign(largest))
         spread.append(np.sqrt(np.maximum(values[top], 1e-6)) ** codec.whiten)
     scale = np.array(spread)
-    # One factor brings the latents to unit variance, as the noise schedule expects.
+    # One factor scales the latents to unit variance, as the noise schedule expects.
     values = np.einsum("tbd,bcd->tbc", patches - mean, np.array(basis)) / scale
     scale = scale * values.std()
     return PatchCodec(
@@ -233,23 +243,12 @@ def _cells(levels: np.ndarray, codec: Codec) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class VaeCodec:
+class VaeCodec(_Shaped):
     """A SoundCodec of two frozen modules on `device`; it stores nothing in a checkpoint."""
 
-    mel: Mel
-    codec: Codec
     vae: Any
     vocoder: Any
     device: Any
-
-    @property
-    def latent_shape(self) -> tuple[int, int, int]:
-        """(channels, cells, bands) of a training window."""
-        return self.shape(self.mel.seconds)
-
-    def shape(self, seconds: float) -> tuple[int, int, int]:
-        """(channels, cells, bands) of a latent that covers `seconds`."""
-        return self.codec.channels, cells(seconds, self.codec, self.mel), self.codec.bands
 
     def encode(self, levels: np.ndarray) -> np.ndarray:
         """The mode of the posterior, times the published factor that gives it unit variance."""
@@ -271,7 +270,7 @@ class VaeCodec:
         return np.maximum(levels.float().cpu().numpy(), np.float32(self.mel.floor))
 
     def sound(self, levels: np.ndarray, *, seed: int = 0) -> np.ndarray:  # noqa: ARG002 (the protocol)
-        """Waveform float32 [frames * hop] in −1..1; the vocoder leaves nothing to chance."""
+        """Waveform float32 [frames * hop] in −1..1; the vocoder is deterministic."""
         import torch
 
         with torch.inference_mode():
@@ -280,12 +279,12 @@ class VaeCodec:
         return wave.float().clamp(-1, 1).cpu().numpy()
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Nothing: the run's settings name the modules."""
+        """Empty: the run's settings identify the modules."""
         return {}
 
 
 def open_vae(config: Config, device: Any) -> VaeCodec:
-    """The codec of `config.pretrained`; BadData when the modules are missing or others."""
+    """The codec of `config.pretrained`; BadData if the modules are missing or differ."""
     folder = verified_folder(config)
     vae = load_module(folder, "vae").to(device)
     vocoder = load_module(folder, "vocoder").to(device)
@@ -317,7 +316,7 @@ class SoundCodec(Protocol):
         ...
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """What a checkpoint must store, so that `open_codec` gives the same codec."""
+        """The arrays for a checkpoint, from which `open_codec` gives the same codec."""
         ...
 
 
@@ -329,7 +328,7 @@ def make_codec(config: Config, clips: Sequence[np.ndarray], device: Any = "cpu")
 
 
 def open_codec(config: Config, arrays: dict[str, np.ndarray], device: Any = "cpu") -> SoundCodec:
-    """The codec of a run from what its checkpoint stores; BadData when that does not fit."""
+    """The codec of a checkpoint's arrays; BadData if they do not match the settings."""
     if config.codec.kind == "patch":
         return PatchCodec.from_tensors(config.mel, config.codec, arrays)
     return open_vae(config, device)

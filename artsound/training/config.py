@@ -1,4 +1,4 @@
-"""One run's settings: a frozen object, saved as JSON with every checkpoint, and the presets."""
+"""Settings of a run, saved as JSON with every checkpoint, and the presets."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Mel(_ConfigSection):
 
     @property
     def ceiling(self) -> float:
-        """About the level of the loudest music, in the unit of `scale`: where a picture ends."""
+        """About the level of the loudest music, in the unit of `scale`; ends colour scales."""
         return 0.0 if self.scale == "decibel" else 2.0
 
 
@@ -72,8 +72,8 @@ class Codec(_ConfigSection):
 class Condition(_ConfigSection):
     """Picture to cross-attention tokens.
 
-    `encoder` is what encodes the picture: measured descriptors (affect), or another
-    encoder of pictures, whose weights and settings `encoder_digest` names.
+    `encoder` encodes the picture: measured descriptors (affect), or another encoder of pictures,
+    whose weights and settings `encoder_digest` identifies.
     """
 
     encoder: EncoderName = "affect"
@@ -99,7 +99,7 @@ class Condition(_ConfigSection):
 
     @property
     def seen_by(self) -> str:
-        """The encoder's name, and its digest where it has weights."""
+        """The encoder's name, with its digest if it has weights."""
         return f"{self.encoder} {self.encoder_digest}".strip()
 
 
@@ -116,16 +116,16 @@ class Diffusion(_ConfigSection):
 
 
 class Pretrained(_ConfigSection):
-    """The published modules a run stands on: where they were found, and what they are.
+    """The published modules that a run uses.
 
-    `source` is a hub name or a folder in diffusers' layout, `digest` names the content of its
-    modules. All are frozen but for LoRA of rank `lora_rank` on the UNet's cross-attention.
+    `source` is a hub name or a folder in diffusers' layout, `digest` identifies the content of its
+    modules. All are frozen, except LoRA of rank `lora_rank` on the UNet's cross-attention.
     """
 
     source: str
     digest: str = ""
     lora_rank: int = Field(0, ge=0, le=256)
-    text: str = Field("Music.", min_length=1, description="what the second stream always says")
+    text: str = Field("Music.", min_length=1, description="the text of the second stream")
     text_tokens: int = Field(16, ge=2, le=512)
     states: int = Field(8, ge=1, le=64, description="states that the language model adds")
 
@@ -141,7 +141,7 @@ class Network(_ConfigSection):
 
 
 class Optimisation(_ConfigSection):
-    """AdamW and what surrounds it."""
+    """AdamW, its schedule, precision and threads."""
 
     steps: int = Field(1000, ge=1, description="default length of a run")
     batch: int = Field(16, ge=1)
@@ -165,12 +165,12 @@ class Optimisation(_ConfigSection):
 
 
 class Extra(_ConfigSection):
-    """Weights of losses beside the diffusion loss; 0 leaves one out.
+    """Weights of losses beside the diffusion loss; 0 omits one.
 
-    `alignment`: mean squared error between the states made of the picture and those that the same
-    frozen language model makes of the track's caption (pretrained only). `contrast`: InfoNCE (van
-    den Oord et al. 2018) between the mean token of a picture and a summary of its track's latent,
-    at `temperature`, within a pass.
+    `alignment`: mean squared error between the states from the picture and those that the same
+    frozen language model computes from the track's caption (pretrained only). `contrast`: InfoNCE
+    (van den Oord et al. 2018) between the mean token of a picture and a summary of its track's
+    latent, at `temperature`, within a pass.
     """
 
     alignment: float = Field(0.0, ge=0)
@@ -179,14 +179,14 @@ class Extra(_ConfigSection):
 
 
 class Config(_ConfigSection):
-    """Everything that shapes a run's weights, apart from the data."""
+    """Everything that determines a run's weights, apart from the data."""
 
     preset: str
     plugin: Mapping[str, str] = Field(
         default_factory=dict,
         exclude_if=lambda value: not value,
-        description="where the preset comes from, when it is a plug-in's: the place of the object, "
-        "its package and version",
+        description="of a preset from another package: the place of the object, its package and "
+        "version",
     )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     mel: Mel = Mel()
@@ -200,7 +200,7 @@ class Config(_ConfigSection):
 
 
 class PresetPlugin(Protocol):
-    """What a preset states: subclass this, or write a class with the same attributes.
+    """What a preset must have: subclass this, or write a class with the same attributes.
 
     The first line of its docstring is what `artsound plugins` shows.
 
@@ -228,7 +228,7 @@ class TinyPreset(PresetPlugin):
 # `base` has the shapes of the published AudioLDM 2 (cvssp/audioldm2-music): its UNet, its two
 # streams of 768 and 1024, its latents of 8 x 256 x 16 for 10.24 s, as unet/config.json and
 # vae/config.json of huggingface.co/cvssp/audioldm2 (revision c8e7e189) state them. Its weights are
-# random, and the latents come from the patch codec, so that nothing has to be fetched.
+# random, and the latents come from the patch codec, so that nothing has to be downloaded.
 class BasePreset(PresetPlugin):
     """The shapes of the published AudioLDM 2 with random weights, for GPUs."""
 
@@ -258,9 +258,9 @@ class BasePreset(PresetPlugin):
     )
 
 
-# `audioldm2` is those published modules themselves. Only what turns a picture into tokens is
-# trained, by the schedule and objective they were trained with (scheduler_config.json there). The
-# shapes given here are replaced by those of the folder that is used.
+# `audioldm2` uses those published modules. Only the projector from pictures to tokens is trained,
+# with the modules' own schedule and objective (scheduler_config.json there). The shapes given here
+# are replaced by those of the folder that is used.
 class AudioLdm2Preset(PresetPlugin):
     """The published AudioLDM 2: trains the picture's tokens, for GPUs."""
 
@@ -296,12 +296,11 @@ def find_preset(name: str) -> Config:
         The configuration; one of a plug-in names its package and version under `plugin`.
 
     Raises:
-        BadUsage: There is no such preset, it takes no argument, or its `config` is no `Config`.
+        BadUsage: There is no such preset, it takes no argument, or its `config` is not a `Config`.
     """
     plugin, argument = plugins.find("preset", name)
     config = plugin.load().config
-    if argument:
-        raise BadUsage(f"The preset {plugin.name} takes no argument: leave out {argument!r}.")
+    plugins.refuse_argument("preset", plugin.name, argument)
     if not isinstance(config, Config):
         raise BadUsage(
             f"The preset {plugin.name!r} ({plugin.origin}) has a config of type "
@@ -313,9 +312,14 @@ def find_preset(name: str) -> Config:
 
 
 def with_settings(config: Config, settings: Sequence[str]) -> Config:
-    """`config` with settings such as "condition.tokens=8" in place of its own.
+    """Change settings of a configuration.
 
-    A value is JSON, or text where it is not. BadUsage for an unknown setting or a bad value.
+    Args:
+        config: The configuration.
+        settings: Texts such as "condition.tokens=8"; values that are not JSON are texts.
+
+    Raises:
+        BadUsage: A setting is unknown, or a value invalid.
     """
     whole = config.model_dump()
     for setting in settings:
@@ -343,7 +347,7 @@ def with_settings(config: Config, settings: Sequence[str]) -> Config:
 
 
 def read_config(path: Path) -> Config:
-    """The configuration saved in a checkpoint; BadData when it is missing or broken."""
+    """The configuration saved in a checkpoint; BadData if it is missing or broken."""
     try:
         return Config.model_validate(read_json(path))
     except ValidationError as error:

@@ -1,9 +1,9 @@
-"""What training and evaluation read from a release: pictures as numbers, music as log-mels.
+"""Training data: pictures as embeddings and music as log-mels or latents.
 
-A run reads its pairs from memory (`load_examples`, cached on disk), from latents made beside the
-shards (`write_latents`), or decodes them at each step. A step's pairs, windows and noise are a pure
-function of the seed and the step (`draw_step`), so a run that stops anywhere and continues, on any
-number of processes, takes the same steps as one that never stopped.
+A run reads its pairs from memory (`load_examples`, cached on disk), from latents in sidecar shards
+(`write_latents`), or decodes them at each step. A step's pairs, windows and noise are a pure
+function of the seed and the step (`draw_step`), so a run that is interrupted and resumed, on any
+number of processes, takes the same steps as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -55,20 +55,20 @@ class Pairs(Protocol):
 
 @dataclass(frozen=True)
 class Release:
-    """The splits of one release of shards, and the digest that names it."""
+    """The splits of a release of shards, and its digest."""
 
     digest: str
     splits: Mapping[str, Pairs]
 
     def pairs(self, split: str) -> Pairs:
-        """The pairs of `split`; BadUsage when there is no such split."""
+        """The pairs of `split`; BadUsage if there is no such split."""
         if split not in self.splits:
             raise BadUsage(f"There is no split {split!r}: choose one of {', '.join(self.splits)}.")
         return self.splits[split]
 
 
 def open_release(location: str | Path) -> Release:
-    """The release in a folder or at an address; BadUsage or BadData when it holds no shards."""
+    """Open the release in a folder or at an address; BadUsage or BadData if it has no shards."""
     from artsound.shards.dataset import open_pairs
     from artsound.shards.index import read_shard_index
 
@@ -98,11 +98,19 @@ def load_examples(
     device: Any = "cpu",
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Examples:
-    """Every pair of `split`, clips shorter than a training window padded with silence.
+    """Decode every pair of a split; short clips are padded with silence to a training window.
 
-    Pictures are seen by the configuration's encoder, on `device`. With `cache`, what was decoded
-    is stored there under a digest of the release, the encoder and the front end, and read from
-    there the next time. BadData when a pair's media cannot be decoded.
+    Args:
+        release: The release.
+        split: The name of a split.
+        config: Its encoder embeds the pictures.
+        cache: A folder in which the result is stored, under a digest of the release, the encoder
+            and the front end, and from which it is read the next time; None: no cache.
+        device: Of the picture encoder.
+        progress: Called with the number of pairs done and of all pairs.
+
+    Raises:
+        BadData: A pair's media cannot be decoded.
     """
     pairs = release.pairs(split)
     path = None
@@ -120,7 +128,7 @@ def load_examples(
             return cached
     encode = open_picture_encoder(config.condition, device)
     keys, pictures, clips = [], [], []
-    with ThreadPoolExecutor(max_workers=2) as pool:  # decoders release the interpreter's lock
+    with ThreadPoolExecutor(max_workers=2) as pool:  # decoders release the interpreter lock
         for index, example in enumerate(
             pool.map(lambda i: decode_pair(pairs.read(i), config.mel, encode), range(len(pairs)))
         ):
@@ -148,7 +156,7 @@ def decode_clip(data: bytes, mel: Mel) -> np.ndarray:
 def decode_pair(
     sample: dict[str, Any], mel: Mel, encode: PictureEncoder = describe_picture
 ) -> tuple[str, np.ndarray, np.ndarray]:
-    """Key, the encoded picture, and log-mel of a raw sample; BadData naming a bad pair."""
+    """Key, picture embedding and log-mel of a raw sample; BadData names a pair that fails."""
     try:
         return sample["key"], encode(sample["jpg"]), decode_clip(sample["mp3"], mel)
     except MediaError as error:
@@ -171,7 +179,7 @@ def _write_cache(path: Path, examples: Examples) -> None:
 
 
 def _read_cache(path: Path) -> Examples | None:
-    """What an earlier run decoded; None when there is nothing whole."""
+    """The result of an earlier run; None if it is missing or incomplete."""
     try:
         stored = read_arrays(path)
         keys = json.loads(stored["keys"].tobytes())
@@ -183,7 +191,7 @@ def _read_cache(path: Path) -> Examples | None:
 
 
 class PairSource(Protocol):
-    """Training pairs: keys, and on demand a standardised condition [D] and a clip's latent."""
+    """Training pairs: their keys, standardised conditions [D] and clips' latents."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -222,7 +230,7 @@ class Batch:
 
 
 def prepare_pairs(examples: Examples, codec: SoundCodec, standardise: Standardiser) -> Prepared:
-    """Examples as the loop reads them; latents are computed once, here."""
+    """Examples with latents, computed once, in the form that the loop reads."""
     latents = tuple(codec.encode(clip.astype(np.float32)) for clip in examples.clips)
     return Prepared(examples.keys, standardise(examples.pictures), latents)
 
@@ -236,8 +244,10 @@ def make_batch(
     rows: slice,
     targets: np.ndarray | None = None,
 ) -> Batch:
-    """The tensors of `rows` of a draw; `window` is the number of cells, `targets` [n, N, W] what
-    each pair's states are aligned with."""
+    """The tensors of `rows` of a draw.
+
+    `window` is the number of cells, `targets` [n, N, W] the states to align each pair's with.
+    """
     import torch
 
     pairs = choice.pairs[rows]
@@ -280,10 +290,10 @@ def split_evenly(batch: int, accumulate: int, accelerator: Any) -> Iterator[slic
 
 @dataclass(frozen=True)
 class StepDraw:
-    """One step's choices for its `batch` slots, all arrays of length B first."""
+    """The random choices of one step; the first dimension of all arrays is the batch size B."""
 
     pairs: np.ndarray  # int64 [B]
-    starts: np.ndarray  # float64 [B] in 0..1: where in the clip the window begins
+    starts: np.ndarray  # float64 [B] in 0..1: the place of the window in the clip
     timestep: np.ndarray  # int64 [B]
     keep: np.ndarray  # bool [B]: False drops the picture
     jitter: np.ndarray  # float32 [B, D], unit normal
@@ -293,10 +303,10 @@ class StepDraw:
 def draw_step(
     config: Config, *, step: int, pairs: int, condition_dim: int, latent: tuple[int, int, int]
 ) -> StepDraw:
-    """The choices of `step` (0, 1, …).
+    """The random choices of `step` (0, 1, …).
 
     Every epoch is a permutation of the pairs. Timesteps are stratified over the batch (one from
-    each B-th of the schedule, Kingma et al. 2021), which lowers the loss's variance at no cost.
+    each B-th of the schedule, Kingma et al. 2021), which lowers the variance of the loss.
     """
     batch = config.optimisation.batch
     chance = np.random.default_rng([config.seed, 1, step])
@@ -338,14 +348,14 @@ class OnTheFly:
         return keys_of(self.pairs)
 
     def read(self, pair: int, /) -> tuple[np.ndarray, np.ndarray]:
-        """Condition and latent of pair `pair`; BadData when it cannot be decoded."""
+        """Condition and latent of pair `pair`; BadData if it cannot be decoded."""
         _, picture, clip = decode_pair(self.pairs.read(pair), self.config.mel, self.encode)
         return self.standardise(picture), self.codec.encode(clip.astype(np.float32))
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A PairSource of what `write_latents` left: [condition, latent] of a pair at a time."""
+    """A PairSource that reads sidecar shards of `write_latents`."""
 
     keys: tuple[str, ...]
     arrays: Pairs
@@ -353,14 +363,14 @@ class Ready:
     standardise: Callable[[np.ndarray], np.ndarray]
 
     def read(self, pair: int, /) -> tuple[np.ndarray, np.ndarray]:
-        """Condition and latent of pair `pair`; BadData when they cannot be read."""
+        """Condition and latent of pair `pair`; BadData if they cannot be read."""
         sample = self.arrays.read(int(self.places[pair]))
         latent = _array(sample, "latent").astype(np.float32)
         return self.standardise(_array(sample, "condition")), latent
 
 
 def keys_of(pairs: Pairs) -> tuple[str, ...]:
-    """The keys of pairs in their order: from the index where there is one, no media is read."""
+    """The keys of pairs in their order; from the index, if there is one, without the media."""
     frame = getattr(pairs, "frame", None)
     if frame is not None:
         return tuple(frame["key"].to_list())
@@ -370,7 +380,7 @@ def keys_of(pairs: Pairs) -> tuple[str, ...]:
 def fit_on_some(
     pairs: Pairs, config: Config, device: Any = "cpu"
 ) -> tuple[SoundCodec, Standardiser]:
-    """Codec and standardiser of a run that does not hold all pairs: from FIT_PAIRS, evenly."""
+    """Fit codec and standardiser to FIT_PAIRS pairs, evenly chosen, for a run without all."""
     places = np.unique(np.linspace(0, len(pairs) - 1, min(FIT_PAIRS, len(pairs))).round())
     encode = open_picture_encoder(config.condition, device)
     some = [decode_pair(pairs.read(int(place)), config.mel, encode) for place in places]
@@ -387,11 +397,24 @@ def write_latents(
     device: Any = "cpu",
     progress: Progress = QUIET,
 ) -> int:
-    """Write latents and picture embeddings of all pairs beside the shards `data`; their number.
+    """Write latents and picture embeddings of all pairs as sidecar shards, with their codec.
 
-    `out` becomes a folder of shards of the same names and keys, for `train(latents=out)`, with
-    the codec they were made by. An interrupted run continues where it stopped. Raises BadUsage
-    when `out` holds latents of other settings, BadData when a pair cannot be decoded.
+    An interrupted run is continued by the same call.
+
+    Args:
+        data: A release of shards.
+        out: A folder for shards of the same names and keys, for `train(latents=out)`.
+        preset: A name or a whole configuration.
+        pretrained: The published modules, as for `train`.
+        device: Of the encoder and the codec.
+        progress: Counts the pairs.
+
+    Returns:
+        The number of pairs.
+
+    Raises:
+        BadUsage: `out` has latents of other settings.
+        BadData: A pair cannot be decoded.
     """
     from artsound.shards.dataset import open_shards
     from artsound.shards.sidecar import write_sidecar
@@ -426,28 +449,30 @@ def write_latents(
 
 
 def open_latents(folder: Path, release: Release, config: Config, device: Any = "cpu") -> SoundCodec:
-    """The codec of a folder of latents; BadUsage when they belong to other shards or settings."""
+    """The codec of a folder of latents; BadUsage if they are of other shards or settings."""
     if not (folder / "companion.json").is_file():
         raise BadUsage(
-            f"{folder} holds no latents: make them with `artsound latents --data SHARDS --preset "
+            f"{folder} has no latents: make them with `artsound latents --data SHARDS --preset "
             f"{config.preset} --out {folder}`."
         )
     about = read_json(folder / "companion.json")
     stored = about.get("settings") if isinstance(about, dict) else None
     expected = _settings(release, config, folder / _CODEC)
     if not isinstance(stored, dict) or stored.get("release") != release.digest:
-        raise BadUsage(f"{folder} holds latents of another release: make them of these shards.")
+        raise BadUsage(f"{folder} has latents of another release: make them from these shards.")
     if stored != expected:
         raise BadUsage(
-            f"{folder} holds latents for other settings than those of {config.preset}: make them "
+            f"{folder} has latents of other settings than those of {config.preset}: make them "
             "again in another folder."
         )
     return open_codec(config, _read_arrays(folder / _CODEC), device)
 
 
 def known_encoder(folder: Path, config: Config) -> str:
-    """The digest of the picture encoder that a folder of latents was made with; empty when it is
-    another encoder's, or there are no latents."""
+    """The digest of the picture encoder of a folder of latents.
+
+    Empty if they are of another encoder than the configuration's, or missing.
+    """
     place = folder / "companion.json"
     about = read_json(place) if place.is_file() else None
     stored = about.get("settings") if isinstance(about, dict) else None
@@ -458,9 +483,10 @@ def known_encoder(folder: Path, config: Config) -> str:
 def ready(
     folder: Path, release: Release, split: str, standardise: Standardiser | None = None
 ) -> tuple[Ready, Standardiser]:
-    """The latents of `split`; without `standardise` its statistics are taken from FIT_PAIRS.
+    """The latents of `split`; without `standardise` it is fitted to FIT_PAIRS of them.
 
-    BadData when a pair of the split has none.
+    Raises:
+        BadData: A pair of the split has no latent.
     """
     from artsound.shards.dataset import open_shards
 
@@ -479,7 +505,7 @@ def ready(
 
 
 def _settings(release: Release, config: Config, codec: Path) -> dict[str, Any]:
-    """What decides the arrays."""
+    """Everything that determines the latents."""
     return {
         "release": release.digest,
         "mel": config.mel.model_dump(mode="json"),

@@ -1,9 +1,8 @@
-"""Evaluation on held-out pairs: how good the music is, and whether it follows the picture.
+"""Evaluation on held-out pairs: the quality of the music, and whether it follows the picture.
 
-The systems compared are the model, controls, and where published weights are given the route
-through text, in which AudioLDM 2 reads the artwork's caption. Both held-out splits are used: no
-weight was fitted to val, and evaluation takes the newest checkpoint rather than the one that is
-best on val.
+The model is compared with controls and, if published weights are given, with AudioLDM 2 on the
+artwork's caption. Both held-out splits are used: no weight was fitted to val, and the newest
+checkpoint is evaluated, not the best one on val.
 """
 
 from __future__ import annotations
@@ -112,7 +111,7 @@ def _cells(measures: dict[str, Any]) -> list[str]:
 
 
 def _interval(value: dict[str, float]) -> str:
-    # What is only the rounding of sums counts as zero.
+    # Rounding errors of sums count as zero.
     value = {name: 0.0 if abs(number) < 1e-9 else number for name, number in value.items()}
     return f"{value['mean']:.3g} ({value['low']:.3g}…{value['high']:.3g})"
 
@@ -122,19 +121,12 @@ def _table(columns: tuple[str, ...], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-# As published for the music checkpoint; what to stay away from is AudioLDM 2's own advice.
+# As published for the music checkpoint; the negative prompt is AudioLDM 2's recommendation.
 TEXT_GUIDANCE = 3.5
 NEGATIVE = "Low quality."
-_MODULES = (
-    "vae",
-    "text_encoder",
-    "text_encoder_2",
-    "projection_model",
-    "language_model",
-    "unet",
-    "vocoder",
-)
-_LEAST_WORDS = 100  # any real tokenizer knows more
+_MODULES = ("vae", "unet", "vocoder", "language_model", "text_encoder", "text_encoder_2",
+            "projection_model")  # fmt: skip
+_LEAST_WORDS = 100  # any complete tokenizer has more
 
 
 class TextRoute:
@@ -143,7 +135,8 @@ class TextRoute:
     def __init__(self, source: str | Path, *, device: str = "auto") -> None:
         """Open the pipeline in a folder (diffusers' layout, safetensors only) or of a hub name.
 
-        BadData when it is not there, damaged, or its tokenizers know no words.
+        Raises:
+            BadData: It is missing or damaged, or a tokenizer has no vocabulary.
         """
         folder = find_pretrained(str(source))
         self._pipe = _open(folder).to(choose_device(device))
@@ -176,9 +169,10 @@ def _open(folder: Path) -> Any:
     from transformers import RobertaTokenizer, T5Tokenizer
 
     class Pipeline(AudioLDM2Pipeline):
-        """diffusers' own but for one method, which calls helpers of transformers' generation that
-        a GPT2Model, as the published folders name theirs, has had no more since transformers 4.50
-        (github.com/huggingface/diffusers/issues/12630)."""
+        """Replaces a method that fails since transformers 4.50, whose GPT2Model cannot generate.
+
+        See github.com/huggingface/diffusers/issues/12630.
+        """
 
         def generate_language_model(
             self,
@@ -191,7 +185,7 @@ def _open(folder: Path) -> Any:
             return language_of_audio(self.language_model, inputs_embeds, states, attention_mask)
 
     modules = {name: load_module(folder, name) for name in _MODULES}
-    # The pipeline goes by these classes, so nothing else will do.
+    # The pipeline checks for these classes.
     for name, kind in (("tokenizer", RobertaTokenizer), ("tokenizer_2", T5Tokenizer)):
         try:
             with quiet_libraries():
@@ -200,15 +194,15 @@ def _open(folder: Path) -> Any:
             raise BadData(
                 f"{folder / name} is missing or cannot be read: fetch the tokenizer into it."
             ) from error
-        # With its vocabulary missing transformers gives an empty tokenizer instead of an error.
+        # Without its vocabulary transformers gives an empty tokenizer instead of an error.
         if len(tokenizer) - len(tokenizer.all_special_tokens) < _LEAST_WORDS:
-            raise BadData(f"{folder / name} knows no words: fetch it again.")
+            raise BadData(f"{folder / name} has no vocabulary: fetch it again.")
         modules[name] = tokenizer
     try:
         scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
     except (OSError, ValueError, TypeError) as error:
         raise BadData(f"{folder / 'scheduler'} cannot be read: fetch it again.") from error
-    # The feature extractor only ranks several tries at one caption.
+    # The feature extractor only ranks several results for one caption.
     return Pipeline(**modules, scheduler=scheduler, feature_extractor=None)
 
 
@@ -221,12 +215,12 @@ SPLITS = {
 LEAST_PAIRS = 4
 # Waveforms of some pictures, from the number of the take and their rows.
 Make = Callable[[int, slice], list[np.ndarray]]
-SET_ROUNDS = 200  # resamples of a whole set; pairs get more, for they cost nothing
+SET_ROUNDS = 200  # resamples of a whole set; pairs get more, since they are cheap
 
 
 @dataclass(frozen=True)
 class Take:
-    """Some clips in numbers: measured descriptors [n, 18], and each embedder's rows [n, D]."""
+    """Measurements of clips: descriptors [n, 18], and each embedder's rows [n, D]."""
 
     described: np.ndarray
     embedded: dict[str, np.ndarray]
@@ -234,8 +228,8 @@ class Take:
 
 @dataclass(frozen=True)
 class MusicSet:
-    """Some pairs of a release: keys, captions, genres, picture descriptors [n, 20], the pictures
-    as the model encodes them [n, D], the tracks."""
+    """Pairs of a release: keys, captions, genres, the pictures' descriptors [n, 20] and embeddings
+    [n, D] by the model's encoder, and the tracks."""
 
     keys: tuple[str, ...]
     captions: tuple[str, ...]
@@ -263,19 +257,35 @@ def evaluate(
     clip_checkpoint: str | None = None,
     progress: Progress = QUIET,
 ) -> dict[str, Any]:
-    """Measures of the music generated for the pictures of `split`; also written to `out`.
+    """Measure the music generated for the pictures of a split.
 
-    `split` is train, val, test, or held-out (val and test together). Every picture gets `takes`
-    pieces from the same seeds as every other, so that pictures alone make the difference.
-    Compared are: the model, the model without picture (unconditional), the train track whose
-    picture is nearest, and with `text_route` (a folder or hub name) AudioLDM 2 given the artwork's
-    caption. Everything is measured through the descriptors, and with `clap` (a checkpoint) through
-    CLAP too; real tracks are brought to the model's sample rate first. At most `limit` pairs of
-    each side are measured. `pretrained` and `clip_checkpoint` are as in `generate`. `out` gets
-    metrics.json, table.md, plots and wavs/.
+    Compared are the model, the model without picture (unconditional), the train track whose
+    picture is nearest, and AudioLDM 2 on the artwork's caption. All are measured by descriptors
+    and, if given, CLAP; real tracks are resampled to the model's rate first.
 
-    Raises BadUsage when the checkpoint is of another release, BadData when the split holds fewer
-    than four pairs or a given checkpoint cannot be used.
+    Args:
+        checkpoint: A checkpoint, or a training folder.
+        data: The release that it was trained on.
+        out: The folder for metrics.json, table.md, plots and wavs/.
+        split: train, val, test, or held-out (val and test).
+        takes: Pieces for each picture, all pictures with the same seeds.
+        seed: Of noise and bootstrap.
+        guidance: As for `generate`.
+        steps: Denoising steps.
+        limit: The largest number of pairs of each split to measure.
+        clap: A LAION-CLAP checkpoint; None: without CLAP.
+        clap_tower: Its audio tower.
+        text_route: Folder or hub name of AudioLDM 2; None: without it.
+        pretrained: As for `generate`.
+        clip_checkpoint: As for `generate`.
+        progress: Counts measured and generated clips.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        BadUsage: The checkpoint was trained on another release, or an option is wrong.
+        BadData: The split has fewer than four pairs, or a given checkpoint cannot be used.
     """
     if split not in SPLITS:
         raise BadUsage(f"There is no split {split!r}: choose one of {', '.join(SPLITS)}.")
@@ -373,9 +383,9 @@ def measure(
     limit: int,
     progress: Progress,
 ) -> MusicSet:
-    """Both sides of the pairs of `splits`, the music's from its middle.
+    """Measure the pairs of `splits`; of the music its middle.
 
-    `window` is the seconds taken and the sample rate they are brought to.
+    `window` is its length in seconds and the sample rate to resample it to.
     """
     keys, captions, genres, pictures, seen = [], [], [], [], []
     sounds: list[Take] = []
@@ -383,7 +393,7 @@ def measure(
         pairs = release.pairs(split)
         count = min(len(pairs), limit)
         progress.start(f"measure {split}", count)
-        # Evenly over the split: neighbours in a shard may be of one artist.
+        # Evenly over the split, since neighbours in a shard may be of one artist.
         for position in np.linspace(0, len(pairs) - 1, count).round().astype(int):
             sample = pairs.read(int(position))
             keys.append(sample["key"])
@@ -405,7 +415,7 @@ def measure(
 
 
 def embed_sound(waves: Sequence[np.ndarray], rate: int, embedders: Sequence[AudioEmbedder]) -> Take:
-    """Waveforms at `rate` through every embedder."""
+    """Measurements of waveforms at `rate` Hz by every embedder."""
     described = np.array([measure_wave(wave, rate) for wave in waves])
     rows = {
         embedder.name: (
@@ -464,16 +474,16 @@ def _keep(
 
 
 def nearest(known: np.ndarray, asked: np.ndarray, standardise: Standardiser) -> np.ndarray:
-    """For each asked picture the index of the known one nearest to it."""
+    """The index of the nearest known picture for each asked one."""
     return distances(standardise(asked), standardise(known)).argmin(axis=1)
 
 
 def _compared(
     embedder: AudioEmbedder, known: MusicSet, asked: MusicSet, sets: Sequence[Take]
 ) -> tuple[np.ndarray, list[np.ndarray], tuple[np.ndarray, list[np.ndarray]] | None]:
-    """Real rows, a system's rows for each take, and probabilities of genres of both (or None).
+    """Real rows, a system's rows for each take, and probabilities of genres of both.
 
-    There are none when the training tracks are of one genre, or of none that is known.
+    The latter are None if the training tracks have fewer than two known genres.
     """
     train, real = known.sounds.embedded[embedder.name], asked.sounds.embedded[embedder.name]
     rows = [take.embedded[embedder.name] for take in sets]
@@ -502,7 +512,7 @@ def _measures(
     *,
     seed: int,
 ) -> dict[str, Any]:
-    """A system's measures through one embedder; takes count as one set, or as means by pair."""
+    """A system's measures by one embedder; takes count as one set, or as means by pair."""
     count, takes = len(real), len(rows)
     together = np.concatenate(rows)
     distance = _apart(real, rows)
@@ -538,10 +548,10 @@ def _measures(
 def _similarity(
     bridge: AffectBridge, pictures: np.ndarray, sets: Sequence[Take], seed: int
 ) -> dict[str, Any]:
-    """Scores of pictures and the music made from them on the affect bridge (−1 to 1).
+    """Scores of pictures with the music made from them by the affect bridge (−1 to 1).
 
-    The bridge is fitted to the train split. `effect` is how much higher a picture scores with its
-    own music than with other pictures'.
+    The bridge is fitted to the train split. `effect` is the difference between a picture's score
+    with its own music and with that of others.
     """
     artworks = bridge.artworks(pictures)
     score = np.mean([artworks @ bridge.tracks(take.described).T for take in sets], axis=0)
@@ -552,7 +562,7 @@ def _similarity(
 
 
 def window_of(data: bytes, seconds: float, rate: int) -> np.ndarray:
-    """The middle `seconds` of an encoded clip, float32 at `rate`; all of it when it is shorter."""
+    """The middle `seconds` of an encoded clip, float32 at `rate` Hz; all of a shorter clip."""
     from artsound.media.audio import load_mono
 
     wave = load_mono(data, sample_rate=rate)

@@ -1,4 +1,4 @@
-"""Pictures to sound, with nothing but a checkpoint folder."""
+"""Generation of music for pictures, from a checkpoint."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OTHER_SOUNDS = (".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".aiff", ".aif
 
 @dataclass(frozen=True)
 class Generated:
-    """One piece of music: where it is, how long (s), how loud (dBFS RMS), its largest sample."""
+    """One piece of music: its file, length (s), loudness (dBFS RMS) and largest sample."""
 
     image: str
     file: str
@@ -49,8 +49,8 @@ class Generated:
 class Generator:
     """A loaded checkpoint: pictures to embeddings, by `encode`, and embeddings to waveforms.
 
-    Published modules and CLIP's weights, where the run stands on them, are looked for where they
-    were, or at `pretrained` and `clip_checkpoint`; BadData when they are not those it began with.
+    Published modules and CLIP's weights, if the run uses them, are read from their previous
+    paths, or from `pretrained` and `clip_checkpoint`; BadData if they are not the same.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Generator:
         self.model.to(device)
 
     def check_steps(self, steps: int) -> None:
-        """BadUsage when the noise schedule has no room for so many denoising steps."""
+        """Raise BadUsage if the noise schedule has fewer steps."""
         if not 1 <= steps <= (most := self.config.diffusion.steps):
             raise BadUsage(f"--steps {steps} is out of range: choose between 1 and {most}.")
 
@@ -92,10 +92,10 @@ class Generator:
         batch: int = BATCH,
         negative: np.ndarray | None = None,
     ) -> list[np.ndarray]:
-        """Waveforms float32 [seconds * sample_rate] for seen pictures [n, D], one seed each.
+        """Waveforms float32 [seconds * sample_rate] for pictures' embeddings [n, D], one seed each.
 
-        Guidance pushes away from `negative` [D], another picture as seen; without it, from what
-        is made without a picture.
+        Guidance moves away from `negative` [D], another picture's embedding; without it, from the
+        prediction without a picture.
         """
         mel = self.config.mel
         length = round((seconds or mel.seconds) * mel.sample_rate)
@@ -137,16 +137,33 @@ def generate(
     clip_checkpoint: str | None = None,
     progress: Progress = QUIET,
 ) -> list[Generated]:
-    """Music for each picture: `out` itself when it ends in .wav, else `out`/<picture's name>.wav.
-
-    `images` are files, or folders whose pictures are taken in the order of their names. With
-    `spectrogram` a PNG is written beside each WAV. `batch` pictures are made at once; guidance
-    pushes away from the picture `negative`. `pretrained` and `clip_checkpoint` say where published
-    modules and CLIP's weights are now, if they have moved since the training.
+    """Generate music for pictures.
 
     Deterministic on one device: the same picture, seed and settings give the same bytes (batches
-    of another size may differ in the last bit). Raises BadUsage for a missing picture, or several
-    pictures and a single .wav; BadData for one that cannot be decoded.
+    of another size may differ in the last bit).
+
+    Args:
+        checkpoint: A checkpoint, or a training folder.
+        images: Files, or folders whose pictures are used in the order of their names.
+        out: A .wav file for a single picture, else a folder for <picture's name>.wav.
+        seconds: The length of the music, 0.5 to 60; None: that of a training window.
+        seed: Of the noise.
+        guidance: The weight of the picture: 0 ignores it, 1 is the plain prediction.
+        steps: Denoising steps.
+        scheduler: ddim, dpm or unipc.
+        batch: Pictures per batch.
+        negative: A picture to guide away from.
+        spectrogram: Whether to write a PNG beside each WAV.
+        pretrained: The new path of the published modules, if they have moved.
+        clip_checkpoint: The new path of CLIP's weights, if they have moved.
+        progress: Counts the pictures.
+
+    Returns:
+        One record for each picture.
+
+    Raises:
+        BadUsage: A picture is missing, or an option is wrong.
+        BadData: A picture cannot be decoded, or the checkpoint is damaged.
     """
     if seconds is not None and not 0.5 <= seconds <= 60:
         raise BadUsage(f"--seconds {seconds} is out of range: choose between 0.5 and 60.")
@@ -155,7 +172,7 @@ def generate(
     if single and len(images) != 1:
         raise BadUsage(f"{out} is one file for {len(images)} pictures: give a folder as --out.")
     if not single and out.suffix.lower() in OTHER_SOUNDS:
-        raise BadUsage(f"{out} is no WAV: give a name that ends in .wav, or a folder, as --out.")
+        raise BadUsage(f"{out} is not a WAV: give a name that ends in .wav, or a folder, as --out.")
     if not single and len({image.stem for image in images}) < len(images):
         raise BadUsage("Two of the pictures have the same name: generate them into two folders.")
     if guidance < 0:
@@ -165,7 +182,7 @@ def generate(
             f"There is no scheduler {scheduler!r}: choose one of {', '.join(SCHEDULERS)}."
         )
     if negative is not None and not negative.is_file():
-        raise BadUsage(f"{negative} is not a file: give a picture to push away from.")
+        raise BadUsage(f"{negative} is not a file: give a picture to guide away from.")
     generator = Generator(checkpoint, pretrained=pretrained, clip_checkpoint=clip_checkpoint)
     generator.check_steps(steps)
     pictures = np.array([_encode(image, generator.encode) for image in images])
@@ -197,7 +214,7 @@ def generate(
 
 
 def _moved(config: Config, pretrained: str | None, clip_checkpoint: str | None) -> Config:
-    """`config` with other places of what it stands on; BadUsage when it does not stand on it."""
+    """`config` with other paths of modules and weights; BadUsage if it does not use them."""
     changes: dict[str, object] = {}
     if pretrained is not None:
         if config.pretrained is None:
@@ -224,7 +241,7 @@ def _files(image: Path) -> list[Path]:
     if image.is_dir():
         files = sorted(p for p in image.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
         if not files:
-            raise BadUsage(f"{image} holds no pictures ({', '.join(PICTURE_SUFFIXES)}).")
+            raise BadUsage(f"{image} has no pictures ({', '.join(PICTURE_SUFFIXES)}).")
         return files
     if not image.is_file():
         raise BadUsage(f"{image} is not a file: give a picture or a folder of pictures.")

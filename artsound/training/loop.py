@@ -1,4 +1,4 @@
-"""A training run: prepare the pairs, begin or resume, step, save, validate, preview, log."""
+"""A training run: prepare the pairs, start or resume, step, save, validate, preview, log."""
 
 from __future__ import annotations
 
@@ -80,13 +80,14 @@ if TYPE_CHECKING:
     import torch
 
 
-# What the published model's language of audio says of each track's caption: aims for pictures.
-
-
 def caption_targets(pairs: Pairs, config: Config, out: Path, device: Any) -> np.ndarray:
-    """The states float16 [n, states, W] for the music captions of `pairs`, cached in `out`/cache.
+    """The states of the music captions of `pairs`, to which those of pictures are aligned.
 
-    BadData when a pair has no caption, or the folder of modules lacks its text encoders.
+    Returns:
+        float16 [n, states, W], cached in `out`/cache.
+
+    Raises:
+        BadData: A pair has no caption, or the text encoders are missing.
     """
     captions = [str(pairs.read(n)["json"].get("track_caption", "")) for n in range(len(pairs))]
     empty = next((n for n, caption in enumerate(captions) if not caption.strip()), None)
@@ -115,10 +116,11 @@ def caption_targets(pairs: Pairs, config: Config, out: Path, device: Any) -> np.
 
 
 def caption_states(folder: Path, captions: list[str], states: int, device: Any) -> np.ndarray:
-    """The states float16 [n, states, W] that the published language model makes of captions.
+    """The states float16 [n, states, W] that the published language model computes from captions.
 
-    As AudioLDM 2 does: CLAP's text vector and T5's states, each projected and put between their
-    learnt marks, and GPT-2's continuation of them. One caption at a time, so nothing is padded.
+    As in AudioLDM 2: CLAP's text vector and T5's states, each projected and put between learned
+    start and end vectors, and GPT-2's continuation of them. One caption at a time, so that nothing
+    is padded.
     """
     import torch
 
@@ -138,29 +140,26 @@ def caption_states(folder: Path, captions: list[str], states: int, device: Any) 
                 input_ids=first.input_ids, attention_mask=first.attention_mask
             )
             text = getattr(text, "pooler_output", text)  # transformers 5 wraps it
-            words = t5(second.input_ids).last_hidden_state
-            asked = joined(
+            encoded = t5(second.input_ids).last_hidden_state
+            tokens = joined(
                 hidden_states=text[:, None],
-                hidden_states_1=words,
+                hidden_states_1=encoded,
                 attention_mask=first.attention_mask.new_ones((1, 1)),
                 attention_mask_1=second.attention_mask,
             ).hidden_states
-            rows.append(language_of_audio(language_model, asked, states)[0].half().cpu().numpy())
+            rows.append(language_of_audio(language_model, tokens, states)[0].half().cpu().numpy())
     return np.stack(rows)
 
 
 class Log:
     """Scalars, sounds and pictures by step, for `tensorboard --logdir`.
 
-    A log that cannot be written any more is given up: a run is worth more than its log, and the
-    next checkpoint reports a full disk with its own message. Without a folder nothing is logged.
+    An error stops the logging, not the run; the next checkpoint reports a full disk. Without a
+    folder nothing is logged.
     """
 
     def __init__(self, folder: Path | None, *, after: int = 0) -> None:
-        """Open the log; `after` is the step a run continues from.
-
-        What an earlier attempt logged beyond it is hidden, since those steps are done again.
-        """
+        """Open the log of a run that continues from step `after`; later entries are hidden."""
         self._writer: Any = None
         if folder is not None:
             from torch.utils.tensorboard import SummaryWriter
@@ -200,17 +199,17 @@ class Log:
 
 
 CURVE = 25  # steps whose losses become one point of the saved curve
-VALIDATION_STEP = 2**40  # far from any training step: the validation noise is its own, and fixed
+VALIDATION_STEP = 2**40  # beyond all training steps, so that validation has fixed noise of its own
 VALIDATION_BATCHES = 4
 PREVIEW_STEPS = 12
 
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What a run did; losses are means over the first and last CURVE steps, None with no step.
+    """The result of a run; losses are means over the first and last CURVE steps, None without any.
 
-    `steps_per_second` is of the whole run, `training_steps_per_second` without its saving and
-    validating; `data_wait_share` is a share of the latter's time.
+    `steps_per_second` includes saving and validating, `training_steps_per_second` does not;
+    `data_wait_share` is the share of the latter's time spent waiting for data.
     """
 
     checkpoint: str
@@ -230,7 +229,7 @@ class TrainReport:
 
 
 class TrainingRun:
-    """The moving parts of one run: model, optimiser, averaged weights, step count, losses."""
+    """The state of a run in progress: model, optimiser, averaged weights, step count, losses."""
 
     def __init__(
         self,
@@ -265,12 +264,12 @@ class TrainingRun:
             lr=settings.learning_rate,
             betas=settings.betas,
             weight_decay=settings.weight_decay,
-            fused=True,  # one pass over the weights: three times as fast as by operations
+            fused=True,  # three times as fast
         )
         self.model, self.optimiser = accelerator.prepare(model, optimiser)
         self.plain = accelerator.unwrap_model(self.model)
         if settings.compile and accelerator.device.type == "cuda":
-            self.plain.unet.compile()  # in place: the names of its weights stay
+            self.plain.unet.compile()  # in place, so that the names of weights are unchanged
         self.averaged = {n: t.clone() for n, t in learned(self.plain).items()}
         self.schedule = noise_schedule(config)
         self.step = self.resumed_from = 0
@@ -279,7 +278,7 @@ class TrainingRun:
         self.best: float | None = None
 
     def begin(self) -> None:
-        """Fill in what a new run stores at its start: the constant text of published modules."""
+        """Initialise a new run: set the constant text of published modules."""
         if (published := self.config.pretrained) is None:
             return
         states, mask = constant_stream(
@@ -290,7 +289,7 @@ class TrainingRun:
         self.averaged = {n: t.clone() for n, t in learned(self.plain).items()}
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Continue from a checkpoint: everything a step depends on."""
+        """Restore everything that a step depends on from a checkpoint."""
         load_weights(
             self.plain, read_tensors(checkpoint.path / "training.safetensors"), checkpoint.path
         )
@@ -322,14 +321,14 @@ class TrainingRun:
                     step_began = time.perf_counter()
                     batches = ahead.result()
                     wait = time.perf_counter() - step_began
-                    if self.step + 1 < total:  # read while this step is computed
+                    if self.step + 1 < total:  # read during this step's computation
                         ahead = pool.submit(self._batches, self.step + 1)
                     self._one_step(batches, total, log, wait)
                     busy += time.perf_counter() - step_began
                     waited, done = waited + wait, done + 1
                     progress.advance(1)
                     stopping = self._any(stop.is_set())
-                    if stopping:  # in a hurry: save, and leave
+                    if stopping:  # save without validating
                         self._save(None, keep)
                     elif self.step == total or self.step % save_every == 0:
                         validation = self._validate(log)
@@ -380,7 +379,7 @@ class TrainingRun:
         ]
 
     def _any(self, flag: bool) -> bool:
-        """Whether `flag` holds on any process: all of them must stop at the same step."""
+        """Whether `flag` is true on any process: all must stop at the same step."""
         import torch
 
         if self.accelerator.num_processes == 1:
@@ -389,7 +388,7 @@ class TrainingRun:
         return float(self.accelerator.reduce(mine, "sum")) > 0
 
     def _one_step(self, batches: list[Batch], total: int, log: Log, waited: float) -> None:
-        """One update from batches that were waited for `waited` seconds."""
+        """One update; `waited` is the time in seconds that its batches took to arrive."""
         import torch
 
         settings = self.config.optimisation
@@ -441,19 +440,19 @@ class TrainingRun:
         )
 
     def _check_finite(self, finite: bool, keys: Sequence[str]) -> None:
-        """BadData, on every process, when the loss of any is not finite."""
+        """Raise BadData on every process if the loss of any is not finite."""
         from accelerate.utils import gather_object
 
         if not self._any(not finite):
             return
-        blamed = gather_object([] if finite else list(keys))
+        at_fault = gather_object([] if finite else list(keys))
         raise BadData(
-            f"The loss of step {self.step + 1} is not finite, on the pairs {', '.join(blamed)}: "
-            f"look at them with `artsound browse`, and {self._more_carefully()}."
+            f"The loss of step {self.step + 1} is not finite, on the pairs {', '.join(at_fault)}: "
+            f"look at them with `artsound browse`, and {self._lower_rate()}."
         )
 
-    def _more_carefully(self) -> str:
-        """What to do when numbers have run away."""
+    def _lower_rate(self) -> str:
+        """The remedy for a loss that is not finite."""
         resumable = (self.out / "checkpoints").exists()
         return (
             f"{'add --resume to' if resumable else 'repeat'} the command with a lower "
@@ -467,9 +466,9 @@ class TrainingRun:
         return float(torch.stack(torch._foreach_norm([p.detach() for p in self.trained])).norm())
 
     def _validate(self, log: Log) -> float | None:
-        """Mean loss of the averaged weights on the val split, noise and windows always the same.
+        """Mean loss of the averaged weights on the val split, with fixed noise and windows.
 
-        The log also gets the music for the first val picture, as sound and spectrogram.
+        The music for the first val picture is logged as sound and spectrogram.
         """
         if self.validation is None or not self.accelerator.is_main_process:
             return None
@@ -502,7 +501,7 @@ class TrainingRun:
         loss = float(np.mean(losses))
         if not math.isfinite(loss):  # such weights are not saved
             raise BadData(
-                f"The validation loss of step {self.step} is not finite: {self._more_carefully()}."
+                f"The validation loss of step {self.step} is not finite: {self._lower_rate()}."
             )
         levels = self.codec.decode(latent)
         wave = self.codec.sound(levels)
@@ -570,21 +569,29 @@ def train(
     latents: str | Path | None = None,
     progress: Progress = QUIET,
 ) -> TrainReport:
-    """Train on a release's train split and leave checkpoints, a log and a cache in `out`.
+    """Train on the train split of a release.
 
-    `preset` is a name or a whole configuration; `steps` (default: the preset's) is the step to
-    stop at, counted from the beginning of the run, resumed or not. Every `save_every` steps the
-    run is saved, validated and previewed; the newest `keep` checkpoints and the best one stay.
-    SIGTERM and Ctrl-C save a checkpoint first. `pretrained` is the folder or hub name of the
-    published modules, for a preset that stands on them. `latents` is a folder that
-    `write_latents` made, or "on-the-fly" to decode each pair whenever it is drawn; without it all
-    pairs are decoded once and cached in memory and in `out`/cache.
+    SIGTERM and Ctrl-C save a checkpoint before the run stops. Under `accelerate launch` or
+    `torchrun` the processes share each batch; the steps are the same for any number of processes,
+    also if a run is resumed on another number.
 
-    Under `accelerate launch` or `torchrun` the processes share each batch; the steps are the same
-    for any number of them, also after a resume on another number.
+    Args:
+        data: A release of shards: its folder or address, or opened.
+        preset: A name, or a whole configuration.
+        out: The folder for checkpoints, the log and the cache.
+        steps: The step to stop at, counted from the start of the run; None: the preset's.
+        resume: Continue from the newest checkpoint in `out`, if there is one.
+        seed: Of weights, order and noise; None: the preset's.
+        save_every: Steps between checkpoints, each with validation and a preview.
+        keep: How many of the newest checkpoints stay, beside the best one.
+        pretrained: Folder or hub name of the published modules, for a preset that uses them.
+        latents: A folder made by `write_latents`, or "on-the-fly" to decode each pair when it is
+            drawn; None: decode all pairs once, and cache them in memory and in `out`/cache.
+        progress: Counts decoded pairs, then steps.
 
-    Raises BadUsage when `out` holds another run and `resume` is not asked, or when its checkpoint
-    belongs to other data; BadData when the split is too small or the loss is not finite.
+    Raises:
+        BadUsage: `out` has a run and `resume` is False, or the run has other data or settings.
+        BadData: The split is too small, or the loss is not finite.
     """
     import torch
     from accelerate import Accelerator
@@ -612,17 +619,17 @@ def train(
         raise BadUsage(f"{out} already holds a run: add --resume, or choose another --out.")
 
     set_seed(chosen.seed)
-    # accelerate remembers the precision of a process's first run; this one has its own.
+    # accelerate stores the precision of a process's first run; this run has its own.
     AcceleratorState._reset_state()
-    # By default accelerate lets processes without a GPU run beside each other unaware.
+    # By default accelerate does not connect processes without a GPU.
     on_cpu = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()
     accelerator = Accelerator(cpu=on_cpu, mixed_precision=chosen.optimisation.mixed_precision)
     if accelerator.device.type == "cpu" and chosen.optimisation.cpu_threads:
         torch.set_num_threads(chosen.optimisation.cpu_threads)
-    # Reported now rather than when all pairs are decoded.
+    # Raises before all pairs are decoded.
     list(split_evenly(chosen.optimisation.batch, chosen.optimisation.accumulate, accelerator))
     progress = progress if accelerator.is_main_process else QUIET
-    with accelerator.main_process_first():  # the others read what the first one decoded
+    with accelerator.main_process_first():  # the others read its cache
         source, validation, codec, standardise = _sources(
             release,
             chosen,
@@ -657,8 +664,10 @@ def _sources(
     device: Any,
     progress: Progress,
 ) -> tuple[PairSource, PairSource | None, SoundCodec, Standardiser]:
-    """Training and validation pairs, codec and standardiser; the latter two from a checkpoint's
-    `arrays` where there are any."""
+    """Training and validation pairs, codec and standardiser.
+
+    Codec and standardiser come from a checkpoint's `arrays` if there are any.
+    """
     pairs, held_out = release.pairs("train"), release.pairs("val")
     codec = open_codec(config, arrays, device) if arrays else None
     standardise = Standardiser.from_tensors(arrays) if arrays else None
@@ -682,7 +691,7 @@ def _sources(
         )
     if len(pairs) > MOST_IN_MEMORY:
         raise BadUsage(
-            f"The train split has {len(pairs):,} pairs, too many to hold in memory: make latents "
+            f"The train split has {len(pairs):,} pairs, too many for memory: make latents "
             "once with `artsound latents`, and give their folder as --latents."
         )
     progress.start("decode pairs", len(pairs))
@@ -705,26 +714,26 @@ def _sources(
 
 
 def _resume_point(out: Path, config: Config, release: Release) -> Checkpoint | None:
-    """The checkpoint to continue from, or None when there is none yet; BadUsage when it differs."""
+    """The checkpoint to continue from, or None if there is none; BadUsage if the run differs."""
     if not list((out / "checkpoints").glob("step-*/state.json")):
         return None
     checkpoint = load_checkpoint(out)
     check_release(checkpoint.path, checkpoint.state, release.digest)
     if changed := _changed(_fixed(checkpoint.config).model_dump(), _fixed(config).model_dump()):
         raise BadUsage(
-            f"{out} was begun with other settings ({', '.join(changed)}): resume with those, or "
+            f"{out} was started with other settings ({', '.join(changed)}): resume with those, or "
             "choose another --out."
         )
     return checkpoint
 
 
 def _fixed(config: Config) -> Config:
-    """`config` without what may change when a run is resumed.
+    """`config` without the settings that may change when a run is resumed.
 
-    That is the places of published modules and weights, whose digests may not change; the package
-    that a preset came with, since all that it says is in its other settings; how a step
-    is computed, for another machine or number of processes; and how far and how long it goes, so
-    that a run whose loss was not finite can continue more carefully.
+    These are the paths of published modules and weights (their digests may not change), the
+    package of the preset, how a step is computed (for another machine or number of processes), and
+    the length and learning rate of a run, so that one whose loss was not finite can continue with
+    a lower rate.
     """
     plain = Optimisation()
     condition = config.condition.model_copy(update={"clip_checkpoint": ""})
@@ -745,7 +754,7 @@ def _fixed(config: Config) -> Config:
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any], within: str = "") -> list[str]:
-    """The names of settings that differ, as --set has them, with both values."""
+    """The names of settings that differ, as for --set, with their previous values."""
     changed: list[str] = []
     for name, value in now.items():
         was = before[name]
@@ -758,7 +767,7 @@ def _changed(before: dict[str, Any], now: dict[str, Any], within: str = "") -> l
 
 @contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """An event that SIGTERM and Ctrl-C set, so that a step ends and is saved before leaving."""
+    """An event that SIGTERM and Ctrl-C set, so that the run is saved after the current step."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop

@@ -1,8 +1,8 @@
-"""Measures of generated music, over sets of clips and over pairs. Numpy in, numbers out.
+"""Measures of generated music, over sets of clips and over pairs.
 
-Measures of sets compare embeddings of generated clips with those of real ones; a Fréchet distance
-of single clips is not defined and not offered. Measures of pairs say what the picture does to the
-music, each with its bootstrap interval. Embedders turn waveforms into the rows that both use.
+Measures of sets compare embeddings of generated clips with those of real ones. Measures of pairs
+tell the effect of the picture on the music, with bootstrap intervals. Embedders turn waveforms into
+the rows that both use.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from artsound.encoders.base import EncoderSettings, open_encoder
 from artsound.encoders.descriptors import descriptor_names
 from artsound.training.generate import wav_bytes
 
-KERNEL_SCALE = 100.0  # kernel audio distances are quoted times this
+KERNEL_SCALE = 100.0  # kernel audio distances are multiplied by this
 
 
 def frechet_distance(real: np.ndarray, made: np.ndarray) -> float:
@@ -25,14 +25,14 @@ def frechet_distance(real: np.ndarray, made: np.ndarray) -> float:
 
     |μ₁ − μ₂|² + tr(C₁ + C₂ − 2 (C₁ C₂)^½) (Dowson & Landau, J. Multivariate Anal. 1982; for
     audio Kilgour et al., Interspeech 2019), covariances with n − 1. With few rows it is biased
-    upwards: see `frechet_by_size`. Raises ValueError below two rows.
+    upwards: see `frechet_by_size`. Raises ValueError for fewer than two rows.
     """
     if min(len(real), len(made)) < 2:
         raise ValueError("a Fréchet distance needs at least two clips on either side")
     means = real.mean(axis=0, dtype=np.float64) - made.mean(axis=0, dtype=np.float64)
     first, second = _root(real), _root(made)
     # With C = AᵀA of centred rows, tr((C₁ C₂)^½) is the sum of the singular values of A₁ A₂ᵀ:
-    # never complex, and exact for sets smaller than D, whose covariances have no full rank.
+    # never complex, and exact for sets smaller than D, whose covariances are singular.
     cross = np.linalg.svd(first @ second.T, compute_uv=False).sum()
     spread = np.square(first).sum() + np.square(second).sum()
     return float(max(means @ means + spread - 2 * cross, 0.0))
@@ -52,8 +52,8 @@ def frechet_by_size(
 ) -> dict[int, float]:
     """Mean Fréchet distance at `sizes` sizes, from half of the generated rows to all of them.
 
-    The distance falls as rows are added; how fast it falls says how much of it is bias. Sizes
-    below two are left out.
+    The distance decreases as rows are added; how fast shows how much of it is bias. Sizes below
+    two are left out.
     """
     chance = np.random.default_rng(seed)
     counts = np.linspace(len(made) / 2, len(made), sizes).round().astype(int)
@@ -66,11 +66,11 @@ def frechet_by_size(
 
 
 def frechet_without_bias(by_size: Mapping[int, float]) -> float:
-    """What Fréchet distances by size come to for endlessly many generated clips.
+    """The limit of Fréchet distances by size for infinitely many generated clips.
 
     The bias goes as 1/n: the intercept of a straight line through (1/n, distance), as in FID∞
-    (Chong & Forsyth, CVPR 2020) and, for audio, Gui et al., ICASSP 2024. The bias of the real set's
-    own size stays. Of a single size it is that size's distance.
+    (Chong & Forsyth, CVPR 2020) and, for audio, Gui et al., ICASSP 2024. The bias from the size of
+    the real set remains. For a single size it is that size's distance.
     """
     if len(by_size) < 2:
         return next(iter(by_size.values()))
@@ -87,9 +87,9 @@ def kernel_distance(
     """Kernel audio distance (Chung et al., arXiv 2502.15602): 100 × an unbiased squared MMD.
 
     The kernel is Gaussian, exp(−|x − y|² / 2σ²), with σ the median distance within the real rows.
-    Unbiased at any size, so it may fall a little below zero. `weights` count how often each row
-    is in a resample of either side; a row is never compared with itself. Raises ValueError below
-    two rows on either side.
+    Unbiased at any size, so it may be slightly negative. `weights` are the number of times each
+    row is in a resample of either side; a row is never compared with itself. Raises ValueError for
+    fewer than two rows on either side.
     """
     if min(len(real), len(made)) < 2:
         raise ValueError("a kernel distance needs at least two clips on either side")
@@ -113,8 +113,8 @@ def kernel_distance(
 def class_divergence(real: np.ndarray, made: np.ndarray, *, classes: int = 3) -> float:
     """Mean over columns of KL(real ‖ generated) in nats, over equally filled classes of the real.
 
-    Each column is cut at the real rows' quantiles; counts get +1 (Laplace), so that an empty
-    class is no infinity. 0 means the same shares of low, middle and high values.
+    Each column is divided at the real rows' quantiles; counts get +1 (Laplace), so that an empty
+    class does not give infinity. 0 means the same shares of low, middle and high values.
     """
     edges = np.quantile(real, np.arange(1, classes) / classes, axis=0)
 
@@ -140,10 +140,10 @@ def distances(tracks: np.ndarray, made: np.ndarray) -> np.ndarray:
 def genre_probabilities(
     known: np.ndarray, labels: Sequence[str], *asked: np.ndarray
 ) -> list[np.ndarray]:
-    """For each asked set of rows its table of probabilities of the genres in `labels`, [n, genres].
+    """Probabilities [n, genres] of the genres in `labels`, for each asked set of rows.
 
-    By a logistic regression fitted to the `known` rows (scikit-learn's, L2), which stands in for
-    a tagger where none can be fetched. Raises ValueError when there are fewer than two genres.
+    By a logistic regression (scikit-learn's, L2) fitted to the `known` rows, in place of a
+    pretrained tagger. Raises ValueError for fewer than two genres.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -168,7 +168,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Finding each picture's own track by its generated music, among all tracks of the set.
+    """Retrieval of each picture's own track by its generated music, among all tracks of the set.
 
     `recall` and `chance` are for the 1, 5 and 10 nearest; ranks count from 1.
     """
@@ -189,8 +189,8 @@ def bootstrap(
 ) -> Interval:
     """The statistic of `count` items and its 95% percentile interval (Efron 1979).
 
-    `statistic` takes how often each item is in the resample, [count]. Resamples that hold a
-    single item many times are drawn again: nothing can be shuffled in them.
+    `statistic` takes the number of times each item is in the resample, [count]. Resamples of a
+    single distinct item are drawn again.
     """
     values = _resampled(statistic, count, seed, rounds)
     low, high = np.quantile(values, [0.025, 0.975])
@@ -200,11 +200,11 @@ def bootstrap(
 def reflected_bootstrap(
     statistic: Callable[[np.ndarray], float], count: int, *, seed: int = 0, rounds: int = 200
 ) -> Interval:
-    """The statistic and its 95% basic interval (Davison & Hinkley 1997, 5.2), cut at 0.
+    """The statistic and its 95% basic interval (Davison & Hinkley 1997, 5.2), clipped at 0.
 
-    For a statistic whose bias grows when items are repeated, as a Fréchet distance's does: the
-    quantiles are reflected at the estimate, which takes the bias out. So the estimate may be
-    above its interval; by how much is how far the bias of a small set reaches.
+    For a statistic whose bias increases when items are repeated, as a Fréchet distance: the
+    quantiles are reflected at the estimate, which removes the bias. So the estimate may be above
+    its interval, by an amount that shows the bias of a small set.
     """
     values = _resampled(statistic, count, seed, rounds)
     low, high = np.quantile(values, [0.025, 0.975])
@@ -228,9 +228,9 @@ def _resampled(
 def picture_effects(distance: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """How much closer each track is to its own picture's music than to other pictures', [n].
 
-    `distance` [n, n]: from track i to what picture j gave. Effect i is the mean of row i without
-    its diagonal, minus the diagonal; all derangements at once, so no shuffle has to be drawn.
-    `weights` [n] counts how often each picture is in the (re)sample.
+    `distance` [n, n] is from track i to the music of picture j. Effect i is the mean of row i
+    without the diagonal, less the diagonal: the mean over all derangements. `weights` [n] is the
+    number of times each picture is in the (re)sample.
     """
     count = len(distance)
     weights = np.ones(count) if weights is None else weights
@@ -240,7 +240,7 @@ def picture_effects(distance: np.ndarray, weights: np.ndarray | None = None) -> 
 
 
 def picture_effect(distance: np.ndarray, *, seed: int = 0) -> Interval:
-    """Mean of `condition_effects` with its interval over pairs (pictures and tracks together)."""
+    """Mean of `picture_effects` with its interval over pairs."""
 
     def mean(weights: np.ndarray) -> float:
         effects = picture_effects(distance, weights)
@@ -255,7 +255,7 @@ def paired_mean(values: np.ndarray, *, seed: int = 0) -> Interval:
 
 
 def retrieval(distance: np.ndarray, *, seed: int = 0) -> Retrieval:
-    """Ranks (1 = nearest, ties shared fairly) of the own track, from `distance` [tracks, made]."""
+    """Ranks (1 is nearest, ties get the mean) of the own track, from `distance` [tracks, made]."""
     own = np.diagonal(distance)
     nearer = (distance < own[None, :]).sum(axis=0)
     ties = (distance == own[None, :]).sum(axis=0) - 1
@@ -278,8 +278,7 @@ def retrieval(distance: np.ndarray, *, seed: int = 0) -> Retrieval:
     )
 
 
-# The scalar fields of a track's descriptors; frequencies and tempo on a logarithmic scale, as the
-# embedder has them.
+# The numeric fields of a track's descriptors; frequencies and tempo on a logarithmic scale.
 SOUND_FIELDS = descriptor_names("track")
 _LOGARITHMIC = frozenset({"tempo", "centroid", "rolloff", "bandwidth", "flatness"})
 
@@ -288,8 +287,8 @@ _LOGARITHMIC = frozenset({"tempo", "centroid", "rolloff", "bandwidth", "flatness
 class AudioEmbedder:
     """`embed` gives rows float32 [n, D] of waveforms float32 [samples] and their sample rate.
 
-    Without it the rows are the descriptors. `standardise` says whether rows are measured in
-    the spreads of the training tracks; rows of unit length are not.
+    Without it the rows are the descriptors. `standardise`: whether rows are divided by the spreads
+    of the training tracks, unlike rows of unit length.
     """
 
     name: str
@@ -303,7 +302,7 @@ DESCRIPTORS = AudioEmbedder("descriptors", standardise=True)
 def clap_embedder(
     checkpoint: Path, tower: str = "HTSAT-base", device: str = "auto"
 ) -> AudioEmbedder:
-    """LAION-CLAP's audio embeddings [n, 512]; BadData when its weights cannot be loaded."""
+    """LAION-CLAP's audio embeddings [n, 512]; BadData if its weights cannot be loaded."""
     settings = EncoderSettings(model=tower, checkpoint=str(checkpoint), batch=8)
     clap = open_encoder("clap", settings, device=device)
 

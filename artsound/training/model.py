@@ -19,10 +19,10 @@ Tensors = dict[str, "torch.Tensor"]
 
 
 def update_average(averaged: Tensors, model: Any, step: int, ema: float) -> None:
-    """Move `averaged` towards what `model` has learnt by `step`, keeping the share `ema` of it.
+    """Update the exponential moving average of the trained tensors, in place, after `step`.
 
-    It is quick at first (Karras et al. 2024 use the same ramp), so that the random start is soon
-    forgotten.
+    The decay rises from 0.1 to `ema` (the ramp of Karras et al. 2024), so that the random initial
+    weights soon lose their influence.
     """
     import torch
 
@@ -36,7 +36,7 @@ def update_average(averaged: Tensors, model: Any, step: int, ema: float) -> None
 
 @contextmanager
 def averaged_weights(model: Any, averaged: Tensors) -> Iterator[None]:
-    """Within, `model` has the `averaged` weights, in evaluation and without gradients."""
+    """Within this block `model` has the `averaged` weights, in evaluation without gradients."""
     import torch
 
     state = learned(model)
@@ -63,15 +63,24 @@ SCHEDULERS = {
 
 
 def build_model(config: Config, *, condition_dim: int, channels: int, bands: int = 1) -> Any:
-    """An untrained network, its weights drawn from the configuration's seed.
+    """Build an untrained network, with weights from the configuration's seed.
 
     forward(noisy [B, C, T, F], timestep [B], embedding [B, condition_dim], keep bool [B])
-    → prediction [B, C, T, F]. Given `clean` latents too it gives (prediction, extra loss []), see
-    `Extra` in config.py; `target` [B, N, W] is what the picture's states are aligned with.
+    → prediction [B, C, T, F]. With `clean` latents it returns (prediction, extra loss []), see
+    `Extra` in config.py; `target` [B, N, W] are the states to align the picture's with.
 
-    With `config.pretrained` the UNet and the language model are the published ones, frozen but
-    for LoRA; picture tokens then go through the language model, whose new states the UNet reads.
-    `learned` lists what is trained. Raises BadData when published modules are missing or differ.
+    With `config.pretrained` the UNet and the language model are the published ones, frozen except
+    for LoRA; the language model continues the picture tokens, and the UNet reads its new states.
+    `learned` gives the trained tensors.
+
+    Args:
+        config: The settings.
+        condition_dim: The width of a picture's embedding.
+        channels: Of a latent.
+        bands: Of a latent.
+
+    Raises:
+        BadData: Published modules are missing or differ from the configuration's.
     """
     import torch
     from torch import nn
@@ -88,7 +97,7 @@ def build_model(config: Config, *, condition_dim: int, channels: int, bands: int
                 width=condition.width,
                 kind=condition.projector,
             )
-            # The second stream carries AudioLDM 2's text; here it is the same for every picture.
+            # The second stream is AudioLDM 2's text; here it is the same for every picture.
             if published is None:
                 self.constant = nn.Parameter(torch.zeros(1, 1, condition.constant_width))
                 self.language_model, self.unet = None, _random_unet(config, channels)
@@ -141,7 +150,7 @@ def build_model(config: Config, *, condition_dim: int, channels: int, bands: int
                 loss = loss + extra.alignment * (apart * keep).sum() / keep.sum().clamp(min=1)
             return prediction, loss
 
-    # fork_rng restores the caller's random state: building a model must not change what follows.
+    # fork_rng restores the caller's random state afterwards.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return ArtToMusic()
@@ -171,8 +180,7 @@ def _random_unet(config: Config, channels: int) -> Any:
 
 
 def _published(config: Config) -> tuple[Any, Any]:
-    """The frozen language model and UNet; with LoRA (Hu et al. 2022) beside the latter's
-    cross-attention where the configuration has a rank."""
+    """The frozen language model and UNet, with LoRA (Hu et al. 2022) in the UNet if configured."""
     from artsound.training.pretrained import load_module, verified_folder
 
     folder = verified_folder(config)
@@ -181,7 +189,7 @@ def _published(config: Config) -> tuple[Any, Any]:
     if rank:
         from peft import LoraConfig, inject_adapter_in_model
 
-        # An attention is across streams when its keys have another source than its queries.
+        # In cross-attention the keys have another source than the queries.
         across = [
             f"{name}.{part}"
             for name, module in unet.named_modules()
@@ -195,8 +203,7 @@ def _published(config: Config) -> tuple[Any, Any]:
 
 
 def learned(model: Any) -> dict[str, torch.Tensor]:
-    """What a run trains and a checkpoint stores: parameters that are not frozen, and the constant
-    stream, by name. The tensors are the model's own."""
+    """The model's own tensors that a checkpoint stores: trained ones and the constant stream."""
     trained = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
     return trained | dict(model.named_buffers(recurse=False))
 
@@ -204,11 +211,10 @@ def learned(model: Any) -> dict[str, torch.Tensor]:
 def language_of_audio(
     language_model: Any, tokens: torch.Tensor, states: int, mask: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """The `states` hidden states [B, states, W] that a GPT-2 adds to `tokens` [B, N, W] one by one.
+    """The hidden states [B, states, W] by which a GPT-2 continues `tokens` [B, N, W].
 
-    AudioLDM 2's generation (Liu et al. 2024, section III): each new state is the last one the
-    model gives, and is the next input. `mask` [B, N] is 0 where a token is but padding.
-    Differentiable; equal to diffusers' own loop.
+    AudioLDM 2's generation (Liu et al. 2024, section III): the last output state is the next
+    input. `mask` [B, N] is 0 for padding. Differentiable; equal to diffusers' own loop.
     """
     import torch
 
@@ -231,10 +237,9 @@ def summarise_states(latents: torch.Tensor) -> torch.Tensor:
 def contrast(
     pictures: torch.Tensor, music: torch.Tensor, keep: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """InfoNCE (van den Oord et al. 2018), both ways, of rows that belong together: a number.
+    """InfoNCE (van den Oord et al. 2018) in both directions between corresponding rows.
 
-    Rows whose picture was dropped do not take part; fewer than two rows have nothing to compare
-    apart, and give 0.
+    Rows whose picture was dropped are left out; 0 for fewer than two rows.
     """
     import torch
     from torch.nn.functional import cross_entropy, normalize
@@ -269,10 +274,10 @@ def noise_schedule(config: Config) -> Any:
 
 
 def sampler(config: Config, name: str = "ddim") -> Any:
-    """The way from noise to latents called `name`, on the run's own schedule; BadUsage if unknown.
+    """A diffusers scheduler for sampling, with the run's noise schedule; BadUsage if unknown.
 
     DDIM (Song, Meng & Ermon 2021), DPM-Solver++ (Lu et al. 2022) or UniPC (Zhao et al. 2023); the
-    latter two need fewer steps. None of them draws anything at random.
+    latter two need fewer steps. All are deterministic.
     """
     import diffusers
 
@@ -285,9 +290,9 @@ def loss_weights(config: Config, signal: torch.Tensor) -> torch.Tensor:
     """The weight of each sample's squared error, [B], given its alpha-bar [B].
 
     min-SNR γ (Hang et al., ICCV 2023) on the plain prediction: min(SNR, γ) / SNR for epsilon.
-    For v the clean-signal weight is min(SNR + 1, γ) (Salimans & Ho 2022, cut at γ), that is
-    min(1, γ / (SNR + 1)): it stays positive where nothing but noise is left, which is where the
-    picture decides the level of the whole clip.
+    For v the clean-signal weight is min(SNR + 1, γ) (Salimans & Ho 2022, clipped at γ), that is
+    min(1, γ / (SNR + 1)): it is positive for pure noise, where the picture decides the level of
+    the whole clip.
     """
     ratio = signal / (1 - signal).clamp(min=1e-8)
     gamma = config.diffusion.min_snr_gamma
@@ -308,19 +313,18 @@ def diffusion_loss(
     timestep: torch.Tensor,
     target: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Weighted squared error of each sample, [B], plus the pass's extra losses where the
-    configuration has any; a pure function of what it is given."""
+    """Weighted squared error of each sample, [B], plus the extra losses of the configuration."""
     noisy = schedule.add_noise(latents, noise, timestep)
     if config.diffusion.prediction == "v_prediction":
-        wanted = schedule.get_velocity(latents, noise, timestep)
+        goal = schedule.get_velocity(latents, noise, timestep)
     else:
-        wanted = noise
+        goal = noise
     extra: Any = 0.0
     if config.extra.contrast or target is not None:
         prediction, extra = model(noisy, timestep, embedding, keep, latents, target)
     else:
         prediction = model(noisy, timestep, embedding, keep)
-    error = (prediction.float() - wanted.float()).square().mean(dim=(1, 2, 3))
+    error = (prediction.float() - goal.float()).square().mean(dim=(1, 2, 3))
     signal = schedule.alphas_cumprod.to(latents.device)[timestep]
     return error * loss_weights(config, signal) + extra
 
@@ -337,11 +341,22 @@ def sample_latents(
     scheduler: str = "ddim",
     negative: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Latents [B, *shape] for embeddings [B, D] from seeds [B], by one of `SCHEDULERS`.
+    """Sample latents; each depends only on its own embedding and seed.
 
-    `guidance` 1 is the plain conditional prediction, 0 the unconditional one; above 1 pushes away
-    from the unconditional one, or from what `negative` [D] gives. Each row depends on its own
-    embedding and seed alone.
+    Args:
+        model: The network.
+        config: Its settings.
+        embedding: float32 [B, D].
+        shape: (channels, cells, bands) of a latent.
+        seeds: Of the initial noise, one for each row.
+        steps: Denoising steps.
+        guidance: 1 is the conditional prediction, 0 the unconditional one; above 1 moves away from
+            the unconditional one, or from that of `negative`.
+        scheduler: One of `SCHEDULERS`.
+        negative: [D], the embedding of a picture to guide away from.
+
+    Returns:
+        float32 [B, *shape].
     """
     import torch
 
@@ -352,7 +367,7 @@ def sample_latents(
     latents = torch.stack(rows).to(device)
     condition = torch.from_numpy(embedding).to(device)
     yes = torch.ones(len(latents), dtype=torch.bool, device=device)
-    # What guidance pushes away from: no picture, or another picture.
+    # Guidance moves away from this: no picture, or another one.
     away, with_away = condition, ~yes
     if negative is not None:
         away = torch.from_numpy(negative).to(device).expand_as(condition)

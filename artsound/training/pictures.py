@@ -1,7 +1,7 @@
-"""Image conditioning: an encoded picture as the tokens that the UNet attends to.
+"""Image conditioning: a picture as the tokens that the UNet attends to.
 
-The picture's measured descriptors, or an encoder's embedding of it, are standardised over the
-training pictures and projected.
+The picture's measured descriptors, or an encoder's embedding, are standardised over the training
+pictures and projected.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def describe_picture(data: bytes) -> np.ndarray:
-    """Descriptors float32 [20] of an encoded picture; MediaError when it cannot be decoded."""
+    """Descriptors float32 [20] of an encoded picture; MediaError if it cannot be decoded."""
     return Descriptors().images([data])[0]
 
 
@@ -44,16 +44,16 @@ class Standardiser:
     spread: np.ndarray
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """`values` [..., D] in units of the training spread, cut at ±4 (a picture unlike all)."""
+        """`values` [..., D] in units of the training spread, clipped at ±4."""
         return np.clip((values - self.mean) / self.spread, -4, 4).astype(np.float32)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """What a checkpoint stores."""
+        """The arrays for a checkpoint."""
         return {"condition.mean": self.mean, "condition.spread": self.spread}
 
     @staticmethod
     def from_tensors(tensors: dict[str, np.ndarray]) -> Standardiser:
-        """The standardiser that a checkpoint stores; BadData when it is missing or misshapen."""
+        """The standardiser of a checkpoint's arrays; BadData if they are missing or misshapen."""
         mean, spread = tensors.get("condition.mean"), tensors.get("condition.spread")
         if mean is None or spread is None or mean.shape != spread.shape or mean.ndim != 1:
             raise BadData("The checkpoint lacks the picture statistics: train again.")
@@ -72,10 +72,10 @@ def projector(
 ) -> Any:
     """A module from embeddings [B, dim] to conditioning tokens [B, tokens, width].
 
-    `kind` mlp is one hidden layer. perceiver (Jaegle et al. 2021, a single round) spreads the
-    embedding over `tokens` latent vectors, from which learnt queries read; `hidden` must then be a
-    multiple of `heads`. Dropped rows (`keep` False) get a learnt token sequence of their own
-    instead: the condition of classifier-free guidance (Ho & Salimans 2022).
+    `kind` mlp is one hidden layer. perceiver (Jaegle et al. 2021, a single round) maps the
+    embedding to `tokens` latent vectors, which learned queries attend to; `hidden` must then be a
+    multiple of `heads`. Dropped rows (`keep` False) get a learned token sequence instead: the
+    empty condition of classifier-free guidance (Ho & Salimans 2022).
     """
     import torch
     from torch import nn
@@ -92,9 +92,9 @@ def projector(
             )
 
         def forward(self, embedding: torch.Tensor) -> torch.Tensor:
-            seen = self.before(self.spread(embedding).unflatten(1, (tokens, hidden)))
-            asked = self.queries.expand(len(embedding), -1, -1)
-            return self.after(asked + self.read(asked, seen, seen, need_weights=False)[0])
+            keys = self.before(self.spread(embedding).unflatten(1, (tokens, hidden)))
+            queries = self.queries.expand(len(embedding), -1, -1)
+            return self.after(queries + self.read(queries, keys, keys, need_weights=False)[0])
 
     class Projector(nn.Module):
         def __init__(self) -> None:
@@ -122,10 +122,13 @@ PictureEncoder = Callable[[bytes], np.ndarray]
 
 
 def with_encoder(config: Config, known: str = "") -> Config:
-    """`config` with the digest of its picture encoder, and the place of its weights in full.
+    """`config` with the digest of its picture encoder, and the full path of its weights.
 
-    `known` is that digest where it is known without the weights. BadUsage when the encoder is not
-    installed, BadData, saying what to fetch, when its weights are missing.
+    `known` is that digest if it is known without the weights.
+
+    Raises:
+        BadUsage: The encoder is not installed.
+        BadData: Its weights are missing; the message says what to fetch.
     """
     condition = config.condition
     update = {"encoder_digest": known or _digest(condition)}
@@ -136,12 +139,12 @@ def with_encoder(config: Config, known: str = "") -> Config:
 
 
 def open_picture_encoder(condition: Condition, device: Any = "cpu") -> PictureEncoder:
-    """A function from an encoded picture to its float32 [D], as `condition` asks.
+    """A function from an encoded picture to its embedding float32 [D].
 
-    An encoder is loaded when the first picture is seen, once per process. Pictures go through it
-    one by one, so that an embedding does not depend on its neighbours. The function raises
-    MediaError for a picture that cannot be decoded, and BadData when the encoder is not the one
-    that `condition` names by its digest.
+    The encoder is loaded with the first picture, once per process. Pictures are encoded one by
+    one, so that an embedding does not depend on others. The function raises MediaError for a
+    picture that cannot be decoded, and BadData if the encoder does not have the digest in
+    `condition`.
     """
 
     @functools.cache
@@ -154,18 +157,18 @@ def open_picture_encoder(condition: Condition, device: Any = "cpu") -> PictureEn
 
 
 def check_encoder(condition: Condition) -> None:
-    """BadData when the encoder on this machine is not the one a run began with."""
+    """Raise BadData if the encoder on this machine is not the one that the run began with."""
     found = _digest(condition)
     if found != condition.encoder_digest:
         raise BadData(
             f"The weights of {condition.encoder} on this machine ({found[:12]}) are not those the "
-            f"run began with ({condition.encoder_digest[:12]}): put those back"
-            + (", or name their place." if checkpoint_key(condition) else ".")
+            f"run began with ({condition.encoder_digest[:12]}): restore those"
+            + (", or give their path." if checkpoint_key(condition) else ".")
         )
 
 
 def checkpoint_key(condition: Condition) -> str:
-    """The key of `condition` that names the weights of its encoder; "" where there is none."""
+    """The key of `condition` that names the weights of its encoder; "" if there is none."""
     key = f"{find_encoder(condition.encoder)[0].name}_checkpoint"
     return key if key in Condition.model_fields else ""
 

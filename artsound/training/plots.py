@@ -1,4 +1,4 @@
-"""Pictures of sound and of measures, as PNG bytes; the same input gives the same bytes."""
+"""Plots of sound and of measures, as PNG bytes; the same input gives the same bytes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def spectrogram_png(levels: np.ndarray, mel: Mel) -> bytes:
 
 
 def labelled_spectrogram_png(levels: np.ndarray, mel: Mel) -> bytes:
-    """`spectrogram` as a PNG file with its axes: seconds, Hz, and what the colours mean."""
+    """`spectrogram` as a PNG file with axes in seconds and Hz, and a colour scale."""
     import librosa
 
     figure, axis = _figure(8.0, 3.2)
@@ -60,7 +60,7 @@ def labelled_spectrogram_png(levels: np.ndarray, mel: Mel) -> bytes:
 
 
 def effect_png(summary: dict[str, Any], effects: dict[str, np.ndarray]) -> bytes:
-    """The condition's effect: a dot for every pair, mean and interval for every system."""
+    """The picture's effect: a dot for every pair, mean and interval for every system."""
     figure, axis = _figure(7.0, 0.9 + 0.7 * len(effects))
     for row, (name, values) in enumerate(effects.items()):
         interval = summary["systems"][name][summary["embeddings"][0]]["condition_effect"]
@@ -78,7 +78,7 @@ def effect_png(summary: dict[str, Any], effects: dict[str, np.ndarray]) -> bytes
 
 
 def frechet_png(summary: dict[str, Any]) -> bytes:
-    """Fréchet distance by number of clips measured: how much of it is the bias of a small set."""
+    """Fréchet distance by number of clips, which shows the bias of small sets."""
     figure, axis = _figure(7.0, 3.2)
     for (name, measures), colour in zip(
         summary["systems"].items(), (_ACCENT, _PALE, _INK, _FOURTH), strict=False

@@ -1,9 +1,9 @@
-"""The published AudioLDM 2: found in a folder or on the hub, checked, and opened module by module.
+"""The published AudioLDM 2: found in a folder or on the hub, checked, and opened by module.
 
-A folder is in diffusers' layout: unet/, vae/, vocoder/, language_model/ and scheduler/ hold a
-config and .safetensors weights each. What the constant second stream says is put into numbers by
-text_encoder_2/ and tokenizer_2/ when a run begins; generating from a checkpoint needs neither.
-Aligning pictures with captions also needs text_encoder/, tokenizer/ and projection_model/.
+A folder is in diffusers' layout: unet/, vae/, vocoder/, language_model/ and scheduler/ have a
+config and .safetensors weights each. text_encoder_2/ and tokenizer_2/ encode the constant second
+stream when a run starts; generating from a checkpoint does not need them. Aligning pictures with
+captions also needs text_encoder/, tokenizer/ and projection_model/.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MODULES = ("unet", "vae", "vocoder", "language_model", "scheduler")
 TEXT = ("text_encoder_2", "tokenizer_2")
 CAPTION = ("text_encoder", "tokenizer", "projection_model")
-_WANTED = tuple(
+_PATTERNS = tuple(
     f"{module}/{pattern}"
     for module in (*MODULES, *TEXT, *CAPTION)
     for pattern in ("*.json", "*.safetensors", "*.txt", "*.model")
@@ -34,10 +34,11 @@ _CONFIG = {"scheduler": "scheduler_config.json"}
 
 
 def find_pretrained(source: str) -> Path:
-    """The folder that `source` means: a folder, or a hub name looked up in the cache, then fetched.
+    """The folder of `source`: a folder, or a hub name, from the cache or downloaded.
 
-    Raises BadData saying what to fetch, from where and into which folder, when it is not to be
-    had or lacks a module.
+    Raises:
+        BadUsage: `source` is neither.
+        BadData: It is unavailable or lacks a module; the message says what to fetch, and where to.
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
@@ -63,7 +64,7 @@ def _from_hub(name: str) -> Path:
     for local in (True, False):
         try:
             folder = Path(
-                snapshot_download(name, local_files_only=local, allow_patterns=list(_WANTED))
+                snapshot_download(name, local_files_only=local, allow_patterns=list(_PATTERNS))
             )
         except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError):
             continue
@@ -77,7 +78,7 @@ def _from_hub(name: str) -> Path:
 
 
 def _lacking(folder: Path) -> str:
-    """The first file that every copy has and this one has not; empty when it is whole."""
+    """The first file that is missing from a copy; empty if it is complete."""
     for module in MODULES:
         if not (folder / module / _CONFIG.get(module, "config.json")).is_file():
             return f"{module}/{_CONFIG.get(module, 'config.json')}"
@@ -88,7 +89,7 @@ def _lacking(folder: Path) -> str:
 
 @lru_cache(maxsize=4)
 def pretrained_digest(folder: Path) -> str:
-    """A digest of the configs and weights of the modules in `folder`; read once per process."""
+    """A digest of the configs and weights of the modules in `folder`; computed once."""
     files = [
         path
         for module in MODULES
@@ -101,14 +102,17 @@ def pretrained_digest(folder: Path) -> str:
 def with_pretrained(config: Config, source: str | None = None) -> Config:
     """`config` with the shapes, front end and schedule of the modules that `source` names.
 
-    `source` defaults to the one in the configuration. Raises BadUsage when the configuration
-    uses none, BadData when the modules are missing or do not belong together.
+    `source` defaults to that of the configuration.
+
+    Raises:
+        BadUsage: The configuration uses no published modules.
+        BadData: The modules are missing or inconsistent.
     """
     if config.pretrained is None:
         raise BadUsage(f"The preset {config.preset} uses no published modules: leave out the name.")
     chosen = source or config.pretrained.source
     folder = find_pretrained(chosen)
-    if Path(chosen).expanduser().is_dir():  # found from any working folder later
+    if Path(chosen).expanduser().is_dir():  # so that any working folder finds it later
         chosen = str(folder.resolve())
     try:
         unet, vae, vocoder, language, schedule = (
@@ -149,7 +153,7 @@ def with_pretrained(config: Config, source: str | None = None) -> Config:
             f"{folder} is not AudioLDM 2 in diffusers' layout ({error}): fetch it again."
         ) from error
     if not fits:
-        raise BadData(f"The modules of {folder} do not belong together: fetch them again.")
+        raise BadData(f"The modules of {folder} are inconsistent: fetch them again.")
     return changed
 
 
@@ -160,7 +164,7 @@ def _streams(dims: Any) -> tuple[int, int]:
 
 
 def verified_folder(config: Config) -> Path:
-    """The folder of the run's modules; BadData when they are not those it began with."""
+    """The folder of the run's modules; BadData if they are not those of its start."""
     if config.pretrained is None:
         raise BadData("The configuration names no published modules: train again.")
     folder = find_pretrained(config.pretrained.source)
@@ -168,15 +172,16 @@ def verified_folder(config: Config) -> Path:
     if found != config.pretrained.digest:
         raise BadData(
             f"{folder} holds other modules ({found[:12]}) than the run began with "
-            f"({config.pretrained.digest[:12]}): put those back."
+            f"({config.pretrained.digest[:12]}): restore those."
         )
     return folder
 
 
 def load_module(folder: Path, name: str) -> Any:
-    """One frozen module of `folder`, float32, on the CPU; safetensors only, nothing is run.
+    """One frozen module of `folder`, float32, on the CPU, from safetensors only.
 
-    BadData when its weights are damaged or not of its config.
+    Raises:
+        BadData: Its weights are damaged or do not match its config.
     """
     from diffusers import AudioLDM2ProjectionModel, AudioLDM2UNet2DConditionModel, AutoencoderKL
     from safetensors import SafetensorError
@@ -200,14 +205,14 @@ def load_module(folder: Path, name: str) -> Any:
         raise BadData(
             f"{folder / name} cannot be loaded ({str(error).splitlines()[0]}): fetch it again."
         ) from error
-    # What is missing or misshapen would otherwise be filled with random numbers.
+    # Missing and misshapen weights would otherwise be random.
     if lost := [*info["missing_keys"], *info["mismatched_keys"]]:
         raise BadData(f"{folder / name} lacks weights ({lost[0]}): fetch it again.")
     return module.eval().requires_grad_(False)
 
 
 def load_tokenizer(folder: Path, name: str) -> Any:
-    """A tokenizer of `folder`; BadData when it is missing or broken."""
+    """A tokenizer of `folder`; BadData if it is missing or broken."""
     from transformers import AutoTokenizer
 
     try:
@@ -220,9 +225,10 @@ def load_tokenizer(folder: Path, name: str) -> Any:
 
 
 def constant_stream(folder: Path, text: str, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the second stream says for every picture: T5 states [1, tokens, W], mask [1, tokens].
+    """The second stream, the same for every picture: T5 states [1, tokens, W], mask [1, tokens].
 
-    BadData when text_encoder_2 or tokenizer_2 is missing, or the tokenizer has no token for it.
+    Raises:
+        BadData: text_encoder_2 or tokenizer_2 is missing, or has no vocabulary.
     """
     import torch
 
@@ -231,7 +237,7 @@ def constant_stream(folder: Path, text: str, tokens: int) -> tuple[torch.Tensor,
         text, padding="max_length", max_length=tokens, truncation=True, return_tensors="pt"
     )
     said = set(asked.input_ids[asked.attention_mask.bool()].tolist())
-    # With its vocabulary missing transformers gives an empty tokenizer instead of an error.
+    # Without its vocabulary transformers gives an empty tokenizer instead of an error.
     if said <= set(tokenizer.all_special_ids):
         raise BadData(f"{folder}/tokenizer_2 has no token for {text!r}: fetch it again.")
     encoder = load_module(folder, "text_encoder_2")

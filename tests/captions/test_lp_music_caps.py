@@ -223,12 +223,12 @@ def test_a_tokenizer_of_another_model_or_a_broken_one_is_refused(
     (tmp_path / FILE).write_bytes((checkpoint / FILE).read_bytes())
     beside = tmp_path / "tokenizer.json"
     beside.write_text("{}")
-    with pytest.raises(BadData, match=r"tokenizer\.json is no tokenizer: fetch"):
+    with pytest.raises(BadData, match=r"tokenizer\.json is not a tokenizer: fetch"):
         _captioner(tmp_path).captions(clips[:1])
     words = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
     words.add_tokens(["more"])
     words.save(str(beside))
-    with pytest.raises(BadData, match="knows 33 tokens, but the checkpoint 32"):
+    with pytest.raises(BadData, match="has 33 tokens, but the checkpoint 32"):
         _captioner(tmp_path).captions(clips[:1])
 
 
@@ -239,7 +239,7 @@ def test_what_is_not_there_is_named_with_where_to_fetch_it(
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    with pytest.raises(BadUsage, match=r"holds no transfer\.pth: fetch that file of huggingface"):
+    with pytest.raises(BadUsage, match=r"has no transfer\.pth: fetch that file of huggingface"):
         _captioner(tmp_path)
     (tmp_path / FILE).write_bytes(b"")
     with pytest.raises(BadData, match=r"hf download facebook/bart-base tokenizer\.json"):

@@ -145,7 +145,7 @@ _LONG_FILE = Path()
         ("[art.genres]\nportrait = [1]", "art.genres.portrait is not a list of texts"),
         ('[music]\nspoken = "sermon"', "music.spoken is not a list of texts"),
         ('[music]\nspoken = ["Sermon"]', "would never be found: write 'sermon'"),
-        ('[music.major_keys]\nH = "B"', "music.major_keys.H is no pitch class"),
+        ('[music.major_keys]\nH = "B"', "music.major_keys.H is not a pitch class"),
         ('[music.major_keys]\nC = "do"', "music.major_keys.C is 'do': write a key as E or E-flat"),
         ('[music.major_keys]\nC = ""', "music.major_keys.C is ''"),
     ],

@@ -37,7 +37,7 @@ def test_a_training_folder_means_its_newest_checkpoint(
 
 
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadUsage, match="holds no checkpoint"):
+    with pytest.raises(BadUsage, match="has no checkpoint"):
         load_checkpoint(tmp_path)
 
 

@@ -72,7 +72,7 @@ def test_bad_requests_and_broken_pictures_are_told(lone: Path, image: Path, tmp_
         generate(lone, [image], tmp_path / "x.wav", seconds=0)
     with pytest.raises(BadUsage, match=r"--steps 2000 is out of range: choose between 1 and 1000"):
         generate(lone, [image], tmp_path / "x.wav", steps=2000)
-    with pytest.raises(BadUsage, match=r"x\.mp3 is no WAV"):
+    with pytest.raises(BadUsage, match=r"x\.mp3 is not a WAV"):
         generate(lone, [image], tmp_path / "x.mp3")
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(image.read_bytes()[:300])

@@ -243,7 +243,7 @@ def test_a_cut_or_foreign_module_is_told(folder: Path, config: Config, tmp_path:
     settings = folder / "language_model" / "config.json"
     wide = cut / "language_model" / "config.json"
     wide.write_text(json.dumps(json.loads(settings.read_text()) | {"n_embd": 24}))
-    with pytest.raises(BadData, match="do not belong together"):
+    with pytest.raises(BadData, match="are inconsistent"):
         with_pretrained(config, str(cut))
     wide.write_text(json.dumps(json.loads(settings.read_text()) | {"n_layer": 3}))
     with pytest.raises(BadData, match="language_model lacks weights"):

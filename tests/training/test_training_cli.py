@@ -134,7 +134,7 @@ def test_bad_requests_to_generate_leave_with_two_and_a_sentence(
         code, sentence = refused(capsys, *asked, *more)
         assert (code, told in sentence) == (2, True), sentence
     code, sentence = refused(capsys, *asked[:1], "--checkpoint", tmp_path, *asked[3:])
-    assert (code, "holds no checkpoint" in sentence) == (2, True)
+    assert (code, "has no checkpoint" in sentence) == (2, True)
     assert artsound(capsys, *asked, "--steps", 0)[0] == 2
     assert not (tmp_path / "x.wav").exists()
 
@@ -218,7 +218,7 @@ def test_missing_latents_and_latents_of_others_are_told(
     latents = ["latents", "--data", tmp_path / "few", "--out", tmp_path / "latents", *SMALL]
     summary(capsys, *latents)
     code, sentence = refused(capsys, *ask, "--latents", tmp_path / "latents")
-    assert (code, "holds latents of another release" in sentence) == (2, True)
+    assert (code, "has latents of another release" in sentence) == (2, True)
     own = tmp_path / "own"
     summary(capsys, "latents", "--data", built.shards, "--out", own, *SMALL)
     for shard in own.glob("*train*.tar"):

@@ -1,4 +1,4 @@
-"""The words of grounded captions: art.toml, music.toml, and what a recipe's own file changes."""
+"""The words of grounded captions: art.toml, music.toml, and a recipe's own changes."""
 
 from __future__ import annotations
 
@@ -77,11 +77,11 @@ def bundled_vocabulary() -> Vocabulary:
 
 
 def load_vocabulary(path: str = "") -> Vocabulary:
-    """Load the bundled vocabulary, with what the TOML file `path` (if any) changes.
+    """Load the bundled vocabulary, changed by the TOML file `path` if given.
 
-    The file has the tables of art.toml below [art] and those of music.toml below [music], as far
-    as they change. An entry replaces the bundled one, an empty one removes it (an empty genre of
-    music is never named), and lists are added to the bundled ones.
+    The file has changed tables of art.toml below [art], and of music.toml below [music]. An entry
+    replaces the bundled one, an empty one removes it (an empty genre of music is never named), and
+    lists are added to the bundled ones.
 
     Args:
         path: The TOML file; empty: none.
@@ -195,7 +195,7 @@ def _check_words(path: Path, place: str, words: Any, kind: str) -> None:
         raise _invalid(path, place, "is not a text")
     if kind == "Keys":
         if place.rpartition(".")[2] not in PITCHES:
-            raise _invalid(path, place, f"is no pitch class: choose from {', '.join(PITCHES)}")
+            raise _invalid(path, place, f"is not a pitch class: choose from {', '.join(PITCHES)}")
         if not re.fullmatch(r"[A-G](-flat|-sharp)?", words):
             raise _invalid(path, place, f"is {words!r}: write a key as E or E-flat")
     elif words and clean_name(words, max_words=MAX_WORDS) != words:
