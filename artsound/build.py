@@ -6,8 +6,8 @@ The runners of the library are `serial` (one part after another), `threads`, and
 default. The runners `dask` and `prefect` belong to the package `artsound_flows`, which runs these
 same stages as Prefect flows. The bytes of a build are the same on all of them.
 
-The process runner works in this process too. It starts others only when there is work enough for
-them, since one takes two seconds to import what it needs: a small build is done by then.
+The process runner also works in this process. It starts others only if there is enough work for
+them, since each takes two seconds to import libraries.
 """
 
 from __future__ import annotations
@@ -42,8 +42,7 @@ from artsound.stage import (
 )
 from artsound.storage import Workspace, check_out, lock_workspace, write_bytes
 
-# In the usual order. Each module defines one STAGE; it is imported when a build runs, so that
-# asking for the order costs nothing.
+# In the usual order. Each module defines one STAGE, and is imported when a build runs.
 STAGES = {
     "ingest": "artsound.sources.ingest",
     "embed": "artsound.encoders.embed",
@@ -54,12 +53,12 @@ STAGES = {
 }
 
 _ALONE = 1.0  # seconds of work in this process after which others are started
-_MANY = 128  # items that wait in one stage, for which others are started at once
+_MANY = 128  # waiting items of a stage for which others are started at once
 _TRIES = 4  # of a part whose worker process is lost
 
 
 class WorkerLost(ArtSoundError):
-    """A worker process was killed again and again at the same part."""
+    """A worker process was killed several times at the same part."""
 
 
 def stage_of(name: str) -> Stage:
@@ -71,7 +70,7 @@ def stage_of(name: str) -> Stage:
 def stage_order(recipe: Recipe) -> tuple[str, ...]:
     """The names of the stages in the order in which a build by `recipe` runs them.
 
-    Captions come before pairs where the bridge matches by what they say.
+    Captions come before pairs if a bridge uses them.
     """
     from artsound.captions.caption import before_pairs
 
@@ -85,15 +84,13 @@ def stage_order(recipe: Recipe) -> tuple[str, ...]:
 def check_build(
     workspace: Workspace, recipe: Recipe, only: str | None = None, progress: Progress = QUIET
 ) -> None:
-    """Raise for what can be seen to be wrong before anything is written or started.
-
-    What is quickest comes first: paths, then sources and selections, then models.
+    """Check a build before anything is written or started, the fastest checks first.
 
     Args:
         workspace: Where the build will be.
         recipe: What it will do.
         only: The one stage that will run; None: all.
-        progress: Where to say that servers are being connected to.
+        progress: Shows a note while servers are contacted.
 
     Raises:
         BadUsage, BadData: A path, source, selection, file or model is missing or unusable.
@@ -114,9 +111,10 @@ def check_build(
 
 @contextlib.contextmanager
 def open_build(workspace: Workspace, recipe: Recipe) -> Iterator[None]:
-    """Lock `workspace` for one build, clear what a killed one left, and store the recipe there.
+    """Lock a workspace, remove temporary files of a killed build, and store the recipe.
 
-    Raises BadUsage when another process is at work there.
+    Raises:
+        BadUsage: Another process has locked it.
     """
     with lock_workspace(workspace):
         workspace.sweep()
@@ -133,22 +131,22 @@ def run_build(
     retry_failed: bool = False,
     runner: str = "",
 ) -> list[Report]:
-    """Run all stages, or the rest of them: parts whose markers prove them done are skipped.
+    """Run all stages, or the rest of them: parts with a valid marker are skipped.
 
     Args:
-        workspace: Where the build is; made if missing.
-        recipe: What to do.
+        workspace: The build's folders; created if missing.
+        recipe: The build's recipe.
         only: The one stage to run; None: all, in order.
-        progress: Is told how far each stage is.
-        retry_failed: Do parts with failed items again.
-        runner: serial, threads or processes; empty: as `recipe.run.runner` says.
+        progress: Counts the items of each stage.
+        retry_failed: Whether to repeat parts with failed items.
+        runner: serial, threads or processes; empty: `recipe.run.runner`.
 
     Returns:
         The reports of the stages that ran, in order.
 
     Raises:
-        BadUsage: Something named does not exist, or another process is at work there.
-        BadData: A source, a model or a part is unusable; parts that were done stay done.
+        BadUsage: A path or name does not exist, or another process has locked the workspace.
+        BadData: A source, a model or a part is unusable; parts that are done stay done.
     """
     target = recipe.run.notify if only is None else ""
     try:
@@ -171,7 +169,7 @@ def run_build(
 
 @contextlib.contextmanager
 def spread(recipe: Recipe, runner: str = "") -> Iterator[MapParts]:
-    """The function that does a stage's parts, by one of the library's runners."""
+    """The function that runs a stage's parts by one of the library's runners."""
     runner = runner or recipe.run.runner
     if runner == "serial":
         yield map_serially
@@ -188,7 +186,7 @@ def spread(recipe: Recipe, runner: str = "") -> Iterator[MapParts]:
 
 @dataclass
 class _Workers:
-    """`count` parts at work at once: on threads, or in this process and `count` - 1 others."""
+    """Runs `count` parts at once: in threads, or in this process and `count` - 1 others."""
 
     count: int
     with_processes: bool
@@ -198,7 +196,7 @@ class _Workers:
     def map(
         self, stage: Stage, context: Context, parts: Sequence[Part], *, retry_failed: bool
     ) -> Iterable[Report]:
-        """The reports of parts as they are ready; those that are done already come first."""
+        """The reports of parts as they are ready; those already done come first."""
         waiting = []
         for part in parts:
             done = finished_part(stage, context, part, retry_failed=retry_failed)
@@ -210,7 +208,7 @@ class _Workers:
         if not stage.side_by_side or self.count == 1:
             yield from map(work, waiting)
             return
-        # This process alone uses a GPU: another would load each model a second time.
+        # Only this process uses a GPU, since another would load each model again.
         own, others = deque[Part](), deque[Part]()
         for part in waiting:
             (own if _uses_gpu(stage, context.recipe, part) else others).append(part)
@@ -254,7 +252,7 @@ class _Workers:
                     queue.appendleft(part)
 
     def _needs_processes(self, waiting: int) -> bool:
-        """Whether there are worker processes, or work enough to start some."""
+        """Whether there are worker processes, or enough work to start some."""
         enough = waiting >= _MANY or self.worked >= _ALONE
         return self.pool is not None or (self.with_processes and waiting > 0 and enough)
 
@@ -266,11 +264,11 @@ class _Workers:
                 self.pool = process_pool(self.count - 1)
             try:
                 return self.pool.submit(work, part), self.pool
-            except BrokenProcessPool:  # just now: the futures that it had say so too
+            except BrokenProcessPool:  # just now; its futures raise it, too
                 self.pool = None
 
     def close(self) -> None:
-        """End the worker processes, whatever they are doing."""
+        """Kill the worker processes."""
         if self.pool is not None:
             processes = list(self.pool._processes.values())
             self.pool.shutdown(wait=False, cancel_futures=True)
@@ -279,7 +277,7 @@ class _Workers:
 
 
 def log_lost_worker(stage: str, part: Part) -> None:
-    """Write to the log that a part's worker process was lost."""
+    """Log that a part's worker process was lost."""
     message = f"A worker process was lost; {part.name} is tried again."
     log("retry", message, level=logging.WARNING, stage=stage, part=part.name)
 
@@ -288,19 +286,19 @@ def _uses_gpu(stage: Stage, recipe: Recipe, part: Part) -> bool:
     """Whether a part runs a model on a GPU of this machine."""
     if stage.needs is None or "gpu" not in stage.needs(recipe, part):
         return False
-    import torch  # which the model needs anyway
+    import torch
 
     return torch.cuda.is_available()
 
 
 def _in_thread(work: Callable[[Part], Report], part: Part) -> Future[Report]:
-    """A call in a thread of its own, which this process does not wait for at its end."""
+    """Call `work` in a daemon thread."""
     future: Future[Report] = Future()
 
     def run() -> None:
         try:
             future.set_result(work(part))
-        except BaseException as error:  # noqa: BLE001  (raised where the result is asked for)
+        except BaseException as error:  # noqa: BLE001  (raised by `result()`)
             future.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()

@@ -17,7 +17,7 @@ _SECONDS = 10.0
 
 
 def notify(target: str, values: Mapping[str, Any]) -> None:
-    """Send `values` to `target`. Raises BadUsage, naming it, when that cannot be done."""
+    """Send `values` to `target`; BadUsage if that fails."""
     if target.startswith(("http://", "https://")):
         _post(target, values)
     elif target.startswith("python:") and target.count(":") == 2:
@@ -33,7 +33,7 @@ def announce(
 ) -> None:
     """Notify `target`, unless it is empty, of a build's end; `flow_run` is empty without Prefect.
 
-    A message that cannot be delivered is a line on standard error and fails no build.
+    A failed delivery prints a line to standard error, and does not fail the build.
     """
     if not target:
         return

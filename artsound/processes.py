@@ -25,21 +25,18 @@ _THRESHOLDS = ((-1, 1 << 30), (-3, 32 << 20))
 
 
 def worker_count(asked: int) -> int:
-    """How many parts are done at once: `asked`, or one per processor where that is 0."""
+    """How many parts run at once: `asked`, or one per processor if that is 0."""
     return asked or len(os.sched_getaffinity(0))
 
 
 def process_pool(workers: int) -> ProcessPoolExecutor:
-    """A pool of processes prepared for parts. They are spawned, since this one has threads."""
+    """A pool of processes for parts; they are spawned, since this process has threads."""
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker)
 
 
 def prepare_worker() -> None:
-    """Have this process use one processor, leave Ctrl-C to its parent, and end with its parent.
-
-    However the parent ends: without it a worker would wait for ever.
-    """
+    """Set up a worker: one BLAS thread, Ctrl-C left to the parent, and an end with the parent."""
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -48,10 +45,10 @@ def prepare_worker() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have malloc reuse freed memory for the next array, where the C library is glibc.
+    """With glibc, have malloc reuse freed memory for the next array.
 
-    Returned to the kernel after every clip, memory is mapped and zeroed again page by page: a
-    quarter of the time that measuring a clip takes.
+    By default it is returned to the kernel after every clip, then mapped and zeroed again, which
+    takes a quarter of the time of measuring a clip.
     """
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
@@ -60,8 +57,7 @@ def keep_freed_memory() -> None:
 
 
 def one_blas_thread() -> None:
-    """Have numpy compute with one thread, as the driving process does: how it rounds depends on
-    the number of threads."""
+    """Have numpy compute with one thread, since rounding depends on the number of threads."""
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(limits=1, user_api="blas")
@@ -74,12 +70,11 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-# Ctrl-C and SIGTERM: a build ends within seconds and leaves no process behind.
+# Ctrl-C and SIGTERM: a build ends within seconds and leaves no process running.
 #
-# Files on disk need no cleaning up: each is whole or absent, and a killed build continues from its
-# markers. So the process does not unwind through libraries that would first wait for a part to
-# end,
-# or report to a server that has been stopped as well: it kills its children and exits.
+# Files need no clean-up: each is complete or absent, and a killed build continues from its markers.
+# So the process kills its children and exits, without unwinding through libraries that would wait
+# for parts or report to a server that was stopped as well.
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE = 2.0  # seconds that last reports to a server may take
@@ -93,16 +88,16 @@ _ends: list[Callable[[str, int], None]] = []  # of the blocks of `ends_at_once`,
 def ends_at_once(sentence: str) -> Iterator[None]:
     """Within this block a signal ends this process and its children, with `sentence` on stderr.
 
-    The exit code is 128 + the signal's number: 130 after Ctrl-C. For the main thread only, which
-    need not be free to act: a thread of its own waits for the signal.
+    The exit code is 128 + the signal's number: 130 after Ctrl-C. For the main thread only; another
+    thread waits for the signal, so that the main one may be busy.
     """
-    stderr = os.dup(2)  # decoders work with the original closed, to be quiet
+    stderr = os.dup(2)  # decoders redirect the original
     show_cursor = "\x1b[?25h\n" if os.isatty(stderr) else ""
 
     ending = threading.Lock()
 
     def end(last: str, code: int) -> None:
-        # The first cause counts: a watched server that is killed below ends, too.
+        # Only the first cause counts: a watched server that is killed below ends, too.
         if not ending.acquire(blocking=False):
             return
         log("failed", last, level=logging.ERROR)
@@ -135,9 +130,9 @@ def end_now(sentence: str) -> None:
 
 
 def retake_signals() -> None:
-    """Take SIGTERM back from a library that has set a handler of its own, as Prefect does.
+    """Set the handler of SIGTERM again after a library such as Prefect has replaced it.
 
-    Does nothing outside `ends_at_once`: a deployment's run is Prefect's to cancel.
+    Does nothing outside `ends_at_once`: Prefect cancels the runs of a deployment.
     """
     in_main = threading.current_thread() is threading.main_thread()
     if in_main and signal.getsignal(signal.SIGINT) is _leave_to_thread:
@@ -146,7 +141,7 @@ def retake_signals() -> None:
 
 @contextlib.contextmanager
 def reporting(report: Callable[[], None]) -> Iterator[None]:
-    """Within this block a signal calls `report` first, and waits for it two seconds at most."""
+    """Within this block a signal first calls `report`, for two seconds at most."""
     _reports.append(report)
     try:
         yield
@@ -161,7 +156,7 @@ def clean_up_with(function: Callable[[], None]) -> None:
 
 
 def _leave_to_thread(_number: int, _frame: FrameType | None) -> None:
-    """The kernel may hand a signal to any thread, and the main one may sleep or compute."""
+    """Do nothing: the signal's number is sent to the waiting thread (`set_wakeup_fd`)."""
 
 
 def _wait_for(arrivals: socket.socket, end: Callable[[str, int], None], sentence: str) -> None:

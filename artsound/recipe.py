@@ -1,6 +1,6 @@
-"""One typed, validated description of a build: TOML in, a frozen object out, with a digest.
+"""The recipe of a build: typed settings, read from TOML, with a digest.
 
-Every section but `run` decides which bytes a build makes; `run` only decides how fast.
+All sections but `run`, which only affects speed, determine the bytes of a build.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Duplicates = Literal["keep", "drop"]
 
 _BUNDLED = Path(__file__).parent / "recipes"
 
-# Paths of inputs: their contents, not their places, decide the bytes of a build.
+# Paths of inputs: a build's bytes depend on their contents, not on the paths.
 _PLACES = {
     "sources": {
         "artworks",
@@ -46,7 +46,7 @@ _PLACES = {
 
 
 def _plugin_name(kind: str, value: Any) -> str:
-    """A name that the registry has; of an object that was passed in Python, its name there."""
+    """The registry's name of a value: a name, or an object passed in Python."""
     if value is None or isinstance(value, (bool, int, float, list, dict)):
         raise ValueError(f"give the name of the {kind}, in quotes.")
     try:
@@ -60,15 +60,15 @@ def _plugin_name(kind: str, value: Any) -> str:
 EncoderName = Annotated[str, BeforeValidator(functools.partial(_plugin_name, "encoder"))]
 BridgeName = Annotated[str, BeforeValidator(functools.partial(_plugin_name, "bridge"))]
 
-# Keys that came after the first release, with the default that keeps what was done before them: a
-# recipe that leaves them alone keeps its digest.
+# Keys added after the first release, with defaults that mean the previous behaviour: a recipe with
+# these defaults has the same digest as before.
 _ADDED = {
     ("embed", "image_encoder"): "clip",
     ("embed", "audio_encoder"): "clap",
     ("embed", "text_encoder"): "sentence-transformers",
 }
-# Keys of earlier versions, and the only value that means what is now always so: recipes that such
-# a version wrote can be read.
+# Keys of earlier versions, with the value that means today's behaviour, so that recipes written by
+# them can be read.
 _REMOVED = {("pair", "quick"): 0}
 
 
@@ -317,13 +317,13 @@ class Recipe(_Section):
     def section_values(self, sections: Iterable[str]) -> dict[str, Any]:
         """The values of the named sections (or top-level keys), ready to be digested.
 
-        The places of sources and lists are left out: they are known by what is read there.
+        The paths of sources and lists are left out, since their contents are digested.
         """
         values = self.model_dump(mode="json", exclude=_PLACES)
         return {section: values[section] for section in sections}
 
     def digest(self) -> str:
-        """SHA-256 over all that decides a build's bytes: neither `run` nor the paths of sources."""
+        """SHA-256 of all that determines a build's bytes: without `run` and paths of sources."""
         values = self.model_dump(mode="json", exclude={"run": True, **_PLACES})
         for (section, key), default in _ADDED.items():
             if values[section][key] == default:
@@ -399,7 +399,7 @@ def recipe_schema() -> dict[str, Any]:
 
 
 def _without_removed(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`values` less the keys that have been removed, where they hold what is now always so."""
+    """`values` without removed keys that have today's behaviour as their value."""
     kept = {name: dict(keys) for name, keys in values.items() if isinstance(keys, Mapping)}
     for (section, key), always in _REMOVED.items():
         if kept.get(section, {}).get(key) == always:

@@ -1,4 +1,4 @@
-"""One SQL condition over a table's columns, which can read them and nothing else."""
+"""SQL conditions over the columns of a table."""
 
 from __future__ import annotations
 
@@ -31,14 +31,15 @@ _SHOWN = 12
 
 
 def rows_where(frame: pl.DataFrame, where: str) -> npt.NDArray[np.bool_]:
-    """Which rows fulfil an SQL condition, as polars understands it: one truth value per row.
+    """The rows that fulfil an SQL condition in polars' dialect: bool [n].
 
-    Raises BadUsage for an unknown column and for what is not a condition.
+    Raises:
+        BadUsage: A column is unknown, or the text is not a condition.
     """
     stray = _FORBIDDEN.search(_TOKENS.sub("''", where))
     if stray:
         raise BadUsage(
-            f"The condition {where!r} holds {stray.group()!r}: give one condition over the "
+            f"The condition {where!r} contains {stray.group()!r}: give one condition over the "
             f"columns {shown_columns(frame)}."
         )
     try:
@@ -53,10 +54,7 @@ def rows_where(frame: pl.DataFrame, where: str) -> npt.NDArray[np.bool_]:
 
 
 def without_match(frame: pl.DataFrame, where: str) -> str:
-    """What to say of an SQL condition that no row of the table fulfils: the nearest values.
-
-    Returns the end of a sentence, such as `did you mean 'Jazz'?`.
-    """
+    """The nearest values, for an SQL condition that no row fulfils: the end of a sentence."""
     for name, _, first, rest in _COMPARED.findall(where):
         column = _column(frame, name)
         if column is None:
@@ -84,7 +82,7 @@ def without_match(frame: pl.DataFrame, where: str) -> str:
 
 
 def nearest(value: str, known: Sequence[str], cutoff: float = 0.6) -> str:
-    """The known text most like `value`, without regard to case; empty when none is like it."""
+    """The known text most similar to `value`, ignoring case; empty if none is similar."""
     folded = {text.lower(): text for text in reversed(known)}
     within = [text for text in folded if value.lower() and value.lower() in text]
     if value.lower() in folded:
@@ -101,7 +99,7 @@ def nearest_column(name: str, columns: Sequence[str], cutoff: float = 0.6) -> st
 
 
 def _fault(frame: pl.DataFrame, where: str, error: BaseException) -> str:
-    """Why a condition cannot be used, and what to write in place of it."""
+    """Why a condition cannot be used, and the remedy."""
     reason = str(error).strip().splitlines()[0].partition("; valid columns")[0]
     missing = _MISSING.search(reason)
     if missing:
@@ -114,12 +112,14 @@ def _fault(frame: pl.DataFrame, where: str, error: BaseException) -> str:
         compared = re.search(rf"([=<>~(,]|\blike)\s*\"?{re.escape(name)}\b", where, re.IGNORECASE)
         if compared and not near:
             return (
-                f"compares with {name}, which is no column: text must be in single quotes, as in "
-                "painter = 'Claude Monet'."
+                f"compares with {name}, which is not a column: text must be in single quotes, as "
+                "in painter = 'Claude Monet'."
             )
         if near:
-            return f"names a column {name!r} that is not there: did you mean {near}?"
-        return f"names a column {name!r} that is not there; the columns are {shown_columns(frame)}."
+            return f"names a column {name!r} that does not exist: did you mean {near}?"
+        return (
+            f"names a column {name!r} that does not exist; the columns are {shown_columns(frame)}."
+        )
     if "is not currently supported" in reason or "unsupported function" in reason:
         part = "a function" if "function" in reason else "an operator"
         called = re.search(r"'(.*)'", reason) if part == "a function" else None
@@ -148,5 +148,5 @@ def _values(series: pl.Series) -> list[str]:
 
 
 def shown_columns(frame: pl.DataFrame) -> str:
-    """The columns worth asking for: all but the places of bytes."""
+    """The columns for messages: all but offsets and sizes of bytes."""
     return ", ".join(name for name in frame.columns if not name.endswith(("_offset", "_size")))

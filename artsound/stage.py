@@ -1,15 +1,15 @@
-"""Stages of a build: parts that are done once, markers that prove it, and reports that add up.
+"""Stages of a build: parts that are done once, their markers, and reports whose counts add up.
 
-A stage is three functions. `plan` lists the parts, each naming the digests of what it reads;
-`work` does one part in whatever process it is given to; `finish` merges the parts' files. This
-module does the rest: it skips a part whose marker still holds, writes the marker last, records
-every rejected item with its reason, and checks that no item is lost on the way.
+A stage is three functions. `plan` lists the parts, each with the digests of its inputs; `work` does
+one part in any process; `finish` merges the parts' files. This module skips parts with a valid
+marker, writes markers, records every rejected item with its reason, and checks that no item is
+lost.
 
     report = run_stage(ingest.STAGE, workspace, recipe)
 
-A marker is written last, so a part is either proven done or done again. It holds while what the
-part depends on (`part_key`) and the files it wrote are the same. A build killed at any instant is
-resumed by running the same line again, and ends in the same bytes.
+A part's marker is written last. It is valid as long as the part's inputs (`part_key`) and the files
+that it wrote are unchanged. A build that is killed at any moment is resumed by the same command,
+and gives the same bytes.
 """
 
 from __future__ import annotations
@@ -45,15 +45,18 @@ from artsound.storage import (
 
 T = TypeVar("T")
 
-_FINISH = "finish"  # stands for a part's name where rejects come from a stage's finish
+_FINISH = "finish"  # the part's name of rejects from a stage's finish
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some items of a stage, done in one go by one process.
+    """Some items of a stage, done at once by one process.
 
-    `inputs` (JSON values) says which items, and holds a digest of everything the work reads
-    beyond the recipe: what is not named there may not change the output.
+    Attributes:
+        name: Unique in the stage.
+        items: Their number.
+        inputs: JSON values: which items, and digests of everything beside the recipe that the
+            output depends on.
     """
 
     name: str
@@ -63,18 +66,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a part's work, or a stage's finish, gives back.
+    """The result of a part's work, or of a stage's finish.
 
     Attributes:
-        files: Files that were written, whole, under the workspace.
-        items_out: Items that a part let through; a finish leaves it at 0.
-        rejects: Items that fell out. Those of a finish are items that a part let through and that
-            only the whole shows to be unusable, such as near-duplicates.
+        files: Files written in the workspace.
+        items_out: Accepted items of a part; 0 for a finish.
+        rejects: Rejected items. A finish rejects accepted items that turn out unusable only in the
+            whole, such as near-duplicates.
         extra: Numbers for `finish` or the report; JSON values.
-        digests: SHA-256 of files that were digested while they were written, which spares a
-            second reading of large ones.
-        again: Of a finish: `plan` would now list more than was done, so the stage runs once more.
-        note: Of a finish: a sentence that a person should read.
+        digests: SHA-256 of files if known, so that they are not read again.
+        again: Of a finish: whether `plan` has more to do now, so that the stage runs again.
+        note: Of a finish: a sentence for the user.
     """
 
     files: tuple[Path, ...] = ()
@@ -88,23 +90,23 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Report:
-    """What one part, or one run of a stage, did. Always: items_in = items_out + filtered + failed.
+    """The report of a part or of a stage; items_in = items_out + filtered + failed.
 
     Attributes:
         stage: The stage's name.
-        items_in: Items that were given.
-        items_out: Items that came through.
+        items_in: All items.
+        items_out: Accepted items.
         filtered: Items left out on purpose.
-        failed: Items that could not be used.
+        failed: Unusable items.
         parts: Parts of the stage; 1 for a part.
-        parts_skipped: Those of them whose marker proved them done before this run.
+        parts_skipped: Parts that an earlier run had done.
         seconds: Wall time.
-        items_per_second: Over the items worked on in this run, not those that were skipped.
+        items_per_second: Over the items of this run, without skipped parts.
         bytes: Size of the stage's final files; 0 for a part.
         peak_memory: Of the largest process, in bytes.
         files: SHA-256 of each file, by path relative to the workspace.
-        extra: Numbers of the stage's own; JSON values.
-        part: The part, None in a stage's report.
+        extra: Further numbers of the stage; JSON values.
+        part: The part; None in a stage's report.
     """
 
     stage: str
@@ -124,22 +126,22 @@ class Report:
 
     @property
     def skipped(self) -> bool:
-        """Whether nothing had to be done."""
+        """Whether all parts were skipped."""
         return self.parts_skipped == self.parts
 
     @property
     def done(self) -> Part:
-        """The part that this report is of; only a part's report has one."""
+        """The part of this report; ValueError in a stage's report."""
         if self.part is None:
             raise ValueError("the report of a whole stage is of no single part")
         return self.part
 
 
 class Context:
-    """A workspace and a recipe, with what one stage reads from them opened once.
+    """A workspace and a recipe, and a cache of tables and models that a stage opens.
 
-    A context lives as long as its stage. It travels to worker processes without what it has
-    opened; each of them has its own, until it works on another stage.
+    A context exists for one stage. It is sent to worker processes without its cache; each of them
+    has its own for the stage.
     """
 
     def __init__(self, workspace: Workspace, recipe: Recipe, stage: str = "") -> None:
@@ -148,12 +150,12 @@ class Context:
         self._lock = threading.RLock()
 
     def once(self, name: str, make: Callable[[], T], files: Iterable[Path] = ()) -> T:
-        """What `make` gives: called once, and again when one of `files` has changed.
+        """Call a function once, and again only if a file has changed.
 
         Args:
-            name: What it is; one name always means one thing.
+            name: The key of the result in the cache.
             make: Reads or computes it.
-            files: Files that it depends on, known by their size and time of change.
+            files: Files that it depends on; a change is seen by size, time and inode.
 
         Returns:
             The same object at every call; do not change it.
@@ -173,7 +175,7 @@ _contexts: dict[tuple[Path, str, str], Context] = {}
 
 
 def context_of(workspace: Workspace, recipe: Recipe, stage: str = "") -> Context:
-    """This process's context for a stage of a build; only the last one is remembered."""
+    """This process's context for a stage of a build; only the latest one is cached."""
     key = (workspace.root, recipe.model_dump_json(), stage)
     if key not in _contexts:
         _contexts.clear()
@@ -190,12 +192,12 @@ def _state_of(path: Path) -> tuple[int, int, int] | None:
 
 
 def part_path(workspace: Workspace, stage: str, part: str, suffix: str = ".parquet") -> Path:
-    """Where a part's own file lies: parts/`stage`/`part``suffix`."""
+    """The path of a part's own file: parts/`stage`/`part``suffix`."""
     return workspace.parts / stage / f"{part}{suffix}"
 
 
 def split_into_parts(prefix: str, count: int, part_size: int) -> list[tuple[str, int, int]]:
-    """(name, start, stop) of the parts that cover range(count), each `part_size` items or fewer."""
+    """(name, start, stop) of the parts that cover range(count), of at most `part_size` items."""
     return [
         (f"{prefix}-{number:05d}", start, min(start + part_size, count))
         for number, start in enumerate(range(0, count, part_size))
@@ -210,7 +212,7 @@ def digests(
 
 
 def part_key(stage: str, version: int, settings: Any, part: Part) -> str:
-    """The digest of all that a part's output depends on: its marker holds while this does.
+    """The digest of everything that a part's output depends on.
 
     `settings` are the values of the recipe's sections that the stage reads.
     """
@@ -227,22 +229,21 @@ def part_key(stage: str, version: int, settings: Any, part: Part) -> str:
 
 
 def plan_path(workspace: Workspace, stage: str) -> Path:
-    """Where a stage under way keeps its plan; a stage that has ended has none."""
+    """The path of the plan of a stage in progress; it is deleted when the stage has ended."""
     return workspace.runs / f"{stage}.plan.json"
 
 
 def write_plan(workspace: Workspace, stage: str, keys: Sequence[tuple[Part, str]] | None) -> None:
-    """Keep what a stage is about to do, for `artsound status`; None: it is not known yet.
+    """Write the plan of a stage for `artsound status`.
 
-    `keys` holds each part with the key that its marker will have.
+    `keys` has each part with the key that its marker will have; None: not known yet.
     """
     parts = [{"name": part.name, "items": part.items, "key": key} for part, key in keys or ()]
     write_json(plan_path(workspace, stage), {"parts": None if keys is None else parts})
 
 
 def read_plan(workspace: Workspace, stage: str) -> dict[str, tuple[int, str]] | None:
-    """Items and key of each part of a stage under way, by name; None while they are not known, or
-    when it is not under way."""
+    """Items and key of each part of a stage in progress, by name; None if there is no plan."""
     try:
         parts = read_json(plan_path(workspace, stage))["parts"]
         return {str(part["name"]): (int(part["items"]), str(part["key"])) for part in parts}
@@ -251,7 +252,7 @@ def read_plan(workspace: Workspace, stage: str) -> dict[str, tuple[int, str]] | 
 
 
 def write_marker(workspace: Workspace, marker: Path, key: str, report: Report) -> None:
-    """Vouch for a part: its counts, and its files by digest, size and time of change."""
+    """Write a part's marker: its counts, and its files with digest, size and time of change."""
     write_json(
         marker,
         {
@@ -269,7 +270,7 @@ def write_marker(workspace: Workspace, marker: Path, key: str, report: Report) -
 
 
 def read_marker(workspace: Workspace, stage: str, key: str, part: Part) -> Report | None:
-    """The part's report when its marker holds, else None: a broken marker is no marker."""
+    """The part's report if its marker is valid, else None."""
     try:
         found = read_json(part_path(workspace, stage, part.name, ".json"))
         if found["key"] != key or not all(
@@ -305,12 +306,12 @@ def _is_intact(path: Path, file: Mapping[str, Any]) -> bool:
     stamp = _stamp(path)
     if stamp["bytes"] != file["bytes"]:
         return False
-    # An untouched file is believed, as git believes it; a touched one is read again.
+    # As in git, a file with the same time of change is not read again.
     return stamp["mtime_ns"] == file["mtime_ns"] or sha256_file(path) == file["sha256"]
 
 
 def forget_other_parts(workspace: Workspace, stage: str, parts: Sequence[Part]) -> None:
-    """Remove markers and rejects of parts that an earlier, different plan had."""
+    """Remove markers and rejects of parts of an earlier plan."""
     names = {_FINISH, *(part.name for part in parts)}
     folder = workspace.parts / stage
     for path in sorted(folder.glob("*")) if folder.is_dir() else []:
@@ -321,19 +322,19 @@ def forget_other_parts(workspace: Workspace, stage: str, parts: Sequence[Part]) 
 
 
 def late_rejects(workspace: Workspace, stage: str) -> Path:
-    """Where a stage keeps what fell out in its finish."""
+    """The path of the rejects of a stage's finish."""
     return part_path(workspace, stage, _FINISH, ".rejects.parquet")
 
 
 def gather_rejects(workspace: Workspace) -> None:
     """Write catalog/rejects.parquet from the rejects of every stage's parts.
 
-    Those of a stage yet to come may be damaged: its own run writes them again, and gathers again.
+    Damaged ones of later stages are skipped: those stages write them again, and gather again.
     """
     paths = sorted(workspace.parts.glob(f"*/{_FINISH}.rejects.parquet"))
     for marker in sorted(workspace.parts.glob("*/*.json")):
         rejects = marker.with_suffix(".rejects.parquet")
-        with contextlib.suppress(BadData, AttributeError, TypeError):  # a broken one is no marker
+        with contextlib.suppress(BadData, AttributeError, TypeError):  # a broken marker
             if workspace.relative(rejects) in read_json(marker).get("files", {}):
                 paths.append(rejects)
     tables = []
@@ -346,20 +347,27 @@ def gather_rejects(workspace: Workspace) -> None:
 
 
 class LostItems(ArtSoundError):
-    """A stage's counts do not add up: a bug in the stage, never the user's fault."""
+    """A stage's counts do not add up, which is a bug in the stage."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage, as data. `version` changes whenever the same input would give other bytes.
+    """A stage's functions and properties.
 
-    `sections` names the sections of the recipe that the stage reads; a change in any other
-    leaves its parts valid. `side_by_side` is False where one part already uses every processor:
-    such parts run one after another, in the process that drives the build. `prepare` runs before
-    `plan`: it fetches what the plan reads, and shows its own progress; `downloads` tells whether
-    that asks a server, so that a runner can hold a limit. `needs` names what a part competes for
-    with others, such as `gpu`, so that a runner can place it and hold a limit. `check` raises for
-    what of a recipe can be seen to be amiss before anything is done.
+    Attributes:
+        name: A key of `artsound.build.STAGES`.
+        version: Raised whenever the same input would give other bytes.
+        sections: The sections of the recipe that the stage reads; a change of others does not
+            repeat its parts.
+        plan: Lists the parts.
+        work: Does one part.
+        finish: Merges the parts.
+        side_by_side: False if one part uses all processors; such parts run one after another, in
+            the process that drives the build.
+        prepare: Runs before `plan`, downloads what that reads, and shows its own progress.
+        downloads: Whether `prepare` sends requests to a server, which a runner may limit.
+        needs: Resources that a part needs for itself, such as `gpu`, which a runner may limit.
+        check: Raises for errors in a recipe that are known before anything is done.
     """
 
     name: str
@@ -376,7 +384,7 @@ class Stage:
 
 
 class MapParts(Protocol):
-    """How parts are spread over threads, processes or machines: reports in any order."""
+    """Runs parts in threads, processes or on machines; the reports come in any order."""
 
     def __call__(
         self, stage: Stage, context: Context, parts: Sequence[Part], *, retry_failed: bool
@@ -386,7 +394,7 @@ class MapParts(Protocol):
 def finished_part(
     stage: Stage, context: Context, part: Part, *, retry_failed: bool = False
 ) -> Report | None:
-    """The report of a part whose marker proves it done; None for one that must be done.
+    """The report of a part that is done; None if it must be done.
 
     With `retry_failed`, a part with failed items must be done again.
     """
@@ -395,7 +403,7 @@ def finished_part(
 
 
 def run_part(stage: Stage, context: Context, part: Part, *, retry_failed: bool = False) -> Report:
-    """Do one part, or prove that it is done. Runs in any process that sees the workspace."""
+    """Do one part unless it is done. Runs in any process that can access the workspace."""
     done = finished_part(stage, context, part, retry_failed=retry_failed)
     if done is not None:
         return done
@@ -432,7 +440,7 @@ def run_part(stage: Stage, context: Context, part: Part, *, retry_failed: bool =
         extra=outcome.extra,
         part=part,
     )
-    sync_file_system(workspace.root)  # a marker may not outlive what it vouches for
+    sync_file_system(workspace.root)  # before the marker, which must not be there without its files
     write_marker(workspace, marker, _key(stage, context.recipe, part), report)
     return report
 
@@ -454,16 +462,29 @@ def run_stage(
     map_parts: MapParts = map_serially,
     retry_failed: bool = False,
 ) -> Report:
-    """Run a stage, or the rest of it; the report is also written to runs/`stage`.json.
+    """Run a stage, or the rest of it.
 
-    `map_parts` decides where the parts run. Rejects of all stages so far are gathered in
-    catalog/rejects.parquet. Raises what the stage raises; parts that were done stay done.
+    Rejects of all stages so far are gathered in catalog/rejects.parquet.
+
+    Args:
+        stage: The stage.
+        workspace: The build's folders.
+        recipe: The build's recipe.
+        progress: Counts the items.
+        map_parts: Runs the parts.
+        retry_failed: Whether to repeat parts with failed items.
+
+    Returns:
+        The report, which is also written to runs/`stage`.json.
+
+    Raises:
+        Exception: As the stage; parts that are done stay done.
     """
     from threadpoolctl import threadpool_limits
 
     try:
-        # How BLAS rounds depends on the number of its threads, and the bytes must not: one, as in
-        # the worker processes. What needs more at once brings threads of its own.
+        # BLAS rounds differently with another number of threads. So it has one, as in the worker
+        # processes; code that needs more starts its own.
         with threadpool_limits(limits=1, user_api="blas"):
             context = Context(workspace, recipe, stage.name)
             return _run_stage(stage, context, progress, map_parts, retry_failed)
@@ -489,7 +510,7 @@ def _run_stage(
             stage.prepare(context, progress)
         parts = stage.plan(context)
         write_plan(workspace, stage.name, [(part, _key(stage, recipe, part)) for part in parts])
-        # In a later round, parts done in this very run are neither skipped nor tried again.
+        # In a later round, parts of this run are neither counted as skipped nor tried again.
         retry = retry_failed and not results
         total = sum(part.items for part in parts)
         begins = f"{stage.name}: {total:,} items in {len(parts):,} parts"

@@ -1,8 +1,7 @@
-"""How far a build is, seen from outside: `artsound status OUT`.
+"""The progress of a build, from another process: `artsound status OUT`.
 
-Reads what a build writes as it proceeds (plans, markers, reports and the record of the lock). It
-takes no lock and writes nothing, so it can be used at any moment and from any machine that sees
-the folder.
+Reads the plans, markers, reports and the record of the lock. It takes no lock and writes nothing,
+so it can be used at any time and on any machine that can access the folder.
 """
 
 from __future__ import annotations
@@ -21,18 +20,18 @@ from artsound.recipe import load_recipe
 from artsound.stage import part_path, plan_path, read_plan
 from artsound.storage import Lock, Workspace, is_alive, last_lock, read_json
 
-_DEPTH = 3  # folders deep: as far down as a build writes, but for the pictures and clips themselves
+_DEPTH = 3  # levels of folders to look at: all but those of media files
 
 
 @dataclass(frozen=True)
 class StageStatus:
-    """How far one stage is.
+    """The progress of a stage.
 
-    `state` is one of: waiting; preparing (fetching, planning); running; merging (all parts are
-    done); done; done before (an earlier stage has run since, so that it will be looked through
-    again); stopped; failed. Items: `items_in` of `items` are done; 0 items: not known yet. `rate`
-    (items per second) is that of the latest run; `seconds_left` follows from it, and is None where
-    nothing can be said. `wrote` is when its latest file was written, seconds since 1970, or 0.
+    `state` is one of: waiting; preparing (downloading, planning); running; merging (all parts are
+    done); done; done before (an earlier stage has run since, so its parts will be checked again);
+    stopped; failed. `items_in` of `items` are done; 0 items: not known yet. `rate` (items per
+    second) is that of the latest run; `seconds_left` follows from it, None if unknown. `wrote` is
+    the time of its latest file, in seconds since 1970, or 0.
     """
 
     stage: str
@@ -51,12 +50,12 @@ class StageStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """How far a build is.
+    """The progress of a build.
 
-    `state` is one of: running; unknown (begun on another machine, which alone can tell); failed,
-    with `error`; stopped (killed or interrupted); unfinished (what was asked for is done, stages
-    are left); done. `next` is what to do now. `asked` and `wrote`, when its latest file was
-    written, are seconds since 1970.
+    `state` is one of: running; unknown (started on another machine); failed, with `error`; stopped
+    (killed or interrupted); unfinished (the command has ended, stages remain); done. `next` is a
+    command to continue with. `asked` (now) and `wrote` (the time of the latest file) are seconds
+    since 1970.
     """
 
     out: str
@@ -70,12 +69,9 @@ class Status:
 
 
 def read_status(workspace: Workspace) -> Status:
-    """How far the build in `workspace` is. Raises BadUsage when there is none."""
+    """The progress of the build in `workspace`; BadUsage if there is none."""
     if not workspace.recipe.is_file():
-        raise BadUsage(
-            f"{workspace.root} holds no build, or one that has not begun yet: give the folder that "
-            "`artsound build --out` names."
-        )
+        raise BadUsage(f"{workspace.root} has no build: give the --out folder of `artsound build`.")
     names = stage_order(load_recipe(workspace.recipe))
     holder = last_lock(workspace)
     alive = holder is not None and is_alive(holder)
@@ -139,7 +135,7 @@ def _next(workspace: Workspace, state: str, stages: Iterable[StageStatus]) -> st
 
 
 def _under_way(workspace: Workspace, name: str, state: str, begun: float) -> StageStatus:
-    """A stage that has a plan and no end yet: what its parts' markers say."""
+    """A stage in progress, by its plan and its parts' markers."""
     plan = read_plan(workspace, name)
     if plan is None:
         return StageStatus(name, "preparing" if state == "running" else state, wrote=begun)
@@ -171,7 +167,7 @@ def _under_way(workspace: Workspace, name: str, state: str, begun: float) -> Sta
 
 
 def _at_rest(workspace: Workspace, name: str, since: float) -> StageStatus:
-    """A stage that has ended, or was never begun: what its report says."""
+    """A stage that has ended, by its report, or has not started."""
     path = workspace.runs / f"{name}.json"
     try:
         report = read_json(path)
@@ -194,7 +190,7 @@ def _at_rest(workspace: Workspace, name: str, since: float) -> StageStatus:
 def _marker(
     workspace: Workspace, stage: str, part: str, key: str
 ) -> tuple[Mapping[str, Any], float] | None:
-    """A part's marker, and when it was written, where it belongs to this plan."""
+    """A part's marker and the time it was written; None if it does not belong to this plan."""
     path = part_path(workspace, stage, part, ".json")
     try:
         changed = _changed(path)
@@ -205,7 +201,7 @@ def _marker(
 
 
 def _changed(path: Path) -> float:
-    """When a file was last written, seconds since 1970; 0 where there is none."""
+    """When a file was last written, seconds since 1970; 0 if there is none."""
     try:
         return path.stat().st_mtime
     except OSError:
@@ -213,12 +209,12 @@ def _changed(path: Path) -> float:
 
 
 def _changes(folder: Path, depth: int) -> Iterator[float]:
-    """When the things in a folder were written, so many folders deep."""
+    """When the files in a folder were written, to a depth of folders."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 yield entry.stat(follow_symlinks=False).st_mtime
                 if depth > 1 and entry.is_dir(follow_symlinks=False):
                     yield from _changes(Path(entry.path), depth - 1)
-    except OSError:  # gone in the meantime, or not readable
+    except OSError:  # deleted in the meantime, or not readable
         return

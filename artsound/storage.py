@@ -1,8 +1,8 @@
-"""Files that are either whole or absent: atomic writes, content digests, one layout of a workspace.
+"""Atomic writes, content digests, and the layout of a workspace.
 
-Every file we write appears under its final name only when all of its bytes are on disk:
-temporary name in the same folder, flush, fsync, rename, fsync of the folder. What a killed
-process leaves are temporary names, which the next build removes (`Workspace.sweep`).
+A file appears under its final name only when all of its bytes are on disk: temporary name in the
+same folder, flush, fsync, rename, fsync of the folder. A killed process leaves temporary files,
+which the next build removes (`Workspace.sweep`).
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ TEMPORARY_PREFIX = ".tmp-"
 _ROW_GROUP = 1 << 14  # rows
 _DEEPEST = 200  # characters of the longest path below a workspace, about
 
-# mkstemp's 0600 would hide the files from others. The only way to read the mask is to set it,
-# which is safe here, before any thread of ours runs.
+# mkstemp's mode 0600 would hide the files from others. The mask can only be read by setting it,
+# which is safe here, before threads are started.
 _UMASK = os.umask(0o022)
 os.umask(_UMASK)
 
@@ -71,7 +71,7 @@ class Workspace:
 
     @property
     def sources(self) -> Path:
-        """What was fetched from servers, in the layouts in which it is published."""
+        """Downloads from servers, in their published layouts."""
         return self.root / "sources"
 
     @property
@@ -112,7 +112,7 @@ class Workspace:
 
     @property
     def parts(self) -> Path:
-        """Unmerged outputs of every stage, with their markers: what a resumed build starts from."""
+        """Parts of every stage with their markers, from which a build is resumed."""
         return self.root / "parts"
 
     @property
@@ -120,21 +120,21 @@ class Workspace:
         return self.root / "recipe.toml"
 
     def path(self, relative: str) -> Path:
-        """The file that records call `relative` (posix); BadData when it leaves the root."""
+        """The file that records call `relative` (posix); BadData if it is outside the root."""
         path = Path(relative)
         if path.is_absolute() or ".." in path.parts:
             raise BadData(f"{relative!r} is not inside the workspace {self.root}.")
         return self.root / path
 
     def relative(self, path: Path) -> str:
-        """`path` below the root, in the posix form that records have."""
+        """`path` relative to the root, in posix form, as in records."""
         return path.relative_to(self.root).as_posix()
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Lock the workspace for one build.
 
-        The lock is the kernel's (flock), so a killed build never leaves it behind.
+        The kernel holds the lock (flock) and releases it if the build is killed.
 
         Raises:
             BadUsage: Another process has locked it.
@@ -150,25 +150,24 @@ class Workspace:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise BadUsage(
-                    f"Another build is at work in {self.root}: "
+                    f"The workspace {self.root} is locked by another build: "
                     "wait for it, or choose another --out."
                 ) from error
             yield
 
     def sweep(self) -> None:
-        """Remove the temporary files that a killed build left; call it with the lock held."""
+        """Remove the temporary files of a killed build; call it with the workspace locked."""
         for path in sorted(self.root.rglob(f"{TEMPORARY_PREFIX}*")):
             with contextlib.suppress(OSError):
                 path.unlink()
 
 
 def check_out(root: Path) -> None:
-    """Check that a workspace can be made at `root`, and leave nothing there.
+    """Check that a workspace can be created at `root`, without creating it.
 
     Raises:
-        BadUsage: When the path is a file, too long for what a build writes below it, or not valid
-            UTF-8.
-        BadData: When nothing may be written there.
+        BadUsage: The path is a file, too long for the files of a build, or not valid UTF-8.
+        BadData: It is not writable.
     """
     check_path(root)
     if root.exists() and not root.is_dir():
@@ -185,7 +184,7 @@ def check_out(root: Path) -> None:
 
 
 def begun(workspace: Workspace, recipe: Recipe) -> bool:
-    """Whether a build by exactly this recipe has begun in the workspace."""
+    """Whether a build by exactly this recipe was started in the workspace."""
     try:
         return workspace.recipe.read_text(encoding="utf-8") == recipe.to_toml()
     except (OSError, ValueError):
@@ -204,10 +203,7 @@ def sha256_file(path: Path) -> str:
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of `value` as canonical JSON: sorted keys, no white space, no NaN.
-
-    Equal values give equal digests on every machine and in every process.
-    """
+    """SHA-256 of `value` as canonical JSON: sorted keys, no white space, no NaN."""
     text = json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
@@ -215,7 +211,7 @@ def digest(value: Any) -> str:
 
 
 def make_folder(path: Path) -> Path:
-    """Create the folder `path` with its parents; BadData when that is impossible."""
+    """Create the folder `path` with its parents; BadData if that fails."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -229,8 +225,8 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
 
     Args:
         path: The file to write.
-        durable: Whether it must survive a power cut at once. Otherwise it may be lost or empty
-            until `sync_file_system` has run: for many small files that are synchronised together.
+        durable: Whether it is on disk, safe from a power failure, when the block ends; otherwise
+            once `sync_file_system` has run, which is faster for many small files.
 
     Yields:
         The temporary file.
@@ -261,7 +257,7 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
 
 
 def sync_folder(path: Path) -> None:
-    """Make a rename inside `path` survive a power cut."""
+    """Flush renames in the folder `path` to disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -270,10 +266,7 @@ def sync_folder(path: Path) -> None:
 
 
 def sync_file_system(path: Path) -> None:
-    """Make everything written so far to the file system that holds `path` survive a power cut.
-
-    One call costs about what one fsync does, however many files it covers.
-    """
+    """Flush all files of the file system of `path`, at about the cost of one fsync."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
@@ -298,7 +291,7 @@ def write_json(path: Path, value: Any) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read the value of a JSON file; BadData when it is missing or damaged."""
+    """Read the value of a JSON file; BadData if it is missing or damaged."""
     try:
         return parse_json(path.read_bytes())
     except FileNotFoundError as error:
@@ -332,10 +325,9 @@ def write_parquet(
 
 
 def write_parquet_tables(path: Path, name: str, tables: Iterable[pa.Table]) -> str:
-    """Write tables that come one by one as a Parquet file, without holding all in memory.
+    """Write tables from an iterator as a Parquet file; as `write_parquet`, in bounded memory.
 
     The file's row groups, and so its bytes, do not depend on how the rows are divided into tables.
-    Arguments, result and errors are those of `write_parquet`.
     """
     schema = arrow_schema(name)
     waiting = schema.empty_table()
@@ -357,7 +349,7 @@ def read_parquet(path: Path, name: str, columns: Sequence[str] | None = None) ->
     Args:
         path: The file.
         name: The schema of the rows.
-        columns: The columns to read, of which only the presence is checked; None: all.
+        columns: The columns to read, which are not checked against the schema; None: all.
 
     Returns:
         The table.
@@ -379,8 +371,8 @@ def read_parquet(path: Path, name: str, columns: Sequence[str] | None = None) ->
 def store_media(workspace: Workspace, kind: str, data: bytes, suffix: str) -> tuple[str, str]:
     """Store original bytes under their digest: media/`kind`/ab/`sha256``suffix`.
 
-    Bytes already there are not written again. The file is durable only once `sync_file_system` has
-    run, which every part does before its marker is written.
+    Bytes already there are not written again. The file is durable once `sync_file_system` has run,
+    which every part does before its marker is written.
 
     Returns:
         The path relative to the workspace, and the digest.
@@ -402,11 +394,8 @@ def _disk_fault(path: Path, error: OSError) -> BadData:
     return BadData(f"{path} cannot be written: {reason}.")
 
 
-# The lock of a workspace, and the record of who has it or had it last: runs/build.json.
-#
-# The lock itself is the kernel's. The record is for people and for `artsound status`; it holds
-# times
-# of the clock, since nothing of a release is made of it.
+# The record of the process that has, or had, the lock of a workspace: runs/build.json. It is for
+# people and for `artsound status`; no release depends on its times.
 
 
 @dataclass(frozen=True)
@@ -429,7 +418,7 @@ class Lock:
 
 @contextlib.contextmanager
 def lock_workspace(workspace: Workspace) -> Iterator[None]:
-    """Lock `workspace` for one build; BadUsage when another process has locked it."""
+    """Lock `workspace` for one build; BadUsage if another process has locked it."""
     with workspace.lock():
         lock = Lock(os.getpid(), socket.gethostname(), command_line(), time.time(), _birth())
         path = _path(workspace)
@@ -445,7 +434,7 @@ def lock_workspace(workspace: Workspace) -> Iterator[None]:
 
 
 def last_lock(workspace: Workspace) -> Lock | None:
-    """Who works there, or did last; None without a record."""
+    """The process that has or had the lock; None without a record."""
     try:
         return Lock(**read_json(_path(workspace)))
     except (ArtSoundError, TypeError):
@@ -453,7 +442,7 @@ def last_lock(workspace: Workspace) -> Lock | None:
 
 
 def is_alive(lock: Lock) -> bool | None:
-    """Whether the process still works; None when it is another machine's."""
+    """Whether the process is still running; None if it is on another machine."""
     if lock.ended:
         return False
     if lock.host != socket.gethostname():
@@ -472,10 +461,10 @@ def _path(workspace: Workspace) -> Path:
 
 
 def _birth(pid: int | None = None) -> int:
-    """When a process was started, in clock ticks since the machine was; 0: unknown, or dead."""
+    """When a process was started, in clock ticks since boot; 0: unknown, or dead."""
     try:
         text = Path(f"/proc/{pid or os.getpid()}/stat").read_text()
     except OSError:
         return 0
-    state, *fields = text.rpartition(")")[2].split()  # the name before it may hold anything
+    state, *fields = text.rpartition(")")[2].split()  # the name before it may contain anything
     return 0 if state in "ZX" else int(fields[18])

@@ -74,8 +74,11 @@ def check(shards: Path, scratch: Path) -> None:
     require("no problems" in command("verify", str(scratch / "new")), "a subset has problems")
     train = ("train", "--data", place, "--out", str(scratch / "run"))
     for words, package in ((("browse", place), "[browse]"), (train, "[train]")):
-        told = command(*words, expect=2)
-        require(package in told and "Traceback" not in told, f"artsound {words[0]} says: {told}")
+        reported = command(*words, expect=2)
+        require(
+            package in reported and "Traceback" not in reported,
+            f"artsound {words[0]} says: {reported}",
+        )
 
 
 if __name__ == "__main__":

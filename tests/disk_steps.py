@@ -1,7 +1,7 @@
 """What a program does to the disk, step by step: flushes and renames, in the order they happen.
 
-A power cut cannot be had in a test. What makes files survive one is the order of these steps, and
-that can be seen.
+A test cannot cut the power, but it can observe the order of these steps, which makes files survive
+that.
 """
 
 from __future__ import annotations

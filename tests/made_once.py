@@ -1,4 +1,4 @@
-"""What is costly to make and never changed, made by the first test process that wants it."""
+"""Expensive fixtures that no test changes, made by the first test process that needs them."""
 
 from __future__ import annotations
 

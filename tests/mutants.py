@@ -10,7 +10,7 @@ made in a copy of the tree, never in the tree itself, and its tests are run ther
     invalid     when the changed file does not compile, nothing could be collected, or the tests
                 fail without the change, too.
 
-Entries with `equivalent` give the reason why no test can tell the change apart; they are neither
+Entries with `equivalent` give the reason why no test can detect the change; they are neither
 run nor counted. The exit status is 1 when fewer than 90 % of the others are killed or one is
 invalid.
 """

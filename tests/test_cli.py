@@ -59,18 +59,20 @@ def test_wrong_usage_leaves_with_two() -> None:
     assert artsound("nonsense").returncode == 2
 
 
-def test_a_missing_folder_is_told_and_leaves_with_two(sample: SamplePaths, tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported_and_leaves_with_two(
+    sample: SamplePaths, tmp_path: Path
+) -> None:
     code, sentence = build(tmp_path / "absent", sample.fma, tmp_path / "out")
     assert (code, "does not exist" in sentence) == (2, True)
 
 
-def test_an_empty_folder_is_told(sample: SamplePaths, tmp_path: Path) -> None:
+def test_an_empty_folder_is_reported(sample: SamplePaths, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     code, sentence = build(sample.artgraph, tmp_path / "empty", tmp_path / "out")
     assert (code, "is empty" in sentence) == (1, True)
 
 
-def test_a_file_that_is_no_zip_and_a_truncated_zip_are_told(
+def test_a_file_that_is_no_zip_and_a_truncated_zip_are_reported(
     sample: SamplePaths, tmp_path: Path
 ) -> None:
     (tmp_path / "no.zip").write_text("not a zip")
@@ -90,7 +92,7 @@ def test_a_zip_that_climbs_out_is_refused(sample: SamplePaths, tmp_path: Path) -
     assert not list(tmp_path.rglob("evil*"))
 
 
-def test_tracks_csv_with_a_wrong_header_is_told(sample: SamplePaths, tmp_path: Path) -> None:
+def test_tracks_csv_with_a_wrong_header_is_reported(sample: SamplePaths, tmp_path: Path) -> None:
     folder = tmp_path / "fma" / "fma_metadata"
     folder.mkdir(parents=True)
     (folder / "tracks.csv").write_text("id,title\n1,x\n")
@@ -98,7 +100,7 @@ def test_tracks_csv_with_a_wrong_header_is_told(sample: SamplePaths, tmp_path: P
     assert (code, "tracks.csv" in sentence) == (1, True)
 
 
-def test_more_tracks_than_artworks_is_told_with_the_ways_out(
+def test_more_tracks_than_artworks_is_an_error_with_remedies(
     sample: SamplePaths, tmp_path: Path
 ) -> None:
     """Eight pictures cannot serve some eighty clips."""
@@ -119,7 +121,7 @@ def test_more_tracks_than_artworks_is_told_with_the_ways_out(
     assert "pair.artwork_uses" in sentence
 
 
-def test_out_that_is_a_file_or_cannot_be_written_is_told(
+def test_out_that_is_a_file_or_cannot_be_written_is_reported(
     sample: SamplePaths, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("precious")
@@ -130,13 +132,13 @@ def test_out_that_is_a_file_or_cannot_be_written_is_told(
     assert (code, "cannot be written" in sentence) == (1, True)
 
 
-def test_a_wrong_recipe_key_is_told_with_the_nearest_right_one(tmp_path: Path) -> None:
+def test_a_wrong_recipe_key_is_reported_with_the_nearest_right_one(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text("[pair]\nbrige = 'affect'\n")
     code, sentence = build("sample", "sample", tmp_path / "out", "--recipe", tmp_path / "r.toml")
     assert (code, "did you mean pair.bridge?" in sentence) == (2, True)
 
 
-def test_a_stage_before_its_time_is_told(tmp_path: Path) -> None:
+def test_a_stage_before_its_time_is_reported(tmp_path: Path) -> None:
     done = artsound("pair", "--out", tmp_path / "out", "--runner", "serial")
     assert done.returncode == 1
     assert "run the stage that writes it first" in done.stderr

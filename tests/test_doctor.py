@@ -82,7 +82,7 @@ def install(site: Path, name: str, version: str, *needs: str) -> None:
     )
 
 
-def told(checks: Iterator[Check], name: str) -> list[Check]:
+def reported(checks: Iterator[Check], name: str) -> list[Check]:
     return [check for check in checks if check.name == name]
 
 
@@ -108,15 +108,15 @@ def test_a_package_is_judged_by_its_requirement(text: str, extra: str, state: st
     assert ("pip install" in check.remedy) == (state != "ok")
 
 
-def test_packages_that_need_other_versions_of_each_other_are_told(
+def test_packages_that_need_other_versions_of_each_other_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(tmp_path, "torchvision", "0.20.0", "torch==2.5.0")
     install(tmp_path, "laion-clap", "1.1.5", "numpy<1.0")
     monkeypatch.syspath_prepend(str(tmp_path))
     conflicts = list(check_conflicts())
-    assert "needs torch==2.5.0" in told(iter(conflicts), "torchvision")[0].found
-    clap = " ".join(check.found for check in told(iter(conflicts), "laion-clap"))
+    assert "needs torch==2.5.0" in reported(iter(conflicts), "torchvision")[0].found
+    clap = " ".join(check.found for check in reported(iter(conflicts), "laion-clap"))
     assert "needs numpy<1.0" in clap
     assert {check.state for check in conflicts} == {"warning"}
 
@@ -172,7 +172,7 @@ def test_weights_are_missing_only_where_the_recipe_needs_them(
         assert {checks[name].state for name in ("clip", "clap")} <= {state, "ok"}
 
 
-def test_room_on_the_disk_is_wanted_for_whole_archives_only(tmp_path: Path) -> None:
+def test_room_on_the_disk_is_needed_for_whole_archives_only(tmp_path: Path) -> None:
     assert "alone" not in check_disk(SAMPLE, tmp_path / "not" / "yet").found
     whole = check_disk(Recipe().replaced(sources={"subset": "full"}), tmp_path / "out")
     assert whole.state in ("ok", "missing")
@@ -245,5 +245,5 @@ def test_an_extra_is_missing_where_the_recipe_needs_it_else_a_warning(
     needed = needed_extras(Recipe().replaced(pair={"bridge": "concepts"}))
     assert needed == {"build", "models"}
     for extras, state in ((set(), "warning"), (needed, "missing")):
-        (check,) = told(check_packages(extras), "open-clip-torch")
+        (check,) = reported(check_packages(extras), "open-clip-torch")
         assert (check.state, "[models]" in check.remedy) == (state, True)

@@ -59,11 +59,11 @@ def test_fuzzing_tries_more_examples_saves_what_fails_and_says_how_to_reproduce_
 ) -> None:
     folder = tmp_path / "tests"
     folder.mkdir()
-    told = run(folder, project, "--hypothesis-profile=fuzz", FUZZ_EXAMPLES="4")
+    reported = run(folder, project, "--hypothesis-profile=fuzz", FUZZ_EXAMPLES="4")
     assert 3 < len((folder / "seen").read_text().splitlines()) <= 12
     assert any((tmp_path / ".hypothesis" / "examples").iterdir())
-    assert "--hypothesis-profile=fuzz 'test_property.py::test_false'" in told
-    assert "@reproduce_failure" in told
+    assert "--hypothesis-profile=fuzz 'test_property.py::test_false'" in reported
+    assert "@reproduce_failure" in reported
 
 
 @pytest.mark.parametrize("address", [("192.0.2.1", 80), ("2001:db8::1", 443)])

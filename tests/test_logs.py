@@ -67,14 +67,14 @@ def test_a_builds_lines_have_their_fields_and_add_up_to_its_reports(
     assert found[0]["message"].startswith("artsound --log")
     assert (found[-1]["event"], "stage" in found[-1]) == ("end", False)
 
-    done = artsound(*build, "--runner", "serial", log_file=path)  # appended, and nothing done anew
+    done = artsound(*build, "--runner", "serial", log_file=path)  # appended
     assert done.returncode == 0, done.stderr
     again = lines(path)
     assert again[: len(found)] == found
     assert all(line["skipped"] for line in again[len(found) :] if line["event"] == "part")
 
 
-def test_a_failing_builds_last_line_tells_what_the_user_was_told(
+def test_a_failing_builds_last_line_has_the_message_that_the_user_saw(
     built: Workspace, tmp_path: Path
 ) -> None:
     path = tmp_path / "build.jsonl"
@@ -102,7 +102,7 @@ def test_a_stopped_command_says_so_in_its_log(tmp_path: Path) -> None:
     assert [(line["event"], line["message"]) for line in lines(path)] == [("failed", "stopped.")]
 
 
-def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     with pytest.raises(BadUsage, match="cannot be written"):
         log_to(tmp_path / "absent" / "build.jsonl")
     done = artsound("--log", tmp_path / "absent" / "b.jsonl", "stats", "nowhere")
@@ -110,11 +110,11 @@ def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 def test_without_a_log_nothing_is_printed_anywhere(capfd: pytest.CaptureFixture[str]) -> None:
-    log("failed", "said to nobody", level=logging.ERROR)
+    log("failed", "without a log", level=logging.ERROR)
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_log_tells_of_arguments_that_are_not_utf_8(tmp_path: Path) -> None:
+def test_a_log_shows_arguments_that_are_not_utf_8(tmp_path: Path) -> None:
     path = tmp_path / "build.jsonl"
     done = artsound("--log", path, "stats", os.fsdecode(b"\xff\xfe"))
     assert done.returncode != 0

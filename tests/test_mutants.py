@@ -1,4 +1,4 @@
-"""The list of mutants fits the tree, and the script that runs them tells their outcomes apart."""
+"""The list of mutants fits the tree, and the script that runs them distinguishes their outcomes."""
 
 from __future__ import annotations
 

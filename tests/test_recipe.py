@@ -56,7 +56,7 @@ def test_a_wrong_key_is_named_with_the_nearest_right_one(
     assert "r.toml" in str(caught.value)
 
 
-def test_a_missing_and_a_broken_file_are_told_in_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_and_a_broken_file_are_reported_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(BadUsage, match="There is no recipe"):
         load_recipe(tmp_path / "absent.toml")
     broken = tmp_path / "broken.toml"

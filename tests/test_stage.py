@@ -126,9 +126,7 @@ def test_a_damaged_part_is_done_again_and_only_that(damage: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("suffix", [".json", ".rejects.parquet"])
-def test_what_lies_damaged_of_a_later_stage_stops_no_earlier_one(
-    suffix: str, tmp_path: Path
-) -> None:
+def test_damaged_files_of_a_later_stage_stop_no_earlier_one(suffix: str, tmp_path: Path) -> None:
     workspace, later = Workspace(tmp_path), replace(SQUARE, name="square-again")
     run_stage(SQUARE, workspace, RECIPE)
     run_stage(later, workspace, RECIPE)

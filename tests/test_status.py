@@ -97,7 +97,7 @@ def test_a_build_is_seen_running_then_stopped_with_its_counts_then_done(
     assert not list(workspace.runs.glob("*.plan.json"))
 
 
-def test_a_stage_that_fails_tells_its_error(
+def test_a_stage_that_fails_shows_its_error(
     sample: SamplePaths, built: Workspace, tmp_path: Path
 ) -> None:
     workspace = Workspace(tmp_path / "out")
@@ -168,15 +168,15 @@ def test_watching_ends_when_the_build_does(sample: SamplePaths, tmp_path: Path) 
     watch = [sys.executable, "-m", "artsound", "status", str(workspace.root), "--watch", "--json"]
     with subprocess.Popen(watch, stdout=subprocess.PIPE, text=True) as watching:
         os.kill(build.pid or 0, signal.SIGCONT)
-        told = watching.communicate()[0]
+        reported = watching.communicate()[0]
     build.join()
-    assert json.loads(told.splitlines()[-1])["state"] == "done"
-    assert told.count("stage ") == 1, "without a terminal the table is printed once"
+    assert json.loads(reported.splitlines()[-1])["state"] == "done"
+    assert reported.count("stage ") == 1, "without a terminal the table is printed once"
 
 
-def test_a_folder_that_is_no_workspace_is_told_and_leaves_with_two(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_workspace_is_reported_and_leaves_with_two(tmp_path: Path) -> None:
     done = command(tmp_path)
     assert done.returncode == 2
-    assert "holds no build" in done.stderr
-    with pytest.raises(BadUsage, match="holds no build"):
+    assert "has no build" in done.stderr
+    with pytest.raises(BadUsage, match="has no build"):
         read_status(Workspace(tmp_path / "absent"))

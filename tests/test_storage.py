@@ -95,7 +95,7 @@ def test_media_are_renamed_one_by_one_and_flushed_together(tmp_path: Path, steps
     assert steps.taken == [*(f"rename to {name}" for name in names), "flush file system"]
 
 
-def test_who_has_the_old_file_open_goes_on_reading_the_old_bytes(tmp_path: Path) -> None:
+def test_an_open_old_file_can_still_be_read(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     write_bytes(path, b"old bytes")
     with path.open("rb") as reader:
@@ -104,7 +104,7 @@ def test_who_has_the_old_file_open_goes_on_reading_the_old_bytes(tmp_path: Path)
     assert path.read_bytes() == b"new"
 
 
-def test_a_full_disk_is_told_in_one_sentence_and_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_in_one_sentence_and_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     write_bytes(path, b"old")
     code = (
@@ -195,7 +195,7 @@ def test_a_missing_cut_or_foreign_parquet_is_named(tmp_path: Path) -> None:
     assert pq.read_schema(path).names[0] == "stage"
 
 
-def test_json_is_canonical_and_a_broken_one_is_told(tmp_path: Path) -> None:
+def test_json_is_canonical_and_a_broken_one_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     assert write_json(path, {"b": 1, "a": 2}) == write_json(path, {"a": 2, "b": 1})
     path.write_text("{")
@@ -239,7 +239,7 @@ def test_a_second_build_on_a_workspace_is_refused_and_a_dead_one_is_forgotten(
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
-        with pytest.raises(BadUsage, match="Another build is at work"), Workspace(tmp_path).lock():
+        with pytest.raises(BadUsage, match="locked by another build"), Workspace(tmp_path).lock():
             pass
         holder.kill()
         holder.wait()

@@ -1,1 +1,1 @@
-"""What a person reads of a build: statistics, the report, the cards, the browser."""
+"""Output for people: statistics, the report, the cards, the browser."""

@@ -163,9 +163,9 @@ class Shares:
         return sum(abs(there - used) for there, used in self.values.values()) / 2
 
     def extremes(self, *, most: bool, count: int = 8) -> list[tuple[str, int, int, float]]:
-        """Values most over- or under-represented: catalogue, pairs, and pairs to be expected.
+        """Values most over- or under-represented: catalogue, pairs, and expected pairs.
 
-        Ordered by the difference between the pairs there are and those to be expected.
+        Ordered by the difference between the actual and the expected number of pairs.
         """
         all_there, all_used = self.totals
         rows = [
@@ -351,7 +351,7 @@ def plan(context: Context) -> list[Part]:
         "index": sha256_file(index),
         "rejects": sha256_file(workspace.catalog / "rejects.parquet"),
         "unmatched": sha256_file(workspace.pairs / "unmatched.parquet"),
-        "told": digest(_stage_values(workspace)),
+        "stages": digest(_stage_values(workspace)),
         "recipe": recipe.digest(),
     }
     samples = len(read_parquet(index, "index", ["key"]))
@@ -482,7 +482,7 @@ _AFTER_PAIR = ("caption", "shard")
 
 
 def _coverage(workspace: Workspace, frame: pl.DataFrame) -> dict[str, Any]:
-    """How the pairs stand to the catalogue they were chosen from; and near-duplicates in it."""
+    """The pairs compared with the catalogue, and near-duplicates in it."""
     columns = ["artwork_id", "painter", "style", "cluster"]
     artworks = pl.DataFrame(
         read_parquet(workspace.catalog / "artworks.parquet", "artwork", columns)

@@ -1,7 +1,7 @@
 """Prefect flows over the library: one flow per stage and one for a whole build.
 
-The flows are thin. They say where parts run; what a part is, and when it is done, is the
-library's business (`artsound.stage`), and its markers, not Prefect's cache, are the truth.
+The flows only decide where parts run. The library (`artsound.stage`) defines parts and, by its
+markers and not by Prefect's cache, which of them are done.
 """
 
 from __future__ import annotations

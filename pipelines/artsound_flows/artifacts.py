@@ -1,6 +1,6 @@
-"""What Prefect's UI shows of a stage: progress while it runs, its counts, the report's link.
+"""Artifacts of a stage in Prefect's UI: progress, counts, and the link of the report.
 
-Nothing here fails a build: an artifact that the server does not accept is left out.
+An artifact that the server does not accept is left out, and does not fail the build.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PAUSE = 2.0  # seconds between two updates at least: each is a request to the s
 
 
 class ProgressInPrefect:
-    """Passes everything to another progress, and reports to Prefect the share that is done."""
+    """Passes all calls to another progress, and reports the completed share to Prefect."""
 
     def __init__(self, other: Progress) -> None:
         self._other = other
@@ -70,7 +70,7 @@ class ProgressInPrefect:
 
 
 def show_counts(report: Report) -> None:
-    """A table of what a stage took, gave and rejected."""
+    """Show a table of a stage's counts."""
     names = (
         "items_in", "items_out", "filtered", "failed", "parts", "parts_skipped", "bytes",
         "peak_memory",
@@ -82,7 +82,7 @@ def show_counts(report: Report) -> None:
 
 
 def show_report(page: Path) -> None:
-    """A link to the finished build's report."""
+    """Show a link to the finished build's report."""
     link = page.resolve().as_uri()
     _try(lambda: create_link_artifact(link, link_text=str(page), key="report-page"))
 

@@ -1,4 +1,4 @@
-"""A Dask cluster to run parts on: one given by its scheduler's address, or one made here.
+"""A Dask cluster to run parts on: of a given scheduler, or a local one.
 
 Its workers preload this module: `dask worker … --preload artsound_flows.cluster`.
 """
@@ -29,8 +29,10 @@ def dask_setup(_worker: object) -> None:
 def dask_cluster(address: str, workers: int) -> Iterator[str]:
     """The address of the scheduler at `address`, or of a local cluster of `workers` processes.
 
-    Workers report to the Prefect server that this process uses. Raises BadUsage when no scheduler
-    answers. Call `check_cluster` first.
+    Workers report to the Prefect server that this process uses. Call `check_cluster` first.
+
+    Raises:
+        BadUsage: The scheduler does not answer.
     """
     import distributed
 
@@ -52,7 +54,7 @@ def dask_cluster(address: str, workers: int) -> Iterator[str]:
 
 
 def placement(client: Any, needs: tuple[str, ...]) -> dict[str, Any]:
-    """How a part is to be placed: on a worker with a GPU, where it wants one and there is one."""
+    """Dask's annotations for a part: a worker with a GPU, if it needs one and there is one."""
     if "gpu" not in needs:
         return {}
     offers = [
@@ -74,8 +76,11 @@ def _check_scheduler(address: str) -> None:
 
 
 def check_cluster(address: str, *, server_stays: bool) -> None:
-    """Raise BadUsage when dask is missing, or when the workers of a scheduler at `address` may be
-    on machines that cannot reach a temporary Prefect server here."""
+    """Raise BadUsage if dask is missing, or workers may not reach a Prefect server.
+
+    The workers of a scheduler at `address` may be on machines that cannot reach a temporary server
+    on this one.
+    """
     try:
         import distributed  # noqa: F401
         import prefect_dask  # noqa: F401

@@ -1,4 +1,4 @@
-"""The flows that `prefect.yaml` deploys; their parameters are what Prefect's UI shows."""
+"""The flows that `prefect.yaml` deploys; Prefect's UI shows their parameters."""
 
 from __future__ import annotations
 
@@ -41,26 +41,26 @@ def rebuild(
     retry_failed: bool = False,
     from_scratch: bool = False,
 ) -> None:
-    """Build or update the dataset in a folder: what is done and unchanged stays.
+    """Build or update the dataset in a folder; unchanged parts stay.
 
     Args:
-        out: The build's folder, on a disk that every worker sees.
+        out: The build's folder, on a disk that every worker can access.
         recipe: A TOML file, or one of artsound, open and sample.
-        artgraph: ArtGraph: a folder, a zip, a URL, or `sample`; empty: as the recipe says.
-        fma: FMA: a folder, a zip, a URL, or `sample`; empty: as the recipe says.
-        limit: Use at most so many tracks; 0: all.
-        bridge: The space in which art and music meet; empty: as the recipe says.
-        rights: Which rights an item needs to be used; empty: as the recipe says.
-        without: A file with tracks and artworks never to use: a takedown list.
+        artgraph: ArtGraph: a folder, a zip, a URL, or `sample`; empty: the recipe's.
+        fma: FMA: a folder, a zip, a URL, or `sample`; empty: the recipe's.
+        limit: Use at most this many tracks; 0: all.
+        bridge: The bridge for matching; empty: the recipe's.
+        rights: The rights policy; empty: the recipe's.
+        without: A file of tracks and artworks to leave out: a takedown list.
         optouts: A file with items, addresses and creators that refuse AI training.
-        base: An earlier release, whose pairs, splits and unchanged shards stay.
-        exclude_pairs: Pairs never to make: a parquet list by `artsound judgements`.
+        base: A previous release, whose pairs, splits and unchanged shards stay.
+        exclude_pairs: Excluded pairs: a Parquet list made by `artsound judgements`.
         runner: Where parts run.
-        workers: Parts at work at once; 0: one per processor.
+        workers: Parts run in parallel; 0: one per processor.
         scheduler: A Dask scheduler, tcp://host:8786, for the dask runner; empty: a local cluster.
         notify: Notified at the end: an http(s) address, or python:module:function.
         retry_failed: Try failed items again.
-        from_scratch: Do every part again, whatever was done before.
+        from_scratch: Repeat every part.
     """
     workspace = Workspace(out)
     chosen = load_recipe(Path(recipe)) if recipe.endswith(".toml") else bundled_recipe(recipe)
@@ -82,15 +82,16 @@ def rebuild(
 
 @flow(name="publish", flow_run_name="publish {shards} to {target}")
 def publish(shards: Path, target: str, deep: bool = True, restricted: bool = False) -> None:
-    """Check shards against their index, then push what the target lacks.
+    """Check shards against their index, then push the files that the target lacks.
 
     Args:
         shards: A folder of shards with their index.
         target: hf://datasets/me/artsound, s3://bucket/artsound, any fsspec address, or a folder.
         deep: Decode every picture and clip in the check.
-        restricted: Also push what may not be passed on: for private targets.
+        restricted: Also push non-redistributable works: for private targets.
 
-    Raises BadData when the shards are not what their index says: nothing is pushed then.
+    Raises:
+        BadData: The shards differ from their index; nothing is pushed.
     """
     problems = verify(str(shards), deep=deep)
     if problems:
@@ -120,8 +121,8 @@ def train(
         data: A shards folder or URL.
         out: Folder for checkpoints, samples and logs.
         preset: The model and its training, as `artsound plugins preset` lists them.
-        steps: The step to stop at, counted from the run's beginning; none: the preset's.
-        resume: Continue from the newest checkpoint, where there is one.
+        steps: The step to stop at, counted from the start of the run; none: the preset's.
+        resume: Continue from the newest checkpoint, if there is one.
         seed: Seeds weights, order and noise.
     """
     from artsound.training.loop import train as run_training  # imports torch
@@ -135,7 +136,7 @@ def train(
 
 
 def _with_options(recipe: Recipe, **sections: dict[str, str | int]) -> Recipe:
-    """The recipe with those options that were given: not empty, not 0."""
+    """The recipe with the given options: those that are not empty or 0."""
     return recipe.replaced(
         **{
             section: {key: value for key, value in options.items() if value}

@@ -1,8 +1,8 @@
 """Where parts run: one Prefect task per part, on threads, processes or a Dask cluster.
 
-A session is what the flows of one build share: the workspace's lock, the progress display and the
-worker processes, which live as long as the session, so that a model is loaded once per process and
-not once per stage.
+The flows of one build share a session: the workspace's lock, the progress display and the worker
+processes, which exist as long as the session, so that a model is loaded once per process and not
+once per stage.
 """
 
 from __future__ import annotations
@@ -64,19 +64,19 @@ from artsound_flows.cluster import check_cluster, dask_cluster, placement
 
 
 class Stopped(ArtSoundError):
-    """The build is ending early, because of an error in another part."""
+    """The build ends early because of an error in another part."""
 
 
 _CANCELLED = "Interrupted; the same build continues from its markers."
 
-_ON_PROCESSES = ("processes", "prefect")  # runners; the others do parts in this process's threads
+_ON_PROCESSES = ("processes", "prefect")  # runners; the others use threads of this process
 
 _active: Session | None = None
 
 
 @dataclass
 class Session:
-    """What the flows of one build share. Open one with `session`."""
+    """State shared by the flows of one build. Open one with `session`."""
 
     workspace: Workspace
     recipe: Recipe
@@ -90,7 +90,7 @@ class Session:
     _pool: Executor | None = None
 
     def task_runner(self) -> TaskRunner[Any]:
-        """What Prefect hands a stage's parts to."""
+        """Prefect's task runner for a stage's parts."""
         if self.recipe.run.runner == "dask":
             from prefect_dask import DaskTaskRunner
 
@@ -98,25 +98,25 @@ class Session:
         return ThreadPoolTaskRunner(max_workers=worker_count(self.recipe.run.workers))
 
     def call(self, stage: Stage, part: Part) -> Report:
-        """Do one part: in a worker process where the recipe asks for processes, else here."""
+        """Do one part: in a worker process if the recipe's runner uses them, else here."""
         if self.stopping:
-            raise Stopped(f"Part {part.name} was not begun: another part failed.")
+            raise Stopped(f"Part {part.name} was not started: another part failed.")
         arguments = (stage, context_of(self.workspace, self.recipe, stage.name), part)
         done = finished_part(*arguments, retry_failed=self.retry_failed)
-        if done is not None:  # no worker process is started to find that out
+        if done is not None:  # without starting a worker process
             return done
         if self.recipe.run.runner not in _ON_PROCESSES or not stage.side_by_side:
             return run_part(*arguments, retry_failed=self.retry_failed)
         try:
             return self.pool().submit(run_part, *arguments, retry_failed=self.retry_failed).result()
         except BrokenProcessPool:
-            # A worker was killed, perhaps for memory. The task's retry finds a new pool.
+            # A worker was killed, perhaps for memory. The task's retry uses a new pool.
             self._pool = None
             log_lost_worker(stage.name, part)
             raise
 
     def pool(self) -> Executor:
-        """The session's worker processes, started when they are first asked for."""
+        """The session's worker processes, started on first use."""
         if self._pool is None:
             self._pool = process_pool(worker_count(self.recipe.run.workers))
         return self._pool
@@ -129,13 +129,13 @@ class Session:
             self.flow_runs.append(context.flow_run.id)
 
     def stop(self) -> None:
-        """End at once: no part is begun any more, and those at work in processes are killed."""
+        """End at once: start no further part, and kill the worker processes."""
         self.stopping = True
         for child in multiprocessing.active_children() if self._pool is not None else []:
             child.kill()
 
     def report_cancelled(self) -> None:
-        """Report this build's flows as cancelled to a server that stays."""
+        """Report this build's flows as cancelled to a permanent server."""
         if not self.server_stays:
             return
         with get_client(sync_client=True) as client:
@@ -155,9 +155,10 @@ def session(
     progress: Progress = QUIET,
     retry_failed: bool = False,
 ) -> Iterator[Session]:
-    """Lock `workspace` for one build; inside another session on it, that one is shared.
+    """Lock `workspace` for one build; inside another session on it, that one is used.
 
-    Raises BadUsage when another process is at work there.
+    Raises:
+        BadUsage: Another process has locked it.
     """
     global _active  # noqa: PLW0603  (one build per process: Prefect's tasks find it here)
     if _active is not None and _active.workspace == workspace:
@@ -189,10 +190,10 @@ def session(
 def _temporary_server() -> Iterator[None]:
     """Within this block Prefect reports to the temporary server of `server.py`."""
     clean_up_with(server.stop)
-    # Heartbeats let a server that stays find crashed flows. To a temporary one they mean nothing,
-    # and each flow ends up to a second later for them.
+    # Heartbeats let a permanent server find crashed flows. A temporary one does not need them, and
+    # they delay the end of each flow by up to a second.
     settings: dict[Any, Any] = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-    if FlowRunContext.get() is not None:  # of a flow that was called: Prefect has started a server
+    if FlowRunContext.get() is not None:  # called within a flow: Prefect has a server
         with temporary_settings(settings):
             yield
         return
@@ -200,7 +201,7 @@ def _temporary_server() -> Iterator[None]:
     unwatch = server.watch(end_now)
     try:
         with temporary_settings(settings | {PREFECT_API_URL: url}):
-            os.environ["PREFECT_API_URL"] = url  # for the workers of a cluster made here
+            os.environ["PREFECT_API_URL"] = url  # for the workers of a local cluster
             try:
                 yield
             finally:
@@ -252,14 +253,14 @@ def map_as_tasks(
             yield future.result()
     except BaseException:
         if _active is not None:
-            _active.stop()  # the flow waits for its tasks: let them end at once
+            _active.stop()  # the flow waits for its tasks, which must end at once
         raise
 
 
 def _submit(
     stage: Stage, context: Context, part: Part, retry_failed: bool
 ) -> PrefectFuture[Report]:
-    """One part as a task, tagged with what it competes for, placed where Dask has that."""
+    """Submit a part as a task, tagged with the resources it needs, which also place it in Dask."""
     recipe = context.recipe
     needs = stage.needs(recipe, part) if stage.needs is not None else ()
     work = _do_part.with_options(tags={f"artsound-{need}" for need in needs}) if needs else _do_part
@@ -273,7 +274,7 @@ def _submit(
 
 
 def _worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Retry what another try may cure: a lost worker, not bad data."""
+    """Retry if a worker was lost, not for bad data."""
     try:
         state.result()
     except ArtSoundError:
@@ -296,7 +297,7 @@ def _worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> 
     cache_policy=NO_CACHE,
 )
 def _do_part(stage: Stage, context: Context, part: Part, retry_failed: bool) -> Report:
-    # A cluster gets this function by value, with all it names; what it calls, by name.
+    # A cluster gets this function by value with its globals, and the functions it calls by name.
     return do_part(stage, context, part, retry_failed)
 
 
@@ -307,8 +308,8 @@ def do_part(stage: Stage, context: Context, part: Part, retry_failed: bool) -> R
     workspace = context.workspace
     if not workspace.recipe.is_file():
         raise BadUsage(
-            f"The Dask worker on {socket.gethostname()} sees no build in {workspace.root}: give "
-            "--out a full path, of a folder that every machine sees."
+            f"The Dask worker on {socket.gethostname()} finds no build in {workspace.root}: give "
+            "--out a full path of a folder that every machine can access."
         )
     keep_freed_memory()  # the worker may not have been prepared
     one_blas_thread()
@@ -323,7 +324,7 @@ def _limiting_downloads(stage: Stage, recipe: Recipe) -> Stage:
 
 @dataclass(frozen=True)
 class _Fetch:
-    """A stage's `prepare`, as a task of its own that a limit on `artsound-download` holds."""
+    """A stage's `prepare` as a task, which a limit on `artsound-download` applies to."""
 
     prepare: Callable[[Context, Progress], None]
 
@@ -337,4 +338,4 @@ def _fetch(
     context: Context,
     progress: Progress,
 ) -> None:
-    prepare(context, progress)  # servers are tried again there, from where they broke off
+    prepare(context, progress)  # resumes interrupted downloads itself

@@ -21,7 +21,7 @@ _QUIET = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     # Its shutdown logs "Error flushing" and "database is locked", which harm nothing.
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
-    # A failed task's traceback would come before our one sentence.
+    # Otherwise a failed task's traceback would precede the error message.
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     # Interrupted, it prints every event that it could no longer send.
     "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",
@@ -30,7 +30,7 @@ _QUIET = {
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
-    # An interrupted build's process that tidies up after it tells what it tidied.
+    # Otherwise the resource tracker of an interrupted build lists what it removed.
     "PYTHONWARNINGS": "ignore::UserWarning:multiprocessing.resource_tracker",
 }
 
@@ -41,7 +41,7 @@ use_writable_cache("PREFECT_HOME", ".prefect")
 
 
 def cache_folder() -> Path | None:
-    """The folder for what is worth storing between builds; None where there is no home folder."""
+    """The folder for files shared by builds; None without a home folder."""
     with contextlib.suppress(RuntimeError):
         caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return Path(caches).absolute() / "artsound"
@@ -49,10 +49,10 @@ def cache_folder() -> Path | None:
 
 
 def _own_database() -> None:
-    """Keep a server that Prefect starts in this process off the database of PREFECT_HOME.
+    """Give a server that Prefect starts in this process its own database.
 
-    It starts one for a flow that is called without a server. That database may be another
-    version's: it would be migrated, or, if newer, the server would never start.
+    It starts one for a flow that is called without a server. The database of PREFECT_HOME may be
+    of another version: it would be migrated or, if newer, the server would not start.
     """
     names = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
     folder = cache_folder()
@@ -67,19 +67,19 @@ def _own_database() -> None:
 
 _own_database()
 
-# These two warn at exit, through the root logger, when a last event is still being sent.
+# These two warn at exit, by the root logger, if a last event is still being sent.
 for _name in ("EventsWorker", "APILogWorker"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
-# Prefect shows what reaches the root logger; what is retried here, our own progress tells.
+# Prefect prints records of the root logger; retries are shown by the progress.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
-def _forget_farewells() -> None:
-    """Drop, in a forked child, what Prefect's services want to do when the process ends.
+def _remove_exit_hooks() -> None:
+    """In a forked child, remove the exit hooks of Prefect's services.
 
-    The child has none of their threads; they raise, and it ends with code 1. A DataLoader takes
-    that for a crash of its worker, in a process that builds first and then trains.
+    The child has none of their threads, so the hooks raise and it ends with code 1, which a
+    DataLoader reports as a crash of its worker.
     """
     waiting: list[Any] = threading._threading_atexits  # type: ignore[attr-defined]
     waiting[:] = [each for each in waiting if not _is_prefects(each.func)]
@@ -89,4 +89,4 @@ def _is_prefects(hook: Any) -> bool:
     return type(getattr(hook, "__self__", None)).__module__.startswith("prefect.")
 
 
-os.register_at_fork(after_in_child=_forget_farewells)
+os.register_at_fork(after_in_child=_remove_exit_hooks)

@@ -43,8 +43,8 @@ def rehearsed(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         command(project, out), stderr=subprocess.PIPE, text=True, start_new_session=True,
         env=os.environ | environment,
     )  # fmt: skip
-    told = running.communicate()[1]
-    assert running.returncode == 130, told
+    reported = running.communicate()[1]
+    assert running.returncode == 130, reported
     steps = [row["step"] for row in json.loads((out / "rehearsal.json").read_text())["steps"]]
     assert steps == ["sources", "ingest"]
     assert not list((out / "build" / "parts" / "embed").glob("*.json"))
@@ -52,14 +52,14 @@ def rehearsed(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_a_stopped_rehearsal_goes_on_and_every_step_is_told_with_what_it_took(
+def test_a_stopped_rehearsal_continues_and_every_step_is_reported_with_what_it_took(
     rehearsed: Path,
 ) -> None:
-    told = json.loads((rehearsed / "rehearsal.json").read_text())
-    assert [row["step"] for row in told["steps"]] == list(STEPS)
-    assert all(row["items"] > 0 and row["seconds"] > 0 for row in told["steps"])
-    assert all(row["memory"] > 0 for row in told["steps"])
-    assert told["disk"] > 0
+    reported = json.loads((rehearsed / "rehearsal.json").read_text())
+    assert [row["step"] for row in reported["steps"]] == list(STEPS)
+    assert all(row["items"] > 0 and row["seconds"] > 0 for row in reported["steps"])
+    assert all(row["memory"] > 0 for row in reported["steps"])
+    assert reported["disk"] > 0
 
 
 def test_every_pair_asked_for_is_in_a_shard(rehearsed: Path) -> None:
@@ -74,8 +74,8 @@ def test_faulty_media_are_rejected_each_with_its_reason(rehearsed: Path) -> None
     assert report["items_in"] == report["items_out"] + report["filtered"] + report["failed"]
 
 
-def test_a_finished_rehearsal_is_only_told_again(project: Path, rehearsed: Path) -> None:
+def test_a_finished_rehearsal_is_only_reported_again(project: Path, rehearsed: Path) -> None:
     before = (rehearsed / "rehearsal.json").read_bytes()
-    told = rehearse(project, rehearsed)
-    assert "streamed epoch" in told
+    reported = rehearse(project, rehearsed)
+    assert "streamed epoch" in reported
     assert (rehearsed / "rehearsal.json").read_bytes() == before

@@ -1,4 +1,4 @@
-"""A caption that suits other items better than its own is told apart, and falls back."""
+"""A caption that suits other items better than its own is reported apart, and falls back."""
 
 from __future__ import annotations
 
@@ -160,13 +160,13 @@ def test_in_a_build_captions_below_the_threshold_fall_back_and_nothing_is_writte
     assert found.parts_skipped == found.parts
     assert len(server.requests) == asked
     fallen = _reasons(workspace).count("disagrees")
-    told = found.extra["artworks"]
-    assert 0 < fallen < told["captions"]
-    assert told["fallbacks"]["disagrees"] == fallen
-    assert told["agreement"]["captions"] == before.extra["artworks"]["captions"] - sum(
-        count for reason, count in told["fallbacks"].items() if reason != "disagrees"
+    reported = found.extra["artworks"]
+    assert 0 < fallen < reported["captions"]
+    assert reported["fallbacks"]["disagrees"] == fallen
+    assert reported["agreement"]["captions"] == before.extra["artworks"]["captions"] - sum(
+        count for reason, count in reported["fallbacks"].items() if reason != "disagrees"
     )
-    assert 0 < told["agreement"]["mean"] < 1
+    assert 0 < reported["agreement"]["mean"] < 1
     assert "agreement" not in found.extra["tracks"]
     rows = read_parquet(workspace.captions / "artworks.parquet", "caption").to_pylist()
     assert {row["captioner"] for row in rows if row["fallback_reason"]} == {"grounded"}

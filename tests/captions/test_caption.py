@@ -43,7 +43,7 @@ def test_the_part_size_changes_no_byte(tmp_path: Path) -> None:
     assert digests[0] == digests[1]
 
 
-def test_a_second_run_skips_every_part_and_a_changed_record_is_captioned_anew(
+def test_a_second_run_skips_every_part_and_a_changed_record_is_captioned_again(
     tmp_path: Path,
 ) -> None:
     recipe = Recipe().replaced(run={"part_size": 4})
@@ -101,7 +101,7 @@ def test_a_models_faulty_captions_fall_back_to_grounded_ones_with_the_reason_kep
     assert report.extra["tracks"]["fallbacks"] == {}
 
 
-def test_a_servers_captions_are_kept_and_near_duplicates_fall_back(tmp_path: Path) -> None:
+def test_a_servers_captions_are_cached_and_near_duplicates_fall_back(tmp_path: Path) -> None:
     server = Server()
     texts = [
         "A grey field without any figure, calm and even from side to side.",
@@ -130,7 +130,7 @@ def test_a_servers_captions_are_kept_and_near_duplicates_fall_back(tmp_path: Pat
     assert again.files == report.files
 
 
-def test_what_one_side_is_told_captions_nothing_anew_on_the_other(tmp_path: Path) -> None:
+def test_settings_of_one_side_caption_nothing_again_on_the_other(tmp_path: Path) -> None:
     server = Server()
     workspace = _with_pictures(small_workspace(tmp_path))
     chosen = {"artworks": f"endpoint:{server.url}#m", "tracks": f"endpoint:{server.url}#m"}
@@ -143,13 +143,13 @@ def test_what_one_side_is_told_captions_nothing_anew_on_the_other(tmp_path: Path
     write_parquet(workspace.catalog / "tracks.parquet", "track", tracks)
     try:
         first = run_stage(STAGE, workspace, recipe)
-        told = [
+        reported = [
             {"artwork_prompt": "What is painted here?"},
             {"tracks": "grounded"},
             {"min_words": 4},
         ]
         done = []
-        for changes in told:
+        for changes in reported:
             recipe = recipe.replaced(captions=changes)
             done.append(run_stage(STAGE, workspace, recipe).parts_skipped)
     finally:

@@ -73,7 +73,7 @@ def test_each_picture_is_sent_with_the_prompt_and_its_answer_comes_back_in_order
     assert "for the test" not in "".join(p.read_text() for p in tmp_path.rglob("*.json"))
 
 
-def test_a_request_is_sent_once_and_its_answer_kept(server: Server, tmp_path: Path) -> None:
+def test_a_request_is_sent_once_and_its_answer_cached(server: Server, tmp_path: Path) -> None:
     items = _items(tmp_path)
     first = _captioner(server, tmp_path).captions(items)
     assert _captioner(server, tmp_path).captions(items) == first

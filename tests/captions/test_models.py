@@ -89,7 +89,7 @@ def test_the_batch_size_changes_no_text(blip: Path, pictures: list[CaptionItem])
     ).captions(pictures)
 
 
-def test_a_plain_model_goes_on_from_the_prompt_and_keeps_it_in_the_text(
+def test_a_plain_model_continues_from_the_prompt_and_keeps_it_in_the_text(
     blip: Path, pictures: list[CaptionItem]
 ) -> None:
     texts = _captioner("artwork", blip, prompt="a painting of").captions(pictures[:2])

@@ -40,7 +40,7 @@ def clap_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def clap_recipe(clap_home: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
-    """A recipe whose CLAP is small; the test runs where its text model lies."""
+    """A recipe whose CLAP is small; the test runs in the folder of its text model."""
     monkeypatch.chdir(clap_home)
     embed = {"clap_model": CLAP_MODEL, "clap_checkpoint": str(clap_home / "clap.pt")}
     return Recipe().replaced(embed={**embed, "device": "cpu"})

@@ -76,7 +76,7 @@ def test_many_hues_have_more_entropy_than_one():
     assert describe_image(many)["hue_entropy"] > describe_image(one)["hue_entropy"] + 0.2
 
 
-def test_lines_are_told_by_their_direction():
+def test_lines_are_distinguished_by_their_direction():
     across, upright = describe_image(stripes(0)), describe_image(stripes(1))
     assert across["horizontal"] > 0.95
     assert upright["vertical"] > 0.95

@@ -115,7 +115,7 @@ def test_embeddings_out_of_step_are_refused(tmp_path: Path):
     save_embeddings(workspace, "x", "tracks", "d", ["a", "b"], np.zeros((2, 3), np.float16))
     matrix = tmp_path / "embeddings" / "x" / "tracks.npy"
     np.save(matrix, np.zeros((3, 3), np.float16))
-    with pytest.raises(BadData, match="do not fit"):
+    with pytest.raises(BadData, match="do not agree"):
         load_embeddings(workspace, "x", "tracks")
     matrix.write_bytes(b"junk")
     with pytest.raises(BadData, match="cannot be read"):

@@ -120,10 +120,12 @@ def test_a_build_embeds_both_sides_and_the_bridge_reads_them(stand_in: Recipe, t
     assert artworks.shape[1] == tracks.shape[1] == 1024
 
 
-def test_missing_weights_are_told_in_a_sentence(stand_in: Recipe, tmp_path: Path):
+def test_missing_weights_are_reported_in_a_sentence(stand_in: Recipe, tmp_path: Path):
     (tmp_path / ".checkpoints" / "imagebind_huge.pth").unlink()
-    told = r"fetch imagebind_huge.pth from dl\.fbaipublicfiles\.com/imagebind into the folder .*"
-    with pytest.raises(BadData, match=told) as error:
+    reported = (
+        r"fetch imagebind_huge.pth from dl\.fbaipublicfiles\.com/imagebind into the folder .*"
+    )
+    with pytest.raises(BadData, match=reported) as error:
         open_encoder("imagebind", stand_in)
     assert "\n" not in str(error.value)
 
@@ -142,5 +144,5 @@ def test_without_imagebind_a_build_says_what_to_install(tmp_path: Path):
     recipe = Recipe().replaced(embed={"device": "cpu"}, pair={"bridge": "imagebind"})
     with pytest.raises(BadUsage, match=r"install github\.com/facebookresearch/ImageBind"):
         run_stage(embed.STAGE, workspace, recipe)
-    (workspace.embeddings / "imagebind").mkdir(parents=True)  # somebody else's vectors
+    (workspace.embeddings / "imagebind").mkdir(parents=True)  # vectors made elsewhere
     assert run_stage(embed.STAGE, workspace, recipe).items_in == 8

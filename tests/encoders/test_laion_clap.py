@@ -108,12 +108,12 @@ def test_half_precision_keeps_the_spectrogram_whole(clap_recipe: Recipe):
 def test_an_empty_tokenizer_is_refused(
     clap_recipe: Recipe, no_hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.chdir(tmp_path)  # where no folder roberta-base lies
+    monkeypatch.chdir(tmp_path)  # which has no folder roberta-base
     with pytest.raises(BadData, match=r"(5 tokens|incomplete).*hf download .*roberta-base.* into"):
         open_encoder("clap", clap_recipe.replaced(embed={"batch": 5}))
 
 
-def test_a_missing_checkpoint_is_told_in_a_sentence(clap_recipe: Recipe, no_hub: Path):
+def test_a_missing_checkpoint_is_reported_in_a_sentence(clap_recipe: Recipe, no_hub: Path):
     for path, sentence in [
         ("", r"hf download lukewys/laion_clap music_audioset_epoch_15_esc_90.14.pt` .* into .*hub"),
         (
@@ -121,9 +121,9 @@ def test_a_missing_checkpoint_is_told_in_a_sentence(clap_recipe: Recipe, no_hub:
             "fetch music_audioset_epoch_15_esc_90.14.pt of .* into the folder .*no",
         ),
     ]:
-        with pytest.raises(BadData, match=sentence) as told:
+        with pytest.raises(BadData, match=sentence) as reported:
             open_encoder("clap", clap_recipe.replaced(embed={"clap_checkpoint": path}))
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(reported.value)
 
 
 def test_the_hubs_cache_is_used_without_a_network(

@@ -74,7 +74,7 @@ def test_a_cut_mp3_is_rejected_with_a_reason():
     assert caught.value.reason == "audio-truncated"
 
 
-def test_a_header_that_lies_about_its_length_costs_no_memory():
+def test_a_header_with_a_false_length_costs_no_memory():
     data = bytearray(encode(melody(), "WAV"))
     data[40:44] = struct.pack("<I", 0xFFFFFF00)  # four gigabytes, says the data chunk
     assert check_audio(bytes(data), **LIMITS).duration == pytest.approx(3.0, abs=0.01)

@@ -110,7 +110,7 @@ def test_floating_point_grey_in_unit_range_is_scaled():
     assert load_rgb(encode(Image.fromarray(ramp), "TIFF"))[0, -1, 0] == 255
 
 
-def test_transparency_lies_on_white():
+def test_transparency_is_composited_on_white():
     image = picture(mode="RGBA")
     image.putalpha(0)
     assert (load_rgb(encode(image, "PNG")) == 255).all()

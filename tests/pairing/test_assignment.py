@@ -299,7 +299,7 @@ def test_no_painter_has_more_pairs_than_the_cap():
         ({"uses": 2, "painter_uses": 2}, BadData, "raise pair.painter_uses"),
     ],
 )
-def test_too_few_artworks_are_told_with_a_way_out(options, error, sentence):
+def test_too_few_artworks_are_an_error_with_a_remedy(options, error, sentence):
     t, a = clustered(30, 20, seed=9)
     with pytest.raises(error, match=sentence):
         assigned(t, a, painters=np.zeros(20, dtype=np.int64), **options)

@@ -76,7 +76,7 @@ def test_torch_in_blocks_finds_the_same_candidates(monkeypatch):
     assert (ours.tracks == theirs.tracks).all()
 
 
-def test_a_device_that_is_not_there_is_told():
+def test_a_missing_device_is_an_error():
     import torch
 
     if torch.cuda.is_available():

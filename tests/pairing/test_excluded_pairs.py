@@ -113,9 +113,9 @@ def workspace(built: Workspace, tmp_path: Path) -> Workspace:
 
 
 def excluding(path: Path, pairs: list[dict], recipe: Recipe) -> Recipe:
-    told = {"rating": 1.0, "ratings": 1, "accepted": 0, "rejected": 1}
+    reported = {"rating": 1.0, "ratings": 1, "accepted": 0, "rejected": 1}
     rows = [
-        {"key": p["track_id"], **{k: p[k] for k in ("track_id", "artwork_id")}, **told}
+        {"key": p["track_id"], **{k: p[k] for k in ("track_id", "artwork_id")}, **reported}
         for p in pairs
     ]
     write_parquet(path, "exclusion", rows)
@@ -131,7 +131,7 @@ def test_the_next_build_makes_other_pairs_of_what_judges_rejected(built, workspa
     assert report.items_out == len(after) == len(before)
     artwork_of = {p["track_id"]: p["artwork_id"] for p in after}
     assert all(artwork_of[p["track_id"]] != p["artwork_id"] for p in unfit)
-    # Only the split of the rejected pairs was matched anew.
+    # Only the split of the rejected pairs was matched again.
     assert [p for p in before if p["split"] != "val"] == [p for p in after if p["split"] != "val"]
 
 
@@ -161,11 +161,13 @@ def test_a_track_for_which_nothing_is_left_says_that_pairs_were_excluded(
     ]
     run_stage(pair.STAGE, workspace, excluding(tmp_path / "unfit.parquet", rows, recipe))
     rejects = read_parquet(workspace.catalog / "rejects.parquet", "reject").to_pylist()
-    told = [(r["item_id"], r["reason"]) for r in rejects if r["stage"] == "pair"]
-    assert told == [(catalogue.tracks.ids[track], "judged-unfit")]
+    reported = [(r["item_id"], r["reason"]) for r in rejects if r["stage"] == "pair"]
+    assert reported == [(catalogue.tracks.ids[track], "judged-unfit")]
 
 
-def test_a_list_that_is_none_is_told_and_given_pairs_take_no_list(built, workspace, tmp_path):
+def test_a_file_that_is_no_list_is_an_error_and_imported_pairs_take_no_list(
+    built, workspace, tmp_path
+):
     recipe = load_recipe(built.recipe)
     with pytest.raises(BadUsage, match=r"nothing\.parquet is not a file"):
         run_stage(pair.STAGE, workspace, recipe.replaced(pair={"exclude": "nothing.parquet"}))

@@ -175,7 +175,7 @@ def test_a_painter_goes_where_most_of_its_pairs_are(rows: list[tuple[str, str, s
         )
 
 
-def test_pairs_go_on_through_captions_shards_and_report(sample, workspace, tmp_path):
+def test_pairs_continue_through_captions_shards_and_report(sample, workspace, tmp_path):
     artworks, tracks = items(workspace)
     train = [track["track_id"] for track in tracks if track["split"] == "train"][:8]
     frame = pl.DataFrame(
@@ -196,13 +196,13 @@ def test_pairs_go_on_through_captions_shards_and_report(sample, workspace, tmp_p
     assert REPORT.name in reports
 
 
-def test_nothing_usable_is_told_with_the_reasons(workspace, tmp_path):
+def test_nothing_usable_is_reported_with_the_reasons(workspace, tmp_path):
     path = published(tmp_path, [("no_one.jpg", 3), ("no_two.jpg", 4)])
     with pytest.raises(BadData, match=r"None of the 2 pairs .* 2 × artwork-unknown"):
         paired(workspace, path)
 
 
-def test_a_file_that_is_missing_is_told(workspace, tmp_path):
+def test_a_file_that_is_missing_is_reported(workspace, tmp_path):
     with pytest.raises(BadUsage, match="is not a file"):
         paired(workspace, str(tmp_path / "absent.json"))
 

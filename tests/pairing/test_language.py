@@ -62,7 +62,7 @@ def recipe(
         recipe = load_recipe(built.recipe).replaced(embed=embed, pair=pair)
         run_stage(EMBED, workspace, recipe)
         build = BridgeContext(Context(workspace, recipe), "concepts")
-        for encoder in ("clip", "clap"):  # loaded here, once, where the text model lies
+        for encoder in ("clip", "clap"):  # loaded once, in the folder of the text model
             build.texts(encoder, ["a text"])
     return recipe
 
@@ -88,16 +88,16 @@ def test_bridges_are_compared_by_their_order_of_pairs_and_the_pairs_they_share(
     workspace: Workspace, recipe: Recipe
 ):
     recipe = recipe.replaced(pair={"bridge": "affect", "compare": ["concepts", "affect"]})
-    told = run_stage(PAIR, workspace, recipe).extra["splits"]["train"]
-    assert told["agreement"]["affect"]["equal_pairs"] == 1.0
-    found = told["agreement"]["concepts"]
+    reported = run_stage(PAIR, workspace, recipe).extra["splits"]["train"]
+    assert reported["agreement"]["affect"]["equal_pairs"] == 1.0
+    found = reported["agreement"]["concepts"]
     # Random weights know nothing of what is measured: what they share is chance.
     assert 0.0 <= found["equal_pairs"] < 0.3
     assert abs(found["spearman"]) < 0.5
     assert 0.2 < found["preferred"] < 0.8
 
 
-def test_a_bank_is_known_by_what_it_says_wherever_it_lies(
+def test_a_bank_is_known_by_its_content_not_its_path(
     workspace: Workspace, recipe: Recipe, tmp_path: Path
 ):
     elsewhere = tmp_path / "elsewhere.toml"

@@ -51,19 +51,23 @@ def test_every_track_gets_an_artwork_and_the_report_adds_up(workspace, recipe):
         sorted(artworks.ids)
     )
 
-    told = report.extra
-    assert told["overall"]["matched"] == pairs.num_rows
-    assert told["overall"]["total"] == pytest.approx(pc.sum(pairs["score"]).as_py(), rel=1e-5)
-    assert told["overall"]["random"] < told["overall"]["mean"] <= told["overall"]["bound"] + 1e-6
-    assert told["overall"]["greedy"] <= told["overall"]["bound"]
-    assert told["overall"]["optimality"] >= recipe.pair.optimality
-    assert sum(told["scores"]["matched"]) == pairs.num_rows
-    assert len(told["scores"]["edges"]) == len(told["scores"]["matched"]) + 1
-    assert sum(cell["pairs"] for cell in told["style_genre"]) == pairs.num_rows
-    margins = [row["margin"] for row in told["most_certain"]]
+    reported = report.extra
+    assert reported["overall"]["matched"] == pairs.num_rows
+    assert reported["overall"]["total"] == pytest.approx(pc.sum(pairs["score"]).as_py(), rel=1e-5)
+    assert (
+        reported["overall"]["random"]
+        < reported["overall"]["mean"]
+        <= reported["overall"]["bound"] + 1e-6
+    )
+    assert reported["overall"]["greedy"] <= reported["overall"]["bound"]
+    assert reported["overall"]["optimality"] >= recipe.pair.optimality
+    assert sum(reported["scores"]["matched"]) == pairs.num_rows
+    assert len(reported["scores"]["edges"]) == len(reported["scores"]["matched"]) + 1
+    assert sum(cell["pairs"] for cell in reported["style_genre"]) == pairs.num_rows
+    margins = [row["margin"] for row in reported["most_certain"]]
     assert margins == sorted(margins, reverse=True)
-    assert told["splits"]["train"]["music_to_artwork"]["r10"] > 0
-    same = told["splits"]["train"]["agreement"]["affect"]
+    assert reported["splits"]["train"]["music_to_artwork"]["r10"] > 0
+    same = reported["splits"]["train"]["agreement"]["affect"]
     assert same["spearman"] == pytest.approx(1.0)
     assert same["equal_pairs"] == 1.0
 
@@ -99,17 +103,17 @@ def test_scores_ranks_and_margins_are_those_of_the_bridge(workspace, recipe):
         assert row["bridge"] == "affect"
 
 
-def test_pairing_again_does_nothing_and_pairing_anew_gives_the_same_bytes(workspace, recipe):
+def test_a_repeated_pairing_does_nothing_and_a_new_one_gives_the_same_bytes(workspace, recipe):
     first = paired(workspace, recipe)
     again = paired(workspace, recipe)
     assert again.parts_skipped == again.parts
     shutil.rmtree(workspace.parts / "pair")
-    anew = paired(workspace, recipe)
-    assert anew.parts_skipped == 0
-    assert anew.files == first.files == again.files
+    new = paired(workspace, recipe)
+    assert new.parts_skipped == 0
+    assert new.files == first.files == again.files
 
 
-def test_other_vectors_are_paired_anew(workspace, recipe):
+def test_other_vectors_are_paired_again(workspace, recipe):
     paired(workspace, recipe)
     ids, vectors = load_embeddings(workspace, "affect", "tracks")
     save_embeddings(workspace, "affect", "tracks", "other", ids, vectors[::-1].copy())
@@ -138,21 +142,21 @@ def test_fewer_artworks_than_tracks_names_the_split_and_the_ways_out(workspace, 
     path = workspace.catalog / "artworks.parquet"
     artworks = read_parquet(path, "artwork")
     write_parquet(path, "artwork", artworks.take(list(range(0, artworks.num_rows, 8))))
-    told = r"train split has \d+ tracks but only \d+ artworks: .* raise pair.artwork_uses"
-    with pytest.raises(BadData, match=told):
+    reported = r"train split has \d+ tracks but only \d+ artworks: .* raise pair.artwork_uses"
+    with pytest.raises(BadData, match=reported):
         paired(workspace, recipe)
     report = paired(workspace, recipe.replaced(pair={"artwork_uses": 30}))
     assert report.items_out == report.items_in
 
 
-def test_no_track_at_all_is_told(workspace, recipe):
+def test_no_track_at_all_is_reported(workspace, recipe):
     path = workspace.catalog / "tracks.parquet"
     write_parquet(path, "track", to_table("track", []))
     with pytest.raises(BadData, match=r"tracks.parquet has no usable track"):
         paired(workspace, recipe)
 
 
-def test_items_without_vectors_are_told(workspace, recipe):
+def test_items_without_vectors_are_reported(workspace, recipe):
     ids, vectors = load_embeddings(workspace, "affect", "artworks")
     save_embeddings(workspace, "affect", "artworks", "x", ids[1:], vectors[1:].copy())
     with pytest.raises(BadData, match=f"{ids[0]} has no vector .*artsound embed"):

@@ -1,4 +1,4 @@
-"""A stage whose parts tell which process did them, what it loaded, and when they had a GPU."""
+"""A stage whose parts record their process, what it loaded, and when they had a GPU."""
 
 from __future__ import annotations
 

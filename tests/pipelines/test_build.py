@@ -96,12 +96,12 @@ def test_every_usable_clip_has_a_pair_and_everything_is_accounted_for(built: Wor
 
 
 @pytest.mark.parametrize(
-    ("option", "told"),
+    ("option", "reported"),
     [
         ({"sources": {"artgraph": "nowhere"}}, "nowhere does not exist"),
         ({"sources": {"without": "gone.txt"}}, "gone.txt, a list of ids, cannot be read"),
         ({"sources": {"ids": "gone.txt"}}, "gone.txt, a list of track ids, cannot be read"),
-        ({"sources": {"base": "gone"}}, "gone is no release to continue"),
+        ({"sources": {"base": "gone"}}, "gone is not a release to continue"),
         ({"pair": {"given": "gone.json"}}, "gone.json is not a file"),
         ({"pair": {"exclude": "gone.parquet"}}, "gone.parquet is not a file"),
         ({"pair": {"concept_bank": "gone.toml"}}, "gone.toml"),
@@ -110,13 +110,13 @@ def test_every_usable_clip_has_a_pair_and_everything_is_accounted_for(built: Wor
         ({"captions": {"tracks": "transformers:gone/../gone"}}, "captions.tracks"),
     ],
 )
-def test_what_a_recipe_names_in_vain_is_told_before_anything_is_done(
-    sample: SamplePaths, tmp_path: Path, option: dict[str, dict[str, str]], told: str
+def test_missing_files_of_a_recipe_are_reported_before_anything_is_done(
+    sample: SamplePaths, tmp_path: Path, option: dict[str, dict[str, str]], reported: str
 ) -> None:
     from artsound.errors import ArtSoundError
 
     workspace = Workspace(tmp_path / "out")
-    with pytest.raises(ArtSoundError, match=re.escape(told)):
+    with pytest.raises(ArtSoundError, match=re.escape(reported)):
         run_serially(workspace, small_recipe(sample).replaced(**option))
     assert not workspace.catalog.exists()
     assert not (workspace.parts / "ingest").exists()
@@ -128,7 +128,7 @@ def test_a_second_build_on_the_same_workspace_is_refused(
     from artsound.errors import BadUsage
 
     workspace = Workspace(tmp_path / "out")
-    with workspace.lock(), pytest.raises(BadUsage, match="Another build is at work"):
+    with workspace.lock(), pytest.raises(BadUsage, match="locked by another build"):
         run_serially(workspace, small_recipe(sample))
 
 

@@ -68,7 +68,7 @@ def using(server: Any) -> Iterator[None]:
         yield
 
 
-def test_a_model_is_loaded_once_by_each_worker_and_parts_that_want_a_gpu_go_where_one_is(
+def test_a_model_is_loaded_once_by_each_worker_and_parts_that_need_a_gpu_go_where_one_is(
     scheduler: str, sample: SamplePaths, tmp_path: Path, prefect_server: Any
 ) -> None:
     import counted
@@ -146,7 +146,7 @@ def test_workers_elsewhere_cannot_report_to_a_temporary_server() -> None:
         check_cluster("tcp://10.0.0.1:8786", server_stays=False)
 
 
-def test_a_worker_that_does_not_see_the_build_is_told_of(
+def test_a_worker_that_does_not_see_the_build_is_an_error(
     scheduler: str,
     sample: SamplePaths,
     tmp_path: Path,
@@ -159,6 +159,6 @@ def test_a_worker_that_does_not_see_the_build_is_told_of(
     run = {"runner": "dask", "dask_address": scheduler}
     with (
         using(prefect_server),
-        pytest.raises(BadUsage, match=r"sees no build in out: give --out a full path"),
+        pytest.raises(BadUsage, match=r"finds no build in out: give --out a full path"),
     ):
         run_with_prefect(Workspace(Path("out")), small_recipe(sample).replaced(run=run))

@@ -23,7 +23,7 @@ SENTENCE = "artsound: stopped; the same command continues from here.\n"
 
 
 def alive_in_group(group: int) -> list[str]:
-    """Processes of a group that are no zombies (a container may have nobody to reap those)."""
+    """Processes of a group that are not zombies (a container may have no process to reap those)."""
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -71,7 +71,7 @@ def interrupt(
     [("serial", signal.SIGINT), ("processes", signal.SIGINT), ("threads", signal.SIGTERM),
      ("dask", signal.SIGINT)],
 )  # fmt: skip
-def test_an_interrupted_build_ends_at_once_with_one_sentence_and_goes_on_to_the_same_bytes(
+def test_an_interrupted_build_ends_at_once_with_one_sentence_and_continues_to_the_same_bytes(
     sample: SamplePaths,
     built: Workspace,
     tmp_path: Path,

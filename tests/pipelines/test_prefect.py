@@ -34,7 +34,7 @@ def hear(values: dict[str, Any]) -> None:
 
 @pytest.fixture
 def webhook() -> Iterator[str]:
-    """The address of an HTTP server that keeps what it is told in TOLD."""
+    """The address of an HTTP server that keeps what it is reported in TOLD."""
 
     class Listener(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -64,7 +64,7 @@ def client(prefect_server: Any) -> Iterator[Any]:
         yield opened
 
 
-def test_a_build_leaves_its_counts_and_report_in_prefect_and_tells_the_webhook(
+def test_a_build_leaves_its_counts_and_report_in_prefect_and_notifies_the_webhook(
     sample: SamplePaths, tmp_path: Path, client: Any, webhook: str, prefect_server: Any
 ) -> None:
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
@@ -74,8 +74,12 @@ def test_a_build_leaves_its_counts_and_report_in_prefect_and_tells_the_webhook(
     workspace = Workspace(tmp_path / "out")
     run = {"runner": "processes", "workers": 2, "part_size": 2, "notify": webhook}
     reports = run_with_prefect(workspace, small_recipe(sample).replaced(run=run))
-    [told] = TOLD
-    assert (told["flow"], told["state"], told["out"]) == ("build", "completed", str(workspace.root))
+    [reported] = TOLD
+    assert (reported["flow"], reported["state"], reported["out"]) == (
+        "build",
+        "completed",
+        str(workspace.root),
+    )
     flow_runs = [
         run.id
         for run in client.read_flow_runs()
@@ -96,7 +100,7 @@ def test_a_build_leaves_its_counts_and_report_in_prefect_and_tells_the_webhook(
     assert "locked" not in prefect_server.log.read_text()  # with 60 parts on each of two stages
 
 
-def test_a_failed_build_is_told_to_a_function_and_an_unheard_message_fails_nothing(
+def test_a_failed_build_is_reported_to_a_function_and_a_failed_delivery_fails_nothing(
     sample: SamplePaths, tmp_path: Path, client: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from artsound.errors import BadData
@@ -108,7 +112,7 @@ def test_a_failed_build_is_told_to_a_function_and_an_unheard_message_fails_nothi
         run = {"runner": "threads", "notify": target}
         with pytest.raises((BadData, BadUsage), match="nothing"):
             run_with_prefect(Workspace(tmp_path / f"out-{number}"), nowhere.replaced(run=run))
-    assert [told["state"] for told in TOLD] == ["failed"]
+    assert [reported["state"] for reported in TOLD] == ["failed"]
     assert "python:no.such:function could not be called" in capsys.readouterr().err
 
 
@@ -171,10 +175,10 @@ def test_a_rebuild_keeps_the_shards_of_its_base_that_lose_nothing(
     markers = {path: path.stat().st_mtime_ns for path in workspace.parts.rglob("*.json")}
     rebuild(workspace.root, **asked, runner="threads", from_scratch=True)
     assert shard_digests(workspace) == after
-    assert all(path.stat().st_mtime_ns > told for path, told in markers.items())
+    assert all(path.stat().st_mtime_ns > reported for path, reported in markers.items())
 
 
-def test_parts_that_want_a_gpu_wait_for_each_other_where_a_limit_says_so(
+def test_parts_that_need_a_gpu_wait_for_each_other_where_a_limit_says_so(
     sample: SamplePaths, tmp_path: Path, client: Any
 ) -> None:
     import counted

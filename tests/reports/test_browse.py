@@ -52,7 +52,7 @@ def test_values_of_one_facet_add_up_and_facets_narrow_one_another(client: TestCl
     assert counts["music_genre"]["Folk"] > 0  # what choosing it as well would add
 
 
-def test_scores_are_told_in_stretches_that_hold_all_pairs(client: TestClient) -> None:
+def test_scores_are_shown_in_intervals_that_cover_all_pairs(client: TestClient) -> None:
     facets = {f["name"]: f["counts"] for f in client.get("/api/view").json()["facets"]}
     assert sum(count for _, count in facets["score"]) == 50
     label = facets["score"][0][0]
@@ -94,7 +94,7 @@ def test_a_pair_comes_with_its_record_and_its_neighbours_by_score(client: TestCl
     assert client.get("/api/pair/999999").status_code == 404
 
 
-def test_media_are_served_whole_by_range_and_not_again_when_kept(
+def test_media_are_served_whole_by_range_and_not_again_when_cached(
     client: TestClient, site_shards: Path
 ) -> None:
     whole = artsound.open(site_shards).filter(key="000014").read(0)["mp3"]
@@ -189,7 +189,7 @@ def test_every_answer_carries_the_policy_that_nothing_foreign_runs(client: TestC
         assert headers["x-content-type-options"] == "nosniff"
 
 
-def test_a_trial_tells_nothing_of_what_it_is(client: TestClient) -> None:
+def test_a_trial_does_not_show_what_it_is(client: TestClient) -> None:
     trial = client.get("/api/trial?judge=ada").json()
     assert set(trial) == {"token", "done"}
     picture = client.get(f"/trial/{trial['token']}.jpg")
@@ -216,7 +216,7 @@ def test_judgements_are_added_and_never_written_over(client: TestClient, tmp_pat
     assert kept.select("artwork_key", "track_key").is_unique().all()
 
 
-def test_a_judge_goes_on_after_the_site_was_stopped(site_shards: Path, tmp_path: Path) -> None:
+def test_a_judge_continues_after_the_site_was_stopped(site_shards: Path, tmp_path: Path) -> None:
     seen = []
     for _ in range(4):
         app = browse_app(open_shards(site_shards), save_to=tmp_path)
@@ -248,7 +248,7 @@ def test_an_answer_out_of_range_is_refused(
     assert not (tmp_path / "judgements").exists()
 
 
-def test_shards_that_are_not_ours_and_a_taken_port_are_told_in_a_sentence(
+def test_shards_that_are_not_ours_and_a_taken_port_are_reported_in_a_sentence(
     site_shards: Path, tmp_path: Path
 ) -> None:
     plain = open_shards(site_shards)

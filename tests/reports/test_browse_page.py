@@ -77,9 +77,10 @@ def test_facets_narrow_and_are_taken_away_again(page: Page) -> None:
     _total(page, "12 of 50 pairs")
     page.go_back()
     _total(page, "3 of 50 pairs")
+    expect(page.locator(".card")).to_have_count(3)
 
 
-def test_a_pair_plays_and_goes_on_while_its_page_is_read(page: Page) -> None:
+def test_a_pair_plays_and_continues_while_its_page_is_read(page: Page) -> None:
     page.goto("/")
     card = page.locator(".card").nth(1)
     card.get_by_role("button", name="Play").click()
@@ -148,10 +149,10 @@ def test_this_view_is_saved(page: Page, served: Served) -> None:
     page.get_by_label("Name").fill("morisot")
     page.get_by_role("radio", name="View").check()
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.locator("#save-told")).to_contain_text("10 pairs saved in")
+    expect(page.locator("#save-status")).to_contain_text("10 pairs saved in")
     assert len(artsound.open(served.folder / "views" / "morisot.parquet")) == 10
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.locator("#save-told")).to_contain_text("choose another name")
+    expect(page.locator("#save-status")).to_contain_text("choose another name")
 
 
 def test_on_a_phone_nothing_sticks_out_and_filters_open(browser: Browser, served: Served) -> None:

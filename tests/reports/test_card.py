@@ -47,15 +47,17 @@ def test_the_card_of_a_subset_repeats_the_query_that_chose_it(
     assert "chosen by" not in (carded / "README.md").read_text()
 
 
-def test_the_card_tells_the_hub_its_licence_splits_and_machine_made_annotation(
+def test_the_card_states_licence_splits_and_machine_made_annotation_for_the_hub(
     carded: Path,
 ) -> None:
     text = (carded / "README.md").read_text()
-    told = _front_matter(text)
-    assert told["license"] == "other"
-    assert told["annotations_creators"] == told["language_creators"] == ["machine-generated"]
-    assert told["size_categories"] == ["n<1K"]
-    files = {entry["split"]: entry["path"] for entry in told["configs"][0]["data_files"]}
+    reported = _front_matter(text)
+    assert reported["license"] == "other"
+    assert (
+        reported["annotations_creators"] == reported["language_creators"] == ["machine-generated"]
+    )
+    assert reported["size_categories"] == ["n<1K"]
+    files = {entry["split"]: entry["path"] for entry in reported["configs"][0]["data_files"]}
     assert set(files) == {"train", "validation", "test"}
     for pattern in files.values():
         assert list(carded.glob(pattern))
@@ -121,15 +123,15 @@ def test_croissant_is_valid_and_loads_the_index_the_pictures_and_the_clips(
 
 
 def test_croissant_names_version_digests_provenance_and_care(carded: Path) -> None:
-    told = json.loads((carded / "croissant.json").read_text())
-    assert told["conformsTo"] == "http://mlcommons.org/croissant/1.1"
-    objects = [d for d in told["distribution"] if d["@type"] == "cr:FileObject"]
+    reported = json.loads((carded / "croissant.json").read_text())
+    assert reported["conformsTo"] == "http://mlcommons.org/croissant/1.1"
+    objects = [d for d in reported["distribution"] if d["@type"] == "cr:FileObject"]
     assert len(objects) == 4
     for each in objects:
         assert each["sha256"] == sha256_file(carded / each["contentUrl"])
     for field in ("dataBiases", "dataLimitations", "machineAnnotationTools", "dataUseCases"):
-        assert told[f"rai:{field}"]
-    assert told["prov:wasGeneratedBy"]["prov:label"].startswith("artsound ")
+        assert reported[f"rai:{field}"]
+    assert reported["prov:wasGeneratedBy"]["prov:label"].startswith("artsound ")
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def _judged(folder: Path, data: Dataset) -> pl.DataFrame:
     return judging.read_judgements(folder / "judgements")
 
 
-def test_the_summary_tells_agreement_and_how_pairs_fare_against_controls(
+def test_the_summary_shows_agreement_and_how_pairs_fare_against_controls(
     data: Dataset, tmp_path: Path
 ) -> None:
     said = summarise_judgements(_judged(tmp_path, data))
@@ -145,9 +145,9 @@ def test_a_judges_last_word_counts_and_skipped_trials_do_not(data: Dataset, tmp_
         judge = "ada" if number < 2 else "bob"
         said = judging.judgement_of(data, trial, judge, rating=rating, verdict=verdict, seconds=1)
         judging.keep(tmp_path, said)
-    told = summarise_judgements(judging.read_judgements(tmp_path))
-    assert told["rating"]["pairs"] == 1.0
-    assert told["skipped"] == 1
+    reported = summarise_judgements(judging.read_judgements(tmp_path))
+    assert reported["rating"]["pairs"] == 1.0
+    assert reported["skipped"] == 1
 
 
 def test_the_command_prints_the_summary_and_writes_a_list_that_subset_takes(
@@ -156,9 +156,9 @@ def test_the_command_prints_the_summary_and_writes_a_list_that_subset_takes(
     _judged(tmp_path, data)
     out = tmp_path / "unfit.parquet"
     command = ["judgements", str(tmp_path / "judgements"), "--drop-rejected", "--out", str(out)]
-    told = CliRunner().invoke(app, command)
-    assert told.exit_code == 0, told.output
-    assert "Krippendorff's alpha" in told.output
+    reported = CliRunner().invoke(app, command)
+    assert reported.exit_code == 0, reported.output
+    assert "Krippendorff's alpha" in reported.output
     assert set(read_lines(out)) < set(data.frame["key"])
     with pytest.raises(BadUsage, match="There are no judgements"):
         CliRunner().invoke(app, ["judgements", str(site_shards)], catch_exceptions=False)

@@ -52,15 +52,15 @@ def test_every_picture_and_chart_has_a_text_in_its_place(text: str) -> None:
             assert attributes["aria-label"]
 
 
-def test_the_page_tells_what_came_in_and_why_not_all_went_out(text: str) -> None:
+def test_the_page_shows_what_came_in_and_why_not_all_went_out(text: str) -> None:
     for heading in ("From pulled to sharded", "Coverage", "Captions", "Near-duplicates", "Rights<"):
         assert heading in text
     assert "audio too short" in text
 
 
-def test_the_page_tells_hubs_retrieval_and_what_other_bridges_make_of_the_pairs(text: str) -> None:
-    for told in ("hubness before", "R@10", "median rank", "Least certain pairs", "Mean score"):
-        assert told in text
+def test_the_page_shows_hubs_retrieval_and_what_other_bridges_make_of_the_pairs(text: str) -> None:
+    for reported in ("hubness before", "R@10", "median rank", "Least certain pairs", "Mean score"):
+        assert reported in text
     agreed = {"concepts": {"spearman": 0.5, "preferred": 0.6, "equal_pairs": 0.1}}
     ranks = {"r1": 0.1, "r5": 0.2, "r10": 0.3, "median_rank": 9.0}
     split = {

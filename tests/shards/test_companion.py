@@ -49,7 +49,7 @@ def test_joined_samples_hold_the_members_of_both_whatever_is_chosen(
             assert latent.tolist() == [[len(data.read(at)["jpg"]), len(data.read(at)["mp3"])]]
 
 
-def test_a_run_that_was_cut_off_is_gone_on_with_and_ends_in_the_same_bytes(
+def test_a_run_that_was_cut_off_is_resumed_and_ends_in_the_same_bytes(
     shards: Path, latents: Path, tmp_path: Path
 ) -> None:
     data = artsound.open(shards)

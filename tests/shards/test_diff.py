@@ -33,7 +33,7 @@ def test_removed_pairs_are_added_the_other_way_round(built: Workspace, tmp_path:
     assert all(f"- {key}" in changelog(there) for key in gone)
 
 
-def test_changed_captions_scores_and_artworks_are_told_apart(
+def test_changed_captions_scores_and_artworks_are_distinguished(
     built: Workspace, tmp_path: Path
 ) -> None:
     data = open_shards(built.shards)

@@ -166,7 +166,7 @@ def test_what_cannot_be_continued_is_refused_in_a_sentence(
     for name in ("catalog", "embeddings"):
         shutil.copytree(first.root / name, out / name)
     recipe = load_recipe(first.recipe).replaced(sources={"base": str(tmp_path / "nowhere")})
-    with pytest.raises(BadUsage, match="no release to continue"):
+    with pytest.raises(BadUsage, match="not a release to continue"):
         run_stage(PAIR, Workspace(out), recipe)
     with pytest.raises(BadUsage, match="give another --out"):
         run_stage(PAIR, first, recipe.replaced(sources={"base": str(first.root)}))

@@ -154,7 +154,7 @@ def test_ids_of_other_people_s_samples_are_their_keys(tmp_path: Path) -> None:
     assert "item-3" not in np.load(rest)
 
 
-def test_fields_of_others_that_are_named_as_ours_mean_what_they_want(tmp_path: Path) -> None:
+def test_fields_of_others_with_our_names_have_their_own_meaning(tmp_path: Path) -> None:
     """A key of their own, digests of something else, painters as lists, places that are none."""
     for split, numbers in (("train", (0, 1)), ("test", (2, 3))):
         with webdataset.TarWriter(str(tmp_path / f"{split}-0.tar")) as writer:

@@ -98,7 +98,7 @@ def test_ranks_and_workers_share_the_order_equally_and_lose_or_double_nothing(
 
 @settings(max_examples=200, deadline=None)
 @given(**configurations, new_ranks=st.integers(1, 9), taken=st.integers(0, 60))
-def test_a_run_stopped_anywhere_goes_on_elsewhere_with_exactly_the_rest(
+def test_a_run_stopped_anywhere_continues_elsewhere_with_exactly_the_rest(
     total: int, ranks: int, workers: int, batch: int, position: int, new_ranks: int, taken: int
 ) -> None:
     start = order.Point(0, min(position, total))

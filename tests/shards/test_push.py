@@ -36,7 +36,7 @@ def test_a_folder_arrives_whole_and_a_second_push_sends_nothing(
     assert verify(target) == []
 
 
-def test_a_push_that_was_cut_off_is_gone_on_with(shards: Path, tmp_path: Path) -> None:
+def test_a_push_that_was_cut_off_is_resumed(shards: Path, tmp_path: Path) -> None:
     target = tmp_path / "public"
     push(shards, str(target), restricted=True)
     (target / "index.json").unlink()
@@ -89,7 +89,7 @@ def test_a_shard_that_is_not_the_index_s_is_never_pushed(make: Make, tmp_path: P
         push(folder, str(tmp_path / "public"), restricted=True)
 
 
-def test_a_target_nobody_knows_or_may_write_is_a_sentence(shards: Path, tmp_path: Path) -> None:
+def test_an_unknown_or_unwritable_target_is_one_clear_error(shards: Path, tmp_path: Path) -> None:
     with pytest.raises(BadUsage, match="nosuch"):
         push(shards, "nosuch://x/y", restricted=True)
     (tmp_path / "file").write_text("in the way")
@@ -193,7 +193,7 @@ def test_a_release_reaches_the_hub_in_two_commits_and_is_opened_there(
     ).read(3)
 
 
-def test_a_push_to_the_hub_goes_on_where_it_was_refused(shards: Path, repository: Hub) -> None:
+def test_a_push_to_the_hub_continues_where_it_was_refused(shards: Path, repository: Hub) -> None:
     target = f"hf://datasets/{REPO}/releases/v1"
     options = {"endpoint": repository.url, "token": "hf_abc"}
     repository.refuse_after = 1

@@ -136,7 +136,7 @@ def test_a_value_that_does_not_occur_is_named_with_the_nearest_that_does(
         artsound.open(shards).filter(**equals)
 
 
-def test_a_place_without_shards_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_a_place_without_shards_is_reported_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(BadUsage, match="no folder"):
         artsound.open(tmp_path / "nowhere")
     with pytest.raises(BadData, match=r"index\.json"):
@@ -270,7 +270,7 @@ def test_a_position_outside_is_an_index_error(shards: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [-3, 2.5, "all"])
-def test_a_number_of_samples_that_is_none_is_told(shards: Path, count: Any) -> None:
+def test_a_number_of_samples_that_is_none_is_reported(shards: Path, count: Any) -> None:
     data = artsound.open(shards)
     for choose in (data.top, data.sample, lambda n: data.cap("painter", n)):
         with pytest.raises(BadUsage, match=r"is not a number of samples"):

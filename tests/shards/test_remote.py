@@ -181,7 +181,7 @@ def test_reads_that_the_system_cuts_short_are_continued(
     assert data.read(3) == whole
 
 
-def test_a_missing_file_is_told_at_once(shards: Path, served: Served) -> None:
+def test_a_missing_file_is_reported_at_once(shards: Path, served: Served) -> None:
     with pytest.raises(BadData, match=r"has no index\.json .*404"):
         artsound.open(served.url + "/elsewhere")
     assert len(served.requests) == 0

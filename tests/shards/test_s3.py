@@ -136,7 +136,9 @@ def test_a_view_of_a_bucket_streams_from_it_and_verify_asks_for_a_folder(
         verify(pushed)
 
 
-def test_a_bucket_that_is_not_there_is_told_and_never_made(shards: Path, bucket: Any) -> None:
+def test_a_bucket_that_does_not_exist_is_an_error_and_is_never_made(
+    shards: Path, bucket: Any
+) -> None:
     with pytest.raises(BadData, match="bucket does not exist"):
         artsound.open("s3://slip-of-the-pen/set")
     with pytest.raises(BadData, match=r"s3://slip-of-the-pen/set .*bucket does not exist\.$"):
@@ -167,7 +169,7 @@ def test_without_credentials_both_ways_say_how_to_give_them(
     assert command("stats", pushed).returncode == 0
 
 
-def test_credentials_that_the_server_does_not_know_are_told_as_its_refusal(
+def test_credentials_that_the_server_does_not_know_are_reported_as_its_refusal(
     pushed: str, shards: Path, endpoint: str
 ) -> None:
     import requests

@@ -191,7 +191,7 @@ def test_shards_of_an_earlier_plan_go_when_the_new_index_is_there(workspace: Wor
     assert verify(workspace.shards) == []
 
 
-def test_a_rebuild_that_dies_between_shards_and_index_leaves_no_index_that_lies(
+def test_a_rebuild_that_dies_between_shards_and_index_leaves_no_wrong_index(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_stage(STAGE, workspace, Recipe())

@@ -47,7 +47,7 @@ def test_a_stream_survives_the_way_into_a_spawned_worker(data: Dataset) -> None:
     assert [batch["key"] for batch in pickle.loads(pickle.dumps(stream))] == expected
 
 
-def test_the_keys_to_come_are_told_without_reading(data: Dataset) -> None:
+def test_the_keys_to_come_are_reported_without_reading(data: Dataset) -> None:
     stream = data.stream(seed=3, rank=1, ranks=2)
     told = list(stream.keys())
     assert told == [sample["key"] for sample in stream]
@@ -83,7 +83,7 @@ def test_a_filtered_stream_gives_what_the_filter_holds(data: Dataset) -> None:
 
 
 @pytest.mark.parametrize("trial", range(6))
-def test_a_run_stopped_at_a_random_step_goes_on_with_other_ranks_and_sees_exactly_the_rest(
+def test_a_run_stopped_at_a_random_step_continues_with_other_ranks_and_sees_exactly_the_rest(
     data: Dataset, trial: int
 ) -> None:
     chance = random.Random(trial)

@@ -146,7 +146,7 @@ def test_a_draw_is_the_same_for_the_same_seed_and_another_for_another(shards: Pa
         data.sample(10, by="styel")
 
 
-def test_nothing_left_is_told_and_writes_nothing(shards: Path, tmp_path: Path) -> None:
+def test_nothing_left_is_reported_and_writes_nothing(shards: Path, tmp_path: Path) -> None:
     with pytest.raises(BadUsage, match="fulfils the condition"):
         write_subset(shards, tmp_path / "ids.npy", where="score > 2")
     assert list(tmp_path.iterdir()) == []

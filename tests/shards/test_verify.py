@@ -57,7 +57,7 @@ def test_any_flipped_byte_is_found_and_placed(shards: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("cut", [1, 600, 1024, 5000])
-def test_a_cut_shard_is_told(make: Make, cut: int) -> None:
+def test_a_cut_shard_is_reported(make: Make, cut: int) -> None:
     folder = make({"train": [3, 3]})
     path = folder / SHARD
     path.write_bytes(path.read_bytes()[:-cut])
@@ -65,7 +65,7 @@ def test_a_cut_shard_is_told(make: Make, cut: int) -> None:
     assert "artsound-train-000001.tar" not in told(folder)
 
 
-def test_a_missing_shard_and_a_stray_one_are_told(make: Make) -> None:
+def test_a_missing_shard_and_a_stray_one_are_reported(make: Make) -> None:
     folder = make({"train": [3, 3]})
     (folder / SHARD).rename(folder / "artsound-train-000007.tar")
     assert f"{SHARD}: it cannot be read: No such file" in told(folder)
@@ -96,7 +96,7 @@ def respoilt(folder: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Pa
         ("image_original_sha256", "the image"),
     ],
 )
-def test_what_crosses_splits_is_told(make: Make, column: str, word: str) -> None:
+def test_what_crosses_splits_is_reported(make: Make, column: str, word: str) -> None:
     folder = make({"train": [3], "test": [3]})
 
     def cross(frame: pl.DataFrame) -> pl.DataFrame:
@@ -115,12 +115,12 @@ def test_an_index_that_disagrees_with_a_json_names_the_field(make: Make) -> None
     )
 
 
-def test_offsets_that_are_off_are_told(make: Make) -> None:
+def test_offsets_that_are_off_are_reported(make: Make) -> None:
     folder = respoilt(make({"train": [3]}), lambda f: f.with_columns(pl.col("mp3_offset") + 512))
     assert "000010.mp3 is not at offset" in told(folder)
 
 
-def test_a_key_that_occurs_twice_is_told(make: Make) -> None:
+def test_a_key_that_occurs_twice_is_reported(make: Make) -> None:
     folder = make({"train": [3, 3]})
     second = folder / "artsound-train-000001.tar"
     shutil.copy(folder / SHARD, second)
@@ -141,7 +141,7 @@ def spoil_member(folder: Path, key: str, member: str, data: bytes) -> None:
     respoilt(folder, lambda frame: frame)
 
 
-def test_a_json_that_breaks_the_schema_is_told_with_shard_and_key(make: Make) -> None:
+def test_a_json_that_breaks_the_schema_is_reported_with_shard_and_key(make: Make) -> None:
     folder = make({"train": [3]})
     spoil_member(folder, "000011", "json", b'{"key"; ')
     assert f"{SHARD} 000011: its .json cannot be read" in told(folder)
@@ -169,7 +169,7 @@ def foreign(folder: Path, names: list[str]) -> Path:
     return folder
 
 
-def test_samples_of_a_release_that_are_out_of_order_are_told(make: Make) -> None:
+def test_samples_of_a_release_that_are_out_of_order_are_reported(make: Make) -> None:
     folder = make({"train": [2]})
     with tarfile.open(folder / SHARD) as archive:
         found = [(info, archive.extractfile(info).read()) for info in archive]  # type: ignore[union-attr]
@@ -180,7 +180,7 @@ def test_samples_of_a_release_that_are_out_of_order_are_told(make: Make) -> None
     assert f"{SHARD} 000010: it comes after 000011: keys are not in order" in told(folder)
 
 
-def test_external_samples_in_pieces_are_told_and_may_be_out_of_order(tmp_path: Path) -> None:
+def test_external_samples_in_pieces_are_reported_and_may_be_out_of_order(tmp_path: Path) -> None:
     shard = "other-000000.tar"
     assert told(foreign(tmp_path / "sound", ["a.txt", "a.cls", "b.txt"])) == ""
     assert told(foreign(tmp_path / "swapped", ["b.txt", "a.txt"])) == ""
@@ -198,7 +198,7 @@ def test_external_samples_in_pieces_are_told_and_may_be_out_of_order(tmp_path: P
         ({"split": "test"}, f"{SHARD} 000011: a train sample is in a test shard"),
     ],
 )
-def test_an_entry_of_a_shard_that_is_not_true_is_told(
+def test_an_entry_of_a_shard_that_is_not_true_is_reported(
     make: Make, change: dict[str, Any], sentence: str
 ) -> None:
     folder = make({"train": [3]})
@@ -209,14 +209,14 @@ def test_an_entry_of_a_shard_that_is_not_true_is_told(
 
 
 @pytest.mark.parametrize("total", ["samples", "bytes"])
-def test_totals_that_do_not_add_up_are_told(make: Make, total: str) -> None:
+def test_totals_that_do_not_add_up_are_reported(make: Make, total: str) -> None:
     folder = make({"train": [3]})
     value = json.loads((folder / "index.json").read_text())
     (folder / "index.json").write_text(json.dumps({**value, total: value[total] + 1}))
     assert told(folder) == "index.json: its totals do not add up"
 
 
-def test_a_shard_that_is_listed_twice_is_told(make: Make) -> None:
+def test_a_shard_that_is_listed_twice_is_reported(make: Make) -> None:
     folder = make({"train": [3]})
     value = json.loads((folder / "index.json").read_text())
     value["shards"] *= 2
@@ -224,7 +224,7 @@ def test_a_shard_that_is_listed_twice_is_told(make: Make) -> None:
     assert f"{SHARD}: it is listed twice in index.json" in told(folder)
 
 
-def test_a_member_that_no_row_names_is_told(make: Make) -> None:
+def test_a_member_that_no_row_names_is_reported(make: Make) -> None:
     folder = respoilt(make({"train": [3]}), lambda frame: frame.head(2))
     lines = [line for line in told(folder).splitlines() if "is not in the index" in line]
     starts = [line.partition(" at offset ")[0] for line in lines]
@@ -237,7 +237,7 @@ def test_an_unknown_musician_may_be_in_all_splits(make: Make) -> None:
     assert "the musician" not in told(respoilt(folder, lambda frame: frame.with_columns(unknown)))
 
 
-def test_a_row_that_breaks_the_schema_of_an_index_is_told(make: Make) -> None:
+def test_a_row_that_breaks_the_schema_of_an_index_is_reported(make: Make) -> None:
     folder = make({"train": [3]})
     path = folder / "index.parquet"
     pl.read_parquet(path).with_columns(pl.lit("ab").alias("audio_sha256")).write_parquet(path)
@@ -257,7 +257,7 @@ def test_a_row_that_breaks_the_schema_of_an_index_is_told(make: Make) -> None:
         ("artwork_year", "1811", "1812", "artwork_year is 1812 in its .json, but 1811"),
     ],
 )
-def test_a_field_that_differs_a_little_from_its_row_is_told(
+def test_a_field_that_differs_a_little_from_its_row_is_reported(
     make: Make, field: str, before: str, after: str, message: str
 ) -> None:
     folder = make({"train": [3]})
@@ -315,7 +315,7 @@ def test_no_bytes_make_the_scan_fail_in_any_other_way(data: bytes) -> None:
         assert list(scan_tar(io.BytesIO(data + b"x"), len(data) + 1))
 
 
-def test_an_index_of_a_build_that_lacks_a_column_is_told(make: Make) -> None:
+def test_a_missing_column_in_the_index_of_a_build_is_reported(make: Make) -> None:
     folder = respoilt(make({"train": [3]}), lambda frame: frame.drop("score"))
     assert verify(folder) == []  # somebody else's, for all that is known
     value = json.loads((folder / "index.json").read_text())

@@ -100,7 +100,7 @@ def test_an_id_in_any_kind_of_text_is_found(tmp_path: Path, name: str, text: str
     assert traces(tmp_path, *named(ids)) == [name]
 
 
-def test_verify_tells_what_a_list_forbids(release: Path, tmp_path: Path) -> None:
+def test_verify_shows_what_a_list_forbids(release: Path, tmp_path: Path) -> None:
     ids = tmp_path / "takedown.txt"
     ids.write_text(artsound.open(str(release)).frame["key"][0])
     next_release = tmp_path / "next"

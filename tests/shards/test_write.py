@@ -79,7 +79,7 @@ def test_gnu_tar_lists_and_extracts_a_shard_without_a_word(shards: Path, tmp_pat
 
 
 @pytest.mark.parametrize("keys", [["b", "a"], ["a", "a"], ["a.b"], [""], []])
-def test_keys_that_no_loader_could_tell_apart_are_refused_and_leave_nothing(
+def test_keys_that_no_loader_could_distinguish_are_refused_and_leave_nothing(
     keys: list[str], tmp_path: Path
 ) -> None:
     with pytest.raises(BadData, match=str(tmp_path)):

@@ -188,7 +188,7 @@ def test_any_name_gives_a_painter_a_title_and_a_sane_year(name: str, painter: st
         ("raw/relations/artwork___hasstyle___style/edge.csv", b"0,\n", "has an empty cell"),
     ],
 )
-def test_a_broken_table_is_told_in_one_sentence(
+def test_a_broken_table_is_reported_in_one_sentence(
     tmp_path: Path, name: str, data: bytes, sentence: str
 ) -> None:
     write_files(tmp_path, {**artgraph_files(NAMES, {}, RELATIONS), name: data})
@@ -197,14 +197,14 @@ def test_a_broken_table_is_told_in_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-def test_a_relation_without_its_mapping_is_told(tmp_path: Path) -> None:
+def test_a_relation_without_its_mapping_is_reported(tmp_path: Path) -> None:
     files = artgraph_files(NAMES, {}, RELATIONS)
     del files["mapping/style_entidx2name.csv"]
     with pytest.raises(BadData, match="style_entidx2name"):
         _read(write_files(tmp_path, files))
 
 
-def test_a_folder_of_something_else_is_told(tmp_path: Path) -> None:
+def test_a_folder_of_something_else_is_reported(tmp_path: Path) -> None:
     with pytest.raises(BadData, match="is not ArtGraph"):
         _read(write_files(tmp_path, {"readme.txt": b"hello"}))
 
@@ -212,7 +212,7 @@ def test_a_folder_of_something_else_is_told(tmp_path: Path) -> None:
 @given(st.binary(max_size=80))
 @example(b"\r\x00")
 @example(b"0\r1")
-def test_any_bytes_for_a_table_are_read_or_told(
+def test_any_bytes_for_a_table_are_read_or_reported(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
 ) -> None:
     root = tmp_path_factory.mktemp("fuzz")

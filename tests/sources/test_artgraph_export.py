@@ -108,7 +108,7 @@ def test_lists_come_back_from_json(
         ("artists", table([("name",), ("A B",)]), "lacks the column died"),
     ],
 )
-def test_a_broken_export_is_told_in_one_sentence(
+def test_a_broken_export_is_reported_in_one_sentence(
     tmp_path: Path, name: str, data: bytes, sentence: str
 ) -> None:
     files = {"artgraph_artworks__csv": table([HEADER, *ROWS]), f"artgraph_{name}__csv": data}
@@ -118,7 +118,9 @@ def test_a_broken_export_is_told_in_one_sentence(
 
 
 @given(st.binary(max_size=60))
-def test_any_bytes_are_read_or_told(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+def test_any_bytes_are_read_or_reported(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
     root = tmp_path_factory.mktemp("fuzz")
     try:
         rows = _read(root, artgraph_artworks__csv=b"name,tags\n" + data)

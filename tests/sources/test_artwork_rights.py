@@ -90,7 +90,7 @@ def test_works_of_one_unnamed_master_do_date_each_other(tmp_path: Path) -> None:
         ("art-brenner", False),
     ],
 )
-def test_a_slug_names_one_person_or_nobody(slug: str, nameless: bool) -> None:
+def test_a_slug_names_one_person_or_none(slug: str, nameless: bool) -> None:
     assert is_nameless(slug) == nameless
 
 

@@ -52,7 +52,7 @@ def test_whatever_happens_on_the_way_the_right_bytes_arrive(
     assert only(tmp_path) == ["file.bin"]
 
 
-def test_a_broken_transfer_goes_on_at_the_byte_where_it_broke(tmp_path: Path) -> None:
+def test_a_broken_transfer_continues_at_the_byte_where_it_broke(tmp_path: Path) -> None:
     with faulty_server(PAYLOAD, "truncate:1048576") as server:
         download(RemoteFile(server.url), tmp_path / "file.bin", client=local_client(QUICK))
         begun = [int(wanted[6:-1]) for _, wanted in server.asked if wanted]
@@ -75,7 +75,7 @@ def test_a_wrong_digest_never_takes_the_final_name(tmp_path: Path) -> None:
     assert only(tmp_path) == []
 
 
-def test_a_file_that_changed_between_two_tries_is_fetched_anew(tmp_path: Path) -> None:
+def test_a_file_that_changed_between_two_tries_is_fetched_again(tmp_path: Path) -> None:
     path = tmp_path / "file.bin"
     with faulty_server(PAYLOAD, *["reset:900000"] * 9) as server:
         with pytest.raises(BadData):
@@ -97,7 +97,7 @@ def test_a_file_that_changed_between_two_tries_is_fetched_anew(tmp_path: Path) -
     ],
     ids=["loop", "500", "reset", "stall"],
 )
-def test_a_hopeless_server_is_told_in_one_sentence(
+def test_a_hopeless_server_is_reported_in_one_sentence(
     faults: list[str], sentence: str, tmp_path: Path
 ) -> None:
     patience = HASTY if "stall:0" in faults else QUICK
@@ -106,7 +106,7 @@ def test_a_hopeless_server_is_told_in_one_sentence(
     assert "file.bin" not in only(tmp_path)
 
 
-def test_an_unreachable_server_and_a_malformed_address_are_told(tmp_path: Path) -> None:
+def test_an_unreachable_server_and_a_malformed_address_are_reported(tmp_path: Path) -> None:
     client = local_client(Patience(retries=1, backoff=0.01, connect=1))
     with pytest.raises(BadData, match=r"cannot be reached: .*refused"):
         download(RemoteFile("http://127.0.0.1:9/x"), tmp_path / "x", client=client)
@@ -131,7 +131,7 @@ def test_too_little_space_is_said_before_the_first_byte(
         download(RemoteFile(server.url), tmp_path / "file.bin", client=local_client(QUICK))
 
 
-def test_a_full_disk_keeps_what_came_and_goes_on_later(tmp_path: Path) -> None:
+def test_a_full_disk_keeps_what_came_and_continues_later(tmp_path: Path) -> None:
     path = tmp_path / "file.bin"
     with faulty_server(PAYLOAD) as server:
         code = (

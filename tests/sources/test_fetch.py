@@ -178,7 +178,7 @@ def test_what_was_fetched_is_not_asked_for_again_and_more_is_only_added(
     assert first.items() <= now.items()
 
 
-def test_a_pull_that_is_stopped_goes_on_where_it_was(
+def test_a_pull_that_is_stopped_continues_where_it_was(
     server: Nginx, folder: Path, tmp_path: Path
 ) -> None:
     workspace, recipe = Workspace(tmp_path / "out"), recipe_at(server, limit=5)
@@ -429,7 +429,7 @@ def test_the_official_servers_are_held_to_their_digests() -> None:
         (FMA, "https://example.org/..%2f.zip", "not taken as a name"),
     ],
 )
-def test_an_address_that_cannot_be_a_source_is_told(
+def test_an_address_that_cannot_be_a_source_is_reported(
     server: Server, place: str, sentence: str
 ) -> None:
     with pytest.raises((BadData, BadUsage), match=sentence):

@@ -136,7 +136,7 @@ def test_damaged_bytes_in_a_zip_are_noticed(tmp_path: Path) -> None:
     assert caught.value.reason == "file-damaged"
 
 
-def test_an_encrypted_member_is_told_apart(tmp_path: Path) -> None:
+def test_an_encrypted_member_is_distinguished(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "secret.zip", {"clip.mp3": b"x" * 50})
     data = bytearray(path.read_bytes())
     for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):

@@ -248,7 +248,7 @@ def test_optional_columns_may_be_missing(tmp_path: Path) -> None:
         ("genres.csv", table([*GENRES, ("x", 1, 0, "Odd", 1)]), "not FMA's table of genres"),
     ],
 )
-def test_a_broken_table_is_told_in_one_sentence(
+def test_a_broken_table_is_reported_in_one_sentence(
     tmp_path: Path, name: str, data: bytes, sentence: str
 ) -> None:
     write_files(tmp_path, {**fma_files(ROWS, {2: b"x"}), f"fma_metadata/{name}": data})
@@ -257,14 +257,14 @@ def test_a_broken_table_is_told_in_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_without_metadata_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_metadata_is_reported(tmp_path: Path) -> None:
     write_files(tmp_path, {"fma_large/000/000002.mp3": b"x"})
     with pytest.raises(BadData, match=r"not the FMA: it has no tracks\.csv"):
         _read(tmp_path)
 
 
 @given(st.data())
-def test_a_damaged_table_is_read_or_told(
+def test_a_damaged_table_is_read_or_reported(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     root = tmp_path_factory.mktemp("fuzz")

@@ -148,7 +148,9 @@ def test_an_image_that_the_mapping_names_but_is_absent_is_a_fault(tmp_path: Path
     assert report.failed == 1
 
 
-def test_a_clip_of_an_unreadable_zip_member_is_a_fault_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_a_clip_of_an_unreadable_zip_member_is_a_fault_and_the_rest_continues(
+    tmp_path: Path,
+) -> None:
     sources = _sources(tmp_path, **{"fma/fma_large/000/000005.mp3": None})
     path = write_zip(tmp_path / "fma/fma_small.zip", {"fma_small/000/000005.mp3": clip(5)})
     data = bytearray(path.read_bytes())
@@ -207,7 +209,7 @@ def test_a_limit_ends_with_as_many_usable_tracks_and_no_more(tmp_path: Path) -> 
     assert [int(track["track_id"]) for track in _ingest(tmp_path, sources)[1]] == [1, 2, 3, 4]
 
 
-def test_a_limit_that_the_source_cannot_fill_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_a_limit_that_the_source_cannot_fill_is_reported_in_a_sentence(tmp_path: Path) -> None:
     notes: list[str] = []
 
     class Listener(type(QUIET)):  # type: ignore[misc]
@@ -255,7 +257,7 @@ def test_lists_and_conditions_choose_what_is_read(
         ({"artwork_where": "year"}, "true or false"),
     ],
 )
-def test_a_condition_that_cannot_be_used_is_told(
+def test_a_condition_that_cannot_be_used_is_reported(
     tmp_path: Path, changes: dict[str, str], told: str
 ) -> None:
     with pytest.raises(BadUsage, match=told):
@@ -351,7 +353,7 @@ def test_the_size_of_parts_and_the_kind_of_source_change_no_byte(tmp_path: Path)
     assert whole.files == parted.files == zipped.files
 
 
-def test_no_usable_track_is_told_with_the_reasons(tmp_path: Path) -> None:
+def test_no_usable_track_is_reported_with_the_reasons(tmp_path: Path) -> None:
     sources = _sources(tmp_path)
     with pytest.raises(BadData, match="has no usable track: 3 × rights-policy"):
         _ingest(
@@ -375,7 +377,7 @@ def _only(licence: str) -> dict[str, bytes]:
     return fma_files(rows, dict.fromkeys((2, 5, 7), b"x"))
 
 
-def test_sources_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+def test_sources_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
     sources = _sources(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("notes")

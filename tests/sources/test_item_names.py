@@ -77,7 +77,7 @@ def test_lines_that_match_nothing_are_known_and_comments_are_no_lines() -> None:
     assert line_keys("# taken down in May") == line_keys("  ") == frozenset()
 
 
-def test_a_build_leaves_out_what_any_spelling_names_and_tells_which_lines_name_nothing(
+def test_a_build_leaves_out_what_any_spelling_names_and_shows_which_lines_name_nothing(
     tmp_path: Path,
 ) -> None:
     haystacks, stays = "claude-monet_haystacks-1850.jpg", "claude-monet_lilies-1851.jpg"

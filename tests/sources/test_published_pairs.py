@@ -94,7 +94,7 @@ def test_a_value_that_is_no_image_is_a_fault_of_its_row(tmp_path: Path, image: o
         ("p.parquet", "PAR1", "not a parquet file"),
     ],
 )
-def test_a_broken_file_is_told_in_a_sentence(
+def test_a_broken_file_is_reported_in_a_sentence(
     tmp_path: Path, name: str, text: str, told: str
 ) -> None:
     (tmp_path / name).write_text(text, newline="")
@@ -110,7 +110,7 @@ def test_other_kinds_of_files_are_refused(tmp_path: Path) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(data=st.binary(max_size=200), suffix=st.sampled_from(["json", "csv", "tsv", "parquet"]))
-def test_any_bytes_are_read_or_told(tmp_path: Path, data: bytes, suffix: str) -> None:
+def test_any_bytes_are_read_or_reported(tmp_path: Path, data: bytes, suffix: str) -> None:
     path = tmp_path / f"p.{suffix}"
     path.write_bytes(data)
     with contextlib.suppress(ArtSoundError):

@@ -122,7 +122,7 @@ def test_whatever_breaks_on_the_way_the_right_bytes_arrive(
     assert found == {name: FILES[name] for name in NAMES}
 
 
-def test_a_range_broken_off_goes_on_at_the_byte_where_it_broke(tmp_path: Path) -> None:
+def test_a_range_broken_off_continues_at_the_byte_where_it_broke(tmp_path: Path) -> None:
     with faulty_server(ZIP, "", "", "truncate:400000") as server:
         assert pull(server, tmp_path, list(FILES)) == FILES
         begun = [int(wanted[6:].partition("-")[0]) for _, wanted in server.asked[2:]]
@@ -149,7 +149,7 @@ def test_other_bytes_than_asked_for_never_pass_for_a_member(tmp_path: Path) -> N
     ],
     ids=["no-range", "no-range-later", "wrong-range", "no-zip", "500", "reset", "loop"],
 )
-def test_a_hopeless_server_is_told_in_one_sentence(
+def test_a_hopeless_server_is_reported_in_one_sentence(
     faults: list[str], sentence: str, tmp_path: Path
 ) -> None:
     with faulty_server(ZIP, *faults) as server, pytest.raises(BadData, match=sentence):

@@ -149,7 +149,9 @@ def test_loudness_spans_from_soft_to_loud(measured: pd.DataFrame) -> None:
     assert measured.loudness.max() > -14
 
 
-def test_a_genre_can_be_told_from_the_others_by_its_spectrum_alone(measured: pd.DataFrame) -> None:
+def test_a_genre_can_be_distinguished_from_the_others_by_its_spectrum_alone(
+    measured: pd.DataFrame,
+) -> None:
     features = measured.filter(regex="^band").to_numpy()
     affect = np.c_[np.ones(len(measured)), measured.valence, measured.arousal]
     features = features - affect @ np.linalg.lstsq(affect, features, rcond=None)[0]

@@ -107,7 +107,7 @@ def test_there_are_at_least_eight_manners_and_each_spans_the_plane(sound: list[W
         assert len({corner(work.valence, work.arousal) for work in works}) >= 3
 
 
-def test_manners_can_be_told_apart_by_simple_statistics(
+def test_manners_can_be_distinguished_by_simple_statistics(
     sound: list[Work], measures: dict[str, np.ndarray]
 ) -> None:
     texture = ("spread", "chroma", "edges", "hardness", "fineness", "across", "flat")

@@ -126,7 +126,7 @@ def test_another_method_has_a_reason_of_its_own(
 
 
 @both
-def test_a_method_without_its_flag_of_encryption_is_told_as_encrypted(
+def test_a_method_without_its_flag_of_encryption_is_reported_as_encrypted(
     read: Reader, tmp_path: Path
 ) -> None:
     [found] = read(changed(packed({"a.mp3": b"abc"}), 8, 10, "<H", 99), tmp_path).values()
@@ -233,7 +233,7 @@ def test_a_packed_size_beyond_the_place_in_the_zip_is_not_read(
 
 @both
 @pytest.mark.parametrize("offset", [1, 200, 40_000])
-def test_an_offset_that_lies_gives_a_reason(read: Reader, offset: int, tmp_path: Path) -> None:
+def test_a_wrong_offset_gives_a_reason(read: Reader, offset: int, tmp_path: Path) -> None:
     data = bytearray(packed({"a.mp3": b"abc" * 100, "b.mp3": b"b"}))
     struct.pack_into("<L", data, data.find(b"PK\x01\x02") + 42, offset)
     found = read(bytes(data), tmp_path)

@@ -1,4 +1,4 @@
-"""Checkpoints are whole or absent, and a damaged one is told in a sentence."""
+"""Checkpoints are whole or absent, and a damaged one is reported in a sentence."""
 
 from __future__ import annotations
 
@@ -42,15 +42,17 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "config.json", "state.json"])
-def test_a_file_cut_short_is_told(copied: Path, name: str) -> None:
+def test_a_file_cut_short_is_reported(copied: Path, name: str) -> None:
     path = find_checkpoint(copied) / name
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(BadData, match=name.replace(".", r"\.")) as told:
+    with pytest.raises(BadData, match=name.replace(".", r"\.")) as reported:
         load_checkpoint(copied)
-    assert "remove that checkpoint's folder to continue from the one before it" in str(told.value)
+    assert "remove that checkpoint's folder to continue from the one before it" in str(
+        reported.value
+    )
 
 
-def test_settings_of_another_version_are_told(copied: Path) -> None:
+def test_settings_of_another_version_are_reported(copied: Path) -> None:
     path = find_checkpoint(copied) / "config.json"
     path.write_text(path.read_text().replace('"preset"', '"presets"'))
     with pytest.raises(BadData, match="not a configuration of this version"):
@@ -76,7 +78,7 @@ def test_an_optimiser_s_state_damaged_anywhere_raises_nothing_else(tmp_path: Pat
     torch.save(optimiser.state_dict(), path)
     whole = path.read_bytes()
     load_optimiser(optimiser, tmp_path)
-    told: list[str] = []
+    reported: list[str] = []
 
     @settings(max_examples=300, deadline=None)
     @given(st.integers(0, len(whole) - 1), st.binary(min_size=1, max_size=3))
@@ -85,16 +87,16 @@ def test_an_optimiser_s_state_damaged_anywhere_raises_nothing_else(tmp_path: Pat
         try:
             load_optimiser(optimiser, tmp_path)
         except BadData as error:
-            told.append(str(error))
+            reported.append(str(error))
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch wonders at damaged numbers
         spoil()
-    assert told  # where numbers alone are hit, nobody can tell
-    assert all("optimiser.pt is missing or damaged" in sentence for sentence in told)
+    assert reported  # damage to numbers alone cannot be detected
+    assert all("optimiser.pt is missing or damaged" in sentence for sentence in reported)
 
 
-def test_weights_that_are_not_finite_are_told(copied: Path) -> None:
+def test_weights_that_are_not_finite_are_reported(copied: Path) -> None:
     path = find_checkpoint(copied) / "weights.safetensors"
     tensors = load_file(path)
     name = sorted(tensors)[-1]
@@ -105,7 +107,9 @@ def test_weights_that_are_not_finite_are_told(copied: Path) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"step": "many"}, {"condition_dim": None}, {"curve": "steep"}])
-def test_a_state_that_holds_something_else_is_told(copied: Path, fields: dict[str, object]) -> None:
+def test_a_state_that_holds_something_else_is_reported(
+    copied: Path, fields: dict[str, object]
+) -> None:
     path = find_checkpoint(copied) / "state.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
     with pytest.raises(BadData, match=rf"state\.json is damaged \({next(iter(fields))} "):

@@ -63,7 +63,9 @@ def test_several_pictures_go_into_a_folder_by_their_names(
     assert pieces[0].sha256 != pieces[1].sha256
 
 
-def test_bad_requests_and_broken_pictures_are_told(lone: Path, image: Path, tmp_path: Path) -> None:
+def test_bad_requests_and_broken_pictures_are_reported(
+    lone: Path, image: Path, tmp_path: Path
+) -> None:
     with pytest.raises(BadUsage, match="not a file"):
         generate(lone, [tmp_path / "none.jpg"], tmp_path / "x.wav")
     with pytest.raises(BadUsage, match="one file for 2 pictures"):

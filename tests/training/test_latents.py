@@ -62,7 +62,7 @@ def test_latents_of_another_release_or_of_other_settings_are_refused(
     with pytest.raises(BadUsage, match="latents of another release"):
         train(other, small, tmp_path, latents=latents)
     wide = small.model_copy(update={"codec": small.codec.model_copy(update={"channels": 12})})
-    with pytest.raises(BadUsage, match="for other settings"):
+    with pytest.raises(BadUsage, match="of other settings"):
         train(release_of_shards, wide, tmp_path, latents=latents)
 
 
@@ -78,15 +78,13 @@ def test_missing_latents_say_how_to_make_them(
         train(release_of_shards, small, tmp_path / "run", latents=cut)
 
 
-def test_a_folder_of_latents_is_gone_on_with(
-    latents: Path, built: Workspace, small: Config
-) -> None:
+def test_a_folder_of_latents_is_resumed(latents: Path, built: Workspace, small: Config) -> None:
     before = {path.name: path.read_bytes() for path in latents.iterdir()}
     write_latents(built.shards, latents, preset=small)
     assert {path.name: path.read_bytes() for path in latents.iterdir()} == before
 
 
-def test_more_pairs_than_memory_holds_want_latents(
+def test_more_pairs_than_memory_holds_need_latents(
     release: Release, small: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "MOST_IN_MEMORY", 4)

@@ -73,8 +73,8 @@ def test_only_the_newest_and_the_best_checkpoints_are_kept(
     assert len(steps) <= 3
     best = read_json(tmp_path / "checkpoints" / "best.json")
     assert f"step-{best['step']:08d}" in steps
-    told = {step: load_checkpoint(tmp_path / "checkpoints" / step).state for step in steps}
-    assert min(state.best for state in told.values() if state.best) == best["validation"]
+    reported = {step: load_checkpoint(tmp_path / "checkpoints" / step).state for step in steps}
+    assert min(state.best for state in reported.values() if state.best) == best["validation"]
 
 
 def test_a_folder_with_a_run_is_not_overwritten(
@@ -100,7 +100,7 @@ def test_other_data_and_other_settings_are_refused_on_resume(
         )
 
 
-def test_a_run_goes_on_with_a_lower_rate_and_on_another_machine(
+def test_a_run_continues_with_a_lower_rate_and_on_another_machine(
     release: Release, small: Config, tmp_path: Path
 ) -> None:
     train(release, small, tmp_path, steps=1)
@@ -111,7 +111,7 @@ def test_a_run_goes_on_with_a_lower_rate_and_on_another_machine(
     assert [e.value for e in events.Scalars("speed/learning_rate")] == pytest.approx([1e-3, 4e-6])
 
 
-def test_a_batch_that_cannot_be_split_is_told_before_anything_is_decoded(
+def test_a_batch_that_cannot_be_split_is_reported_before_anything_is_decoded(
     release: Release, small: Config, tmp_path: Path
 ) -> None:
     with pytest.raises(BadUsage, match=r"12 cannot be split into 5 passes .* a multiple of 5"):
@@ -135,7 +135,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_pairs(
     assert train(release, small, tmp_path, steps=2, resume=True).steps == 2
 
 
-def test_too_few_pairs_and_a_broken_clip_are_told(
+def test_too_few_pairs_and_a_broken_clip_are_reported(
     release: Release, small: Config, tmp_path: Path
 ) -> None:
     few = Release("1" * 64, {**release.splits, "train": ToyPairs(3, 4, seconds=2.0)})

@@ -183,7 +183,7 @@ def test_modules_other_than_those_a_run_began_with_are_refused(
         generate(copied, [_image(tmp_path)], tmp_path / "x.wav")
 
 
-def test_a_run_goes_on_with_the_same_modules_in_another_place(
+def test_a_run_continues_with_the_same_modules_in_another_place(
     run: Path, config: Config, folder: Path, release: Release, tmp_path: Path
 ) -> None:
     moved = Path(shutil.copytree(folder, tmp_path / "moved"))
@@ -211,8 +211,8 @@ def test_a_checkpoint_finds_its_modules_from_any_folder_and_where_they_have_move
     with pytest.raises(BadUsage, match=r"gone is neither .* --pretrained, or fetch it"):
         generate(copied, [_image(tmp_path)], tmp_path / "x.wav", **quick)
     pieces = [
-        generate(place, [_image(tmp_path)], tmp_path / "x.wav", pretrained=told, **quick)[0]
-        for place, told in ((run, None), (copied, str(folder)))
+        generate(place, [_image(tmp_path)], tmp_path / "x.wav", pretrained=reported, **quick)[0]
+        for place, reported in ((run, None), (copied, str(folder)))
     ]
     assert pieces[0].sha256 == pieces[1].sha256
     summary = evaluate(copied, release, tmp_path, pretrained=str(folder), takes=1, steps=1)
@@ -234,7 +234,7 @@ def test_a_missing_module_and_a_missing_checkpoint_say_what_to_fetch(
         find_pretrained("cvssp/audioldm2-music")
 
 
-def test_a_cut_or_foreign_module_is_told(folder: Path, config: Config, tmp_path: Path) -> None:
+def test_a_cut_or_foreign_module_is_reported(folder: Path, config: Config, tmp_path: Path) -> None:
     cut = Path(shutil.copytree(folder, tmp_path / "cut"))
     weights = next((cut / "unet").glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:1000])
@@ -281,15 +281,15 @@ def test_states_are_aligned_with_those_of_the_captions(
     pairs = ToyPairs(12, 1, seconds=2.0)
     for number, sample in enumerate(pairs.samples):
         sample["json"]["track_caption"] = "calm piano" if number % 2 else "Music."
-    told = Release("3" * 64, {**release.splits, "train": pairs})
+    reported = Release("3" * 64, {**release.splits, "train": pairs})
     targets = caption_targets(pairs, aligned, tmp_path, "cpu")
     assert targets.shape == (12, 8, 16)
     assert np.array_equal(targets[0], targets[2])
     assert not np.array_equal(targets[0], targets[1])
-    train(told, aligned, tmp_path / "run", steps=2)
+    train(reported, aligned, tmp_path / "run", steps=2)
     weights = [
         load_checkpoint(run_).weights["projector.net.0.weight"]
-        for run_ in (tmp_path / "run", _without_alignment(told, config, tmp_path))
+        for run_ in (tmp_path / "run", _without_alignment(reported, config, tmp_path))
     ]
     assert not torch.equal(*weights)
 

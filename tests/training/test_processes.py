@@ -15,7 +15,7 @@ from artsound.training.config import Config
 from artsound.training.data import Release
 from artsound.training.loop import train
 
-# What each process runs: two steps of the small run, then one that is told to stop.
+# What each process runs: two steps of the small run, then one that is reported to stop.
 SCRIPT = """
 import os, sys
 sys.path[:0] = [sys.argv[1], os.path.dirname(sys.argv[1])]
@@ -28,7 +28,7 @@ from artsound.training.loop import train
 first = os.environ["RANK"] == "0"
 release = toy_release(train=12, val=4, test=4, seconds=2.0)
 train(release, SMALL, Path(sys.argv[2]) / "pair", steps=2)
-# Only the first process is told to stop: both must.
+# Only the first process is reported to stop: both must.
 stop = StopAfter(1) if first else QUIET
 report = train(release, SMALL, Path(sys.argv[2]) / "stopped", steps=4, progress=stop)
 assert report.interrupted and report.steps == 1, report
@@ -63,8 +63,8 @@ def test_two_processes_take_the_steps_of_one_and_one_resumes_what_two_began(
         for rank in range(2)
     ]
     for process in processes:
-        _, told = process.communicate(timeout=600)
-        assert process.returncode == 0, told
+        _, reported = process.communicate(timeout=600)
+        assert process.returncode == 0, reported
     train(release, small, tmp_path / "one", steps=2)
     pair, one = weights(tmp_path / "pair"), weights(tmp_path / "one")
     assert pair.keys() == one.keys()

@@ -67,8 +67,8 @@ def test_evaluation_compares_with_the_captions(
     for pairs in held.values():
         for number, sample in enumerate(pairs.samples):
             sample["json"]["artwork_caption"] = ["calm", "a storm", "quiet", "piano"][number]
-    told = Release(release.digest, {**release.splits, **held})
-    summary = evaluate(trained[0], told, tmp_path, takes=1, steps=2, text_route=folder)
+    reported = Release(release.digest, {**release.splits, **held})
+    summary = evaluate(trained[0], reported, tmp_path, takes=1, steps=2, text_route=folder)
     systems = summary["systems"]
     assert set(systems) == {"model", "unconditional", "text route", "nearest track"}
     assert set(systems["text route"]) == {"descriptors", "bridge"}
@@ -81,7 +81,9 @@ def test_a_folder_without_a_pipeline_says_what_to_fetch(tmp_path: Path) -> None:
         TextRoute(tmp_path)
 
 
-def test_a_cut_module_and_a_tokenizer_without_words_are_told(folder: Path, tmp_path: Path) -> None:
+def test_a_cut_module_and_a_tokenizer_without_words_are_reported(
+    folder: Path, tmp_path: Path
+) -> None:
     cut = Path(shutil.copytree(folder, tmp_path / "cut"))
     weights = next((cut / "projection_model").glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:100])

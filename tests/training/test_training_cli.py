@@ -42,22 +42,22 @@ def entered(*arguments: object) -> int:
 def artsound(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of a command."""
     code = entered(*arguments)
-    told = capsys.readouterr()
-    return code, told.out, told.err
+    reported = capsys.readouterr()
+    return code, reported.out, reported.err
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
     """Exit code and the one sentence of a command that fails."""
-    code, _, told = artsound(capsys, *arguments)
-    [sentence] = [line for line in told.splitlines() if line.startswith("artsound: ")]
-    assert "Traceback" not in told
+    code, _, reported = artsound(capsys, *arguments)
+    [sentence] = [line for line in reported.splitlines() if line.startswith("artsound: ")]
+    assert "Traceback" not in reported
     assert sentence.endswith(".")
     return code, sentence
 
 
 def summary(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
-    code, out, told = artsound(capsys, *arguments, "--json")
-    assert code == 0, told
+    code, out, reported = artsound(capsys, *arguments, "--json")
+    assert code == 0, reported
     return json.loads(out.splitlines()[-1])
 
 
@@ -123,7 +123,7 @@ def test_bad_requests_to_generate_leave_with_two_and_a_sentence(
     run: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = ["generate", "--checkpoint", run, "--image", image, "--out", tmp_path / "x.wav"]
-    for more, told in (
+    for more, reported in (
         (["--scheduler", "heun"], "choose one of ddim, dpm, unipc"),
         (["--seconds", 100], "choose between 0.5 and 60"),
         (["--guidance", -1], "choose 0 or more"),
@@ -132,7 +132,7 @@ def test_bad_requests_to_generate_leave_with_two_and_a_sentence(
         (["--pretrained", tmp_path], "leave out --pretrained"),
     ):
         code, sentence = refused(capsys, *asked, *more)
-        assert (code, told in sentence) == (2, True), sentence
+        assert (code, reported in sentence) == (2, True), sentence
     code, sentence = refused(capsys, *asked[:1], "--checkpoint", tmp_path, *asked[3:])
     assert (code, "has no checkpoint" in sentence) == (2, True)
     assert artsound(capsys, *asked, "--steps", 0)[0] == 2
@@ -157,14 +157,14 @@ def test_a_broken_picture_and_a_cut_checkpoint_leave_with_one(
 def test_evaluate_measures_the_model_beside_its_baselines(
     run: Path, built: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = summary(
+    reported = summary(
         capsys, "evaluate", "--checkpoint", run, "--data", built.shards, "--out", tmp_path,
         "--takes", 1, "--steps", 2, "--guidance", 3, "--limit", 4,
     )  # fmt: skip
-    assert set(told["systems"]) == {"model", "unconditional", "nearest track"}
-    assert (told["takes"], told["sampling_steps"], told["guidance"]) == (1, 2, 3)
-    assert set(told["condition_effect"]) == {"mean", "low", "high"}
-    assert json.loads((tmp_path / "metrics.json").read_text()) == told
+    assert set(reported["systems"]) == {"model", "unconditional", "nearest track"}
+    assert (reported["takes"], reported["sampling_steps"], reported["guidance"]) == (1, 2, 3)
+    assert set(reported["condition_effect"]) == {"mean", "low", "high"}
+    assert json.loads((tmp_path / "metrics.json").read_text()) == reported
     assert {p.name for p in tmp_path.iterdir()} >= {"table.md", "effect.png", "frechet.png"}
 
 
@@ -175,9 +175,11 @@ def test_a_run_that_is_stopped_says_so_and_leaves_with_130(
     ask = ["train", "--data", built.shards, "--out", again, "--resume", *SMALL]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("artsound.progress.console_progress", lambda: StopAfter(3))  # 2 were done
-        code, out, told = artsound(capsys, *ask, "--steps", 9, "--save-every", 1, "--json")
+        code, out, reported = artsound(capsys, *ask, "--steps", 9, "--save-every", 1, "--json")
     assert (code, json.loads(out.splitlines()[-1])["interrupted"]) == (130, True)
-    assert "Stopped at step 3 of 9: the same command with --resume continues from there." in told
+    assert (
+        "Stopped at step 3 of 9: the same command with --resume continues from there." in reported
+    )
     summary(capsys, *ask, "--steps", 6, "--save-every", 1, "--keep", 1)
     best = json.loads((again / "checkpoints" / "best.json").read_text())["step"]
     kept = {path.name for path in (again / "checkpoints").glob("step-*")}
@@ -192,7 +194,7 @@ def test_of_several_processes_one_speaks(
     assert artsound(capsys, *ask, "--json")[:2] == (0, "")
 
 
-def test_shards_of_another_release_and_thin_splits_are_told(
+def test_shards_of_another_release_and_thin_splits_are_reported(
     run: Path, built: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     summary(capsys, "subset", built.shards, "--top", 5, "--out", tmp_path / "few")
@@ -208,7 +210,7 @@ def test_shards_of_another_release_and_thin_splits_are_told(
     assert (code, "fewer than the 8 that training needs" in sentence) == (1, True)
 
 
-def test_missing_latents_and_latents_of_others_are_told(
+def test_missing_latents_and_latents_of_others_are_reported(
     run: Path, built: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ask = ["train", "--data", built.shards, "--out", tmp_path / "run", *SMALL]
@@ -231,7 +233,7 @@ def test_an_unknown_eye_preset_or_setting_leaves_with_two(
     built: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ask = ["train", "--data", built.shards, "--out", tmp_path / "run"]
-    for more, told in (
+    for more, reported in (
         (
             ["--visual", "dino"],
             "condition.encoder cannot be 'dino': There is no encoder 'dino': choose",
@@ -241,7 +243,7 @@ def test_an_unknown_eye_preset_or_setting_leaves_with_two(
         (["--set", "mel.length=3"], "There is no setting 'mel.length=3'"),
     ):
         code, sentence = refused(capsys, *ask, *more)
-        assert (code, told in sentence) == (2, True), sentence
+        assert (code, reported in sentence) == (2, True), sentence
     missing = ["--visual", "clip", "--set", f"condition.clip_checkpoint={tmp_path / 'gone.pt'}"]
     code, sentence = refused(capsys, *ask, *missing)
     assert (code, "gone.pt (condition.clip_checkpoint): fetch" in sentence) == (1, True)

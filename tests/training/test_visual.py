@@ -92,7 +92,7 @@ def test_a_checkpoint_knows_the_encoder_it_needs(run: Path, seeing: Config) -> N
     assert (kept.state.encoder, kept.state.condition_dim) == (f"clip {digest}", 16)
 
 
-def test_embeddings_are_computed_once_and_kept(
+def test_embeddings_are_computed_once_and_cached(
     run: Path, release: Release, seeing: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = with_encoder(seeing)
@@ -138,7 +138,7 @@ def test_latents_hold_the_embeddings_and_training_from_them_needs_no_weights(
     place = seeing.condition.clip_checkpoint
     generate(tmp_path / "run", [image], tmp_path / "x.wav", clip_checkpoint=place, **QUICK)
     plain = with_settings(seeing, ["condition.encoder=affect"])
-    with pytest.raises(BadUsage, match="for other settings"):
+    with pytest.raises(BadUsage, match="of other settings"):
         train(release, plain, tmp_path / "plain", steps=1, latents=tmp_path / "latents")
 
 
@@ -149,7 +149,7 @@ def test_other_weights_than_the_runs_are_refused(
     with pytest.raises(BadData, match="are not those the run began with"):
         generate(run, [image], tmp_path / "x.wav", clip_checkpoint=str(other))
     changed = with_settings(seeing, [f"condition.clip_checkpoint={other}"])
-    with pytest.raises(BadUsage, match="begun with other settings"):
+    with pytest.raises(BadUsage, match="started with other settings"):
         train(release, changed, run, steps=8, resume=True)
 
 
@@ -171,7 +171,7 @@ def test_a_place_of_what_the_checkpoint_does_not_use_is_refused(
         generate(run, [image], tmp_path / "x.wav", pretrained="folder")
 
 
-def test_a_broken_pair_and_a_missing_encoder_are_told(
+def test_a_broken_pair_and_a_missing_encoder_are_reported(
     seeing: Config, release: Release, tmp_path: Path
 ) -> None:
     pairs = ToyPairs(2, 9, seconds=2.0)

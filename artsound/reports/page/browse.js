@@ -1,5 +1,5 @@
 // The page's frame: addresses, the search box, saving; what is shown is in grid, pair and judge.
-import { ask, byId, number, showPlaying, stopPlaying, tell } from "/page/page.js";
+import { ask, byId, number, showPlaying, stopPlaying, post } from "/page/page.js";
 import { showGrid, refreshGrid } from "/page/grid.js";
 import { showPair } from "/page/pair.js";
 import { showJudge } from "/page/judge.js";
@@ -7,7 +7,7 @@ import { showCompare } from "/page/compare.js";
 
 const state = { query: new URLSearchParams(), total: 0 };
 
-/** Show what the address says. */
+/** Show the page of the address. */
 async function show() {
   const { pathname, search } = window.location;
   state.query = new URLSearchParams(search);
@@ -28,7 +28,7 @@ async function show() {
   showPlaying();
 }
 
-/** Take over a changed query: a new address, and new results in place. */
+/** Apply a changed query: a new address, and new results in place. */
 function changed(query, { keep = false } = {}) {
   state.query = query;
   const text = query.toString();
@@ -68,7 +68,7 @@ byId("filters").addEventListener("click", () => {
 for (const name of ["play", "pause", "ended", "emptied"])
   byId("audio").addEventListener(name, showPlaying);
 
-// Links within the page change what is shown without loading it anew, so that music goes on.
+// Links within the page do not reload it, so that music continues.
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[href]");
   const plain = event.button === 0 && !(event.metaKey || event.ctrlKey || event.shiftKey);
@@ -82,24 +82,24 @@ window.addEventListener("popstate", show);
 
 byId("save").addEventListener("click", () => {
   byId("save-count").textContent = `${number(state.total)} pairs`;
-  byId("save-told").textContent = "";
+  byId("save-status").textContent = "";
   byId("save-dialog").showModal();
 });
 byId("save-close").addEventListener("click", () => byId("save-dialog").close());
 byId("save-form").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const told = byId("save-told");
+  const status = byId("save-status");
   byId("save-go").disabled = true;
-  told.className = "";
-  told.textContent = "Saving …";
+  status.className = "";
+  status.textContent = "Saving …";
   try {
     const kind = new FormData(event.target).get("kind");
     const name = byId("save-name").value;
-    const saved = await tell("/api/save", { name, kind, query: state.query.toString() });
-    told.textContent = `${number(saved.pairs)} pairs saved in ${saved.path}`;
+    const saved = await post("/api/save", { name, kind, query: state.query.toString() });
+    status.textContent = `${number(saved.pairs)} pairs saved in ${saved.path}`;
   } catch (error) {
-    told.className = "wrong";
-    told.textContent = error.message;
+    status.className = "wrong";
+    status.textContent = error.message;
   } finally {
     byId("save-go").disabled = false;
   }

@@ -1,5 +1,5 @@
 // Judging pairs blind: a picture and its music, nothing else; the keyboard is enough.
-import { ask, byId, make, notice, number, tell } from "/page/page.js";
+import { ask, byId, make, notice, number, post } from "/page/page.js";
 
 const SCALE = ["not at all", "a little", "somewhat", "well", "perfectly"];
 let trial = null; // { token, shown: milliseconds }
@@ -31,7 +31,7 @@ function askName() {
       make("h1", {}, "How well do they fit?"),
       make("p", {}, "You will see an artwork and hear a piece of music. Say how well the two go " +
         "together, from 1 to 5, or accept or reject the pair. Some were put together by chance; " +
-        "nothing tells which, so judge what you see and hear."),
+        "they are not marked, so judge what you see and hear."),
       make("label", {}, "Your name or initials ", input),
       make("button", { class: "main", type: "submit" }, "Begin")),
   );
@@ -77,7 +77,7 @@ function show(found) {
         make("button", { class: "plain", type: "button", onclick: leave }, "someone else"))),
   );
   trial = { token: found.token, shown: performance.now() };
-  sound.play().catch(() => {}); // a browser may want a click first
+  sound.play().catch(() => {}); // a browser may require a click first
 }
 
 function leave() {
@@ -91,7 +91,7 @@ async function answer(said) {
   waiting = true;
   try {
     const seconds = (performance.now() - trial.shown) / 1000;
-    await tell("/api/judgement", { judge, token: trial.token, seconds, ...said });
+    await post("/api/judgement", { judge, token: trial.token, seconds, ...said });
     await next();
   } catch (error) {
     byId("main").append(notice(error.message));

@@ -1,4 +1,4 @@
-// What every part of the page needs: elements whose text is always text, and answers of the server.
+// Shared by all parts of the page: elements whose text is never markup, and requests to the server.
 
 /** An element with attributes and children; strings become text, never markup. */
 export function make(tag, attributes = {}, ...children) {
@@ -15,7 +15,7 @@ export function make(tag, attributes = {}, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
-/** What the server answers, or an Error with its sentence. */
+/** The server's response as a value; throws an Error with the server's message. */
 export async function ask(address, options = {}) {
   const response = await fetch(address, options);
   const value = await response.json().catch(() => ({ error: `The server says ${response.status}.` }));
@@ -23,7 +23,7 @@ export async function ask(address, options = {}) {
   return value;
 }
 
-export const tell = (address, value) =>
+export const post = (address, value) =>
   ask(address, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
@@ -34,7 +34,7 @@ export const number = (value) => value.toLocaleString("en-GB");
 
 export const media = (key, member) => `/media/${encodeURIComponent(key)}.${member}`;
 
-/** Title and year of an artwork as its label in a museum would have them. */
+/** Title and year of an artwork, as on a museum label. */
 export function artworkTitle(pair) {
   const title = pair.artwork_title || "Untitled";
   return pair.artwork_year !== null ? `${title}, ${pair.artwork_year}` : title;
@@ -53,7 +53,7 @@ export function notice(text) {
   return make("p", { class: "notice", role: "alert" }, text);
 }
 
-/** Play a pair in the bar at the foot of the page; the same pair again pauses or goes on. */
+/** Play a pair in the bar at the foot of the page; pause or continue if it is there already. */
 export function play(pair) {
   const audio = byId("audio");
   if (audio.dataset.key !== pair.key) {
@@ -87,7 +87,7 @@ export function playButton(pair) {
   });
 }
 
-/** Let all play buttons show what the player does. */
+/** Update all play buttons to the state of the player. */
 export function showPlaying() {
   const audio = byId("audio");
   for (const button of document.querySelectorAll("[data-play]"))

@@ -91,6 +91,6 @@ def test_evaluation_reports_distances_in_claps_embeddings(
     assert "clap" in table.lower()
 
 
-def test_a_missing_clap_checkpoint_is_told(tmp_path: Path) -> None:
+def test_a_missing_clap_checkpoint_is_reported(tmp_path: Path) -> None:
     with pytest.raises(BadData, match=r"none\.pt"):
         clap_embedder(tmp_path / "none.pt", CLAP_MODEL, device="cpu")

@@ -66,7 +66,7 @@ def test_another_process_finds_what_was_written_meanwhile(tmp_path: Path) -> Non
     assert waiting.seen == [items[0].item_id]
 
 
-def test_another_version_prompt_or_setting_writes_anew(tmp_path: Path) -> None:
+def test_another_version_prompt_or_setting_writes_again(tmp_path: Path) -> None:
     items = _items(1)
     for name, value in {"version": "2", "prompt": "", "settings": {"beams": 5}}.items():
         CachedCaptioner(Counting(), tmp_path).captions(items)
@@ -76,7 +76,7 @@ def test_another_version_prompt_or_setting_writes_anew(tmp_path: Path) -> None:
         assert changed.seen == [items[0].item_id]
 
 
-def test_another_picture_under_the_same_name_is_described_anew(tmp_path: Path) -> None:
+def test_another_picture_under_the_same_name_is_described_again(tmp_path: Path) -> None:
     [item] = _items(1)
     assert isinstance(item.record, Artwork)
     other = replace(item, record=replace(item.record, image_sha256="f" * 64))
@@ -95,7 +95,7 @@ def test_broken_files_are_passed_over(tmp_path: Path) -> None:
         assert CachedCaptioner(Counting(), tmp_path).captions(items) == texts
 
 
-def test_a_recipes_model_is_kept_so(tmp_path: Path) -> None:
+def test_a_recipes_model_is_cached(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     section = Captions(
         artworks=f"transformers:{make_blip(tmp_path / 'blip')}", max_new_tokens=6, device="cpu"
