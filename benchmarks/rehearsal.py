@@ -72,6 +72,7 @@ class Rehearsal:
             "pairs": pairs,
             "names": "real" if data else "invented",
             "cores": len(os.sched_getaffinity(0)),
+            "packing": "BZIP2",  # of the clips
         }
         self.path = out / "rehearsal.json"
         self.rows: dict[str, Row] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -30,7 +31,9 @@ class Rates:
 
 def media_rates(clips: Sequence[bytes], pictures: Sequence[bytes]) -> Rates:
     """Measure on these files: the best of several rounds over all of them."""
+    packed = {data: bz2.compress(data) for data in clips}  # as in the FMA's zips
     clip_jobs: dict[str, Callable[[bytes], object]] = {
+        "unpack": lambda data: bz2.decompress(packed[data]),
         "check": lambda data: check_audio(data, min_seconds=0.0, silence_db=-200.0),
         "measure": lambda data: describe_audio(
             load_mono(data, sample_rate=SAMPLE_RATE, seconds=SECONDS)
