@@ -158,6 +158,7 @@ def _read_table(root: Path, files: pl.DataFrame) -> pl.DataFrame:
     table.columns = sorted(kept, key=columns.index)
     _check_swallowed(where, data, table["track_id"], len(columns))
     absent = [pl.lit("").alias(column) for column in _OPTIONAL if column not in columns]
+    table = table.filter(pl.any_horizontal(pl.all().is_not_null()))  # a blank line is no row
     return table.with_columns(pl.all().fill_null(""), *absent)
 
 

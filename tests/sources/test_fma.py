@@ -124,6 +124,15 @@ def test_clips_come_from_the_largest_set_and_whole_tracks_only_when_asked_for(
     ]
 
 
+def test_blank_lines_are_no_rows(tmp_path: Path) -> None:
+    files = fma_files(ROWS, {})
+    files["fma_metadata/tracks.csv"] = files["fma_metadata/tracks.csv"].replace(
+        b"\n140,", b"\n\n140,"
+    )
+    files["fma_metadata/tracks.csv"] += b"\n"
+    assert _read(write_files(tmp_path, files)).height == len(ROWS)
+
+
 def test_flat_folders_other_formats_and_any_case_are_found(tmp_path: Path) -> None:
     names = ["fma_large/000002.WAV", "fma_large/000002.MP3", "clips/000140.flac"]
     write_files(tmp_path, {**fma_files(ROWS, {}), **dict.fromkeys(names, b"sound")})
