@@ -293,7 +293,7 @@ def _corrupt(error: Exception) -> MediaError:
 def _check_xing(data: bytes) -> None:
     """Compare an MP3 with the length in its Xing/Info header.
 
-    Without such a header a truncated MP3 cannot be told from a short one. ID3 tags are outside the
+    Without such a header a truncated MP3 looks like a short one. ID3 tags are outside the
     declared length; one per cent is tolerated for inexact taggers.
     """
     start = max(_mp3_start(data), 0)

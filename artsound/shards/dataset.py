@@ -474,8 +474,8 @@ class Dataset:
 
     def sample(self, count: int, *, seed: int = 0, by: str = "") -> Dataset:
         """`count` samples drawn by chance; with `by`, each value of that column keeps its share."""
-        told = f"sample {count} with seed {seed}" + (f", by {by}" if by else "")
-        return self.pick(drawn(self.frame, count, seed=seed, by=by), told)
+        asked = f"sample {count} with seed {seed}" + (f", by {by}" if by else "")
+        return self.pick(drawn(self.frame, count, seed=seed, by=by), asked)
 
     def cap(self, column: str, most: int) -> Dataset:
         """At most `most` samples for each value of a column, those of highest score."""
@@ -507,7 +507,7 @@ class Dataset:
         """The sample at `position`: {"key": str, "jpg": bytes, "mp3": bytes, "json": dict}.
 
         Members other than .json are the bytes in the shard. Raises IndexError, or BadData when
-        the bytes cannot be had or belong to another sample.
+        the bytes are unavailable or belong to another sample.
         """
         number = _checked(position, len(self))
         sample: dict[str, Any] = {}

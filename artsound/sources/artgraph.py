@@ -219,7 +219,7 @@ _NAMELESS_WORDS = frozenset({
     "tuntematon", "ismeretlen", "necunoscut", "neizvestnyi", "neizvestny", "неизвестен",
     "неизвестный", "неизвестная", "аноним",
 })  # fmt: skip
-# A name that has only these words is nobody's either; beside others they are part of a name.
+# A name of only these words names no painter either; beside others they are part of a name.
 _GENERIC_WORDS = frozenset({
     "artist", "artists", "painter", "painters", "author", "master", "maker", "school", "workshop",
     "studio", "atelier", "nan", "null", "none", "na", "nn", "tbd", "x", "various", "diverse",
@@ -714,7 +714,7 @@ class _Graph:
                 if isinstance(last, int) and pairs.height != last + 1:
                     raise BadData(
                         f"{self.root}: {path} has {pairs.height} rows for {last + 1} artworks, so "
-                        "its rows cannot be told apart: add raw/relations, or leave it out."
+                        "its rows cannot be assigned: add raw/relations, or leave it out."
                     )
                 return self._named(
                     path,

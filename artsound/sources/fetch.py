@@ -329,8 +329,8 @@ def _directories(workspace: Workspace) -> Path:
 def _announce(
     pulls: Sequence[_Pull], workspace: Workspace, client: Client, progress: Progress
 ) -> None:
-    """Say what whole sets will take; BadData when the disk has too little room for them."""
-    missing, told = 0, []
+    """Note the size and time of whole sets; BadData if the disk has too little space."""
+    missing, sizes = 0, []
     for pull in pulls:
         size = 0
         for name, remote in pull.files.items():
@@ -339,14 +339,14 @@ def _announce(
                 size -= _size(pull.root / f"{name}.part", 0)
         if size > 0:
             missing += size
-            told.append(f"{human_bytes(size)} of {pull.server.title} from {_host(pull.place)}")
-    if not told:
+            sizes.append(f"{human_bytes(size)} of {pull.server.title} from {_host(pull.place)}")
+    if not sizes:
         return
     # Ingest keeps the original bytes a second time, under their digests.
     free = shutil.disk_usage(make_folder(workspace.sources)).free
     need = 2 * missing
     progress.note(
-        f"Fetching {' and '.join(told)}: about {human_seconds(missing / _RATE)} at "
+        f"Fetching {' and '.join(sizes)}: about {human_seconds(missing / _RATE)} at "
         f"{human_bytes(_RATE)}/s; "
         f"the build will need {human_bytes(need)} of the {human_bytes(free)} that are free."
     )
@@ -439,7 +439,7 @@ def _addressed(pull: _Pull, listing: pl.DataFrame, options: Options) -> pl.DataF
 def _fetch_addressed(
     urls: Mapping[str, str], root: Path, client: Client, progress: Progress
 ) -> dict[str, Refusal]:
-    """Pictures by their addresses, but for those already here; why some could not be had."""
+    """Download missing pictures by their addresses; the reasons for those unavailable."""
     missing = {name: url for name, url in urls.items() if _size(_member_path(root, name)) <= 0}
     refused: dict[str, Refusal] = {}
     progress.start("images by address", len(missing))

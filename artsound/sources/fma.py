@@ -106,7 +106,7 @@ def read_tracks(root: Path, files: pl.DataFrame, subset: str, this_year: int) ->
 def in_subset(subset: str) -> tuple[str, ...]:
     """Values of the subset column of an FMA set's tracks: each set holds the smaller ones."""
     if subset in ("large", "full"):
-        return "small", "medium", "large", ""  # every track, one whose subset is not told too
+        return "small", "medium", "large", ""  # every track, also without a subset
     return ("small",) if subset == "small" else ("small", "medium")
 
 

@@ -47,7 +47,7 @@ from artsound.storage import make_folder, read_json, sync_folder, write_json
 
 USER_AGENT = f"artsound/{__version__} (dataset rebuild; python-requests)"
 
-# What a library may raise over an answer or an address that nobody should send.
+# What a library may raise for an invalid response or address.
 FAULTS = (
     requests.exceptions.RequestException,
     HTTPError,
@@ -709,8 +709,8 @@ def _append(body: Iterator[bytes], part: Path, hashed: _Hashed, progress: Progre
         raise
     except OSError as error:
         raise BadData(
-            f"{part} cannot be written: {error.strerror or error}; make room, and run the same "
-            "command again to go on from there."
+            f"{part} cannot be written: {error.strerror or error}; free some space, and run "
+            "the same command again to continue from there."
         ) from error
 
 

@@ -161,10 +161,10 @@ def _read_csv(path: Path) -> tuple[Sequence[Any], Sequence[Any]]:
 def _read_parquet(path: Path) -> tuple[Sequence[Any], Sequence[Any]]:
     try:
         with pq.ParquetFile(path) as file:
-            schema, told = file.schema_arrow, file.metadata
-            unpacked = sum(told.row_group(n).total_byte_size for n in range(told.num_row_groups))
+            schema, about = file.schema_arrow, file.metadata
+            unpacked = sum(about.row_group(n).total_byte_size for n in range(about.num_row_groups))
             image, track = _columns(path, schema.names)
-            if told.num_rows > _MOST_ROWS or unpacked > 8 * _LARGEST:
+            if about.num_rows > _MOST_ROWS or unpacked > 8 * _LARGEST:
                 raise BadData(f"{path} unpacks to far more than a list of pairs holds: cut it.")
             for name in (image, track):
                 kind = schema.field(name).type

@@ -32,7 +32,7 @@ from artsound.sources.files import (
 from artsound.sources.http import FAULTS, Client, Tries, read_body, status
 from artsound.storage import digest, read_json, write_bytes, write_json
 
-_GAP = 64 << 10  # a smaller hole is cheaper to read over than to ask anew
+_GAP = 64 << 10  # a smaller gap is cheaper to read than another request
 _LARGEST = 8 << 20  # bytes per request, so that several connections share the work
 _TAIL = 128 << 10  # first guess of how much the central directory needs
 _LONGEST_DIRECTORY = 64 << 20  # 600,000 names and more; FMA's sets have 106,574

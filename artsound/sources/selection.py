@@ -83,7 +83,7 @@ def extend_limit(
         return False
     missing = limit - len(usable)
     if missing < 0 or (not missing and looked_at[-1] not in usable):
-        looked = limit  # what was noted came from another source: begin anew
+        looked = limit  # the stored ids are of another source: start again
     elif missing and len(looked_at) == looked:
         looked += missing
     else:
@@ -219,10 +219,10 @@ _EXPECTED = {
 
 @dataclass(frozen=True)
 class Fetched:
-    """What was fetched of a source on a server, so that a build looks at nothing else.
+    """The downloaded items of a source on a server, to which a build is limited.
 
-    `wanted` holds the ids that the recipe chose; None for a source on disk. `refused` says of
-    each that could not be had why.
+    `wanted` has the ids that the recipe selects; None for a source on disk. `refused` has the
+    reason for each that is unavailable.
     """
 
     wanted: tuple[str, ...] | None = None
@@ -294,8 +294,8 @@ def plan(context: Context) -> list[Part]:
     parts += asides
     planned = [{"name": p.name, "items": p.items, "inputs": dict(p.inputs)} for p in parts]
     unmatched = lists.unmatched(recipe)
-    told = {"key": key, "files": staged, "parts": planned, "unmatched": unmatched, "blank": blank}
-    write_json(folder / "plan.json", told)
+    stored = {"key": key, "files": staged, "parts": planned, "unmatched": unmatched, "blank": blank}
+    write_json(folder / "plan.json", stored)
     return parts
 
 
