@@ -1,6 +1,6 @@
-"""The cards of a release: README.md (a Hugging Face card), DATASHEET.md and croissant.json.
+"""The cards of a release: README.md (a Hugging Face card), DATASHEET.md, croissant.json, spdx.json.
 
-All three are made from index.parquet, index.json and the schemas alone, without clock or paths, so
+All are made from index.parquet, index.json and the schemas alone, without clock or paths, so
 the same shards give the same bytes. Croissant 1.1 (http://mlcommons.org/croissant/1.1, with its RAI
 extension and W3C PROV terms) describes the release field by field: the index is the primary record
 set; pictures and clips are media in the shards.
@@ -21,7 +21,9 @@ import pyarrow as pa
 
 from artsound import __version__
 from artsound.errors import BadData
+from artsound.reports.spdx import spdx_of
 from artsound.reports.stats import frame_stats, value_counts
+from artsound.reports.usage_terms import PREFIXES, usage_offers
 from artsound.schema import arrow_schema, json_schema
 from artsound.shards.dataset import Dataset, open_shards
 from artsound.shards.index import INDEX, SPLITS
@@ -40,7 +42,7 @@ def croissant_of(data: Dataset, values: Mapping[str, Any]) -> dict[str, Any]:
     """
     context = json.loads((files("artsound.reports") / "croissant_context.json").read_text())
     return {
-        "@context": context,
+        "@context": {**context, **PREFIXES},
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         "name": values["name"],
@@ -52,6 +54,7 @@ def croissant_of(data: Dataset, values: Mapping[str, Any]) -> dict[str, Any]:
         "inLanguage": "en",
         "isLiveDataset": False,
         "citeAs": values["citation"],
+        "usageInfo": usage_offers(data.frame),
         **_responsible(values),
         **_provenance(values),
         "distribution": _distribution(data),
@@ -117,6 +120,7 @@ def _pairs(data: Dataset) -> dict[str, Any]:
             "dataType": _data_type(inner),
             "source": {"fileObject": {"@id": INDEX}, "extract": {"column": field.name}},
         }
+        described |= _caption_provenance(data, field.name)
         fields.append({**described, "repeated": True} if repeated else described)
     return {
         "@type": "cr:RecordSet",
@@ -125,6 +129,25 @@ def _pairs(data: Dataset) -> dict[str, Any]:
         "description": "One artwork and one music clip each, with captions, rights and score.",
         "key": {"@id": "pairs/key"},
         "field": fields,
+    }
+
+
+def _caption_provenance(data: Dataset, field: str) -> dict[str, Any]:
+    """What made the captions of a column, and from what, in W3C PROV terms."""
+    side = field.removesuffix("_caption")
+    seen = {"artwork_caption": "images/content", "music_caption": "audio/content"}
+    if field not in seen:
+        return {}
+    captioners = sorted(data.frame[f"{side}_captioner"].unique())
+    return {
+        "prov:wasDerivedFrom": {"@id": seen[field]},
+        "prov:wasGeneratedBy": {
+            "@type": "prov:Activity",
+            "prov:label": f"machine-generated captions; pairs/{side}_captioner names the captioner",
+            "prov:wasAssociatedWith": [
+                {"@type": "prov:SoftwareAgent", "prov:label": name} for name in captioners
+            ],
+        },
     }
 
 
@@ -225,7 +248,7 @@ def _provenance(values: Mapping[str, Any]) -> dict[str, Any]:
 
 # The card and the datasheet, from templates.
 
-CARDS = ("README.md", "DATASHEET.md", "croissant.json")
+CARDS = ("README.md", "DATASHEET.md", "croissant.json", "spdx.json")
 _HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
 _CREATIVE_COMMONS = re.compile(r"CC-(BY(?:-NC)?(?:-ND|-SA)?)(?:-(\d\.\d)(?:-([A-Z]{2}))?)?")
@@ -239,7 +262,7 @@ _MAY_LACK = (
 
 
 def write_cards(shards: Path, out: Path) -> list[Path]:
-    """Write README.md, DATASHEET.md and croissant.json.
+    """Write README.md, DATASHEET.md, croissant.json and spdx.json.
 
     Args:
         shards: The folder of the release.
@@ -261,6 +284,7 @@ def write_cards(shards: Path, out: Path) -> list[Path]:
         "DATASHEET.md": _render("datasheet.md.j2", values),
         "croissant.json": json.dumps(croissant_of(data, values), indent=2, ensure_ascii=False)
         + "\n",
+        "spdx.json": spdx_of(data, values),
     }
     for name, text in texts.items():
         write_bytes(out / name, text.encode())

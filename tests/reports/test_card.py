@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import mlcroissant
+import polars as pl
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from etils import epath
 from hypothesis import given
 from hypothesis import strategies as st
+from spdx_python_model import v3_0_1
 
 import artsound
 from artsound.recipe import load_recipe
 from artsound.reports.card import CARDS, _cell, card_values, licence_url, quoted, write_cards
+from artsound.reports.usage_terms import usage_offers
 from artsound.schema import arrow_schema, check_table
 from artsound.shards.dataset import open_shards
 from artsound.shards.subset import write_subset
@@ -120,6 +123,66 @@ def test_croissant_is_valid_and_loads_the_index_the_pictures_and_the_clips(
     clip = next(iter(found.records("audio")))
     data = artsound.open(carded).filter(key=clip["audio/key"].decode()).read(0)
     assert clip["audio/content"] == data["mp3"]
+
+
+def test_croissant_offers_the_terms_of_every_rights_class_and_says_who_wrote_captions(
+    carded: Path,
+) -> None:
+    checked = mlcroissant.Dataset(str(carded / "croissant.json")).metadata.ctx.issues
+    assert checked.errors == set()
+    assert all("datePublished" in warning for warning in checked.warnings)
+    told = json.loads((carded / "croissant.json").read_text())
+    frame = artsound.open(carded).frame
+    columns = ("license_id", "redistribute", "derivatives", "commercial", "ai_training")
+    classes = sum(
+        frame.select(f"{side}_{name}" for name in columns).n_unique()
+        for side in ("artwork", "track")
+    )
+    offers = told["usageInfo"]
+    assert len({offer["@id"] for offer in offers}) == len(offers) == classes
+    for offer in offers:
+        assert offer["@type"] == "odrl:Offer"
+        rules = [*offer.get("odrl:permission", ()), *offer.get("odrl:prohibition", ())]
+        assert rules, "an offer has a rule"
+        wanted = {
+            one["odrl:leftOperand"]["@id"].rpartition(":")[2].partition("_")[2]: one[
+                "odrl:rightOperand"
+            ]
+            for one in offer["odrl:target"]["odrl:refinement"]
+        }
+        allowed = {rule["odrl:action"]["@id"] for rule in offer.get("odrl:permission", ())}
+        assert ("odrl:distribute" in allowed) == wanted["redistribute"]
+        assert ("tdm:mine" in allowed) == (wanted["ai_training"] not in ("unknown", "refused"))
+    pairs = next(one for one in told["recordSet"] if one["name"] == "pairs")
+    [caption] = [one for one in pairs["field"] if one["name"] == "music_caption"]
+    made = caption["prov:wasGeneratedBy"]["prov:wasAssociatedWith"]
+    assert [one["prov:label"] for one in made] == sorted(frame["music_captioner"].unique())
+
+
+def test_a_refusal_and_a_duty_to_credit_are_terms() -> None:
+    values = {"license_id": "CC-BY-NC-4.0", "redistribute": True, "derivatives": True}
+    row = {**values, "commercial": False, "ai_training": "refused"}
+    frame = pl.DataFrame([{f"{side}_{name}": value for side in ("artwork", "track")
+                           for name, value in row.items()}])  # fmt: skip
+    for offer in usage_offers(frame):
+        assert [one["odrl:action"]["@id"] for one in offer["odrl:prohibition"]] == ["tdm:mine"]
+        for permission in offer["odrl:permission"]:
+            assert permission["odrl:duty"][0]["odrl:action"] == {"@id": "odrl:attribute"}
+            assert permission["odrl:constraint"]
+
+
+def test_the_spdx_document_fulfils_the_model_and_names_every_file(carded: Path) -> None:
+    objects = v3_0_1.SHACLObjectSet()
+    v3_0_1.JSONLDDeserializer().read((carded / "spdx.json").open("rb"), objects)
+    assert set(objects.link()) == set()
+    [package] = objects.foreach_type(v3_0_1.dataset_DatasetPackage)
+    assert package.dataset_datasetSize == 50
+    told = {one.name: one.verifiedUsing[0].hashValue
+            for one in objects.foreach_type(v3_0_1.software_File)}  # fmt: skip
+    assert told == {name: sha256_file(carded / name) for name in told}
+    assert {path.name for path in carded.glob("*.tar")} < set(told)
+    [document] = objects.foreach_type(v3_0_1.SpdxDocument)
+    assert document.rootElement[0] is package
 
 
 def test_croissant_names_version_digests_provenance_and_care(carded: Path) -> None:
