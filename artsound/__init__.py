@@ -117,8 +117,8 @@ def match(
         floor: The least score of a pair; None: no least.
         uses: How many rows of `X` may share a row of `Y`.
         exclude: Pairs that are not to be made: whole numbers [e, 2], a row of `X` and of `Y` each.
-        optimality: The search is widened until the total is at least this share of the bound,
-            nothing better is offered, or eight rounds are done.
+        optimality: The search is widened until as many rows as possible are matched and the total
+            is at least this share of the bound, or nothing better is found.
         device: Of the search for candidates: cpu, cuda or cuda:N.
 
     Returns:

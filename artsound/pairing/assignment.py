@@ -2,8 +2,7 @@
 
 The weight of a pair is its score less the hub correction of its artwork. The optimum is exact on
 the graph of candidates. Tracks without a good partner in the graph get new candidates, searched
-among all artworks: those of highest weight less price, and the best that are free. Tracks that are
-still unmatched are assigned densely among the remaining artworks.
+among all artworks: those of highest weight less price, and the best that are free.
 """
 
 from __future__ import annotations
@@ -12,10 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from scipy.optimize import linear_sum_assignment
 
 from artsound.errors import BadData, BadUsage
-from artsound.pairing.search import Candidates, Stripe, each_stripe, pair_scores
+from artsound.pairing.search import (
+    Candidates,
+    PairLimits,
+    best_by_weight,
+    packed,
+    pair_limits,
+    pair_scores,
+)
 
 # The heaviest assignment on a sparse graph, exactly, with the prices that prove it.
 #
@@ -191,23 +196,54 @@ def _pop(keys, items, size):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def take_in_order(rows, columns, column_of, free):  # type: ignore[no-untyped-def]
-    """Take each pair whose row has no column yet and whose column is free, in the order given."""
-    for n in range(len(rows)):
-        row, column = rows[n], columns[n]
-        if column_of[row] < 0 and free[column] > 0:
-            column_of[row] = column
+def take_best(rows, columns, weights, bounds, column_of, free):  # type: ignore[no-untyped-def]
+    """Take the best remaining pair repeatedly, until a row needs a longer list.
+
+    `rows` int64 [r], ascending; `columns` int64 and `weights` float32 [r, k], each row's best
+    columns, best first, then -1; `bounds` float32 [r], the most that an unlisted column can weigh.
+    Changed in place: `column_of` int64 [rows in all] and `free` int64 [columns in all]. Of equal
+    weights the lower row, then the lower column is taken.
+    """
+    count, width = columns.shape
+    place = np.zeros(count, dtype=np.int64)
+    keys = np.empty(count, dtype=np.int64)
+    items = np.empty(count, dtype=np.int64)
+    size = 0
+    for n in range(count):
+        weight = bounds[n] if width == 0 or columns[n, 0] < 0 else weights[n, 0]
+        if weight > -np.inf:
+            size = _push(keys, items, size, -packed(weight, n), n)
+    while size:
+        n = items[0]
+        size = _pop(keys, items, size)
+        at = place[n]
+        if at == width or columns[n, at] < 0:
+            return
+        column = columns[n, at]
+        if free[column] > 0:
+            column_of[rows[n]] = column
             free[column] -= 1
+            continue
+        while at < width and columns[n, at] >= 0 and free[columns[n, at]] <= 0:
+            at += 1
+        place[n] = at
+        weight = bounds[n] if at == width or columns[n, at] < 0 else weights[n, at]
+        if weight > -np.inf:
+            size = _push(keys, items, size, -packed(weight, n), n)
 
 
 # Weights become whole numbers of this unit, finer than the precision of float32 scores.
 UNIT = 2.0**-25
-# The weight of staying unmatched. Weights are in [-2, 2], so any few swaps are better.
-NEVER = -16.0
 OFFERS = 32
-ROUNDS = 8
-# The largest number of weights in a dense assignment: 1 GB as float64.
-DENSE_CELLS = 120_000_000
+LISTED = 1_000_000  # entries of the lists from which pairs are taken greedily, or OFFERS for each
+
+
+def unmatched_cost(tracks: int) -> float:
+    """The weight that a track without an artwork costs: as many as possible are matched.
+
+    Weights are in [-2, 2], so matching one more track is better whatever it does to the others.
+    """
+    return 4.0 * (tracks + 1)
 
 
 @dataclass(frozen=True)
@@ -334,21 +370,77 @@ def assign(
 
 
 def greedy(
-    tracks: np.ndarray, artworks: np.ndarray, edges: Edges, *, penalties: np.ndarray, uses: int = 1
+    tracks: np.ndarray,
+    artworks: np.ndarray,
+    candidates: Candidates,
+    *,
+    penalties: np.ndarray,
+    floor: float = -1.0,
+    uses: int = 1,
+    excluded: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Each track's artwork if the best remaining pair is taken repeatedly: a baseline.
+    """Each track's artwork if the best remaining pair of all is taken repeatedly: a baseline.
 
-    Weights are as in `assign`. Tracks whose listed pairs are all taken get the remaining artworks
-    in order.
+    Weights and limits are as in `assign`. Returns int64 [n], -1 for none.
     """
-    some, other = np.divmod(edges.keys, len(artworks))
-    order = np.argsort(penalties[other] - edges.scores, kind="stable")
+    allowed = pair_limits(len(artworks), floor, excluded)
+    columns = candidates.artworks.astype(np.int64)
+    scores = candidates.artwork_scores
+    keys = np.arange(len(tracks))[:, None] * len(artworks) + columns
+    possible = (scores >= allowed.floor) & ~_among(allowed.excluded, keys)
+    weights = np.where(possible, scores - penalties[columns], -np.inf).astype(np.float32)
+    # The lists hold the highest scores: an unlisted artwork can weigh no more than this.
+    whole = columns.shape[1] == len(artworks)
+    bounds = np.full(len(tracks), -np.inf, dtype=np.float32)
+    if not whole:
+        bounds = (scores[:, -1] - penalties.min()).astype(np.float32)
+    order = np.lexsort((columns, -weights), axis=1)
+    columns = np.take_along_axis(columns, order, axis=1)
+    weights = np.take_along_axis(weights, order, axis=1)
+    columns[(weights < bounds[:, None]) | (weights == -np.inf)] = -1
     chosen = np.full(len(tracks), -1, dtype=np.int64)
     free = np.full(len(artworks), uses, dtype=np.int64)
-    take_in_order(some[order], other[order], chosen, free)
-    left = np.flatnonzero(chosen < 0)
-    chosen[left] = np.repeat(np.arange(len(artworks)), free)[: len(left)]
+    _take_all(tracks, artworks, chosen, free, penalties, allowed, (columns, weights, bounds))
     return chosen
+
+
+def _take_all(
+    tracks: np.ndarray,
+    artworks: np.ndarray,
+    chosen: np.ndarray,
+    free: np.ndarray,
+    penalties: np.ndarray,
+    allowed: PairLimits,
+    listed: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+) -> None:
+    """Take the best pair of a track without an artwork and a free artwork, repeatedly, in place.
+
+    `chosen` int64 [n], -1 for none; `free` int64 [m], how many more tracks each may have;
+    `listed` as for `take_best`, for the tracks without an artwork.
+    """
+    rows = np.flatnonzero(chosen < 0)
+    if listed is None:
+        no_list = np.zeros((len(rows), 0))
+        listed = no_list.astype(np.int64), no_list, np.full(len(rows), np.inf, dtype=np.float32)
+    columns, weights, bounds = listed
+    while True:
+        take_best(rows, columns, weights.astype(np.float32), bounds, chosen, free)
+        on = chosen[rows] < 0
+        rows, columns, weights, bounds = rows[on], columns[on], weights[on], bounds[on]
+        alive = ((columns >= 0) & (free[columns] > 0)).sum(axis=1)
+        # Those that are nearly through their lists get longer ones in the same pass.
+        short = np.flatnonzero((alive <= columns.shape[1] // 4) & (bounds > -np.inf))
+        if not (bounds[alive == 0] > -np.inf).any():
+            return
+        size = min(len(artworks), max(OFFERS, LISTED // len(rows)))
+        off = np.where(free > 0, penalties, np.inf)
+        ((found, worth),) = best_by_weight(tracks, artworks, rows[short], [off], size, allowed)
+        more = max(0, size - columns.shape[1])
+        columns = np.pad(columns, ((0, 0), (0, more)), constant_values=-1)
+        weights = np.pad(weights, ((0, 0), (0, more)), constant_values=-np.inf)
+        columns[short], weights[short] = -1, -np.inf
+        columns[short, :size], weights[short, :size] = found, worth
+        bounds[short] = worth[:, -1] if size < len(artworks) else -np.inf
 
 
 def _check_enough(tracks: int, places: int, key: str) -> None:
@@ -379,25 +471,31 @@ def _assign(
     least = float(np.quantile(edges.scores, 0.05)) if len(edges.scores) else random
     little = (3 * random + least) / 4 - penalties.mean()
     dummies = np.full(count, round(little / UNIT), dtype=np.int64)
-    never = round(NEVER / UNIT)
-    for turn in range(ROUNDS):
+    never = -round(unmatched_cost(count) / UNIT)
+    pairs = pair_limits(width, floor, edges.excluded)
+    turn = 0
+    while True:
         graph = _graph(edges, count, width, uses, penalties, floor, allowed)
         heaviest(*graph, dummies, prices, column_of, row_of)
         left = np.flatnonzero(column_of == DUMMY)
         if not len(left):
             break
-        off = np.where(allowed, penalties + _of_artworks(prices, uses), np.inf)
-        free = (row_of.reshape(uses, width) == FREE).any(axis=0)
         known = len(edges.keys)
-        who, what = _offers(tracks, artworks, left, off, free, floor)
-        offered = pair_scores(tracks, artworks, who, what)
-        edges = edges.with_more(who * width + what, offered)
+        chosen = np.where(column_of >= 0, column_of % width, -1)
+        off = np.where(allowed, penalties, np.inf)
+        free = np.where(allowed, (row_of.reshape(uses, width) == FREE).sum(axis=0), 0)
+        who, what = _offers(tracks, artworks, left, off + _of_artworks(prices, uses), free, pairs)
+        # One free artwork for each: with these, all can be matched if there are enough.
+        _take_all(tracks, artworks, chosen, free, off, pairs)
+        got = left[chosen[left] >= 0]
+        who, what = np.append(who, got), np.append(what, chosen[got])
+        edges = edges.with_more(who * width + what, pair_scores(tracks, artworks, who, what))
         if len(edges.keys) == known and (dummies[left] == never).all():
             break
         dummies[slice(None) if turn else left] = never  # later, every track must be matched
         column_of[left] = FREE
+        turn += 1
     chosen = np.where(column_of >= 0, column_of % width, -1)
-    _close(tracks, artworks, chosen, penalties, floor, uses, allowed, edges.excluded)
     return Assignment(chosen, edges, _of_artworks(prices, uses))
 
 
@@ -435,67 +533,17 @@ def _offers(
     some: np.ndarray,
     off: np.ndarray,
     free: np.ndarray,
-    floor: float,
+    allowed: PairLimits,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (tracks, artworks) of tracks[some] with the artworks of highest score - `off`.
 
-    OFFERS among all artworks and as many among the `free` ones (bool [n_artworks]), which end a
-    competition for the same few; fewer if fewer score `floor` or more.
+    OFFERS among all artworks and as many among those that are `free` (above 0), which end a
+    competition for the same few; fewer if fewer are allowed.
     """
-    from artsound.pairing import search
-
-    rows = np.ascontiguousarray(tracks[some])
-    offs = np.stack([off, np.where(free, off, np.inf)]).astype(np.float32)
     size = min(OFFERS, len(artworks))
-
-    def look(stripe: Stripe) -> list[np.ndarray]:
-        best = [search.empty(len(rows), size) for _ in offs]
-        worth = np.empty(0, dtype=np.float32)
-        for top, left, scores in stripe.tiles(rows, artworks):
-            if floor > -1:
-                scores[scores < floor] = -np.inf
-            if worth.shape != scores.shape:
-                worth = np.empty_like(scores)
-            for taken_off, heap in zip(offs, best, strict=True):
-                np.subtract(scores, taken_off[left : left + scores.shape[1]], out=worth)
-                search.scan_rows(worth, top, left, heap)
-        return best
-
-    best, *others = each_stripe(look, len(artworks))
-    for other in others:
-        for heap, more in zip(best, other, strict=True):
-            search.merge(heap, more)
-    offered = np.concatenate([search.lists(heap)[0] for heap in best], axis=1)
+    offs = [off, np.where(free > 0, off, np.inf)]
+    found = best_by_weight(tracks, artworks, some, offs, size, allowed)
+    offered = np.concatenate([best for best, _ in found], axis=1)
     real = offered.ravel() >= 0
     who = np.repeat(some, offered.shape[1])[real]
     return who, offered.ravel()[real].astype(np.int64)
-
-
-def _close(
-    tracks: np.ndarray,
-    artworks: np.ndarray,
-    chosen: np.ndarray,
-    penalties: np.ndarray,
-    floor: float,
-    uses: int,
-    allowed: np.ndarray,
-    excluded: np.ndarray,
-) -> None:
-    """Assign the remaining artworks to tracks without one (chosen < 0), in place.
-
-    Exact for as many tracks at a time as memory allows, in order.
-    """
-    left = np.flatnonzero(chosen < 0)
-    times = np.where(allowed, uses, 0) - np.bincount(chosen[chosen >= 0], minlength=len(artworks))
-    free = np.repeat(np.arange(len(artworks)), np.maximum(times, 0))
-    step = max(1, DENSE_CELLS // max(1, len(free)))
-    for at in range(0, len(left), step):
-        some = left[at : at + step]
-        scores = tracks[some] @ artworks[free].T
-        weights = np.where(scores >= floor, scores - penalties[free], NEVER)
-        for track, artwork in zip(*np.divmod(excluded, len(artworks)), strict=True):
-            weights[np.ix_(some == track, free == artwork)] = NEVER
-        rows, columns = linear_sum_assignment(weights, maximize=True)
-        good = weights[rows, columns] > NEVER
-        chosen[some[rows[good]]] = free[columns[good]]
-        free = np.delete(free, columns[good])

@@ -44,12 +44,34 @@ def random_scores(tracks: np.ndarray, artworks: np.ndarray, seed: int) -> np.nda
     return pair_scores(tracks, artworks, some, other)
 
 
-def recalls(ranks: np.ndarray) -> dict[str, float]:
-    """R@1, R@5, R@10 (shares) and the median of `ranks`, where 1 is best."""
+def recalls(ranks: np.ndarray, ties: np.ndarray, pool: int) -> dict[str, Any]:
+    """How far up the partners of a matching are in the order of all.
+
+    Args:
+        ranks: int64 [n], the rank of each partner, 1 is best.
+        ties: int64 [n], how many others share that rank; it is averaged over them.
+        pool: How many are ranked.
+
+    Returns:
+        `pool`; `pairs`; `median_rank`; and R@1, R@5, R@10 as `r1`, … (shares), with 95 % intervals
+        of the score test (Wilson, J. Am. Stat. Assoc. 22, 1927) as `r1_interval`, …: None where k
+        is not less than `pool`, since any matching has them. Without pairs only the first two.
+    """
+    from scipy.stats import binomtest
+
+    found: dict[str, Any] = {"pool": pool, "pairs": len(ranks)}
     if not len(ranks):
-        return {}
-    shares = {f"r{at}": float((ranks <= at).mean()) for at in RECALL_AT}
-    return shares | {"median_rank": float(np.median(ranks))}
+        return found
+    averaged = ranks + ties / 2
+    found["median_rank"] = float(np.median(averaged))
+    for at in RECALL_AT:
+        share = interval = None
+        if at < pool:
+            hits = int((averaged <= at).sum())
+            share = hits / len(ranks)
+            interval = [*map(float, binomtest(hits, len(ranks)).proportion_ci(method="wilson"))]
+        found |= {f"r{at}": share, f"r{at}_interval": interval}
+    return found
 
 
 def histogram(scores: np.ndarray) -> list[int]:
@@ -88,6 +110,7 @@ def of_split(
     scores: np.ndarray,
     *,
     seed: int,
+    floor: float = -1.0,
     uses: int = 1,
 ) -> dict[str, Any]:
     """A split's evidence as JSON values. `scores` are those of the matched pairs.
@@ -97,16 +120,20 @@ def of_split(
     matching maximises corrected scores, whose sum is `weight`; `optimality` is its share of
     `weight_bound`, which no assignment over all pairs can exceed.
     """
-    chosen = found.assignment.artworks
+    chosen, looked = found.assignment.artworks, found.audit
     matched = np.flatnonzero(chosen >= 0)
     count = max(len(matched), 1)
     total = float(scores.sum(dtype=np.float64))
     chance = random_scores(tracks, artworks, seed)
-    plain = greedy(tracks, artworks, found.edges, penalties=found.penalties, uses=uses)
-    plain_scores = pair_scores(tracks, artworks, np.arange(len(tracks)), plain)
+    plain = greedy(
+        tracks, artworks, found.candidates, penalties=found.penalties, floor=floor, uses=uses,
+        excluded=found.edges.excluded,
+    )  # fmt: skip
+    taken = np.flatnonzero(plain >= 0)
+    plain_scores = pair_scores(tracks, artworks, taken, plain[taken])
     bound = float(found.candidates.artwork_scores[matched, 0].sum(dtype=np.float64))
     if not found.penalties.any():
-        bound = min(bound, found.audit.bound)
+        bound = min(bound, looked.bound)
     return {
         "tracks": len(tracks),
         "artworks": len(artworks),
@@ -116,15 +143,19 @@ def of_split(
         "mean": total / count,
         "bound": bound / count,
         "random": float(chance.mean(dtype=np.float64)),
-        "greedy": float(plain_scores.mean(dtype=np.float64)),
+        "greedy": float(plain_scores.sum(dtype=np.float64)) / max(len(taken), 1),
         "weight": found.weight,
-        "weight_bound": found.audit.bound,
+        "weight_bound": looked.bound,
         "optimality": found.optimality,
         "rounds": found.rounds,
         "hubness": hubness(found.candidates, np.zeros(len(artworks))),
         "hubness_corrected": hubness(found.candidates, found.penalties),
-        "music_to_artwork": recalls(found.audit.track_ranks[matched]),
-        "artwork_to_music": recalls(found.audit.artwork_ranks[matched]),
+        "music_to_artwork": recalls(
+            looked.track_ranks[matched], looked.track_ties[matched], len(artworks)
+        ),
+        "artwork_to_music": recalls(
+            looked.artwork_ranks[matched], looked.artwork_ties[matched], len(tracks)
+        ),
         "histograms": {"matched": histogram(scores), "random": histogram(chance)},
     }
 
@@ -136,7 +167,7 @@ def overall(splits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     summed = (*counts, "total", "weight", "weight_bound")
     averaged = ("mean", "bound", "random", "greedy")
     sums = {key: sum(split[key] for split in splits) for key in summed}
-    sums["optimality"] = share_of_bound(sums["weight"], sums["weight_bound"])
+    sums["optimality"] = share_of_bound(sums["weight"], sums["weight_bound"], matched)
     return sums | {
         key: sum(split[key] * split["matched"] for split in splits) / max(matched, 1)
         for key in averaged

@@ -13,7 +13,14 @@ import numpy as np
 import pyarrow as pa
 
 from artsound.errors import BadUsage
-from artsound.pairing.assignment import Assignment, Edges, assign, candidate_edges
+from artsound.pairing import search
+from artsound.pairing.assignment import (
+    Assignment,
+    Edges,
+    assign,
+    candidate_edges,
+    unmatched_cost,
+)
 from artsound.pairing.excluded import excluded_within
 from artsound.pairing.previous_release import free_artworks
 from artsound.pairing.rows import UNIT_TOLERANCE
@@ -30,13 +37,20 @@ from artsound.recipe import Recipe
 
 # The audit: a second pass over all pairs, which gives the exact rank of every match and a bound.
 #
-# The bound is linear programming duality. Put any price, zero or more, on every artwork. No
-# one-to-one assignment can then be worth more than the prices' sum plus, for each track, the best
-# weight less price of any artwork. The assignment's own dual prices make that bound tight, and
-# since it holds over all pairs, it also measures what the choice of candidates costs.
+# The bound is linear programming duality. Put any price, zero or more, on every artwork. Let a
+# matched track earn `unmatched_cost` beside its weight; then no matching can earn more than the
+# prices' sum plus, for each track, the best weight less price of any artwork (0 if that is less:
+# it may stay unmatched). Among matchings of as many pairs, the cost is the same for all and is
+# subtracted. The assignment's own dual prices make that bound tight, and since it holds over all
+# pairs that may be made, it also measures what the choice of candidates costs.
+#
+# An artwork whose price is about `unmatched_cost` is one that tracks go without: the number of
+# these, and of tracks with any other artwork, bounds the number of pairs (König's theorem). The
+# two parts of a price are treated apart, since float32 would lose the smaller beside the larger.
 
 # Float32 dot products of unit vectors that differ by less count as equal.
 TOLERANCE = 1e-6
+_NEAR = np.float32(TOLERANCE), np.float32(-TOLERANCE)
 
 
 @dataclass(frozen=True)
@@ -47,14 +61,20 @@ class Audit:
         track_ranks: int64 [n_tracks], the rank of the assigned artwork among all for the track: 1
             is best, 0 if the track has none. Scores within TOLERANCE share the better rank.
         artwork_ranks: int64 [n_tracks], the rank of the track among all for its artwork.
-        bound: No assignment of the matched tracks has a larger total weight.
-        missed: int64 [pairs, 2], (track, artwork) pairs whose weight less price exceeds that of
-            the track's own pair, so that an optimum over all pairs may need them.
+        track_ties: int64 [n_tracks], how many other artworks share the rank.
+        artwork_ties: int64 [n_tracks], how many other tracks share the rank.
+        bound: No matching of as many pairs has a larger total weight.
+        most: No matching has more pairs.
+        missed: int64 [pairs, 2], (track, artwork) pairs that an optimum over all pairs may need:
+            their weight less price exceeds that of the track's own pair.
     """
 
     track_ranks: np.ndarray
     artwork_ranks: np.ndarray
+    track_ties: np.ndarray
+    artwork_ties: np.ndarray
     bound: float
+    most: int
     missed: np.ndarray
 
 
@@ -65,6 +85,7 @@ def audit(
     *,
     penalties: np.ndarray,
     prices: np.ndarray,
+    floor: float = -1.0,
     uses: int = 1,
     offers: int = 8,
     threads: int = 0,
@@ -78,65 +99,130 @@ def audit(
         assigned: [n], the artwork of each track, -1 for none.
         penalties: [m], subtracted from an artwork's scores to give weights.
         prices: [m], 0 or more, of each of an artwork's `uses`.
+        floor: The least score of a pair; lower ones count only for ranks.
         uses: How often an artwork may be used.
-        offers: How many missed pairs to list for each track, at most.
+        offers: How many missed pairs to list for each track, at most (twice that with a floor).
         threads: 0: one per processor.
         excluded: Keys of excluded pairs (see excluded.py), which count only for ranks.
     """
-    from artsound.pairing import search
-
-    matched = np.flatnonzero(assigned >= 0)
+    count, matched = len(tracks), np.flatnonzero(assigned >= 0)
     mine = assigned[matched]
-    own = np.full(len(tracks), np.inf, dtype=np.float32)
-    own[matched] = pair_scores(tracks, artworks, matched, mine)
-    own += np.float32(TOLERANCE)
-    # An artwork that is used more than once has several tracks to rank: one level for each.
-    level = np.zeros(len(tracks), dtype=np.int64)
-    order = np.argsort(mine, kind="stable")
-    starts = np.searchsorted(mine[order], mine[order])
-    level[matched[order]] = np.arange(len(order)) - starts
-    levels = max(1, int(level.max(initial=0)) + 1)
-    artwork_own = np.full((levels, len(artworks)), np.inf, dtype=np.float32)
-    artwork_own[level[matched], mine] = own[matched]
+    own, level, artwork_own = _own_scores(tracks, artworks, assigned)
+    # How many score more, and how many as much or more.
+    above_at = [(own + near, artwork_own + near) for near in _NEAR]
+    artwork_above = np.zeros((2, *artwork_own.shape), dtype=np.int64)
 
-    above = np.zeros((levels, len(artworks)), dtype=np.int64)
-    off = (penalties + prices).astype(np.float32)
-    size = min(offers, len(artworks))
+    cost = unmatched_cost(count)
+    needed = prices > cost / 2
+    low = prices - cost * needed
+    offs = [np.where(needed, np.inf, penalties + low)]
+    if needed.any():
+        offs.append(np.where(needed, penalties + low, np.inf))
+    off = np.stack(offs).astype(np.float32)
+    # A pair at the floor may be above it or not, by rounding.
+    near = floor + TOLERANCE if floor > -1 else floor
+    allowed = search.pair_limits(len(artworks), near, excluded)
+    size, rows = min(offers, len(artworks)), np.arange(count)
 
-    def look(stripe: Stripe) -> tuple[np.ndarray, np.ndarray]:
-        track_above = np.zeros(len(tracks), dtype=np.int64)
-        best = search.empty(len(tracks), size)
+    def look(stripe: Stripe) -> tuple[np.ndarray, list[np.ndarray]]:
+        track_above = np.zeros((2, count), dtype=np.int64)
+        best = [search.empty(count, size) for _ in offs]
         for top, left, scores in stripe.tiles(tracks, artworks):
-            search.count_above(scores, top, left, own, artwork_own, track_above, above)
-            np.subtract(scores, off[left : left + scores.shape[1]], out=scores)
-            search.scan_rows(scores, top, left, best)
+            for (track_at, artwork_at), by_track, by_artwork in zip(
+                above_at, track_above, artwork_above, strict=True
+            ):
+                search.count_above(scores, top, left, track_at, artwork_at, by_track, by_artwork)
+            allowed.hide(scores, rows[top : top + len(scores)], left)
+            here = slice(left, left + scores.shape[1])
+            for one, heap in zip(off[1:], best[1:], strict=True):
+                search.scan_rows(scores - one[here], top, left, heap)
+            np.subtract(scores, off[0, here], out=scores)
+            search.scan_rows(scores, top, left, best[0])
         return track_above, best
 
     (track_above, best), *others = each_stripe(look, len(artworks), threads)
     for other_above, other_best in others:
         track_above += other_above
-        search.merge(best, other_best)
-    offered, worth = search.lists(best)
-    artwork_ranks = np.where(assigned >= 0, above[level, assigned] + 1, 0)
-    best_worth = worth[:, 0]
-    if excluded is not None and len(excluded):
-        least = worth[:, -1].copy()  # no pair that is not offered is worth more
-        keys = np.arange(len(tracks))[:, None] * len(artworks) + offered
-        worth[np.isin(keys, excluded)] = -np.inf
-        best_worth = np.maximum(worth.max(axis=1), least)
-    bound = best_worth[matched].sum(dtype=np.float64) + uses * prices.sum(dtype=np.float64)
-    held = np.full(len(tracks), -np.inf)
-    held[matched] = own[matched].astype(np.float64) - off[mine]
-    some, place = np.nonzero(worth > held[:, None] + TOLERANCE)
+        for heap, more in zip(best, other_best, strict=True):
+            search.merge(heap, more)
+    offered = [search.lists(heap) for heap in best]
+
+    held = np.full(count, -np.inf)
+    held[matched] = own[matched].astype(np.float64) - (penalties + low)[mine]
+    without = np.ones(count, dtype=bool)  # tracks that have none of the artworks not needed
+    without[matched] = needed[mine]
+    top = [worth[:, 0].astype(np.float64) for _, worth in offered]
+    top.append(np.full(count, -np.inf))
+    top[0] = np.maximum(top[0], np.where(without, -np.inf, held))
+    top[1] = np.maximum(top[1], np.where(without, held, -np.inf))
+    most = int((top[0] > -np.inf).sum() + uses * needed.sum())
+    least = [np.where(without, -np.inf, held), np.where(without, np.maximum(held, 0.0), np.inf)]
+    missed = []
+    for (which, worth), limit in zip(offered, least, strict=False):
+        who, place = np.nonzero((worth > limit[:, None] + TOLERANCE) & (which >= 0))
+        missed.append(np.stack([who, which[who, place].astype(np.int64)], axis=1))
+    ranks = [np.where(assigned >= 0, by_track + 1, 0) for by_track in track_above]
+    rivals = [np.where(assigned >= 0, table[level, assigned] + 1, 0) for table in artwork_above]
+    ties = [np.maximum(more - fewer - 1, 0) for fewer, more in (ranks, rivals)]
     return Audit(
-        track_ranks=np.where(assigned >= 0, track_above + 1, 0),
-        artwork_ranks=artwork_ranks,
-        bound=float(bound),
-        missed=np.stack([some, offered[some, place].astype(np.int64)], axis=1),
+        track_ranks=ranks[0],
+        artwork_ranks=rivals[0],
+        track_ties=ties[0],
+        artwork_ties=ties[1],
+        bound=_bound(top[0], top[1], low, uses, len(matched), most),
+        most=min(most, count),
+        missed=np.concatenate(missed),
     )
 
 
-MOST_ROUNDS = 8
+def _own_scores(
+    tracks: np.ndarray, artworks: np.ndarray, assigned: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The score of each track's pair, float32 [n_tracks]; inf if it has none.
+
+    The same by artwork, float32 [levels, n_artworks]: an artwork that is used more than once has
+    several tracks to rank, each on a level of its own, int64 [n_tracks], which comes between.
+    """
+    matched = np.flatnonzero(assigned >= 0)
+    mine = assigned[matched]
+    own = np.full(len(tracks), np.inf, dtype=np.float32)
+    own[matched] = pair_scores(tracks, artworks, matched, mine)
+    level = np.zeros(len(tracks), dtype=np.int64)
+    order = np.argsort(mine, kind="stable")
+    starts = np.searchsorted(mine[order], mine[order])
+    level[matched[order]] = np.arange(len(order)) - starts
+    levels = max(1, int(level.max(initial=0)) + 1)
+    by_artwork = np.full((levels, len(artworks)), np.inf, dtype=np.float32)
+    by_artwork[level[matched], mine] = own[matched]
+    return own, level, by_artwork
+
+
+def _bound(
+    best: np.ndarray, best_needed: np.ndarray, low: np.ndarray, uses: int, pairs: int, most: int
+) -> float:
+    """No matching of so many `pairs` has a larger total weight.
+
+    Args:
+        best: float64 [n_tracks], each track's largest weight less price among the artworks that
+            are not needed; -inf if it may have none of them.
+        best_needed: The same among those that are, with their prices less the unmatched cost.
+        low: float64 [n_artworks], the prices less that cost.
+        uses: How often an artwork may be used.
+        pairs: As many as are matched.
+        most: No matching has more pairs.
+    """
+    cost = unmatched_cost(len(best))
+    some = best > -np.inf
+    rest = np.where(some, np.maximum(best, best_needed - cost), np.maximum(best_needed, 0.0))
+    bound = rest.sum() + uses * low.sum() + cost * (most - pairs)
+    # At prices without the cost: if more could be matched, those of the largest weight might be.
+    largest = np.sort(np.maximum(best, best_needed))[len(best) - pairs :]
+    return float(min(bound, largest.sum() + uses * np.maximum(low, 0.0).sum()))
+
+
+MOST_ROUNDS = 16
+OFFERS = 8  # missed pairs to list for each track in the first round; twice as many in each other
+MOST_OFFERS = 2**24  # of all tracks: 130 MB
 
 
 @dataclass(frozen=True)
@@ -148,7 +234,7 @@ class Match:
         edges: The pairs of the candidates.
         penalties: float64 [n_artworks], the hub correction.
         assignment: The artwork of each track.
-        audit: Its `bound` is the largest weight that an assignment of the same tracks can have.
+        audit: Its `bound` is the largest weight that as many pairs can have.
         weight: The sum of score less penalty over the pairs.
         rounds: How many times all pairs were audited.
     """
@@ -169,15 +255,26 @@ class Match:
         return (chosen >= 0) & self.edges.holds(keys)
 
     @property
+    def matched(self) -> int:
+        """The number of pairs."""
+        return int((self.assignment.artworks >= 0).sum())
+
+    @property
     def optimality(self) -> float:
         """`weight` as a share of the bound; 1.0 if it is provably the largest."""
-        return share_of_bound(self.weight, self.audit.bound)
+        return share_of_bound(self.weight, self.audit.bound, self.matched)
 
 
-def share_of_bound(weight: float, bound: float) -> float:
-    """The share of a bound that is reached, at most 1.0; also right if both are negative."""
-    gap = max(bound - weight, 0.0)
-    return 1.0 - gap / abs(bound) if bound else 1.0
+def share_of_bound(weight: float, bound: float, pairs: int) -> float:
+    """The share of a bound on the weight of so many pairs that is reached, 0 to 1.
+
+    1.0 for a difference that float32 products do not resolve. Right for negative weights too: the
+    difference to the bound, relative to the bound, is subtracted from 1.
+    """
+    gap = bound - weight
+    if gap <= TOLERANCE * pairs:
+        return 1.0
+    return max(0.0, 1.0 - gap / abs(bound)) if bound else 0.0
 
 
 def match(
@@ -196,9 +293,10 @@ def match(
 ) -> Match:
     """Candidates, hub correction, assignment and audit; repeated with the missed pairs.
 
-    The candidates are widened until the total is at least `optimality` of the bound over all
-    pairs, nothing is missed, or MOST_ROUNDS are done; with `painter_uses`, which the bound does
-    not consider, there is one round.
+    As many tracks are matched as `floor`, `uses` and `excluded` allow, at the largest total of
+    score less hub correction. The candidates are widened until that number is proved and the total
+    is at least `optimality` of the bound over all pairs, nothing is missed, or MOST_ROUNDS are
+    done; with `painter_uses`, which the bound does not consider, there is one round.
 
     Args:
         tracks: Unit rows float32 [n, D].
@@ -213,15 +311,20 @@ def match(
     candidates = find_candidates(tracks, artworks, count, device=device)
     penalties = hub_penalties(candidates, neighbours)
     edges = listed = candidate_edges(candidates, excluded)
+    if (near := np.abs(edges.scores - floor) < TOLERANCE).any():
+        # Rounded otherwise in a product of matrices, they might be written as below the floor.
+        keys = np.divmod(edges.keys[near], len(artworks))
+        edges.scores[near] = pair_scores(tracks, artworks, *keys)
     rounds = 0
     while True:
         found = assign(
             tracks, artworks, edges, penalties=penalties, floor=floor, uses=uses,
             painters=painters, painter_uses=painter_uses,
         )  # fmt: skip
+        offers = max(OFFERS, min(OFFERS << rounds, MOST_OFFERS // len(tracks)))
         looked = audit(
-            tracks, artworks, found.artworks, penalties=penalties, prices=found.prices, uses=uses,
-            excluded=excluded,
+            tracks, artworks, found.artworks, penalties=penalties, prices=found.prices,
+            floor=floor, uses=uses, offers=offers, excluded=excluded,
         )  # fmt: skip
         rounds += 1
         matched = np.flatnonzero(found.artworks >= 0)
@@ -229,13 +332,12 @@ def match(
         scores = pair_scores(tracks, artworks, matched, chosen)
         weight = float(scores.sum(dtype=np.float64) - penalties[chosen].sum())
         result = Match(candidates, listed, penalties, found, looked, weight, rounds)
-        if result.optimality >= optimality or rounds == MOST_ROUNDS or painter_uses:
+        enough = result.optimality >= optimality and len(matched) == looked.most
+        if enough or rounds == MOST_ROUNDS or painter_uses:
             return result
         some, other = looked.missed.T
         more = pair_scores(tracks, artworks, some, other)
-        worth = more >= floor
-        keys = some[worth] * len(artworks) + other[worth]
-        edges = found.edges.with_more(keys, more[worth])
+        edges = found.edges.with_more(some * len(artworks) + other, more)
         if len(edges.keys) == len(found.edges.keys):
             return result
 
@@ -252,7 +354,7 @@ def evaluate_match(
     """A given assignment, as the same record as one of `match`.
 
     `chosen` int64 [n] is the artwork of each track, -1 for none. There is no hub correction, and
-    `audit.bound` is the sum of each track's best score.
+    `audit.bound` is the sum of the best scores of as many tracks.
     """
     candidates = find_candidates(tracks, artworks, count, device=device)
     nothing = np.zeros(len(artworks))

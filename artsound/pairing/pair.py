@@ -274,8 +274,9 @@ def _evidence(context: Context, members: _Members, found: Match) -> dict[str, An
     recipe = context.recipe
     t, a, settings = members.tracks, members.artworks, recipe.pair
     extra = evidence.of_split(
-        t, a, found, members.scores(found), seed=recipe.seed, uses=settings.artwork_uses
-    )
+        t, a, found, members.scores(found),
+        seed=recipe.seed, floor=settings.floor, uses=settings.artwork_uses,
+    )  # fmt: skip
     extra["agreement"] = {}
     for name in settings.compare:
         other = unit_vectors(context, name, members.track_ids, members.artwork_ids)
@@ -346,7 +347,7 @@ def _idle(artworks: PairSide, there: set[str]) -> pa.Table:
 
 STAGE = Stage(
     name="pair",
-    version=2,
+    version=3,
     sections=("seed", "split", "pair"),
     plan=plan,
     work=work,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -62,7 +62,7 @@ def lists(heaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @njit(nogil=True, cache=True)
-def _entry(score, index):  # type: ignore[no-untyped-def]
+def packed(score, index):  # type: ignore[no-untyped-def]
     # Floats are ordered like their bits, negative ones in reverse; + 0 turns -0 into 0.
     bits = np.int64(np.float32(score + np.float32(0)).view(np.int32))
     if bits < 0:
@@ -131,9 +131,9 @@ def scan_columns(tile, top, left, row_roots, column_roots, row_heaps, column_hea
                 for j in range(near, stop):
                     score, column = tile[i, j], left + j
                     if score > root:
-                        root = _replace_root(row_heaps[row], _entry(score, column))
+                        root = _replace_root(row_heaps[row], packed(score, column))
                     if score > column_roots[column]:
-                        entry = _entry(score, row)
+                        entry = packed(score, row)
                         column_roots[column] = _replace_root(column_heaps[column], entry)
         row_roots[row] = root
 
@@ -159,7 +159,7 @@ def scan_rows(tile, top, left, heaps):  # type: ignore[no-untyped-def]
                 continue
             for j in range(begin, end):
                 if tile[i, j] > root:
-                    root = _replace_root(heap, _entry(tile[i, j], left + j))
+                    root = _replace_root(heap, packed(tile[i, j], left + j))
 
 
 @njit(nogil=True, cache=True)
@@ -265,6 +265,92 @@ def pair_scores(
         part = slice(at, at + 65_536)
         scores[part] = np.einsum("nd,nd->n", tracks[some[part]], artworks[other[part]])
     return scores
+
+
+@dataclass(frozen=True)
+class PairLimits:
+    """Which pairs may be made.
+
+    Attributes:
+        width: The number of artworks.
+        floor: The least score; -inf: no least.
+        excluded: int64, ascending: keys of pairs that may not be made, track · width + artwork.
+    """
+
+    width: int
+    floor: float
+    excluded: np.ndarray
+
+    def hide(self, scores: np.ndarray, rows: np.ndarray, left: int) -> None:
+        """Set the scores of other pairs to -inf, in place.
+
+        Args:
+            scores: float32 [h, w], of the tracks `rows` with the artworks from `left` on.
+            rows: int64 [h], ascending.
+            left: The first artwork.
+        """
+        if self.floor > -np.inf:
+            scores[scores < self.floor] = -np.inf
+        if not len(self.excluded):
+            return
+        ends = rows[0] * self.width, (rows[-1] + 1) * self.width
+        some = self.excluded[slice(*np.searchsorted(self.excluded, ends))]
+        track, artwork = np.divmod(some, self.width)
+        place, artwork = np.searchsorted(rows, track), artwork - left
+        here = (rows[place] == track) & (artwork >= 0) & (artwork < scores.shape[1])
+        scores[place[here], artwork[here]] = -np.inf
+
+
+def pair_limits(width: int, floor: float, excluded: np.ndarray | None) -> PairLimits:
+    """The limits of a matching. A `floor` of -1, which rounding may miss, is none."""
+    none = np.zeros(0, dtype=np.int64)
+    return PairLimits(
+        width, floor if floor > -1 else -np.inf, none if excluded is None else excluded
+    )
+
+
+def best_by_weight(
+    tracks: np.ndarray,
+    artworks: np.ndarray,
+    some: np.ndarray,
+    offs: Sequence[np.ndarray],
+    size: int,
+    allowed: PairLimits,
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The artworks of highest score less `off` for some tracks, for each of `offs`.
+
+    Args:
+        tracks: Unit rows float32 [n, D].
+        artworks: Unit rows float32 [m, D].
+        some: int64 [s], ascending: the tracks.
+        offs: [m] each; inf: not this artwork.
+        size: How many to list for each track, at most.
+        allowed: The pairs that may be made.
+
+    Returns:
+        Indices int32 and score less off float32 [s, size] for each of `offs`, best first; -1 and
+        -inf where there is none.
+    """
+    rows = np.ascontiguousarray(tracks[some])
+    taken_off = np.stack(offs).astype(np.float32)
+
+    def look(stripe: Stripe) -> list[np.ndarray]:
+        best = [empty(len(rows), size) for _ in offs]
+        weights = np.empty(0, dtype=np.float32)
+        for top, left, scores in stripe.tiles(rows, artworks):
+            allowed.hide(scores, some[top : top + len(scores)], left)
+            if weights.shape != scores.shape:
+                weights = np.empty_like(scores)
+            for off, heap in zip(taken_off, best, strict=True):
+                np.subtract(scores, off[left : left + scores.shape[1]], out=weights)
+                scan_rows(weights, top, left, heap)
+        return best
+
+    best, *others = each_stripe(look, len(artworks))
+    for other in others:
+        for heap, more in zip(best, other, strict=True):
+            merge(heap, more)
+    return [lists(heap) for heap in best]
 
 
 # The same candidates on a GPU, by torch.

@@ -277,10 +277,10 @@ def _evidence(splits: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[
         ],
     )
     yield (
-        "Rank of the partner among all of the split",
-        ["split", "from", "R@1", "R@5", "R@10", "median rank"],
+        "Rank of the partner among all of the split, with 95 % intervals",
+        ["split", "from", "pairs", "among", "R@1", "R@5", "R@10", "median rank"],
         [
-            [split, start, *_numbers(measured[way], "r1", "r5", "r10", "median_rank")]
+            [split, start, *_retrieved(measured[way])]
             for split, measured in splits.items()
             for start, way in (("music", "music_to_artwork"), ("artwork", "artwork_to_music"))
         ],
@@ -323,6 +323,16 @@ def style_genre_maps(frame: pl.DataFrame, most: int = 14) -> list[tuple[str, Any
 def _frequent(frame: pl.DataFrame, column: str, most: int) -> list[str]:
     counts = frame.group_by(column).len().sort(["len", column], descending=[True, False])
     return counts[column].head(most).to_list()
+
+
+def _retrieved(ranks: Mapping[str, Any]) -> Iterator[str]:
+    """Pairs, pool, R@k with its interval ("" where k is not less than the pool), median rank."""
+    yield from _numbers(ranks, "pairs", "pool")
+    for name in ("r1", "r5", "r10"):
+        low, high = ranks.get(f"{name}_interval") or (0.0, 0.0)
+        share = ranks.get(name)
+        yield "" if share is None else f"{share:.3f} ({low:.3f}–{high:.3f})"
+    yield f"{ranks['median_rank']:.1f}" if "median_rank" in ranks else ""
 
 
 def _numbers(values: Mapping[str, Any], *names: str) -> list[str]:

@@ -59,14 +59,23 @@ def test_random_scores_are_those_of_a_random_assignment():
     assert (found != evidence.random_scores(t, a, seed=2)).any()
 
 
-def test_recalls_count_the_ranks():
-    assert evidence.recalls(np.array([1, 2, 5, 11])) == {
-        "r1": 0.25,
-        "r5": 0.75,
-        "r10": 0.75,
-        "median_rank": 3.5,
-    }
-    assert evidence.recalls(np.zeros(0)) == {}
+def test_recalls_count_the_ranks_with_ties_averaged():
+    none = np.zeros(4, dtype=np.int64)
+    found = evidence.recalls(np.array([1, 2, 5, 11]), none, 100)
+    assert [found[name] for name in ("r1", "r5", "r10")] == [0.25, 0.75, 0.75]
+    assert (found["pool"], found["pairs"], found["median_rank"]) == (100, 4, 3.5)
+    assert found["r1_interval"] == pytest.approx([0.0456, 0.6994], abs=1e-4)
+    tied = evidence.recalls(np.ones(4, dtype=np.int64), none + 9, 100)  # places 1 to 10, shared
+    assert [tied[name] for name in ("r1", "r5", "r10")] == [0.0, 0.0, 1.0]
+    assert tied["median_rank"] == 5.5
+
+
+def test_recalls_that_any_matching_has_are_blank():
+    found = evidence.recalls(np.array([1, 2, 3]), np.zeros(3, dtype=np.int64), 5)
+    assert found["r1"] == pytest.approx(1 / 3)
+    assert [found[name] for name in ("r5", "r5_interval", "r10", "r10_interval")] == [None] * 4
+    none = np.zeros(0, dtype=np.int64)
+    assert evidence.recalls(none, none, 5) == {"pool": 5, "pairs": 0}
 
 
 def test_histograms_add_up_and_keep_only_the_bins_in_use():

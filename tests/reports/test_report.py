@@ -62,14 +62,19 @@ def test_the_page_shows_hubs_retrieval_and_what_other_bridges_make_of_the_pairs(
     for reported in ("hubness before", "R@10", "median rank", "Least certain pairs", "Mean score"):
         assert reported in text
     agreed = {"concepts": {"spearman": 0.5, "preferred": 0.6, "equal_pairs": 0.1}}
-    ranks = {"r1": 0.1, "r5": 0.2, "r10": 0.3, "median_rank": 9.0}
+    ranks = {
+        "pairs": 4, "pool": 10, "r1": 0.1, "r1_interval": [0.05, 0.15], "r5": 0.2,
+        "r5_interval": [0.1, 0.3], "r10": None, "r10_interval": None, "median_rank": 9.0,
+    }  # fmt: skip
     split = {
         "optimality": 1.0, "hubness": 2.0, "hubness_corrected": 1.0, "agreement": agreed,
         "music_to_artwork": ranks, "artwork_to_music": ranks,
     }  # fmt: skip
-    assert list(_evidence({"train": split}))[-1][2] == [
-        ["train", "concepts", "0.500", "0.600", "0.100"]
-    ]
+    tables = list(_evidence({"train": split}))
+    assert tables[1][2][0] == [
+        "train", "music", "4", "10", "0.100 (0.050–0.150)", "0.200 (0.100–0.300)", "", "9.0"
+    ]  # fmt: skip
+    assert tables[-1][2] == [["train", "concepts", "0.500", "0.600", "0.100"]]
 
 
 def test_the_gallery_escapes_texts_from_the_data(site_shards: Path) -> None:
