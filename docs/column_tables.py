@@ -46,6 +46,7 @@ TABLES = (
     ("artwork_descriptors", "Descriptors of artworks", "`embeddings/affect/artworks.parquet`"),
     ("track_descriptors", "Descriptors of tracks", "`embeddings/affect/tracks.parquet`"),
     ("pair", "Pairs", "`pairs/pairs.parquet`"),
+    ("runner_up", "Runners-up", "`pairs/runners_up.parquet`"),
     ("unmatched", "Unmatched items", "`pairs/unmatched.parquet`"),
     ("caption", "Captions", "`captions/artworks.parquet` and `captions/tracks.parquet`"),
     ("judgement", "Judgements", "the JSON lines that `artsound browse` writes"),

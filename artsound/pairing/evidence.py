@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from artsound.pairing.assignment import greedy
-from artsound.pairing.match import Match, share_of_bound
+from artsound.pairing.match import TOLERANCE, Match, share_of_bound
 from artsound.pairing.search import Candidates, pair_scores
 
 # Score histograms share these bins, so that splits and builds can be added and compared.
@@ -17,6 +17,8 @@ BINS = np.round(np.linspace(-1.0, 1.0, 101), 2)
 HUB_NEIGHBOURS = 10
 RECALL_AT = (1, 5, 10)
 MOST_RANDOM_PAIRS = 100_000
+MOST_CHANCE_PAIRS = 1_000_000
+RUNNERS_UP = 5
 CELLS = 400
 EXTREMES = 12
 
@@ -42,6 +44,54 @@ def random_scores(tracks: np.ndarray, artworks: np.ndarray, seed: int) -> np.nda
     some = generator.permutation(len(tracks))[:count]
     other = generator.permutation(len(artworks))[:count]
     return pair_scores(tracks, artworks, some, other)
+
+
+def chance_scores(tracks: np.ndarray, artworks: np.ndarray, seed: int) -> np.ndarray:
+    """Scores of random pairs of a split, float32, ascending: what percentiles are measured by.
+
+    All pairs if they are at most MOST_CHANCE_PAIRS, else so many, drawn with replacement.
+    """
+    count = len(tracks) * len(artworks)
+    pairs = np.arange(count)
+    if count > MOST_CHANCE_PAIRS:
+        pairs = np.random.default_rng(seed).integers(count, size=MOST_CHANCE_PAIRS)
+    return np.sort(pair_scores(tracks, artworks, *np.divmod(pairs, max(len(artworks), 1))))
+
+
+def percentiles(chance: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """The share of `chance` scores (ascending) below each of `scores`: float32, 0 to 1.
+
+    Scores within TOLERANCE are equal, not below.
+    """
+    below = np.searchsorted(chance, scores - np.float32(TOLERANCE))
+    return (below / max(len(chance), 1)).astype(np.float32)
+
+
+def runners_up(candidates: Candidates, chosen: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The best other partners of both items of each pair, at most RUNNERS_UP of each.
+
+    Args:
+        candidates: Of both sides.
+        chosen: int64 [n_tracks], the artwork of each track, -1 for none.
+
+    Returns:
+        Arrays of equal length: the track of the pair; whether the runner-up is an artwork, for
+        that track (else a track, for the artwork); its place, 1 is best; its number; its score.
+    """
+    matched = np.flatnonzero(chosen >= 0)
+    mine = chosen[matched]
+    parts = []
+    for is_artwork, lists, scores, own in (
+        (True, candidates.artworks[matched], candidates.artwork_scores[matched], mine),
+        (False, candidates.tracks[mine], candidates.track_scores[mine], matched),
+    ):
+        others = lists != own[:, None]
+        place = np.cumsum(others, axis=1)
+        who, at = np.nonzero(others & (place <= RUNNERS_UP))
+        side = np.full(len(who), is_artwork)
+        number = lists[who, at].astype(np.int64)
+        parts.append((matched[who], side, place[who, at], number, scores[who, at]))
+    return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
 def recalls(ranks: np.ndarray, ties: np.ndarray, pool: int) -> dict[str, Any]:
@@ -243,7 +293,7 @@ def style_genre(
 
 def most_and_least_certain(pairs: pa.Table) -> dict[str, list[dict[str, Any]]]:
     """The pairs with the largest and the smallest margins, at most EXTREMES of each."""
-    kept = pairs.select(["track_id", "artwork_id", "score", "margin"])
+    kept = pairs.select(["track_id", "artwork_id", "score", "percentile", "margin"])
     found = {}
     for name, order in (("most_certain", "descending"), ("least_certain", "ascending")):
         rows = kept.sort_by([("margin", order), ("track_id", "ascending")])

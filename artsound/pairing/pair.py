@@ -39,6 +39,7 @@ from artsound.schema import Reject, to_table
 from artsound.stage import Context, Outcome, Part, Report, Stage, part_path
 from artsound.storage import Workspace, digest, read_parquet, write_parquet
 
+_RUNNERS_UP = ".runners_up.parquet"
 _FALLEN_OUT = "fallen-out"  # the part of rejected rows of imported pairs
 
 
@@ -178,7 +179,7 @@ def work(context: Context, part: Part) -> Outcome:
         ],
     )
     extra = _evidence(context, members, found)
-    return Outcome((pairs, spare), len(track_ids) - len(rejects), rejects, extra)
+    return Outcome((*pairs, spare), len(track_ids) - len(rejects), rejects, extra)
 
 
 def _unpaired(track_id: str, floor: float, *, excluded: bool) -> Reject:
@@ -212,7 +213,7 @@ def _work_imported(context: Context, part: Part) -> Outcome:
     members = _Members(split, track_ids, artwork_ids, t, a)
     pairs = _write_pairs(workspace, recipe, part, members, found)
     extra = _evidence(context, members, found)
-    return Outcome((pairs,), len(rows) - len(rejects), rejects, extra)
+    return Outcome(pairs, len(rows) - len(rejects), rejects, extra)
 
 
 def _below_floor(pair: ImportedPair, floor: float) -> Reject:
@@ -247,11 +248,12 @@ def _write_pairs(
     members: _Members,
     found: Match,
     kept: Mapping[str, PreviousPair] = MappingProxyType({}),
-) -> Path:
-    """Write the pairs of one split to the part's file; `kept` ones with their previous scores."""
+) -> tuple[Path, Path]:
+    """Write the pairs of one split, `kept` ones with their previous scores, and runners-up."""
     chosen = found.assignment.artworks
     matched = np.flatnonzero(chosen >= 0)
     scores = members.scores(found)
+    chance = evidence.chance_scores(members.tracks, members.artworks, recipe.seed)
     ours = np.where(found.listed[matched], "sparse", "dense")
     columns = {
         "track_id": [members.track_ids[n] for n in matched],
@@ -259,6 +261,7 @@ def _write_pairs(
         "split": [members.split] * len(matched),
         "score": scores,
         "bridge": [recipe.pair.bridge] * len(matched),
+        "percentile": evidence.percentiles(chance, scores),
         "margin": evidence.margins(found.candidates, matched, chosen[matched], scores),
         "track_rank": found.audit.track_ranks[matched],
         "artwork_rank": found.audit.artwork_ranks[matched],
@@ -266,7 +269,18 @@ def _write_pairs(
     }
     path = part_path(workspace, STAGE.name, part.name)
     write_parquet(path, "pair", [with_previous_scores(row, kept) for row in _rows(columns)])
-    return path
+    tracks, on_artworks, places, numbers, others = evidence.runners_up(found.candidates, chosen)
+    names = members.track_ids, members.artwork_ids
+    runners = {
+        "track_id": [members.track_ids[n] for n in tracks],
+        "side": np.where(on_artworks, "artwork", "track"),
+        "place": places,
+        "item_id": [names[on][n] for on, n in zip(on_artworks.astype(int), numbers, strict=True)],
+        "score": others,
+    }
+    beside = part_path(workspace, STAGE.name, part.name, _RUNNERS_UP)
+    write_parquet(beside, "runner_up", _rows(runners))
+    return path, beside
 
 
 def _evidence(context: Context, members: _Members, found: Match) -> dict[str, Any]:
@@ -294,7 +308,7 @@ def _evidence(context: Context, members: _Members, found: Match) -> dict[str, An
 
 
 def finish(context: Context, results: Sequence[Report]) -> Outcome:
-    """Merge the splits into pairs/pairs.parquet and pairs/unmatched.parquet."""
+    """Merge the splits into pairs/pairs.parquet, unmatched.parquet and runners_up.parquet."""
     workspace, recipe = context.workspace, context.recipe
     results = [result for result in results if result.done.name != _FALLEN_OUT]
     pairs = pa.concat_tables(
@@ -316,9 +330,15 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
             for result in results
         ]
     unmatched = pa.concat_tables(spare).sort_by([("side", "ascending"), ("item_id", "ascending")])
-    files = (workspace.pairs / "pairs.parquet", workspace.pairs / "unmatched.parquet")
+    runners = pa.concat_tables(
+        read_parquet(part_path(workspace, STAGE.name, result.done.name, _RUNNERS_UP), "runner_up")
+        for result in results
+    ).sort_by([(name, "ascending") for name in ("track_id", "side", "place")])
+    names = ("pairs.parquet", "unmatched.parquet", "runners_up.parquet")
+    files = tuple(workspace.pairs / name for name in names)
     write_parquet(files[0], "pair", pairs)
     write_parquet(files[1], "unmatched", unmatched)
+    write_parquet(files[2], "runner_up", runners)
     splits = {result.done.name: dict(result.extra) for result in results}
     histograms = [split.pop("histograms") for split in splits.values()]
     extra = {

@@ -59,6 +59,40 @@ def test_random_scores_are_those_of_a_random_assignment():
     assert (found != evidence.random_scores(t, a, seed=2)).any()
 
 
+def test_a_percentile_is_the_share_of_pairs_of_the_split_that_score_less(monkeypatch):
+    t, a = sides(30, 40)
+    scores = (t @ a.T).ravel()
+    own = scores[[3, 500, 1199]]
+    exact = evidence.percentiles(evidence.chance_scores(t, a, seed=0), own)
+    assert exact == pytest.approx([(scores < one).mean() for one in own], abs=1e-6)
+    monkeypatch.setattr(evidence, "MOST_CHANCE_PAIRS", 1000)
+    drawn = evidence.chance_scores(t, a, seed=0)
+    assert len(drawn) == 1000
+    assert (drawn == evidence.chance_scores(t, a, seed=0)).all()
+    assert evidence.percentiles(drawn, own) == pytest.approx(exact, abs=0.05)
+    same = np.ones((9, 1), dtype=np.float32)
+    assert evidence.percentiles(evidence.chance_scores(same, same, 0), same[:, 0]).max() == 0.0
+
+
+def test_runners_up_are_the_best_other_partners_of_both_items_of_a_pair():
+    t, a = sides(20, 25)
+    found = match(t, a, count=8)
+    chosen = found.assignment.artworks
+    chosen[4] = -1
+    scores = t @ a.T
+    rows = list(zip(*(part.tolist() for part in evidence.runners_up(found.candidates, chosen)),
+                    strict=True))  # fmt: skip
+    assert len(rows) == 19 * 10
+    for track in (0, 7):
+        artwork = chosen[track]
+        others = [n for n in np.argsort(-scores[track]) if n != artwork][:5]
+        rivals = [n for n in np.argsort(-scores[:, artwork]) if n != track][:5]
+        mine = [row for row in rows if row[0] == track]
+        assert [row[1:4] for row in mine[:5]] == [(True, k + 1, n) for k, n in enumerate(others)]
+        assert [row[1:4] for row in mine[5:]] == [(False, k + 1, n) for k, n in enumerate(rivals)]
+        assert mine[0][4] == pytest.approx(scores[track, others[0]])
+
+
 def test_recalls_count_the_ranks_with_ties_averaged():
     none = np.zeros(4, dtype=np.int64)
     found = evidence.recalls(np.array([1, 2, 5, 11]), none, 100)
@@ -123,8 +157,8 @@ def test_certain_pairs_and_style_by_genre_come_from_the_pairs():
     rows = [
         {
             "track_id": f"{n:06d}", "artwork_id": f"{n}.jpg", "split": "train", "score": n / 10,
-            "bridge": "affect", "margin": n / 10, "track_rank": 1, "artwork_rank": 1,
-            "method": "sparse",
+            "bridge": "affect", "percentile": n / 5, "margin": n / 10, "track_rank": 1,
+            "artwork_rank": 1, "method": "sparse",
         }
         for n in range(5)
     ]  # fmt: skip

@@ -99,11 +99,24 @@ def test_scores_ranks_and_margins_are_those_of_the_bridge(workspace, recipe):
         own = scores.pop(row["artwork_id"])
         assert row["score"] == pytest.approx(own, abs=1e-5)
         assert row["margin"] == pytest.approx(own - max(scores.values()), abs=1e-5)
+        assert 0 <= row["percentile"] <= 1
         assert row["track_rank"] == 1 + sum(score > own + 1e-6 for score in scores.values())
         assert row["bridge"] == "affect"
 
 
-def test_a_repeated_pairing_does_nothing_and_a_new_one_gives_the_same_bytes(workspace, recipe):
+def test_the_runners_up_of_both_items_are_beside_the_pairs(workspace, recipe):
+    paired(workspace, recipe)
+    pairs = read_parquet(workspace.pairs / "pairs.parquet", "pair").to_pylist()
+    rows = read_parquet(workspace.pairs / "runners_up.parquet", "runner_up").to_pylist()
+    best = {(row["track_id"], row["side"]): row for row in rows if row["place"] == 1}
+    for pair_row in pairs:
+        other = best[pair_row["track_id"], "artwork"]
+        assert pair_row["score"] - other["score"] == pytest.approx(pair_row["margin"], abs=1e-5)
+        assert other["item_id"] != pair_row["artwork_id"]
+        assert best[pair_row["track_id"], "track"]["item_id"] != pair_row["track_id"]
+
+
+def test_pairing_again_does_nothing_and_pairing_anew_gives_the_same_bytes(workspace, recipe):
     first = paired(workspace, recipe)
     again = paired(workspace, recipe)
     assert again.parts_skipped == again.parts
