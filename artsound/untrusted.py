@@ -144,10 +144,12 @@ def read_array(source: Path | bytes, *, mapped: bool = False) -> np.ndarray:
     return found if found.dtype.isnative else found.astype(found.dtype.newbyteorder("="))
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of a .npz file by name; raises as `read_array` does."""
+def read_arrays(source: Path | bytes) -> dict[str, np.ndarray]:
+    """Read the arrays of a .npz file, or of its bytes, by name; raises as `read_array` does."""
     try:
-        found = np.load(path, allow_pickle=False)
+        found = np.load(
+            io.BytesIO(source) if isinstance(source, bytes) else source, allow_pickle=False
+        )
         if isinstance(found, np.ndarray):
             raise ValueError("it holds a single array")
         with found:

@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from artsound.errors import BadData, BadUsage
+from artsound.progress import QUIET, Progress
+from artsound.read_ahead import DaemonThreads, ordered_ahead
 from artsound.shards.dataset import Dataset
 from artsound.shards.format import Placed, Shard, key_of, scan_tar, write_shard
 from artsound.shards.index import pointers, write_index
@@ -26,6 +28,8 @@ def write_sidecar(
     make: Callable[[dict[str, Any]], Mapping[str, np.ndarray]],
     *,
     settings: Mapping[str, Any],
+    threads: int = 2,
+    progress: Progress = QUIET,
 ) -> list[Shard]:
     """Write a sidecar shard with the same name and keys for each shard of a dataset.
 
@@ -37,6 +41,8 @@ def write_sidecar(
         folder: Where the sidecar shards are written.
         make: Turns a raw sample into named arrays; `latent` becomes the member `{key}.latent.npy`.
         settings: JSON values that determine the arrays, all of them.
+        threads: How many threads read samples and call `make`; they change no byte.
+        progress: Is advanced by each sample.
 
     Returns:
         The sidecar shards.
@@ -58,8 +64,10 @@ def write_sidecar(
             continue
         keys = [str(key) for key in data.pointers.keys[positions]]
         done = _finished(folder / shard.name, shard.split, keys)
+        if done:
+            progress.advance(len(keys))
         made, placed = done or write_shard(
-            folder / shard.name, shard.split, _members(data, positions, make)
+            folder / shard.name, shard.split, _members(data, positions, make, threads, progress)
         )
         shards.append(made)
         rows += [
@@ -70,11 +78,23 @@ def write_sidecar(
 
 
 def _members(
-    data: Dataset, positions: np.ndarray, make: Callable[[dict[str, Any]], Mapping[str, np.ndarray]]
+    data: Dataset,
+    positions: np.ndarray,
+    make: Callable[[dict[str, Any]], Mapping[str, np.ndarray]],
+    threads: int,
+    progress: Progress,
 ) -> Iterator[tuple[str, dict[str, bytes]]]:
-    for position in positions.tolist():
+    def members(position: int) -> tuple[str, dict[str, bytes]]:
         sample = data.read(position)
-        yield sample["key"], {f"{name}.npy": _bytes(a) for name, a in make(sample).items()}
+        return sample["key"], {f"{name}.npy": _bytes(a) for name, a in make(sample).items()}
+
+    pool = DaemonThreads(threads)
+    try:
+        for made in ordered_ahead(pool, members, positions.tolist(), 2 * threads):
+            progress.advance(1)
+            yield made
+    finally:
+        pool.shutdown()
 
 
 def _bytes(array: np.ndarray) -> bytes:

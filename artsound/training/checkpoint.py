@@ -37,7 +37,8 @@ _REMEDY = "remove that checkpoint's folder to continue from the one before it, o
 class State:
     """The state of a run: steps done, digests of release and encoder, losses.
 
-    `curve` has the mean training loss of every CURVE steps.
+    `stream` is the state of the stream of pairs; `curve` holds the mean training loss of every
+    CURVE steps.
     """
 
     step: int
@@ -45,6 +46,7 @@ class State:
     encoder: str
     condition_dim: int
     pairs: int
+    stream: dict[str, Any]
     validation: float | None = None
     best: float | None = None
     curve: list[float] = field(default_factory=list)

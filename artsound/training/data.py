@@ -1,30 +1,27 @@
-"""Training data: pictures as embeddings and music as log-mels or latents.
+"""What training reads from a release: for each pair a picture as numbers and music as a latent.
 
-A run reads its pairs from memory (`load_examples`, cached on disk), from latents in sidecar shards
-(`write_latents`), or decodes them at each step. A step's pairs, windows and noise are a pure
-function of the seed and the step (`draw_step`), so a run that is interrupted and resumed, on any
-number of processes, takes the same steps as an uninterrupted one.
+Both are written once as sidecar shards (`write_latents`), or made of the media whenever a pair is
+read. Either way the pairs come from the streams of `artsound.shards.stream`, whose state is part of
+a checkpoint. What else is random in a step is a pure function of the seed and the step
+(`draw_step`). So a run that stops anywhere and continues, on any number of processes, takes the
+same steps as one that never stopped.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from artsound.encoders.descriptors import descriptor_names
-from artsound.errors import BadData, BadUsage
+from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.media import MediaError
 from artsound.progress import QUIET, Progress
-from artsound.storage import atomic_write, digest, make_folder, read_json, sha256_file
+from artsound.storage import atomic_write, digest, make_folder, sha256_bytes
 from artsound.training.codec import SoundCodec, make_codec, open_codec, training_log_mel
-from artsound.training.config import Config, Mel, find_preset
+from artsound.training.config import Config, Mel, Optimisation, find_preset
 from artsound.training.pictures import (
     PictureEncoder,
     Standardiser,
@@ -34,37 +31,31 @@ from artsound.training.pictures import (
     with_encoder,
 )
 from artsound.training.pretrained import with_pretrained
-from artsound.untrusted import read_array, read_arrays
+from artsound.untrusted import parse_json, read_array, read_arrays
 
 if TYPE_CHECKING:
     import torch
 
+    from artsound.shards.dataset import Dataset
+    from artsound.shards.stream import Loader
 
-CACHE_VERSION = 1
+FIT_PAIRS = 512  # pairs of the train split that codec and standardiser are fitted to
+_CODEC = "codec.npz"
+_READERS = 2  # threads of this process that read and decode while a step is computed
 
-
-class Pairs(Protocol):
-    """A set of pairs in a fixed order (artsound.shards.dataset.Dataset is one)."""
-
-    def __len__(self) -> int: ...
-
-    def read(self, position: int, /) -> dict[str, Any]:
-        """key str, jpg bytes, mp3 bytes, json dict of pair `position`."""
-        ...
+Sample = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Release:
-    """The splits of a release of shards, and its digest."""
+    """The samples of one release of shards, and the digest that names it."""
 
     digest: str
-    splits: Mapping[str, Pairs]
+    data: Dataset
 
-    def pairs(self, split: str) -> Pairs:
-        """The pairs of `split`; BadUsage if there is no such split."""
-        if split not in self.splits:
-            raise BadUsage(f"There is no split {split!r}: choose one of {', '.join(self.splits)}.")
-        return self.splits[split]
+    def pairs(self, split: str) -> Dataset:
+        """The pairs of `split`; BadUsage when there is no such split."""
+        return self.data.split(split)
 
 
 def open_release(location: str | Path) -> Release:
@@ -73,73 +64,7 @@ def open_release(location: str | Path) -> Release:
     from artsound.shards.index import read_shard_index
 
     shards = open_pairs(location)
-    splits = {name: shards.split(name) for name in ("train", "val", "test")}
-    return Release(digest(read_shard_index(shards.store)), splits)
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Pairs ready to train on: keys [n], pictures float32 [n, D], log-mels [frames, bins]."""
-
-    keys: tuple[str, ...]
-    pictures: np.ndarray
-    clips: tuple[np.ndarray, ...]
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-
-def load_examples(
-    release: Release,
-    split: str,
-    config: Config,
-    *,
-    cache: Path | None = None,
-    device: Any = "cpu",
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
-) -> Examples:
-    """Decode every pair of a split; short clips are padded with silence to a training window.
-
-    Args:
-        release: The release.
-        split: The name of a split.
-        config: Its encoder embeds the pictures.
-        cache: A folder in which the result is stored, under a digest of the release, the encoder
-            and the front end, and from which it is read the next time; None: no cache.
-        device: Of the picture encoder.
-        progress: Called with the number of pairs done and of all pairs.
-
-    Raises:
-        BadData: A pair's media cannot be decoded.
-    """
-    pairs = release.pairs(split)
-    path = None
-    if cache is not None:
-        inputs = {
-            "release": release.digest,
-            "split": split,
-            "mel": config.mel.model_dump(),
-            "fields": descriptor_names("artwork"),
-            "encoder": config.condition.seen_by,
-            "version": CACHE_VERSION,
-        }
-        path = cache / f"{split}-{digest(inputs)[:16]}.npz"
-        if (cached := _read_cache(path)) is not None:
-            return cached
-    encode = open_picture_encoder(config.condition, device)
-    keys, pictures, clips = [], [], []
-    with ThreadPoolExecutor(max_workers=2) as pool:  # decoders release the interpreter lock
-        for index, example in enumerate(
-            pool.map(lambda i: decode_pair(pairs.read(i), config.mel, encode), range(len(pairs)))
-        ):
-            keys.append(example[0])
-            pictures.append(example[1])
-            clips.append(example[2])
-            progress(index + 1, len(pairs))
-    examples = Examples(tuple(keys), np.array(pictures, np.float32), tuple(clips))
-    if path is not None:
-        _write_cache(path, examples)
-    return examples
+    return Release(digest(read_shard_index(shards.store)), shards)
 
 
 def decode_clip(data: bytes, mel: Mel) -> np.ndarray:
@@ -154,11 +79,11 @@ def decode_clip(data: bytes, mel: Mel) -> np.ndarray:
 
 
 def decode_pair(
-    sample: dict[str, Any], mel: Mel, encode: PictureEncoder = describe_picture
-) -> tuple[str, np.ndarray, np.ndarray]:
-    """Key, picture embedding and log-mel of a raw sample; BadData names a pair that fails."""
+    sample: Sample, mel: Mel, encode: PictureEncoder = describe_picture
+) -> tuple[np.ndarray, np.ndarray]:
+    """The encoded picture and the log-mel of a raw sample; BadData naming a bad pair."""
     try:
-        return sample["key"], encode(sample["jpg"]), decode_clip(sample["mp3"], mel)
+        return encode(sample["jpg"]), decode_clip(sample["mp3"], mel)
     except MediaError as error:
         raise BadData(
             f"Pair {sample['key']} cannot be decoded ({error}): run `artsound verify "
@@ -166,59 +91,132 @@ def decode_pair(
         ) from error
 
 
-def _write_cache(path: Path, examples: Examples) -> None:
-    lengths = np.array([len(clip) for clip in examples.clips])
-    with atomic_write(path) as file:
-        np.savez(
-            file,
-            keys=np.frombuffer(json.dumps(examples.keys).encode(), np.uint8),
-            pictures=examples.pictures,
-            lengths=lengths,
-            clips=np.concatenate(examples.clips) if len(lengths) else np.zeros((0, 1), np.float16),
-        )
+@dataclass(frozen=True)
+class PairSource:
+    """Pairs to train on.
 
+    Attributes:
+        data: The samples: pairs, or their sidecars.
+        example: Turns a raw sample into a standardised condition float32 [D] and the latent
+            [channels, cells, bands] of the whole clip; BadData naming a pair that it cannot.
+    """
 
-def _read_cache(path: Path) -> Examples | None:
-    """The result of an earlier run; None if it is missing or incomplete."""
-    try:
-        stored = read_arrays(path)
-        keys = json.loads(stored["keys"].tobytes())
-        ends = np.cumsum(stored["lengths"])
-        clips = np.split(stored["clips"], ends[:-1]) if len(ends) else []
-        return Examples(tuple(keys), stored["pictures"], tuple(clips))
-    except (OSError, ValueError, KeyError):
-        return None
+    data: Dataset
+    example: Callable[[Sample], tuple[np.ndarray, np.ndarray]]
 
-
-class PairSource(Protocol):
-    """Training pairs: their keys, standardised conditions [D] and clips' latents."""
+    def __len__(self) -> int:
+        return len(self.data)
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The pairs' keys, in their order."""
-        ...
+        """The pairs' keys, in the order of the shards."""
+        return tuple(map(str, self.data.pointers.keys))
 
-    def read(self, pair: int, /) -> tuple[np.ndarray, np.ndarray]:
-        """Condition float32 [D] and latent float32 [channels, cells, bands] of pair `pair`."""
-        ...
+    def read(self, pair: int) -> tuple[np.ndarray, np.ndarray]:
+        """Condition and latent of pair `pair`."""
+        return self.example(self.data.read(pair))
+
+    def batches(
+        self,
+        config: Config,
+        window: int,
+        *,
+        batch: int,
+        epoch_size: int,
+        rank: int = 0,
+        ranks: int = 1,
+        repeat: bool = False,
+    ) -> Loader:
+        """Batches of `batch` pairs: key, condition [B, D], latent [B, channels, window, bands].
+
+        Where in its clip a window of `window` cells begins is drawn for each pair and epoch.
+        `epoch_size` pairs, a multiple of the batches of all ranks together, make an epoch.
+        """
+
+        def example(sample: Sample) -> Sample:
+            condition, latent = self.example(sample)
+            first = sample["draw"] * (latent.shape[1] - window + 1) >> 64
+            cut = latent[:, first : first + window].astype(np.float32)
+            return {"key": sample["key"], "condition": condition, "latent": cut}
+
+        stream = self.data.stream(
+            batch_size=batch, seed=config.seed, repeat=repeat, epoch_size=epoch_size,
+            drop_last=True, rank=rank, ranks=ranks, transform=example,
+        )  # fmt: skip
+        return stream.loader(threads=_READERS)
+
+
+def pass_size(settings: Optimisation, processes: int) -> int:
+    """The pairs of one backward pass of a process; BadUsage when a batch cannot be split so."""
+    pieces = settings.accumulate * processes
+    if settings.batch % pieces:
+        raise BadUsage(
+            f"A batch of {settings.batch} cannot be split into {settings.accumulate} passes on "
+            f"each of {processes} processes: choose a multiple of {pieces} as optimisation.batch."
+        )
+    return settings.batch // pieces
+
+
+def training_batches(source: PairSource, config: Config, window: int, accelerator: Any) -> Loader:
+    """This process's batches, one for each backward pass, for ever.
+
+    An epoch has as many pairs as fill whole steps; the next one continues with the rest, so that
+    the steps are the same for any number of processes and of passes in a step.
+    """
+    settings = config.optimisation
+    return source.batches(
+        config,
+        window,
+        batch=pass_size(settings, accelerator.num_processes),
+        epoch_size=max(1, len(source) // settings.batch) * settings.batch,
+        rank=accelerator.process_index,
+        ranks=accelerator.num_processes,
+        repeat=True,
+    )
+
+
+def rows_of_pass(batch: int, number: int, rank: int, ranks: int) -> slice:
+    """The slots of a step that the samples of a rank's pass `number` of `batch` pairs take.
+
+    A stream gives rank r of R every R-th sample of the order, from the r-th on.
+    """
+    return slice(number * batch * ranks + rank, (number + 1) * batch * ranks, ranks)
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A PairSource in memory: keys, standardised conditions [n, D], latents of whole clips."""
+class StepDraw:
+    """One step's choices for its `batch` slots, all arrays of length B first."""
 
-    keys: tuple[str, ...]
-    conditions: np.ndarray
-    latents: Sequence[np.ndarray]
+    timestep: np.ndarray  # int64 [B]
+    keep: np.ndarray  # bool [B]: False drops the picture
+    jitter: np.ndarray  # float32 [B, D], unit normal
+    noise: np.ndarray  # float32 [B, *latent shape], unit normal
 
-    def read(self, pair: int, /) -> tuple[np.ndarray, np.ndarray]:
-        """Condition and latent of pair `pair`."""
-        return self.conditions[pair], self.latents[pair]
+
+def draw_step(
+    config: Config, *, step: int, condition_dim: int, latent: tuple[int, int, int]
+) -> StepDraw:
+    """The choices of `step` (0, 1, …).
+
+    Timesteps are stratified over the batch (one from each B-th of the schedule, Kingma et al.
+    2021), which lowers the loss's variance at no cost.
+    """
+    batch = config.optimisation.batch
+    chance = np.random.default_rng([config.seed, 1, step])
+    strata = (chance.permutation(batch) + chance.random(batch)) / batch
+    return StepDraw(
+        timestep=np.minimum(strata * config.diffusion.steps, config.diffusion.steps - 1).astype(
+            np.int64
+        ),
+        keep=chance.random(batch) >= config.condition.drop,
+        jitter=chance.standard_normal((batch, condition_dim), dtype=np.float32),
+        noise=chance.standard_normal((batch, *latent), dtype=np.float32),
+    )
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Tensors of one step, on the device."""
+    """Tensors of one backward pass, on the device."""
 
     keys: tuple[str, ...]
     latents: torch.Tensor
@@ -229,167 +227,73 @@ class Batch:
     target: torch.Tensor | None = None
 
 
-def prepare_pairs(examples: Examples, codec: SoundCodec, standardise: Standardiser) -> Prepared:
-    """Examples with latents, computed once, in the form that the loop reads."""
-    latents = tuple(codec.encode(clip.astype(np.float32)) for clip in examples.clips)
-    return Prepared(examples.keys, standardise(examples.pictures), latents)
-
-
 def make_batch(
-    source: PairSource,
+    pairs: Mapping[str, Any],
     choice: StepDraw,
     config: Config,
-    window: int,
     device: Any,
-    rows: slice,
-    targets: np.ndarray | None = None,
+    rows: slice = slice(None),
+    targets: Mapping[str, np.ndarray] | None = None,
 ) -> Batch:
-    """The tensors of `rows` of a draw.
+    """The tensors of a pass.
 
-    `window` is the number of cells, `targets` [n, N, W] the states to align each pair's with.
+    Args:
+        pairs: A batch of `PairSource.batches`.
+        choice: The choices of the step.
+        config: The run's settings.
+        device: Where the tensors are to be.
+        rows: The slots of the step that these pairs take.
+        targets: For each key the states [N, W] that its own are aligned with.
     """
     import torch
 
-    pairs = choice.pairs[rows]
-    cuts, conditions = [], []
-    for pair, start in zip(pairs, choice.starts[rows], strict=True):
-        condition, latent = source.read(int(pair))
-        first = int(start * (latent.shape[1] - window + 1))
-        cuts.append(latent[:, first : first + window])
-        conditions.append(condition)
-    embedding = np.stack(conditions) + config.condition.noise * choice.jitter[rows]
-
     def tensor(array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(array).to(device)
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
+    keys = tuple(pairs["key"])
+    jitter = tensor(choice.jitter[rows])
+    aligned = None if targets is None else np.stack([targets[key] for key in keys])
     return Batch(
-        tuple(source.keys[pair] for pair in pairs),
-        tensor(np.stack(cuts)),
-        tensor(embedding),
+        keys,
+        pairs["latent"].to(device),
+        pairs["condition"].to(device) + config.condition.noise * jitter,
         tensor(choice.keep[rows]),
         tensor(choice.noise[rows]),
         tensor(choice.timestep[rows]),
-        None if targets is None else tensor(targets[pairs].astype(np.float32)),
+        None if aligned is None else tensor(aligned.astype(np.float32)),
     )
-
-
-def split_evenly(batch: int, accumulate: int, accelerator: Any) -> Iterator[slice]:
-    """This process's rows of a step's batch, one slice for each backward pass."""
-    pieces = accumulate * accelerator.num_processes
-    if batch % pieces:
-        raise BadUsage(
-            f"A batch of {batch} cannot be split into {accumulate} passes on each of "
-            f"{accelerator.num_processes} processes: choose a multiple of {pieces} as "
-            "optimisation.batch."
-        )
-    size = batch // pieces
-    first = accelerator.process_index * accumulate
-    for piece in range(first, first + accumulate):
-        yield slice(piece * size, (piece + 1) * size)
-
-
-@dataclass(frozen=True)
-class StepDraw:
-    """The random choices of one step; the first dimension of all arrays is the batch size B."""
-
-    pairs: np.ndarray  # int64 [B]
-    starts: np.ndarray  # float64 [B] in 0..1: the place of the window in the clip
-    timestep: np.ndarray  # int64 [B]
-    keep: np.ndarray  # bool [B]: False drops the picture
-    jitter: np.ndarray  # float32 [B, D], unit normal
-    noise: np.ndarray  # float32 [B, *latent shape], unit normal
-
-
-def draw_step(
-    config: Config, *, step: int, pairs: int, condition_dim: int, latent: tuple[int, int, int]
-) -> StepDraw:
-    """The random choices of `step` (0, 1, …).
-
-    Every epoch is a permutation of the pairs. Timesteps are stratified over the batch (one from
-    each B-th of the schedule, Kingma et al. 2021), which lowers the variance of the loss.
-    """
-    batch = config.optimisation.batch
-    chance = np.random.default_rng([config.seed, 1, step])
-    places = np.arange(step * batch, (step + 1) * batch)
-    strata = (chance.permutation(batch) + chance.random(batch)) / batch
-    return StepDraw(
-        pairs=np.array([_permutation(config.seed, p // pairs, pairs)[p % pairs] for p in places]),
-        starts=chance.random(batch),
-        timestep=np.minimum(strata * config.diffusion.steps, config.diffusion.steps - 1).astype(
-            np.int64
-        ),
-        keep=chance.random(batch) >= config.condition.drop,
-        jitter=chance.standard_normal((batch, condition_dim), dtype=np.float32),
-        noise=chance.standard_normal((batch, *latent), dtype=np.float32),
-    )
-
-
-def _permutation(seed: int, epoch: int, pairs: int) -> np.ndarray:
-    return np.random.default_rng([seed, 0, epoch]).permutation(pairs)
-
-
-FIT_PAIRS = 512  # pairs of the train split that codec and standardiser are fitted to
-_CODEC = "codec.npz"
-
-
-@dataclass(frozen=True)
-class OnTheFly:
-    """A PairSource that decodes a pair each time it is read; nothing is stored."""
-
-    pairs: Pairs
-    config: Config
-    codec: SoundCodec
-    standardise: Standardiser
-    encode: PictureEncoder = describe_picture
-
-    @cached_property
-    def keys(self) -> tuple[str, ...]:
-        """The pairs' keys, in their order."""
-        return keys_of(self.pairs)
-
-    def read(self, pair: int, /) -> tuple[np.ndarray, np.ndarray]:
-        """Condition and latent of pair `pair`; BadData if it cannot be decoded."""
-        _, picture, clip = decode_pair(self.pairs.read(pair), self.config.mel, self.encode)
-        return self.standardise(picture), self.codec.encode(clip.astype(np.float32))
-
-
-@dataclass(frozen=True)
-class Ready:
-    """A PairSource that reads sidecar shards of `write_latents`."""
-
-    keys: tuple[str, ...]
-    arrays: Pairs
-    places: np.ndarray
-    standardise: Callable[[np.ndarray], np.ndarray]
-
-    def read(self, pair: int, /) -> tuple[np.ndarray, np.ndarray]:
-        """Condition and latent of pair `pair`; BadData if they cannot be read."""
-        sample = self.arrays.read(int(self.places[pair]))
-        latent = _array(sample, "latent").astype(np.float32)
-        return self.standardise(_array(sample, "condition")), latent
-
-
-def keys_of(pairs: Pairs) -> tuple[str, ...]:
-    """The keys of pairs in their order; from the index, if there is one, without the media."""
-    frame = getattr(pairs, "frame", None)
-    if frame is not None:
-        return tuple(frame["key"].to_list())
-    return tuple(pairs.read(position)["key"] for position in range(len(pairs)))
 
 
 def fit_on_some(
-    pairs: Pairs, config: Config, device: Any = "cpu"
+    pairs: Dataset, config: Config, device: Any = "cpu"
 ) -> tuple[SoundCodec, Standardiser]:
-    """Fit codec and standardiser to FIT_PAIRS pairs, evenly chosen, for a run without all."""
-    places = np.unique(np.linspace(0, len(pairs) - 1, min(FIT_PAIRS, len(pairs))).round())
+    """The codec and the standardiser of a run, from FIT_PAIRS pairs, evenly over `pairs`."""
     encode = open_picture_encoder(config.condition, device)
-    some = [decode_pair(pairs.read(int(place)), config.mel, encode) for place in places]
-    codec = make_codec(config, [clip for _, _, clip in some], device)
-    return codec, fit_standardiser(np.array([picture for _, picture, _ in some], np.float32))
+    some = [decode_pair(pairs.read(n), config.mel, encode) for n in _evenly(len(pairs))]
+    codec = make_codec(config, [clip for _, clip in some], device)
+    return codec, fit_standardiser(np.array([picture for picture, _ in some], np.float32))
+
+
+def _evenly(count: int) -> list[int]:
+    places = np.linspace(0, count - 1, min(FIT_PAIRS, count)).round()
+    return [int(place) for place in np.unique(places)]
+
+
+def media_source(
+    pairs: Dataset, config: Config, codec: SoundCodec, standardise: Standardiser, device: Any
+) -> PairSource:
+    """A source that decodes a pair each time it is read; nothing is stored."""
+    encode = open_picture_encoder(config.condition, device)
+
+    def example(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+        picture, clip = decode_pair(sample, config.mel, encode)
+        return standardise(picture), codec.encode(clip.astype(np.float32))
+
+    return PairSource(pairs, example)
 
 
 def write_latents(
-    data: str | Path,
+    data: str | Path | Release,
     out: Path,
     *,
     preset: str | Config = "tiny",
@@ -399,131 +303,134 @@ def write_latents(
 ) -> int:
     """Write latents and picture embeddings of all pairs as sidecar shards, with their codec.
 
-    An interrupted run is continued by the same call.
-
-    Args:
-        data: A release of shards.
-        out: A folder for shards of the same names and keys, for `train(latents=out)`.
-        preset: A name or a whole configuration.
-        pretrained: The published modules, as for `train`.
-        device: Of the encoder and the codec.
-        progress: Counts the pairs.
-
-    Returns:
-        The number of pairs.
-
-    Raises:
-        BadUsage: `out` has latents of other settings.
-        BadData: A pair cannot be decoded.
+    `out` becomes a folder of shards of the same names and keys, for `train(latents=out)`, with
+    the codec they were made by. An interrupted run continues where it stopped. Raises BadUsage when
+    `out` holds latents of other settings, BadData when a pair cannot be decoded.
     """
-    from artsound.shards.dataset import open_shards
     from artsound.shards.sidecar import write_sidecar
 
     config = find_preset(preset) if isinstance(preset, str) else preset
-    if config.pretrained or pretrained:
+    if pretrained or (config.pretrained and not config.pretrained.digest):
         config = with_pretrained(config, pretrained)
-    config = with_encoder(config)
-    release, shards = open_release(data), open_shards(data)
+    config = with_encoder(config, config.condition.encoder_digest)
+    release = data if isinstance(data, Release) else open_release(data)
     place = make_folder(out) / _CODEC
-    if place.exists():
-        codec = open_codec(config, _read_arrays(place), device)
-    else:
-        codec, _ = fit_on_some(release.pairs("train"), config, device)
+    if not place.exists():
+        fitted, _ = fit_on_some(release.pairs("train"), config, device)
         with atomic_write(place) as file:
-            np.savez(file, **codec.tensors())  # type: ignore[arg-type]
-
+            np.savez(file, **fitted.tensors())  # type: ignore[arg-type]
+    stored = place.read_bytes()
+    codec = open_codec(config, _arrays(stored, str(place)), device)
     encode = open_picture_encoder(config.condition, device)
 
-    def make(sample: dict[str, Any]) -> dict[str, np.ndarray]:
-        _, picture, clip = decode_pair(sample, config.mel, encode)
-        progress.advance(1)
+    def make(sample: Sample) -> dict[str, np.ndarray]:
+        picture, clip = decode_pair(sample, config.mel, encode)
         latent = codec.encode(clip.astype(np.float32))
         return {"condition": picture, "latent": latent.astype(np.float16)}
 
-    progress.start("latents", len(shards))
+    progress.start("latents", len(release.data))
     try:
-        write_sidecar(shards, out, make, settings=_settings(release, config, place))
+        settings = _settings(release, config, stored)
+        write_sidecar(release.data, out, make, settings=settings, progress=progress)
     finally:
         progress.finish()
-    return len(shards)
+    return len(release.data)
 
 
-def open_latents(folder: Path, release: Release, config: Config, device: Any = "cpu") -> SoundCodec:
-    """The codec of a folder of latents; BadUsage if they are of other shards or settings."""
-    if not (folder / "companion.json").is_file():
+@dataclass(frozen=True)
+class Latents:
+    """A folder of latents, in a folder or at an address, made of a release by some settings."""
+
+    data: Dataset
+    codec: SoundCodec
+    place: str
+
+    def source(self, pairs: Dataset, standardise: Standardiser) -> PairSource:
+        """The latents of `pairs`, a split of the release; BadData when a pair has none."""
+        return PairSource(self._of(pairs), _stored_example(standardise))
+
+    def standardiser(self, pairs: Dataset) -> Standardiser:
+        """The standardiser fitted to FIT_PAIRS of `pairs`, evenly over them."""
+        data = self._of(pairs)
+        some = [_array(data.read(n), "condition") for n in _evenly(len(data))]
+        return fit_standardiser(np.array(some, np.float32))
+
+    def _of(self, pairs: Dataset) -> Dataset:
+        rows = self.data.pointers.rows_of(pairs.pointers.keys, self.place)
+        return self.data.pick(rows)
+
+
+def open_latents(
+    place: str | Path, release: Release, config: Config, device: Any = "cpu"
+) -> Latents:
+    """What `write_latents` left; BadUsage when it belongs to other shards or settings."""
+    from artsound.shards.dataset import open_shards
+
+    try:
+        data = open_shards(place)
+        about = parse_json(data.store.read("companion.json"))
+        stored = data.store.read(_CODEC)
+    except (ArtSoundError, OSError, ValueError) as error:
         raise BadUsage(
-            f"{folder} has no latents: make them with `artsound latents --data SHARDS --preset "
-            f"{config.preset} --out {folder}`."
-        )
-    about = read_json(folder / "companion.json")
-    stored = about.get("settings") if isinstance(about, dict) else None
-    expected = _settings(release, config, folder / _CODEC)
-    if not isinstance(stored, dict) or stored.get("release") != release.digest:
-        raise BadUsage(f"{folder} has latents of another release: make them from these shards.")
-    if stored != expected:
+            f"{place} holds no latents: make them with `artsound latents --data SHARDS --preset "
+            f"{config.preset} --out {place}`."
+        ) from error
+    made_by = about.get("settings") if isinstance(about, dict) else None
+    if not isinstance(made_by, dict) or made_by.get("release") != release.digest:
+        raise BadUsage(f"{place} holds latents of another release: make them of these shards.")
+    if made_by != _settings(release, config, stored):
         raise BadUsage(
-            f"{folder} has latents of other settings than those of {config.preset}: make them "
+            f"{place} holds latents for other settings than those of {config.preset}: make them "
             "again in another folder."
         )
-    return open_codec(config, _read_arrays(folder / _CODEC), device)
+    codec = open_codec(config, _arrays(stored, f"{place}/{_CODEC}"), device)
+    return Latents(data, codec, str(place))
 
 
-def known_encoder(folder: Path, config: Config) -> str:
-    """The digest of the picture encoder of a folder of latents.
+def known_encoder(place: str | Path, config: Config) -> str:
+    """The digest of the picture encoder that a folder of latents was made with; empty when it is
+    another encoder's, or there are no latents."""
+    from artsound.shards.store import open_store
 
-    Empty if they are of another encoder than the configuration's, or missing.
-    """
-    place = folder / "companion.json"
-    about = read_json(place) if place.is_file() else None
-    stored = about.get("settings") if isinstance(about, dict) else None
-    name, _, found = str(stored.get("encoder") if isinstance(stored, dict) else "").partition(" ")
+    try:
+        about = parse_json(open_store(place).read("companion.json"))
+        name, _, found = str(about["settings"]["encoder"]).partition(" ")
+    except (ArtSoundError, OSError, ValueError, KeyError, TypeError):
+        return ""
     return found if name == config.condition.encoder else ""
 
 
-def ready(
-    folder: Path, release: Release, split: str, standardise: Standardiser | None = None
-) -> tuple[Ready, Standardiser]:
-    """The latents of `split`; without `standardise` it is fitted to FIT_PAIRS of them.
-
-    Raises:
-        BadData: A pair of the split has no latent.
-    """
-    from artsound.shards.dataset import open_shards
-
-    arrays = open_shards(folder)
-    keys = keys_of(release.pairs(split))
-    at = {key: place for place, key in enumerate(keys_of(arrays))}
-    missing = next((key for key in keys if key not in at), None)
-    if missing is not None:
-        raise BadData(f"{folder} has no latent of pair {missing}: run `artsound latents` again.")
-    places = np.array([at[key] for key in keys], dtype=np.int64)
-    if standardise is None:
-        some = np.unique(np.linspace(0, len(keys) - 1, min(FIT_PAIRS, len(keys))).round())
-        conditions = [_array(arrays.read(int(places[int(n)])), "condition") for n in some]
-        standardise = fit_standardiser(np.array(conditions, np.float32))
-    return Ready(keys, arrays, places, standardise), standardise
+def _stored_example(
+    standardise: Standardiser,
+) -> Callable[[Sample], tuple[np.ndarray, np.ndarray]]:
+    return lambda sample: (standardise(_array(sample, "condition")), _array(sample, "latent"))
 
 
-def _settings(release: Release, config: Config, codec: Path) -> dict[str, Any]:
-    """Everything that determines the latents."""
+def latents_digest(release: Release, config: Config) -> str:
+    """The digest of what decides latents, but for the codec that is fitted to the release."""
+    return digest(_settings(release, config, b""))
+
+
+def _settings(release: Release, config: Config, codec: bytes) -> dict[str, Any]:
+    """What decides the arrays."""
     return {
         "release": release.digest,
         "mel": config.mel.model_dump(mode="json"),
         "codec": config.codec.model_dump(mode="json"),
         "modules": config.pretrained.digest if config.pretrained else "",
         "encoder": config.condition.seen_by,
-        "fitted": sha256_file(codec) if codec.is_file() else digest(None),
+        "fitted": sha256_bytes(codec),
     }
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+def _arrays(data: bytes, place: str) -> dict[str, np.ndarray]:
     try:
-        return read_arrays(path)
-    except (OSError, ValueError) as error:
-        raise BadData(f"{path} is missing or damaged: make the latents again.") from error
+        return read_arrays(data)
+    except ValueError as error:
+        raise BadData(f"{place} is missing or damaged: make the latents again.") from error
 
 
-def _array(sample: dict[str, Any], name: str) -> np.ndarray:
+def _array(sample: Sample, name: str) -> np.ndarray:
     try:
         return read_array(sample[f"{name}.npy"])
     except (KeyError, ValueError) as error:

@@ -8,8 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -31,24 +30,24 @@ from artsound.training.checkpoint import (
     read_tensors,
     save_checkpoint,
 )
-from artsound.training.codec import SoundCodec, make_codec, open_codec
+from artsound.training.codec import SoundCodec, open_codec
 from artsound.training.config import Config, Optimisation, find_preset
 from artsound.training.data import (
     Batch,
-    OnTheFly,
-    Pairs,
     PairSource,
     Release,
     draw_step,
     fit_on_some,
     known_encoder,
-    load_examples,
+    latents_digest,
     make_batch,
+    media_source,
     open_latents,
     open_release,
-    prepare_pairs,
-    ready,
-    split_evenly,
+    pass_size,
+    rows_of_pass,
+    training_batches,
+    write_latents,
 )
 from artsound.training.model import (
     averaged_weights,
@@ -60,12 +59,7 @@ from artsound.training.model import (
     sample_latents,
     update_average,
 )
-from artsound.training.pictures import (
-    Standardiser,
-    fit_standardiser,
-    open_picture_encoder,
-    with_encoder,
-)
+from artsound.training.pictures import Standardiser, with_encoder
 from artsound.training.plots import spectrogram
 from artsound.training.pretrained import (
     constant_stream,
@@ -79,9 +73,16 @@ from artsound.untrusted import read_array
 if TYPE_CHECKING:
     import torch
 
+    from artsound.shards.dataset import Dataset
 
-def caption_targets(pairs: Pairs, config: Config, out: Path, device: Any) -> np.ndarray:
-    """The states of the music captions of `pairs`, to which those of pictures are aligned.
+
+# What the published model's language of audio says of each track's caption: aims for pictures.
+
+
+def caption_targets(
+    pairs: Dataset, config: Config, out: Path, device: Any
+) -> dict[str, np.ndarray]:
+    """For each key the states float16 [states, W] of its music caption, cached in `out`/cache.
 
     Returns:
         float16 [n, states, W], cached in `out`/cache.
@@ -102,8 +103,9 @@ def caption_targets(pairs: Pairs, config: Config, out: Path, device: Any) -> np.
         raise BadData("Alignment needs published modules: use the preset audioldm2.")
     name = digest([captions, published.digest, published.states])[:16]
     path = out / "cache" / f"captions-{name}.npy"
+    keys = map(str, pairs.pointers.keys)
     try:
-        return read_array(path)
+        return dict(zip(keys, read_array(path), strict=True))
     except (OSError, ValueError):
         pass
     known = sorted(set(captions))
@@ -112,7 +114,7 @@ def caption_targets(pairs: Pairs, config: Config, out: Path, device: Any) -> np.
     targets = states[[place[caption] for caption in captions]]
     with atomic_write(path) as file:
         np.save(file, targets)
-    return targets
+    return dict(zip(keys, targets, strict=True))
 
 
 def caption_states(folder: Path, captions: list[str], states: int, device: Any) -> np.ndarray:
@@ -241,7 +243,7 @@ class TrainingRun:
         standardise: Standardiser,
         source: PairSource,
         validation: PairSource | None,
-        targets: np.ndarray | None = None,
+        targets: dict[str, np.ndarray] | None = None,
     ) -> None:
         import torch
 
@@ -249,6 +251,7 @@ class TrainingRun:
         self.config, self.release, self.out = config, release, out
         self.accelerator, self.codec, self.standardise = accelerator, codec, standardise
         self.source, self.validation, self.targets = source, validation, targets
+        self.loader = training_batches(source, config, codec.latent_shape[1], accelerator)
         self.condition_dim = len(standardise.mean)
         model = build_model(
             config,
@@ -295,6 +298,7 @@ class TrainingRun:
         )
         self.averaged = {n: t.to(self.accelerator.device) for n, t in checkpoint.weights.items()}
         load_optimiser(self.optimiser, checkpoint.path)
+        self.loader.load_state_dict(checkpoint.state.stream)
         self.step = self.resumed_from = checkpoint.state.step
         self.curve, self.best = list(checkpoint.state.curve), checkpoint.state.best
 
@@ -314,16 +318,14 @@ class TrainingRun:
         progress.start("train", total)
         progress.advance(min(self.step, total))
         stopping = self._any(stop.is_set())
-        with ThreadPoolExecutor(max_workers=1) as pool:
+        stream = iter(self.loader)
+        with closing(stream):  # type: ignore[type-var]  # a generator
             try:
-                ahead = pool.submit(self._batches, self.step)
                 while self.step < total and not stopping:
                     step_began = time.perf_counter()
-                    batches = ahead.result()
+                    pairs = [next(stream) for _ in range(self.config.optimisation.accumulate)]
                     wait = time.perf_counter() - step_began
-                    if self.step + 1 < total:  # read during this step's computation
-                        ahead = pool.submit(self._batches, self.step + 1)
-                    self._one_step(batches, total, log, wait)
+                    self._one_step(self._batches(pairs), total, log, wait)
                     busy += time.perf_counter() - step_began
                     waited, done = waited + wait, done + 1
                     progress.advance(1)
@@ -342,7 +344,7 @@ class TrainingRun:
             checkpoint=str(find_checkpoint(self.out)),
             preset=self.config.preset,
             steps=self.step,
-            pairs=len(self.source.keys),
+            pairs=len(self.source),
             parameters=sum(p.numel() for p in self.trained),
             first_loss=curve[0] if curve else None,
             last_loss=curve[-1] if curve else None,
@@ -355,28 +357,21 @@ class TrainingRun:
             interrupted=self.step < total,
         )
 
-    def _batches(self, step: int) -> list[Batch]:
-        """This process's batches of `step`, one for each backward pass."""
+    def _batches(self, pairs: Sequence[dict[str, Any]]) -> list[Batch]:
+        """This process's batches of the next step, one for each backward pass."""
         choice = draw_step(
             self.config,
-            step=step,
-            pairs=len(self.source.keys),
+            step=self.step,
             condition_dim=self.condition_dim,
             latent=self.codec.latent_shape,
         )
-        settings = self.config.optimisation
-        return [
-            make_batch(
-                self.source,
-                choice,
-                self.config,
-                self.codec.latent_shape[1],
-                self.accelerator.device,
-                rows,
-                self.targets,
-            )
-            for rows in split_evenly(settings.batch, settings.accumulate, self.accelerator)
-        ]
+        device, rank = self.accelerator.device, self.accelerator.process_index
+        ranks = self.accelerator.num_processes
+        batches = []
+        for number, some in enumerate(pairs):
+            rows = rows_of_pass(len(some["key"]), number, rank, ranks)
+            batches.append(make_batch(some, choice, self.config, device, rows, self.targets))
+        return batches
 
     def _any(self, flag: bool) -> bool:
         """Whether `flag` is true on any process: all must stop at the same step."""
@@ -475,20 +470,17 @@ class TrainingRun:
         condition = self.config.condition.model_copy(update={"noise": 0.0, "drop": 0.0})
         quiet = self.config.model_copy(update={"condition": condition})
         shape, mel = self.codec.latent_shape, self.config.mel
+        batch = self.config.optimisation.batch
+        held = self.validation.batches(
+            quiet, shape[1], batch=batch, epoch_size=VALIDATION_BATCHES * batch
+        )
         losses = []
         with averaged_weights(self.plain, self.averaged):
-            for index in range(VALIDATION_BATCHES):
-                choice = draw_step(
-                    quiet,
-                    step=VALIDATION_STEP + index,
-                    pairs=len(self.validation.keys),
-                    condition_dim=self.condition_dim,
-                    latent=shape,
-                )
-                batch = make_batch(
-                    self.validation, choice, quiet, shape[1], self.accelerator.device, slice(None)
-                )
-                losses.append(float(self._loss(batch, self.plain).mean()))
+            for index, pairs in enumerate(held):
+                step, dim = VALIDATION_STEP + index, self.condition_dim
+                choice = draw_step(quiet, step=step, condition_dim=dim, latent=shape)
+                made = make_batch(pairs, choice, quiet, self.accelerator.device)
+                losses.append(float(self._loss(made, self.plain).mean()))
             [latent] = sample_latents(
                 self.plain,
                 self.config,
@@ -520,7 +512,8 @@ class TrainingRun:
             release=self.release.digest,
             encoder=self.config.condition.seen_by,
             condition_dim=self.condition_dim,
-            pairs=len(self.source.keys),
+            pairs=len(self.source),
+            stream=self.loader.state_dict(),
             validation=validation,
             best=self.best,
             curve=self.curve,
@@ -547,7 +540,6 @@ def learning_rate_factor(step: int, warmup: int, total: int, schedule: str) -> f
 
 
 LEAST_PAIRS = 8
-MOST_IN_MEMORY = 20_000  # pairs: about 12 GB of log-mels and latents
 ON_THE_FLY = "on-the-fly"
 _MAY_CHANGE = (
     "steps", "learning_rate", "warmup", "clip", "accumulate", "mixed_precision", "channels_last",
@@ -571,9 +563,13 @@ def train(
 ) -> TrainReport:
     """Train on the train split of a release.
 
-    SIGTERM and Ctrl-C save a checkpoint before the run stops. Under `accelerate launch` or
-    `torchrun` the processes share each batch; the steps are the same for any number of processes,
-    also if a run is resumed on another number.
+    `preset` is a name or a whole configuration; `steps` (default: the preset's) is the step to
+    stop at, counted from the beginning of the run, resumed or not. Every `save_every` steps the
+    run is saved, validated and previewed; the newest `keep` checkpoints and the best one stay.
+    SIGTERM and Ctrl-C save a checkpoint first. `pretrained` is the folder or hub name of the
+    published modules, for a preset that stands on them. `latents` is a folder or an address of what
+    `write_latents` made, or "on-the-fly" to decode each pair whenever it is drawn; without it the
+    latents are written to `out`/cache first.
 
     Args:
         data: A release of shards: its folder or address, or opened.
@@ -604,7 +600,7 @@ def train(
     if seed is not None:
         chosen = chosen.model_copy(update={"seed": seed})
     made = latents if latents != ON_THE_FLY else None
-    chosen = with_encoder(chosen, known_encoder(Path(made), chosen) if made else "")
+    chosen = with_encoder(chosen, known_encoder(made, chosen) if made else "")
     total = steps or chosen.optimisation.steps
     release = data if isinstance(data, Release) else open_release(data)
     start = _resume_point(out, chosen, release) if resume else None
@@ -626,8 +622,8 @@ def train(
     accelerator = Accelerator(cpu=on_cpu, mixed_precision=chosen.optimisation.mixed_precision)
     if accelerator.device.type == "cpu" and chosen.optimisation.cpu_threads:
         torch.set_num_threads(chosen.optimisation.cpu_threads)
-    # Raises before all pairs are decoded.
-    list(split_evenly(chosen.optimisation.batch, chosen.optimisation.accumulate, accelerator))
+    # Reported now rather than when all pairs are decoded.
+    pass_size(chosen.optimisation, accelerator.num_processes)
     progress = progress if accelerator.is_main_process else QUIET
     with accelerator.main_process_first():  # the others read its cache
         source, validation, codec, standardise = _sources(
@@ -674,43 +670,18 @@ def _sources(
     if latents == ON_THE_FLY:
         if codec is None or standardise is None:
             codec, standardise = fit_on_some(pairs, config, device)
-        encode = open_picture_encoder(config.condition, device)
-        fly = OnTheFly(pairs, config, codec, standardise, encode)
-        other = OnTheFly(held_out, config, codec, standardise, encode) if len(held_out) else None
-        return fly, other, codec, standardise
-    if latents is not None:
-        codec = open_latents(Path(latents), release, config, device)
-        train_source, standardise = ready(Path(latents), release, "train", standardise)
-        if not len(held_out):
-            return train_source, None, codec, standardise
-        return (
-            train_source,
-            ready(Path(latents), release, "val", standardise)[0],
-            codec,
-            standardise,
-        )
-    if len(pairs) > MOST_IN_MEMORY:
-        raise BadUsage(
-            f"The train split has {len(pairs):,} pairs, too many for memory: make latents "
-            "once with `artsound latents`, and give their folder as --latents."
-        )
-    progress.start("decode pairs", len(pairs))
-    examples = load_examples(
-        release,
-        "train",
-        config,
-        cache=out / "cache",
-        device=device,
-        progress=lambda _done, _total: progress.advance(1),
-    )
-    progress.finish()
-    codec = codec or make_codec(config, examples.clips, device)
-    standardise = standardise or fit_standardiser(examples.pictures)
-    validation = None
-    if len(held_out):
-        held = load_examples(release, "val", config, cache=out / "cache", device=device)
-        validation = prepare_pairs(held, codec, standardise)
-    return prepare_pairs(examples, codec, standardise), validation, codec, standardise
+        sources = [
+            media_source(some, config, codec, standardise, device) for some in (pairs, held_out)
+        ]
+    else:
+        if latents is None:
+            latents = out / "cache" / f"latents-{latents_digest(release, config)[:16]}"
+            write_latents(release, latents, preset=config, device=device, progress=progress)
+        stored = open_latents(latents, release, config, device)
+        codec = codec or stored.codec
+        standardise = standardise or stored.standardiser(pairs)
+        sources = [stored.source(some, standardise) for some in (pairs, held_out)]
+    return sources[0], sources[1] if len(held_out) else None, codec, standardise
 
 
 def _resume_point(out: Path, config: Config, release: Release) -> Checkpoint | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from made_once import made_once
-from toy_pairs import toy_release
+from toy_pairs import open_toys, toy_release
 
 from artsound.training.config import Codec, Condition, Config, Mel, Network, Optimisation
 from artsound.training.data import Release
@@ -36,9 +36,13 @@ def small() -> Config:
 
 
 @pytest.fixture(scope="session")
-def release() -> Release:
-    """Toy pairs with clips of two seconds."""
-    return toy_release(train=12, val=4, test=4, seconds=2.0)
+def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """Toy pairs with clips of two seconds; made once for all processes."""
+
+    def make(folder: Path) -> None:
+        toy_release(folder, seconds=2.0)
+
+    return open_toys(made_once(tmp_path_factory, "toys", make)[0])
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from toy_pairs import ToyPairs
+from toy_pairs import toy_release
 
 from artsound.errors import BadData, BadUsage
 from artsound.training.data import Release
@@ -75,7 +75,7 @@ def test_another_release_a_thin_split_and_an_unknown_one_are_refused(
 ) -> None:
     with pytest.raises(BadUsage, match="another release"):
         evaluate(trained[0], replace(release, digest="8" * 64), tmp_path)
-    thin = Release(release.digest, {**release.splits, "test": ToyPairs(2, 6, seconds=2.0)})
+    thin = replace(toy_release(tmp_path / "toys", test=2, seconds=2.0), digest=release.digest)
     with pytest.raises(BadData, match="holds 2 pairs, fewer than the 4"):
         evaluate(trained[0], thin, tmp_path, split="test")
     with pytest.raises(BadUsage, match="no split 'tset'"):

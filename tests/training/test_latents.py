@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,17 @@ from artsound.storage import Workspace
 from artsound.training import loop
 from artsound.training.codec import open_codec
 from artsound.training.config import Config
-from artsound.training.data import Release, open_latents, open_release, ready, write_latents
+from artsound.training.data import (
+    Release,
+    media_source,
+    open_latents,
+    open_release,
+    write_latents,
+)
 from artsound.training.loop import train
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "shards"))
+from servers import serving
 
 
 @pytest.fixture(scope="session")
@@ -33,15 +43,25 @@ def latents(built: Workspace, small: Config, tmp_path_factory: pytest.TempPathFa
 def test_ready_latents_are_those_of_the_pairs(
     latents: Path, release_of_shards: Release, small: Config
 ) -> None:
-    source, standardise = ready(latents, release_of_shards, "train")
     pairs = release_of_shards.pairs("train")
-    assert source.keys == tuple(pairs.read(n)["key"] for n in range(len(pairs)))
-    codec = open_latents(latents, release_of_shards, small)
-    fly = loop.OnTheFly(pairs, small, codec, standardise)
+    stored = open_latents(latents, release_of_shards, small)
+    standardise = stored.standardiser(pairs)
+    source = stored.source(pairs, standardise)
+    assert source.keys == tuple(sample["key"] for sample in pairs)
+    fly = media_source(pairs, small, stored.codec, standardise, "cpu")
     for pair in (0, len(pairs) - 1):
         for made, wanted in zip(source.read(pair), fly.read(pair), strict=True):
             assert np.allclose(made, wanted, atol=1e-2)
     assert fly.keys == source.keys
+
+
+def test_latents_at_an_address_are_streamed(
+    latents: Path, release_of_shards: Release, small: Config, tmp_path: Path
+) -> None:
+    with serving(latents) as server:
+        far = train(release_of_shards, small, tmp_path / "far", steps=2, latents=server.url)
+    near = train(release_of_shards, small, tmp_path / "near", steps=2, latents=latents)
+    assert far.last_loss == near.last_loss
 
 
 def test_a_run_from_ready_latents_is_resumed_on_the_fly(
@@ -84,19 +104,11 @@ def test_a_folder_of_latents_is_resumed(latents: Path, built: Workspace, small: 
     assert {path.name: path.read_bytes() for path in latents.iterdir()} == before
 
 
-def test_more_pairs_than_memory_holds_need_latents(
-    release: Release, small: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loop, "MOST_IN_MEMORY", 4)
-    with pytest.raises(BadUsage, match="make latents once with `artsound latents`"):
-        train(release, small, tmp_path, steps=1)
-
-
 def test_the_codec_of_ready_latents_is_kept_in_the_checkpoint(
     latents: Path, release_of_shards: Release, small: Config, tmp_path: Path
 ) -> None:
     train(release_of_shards, small, tmp_path, steps=1, latents=latents)
     kept = loop.load_checkpoint(tmp_path)
-    here = open_latents(latents, release_of_shards, small)
+    here = open_latents(latents, release_of_shards, small).codec
     latent = np.random.default_rng(0).standard_normal(here.latent_shape).astype(np.float32)
     assert np.array_equal(open_codec(small, kept.arrays).decode(latent), here.decode(latent))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from toy_pairs import ToyPairs
+from toy_pairs import open_toys, toy_pairs, toy_release
 
 from artsound.errors import BadData, BadUsage
 from artsound.storage import read_json
@@ -135,35 +136,25 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_pairs(
     assert train(release, small, tmp_path, steps=2, resume=True).steps == 2
 
 
-def test_too_few_pairs_and_a_broken_clip_are_reported(
-    release: Release, small: Config, tmp_path: Path
-) -> None:
-    few = Release("1" * 64, {**release.splits, "train": ToyPairs(3, 4, seconds=2.0)})
+def test_too_few_pairs_and_a_broken_clip_are_told(small: Config, tmp_path: Path) -> None:
+    few = toy_release(tmp_path / "few", train=3, seconds=2.0)
     with pytest.raises(BadData, match="3 pairs, fewer than the 8"):
         train(few, small, tmp_path, steps=1)
-    broken = ToyPairs(8, 5, seconds=2.0)
-    broken.samples[0]["mp3"] = b"not an MP3"
+    pairs = toy_pairs(8, 5, seconds=2.0)
+    pairs[0]["mp3"] = b"not an MP3"
+    broken = toy_release(tmp_path / "broken", train=pairs, seconds=2.0)
     with pytest.raises(BadData, match="Pair 005000 cannot be decoded"):
-        train(Release("2" * 64, {**release.splits, "train": broken}), small, tmp_path / "b")
+        train(broken, small, tmp_path / "b")
 
 
 def test_what_was_decoded_is_read_again_from_the_cache(
     release: Release, small: Config, trained: tuple[Path, TrainReport], tmp_path: Path
 ) -> None:
     (tmp_path / "cache").symlink_to(trained[0] / "cache")
-    unread = Release(release.digest, {name: _Unreadable(12) for name in release.splits})
-    assert train(unread, small, tmp_path, steps=1).pairs == 12
-
-
-class _Unreadable:
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def read(self, position: int, /) -> dict[str, object]:
-        raise AssertionError(f"pair {position} was decoded though it is in the cache")
+    toys = Path(release.data.store.location)
+    for path in toys.glob("index.*"):  # all but the media
+        shutil.copy(path, tmp_path)
+    assert train(open_toys(tmp_path), small, tmp_path, steps=1).pairs == 12
 
 
 def test_the_learning_rate_warms_up_and_then_follows_its_schedule() -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from diffusers import AudioLDM2Pipeline
 from tiny_audioldm2 import save_tiny_audioldm2
-from toy_pairs import ToyPairs, picture
+from toy_pairs import picture, toy_pairs, toy_release
 from transformers import GPT2LMHeadModel
 
 from artsound.errors import BadData, BadUsage
@@ -278,15 +278,19 @@ def test_states_are_aligned_with_those_of_the_captions(
     aligned = with_settings(config, ["extra.alignment=1.0", "optimisation.batch=4"])
     with pytest.raises(BadData, match="has no music caption to align with"):
         train(release, aligned, tmp_path / "none", steps=1)
-    pairs = ToyPairs(12, 1, seconds=2.0)
-    for number, sample in enumerate(pairs.samples):
+    pairs = toy_pairs(12, 1, seconds=2.0)
+    for number, sample in enumerate(pairs):
         sample["json"]["track_caption"] = "calm piano" if number % 2 else "Music."
-    reported = Release("3" * 64, {**release.splits, "train": pairs})
-    targets = caption_targets(pairs, aligned, tmp_path, "cpu")
-    assert targets.shape == (12, 8, 16)
-    assert np.array_equal(targets[0], targets[2])
-    assert not np.array_equal(targets[0], targets[1])
-    train(reported, aligned, tmp_path / "run", steps=2)
+    told = toy_release(tmp_path / "toys", train=pairs, seconds=2.0)
+    targets = caption_targets(told.pairs("train"), aligned, tmp_path, "cpu")
+    assert list(targets) == [pair["key"] for pair in pairs]
+    states = list(targets.values())
+    assert states[0].shape == (8, 16)
+    assert np.array_equal(states[0], states[2])
+    assert not np.array_equal(states[0], states[1])
+    again = caption_targets(told.pairs("train"), aligned, tmp_path, "cpu")
+    assert all(np.array_equal(again[key], targets[key]) for key in targets)
+    train(told, aligned, tmp_path / "run", steps=2)
     weights = [
         load_checkpoint(run_).weights["projector.net.0.weight"]
         for run_ in (tmp_path / "run", _without_alignment(reported, config, tmp_path))

@@ -22,11 +22,11 @@ sys.path[:0] = [sys.argv[1], os.path.dirname(sys.argv[1])]
 from pathlib import Path
 from conftest import SMALL
 from test_loop import StopAfter
-from toy_pairs import toy_release
+from toy_pairs import open_toys
 from artsound.stage import QUIET
 from artsound.training.loop import train
 first = os.environ["RANK"] == "0"
-release = toy_release(train=12, val=4, test=4, seconds=2.0)
+release = open_toys(Path(sys.argv[3]))
 train(release, SMALL, Path(sys.argv[2]) / "pair", steps=2)
 # Only the first process is reported to stop: both must.
 stop = StopAfter(1) if first else QUIET
@@ -55,7 +55,7 @@ def test_two_processes_take_the_steps_of_one_and_one_resumes_what_two_began(
     here = str(Path(__file__).parent)
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, here, str(tmp_path)],
+            [sys.executable, "-c", SCRIPT, here, str(tmp_path), release.data.store.location],
             env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             stderr=subprocess.PIPE,
             text=True,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tiny_audioldm2 import save_tiny_pipeline
-from toy_pairs import ToyPairs
+from toy_pairs import toy_pairs, toy_release
 from transformers import GPT2LMHeadModel
 
 from artsound.errors import BadData
@@ -63,12 +64,13 @@ def test_the_states_of_captions_are_those_of_the_pipelines_own_loop(folder: Path
 def test_evaluation_compares_with_the_captions(
     trained: tuple[Path, TrainReport], release: Release, folder: Path, tmp_path: Path
 ) -> None:
-    held = {name: ToyPairs(4, seed, seconds=2.0) for name, seed in (("val", 2), ("test", 3))}
-    for pairs in held.values():
-        for number, sample in enumerate(pairs.samples):
+    held = [toy_pairs(4, seed, seconds=2.0) for seed in (2, 3)]
+    for pairs in held:
+        for number, sample in enumerate(pairs):
             sample["json"]["artwork_caption"] = ["calm", "a storm", "quiet", "piano"][number]
-    reported = Release(release.digest, {**release.splits, **held})
-    summary = evaluate(trained[0], reported, tmp_path, takes=1, steps=2, text_route=folder)
+    told = toy_release(tmp_path / "toys", val=held[0], test=held[1], seconds=2.0)
+    told = replace(told, digest=release.digest)
+    summary = evaluate(trained[0], told, tmp_path, takes=1, steps=2, text_route=folder)
     systems = summary["systems"]
     assert set(systems) == {"model", "unconditional", "text route", "nearest track"}
     assert set(systems["text route"]) == {"descriptors", "bridge"}

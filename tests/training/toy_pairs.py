@@ -1,14 +1,21 @@
-"""A miniature release in memory: real JPEG pictures and MP3 clips that share one affect plane."""
+"""A miniature release: real JPEG pictures and MP3 clips that share one affect plane."""
 
 from __future__ import annotations
 
 import io
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import soundfile
 from PIL import Image, ImageFilter
 
+from artsound.shards.dataset import open_shards
+from artsound.shards.format import write_shard
+from artsound.shards.index import pointers, read_shard_index, write_index
+from artsound.storage import digest
 from artsound.training.data import Release
 
 RATE = 44_100
@@ -49,38 +56,48 @@ def clip(valence: float, arousal: float, seed: int, seconds: float = 12.0) -> by
     return buffer.getvalue()
 
 
-class ToyPairs:
+def toy_pairs(count: int, seed: int, seconds: float = 12.0) -> list[dict[str, Any]]:
     """Pairs whose picture and clip lie at the same point of the plane, drawn from a seed."""
-
-    def __init__(self, count: int, seed: int, seconds: float = 12.0) -> None:
-        self.samples: list[dict[str, Any]] = []
-        for index, (valence, arousal) in enumerate(
-            np.random.default_rng(seed).uniform(-1, 1, (count, 2))
-        ):
-            number = seed * 1000 + index
-            self.samples.append(
-                {
-                    "key": f"{number:06d}",
-                    "jpg": picture(valence, arousal, number),
-                    "mp3": clip(valence, arousal, number, seconds),
-                    "json": {"key": f"{number:06d}"},
-                }
-            )
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def read(self, index: int) -> dict[str, Any]:
-        return self.samples[index]
-
-
-def toy_release(train: int = 12, val: int = 4, test: int = 4, seconds: float = 12.0) -> Release:
-    """A release of toy pairs."""
-    return Release(
-        "7" * 64,
+    plane = np.random.default_rng(seed).uniform(-1, 1, (count, 2))
+    return [
         {
-            "train": ToyPairs(train, 1, seconds),
-            "val": ToyPairs(val, 2, seconds),
-            "test": ToyPairs(test, 3, seconds),
-        },
-    )
+            "key": f"{seed * 1000 + index:06d}",
+            "jpg": picture(valence, arousal, seed * 1000 + index),
+            "mp3": clip(valence, arousal, seed * 1000 + index, seconds),
+            "json": {"key": f"{seed * 1000 + index:06d}"},
+        }
+        for index, (valence, arousal) in enumerate(plane)
+    ]
+
+
+def toy_release(
+    folder: Path,
+    *,
+    train: int | list[dict[str, Any]] = 12,
+    val: int | list[dict[str, Any]] = 4,
+    test: int | list[dict[str, Any]] = 4,
+    seconds: float = 12.0,
+) -> Release:
+    """A release of toy pairs, in shards of eight; for a split their number, or the pairs."""
+    folder.mkdir(parents=True)
+    shards, rows = [], []
+    for seed, (split, pairs) in enumerate({"train": train, "val": val, "test": test}.items(), 1):
+        samples = toy_pairs(pairs, seed, seconds) if isinstance(pairs, int) else pairs
+        for first in range(0, len(samples), 8):
+            name = f"toy-{split}-{first // 8:06d}.tar"
+            shard, placed = write_shard(folder / name, split, map(_members, samples[first:][:8]))
+            shards.append(shard)
+            rows += [{"key": p.key, "split": split, "shard": name, **pointers(p)} for p in placed]
+    write_index(folder, "toy", "", shards, pa.Table.from_pylist(rows))
+    return open_toys(folder)
+
+
+def open_toys(folder: Path) -> Release:
+    """The release that `toy_release` wrote."""
+    data = open_shards(folder)
+    return Release(digest(read_shard_index(data.store)), data)
+
+
+def _members(sample: dict[str, Any]) -> tuple[str, dict[str, bytes]]:
+    about = json.dumps(sample["json"]).encode()
+    return sample["key"], {"jpg": sample["jpg"], "json": about, "mp3": sample["mp3"]}
