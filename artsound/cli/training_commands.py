@@ -71,7 +71,7 @@ def train(
     visual: Visual = None,
     latents: Annotated[
         str | None,
-        typer.Option(help="A folder made by `artsound latents`, or on-the-fly; default: memory."),
+        typer.Option(help="What `artsound latents` made (a folder or URL), or on-the-fly."),
     ] = None,
     save_every: Annotated[
         int,

@@ -1,9 +1,10 @@
-"""Log-mel spectrograms of a clip, in the form that vocoders use."""
+"""Log-mel spectrograms of a clip: as the vocoders of the field take them, or in decibels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 
@@ -14,9 +15,10 @@ from artsound.errors import BadUsage
 class MelBands:
     """Settings of a log-mel spectrogram; `n_fft` and `hop` in samples.
 
-    `bins` bands lie between `low_hz` and `high_hz`. For sound at 16 kHz the defaults are those of
-    AudioLDM 2 and its HiFi-GAN vocoder: the natural logarithm of magnitudes under Slaney's
-    triangles (of equal area), and at least the logarithm of `floor`.
+    With sound at 16 kHz the defaults are the front end of AudioLDM 2 and of its HiFi-GAN vocoder:
+    the natural logarithm of magnitudes under Slaney's triangles (of equal area), not below that of
+    the magnitude `floor`. On the scale `decibel` a level is that of the power under triangles of
+    height 1, in dB of a full-scale sine, not below that of the amplitude `floor`.
     """
 
     n_fft: int = 1024
@@ -25,12 +27,15 @@ class MelBands:
     low_hz: float = 0.0
     high_hz: float = 8_000.0
     floor: float = 1e-5
+    scale: Literal["log_magnitude", "decibel"] = "log_magnitude"
 
     def __post_init__(self) -> None:
         if not 1 <= self.hop <= self.n_fft <= 65_536 or self.bins < 1:
             raise BadUsage("mel needs 1 <= hop <= n_fft <= 65536, and at least one bin.")
         if not 0 <= self.low_hz < self.high_hz or self.floor <= 0:
             raise BadUsage("mel needs 0 <= low_hz < high_hz, and a floor above 0.")
+        if self.scale not in ("log_magnitude", "decibel"):
+            raise BadUsage(f"mel's scale is {self.scale!r}: choose 'log_magnitude' or 'decibel'.")
 
 
 def log_mel(mono: np.ndarray, sample_rate: int, bands: MelBands) -> np.ndarray:
@@ -60,9 +65,14 @@ def log_mel(mono: np.ndarray, sample_rate: int, bands: MelBands) -> np.ndarray:
         padded = np.pad(mono, (before, after))
     windows = np.lib.stride_tricks.sliding_window_view(padded, bands.n_fft)[:: bands.hop][:frames]
     window = get_window("hann", bands.n_fft).astype(np.float32)
-    magnitudes = np.abs(rfft(windows * window, axis=1))
-    levels = magnitudes @ _triangles(sample_rate, bands).T
-    return np.asarray(np.log(np.maximum(levels, np.float32(bands.floor))), dtype=np.float32)
+    triangles, floor = _triangles(sample_rate, bands).T, np.float32(bands.floor)
+    if bands.scale == "decibel":
+        window *= 2 / window.sum()  # a full-scale sine peaks at 1
+        power = np.square(np.abs(rfft(windows * window, axis=1))) @ triangles
+        levels = 10 * np.log10(np.maximum(power, floor**2))
+        return np.maximum(levels, np.float32(20 * np.log10(bands.floor)), dtype=np.float32)
+    levels = np.abs(rfft(windows * window, axis=1)) @ triangles
+    return np.asarray(np.log(np.maximum(levels, floor)), dtype=np.float32)
 
 
 @lru_cache(maxsize=4)
@@ -73,14 +83,25 @@ def _triangles(sample_rate: int, bands: MelBands) -> np.ndarray:
             f"{sample_rate / 2:g} Hz: set decode's sample_rate, or lower mel's high_hz."
         )
     return triangle_filters(
-        sample_rate, bands.n_fft, bands.bins, low_hz=bands.low_hz, high_hz=bands.high_hz
+        sample_rate,
+        bands.n_fft,
+        bands.bins,
+        low_hz=bands.low_hz,
+        high_hz=bands.high_hz,
+        equal_area=bands.scale == "log_magnitude",
     )
 
 
 def triangle_filters(
-    sample_rate: int, n_fft: int, bins: int, *, low_hz: float, high_hz: float
+    sample_rate: int,
+    n_fft: int,
+    bins: int,
+    *,
+    low_hz: float,
+    high_hz: float,
+    equal_area: bool = True,
 ) -> np.ndarray:
-    """Slaney's triangular filters of equal area, equal to `librosa.filters.mel`.
+    """Slaney's triangular filters, as `librosa.filters.mel` makes them.
 
     Computed here because librosa needs 400 MB of packages that a training job does not use.
 
@@ -90,9 +111,10 @@ def triangle_filters(
         bins: How many filters.
         low_hz: Lower edge of the first filter, in Hz.
         high_hz: Upper edge of the last filter, in Hz.
+        equal_area: Whether their areas are equal, or their heights.
 
     Returns:
-        Weights, float32 [bins, n_fft // 2 + 1], in 1/Hz.
+        Weights, float32 [bins, n_fft // 2 + 1], in 1/Hz; where their heights are equal, 0–1.
 
     Reference: M. Slaney, Auditory Toolbox, Interval Research Technical Report 1998-010.
     """
@@ -102,7 +124,8 @@ def triangle_filters(
     rising = -slopes[:-2] / widths[:-1, None]
     falling = slopes[2:] / widths[1:, None]
     weights = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
-    weights *= (2.0 / (edges[2:] - edges[:-2]))[:, None]
+    if equal_area:
+        weights *= (2.0 / (edges[2:] - edges[:-2]))[:, None]
     return weights
 
 

@@ -46,9 +46,9 @@ class State:
     encoder: str
     condition_dim: int
     pairs: int
-    stream: dict[str, Any]
     validation: float | None = None
     best: float | None = None
+    stream: dict[str, Any] = field(default_factory=dict)
     curve: list[float] = field(default_factory=list)
 
 

@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from artsound.errors import BadData
-from artsound.media.mel import MelBands
-from artsound.media.mel import log_mel as published_mel
-from artsound.training.config import LEAST_MAGNITUDE, Codec, Config, Mel
+from artsound.media.mel import log_mel, triangle_filters
+from artsound.training.config import Codec, Config, Mel
 from artsound.training.pretrained import load_module, verified_folder
 
 if TYPE_CHECKING:
@@ -30,25 +29,8 @@ if TYPE_CHECKING:
 
 
 def training_log_mel(mono: np.ndarray, mel: Mel) -> np.ndarray:
-    """Levels float32 [frames, bins], at least the floor, of `mono` float32 [n].
-
-    frames = len(mono) // hop. In dB of full scale a level is the mean power of the STFT bins under
-    the band's triangle (Slaney's mel scale, as in librosa); the scale of AudioLDM 2 is in
-    artsound/media/mel.py.
-    """
-    import torch
-
-    if mel.scale == "log_magnitude":
-        bands = MelBands(
-            mel.n_fft, mel.hop, mel.bins, mel.low_hz, mel.high_hz, floor=LEAST_MAGNITUDE
-        )
-        return published_mel(mono, mel.sample_rate, bands)
-    weights, _ = _filters(mel)
-    count = max(1, len(mono) // mel.hop)
-    spectrum = _stft(torch.from_numpy(np.ascontiguousarray(mono, dtype=np.float32))[None], mel)
-    power = weights @ spectrum[0, :, :count].abs().square()
-    floor = 10 ** (mel.floor_db / 10)
-    return (10 * power.clamp(min=floor).log10()).T.contiguous().numpy()
+    """Levels float32 [frames, bins] of `mono` float32 at mel.sample_rate, as a run has them."""
+    return log_mel(mono, mel.sample_rate, mel.bands)
 
 
 def sound(levels: np.ndarray, mel: Mel, *, iterations: int, seed: int = 0) -> np.ndarray:
@@ -80,6 +62,8 @@ def sound(levels: np.ndarray, mel: Mel, *, iterations: int, seed: int = 0) -> np
         current = magnitude * guess / guess.abs().clamp(min=1e-12)
         previous = consistent
     wave = _istft(current, mel, length)[0]
+    # torch centres a frame on the beginning of its hop, and `log_mel` on the middle.
+    wave = torch.nn.functional.pad(wave, (mel.hop // 2, 0))[:length]
     peak = float(wave.abs().max())
     if peak > 0.99:  # with estimated phases the sum may exceed full scale
         wave = wave * (0.99 / peak)
@@ -120,18 +104,18 @@ def _istft(spectrum: torch.Tensor, mel: Mel, length: int) -> torch.Tensor:
 
 @lru_cache(maxsize=4)
 def _filters(mel: Mel) -> tuple[torch.Tensor, torch.Tensor]:
-    import librosa
     import torch
 
-    weights = librosa.filters.mel(
-        sr=mel.sample_rate,
-        n_fft=mel.n_fft,
-        n_mels=mel.bins,
-        fmin=mel.low_hz,
-        fmax=mel.high_hz,
-        norm=None,
+    weights = torch.from_numpy(
+        triangle_filters(
+            mel.sample_rate,
+            mel.n_fft,
+            mel.bins,
+            low_hz=mel.low_hz,
+            high_hz=mel.high_hz,
+            equal_area=False,
+        )
     )
-    weights = torch.from_numpy(weights.astype(np.float32))
     return weights, torch.linalg.pinv(weights)
 
 

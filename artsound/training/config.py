@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from artsound import plugins
 from artsound.errors import BadData, BadUsage
+from artsound.media.mel import MelBands
 from artsound.recipe import Embed, EncoderName
 from artsound.storage import read_json
 
@@ -25,8 +26,8 @@ class _ConfigSection(BaseModel):
 class Mel(_ConfigSection):
     """Log-mel front end: mono at `sample_rate` Hz, `n_fft`/`hop` in samples, `bins` mel bands.
 
-    `scale` is decibel (power, dB of full scale) or log_magnitude (what AudioLDM 2 was trained on:
-    natural logarithm of the magnitude, at least 1e-5, under area-normalised filters).
+    `scale` is decibel (dB of full scale) or log_magnitude, which AudioLDM 2 was trained on; see
+    `artsound.media.mel.MelBands`.
     """
 
     scale: Literal["decibel", "log_magnitude"] = "decibel"
@@ -40,6 +41,14 @@ class Mel(_ConfigSection):
         -80.0, lt=0, description="quieter than this is silence (dB, full scale)"
     )
     seconds: float = Field(8.192, gt=0.5, le=60, description="length of a training window")
+
+    @property
+    def bands(self) -> MelBands:
+        """How a clip becomes levels."""
+        least = 10 ** (self.floor_db / 20) if self.scale == "decibel" else LEAST_MAGNITUDE
+        return MelBands(
+            self.n_fft, self.hop, self.bins, self.low_hz, self.high_hz, least, self.scale
+        )
 
     @property
     def floor(self) -> float:

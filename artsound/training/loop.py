@@ -690,6 +690,8 @@ def _resume_point(out: Path, config: Config, release: Release) -> Checkpoint | N
         return None
     checkpoint = load_checkpoint(out)
     check_release(checkpoint.path, checkpoint.state, release.digest)
+    if not checkpoint.state.stream:
+        raise BadUsage(f"{out} was begun by an earlier version: choose another --out.")
     if changed := _changed(_fixed(checkpoint.config).model_dump(), _fixed(config).model_dump()):
         raise BadUsage(
             f"{out} was started with other settings ({', '.join(changed)}): resume with those, or "
