@@ -286,9 +286,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument(
-        "--brief", action="store_true", help="without the waits for data"
-    )
+    parser.add_argument("--brief", action="store_true", help="without the waits for data")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         shards = given.data

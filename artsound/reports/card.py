@@ -135,7 +135,7 @@ def _pairs(data: Dataset) -> dict[str, Any]:
 def _caption_provenance(data: Dataset, field: str) -> dict[str, Any]:
     """What made the captions of a column, and from what, in W3C PROV terms."""
     side = field.removesuffix("_caption")
-    seen = {"artwork_caption": "images/content", "music_caption": "audio/content"}
+    seen = {"artwork_caption": "images/content", "track_caption": "audio/content"}
     if field not in seen:
         return {}
     captioners = sorted(data.frame[f"{side}_captioner"].unique())

@@ -41,7 +41,9 @@ def usage_offers(frame: pl.DataFrame) -> list[dict[str, Any]]:
     """
     offers = []
     for side in _SIDES:
-        rows = frame.select(pl.col(f"{side}_{name}").alias(name) for name in _CLASS)
+        rows = frame.select(pl.col(f"{side}_{name}").alias(name) for name in _CLASS).with_columns(
+            pl.col("license_id", "ai_training").fill_null(UNKNOWN)
+        )
         counted = rows.group_by(_CLASS).len().sort(_CLASS)
         offers += [_offer(side, row) for row in counted.iter_rows(named=True)]
     return offers

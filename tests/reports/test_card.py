@@ -154,9 +154,9 @@ def test_croissant_offers_the_terms_of_every_rights_class_and_says_who_wrote_cap
         assert ("odrl:distribute" in allowed) == wanted["redistribute"]
         assert ("tdm:mine" in allowed) == (wanted["ai_training"] not in ("unknown", "refused"))
     pairs = next(one for one in told["recordSet"] if one["name"] == "pairs")
-    [caption] = [one for one in pairs["field"] if one["name"] == "music_caption"]
+    [caption] = [one for one in pairs["field"] if one["name"] == "track_caption"]
     made = caption["prov:wasGeneratedBy"]["prov:wasAssociatedWith"]
-    assert [one["prov:label"] for one in made] == sorted(frame["music_captioner"].unique())
+    assert [one["prov:label"] for one in made] == sorted(frame["track_captioner"].unique())
 
 
 def test_a_refusal_and_a_duty_to_credit_are_terms() -> None:

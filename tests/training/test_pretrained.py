@@ -293,7 +293,7 @@ def test_states_are_aligned_with_those_of_the_captions(
     train(told, aligned, tmp_path / "run", steps=2)
     weights = [
         load_checkpoint(run_).weights["projector.net.0.weight"]
-        for run_ in (tmp_path / "run", _without_alignment(reported, config, tmp_path))
+        for run_ in (tmp_path / "run", _without_alignment(told, config, tmp_path))
     ]
     assert not torch.equal(*weights)
 
