@@ -365,7 +365,7 @@ class SampleLocations:
         while width and not letters[:, width - 1].any():  # the longest key may not be among these
             width -= 1
         hashed = hashlib.sha256(f"{len(self)} {width} ".encode())
-        hashed.update(np.ascontiguousarray(letters[:, :width]))
+        hashed.update(np.ascontiguousarray(letters[:, :width]).data)
         return hashed.hexdigest()
 
     @cached_property
