@@ -10,6 +10,8 @@ import pytest
 import artsound
 from artsound.errors import BadData, BadUsage
 from artsound.shards.decode import Decode
+from artsound.shards.external import index_folder
+from artsound.shards.format import write_shard
 from artsound.shards.sidecar import write_sidecar
 from artsound.shards.verify import verify
 from artsound.storage import sha256_file
@@ -53,19 +55,22 @@ def test_a_run_that_was_cut_off_is_resumed_and_ends_in_the_same_bytes(
     shards: Path, latents: Path, tmp_path: Path
 ) -> None:
     data = artsound.open(shards)
-    calls = 0
+    keys = data.frame["key"].to_list()
+    made: list[str] = []
 
     def failing(sample: dict[str, Any]) -> dict[str, np.ndarray]:
-        nonlocal calls
-        calls += 1
-        if calls == 20:
+        if sample["key"] == keys[19]:
             raise KeyboardInterrupt
+        return sizes(sample)
+
+    def counted(sample: dict[str, Any]) -> dict[str, np.ndarray]:
+        made.append(sample["key"])
         return sizes(sample)
 
     with pytest.raises(KeyboardInterrupt):
         write_sidecar(data, tmp_path, failing, settings={"version": 1})
-    write_sidecar(data, tmp_path, failing, settings={"version": 1})
-    assert calls == 20 + 45 - 15  # two shards, 15 samples, were done
+    write_sidecar(data, tmp_path, counted, settings={"version": 1})
+    assert sorted(made) == keys[15:]  # two shards, 15 samples, were done
     assert {p.name: sha256_file(p) for p in tmp_path.iterdir()} == {
         p.name: sha256_file(p) for p in latents.iterdir()
     }
@@ -90,3 +95,21 @@ def test_an_array_that_is_a_pickle_is_never_loaded(make: Callable[..., Path]) ->
     objects = np.array([{"a": 1}], dtype=object)
     with pytest.raises(ValueError, match="Object arrays"):
         write_sidecar(data, folder.parent / "c", lambda _: {"latent": objects}, settings={})
+
+
+def test_a_key_that_occurs_twice_joins_no_other_sample_s_arrays(tmp_path: Path) -> None:
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    for shard in "ab":
+        samples = [(f"{n:04}", {"txt": f"{shard}{n}".encode()}) for n in range(3)]
+        write_shard(folder / f"{shard}.tar", "train", samples)
+    index_folder(folder)
+    data = artsound.open(folder)
+    write_sidecar(
+        data, tmp_path / "latents", lambda s: {"latent": np.array([len(s["txt"])])}, settings={}
+    )
+    joined = data.join(artsound.open(tmp_path / "latents"))
+    with pytest.raises(BadData, match="has the key 0000 twice"):
+        joined.read(0)
+    with pytest.raises(BadData, match="has the key 0000 twice"):
+        joined.stream()

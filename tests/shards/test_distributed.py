@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import artsound
+from artsound.errors import BadUsage
 
 _RANK = """
 import json, sys
@@ -74,3 +75,20 @@ def test_without_a_process_group_the_ranks_are_the_launchers(
     monkeypatch.setenv("WORLD_SIZE", "3")
     assert [sample["key"] for sample in data.stream()] == share
     assert [sample["key"] for sample in data.stream(rank=0, ranks=1)] == whole
+
+
+def test_the_ranks_are_asked_for_when_iteration_begins(
+    shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = artsound.open(shards)
+    expected = [sample["key"] for sample in data.stream(rank=1, ranks=3)]
+    loader = data.stream().loader()
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert len(loader) == 15
+    with pytest.raises(BadUsage, match="WORLD_SIZE is 3, but RANK is not set"):
+        next(iter(loader))
+    monkeypatch.setenv("RANK", "1")
+    assert [sample["key"] for sample in loader] == expected
+    monkeypatch.setenv("RANK", "one")
+    with pytest.raises(BadUsage, match="RANK is 'one'"):
+        next(iter(loader))
