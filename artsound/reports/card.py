@@ -21,9 +21,8 @@ import pyarrow as pa
 
 from artsound import __version__
 from artsound.errors import BadData
-from artsound.reports.spdx import spdx_of
 from artsound.reports.stats import frame_stats, value_counts
-from artsound.reports.usage_terms import PREFIXES, usage_offers
+from artsound.rights import PUBLIC_DOMAIN, TRAINABLE, UNKNOWN, licence_rights
 from artsound.schema import arrow_schema, json_schema
 from artsound.shards.dataset import Dataset, open_shards
 from artsound.shards.index import INDEX, SPLITS
@@ -42,7 +41,7 @@ def croissant_of(data: Dataset, values: Mapping[str, Any]) -> dict[str, Any]:
     """
     context = json.loads((files("artsound.reports") / "croissant_context.json").read_text())
     return {
-        "@context": {**context, **PREFIXES},
+        "@context": {**context, **_PREFIXES},
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         "name": values["name"],
@@ -244,6 +243,218 @@ def _provenance(values: Mapping[str, Any]) -> dict[str, Any]:
             ),
         },
     }
+
+
+# The terms of a release for machines: ODRL offers, for `usageInfo` of its Croissant description.
+#
+# Each offer is of one rights class: the items of one side that have the same licence, flags and
+# `ai_training`. What the flags allow is a permission with its duties and limits. What may not be
+# passed on, and what refuses to be trained with, is under a prohibition. Training is `tdm:mine`,
+# the action of the TDM Reservation Protocol's profile (W3C Community Group report, 2024).
+
+# Prefixes of the offers' terms, for the JSON-LD context.
+_PREFIXES = {
+    "cc": "http://creativecommons.org/ns#",
+    "odrl": "http://www.w3.org/ns/odrl/2/",
+    "tdm": "http://www.w3.org/ns/tdmrep#",
+}
+_SIDES = ("artwork", "track")
+_CLASS = ("license_id", "redistribute", "derivatives", "commercial", "ai_training")
+_FREE = (PUBLIC_DOMAIN, "CC0-1.0", "CC-PDM-1.0", "CC-PDDC")  # licences without a duty to credit
+_NOT_COMMERCIAL = {
+    "@type": "odrl:Constraint",
+    "odrl:leftOperand": {"@id": "odrl:purpose"},
+    "odrl:operator": {"@id": "odrl:neq"},
+    "odrl:rightOperand": {"@id": "odrl:commercialize"},
+}
+
+
+def usage_offers(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return an ODRL offer for each rights class of a release, sorted.
+
+    Args:
+        frame: The rows of its index.
+    """
+    offers = []
+    for side in _SIDES:
+        rows = frame.select(pl.col(f"{side}_{name}").alias(name) for name in _CLASS).with_columns(
+            pl.col("license_id", "ai_training").fill_null(UNKNOWN)
+        )
+        counted = rows.group_by(_CLASS).len().sort(_CLASS)
+        offers += [_offer(side, row) for row in counted.iter_rows(named=True)]
+    return offers
+
+
+def _offer(side: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    licence = row["license_id"]
+    flags = "".join(
+        letter if row[name] else "-" for letter, name in zip("rdc", _CLASS[1:4], strict=True)
+    )
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{side}-{licence}-{flags}-{row['ai_training']}")
+    stated = licence_rights(licence)
+    duties = []
+    if stated.attribution or (stated.license_id == UNKNOWN and licence not in _FREE):
+        duties.append({"@type": "odrl:Duty", "odrl:action": {"@id": "odrl:attribute"}})
+    limits = [] if row["commercial"] else [_NOT_COMMERCIAL]
+    permissions = []
+    for action, flag in (("distribute", "redistribute"), ("derive", "derivatives")):
+        if not row[flag]:
+            continue
+        share = action == "derive" and stated.share_alike
+        extra = [{"@type": "odrl:Duty", "odrl:action": {"@id": "cc:ShareAlike"}}] if share else []
+        permissions.append(_permission(f"odrl:{action}", [*duties, *extra], limits))
+    if row["ai_training"] in TRAINABLE:
+        credit = duties if row["ai_training"] != "allowed" else []
+        only = [_NOT_COMMERCIAL] if row["ai_training"] == "non-commercial-only" else []
+        permissions.append(_permission("tdm:mine", credit, only))
+    barred = [] if row["redistribute"] else ["odrl:distribute"]
+    barred += ["tdm:mine"] if row["ai_training"] == "refused" else []
+    prohibitions = [
+        {"@type": "odrl:Prohibition", "odrl:action": {"@id": action}} for action in barred
+    ]
+    return {
+        "@type": "odrl:Offer",
+        "@id": f"urn:artsound:terms:{name}",
+        "odrl:profile": {"@id": "http://www.w3.org/ns/tdmrep"},
+        "odrl:target": {
+            "@type": "odrl:AssetCollection",
+            "description": (
+                f"{row['len']:,} pairs whose {side} has the licence {licence} and "
+                f"{side}_ai_training {row['ai_training']}"
+            ),
+            "odrl:refinement": [
+                {
+                    "@type": "odrl:Constraint",
+                    "odrl:leftOperand": {"@id": f"urn:artsound:column:{side}_{column}"},
+                    "odrl:operator": {"@id": "odrl:eq"},
+                    "odrl:rightOperand": row[column],
+                }
+                for column in _CLASS
+            ],
+        },
+        **({"odrl:permission": permissions} if permissions else {}),
+        **({"odrl:prohibition": prohibitions} if prohibitions else {}),
+    }
+
+
+def _permission(
+    action: str, duties: list[dict[str, Any]], limits: list[dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "@type": "odrl:Permission",
+        "odrl:action": {"@id": action},
+        **({"odrl:duty": duties} if duties else {}),
+        **({"odrl:constraint": limits} if limits else {}),
+    }
+
+
+# The SPDX 3.0.1 document of a release, spdx.json: one dataset package, its files and licences.
+#
+# It repeats what index.json and the card say in the terms of SPDX's dataset profile, for tools that
+# collect bills of materials.
+
+_SPDX_CONTEXT = "https://spdx.org/rdf/3.0.1/spdx-context.jsonld"
+# SPDX requires a time of creation; an earlier one than any release says that it is not recorded.
+_NO_TIME = "1970-01-01T00:00:00Z"
+
+
+def spdx_of(data: Dataset, values: Mapping[str, Any]) -> str:
+    """Return the SPDX document of shards in a folder, as JSON.
+
+    Args:
+        data: The release.
+        values: Those of `card_values`.
+    """
+    base = f"urn:artsound:spdx:{data.index_sha256}"
+    made = {"creationInfo": "_:creation"}
+    tool, package, document = (f"{base}:{name}" for name in ("artsound", "dataset", "document"))
+    licences = [name for _, counts in values["licences"] for name in counts]
+    expression = " AND ".join(dict.fromkeys(map(_licence, sorted(licences))))
+    graph: list[dict[str, Any]] = [
+        {
+            "type": "CreationInfo",
+            "@id": "_:creation",
+            "specVersion": "3.0.1",
+            "created": _NO_TIME,
+            "createdBy": [tool],
+            "comment": "The time is not recorded: the same shards give the same document.",
+        },
+        {"type": "SoftwareAgent", "spdxId": tool, "name": f"artsound {__version__}", **made},
+        {
+            "type": "dataset_DatasetPackage",
+            "spdxId": package,
+            **made,
+            "name": values["name"],
+            "summary": values["summary"],
+            "software_packageVersion": values["version"],
+            "software_primaryPurpose": "data",
+            "originatedBy": [tool],
+            "dataset_datasetType": ["audio", "image", "text"],
+            "dataset_datasetSize": values["pairs"],
+            "dataset_intendedUse": " ".join(values["uses"]),
+            "dataset_knownBias": values["biases"],
+            "dataset_datasetNoise": " ".join(values["limitations"]),
+            "dataset_hasSensitivePersonalInformation": "noAssertion",
+            "verifiedUsing": [_sha256(data.index_sha256)],
+        },
+        {
+            "type": "simplelicensing_LicenseExpression",
+            "spdxId": f"{base}:licences",
+            **made,
+            "simplelicensing_licenseExpression": expression,
+            "comment": "Every work has its own licence: ATTRIBUTION.csv and the index state it.",
+        },
+    ]
+    digests = {INDEX: data.index_sha256, **{shard.name: shard.sha256 for shard in data.shards}}
+    files = [
+        {
+            "type": "software_File",
+            "spdxId": f"{base}:file:{name}",
+            **made,
+            "name": name,
+            "software_primaryPurpose": "data",
+            "verifiedUsing": [_sha256(digest)],
+        }
+        for name, digest in digests.items()
+    ]
+    links = {
+        "contains": [file["spdxId"] for file in files],
+        "hasDeclaredLicense": [f"{base}:licences"],
+    }
+    graph += files
+    graph += [
+        {
+            "type": "Relationship",
+            "spdxId": f"{base}:{kind}",
+            **made,
+            "from": package,
+            "relationshipType": kind,
+            "to": to,
+        }
+        for kind, to in links.items()
+    ]
+    about = {
+        "type": "SpdxDocument",
+        "spdxId": document,
+        **made,
+        "name": f"{values['name']} {values['version']}",
+        "profileConformance": ["core", "software", "dataset", "simpleLicensing"],
+        "rootElement": [package],
+        "element": [one["spdxId"] for one in graph if "spdxId" in one],
+    }
+    found = {"@context": _SPDX_CONTEXT, "@graph": [*graph, about]}
+    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+
+
+def _sha256(digest: str) -> dict[str, str]:
+    return {"type": "Hash", "algorithm": "sha256", "hashValue": digest}
+
+
+def _licence(name: str) -> str:
+    """A licence as SPDX expressions have it: what SPDX has no name for is a `LicenseRef`."""
+    if name in ("unknown", "public-domain") or not re.fullmatch(r"[A-Za-z0-9.+ -]+", name):
+        return f"LicenseRef-{re.sub(r'[^A-Za-z0-9.-]+', '-', name)}"
+    return f"({name})" if " " in name else name
 
 
 # The card and the datasheet, from templates.

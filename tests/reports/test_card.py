@@ -18,8 +18,15 @@ from spdx_python_model import v3_0_1
 
 import artsound
 from artsound.recipe import load_recipe
-from artsound.reports.card import CARDS, _cell, card_values, licence_url, quoted, write_cards
-from artsound.reports.usage_terms import usage_offers
+from artsound.reports.card import (
+    CARDS,
+    _cell,
+    card_values,
+    licence_url,
+    quoted,
+    usage_offers,
+    write_cards,
+)
 from artsound.schema import arrow_schema, check_table
 from artsound.shards.dataset import open_shards
 from artsound.shards.subset import write_subset
