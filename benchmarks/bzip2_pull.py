@@ -39,6 +39,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "sources"
 from nginx_server import nginx
 
 from artsound.media.audio import check_audio
+from artsound.processes import keep_freed_memory, one_blas_thread
 from artsound.sources.files import LOCAL_HEADER, ZipMember, list_files, read_file
 from artsound.sources.http import Client
 from artsound.sources.remote_zip import RemoteZip, open_remote_zip
@@ -124,6 +125,8 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
+    one_blas_thread()  # as the build's workers do
+    keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "root"
         root.mkdir()
