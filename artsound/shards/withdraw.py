@@ -172,9 +172,9 @@ def _tar_mentions(path: Path, texts: _Texts, keys: frozenset[str]) -> bool:
                 return True
             if member.name.endswith(".json"):
                 fields = parse_json(data)
-                if any(word in texts for word in _words(fields)):
+                if not texts.isdisjoint(_words(fields)):
                     return True
-                if any(map(texts.spelled, _named_artworks(fields))):
+                if texts.spellings and any(map(texts.spelled, _named_artworks(fields))):
                     return True
                 if isinstance(fields, dict) and any(fields.get(n) in keys for n in _KEY_COLUMNS):
                     return True
@@ -183,24 +183,25 @@ def _tar_mentions(path: Path, texts: _Texts, keys: frozenset[str]) -> bool:
 
 def _named_artworks(value: Any) -> Iterator[Any]:
     """The values of all fields of a JSON value that contain an artwork's id."""
-    if isinstance(value, dict):
-        yield from (value[name] for name in _ARTWORK_FIELDS if name in value)
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for one in inner:
-        yield from _named_artworks(one)
+    waiting = [value] if isinstance(value, (dict, list)) else []
+    for one in waiting:  # which grows: recursion would take three times as long
+        if isinstance(one, dict):
+            yield from (one[name] for name in _ARTWORK_FIELDS if name in one)
+        inside = one.values() if isinstance(one, dict) else one
+        waiting += [inner for inner in inside if isinstance(inner, (dict, list))]
 
 
 def _words(value: Any) -> Iterator[str]:
     """Every string in a JSON value, names of fields included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            yield name
-            yield from _words(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _words(inner)
+    waiting = [value]
+    for one in waiting:
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            yield from one
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
 
 
 _SIDES = (
