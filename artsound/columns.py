@@ -114,13 +114,15 @@ def _place(name: str, kind: str, description: str, example: Any, **more: Any) ->
     return Column(name, kind, description, example, in_sample=False, **more)
 
 
-_SHA = "d1402df7563e3de95f0471120eb61bc518458d0d98f5d4aa92bb37724cb413ba"
-_WORK = "lambert-van-shade_jug-in-a-fever-1648.jpg"
+# Examples name no item that a release may have: a list of withdrawn items is searched for in every
+# file of a release, the cards and schemas included.
+_SHA = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # of no bytes
+_WORK = "example-painter_example-title-1648.jpg"
 
 COLUMNS: tuple[Column, ...] = (
-    _of("key", "key", "WebDataset key of the sample: the track's key", "990015"),
+    _of("key", "key", "WebDataset key of the sample: the track's key", "000000"),
     _of("track_id", "key", "key of the track: FMA's number in six digits, or <source>-<id>",
-        "990015"),
+        "000000"),
     _of("artwork_id", "name",
         "key of the artwork: the name of its image in ArtGraph, or <source>-<id>", _WORK),
     _of("split", "split", "split of the pair", "train"),
@@ -135,10 +137,10 @@ COLUMNS: tuple[Column, ...] = (
         old="music_captioner"),
     _maybe("artwork_title", "text", "title of the artwork; of ArtGraph's, read from a file name",
            "Jug in a fever"),
-    _maybe("painter", "text", "painter's name for display", "Lambert van Shade"),
+    _maybe("painter", "text", "painter's name for display", "Example Painter"),
     _of("painter_id", "name",
         "slug of the painter; of a work whose painter its source does not name, the work's key",
-        "lambert-van-shade"),
+        "example-painter"),
     _maybe("artwork_year", "count", "year of the artwork; of ArtGraph's, read from a file name",
            1648, old="year"),
     _maybe("artwork_style", "text", "style of the artwork in its source", "baroque", old="style"),
@@ -156,11 +158,11 @@ COLUMNS: tuple[Column, ...] = (
         old="emotions"),
     _maybe("track_title", "text", "title of the track", "Drowned Harbour (synthetic)",
            old="title"),
-    _maybe("musician", "text", "name of the track's artist", "Velvet Envelopes (synthetic)",
+    _maybe("musician", "text", "name of the track's artist", "Example Musician",
            old="artist"),
     _maybe("musician_id", "count",
            "FMA's number of the track's artist; for another source a number made of the name, "
-           "2^30 or more", 990025, old="artist_id"),
+           "2^30 or more", 12, old="artist_id"),
     _maybe("album", "text", "title of the track's album", "ArtSound Synthetic Sample"),
     _maybe("track_genre", "text", "top-level genre of the track in its source", "Rock",
            old="music_genre"),
@@ -199,7 +201,7 @@ COLUMNS: tuple[Column, ...] = (
     _of("artwork_source", "name",
         "name of the artwork's source: artgraph, fma, folder, sample or another", "artgraph"),
     _maybe("artwork_source_url", "text", "address of the artwork's image or page",
-           "https://www.wikiart.org/en/claude-monet/water-lilies"),
+           "https://example.org/artworks/1"),
     _maybe("track_license", "text", "licence of the track as its source writes it",
            "Attribution-Noncommercial-Share Alike 3.0 United States"),
     _maybe("track_license_id", "text",
@@ -218,7 +220,7 @@ COLUMNS: tuple[Column, ...] = (
     _of("track_source", "name",
         "name of the track's source: artgraph, fma, folder, sample or another", "fma"),
     _maybe("track_source_url", "text", "address of the track's page",
-           "https://freemusicarchive.org/music/Artist/Album/Track"),
+           "https://example.org/tracks/1"),
     _of("score", "number", "dot product of the two sides' unit vectors in the bridge's space; "
         "compare it within one bridge and one build only", 0.9198),
     _of("bridge", "name", "bridge that scored the pair", "affect"),
@@ -230,7 +232,7 @@ COLUMNS: tuple[Column, ...] = (
     _of("artwork_cluster", "name",
         "smallest artwork_id of the artwork's near-duplicates; its own when alone", _WORK),
     _of("track_cluster", "key", "smallest key of the track's near-duplicates; its own when alone",
-        "990015"),
+        "000000"),
     _of("synthetic", "flag", "whether a side was made by code and by no person: the sample",
         False),
     _place("shard", "shard", "file name of the shard", "artsound-train-000000.tar"),

@@ -284,6 +284,30 @@ class Shards(_Section):
     )
 
 
+class Release(_Section):
+    """What only the publisher of a release can say; the cards of the release print it."""
+
+    title: str = Field("", description="title of the release; empty: made of `name`")
+    authors: list[str] = Field(
+        default=[], description="who publishes it, each as Name, or Name (ORCID)"
+    )
+    contact: str = Field("", description="where questions go: an address or a page")
+    takedown: str = Field("", description="where requests to remove a work go")
+    purpose: str = Field("", description="what the publisher made it for")
+    funding: str = Field("", description="who paid for it")
+    hosting: str = Field("", description="where it is kept, and for how long")
+    homepage: str = Field("", description="address of its page")
+    repository: str = Field("", description="address of the code and the recipe")
+    doi: str = Field("", description="its DOI")
+    date: str = Field("", pattern=r"^(\d{4}-\d{2}-\d{2})?$", description="its date: YYYY-MM-DD")
+    license: str = Field(
+        "", description="licence of captions, index and compilation, such as CC-BY-4.0"
+    )
+    responsibility: str = Field(
+        "", description="statement of the publisher's responsibility, reviews and consent"
+    )
+
+
 class RunSection(_Section):
     """How the work is spread; never changes a byte of the result."""
 
@@ -312,6 +336,7 @@ class Recipe(_Section):
     pair: PairSection = PairSection()
     captions: Captions = Captions()
     shards: Shards = Shards()
+    release: Release = Release()
     run: RunSection = RunSection()
 
     def section_values(self, sections: Iterable[str]) -> dict[str, Any]:
@@ -328,6 +353,8 @@ class Recipe(_Section):
         for (section, key), default in _ADDED.items():
             if values[section][key] == default:
                 del values[section][key]
+        if self.release == Release():
+            del values["release"]
         text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 

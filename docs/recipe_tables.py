@@ -15,7 +15,7 @@ SECTIONS = {
     "embed.md": ("embed",),
     "pair.md": ("seed", "split", "pair"),
     "caption.md": ("captions",),
-    "shard.md": ("name", "shards"),
+    "shard.md": ("name", "shards", "release"),
 }
 _TABLE = re.compile(r"(?<=\n)\| key \| default \| meaning \|\n(?:\|.*\n)+")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,15 @@ import polars as pl
 import pyarrow as pa
 
 from artsound import __version__
+from artsound.columns import SAMPLE
 from artsound.errors import BadData
+from artsound.recipe import Release
 from artsound.reports.stats import frame_stats, value_counts
-from artsound.rights import PUBLIC_DOMAIN, TRAINABLE, UNKNOWN, licence_rights
-from artsound.schema import arrow_schema, json_schema
+from artsound.rights import PUBLIC_DOMAIN, TRAINABLE, UNKNOWN, licence_rights, policy_condition
+from artsound.schema import arrow_schema, json_schema, schema_folder
 from artsound.shards.dataset import Dataset, open_shards
 from artsound.shards.index import INDEX, SPLITS
+from artsound.shards.release import CHANGES, FIRST, licence_url
 from artsound.sources.base import home_page
 from artsound.storage import write_bytes
 
@@ -47,8 +50,10 @@ def croissant_of(data: Dataset, values: Mapping[str, Any]) -> dict[str, Any]:
         "name": values["name"],
         "description": values["summary"] + (f" {_SYNTHETIC}" if values["synthetic"] else ""),
         "version": values["version"],
-        "license": sorted(values["licence_urls"]),
-        "creator": {"@type": "sc:Organization", "name": "artsound"},
+        "license": sorted({url for _, url, _, _ in values["licence_table"]}),
+        "creator": [{"@type": "sc:Person", "name": name} for name in values["people"]]
+        or {"@type": "sc:Organization", "name": UNANSWERED},
+        **_published(values),
         "keywords": ["art", "music", "paintings", "audio", "captions", "multimodal"],
         "inLanguage": "en",
         "isLiveDataset": False,
@@ -197,14 +202,17 @@ def _responsible(values: Mapping[str, Any]) -> dict[str, Any]:
     """The RAI extension: how the data were made, their biases and limitations."""
     return {
         "rai:dataCollection": (
-            "Artworks and metadata of ArtGraph (from WikiArt) and clips and metadata of the Free "
-            "Music Archive, matched one to one by machine within splits."
+            f"Artworks and clips of {', '.join(values['sources'])}, matched by machine within "
+            "splits."
         ),
-        "rai:dataCollectionType": ["Secondary Data Analysis", "Software Collection"],
+        "rai:dataCollectionType": ["Software Collection"]
+        if values["synthetic"]
+        else ["Secondary Data Analysis", "Software Collection"],
+        "rai:hasSyntheticData": True,
         "rai:dataPreprocessingProtocol": [
-            "Pictures are decoded, checked and, only where needed, re-encoded to JPEG within 1,024 "
-            "pixels; clips keep their original MP3 bytes, or are encoded as MP3 from another "
-            "format.",
+            "Pictures are decoded, checked and, only where needed, re-encoded to JPEG within the "
+            "recipe's limit of size; clips keep their original MP3 bytes, or are encoded as MP3 "
+            "from another format.",
             "Items that cannot be used are left out, each with its reason.",
         ],
         "rai:dataAnnotationProtocol": (
@@ -221,7 +229,10 @@ def _responsible(values: Mapping[str, Any]) -> dict[str, Any]:
         "rai:dataBiases": values["biases"],
         "rai:dataLimitations": values["limitations"],
         "rai:personalSensitiveInformation": [
-            "Names of painters and musicians, as published by the sources; portraits show people."
+            "None: pictures, music and names were made by code."
+            if values["synthetic"]
+            else "Names of painters and musicians, as published by the sources; portraits may show "
+            "people."
         ],
         "rai:dataSocialImpact": values["impact"],
         "rai:dataReleaseMaintenancePlan": (
@@ -229,6 +240,12 @@ def _responsible(values: Mapping[str, Any]) -> dict[str, Any]:
             "index."
         ),
     }
+
+
+def _published(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Address and date, where the publisher gives them."""
+    said = {"url": values["said"].get("homepage"), "datePublished": values["said"].get("date")}
+    return {name: value for name, value in said.items() if value}
 
 
 def _provenance(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -459,10 +476,15 @@ def _licence(name: str) -> str:
 
 # The card and the datasheet, from templates.
 
-CARDS = ("README.md", "DATASHEET.md", "croissant.json", "spdx.json")
+CARDS = (
+    *("README.md", "DATASHEET.md", "croissant.json", "spdx.json"),
+    *("LICENSE.md", "TAKEDOWN.md", "CITATION.cff"),
+    *("sample.schema.json", "index.schema.json", "shard_index.schema.json"),
+)
+UNANSWERED = "not answered by the publisher"
+_PAPER = "https://arxiv.org/abs/2602.17599"
 _HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
-_CREATIVE_COMMONS = re.compile(r"CC-(BY(?:-NC)?(?:-ND|-SA)?)(?:-(\d\.\d)(?:-([A-Z]{2}))?)?")
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 # Fields whose absence the datasheet counts: null or the empty list is unknown.
 _MAY_LACK = (
@@ -473,7 +495,7 @@ _MAY_LACK = (
 
 
 def write_cards(shards: Path, out: Path) -> list[Path]:
-    """Write README.md, DATASHEET.md, croissant.json and spdx.json.
+    """Write the files of CARDS: what a release says of itself, and the schemas of its files.
 
     Args:
         shards: The folder of the release.
@@ -496,7 +518,12 @@ def write_cards(shards: Path, out: Path) -> list[Path]:
         "croissant.json": json.dumps(croissant_of(data, values), indent=2, ensure_ascii=False)
         + "\n",
         "spdx.json": spdx_of(data, values),
+        "LICENSE.md": _render("license.md.j2", values),
+        "TAKEDOWN.md": _render("takedown.md.j2", values),
+        "CITATION.cff": _citation(values),
     }
+    for name in ("sample", "index", "shard_index"):
+        texts[f"{name}.schema.json"] = (schema_folder() / f"{name}.json").read_text("utf-8")
     for name, text in texts.items():
         write_bytes(out / name, text.encode())
     return [out / name for name in CARDS]
@@ -512,28 +539,39 @@ def card_values(data: Dataset) -> dict[str, Any]:
     sources = sorted({*frame["artwork_source"].unique(), *frame["track_source"].unique()})
     crossing = {
         column: _crossing(frame, column)
-        for column in ("painter_id", "musician_id", "artwork_cluster", "track_cluster")
+        for column in (
+            *("painter_id", "musician_id", "musician", "artwork_cluster", "track_cluster"),
+        )
     }
-    commercial = frame.filter(
-        "artwork_redistribute", "track_redistribute", "artwork_commercial", "track_commercial"
-    ).height
+    said = about.get("release", {})
+    parent, asked, removed = about.get("parent"), _asked(data), _removed(data)
     words = {
         side: frame.select(pl.col(f"{side}_caption").str.split(" ").list.len()).to_series()
         for side in ("artwork", "track")
     }
-    licences = [*counts["track_license_id"], *counts["artwork_license_id"]]
     years = frame["artwork_year"].drop_nulls()
     return {
         "tool": f"artsound {__version__}",
         "name": data.name,
-        "pretty": "ArtSound (synthetic sample)" if synthetic else "ArtSound",
+        "pretty": said.get("title") or _title(data.name, sources, synthetic=synthetic),
         "version": f"{about.get('version', __version__)}+{data.index_sha256[:12]}",
+        "semantic": about.get("version", FIRST),
         "summary": (
             f"{frame.height:,} pairs of an artwork and a music clip, each side with a caption in "
             f"English, as WebDataset shards with an index."
         ),
         "synthetic": synthetic,
-        "asked": _asked(data),
+        "asked": asked,
+        "parent": parent,
+        "removed": removed,
+        "about": _about(sources, asked, removed, synthetic=synthetic),
+        "extent": _extent(asked, removed, synthetic=synthetic),
+        "said": said,
+        "people": [re.sub(r"\s*\(.*\)$", "", name) for name in said.get("authors", [])],
+        "release": {key: _said(said, key) for key in Release.model_fields},
+        "published": [
+            (field.description, _said(said, key)) for key, field in Release.model_fields.items()
+        ],
         "sources": sources,
         "source_links": [] if synthetic else [(name, home_page(name)) for name in sources],
         "recipe_digest": about["recipe_digest"],
@@ -544,10 +582,16 @@ def card_values(data: Dataset) -> dict[str, Any]:
         "bytes": sum(shard.bytes for shard in data.shards),
         "splits": _splits(data),
         "hub_splits": [
-            (_HUB_SPLITS[split], f"artsound-{split}-*.tar")
+            (_HUB_SPLITS[split], [s.name for s in data.shards if s.split == split])
             for split in SPLITS
             if any(shard.split == split for shard in data.shards)
         ],
+        "hub_sizes": [(_HUB_SPLITS[split], pairs, size) for split, _, pairs, size in _splits(data)],
+        "train_names": json.dumps(
+            [shard.name for shard in data.shards if shard.split == data.shards[0].split][:3]
+        ),
+        "features": [(field.name, _feature(field.type)) for field in arrow_schema("sample")],
+        "negative": frame.filter(pl.col("margin") < 0).height,
         "size_category": next((name for top, name in _SIZES if frame.height < top), "100K<n<1M"),
         "painters": frame["painter_id"].n_unique(),
         "musicians": frame["musician"].drop_nulls().n_unique(),
@@ -565,23 +609,161 @@ def card_values(data: Dataset) -> dict[str, Any]:
         "caption_repeats": {
             side: frame.height - frame[f"{side}_caption"].n_unique() for side in words
         },
-        "redistributable": stats["redistributable"],
-        "commercial": commercial,
+        "rights": _rights(frame),
+        "unknown_licence": {
+            "artwork": frame["artwork_license_id"].null_count(),
+            "track": frame["track_license_id"].null_count(),
+            "either": frame.filter(
+                pl.any_horizontal(pl.col("artwork_license_id", "track_license_id").is_null())
+            ).height,
+        },
         "licences": [
             ("music", counts["track_license_id"]),
             ("artworks", counts["artwork_license_id"]),
         ],
-        "licence_urls": {licence_url(licence) for licence in licences},
+        "licence_table": [
+            (
+                licence,
+                licence_url(licence),
+                counts["artwork_license_id"].get(licence, 0),
+                counts["track_license_id"].get(licence, 0),
+            )
+            for licence in sorted({*counts["track_license_id"], *counts["artwork_license_id"]})
+        ],
         "unknown": {name: _unknown(frame, name) for name in _MAY_LACK},
         "clustered": {
             "artworks": _clustered(frame, "artwork_cluster"),
             "clips": _clustered(frame, "track_cluster"),
         },
         "fields": [
-            (field.name, str(field.type).replace("item: ", "")) for field in arrow_schema("sample")
+            (
+                column.name,
+                str(arrow_schema("sample").field(column.name).type).replace("item: ", ""),
+                column.unit,
+                _unknown(frame, column.name),
+                column.description,
+                json.dumps(column.example, ensure_ascii=False)[:60],
+            )
+            for column in SAMPLE
         ],
-        **_warnings(frame),
+        **_warnings(frame, synthetic=synthetic),
     }
+
+
+def _said(said: Mapping[str, Any], key: str) -> str:
+    """What the publisher says under a key of the recipe's [release]."""
+    value = said.get(key)
+    return ", ".join(value) if isinstance(value, list) else str(value or UNANSWERED)
+
+
+def _title(name: str, sources: Sequence[str], *, synthetic: bool) -> str:
+    if synthetic:
+        return "ArtSound (synthetic sample)"
+    return f"{name}: an independent rebuild of ArtSound" if _rebuilds(sources) else name
+
+
+def _rebuilds(sources: Sequence[str]) -> bool:
+    """Whether a release has the sources of the paper's set."""
+    return {"artgraph", "fma"} <= set(sources)
+
+
+def _about(
+    sources: Sequence[str], asked: Sequence[str], removed: int, *, synthetic: bool
+) -> list[str]:
+    """What kind of release it is, in sentences of Markdown."""
+    lines = []
+    if synthetic:
+        lines.append(
+            "**Synthetic.** Pictures and music of this build were made by code, for trying the "
+            "pipeline out; they are no person's works of art."
+        )
+    elif _rebuilds(sources):
+        lines.append(
+            f"**An independent rebuild** of the set that the paper [arXiv 2602.17599]({_PAPER}) "
+            "describes, made from the same sources by other code. It is not by the paper's "
+            "authors, and its pairs and captions are not theirs."
+        )
+    if "artgraph" in sources:
+        lines.append(
+            "Titles and years of ArtGraph's artworks were read from file names: spelling and "
+            "accents are lost, and some years with them."
+        )
+    if asked:
+        lines.append(f"A subset of a release, chosen by: {_cell('; '.join(asked))}.")
+    if removed:
+        lines.append(f"{removed:,} pairs of the release before were taken out of this one.")
+    return lines
+
+
+def _extent(asked: Sequence[str], removed: int, *, synthetic: bool) -> str:
+    """Whether a release is all there could be."""
+    if asked:
+        return "A part of a release, chosen by the query above."
+    if removed:
+        return "A release without the pairs that were taken out of the one before."
+    if synthetic:
+        return "A synthetic miniature, made by code."
+    return (
+        "What the recipe selected of its sources, could be used and was matched. Artworks and "
+        "clips that were not are not in the release."
+    )
+
+
+def _removed(data: Dataset) -> int:
+    """The number of pairs that the release before had and this one has not."""
+    try:
+        return int(json.loads(data.store.read(CHANGES))["releases"][0]["counts"]["Removed"])
+    except (BadData, ValueError, LookupError, TypeError):
+        return 0
+
+
+def _rights(frame: pl.DataFrame) -> list[tuple[str, int]]:
+    """How many pairs may be used how: both sides, or where it says so, either."""
+
+    def both(policy: str) -> int:
+        return frame.filter(pl.sql_expr(policy_condition(policy))).height
+
+    def either(column: str, pattern: str) -> int:
+        sides = (pl.col(f"{side}_{column}").str.contains(pattern) for side in ("artwork", "track"))
+        return frame.filter(pl.any_horizontal(*sides)).height
+
+    unknown = pl.any_horizontal(pl.col("artwork_license_id", "track_license_id").is_null())
+    return [
+        ("both sides may be passed on", both("redistributable")),
+        ("both sides may be changed", both("adaptable")),
+        ("both sides may be used commercially", both("commercial")),
+        ("the licences of both sides allow training of models", both("trainable")),
+        ("the licence of a side is not known", frame.filter(unknown).height),
+        ("a side is under a NoDerivatives licence", either("license_id", "-ND")),
+        ("a side is under a share-alike licence", either("license_id", "-SA|GPL")),
+    ]
+
+
+def _feature(kind: pa.DataType) -> str:
+    """The type of a field as the front matter of a card has it."""
+    if pa.types.is_list(kind):
+        return "list: string"
+    names = {"float": "float32", "double": "float64"}
+    return f"dtype: {names.get(str(kind), str(kind))}"
+
+
+def _citation(values: Mapping[str, Any]) -> str:
+    """CITATION.cff of the release, as YAML."""
+    people = values["people"] or [UNANSWERED]
+    lines = [
+        "cff-version: 1.2.0",
+        "type: dataset",
+        "message: If you use this release, cite it, and credit the works that you show or play.",
+        f"title: {quoted(values['pretty'])}",
+        f"version: {quoted(values['version'])}",
+        "authors:",
+        *(f"- name: {quoted(name)}" for name in people),
+    ]
+    for key, field in (("doi", "doi"), ("date", "date-released"), ("homepage", "url"),
+                       ("repository", "repository-code")):  # fmt: skip
+        if values["said"].get(key):
+            lines.append(f"{field}: {quoted(values['said'][key])}")
+    return "\n".join(lines) + "\n"
 
 
 def _asked(data: Dataset) -> list[str]:
@@ -623,7 +805,7 @@ def _clustered(frame: pl.DataFrame, column: str) -> int:
     return int(sizes.filter(sizes > 1).sum())
 
 
-def _warnings(frame: pl.DataFrame) -> dict[str, list[str]]:
+def _warnings(frame: pl.DataFrame, *, synthetic: bool) -> dict[str, list[str]]:
     """Uses, biases, limitations and impact; with shares where they can be measured."""
 
     def leading(column: str) -> str:
@@ -638,7 +820,10 @@ def _warnings(frame: pl.DataFrame) -> dict[str, list[str]]:
         "biases": [
             f"The most frequent style is {leading('artwork_style')}, the most frequent music genre "
             f"{leading('track_genre')}, the most frequent painter {leading('painter')}.",
-            "The sources favour Western painting and independent recordings with open licences.",
+            "What the sources hold is not a fair share of the world's art or music; the counts in "
+            "this release show its share of styles, genres and painters."
+            if not synthetic
+            else "Styles, genres and names were chosen to try the pipeline out.",
             "The matching reflects published cross-modal findings or the models of its bridge, not "
             "what any one listener would choose.",
         ],
@@ -653,20 +838,6 @@ def _warnings(frame: pl.DataFrame) -> dict[str, list[str]]:
             "of every item are kept so that they can be respected."
         ],
     }
-
-
-def licence_url(licence: str) -> str:
-    """Return an address for a licence id; a URN of this project where there is none."""
-    match = _CREATIVE_COMMONS.fullmatch(licence)
-    if match:
-        terms, version, country = match.groups()
-        tail = f"/{country.lower()}" if country else ""
-        return f"https://creativecommons.org/licenses/{terms.lower()}/{version or '4.0'}{tail}/"
-    if licence == "CC0-1.0":
-        return "https://creativecommons.org/publicdomain/zero/1.0/"
-    if licence == "public-domain":
-        return "https://creativecommons.org/publicdomain/mark/1.0/"
-    return f"urn:artsound:licence:{re.sub(r'[^A-Za-z0-9.-]+', '-', licence).lower()}"
 
 
 def _render(template: str, values: Mapping[str, Any]) -> str:

@@ -72,7 +72,7 @@ def write_index(
     recipe_digest: str,
     shards: Sequence[Shard],
     table: pa.Table,
-    lineage: Mapping[str, str] = MappingProxyType({}),
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[Path]:
     """Write index.parquet, then index.json, which has its digest.
 
@@ -83,7 +83,7 @@ def write_index(
         shards: The shards.
         table: The rows, in the order of the shards. They are checked against schemas/index.json
             when they have its columns, and written as they are otherwise.
-        lineage: Version and previous release.
+        more: Further fields: version, previous release, parent, the publisher's statements.
 
     Returns:
         The paths of the two files.
@@ -99,7 +99,7 @@ def write_index(
     else:
         with atomic_write(folder / INDEX) as file:
             pq.write_table(table, file, compression="zstd")
-    return [folder / INDEX, write_shard_index(folder, name, recipe_digest, shards, lineage)]
+    return [folder / INDEX, write_shard_index(folder, name, recipe_digest, shards, more)]
 
 
 def _with_counts(table: pa.Table) -> pa.Table:
@@ -131,7 +131,7 @@ def write_shard_index(
     name: str,
     recipe_digest: str,
     shards: Sequence[Shard],
-    lineage: Mapping[str, str] = MappingProxyType({}),
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> Path:
     """Write index.json for an existing index.parquet; see `write_index`."""
     write_json(
@@ -139,7 +139,7 @@ def write_shard_index(
         {
             "format": FORMAT,
             "name": name,
-            **lineage,
+            **more,
             "samples": sum(shard.samples for shard in shards),
             "bytes": sum(shard.bytes for shard in shards),
             "recipe_digest": recipe_digest,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 from artsound.errors import BadData, BadUsage
 from artsound.rights import policy_condition
 from artsound.shards.dataset import Dataset, open_shards
-from artsound.shards.index import INDEX, SHARDS
+from artsound.shards.index import INDEX, SHARDS, read_shard_index
 from artsound.shards.release import (
     CHANGELOG,
     CHANGES,
@@ -22,6 +24,7 @@ from artsound.shards.release import (
 )
 from artsound.shards.store import (
     LASTING,
+    LocalStore,
     has_buckets,
     open_system,
     plain_faults,
@@ -33,6 +36,9 @@ from artsound.storage import sha256_file
 from artsound.untrusted import parse_json
 
 _CHUNK = 4 << 20
+CROISSANT = "croissant.json"
+# What a publisher must say of a release before it is pushed to the public.
+_MUST_SAY = ("authors", "contact", "takedown", "license")
 _OUR_SHARD = re.compile(r"artsound-(?:train|val|test)-\d{6}\.tar")
 # What a release may have beside its shards and is not in each: stale where this one has it not.
 _OURS = frozenset({WITHHELD, CHANGES, CHANGELOG, "query.json"})
@@ -83,17 +89,22 @@ def push(
     data = open_shards(folder)
     if not restricted:
         _check_rights(data, folder)
+        _check_published(folder, target)
     unmatched = _check_optouts(data, folder, optouts) if optouts else ()
-    expected = _digests(folder, data)
+    files = _files(folder, data)
     system, root = open_system(target, **options)
     tag = ""
     try:
         if _is_hub(system):
             _prepare_hub(system, root, target, restricted=restricted)
-        with plain_faults(system, target):
+        with plain_faults(system, target), tempfile.TemporaryDirectory() as scratch:
+            if _is_hub(system) and CROISSANT in files:
+                version = version_of(str(folder))
+                files[CROISSANT] = _hosted(system, root, files[CROISSANT], version, Path(scratch))
+            expected = _digests(files, data)
             there = _names(system, root)
             gone = [] if keep_stale else _of_earlier(system, root, there, expected)
-            missing, sent = _send(system, root, folder, target, expected, gone)
+            missing, sent = _send(system, root, files, target, expected, gone)
             stale = [name for name in _names(system, root)
                      if name.endswith(".tar") and name not in expected]  # fmt: skip
             if _is_hub(system):
@@ -116,7 +127,12 @@ def push(
 
 
 def _send(
-    system: Any, root: str, folder: Path, target: str, expected: dict[str, str], gone: list[str]
+    system: Any,
+    root: str,
+    files: dict[str, Path],
+    target: str,
+    expected: dict[str, str],
+    gone: list[str],
 ) -> tuple[list[str], int]:
     """Send and check what the target lacks, and delete what is `gone`.
 
@@ -124,7 +140,7 @@ def _send(
     """
     if not has_buckets(system):
         system.makedirs(root, exist_ok=True)
-    sizes = {name: (folder / name).stat().st_size for name in expected}
+    sizes = {name: path.stat().st_size for name, path in files.items()}
     missing = [
         name
         for name, digest in expected.items()
@@ -135,7 +151,7 @@ def _send(
             system.rm_file(f"{root}/{SHARDS}")
         missing = [*(name for name in missing if name != SHARDS), SHARDS]
     for some in _in_turns(system, missing):
-        _put(system, folder, root, some, gone if SHARDS in some else [])
+        _put(system, files, root, some, gone if SHARDS in some else [])
         for name in some:
             if _digest_at(system, f"{root}/{name}", sizes[name]) != expected[name]:
                 raise BadData(f"{target}/{name} did not arrive as it was sent: push again.")
@@ -151,13 +167,13 @@ def _in_turns(system: Any, names: list[str]) -> Iterator[list[str]]:
         yield names[-1:]
 
 
-def _put(system: Any, folder: Path, root: str, names: list[str], gone: list[str]) -> None:
+def _put(system: Any, files: dict[str, Path], root: str, names: list[str], gone: list[str]) -> None:
     """Delete and copy files at the target; on the Hub in one commit."""
     if not _is_hub(system):
         for name in gone:
             system.rm_file(f"{root}/{name}")
         for name in names:
-            system.put_file(str(folder / name), f"{root}/{name}")
+            system.put_file(str(files[name]), f"{root}/{name}")
         return
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
@@ -166,7 +182,7 @@ def _put(system: Any, folder: Path, root: str, names: list[str], gone: list[str]
     _hub(system).create_commit(
         place.repo_id,
         [
-            *(CommitOperationAdd(f"{inside}{name}", str(folder / name)) for name in names),
+            *(CommitOperationAdd(f"{inside}{name}", str(files[name])) for name in names),
             *(CommitOperationDelete(f"{inside}{name}") for name in gone),
         ],
         commit_message=f"Add {names[0]}" + (f" and {len(names) - 1} more" if names[1:] else ""),
@@ -285,26 +301,63 @@ def _check_optouts(data: Dataset, folder: Path, optouts: Path) -> tuple[str, ...
     return found.optouts_unmatched
 
 
-def _digests(folder: Path, data: Dataset) -> dict[str, str]:
-    """The digest of every file of the release, index.json last.
+def _check_published(folder: Path, target: str) -> None:
+    """Raise BadUsage for a push to the public whose publisher does not say who is responsible."""
+    if "://" not in target or target.startswith(("file://", "memory://")):
+        return
+    said = read_shard_index(LocalStore(folder)).get("release", {})
+    if lacking := [name for name in _MUST_SAY if not said.get(name)]:
+        raise BadUsage(
+            f"{folder} does not say who publishes it: give {', '.join(lacking)} in the table "
+            "[release] of the recipe and build again, or push with --restricted to a private "
+            "target."
+        )
 
-    Raises BadData when a shard differs from its entry.
-    """
-    known = {shard.name: shard.sha256 for shard in data.shards}
+
+def _files(folder: Path, data: Dataset) -> dict[str, Path]:
+    """The files of the release by name: shards, what describes them, index.json last."""
     about = sorted(
         path.name
         for path in folder.iterdir()
         if path.is_file() and path.suffix != ".tar" and path.name[0] != "." and path.name != SHARDS
     )
-    digests = {}
-    for name in (*known, *about, SHARDS):
-        digest = sha256_file(folder / name) if (folder / name).is_file() else ""
-        if digest != known.get(name, digest):
-            raise BadData(f"{folder / name} is not the shard that {SHARDS} names: verify first.")
-        digests[name] = digest
-    if INDEX not in digests:
+    if INDEX not in about:
         raise BadData(f"{folder} has no {INDEX}: run `artsound index` first.")
+    return {name: folder / name for name in (*(s.name for s in data.shards), *about, SHARDS)}
+
+
+def _digests(files: dict[str, Path], data: Dataset) -> dict[str, str]:
+    """The digest of every file of the release.
+
+    Raises BadData when a shard differs from its entry.
+    """
+    known = {shard.name: shard.sha256 for shard in data.shards}
+    digests = {}
+    for name, path in files.items():
+        digest = sha256_file(path) if path.is_file() else ""
+        if digest != known.get(name, digest):
+            raise BadData(f"{path} is not the shard that {SHARDS} names: verify first.")
+        digests[name] = digest
     return digests
+
+
+def _hosted(system: Any, root: str, croissant: Path, version: str, scratch: Path) -> Path:
+    """croissant.json with the addresses of the files at the tag that the release will have.
+
+    Readers of Croissant cache by address, so that no release is taken for another.
+    """
+    place = system.resolve_path(root)
+    page = f"{system.endpoint}/datasets/{place.repo_id}"
+    revision = place.revision if place.path_in_repo else f"v{version}"
+    inside = f"{place.path_in_repo}/" if place.path_in_repo else ""
+    value = parse_json(croissant.read_bytes())
+    for one in value["distribution"]:
+        if "contentUrl" in one:
+            one["contentUrl"] = f"{page}/resolve/{revision}/{inside}{one['contentUrl']}"
+    value.setdefault("url", page)
+    written = scratch / CROISSANT
+    written.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return written
 
 
 def _digest_at(system: Any, path: str, size: int) -> str:

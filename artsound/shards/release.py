@@ -41,7 +41,10 @@ from artsound.storage import (
     write_json,
 )
 
-_COLUMNS = ("side", "id", "title", "author", "licence", "licence_id", "source", "source_url")
+_COLUMNS = (
+    *("side", "id", "title", "author", "licence", "licence_id", "source", "source_url"),
+    *("licence_url", "changes", "credit"),
+)
 _ARTWORK = (
     *("artwork_id", "artwork_title", "painter", "artwork_rights_reason"),
     *("artwork_license_id", "artwork_source", "artwork_source_url"),
@@ -52,10 +55,17 @@ _TRACK = (
 )
 
 
+_CREATIVE_COMMONS = re.compile(r"CC-(BY(?:-NC)?(?:-ND|-SA)?)(?:-(\d\.\d)(?:-([A-Z]{2,3}))?)?")
+_SPDX = re.compile(r"CC-PDDC|LAL-1\.[23]|(?:A|L)?GPL-\d\.\d-(?:only|or-later)|GFDL-1\.\d-\w+")
+_DIGESTS = ("image_sha256", "image_original_sha256")
+
+
 def write_attribution(folder: Path, rows: pa.Table) -> Path:
     """Write ATTRIBUTION.csv: title, author, licence and source of every artwork and track.
 
-    A track's licence is written as in its source; an artwork's as the reason for its rights.
+    A track's licence is written as in its source; an artwork's as the reason for its rights. The
+    column `credit` is a line to print, which says what is not known; `changes` what was done to the
+    work's file.
 
     Args:
         folder: The release.
@@ -64,14 +74,52 @@ def write_attribution(folder: Path, rows: pa.Table) -> Path:
     Returns:
         The path of the file.
     """
+    digests = [name for name in _DIGESTS if name in rows.column_names]
     lines = {
-        (side, *("" if value is None else value for value in row.values()))
+        _attributed(side, [row[name] or "" for name in columns], row)
         for side, columns in (("artwork", _ARTWORK), ("track", _TRACK))
-        for row in rows.select(list(columns)).to_pylist()
+        for row in rows.select([*columns, *digests]).to_pylist()
     }
     text = "".join(_csv_line(line) for line in (_COLUMNS, *sorted(lines)))
     write_bytes(folder / "ATTRIBUTION.csv", text.encode())
     return folder / "ATTRIBUTION.csv"
+
+
+def _attributed(side: str, said: Sequence[str], row: dict[str, Any]) -> tuple[str, ...]:
+    """The line of one work: what its source says, and what follows from it."""
+    _, title, author, _, licence, source, address = said
+    url = licence_url(licence) if licence else ""
+    changes = ""
+    if side == "artwork" and row.get("image_sha256") != row.get("image_original_sha256"):
+        changes = "re-encoded as JPEG"
+    terms = f"{licence} ({url})" if url.startswith("https:") else licence or "licence not known"
+    credit = [
+        f"“{title}”" if title else "untitled",
+        f"by {author}" if author else "author not known",
+        terms,
+        address or f"{source}, address not known",
+        *([changes] if changes else []),
+    ]
+    return (side, *said, url, changes, ", ".join(credit))
+
+
+def licence_url(licence: str) -> str:
+    """Return an address for a licence id; a URN of this project where there is none."""
+    match = _CREATIVE_COMMONS.fullmatch(licence)
+    if match:
+        terms, version, country = match.groups()
+        tail = f"/{country.lower()}" if country else ""
+        if version:
+            return f"https://creativecommons.org/licenses/{terms.lower()}/{version}{tail}/"
+    if licence == "CC0-1.0":
+        return "https://creativecommons.org/publicdomain/zero/1.0/"
+    if licence == "public-domain":
+        return "https://rightsstatements.org/vocab/NKC/1.0/"  # our judgement: no one marked it
+    if licence == "CC-PDM-1.0":
+        return "https://creativecommons.org/publicdomain/mark/1.0/"
+    if _SPDX.fullmatch(licence):
+        return f"https://spdx.org/licenses/{licence}.html"
+    return f"urn:artsound:licence:{re.sub(r'[^A-Za-z0-9.-]+', '-', licence).lower()}"
 
 
 def _csv_line(values: Sequence[object]) -> str:
@@ -118,10 +166,9 @@ def write_readme(
             lines.append(f"| {split} | {len(some):,} | {pairs:,} | {size:,} |")
     lines += [
         "",
-        "A sample `000010` has three members: `000010.jpg` (the artwork, longest side at most "
-        "1,024 pixels), `000010.mp3` (the clip: the original MP3, or one made of another "
-        "format) and `000010.json` (captions, metadata, rights of both sides, score, digests). No "
-        "painter and no musician occurs in two splits.",
+        "A sample `000010` has three members: `000010.jpg` (the artwork), `000010.mp3` (the clip: "
+        "the original MP3, or one made of another format) and `000010.json` (captions, metadata, "
+        "rights of both sides, score, digests).",
         "",
         "`index.parquet` has a row per sample with all its fields and the place of its bytes; "
         "`index.json` has an entry per shard with its SHA-256; `ATTRIBUTION.csv` names title, "

@@ -34,7 +34,15 @@ from artsound.recipe import Recipe
 from artsound.schema import Reject, arrow_schema
 from artsound.shards.dataset import Dataset, open_shards
 from artsound.shards.format import Shard, sample_json, write_shard
-from artsound.shards.index import FORMAT, SHARDS, SPLITS, index_rows, to_index_table, write_index
+from artsound.shards.index import (
+    FORMAT,
+    SHARDS,
+    SPLITS,
+    index_rows,
+    read_shard_index,
+    to_index_table,
+    write_index,
+)
 from artsound.shards.order import shuffled_order
 from artsound.shards.release import (
     copy_index,
@@ -230,6 +238,11 @@ class PreviousShards:
     folder: Path
     digest: str
     data: Dataset
+
+    @property
+    def release(self) -> Mapping[str, Any]:
+        """What its publisher says of it."""
+        return read_shard_index(self.data.store).get("release", {})
 
     def shards_of(self, split: str) -> list[tuple[str, Shard]]:
         """The shards of a split with the names of their parts, by number."""
@@ -509,12 +522,14 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
         write_readme(folder, recipe.name, shards, table.num_rows),
         *write_withheld(workspace, parted(joined(context), recipe.shards.withhold)[1]),
     ]
+    release = {name: value for name, value in recipe.release.model_dump().items() if value}
     lineage, more = write_history(folder, base.folder if base else None, shards, table)
     files += more
-    if base and not lineage.bump:
+    about = {**lineage.fields(), **({"release": release} if release else {})}
+    if base and not lineage.bump and release == base.release:
         files += copy_index(folder, base.folder)
     else:
-        files += write_index(folder, recipe.name, recipe.digest(), shards, table, lineage.fields())
+        files += write_index(folder, recipe.name, recipe.digest(), shards, table, about)
     _remove_stale(workspace, {shard.name for shard in shards}, {r.done.name for r in results})
     if base:
         _check_withdrawn(folder, base, excluded(recipe).lines, opted_out(recipe).lines)
@@ -533,8 +548,8 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
 
 STAGE = Stage(
     name="shard",
-    version=4,
-    sections=("seed", "shards"),
+    version=5,
+    sections=("seed", "shards", "release"),
     plan=plan,
     work=work,
     finish=finish,

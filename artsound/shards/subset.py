@@ -19,8 +19,17 @@ from artsound.errors import BadUsage
 from artsound.keys import six_digits, track_number
 from artsound.shards.dataset import VIEW, Dataset, open_shards
 from artsound.shards.format import Placed, Shard, sample_json, write_shard
-from artsound.shards.index import FORMAT, SPLITS, is_ours, pointers, sample_fields, write_index
+from artsound.shards.index import (
+    FORMAT,
+    SPLITS,
+    is_ours,
+    pointers,
+    read_shard_index,
+    sample_fields,
+    write_index,
+)
 from artsound.shards.release import (
+    FIRST,
     find_listed,
     pairs_listed,
     write_attribution,
@@ -31,11 +40,15 @@ from artsound.sql_filter import without_match
 from artsound.storage import (
     TEMPORARY_PREFIX,
     atomic_write,
+    digest,
     make_folder,
     sync_folder,
     write_bytes,
     write_json,
 )
+
+# What a publisher says of a release that does not hold of a part of it.
+_NOT_PASSED = frozenset({"title", "doi", "date", "homepage", "hosting"})
 
 
 def write_subset(
@@ -177,8 +190,14 @@ def _write_all(data: Dataset, folder: Path, pairs_per_shard: int) -> None:
             shards.append(shard)
             frames.append(moved(rows, shard.name, placed))
     rows = pl.concat(frames)
-    name = data.name if data.name.endswith("-subset") else f"{data.name}-subset"
-    write_index(folder, name, "", shards, rows.to_arrow())
+    # A name of its own: of the release that it was chosen from, and of the choice.
+    about = read_shard_index(data.store)
+    version = about.get("version", FIRST)
+    parent = {"name": data.name, "version": version, "index_sha256": data.index_sha256}
+    name = f"{data.name}-subset-{digest([parent, data.asked])[:8]}"
+    said = {key: value for key, value in about.get("release", {}).items() if key not in _NOT_PASSED}
+    more = {"version": FIRST, "parent": parent, **({"release": said} if said else {})}
+    write_index(folder, name, "", shards, rows.to_arrow(), more)
     write_json(folder / "query.json", _query(data))
     if {"artwork_title", "track_license"} <= set(rows.columns):
         write_attribution(folder, rows.to_arrow())

@@ -320,8 +320,10 @@ def write_next(
         found = difference(data.frame, data.shards, rows, shards, formats=formats)
         lineage = lineage_after(folder, found, at_least="major")
         write_changes(place, folder, found, lineage)
-        digest = read_shard_index(data.store)["recipe_digest"]
-        write_index(place, data.name, digest, shards, rows.to_arrow(), lineage.fields())
+        about = read_shard_index(data.store)
+        more: dict[str, Any] = dict(lineage.fields())
+        more |= {name: about[name] for name in ("parent", "release") if name in about}
+        write_index(place, data.name, about["recipe_digest"], shards, rows.to_arrow(), more)
         describe(place)
         check(place, rows)
         os.replace(place, out)

@@ -17,7 +17,7 @@ from servers import listening
 REPO = "someone/artsound"
 API = f"/api/datasets/{REPO}"
 LFS = f"/datasets/{REPO}.git/info/lfs/objects/batch"
-RAW = f"/datasets/{REPO}/resolve/main/"
+RAW = re.compile(f"/datasets/{REPO}/resolve/[^/]+/(.+)")
 
 
 @dataclass
@@ -92,8 +92,9 @@ def hub() -> Iterator[Hub]:
 
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path)
-            if path.startswith(RAW) and path.removeprefix(RAW) in state.files:
-                data = state.files[path.removeprefix(RAW)]
+            named = RAW.fullmatch(path)
+            if named and named[1] in state.files:
+                data = state.files[named[1]]
                 etag = hashlib.sha256(data).hexdigest()
                 wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
                 part = data[int(wanted[1]) : int(wanted[2]) + 1] if wanted else data

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fsspec
+import mlcroissant
 import polars as pl
 import pytest
+from etils import epath
 from hub_server import REPO, Hub, hub
 from huggingface_hub import constants
 
 import artsound
 from artsound.errors import BadData, BadUsage
+from artsound.reports.card import write_cards
 from artsound.shards.push import push
 from artsound.shards.store import open_system
 from artsound.shards.verify import verify
@@ -167,6 +171,8 @@ def test_free_samples_need_no_flag(make: Make, tmp_path: Path) -> None:
     shards = shards_of(read_shard_index(LocalStore(folder)))
     write_index(folder, "free", "", shards, free.to_arrow())
     assert push(folder, str(tmp_path / "public"))["files"] == 3
+    with pytest.raises(BadUsage, match="give authors, contact, takedown, license in the table"):
+        push(folder, "s3://bucket/artsound")
 
 
 @pytest.fixture
@@ -212,3 +218,25 @@ def test_a_shard_that_arrives_damaged_on_the_hub_is_found_out(
     with pytest.raises(BadData, match="did not arrive as it was sent"):
         push(shards, f"hf://datasets/{REPO}", restricted=True, endpoint=repository.url, token="x")
     assert "index.json" not in repository.files
+
+
+def test_croissant_loads_a_pushed_release_and_never_another(
+    shards: Path, tmp_path: Path, repository: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = epath.Path(tmp_path / "cache")
+    operations = "mlcroissant._src.operation_graph.operations"
+    monkeypatch.setattr(f"{operations}.extract.EXTRACT_PATH", cache / "extract")
+    monkeypatch.setattr("mlcroissant._src.core.constants.DOWNLOAD_PATH", cache / "download")
+    target, options = f"hf://datasets/{REPO}", {"endpoint": repository.url, "token": "hf_abc"}
+    first, second = tmp_path / "first", tmp_path / "second"
+    shutil.copytree(shards, first)
+    write_cards(first, first)
+    gone = artsound.open(first).frame["key"][:2].to_list()
+    withdraw(first, second, gone, describe=lambda folder: write_cards(folder, folder))
+    for folder in (first, second):
+        push(folder, target, restricted=True, **options)
+        (tmp_path / "croissant.json").write_bytes(repository.files["croissant.json"])
+        found = mlcroissant.Dataset(str(tmp_path / "croissant.json"))
+        keys = set(artsound.open(folder).frame["key"])
+        for name in ("pairs", "images", "audio"):
+            assert {row[f"{name}/key"].decode() for row in found.records(name)} == keys

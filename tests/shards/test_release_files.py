@@ -1,0 +1,140 @@
+"""What a release says of itself, and that the readers of others never mix two releases."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import polars as pl
+import pytest
+import yaml
+
+import artsound
+from artsound.recipe import Recipe
+from artsound.reports.card import CARDS, UNANSWERED, write_cards
+from artsound.shards.index import read_shard_index, shards_of, write_index
+from artsound.shards.store import LocalStore
+from artsound.shards.subset import write_subset
+from artsound.shards.withdraw import withdraw
+
+SAID = {
+    "title": "A set",
+    "authors": ["Ada Lovelace (0000-0002-1825-0097)"],
+    "contact": "ada@example.org",
+    "takedown": "takedown@example.org",
+    "date": "2026-11-01",
+}
+
+
+@pytest.fixture(scope="module")
+def said(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release of real works, whose publisher says who it is."""
+    folder = tmp_path_factory.mktemp("said") / "shards"
+    shutil.copytree(shards, folder)
+    store = LocalStore(folder)
+    rows = artsound.open(folder).frame.with_columns(
+        artwork_source=pl.lit("artgraph"), track_source=pl.lit("fma"), synthetic=pl.lit(False)
+    )
+    entries = shards_of(read_shard_index(store))
+    write_index(folder, "real", "", entries, rows.to_arrow(), {"version": "1.0.0", "release": SAID})
+    write_cards(folder, folder)
+    return folder
+
+
+def front_matter(folder: Path) -> dict[str, object]:
+    found: dict[str, object] = yaml.safe_load((folder / "README.md").read_text().split("---\n")[1])
+    return found
+
+
+def loaded(folder: Path, cache: Path) -> dict[str, list[str]]:
+    """The keys that `load_dataset` gives of a folder with its card, by split."""
+    datasets = pytest.importorskip("datasets")
+    found = datasets.load_dataset(str(folder), cache_dir=str(cache))
+    return {
+        split: sorted(rows.select_columns("__key__")["__key__"]) for split, rows in found.items()
+    }
+
+
+def expected(folder: Path) -> dict[str, list[str]]:
+    frame = artsound.open(folder).frame.sort("key")
+    names = {"train": "train", "val": "validation", "test": "test"}
+    return {names[s]: rows["key"].to_list() for (s,), rows in frame.group_by("split")}
+
+
+def test_load_dataset_never_mixes_two_releases(
+    said: Path, make: Callable[..., Path], tmp_path: Path
+) -> None:
+    counts = {"train": [8, 7, 8, 7, 7], "val": [4], "test": [4]}  # as the other, with other keys
+    other = make(counts, "other/shards", first=100)
+    write_cards(other, other)
+    gone = artsound.open(said).frame["key"][:3].to_list()
+    withdraw(said, tmp_path / "next" / "shards", gone, describe=lambda f: write_cards(f, f))
+    for folder in (said, other, tmp_path / "next" / "shards", said):
+        assert loaded(folder, tmp_path / "cache") == expected(folder)
+
+
+def test_load_dataset_reads_late_values_with_the_card(late_shards: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    late_release = tmp_path / "late"
+    shutil.copytree(late_shards, late_release)
+    write_cards(late_release, late_release)
+    found = datasets.load_dataset(str(late_release), split="test", cache_dir=str(tmp_path))
+    records = found.select_columns("json")["json"]
+    assert (records[0]["artwork_tags"], records[-1]["artwork_tags"]) == ([""], ["sea", "boat"])
+    assert str(found.features["json"]["artwork_year"]) == "Value('int32')"
+
+
+def test_the_card_names_each_shard_and_its_features(said: Path) -> None:
+    told = front_matter(said)
+    files = told["configs"][0]["data_files"]  # type: ignore[index]
+    named = [name for entry in files for name in entry["path"]]
+    assert sorted(named) == sorted(path.name for path in said.glob("*.tar"))
+
+
+def test_a_card_claims_no_more_than_is_known(said: Path, shards: Path, tmp_path: Path) -> None:
+    text = (said / "README.md").read_text() + (said / "DATASHEET.md").read_text()
+    assert "An independent rebuild" in text
+    assert "read from file names" in text
+    for claim in ("who chose their licences", "1,024", "favour Western"):
+        assert claim not in text
+    write_cards(shards, tmp_path)
+    assert "An independent rebuild" not in (tmp_path / "README.md").read_text()
+
+
+def test_what_the_publisher_does_not_say_is_not_answered(said: Path) -> None:
+    text = (said / "README.md").read_text()
+    for name, field in Recipe().release.model_fields.items():
+        row = re.search(rf"^\| {re.escape(field.description or '')} \| (.*) \|$", text, re.M)
+        assert row is not None, name
+        assert (row[1] == UNANSWERED) == (name not in SAID)
+    assert "takedown@example.org" in (said / "TAKEDOWN.md").read_text()
+    citation = yaml.safe_load((said / "CITATION.cff").read_text())
+    assert (citation["title"], citation["authors"]) == ("A set", [{"name": "Ada Lovelace"}])
+
+
+def test_a_subset_has_a_name_a_version_and_a_parent_of_its_own(said: Path, tmp_path: Path) -> None:
+    for place, top in (("some", 5), ("fewer", 4)):
+        write_subset(said, tmp_path / place, top=top)
+        write_cards(tmp_path / place, tmp_path / place)
+    some, fewer = (json.loads((tmp_path / one / "index.json").read_text())
+                   for one in ("some", "fewer"))  # fmt: skip
+    assert some["name"] != fewer["name"]
+    assert some["parent"]["name"] == "real"
+    assert some["parent"]["index_sha256"] == artsound.open(said).index_sha256
+    assert some["release"] == {k: SAID[k] for k in ("authors", "contact", "takedown")}
+    assert "A subset of a release" in (tmp_path / "some" / "README.md").read_text()
+
+
+def test_the_schemas_that_ship_hold_for_the_release(said: Path) -> None:
+    sample = json.loads((said / "sample.schema.json").read_text())
+    data = artsound.open(said)
+    for position in range(5):
+        shard, span = data.frame.row(position, named=True)["shard"], data.pointers.ranges(position)
+        jsonschema.validate(json.loads(data.store.read_ranges(shard, span)[-1]), sample)
+    about = json.loads((said / "shard_index.schema.json").read_text())
+    jsonschema.validate(json.loads((said / "index.json").read_text()), about)
+    assert all((said / name).is_file() for name in CARDS)
