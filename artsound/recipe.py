@@ -284,7 +284,7 @@ class Shards(_Section):
     )
 
 
-class Release(_Section):
+class ReleaseSection(_Section):
     """What only the publisher of a release can say; the cards of the release print it."""
 
     title: str = Field("", description="title of the release; empty: made of `name`")
@@ -336,7 +336,7 @@ class Recipe(_Section):
     pair: PairSection = PairSection()
     captions: Captions = Captions()
     shards: Shards = Shards()
-    release: Release = Release()
+    release: ReleaseSection = ReleaseSection()
     run: RunSection = RunSection()
 
     def section_values(self, sections: Iterable[str]) -> dict[str, Any]:
@@ -353,7 +353,7 @@ class Recipe(_Section):
         for (section, key), default in _ADDED.items():
             if values[section][key] == default:
                 del values[section][key]
-        if self.release == Release():
+        if self.release == ReleaseSection():
             del values["release"]
         text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()

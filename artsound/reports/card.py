@@ -22,7 +22,7 @@ import pyarrow as pa
 from artsound import __version__
 from artsound.columns import SAMPLE
 from artsound.errors import BadData
-from artsound.recipe import Release
+from artsound.recipe import ReleaseSection
 from artsound.reports.stats import frame_stats, value_counts
 from artsound.rights import PUBLIC_DOMAIN, TRAINABLE, UNKNOWN, licence_rights, policy_condition
 from artsound.schema import arrow_schema, json_schema, schema_folder
@@ -568,9 +568,10 @@ def card_values(data: Dataset) -> dict[str, Any]:
         "extent": _extent(asked, removed, synthetic=synthetic),
         "said": said,
         "people": [re.sub(r"\s*\(.*\)$", "", name) for name in said.get("authors", [])],
-        "release": {key: _said(said, key) for key in Release.model_fields},
+        "release": {key: _said(said, key) for key in ReleaseSection.model_fields},
         "published": [
-            (field.description, _said(said, key)) for key, field in Release.model_fields.items()
+            (field.description, _said(said, key))
+            for key, field in ReleaseSection.model_fields.items()
         ],
         "sources": sources,
         "source_links": [] if synthetic else [(name, home_page(name)) for name in sources],
