@@ -208,7 +208,7 @@ class PairSection(_Section):
     bridge: BridgeName = Field(
         "affect",
         description="vector space in which the two sides meet: a name that `artsound plugins "
-        "bridge` lists, such as joint:ENCODER",
+        "bridge` lists, such as joint:ENCODER or fusion:affect+2*cca",
     )
     concept_bank: str = Field(
         "", description="TOML file of concepts beside the bundled ones (artsound/pairing)"
@@ -218,7 +218,7 @@ class PairSection(_Section):
     )
     device: str = Field("cpu", description="of the candidate search: cpu, cuda or cuda:N")
     candidates: int = Field(32, ge=1, description="best partners to search of each item, both ways")
-    csls: int = Field(10, ge=0, description="neighbours of the hub correction; 0: none")
+    csls: int = Field(0, ge=0, description="neighbours of the hub correction (CSLS); 0: none")
     floor: float = Field(-1.0, ge=-1, le=1, description="pairs that score less are not made")
     artwork_uses: int = Field(1, ge=1, le=64, description="tracks that may share one artwork")
     painter_uses: int = Field(

@@ -7,6 +7,7 @@ embedded texts, captions and measured descriptors.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -49,6 +50,12 @@ class BridgeContext:
         self.workspace, self.recipe, self.name = context.workspace, context.recipe, name
         self.argument = plugins.find("bridge", name)[1] if argument is None else argument
         self._context = context
+
+    def of(self, name: str) -> BridgeContext:
+        """The same build for another bridge, which this one is made of."""
+        other = copy.copy(self)
+        other.name, other.argument = name, plugins.find("bridge", name)[1]
+        return other
 
     def image_vectors(self) -> Vectors:
         """Ids of the artworks and their rows float32 [n, D] by the image encoder."""
@@ -188,8 +195,13 @@ def bridge_rows(name: str, context: Context) -> Rows:
         BadUsage: There is no such bridge, or this build cannot use it.
         BadData: Vectors are missing, or a bridge of another package fails or returns wrong values.
     """
+    return rows_in(BridgeContext(context, name))
+
+
+def rows_in(build: BridgeContext) -> Rows:
+    """`bridge_rows` of the bridge that `build` is for."""
+    name = build.name
     plugin, _ = plugins.get("bridge", name)
-    build = BridgeContext(context, name)
     if plugins.find("bridge", name)[0].built_in:
         rows: Rows = plugin.rows(build)
         return rows
@@ -207,8 +219,14 @@ def bridge_inputs(name: str, context: Context) -> Any:
     For one that is not built in, this includes its package and version. Raises as `bridge_rows`
     does, as far as that is known before anything is computed.
     """
+    return inputs_in(BridgeContext(context, name))
+
+
+def inputs_in(build: BridgeContext) -> Any:
+    """`bridge_inputs` of the bridge that `build` is for."""
+    name = build.name
     plugin, _ = plugins.get("bridge", name)
-    found = plugin.inputs(BridgeContext(context, name))
+    found = plugin.inputs(build)
     made_by = plugins.identity("bridge", name)
     if not made_by and plugin.version == "1":
         return found

@@ -13,7 +13,7 @@ import numpy as np
 
 from artsound.encoders.base import Needs
 from artsound.pairing.bridge import BridgeContext, Rows
-from artsound.pairing.rows import centred_rows, checked_rows
+from artsound.pairing.rows import centred_rows, checked_rows, deviation
 from artsound.plugins import refuse_argument
 from artsound.recipe import Recipe
 
@@ -104,7 +104,7 @@ def caption_rows(
         if len(items) != len(captions):
             raise ValueError(f"there are {len(items)} {name} but {len(captions)} captions")
     images, audio, seen, heard = (centred_rows(rows) for rows in (images, audio, seen, heard))
-    in_images, in_audio = _deviation(images, seen), _deviation(heard, audio)
+    in_images, in_audio = deviation(images, seen), deviation(heard, audio)
     both = in_images + in_audio
     # The more a term varies, the less it weighs.
     weight = in_audio / both if both > 0 else 0.5
@@ -113,11 +113,3 @@ def caption_rows(
         np.concatenate([images * by_image, heard * by_audio], axis=1),
         np.concatenate([seen * by_image, audio * by_audio], axis=1),
     )
-
-
-def _deviation(rows: np.ndarray, others: np.ndarray) -> float:
-    """The standard deviation of the dot products of all pairs, without computing each."""
-    x, y = rows.astype(np.float64), others.astype(np.float64)
-    square = float(((x.T @ x) * (y.T @ y)).sum()) / (len(x) * len(y))
-    mean = float(x.mean(axis=0) @ y.mean(axis=0))
-    return float(np.sqrt(max(square - mean * mean, 0.0)))

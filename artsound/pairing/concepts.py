@@ -8,7 +8,7 @@ ICLR 2023, with texts as anchors).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -23,7 +23,7 @@ from artsound.pairing.rows import checked_rows, decorrelated, standardised, unit
 from artsound.plugins import refuse_argument
 from artsound.recipe import Recipe
 from artsound.storage import digest
-from artsound.untrusted import read_toml
+from artsound.untrusted import nearest, read_toml
 
 SHRINKAGE = 3.0  # of 0.1 to 30 the best R@1 on planted truth (benchmarks/bridges.py --choose)
 _PHRASES = ("painting", "music")
@@ -34,7 +34,7 @@ class Concepts:
     """Similarity to concepts in words, each phrased for paintings and for music."""
 
     name = "concepts"
-    version = "1"
+    version = "2"
 
     def needs(self, recipe: Recipe, argument: str) -> Needs:
         """Vectors of both sides, and both encoders for texts."""
@@ -50,7 +50,13 @@ class Concepts:
         """The rows of `concept_rows` over the whole catalogue and the recipe's bank."""
         (artworks, a), (tracks, t) = build.image_vectors(), build.audio_vectors()
         paintings, music = concept_vectors(build)
-        return artworks, concept_rows(a, paintings), tracks, concept_rows(t, music)
+        weights = load_bank(build.recipe.pair.concept_bank).weights
+        return (
+            artworks,
+            concept_rows(a, paintings, weights),
+            tracks,
+            concept_rows(t, music, weights),
+        )
 
 
 def concept_vectors(build: BridgeContext) -> tuple[np.ndarray, np.ndarray]:
@@ -79,11 +85,15 @@ class Concept:
 
 @dataclass(frozen=True)
 class Bank:
-    """Concepts in order, and the templates that each phrase is put into for each side."""
+    """Concepts in order, and the templates that each phrase is put into for each side.
+
+    `weights` are those of the concepts' families, above 0.
+    """
 
     concepts: tuple[Concept, ...]
     painting_templates: tuple[str, ...]
     music_templates: tuple[str, ...]
+    weights: tuple[float, ...]
 
     def paintings(self) -> list[str]:
         """All texts for paintings: the templates of the first concept, of the second, …"""
@@ -97,7 +107,8 @@ class Bank:
 def load_bank(path: str = "") -> Bank:
     """Load the bundled bank, with what a TOML file adds or replaces.
 
-    A concept of the same family and name is replaced; templates replace those of their side.
+    A concept of the same family and name is replaced; templates replace those of their side, a
+    weight that of its family. Families of weight 0 are left out, those without a weight have 1.
     With `alone = true` at its top, the file's concepts are the whole bank.
 
     Args:
@@ -107,14 +118,24 @@ def load_bank(path: str = "") -> Bank:
         BadUsage: The file is missing or invalid.
     """
     bundled = Path(str(files("artsound.pairing") / "concepts.toml"))
-    concepts, templates, _ = _read(bundled)
+    concepts, templates, weights, _ = _read(bundled)
     if path:
-        own, own_templates, alone = _read(Path(path))
+        own, own_templates, own_weights, alone = _read(Path(path))
         concepts = own if alone else concepts | own
         templates = (_PLAIN if alone else templates) | own_templates
-        if not concepts:
-            raise BadUsage(f"The concept bank {path} is empty: add a concept, or remove `alone`.")
-    return Bank(tuple(concepts.values()), templates["painting"], templates["music"])
+        weights = ({} if alone else weights) | own_weights
+        families = {family for family, _ in concepts}
+        if unknown := sorted(set(own_weights) - families):
+            hint = nearest(unknown[0], families)
+            raise _unfit(Path(path), f"weights.{unknown[0]}", f"is not a family{hint}")
+    heavy = {each: weights.get(each.family, 1.0) for each in concepts.values()}
+    heavy = {each: weight for each, weight in heavy.items() if weight}
+    if not heavy:
+        raise BadUsage(
+            f"The concept bank {path} is empty: add a concept, give a family a weight above 0, or "
+            "remove `alone`."
+        )
+    return Bank(tuple(heavy), templates["painting"], templates["music"], tuple(heavy.values()))
 
 
 def pooled(texts: np.ndarray, concepts: int) -> np.ndarray:
@@ -138,18 +159,21 @@ def pooled(texts: np.ndarray, concepts: int) -> np.ndarray:
     return checked_rows(means, "concepts")
 
 
-def concept_rows(items: np.ndarray, concepts: np.ndarray) -> np.ndarray:
+def concept_rows(
+    items: np.ndarray, concepts: np.ndarray, weights: Sequence[float] = ()
+) -> np.ndarray:
     """Describe a corpus by its similarities to concepts, comparably on both sides.
 
     The mean of the concepts is subtracted from each: it only measures how near an item is to any
     text. Similarities are standardised over the corpus: subtracting the mean removes the modality
-    gap, and dividing by the deviation gives every concept the same weight. Many concepts mean
-    nearly the same, so they are decorrelated in part. Items that do not differ from the rest of
-    the corpus, such as a single one, get K equal values.
+    gap, and dividing by the deviation makes concepts comparable, so that each counts by its weight.
+    Many concepts mean nearly the same, so they are decorrelated in part. Items that do not differ
+    from the rest of the corpus, such as a single one, get K equal values.
 
     Args:
         items: [n, D], the whole corpus of one side.
         concepts: [K, D], from the same encoder.
+        weights: Of the concepts, above 0; none: all alike.
 
     Returns:
         Unit rows float32 [n, K].
@@ -160,17 +184,27 @@ def concept_rows(items: np.ndarray, concepts: np.ndarray) -> np.ndarray:
     items = checked_rows(items, "items")
     concepts = checked_rows(concepts, "concepts", items.shape[1])
     likeness = standardised(items @ (concepts - concepts.mean(axis=0)).T)
+    if len(weights):
+        likeness *= np.sqrt(weights, dtype=np.float32)
     return unit_rows(decorrelated(likeness, SHRINKAGE))
 
 
 def _read(
     path: Path,
-) -> tuple[dict[tuple[str, str], Concept], dict[str, tuple[str, ...]], bool]:
+) -> tuple[dict[tuple[str, str], Concept], dict[str, tuple[str, ...]], dict[str, float], bool]:
     values = read_toml(path, "concept bank")
     alone = values.pop("alone", False)
     if not isinstance(alone, bool):
         raise BadUsage(f"In the concept bank {path}, `alone` is true or false, not {alone!r}.")
     templates = _templates(path, _table(path, "templates", values.pop("templates", {})))
+    weights = _table(path, "weights", values.pop("weights", {}))
+    for family, weight in weights.items():
+        if (
+            isinstance(weight, bool)
+            or not isinstance(weight, (int, float))
+            or not (0 <= weight <= 1e6)
+        ):
+            raise _unfit(path, f"weights.{family}", "is not a number, 0 or more")
     concepts = {}
     for family, entries in values.items():
         for name, phrases in _table(path, family, entries).items():
@@ -179,7 +213,7 @@ def _read(
             if not all(isinstance(text, str) and text.strip() for text in phrases.values()):
                 raise _unfit(path, f"{family}.{name}", "has a phrase that is not a text")
             concepts[family, name] = Concept(family, name, phrases["painting"], phrases["music"])
-    return concepts, templates, alone
+    return concepts, templates, {name: float(weight) for name, weight in weights.items()}, alone
 
 
 def _templates(path: Path, given: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

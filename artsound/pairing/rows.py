@@ -83,6 +83,14 @@ def unit_rows(values: np.ndarray) -> np.ndarray:
     return unit.astype(np.float32)
 
 
+def deviation(rows: np.ndarray, others: np.ndarray) -> float:
+    """The standard deviation of the dot products of all pairs, without computing each."""
+    x, y = rows.astype(np.float64), others.astype(np.float64)
+    square = float(((x.T @ x) * (y.T @ y)).sum()) / (len(x) * len(y))
+    mean = float(x.mean(axis=0) @ y.mean(axis=0))
+    return float(np.sqrt(max(square - mean * mean, 0.0)))
+
+
 def check_vectors(vectors: np.ndarray, ids: Sequence[object], side: str) -> None:
     """Check that `vectors` [n, D] are finite unit rows, one for each of n distinct ids.
 

@@ -73,8 +73,12 @@ def context(tmp_path: Path) -> Context:
 
 
 @pytest.mark.parametrize(
-    "name", ["affect", "concepts", "captions", "text", "learned", "joint:imagebind", "imagebind"]
-)
+    "name",
+    [
+        "affect", "concepts", "captions", "text", "cca", "learned", "joint:imagebind", "imagebind",
+        "fusion:affect+2*captions",
+    ],
+)  # fmt: skip
 def test_every_built_in_bridge_keeps_the_contract(name: str) -> None:
     check_bridge(name)
 
@@ -110,14 +114,40 @@ def test_rows_that_break_the_contract_are_refused(
 
 def test_captions_come_first_where_a_bridge_is_made_of_them() -> None:
     assert not captions_come_first(Recipe())
-    for name in ("captions", "text"):
+    for name in ("captions", "text", "cca", "fusion:affect+0.5*text"):
         assert captions_come_first(Recipe().replaced(pair={"compare": [name]}))
 
 
 def test_arguments_that_a_bridge_cannot_use_are_refused(context: Context) -> None:
-    for name, remedy in (("joint", "joint:ENCODER"), ("affect:x", "takes no argument")):
+    for name, remedy in (
+        ("joint", "joint:ENCODER"),
+        ("affect:x", "takes no argument"),
+        ("cca:x", "takes no argument"),
+        ("fusion", "is not a sum of bridges"),
+        ("fusion:affect+0*concepts", "weights above 0"),
+        ("fusion:affect+affect", "each bridge once"),
+        ("fusion:affect+fusion:text", "cannot be part of a fusion"),
+        ("fusion:afect", "no bridge .afect.*did you mean .affect"),
+    ):
         recipe = context.recipe.replaced(pair={"bridge": name})
         with pytest.raises(BadUsage, match=remedy):
             captions_come_first(recipe)
     with pytest.raises(BadUsage, match=r"no encoder .clapp.*did you mean .clap"):
         captions_come_first(context.recipe.replaced(pair={"bridge": "joint:clapp"}))
+
+
+def test_a_fusion_scores_by_the_weighted_sum_of_standardised_scores(
+    module: str, context: Context
+) -> None:
+    parts = ("affect", f"{module}:Good")
+    ids, a, _, t = bridge_rows(f"fusion:{parts[0]}+3*{parts[1]}", context)
+    assert ids == list("abcd")
+    assert np.linalg.norm(a, axis=1) == pytest.approx(1.0, abs=1e-6)
+    wanted = np.zeros((3, 4))
+    for name, weight in zip(parts, (1, 3), strict=True):
+        _, x, _, y = bridge_rows(name, context)
+        scores = y @ x.T
+        wanted += weight * (scores - scores.mean()) / scores.std()
+    found = t @ a.T
+    scale = (found - found.mean()) / (found.std() / wanted.std())
+    assert scale == pytest.approx(wanted, abs=1e-4)
