@@ -224,6 +224,8 @@ COLUMNS: tuple[Column, ...] = (
     _of("score", "number", "dot product of the two sides' unit vectors in the bridge's space; "
         "compare it within one bridge and one build only", 0.9198),
     _of("bridge", "name", "bridge that scored the pair", "affect"),
+    _maybe("percentile", "share", "share of random pairs of the split that score less; of releases "
+           "made before there was such a column, null", 0.9913),
     _of("margin", "number", "score less that of the track's best other artwork in the split; "
         "negative where the one-to-one matching gave the track not its best", -0.003772),
     _of("image_sha256", "digest", "SHA-256 of the .jpg member", _SHA),

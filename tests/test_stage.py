@@ -51,6 +51,7 @@ def work(context: Context, part: Part) -> Outcome:
             "split": "train",
             "score": 0.0,
             "bridge": "affect",
+            "percentile": 0.5,
             "margin": 0.0,
             "track_rank": 1,
             "artwork_rank": 1,

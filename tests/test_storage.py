@@ -36,6 +36,7 @@ PAIRS = [
         "split": "train",
         "score": 0.5,
         "bridge": "affect",
+        "percentile": 0.9,
         "margin": 0.1,
         "track_rank": 1,
         "artwork_rank": 1,

@@ -29,17 +29,22 @@ from artsound.untrusted import read_table
 
 # Columns of withheld.parquet, and of the index.
 _WITHHELD = ("track_id", "artwork_id", "split", "score", "bridge")
-_COLUMNS = (*_WITHHELD, "painter_id", "musician_id", "margin")
+_COLUMNS = (*_WITHHELD, "painter_id", "musician_id", "percentile", "margin")
 
 
 @dataclass(frozen=True)
 class PreviousPair:
-    """A pair of the previous release; `margin` is None if its media were withheld there."""
+    """A pair of the previous release.
+
+    `percentile` and `margin` are None if its media were withheld there, `percentile` also if the
+    release has no such column.
+    """
 
     track_id: str
     artwork_id: str
     split: str
     score: float
+    percentile: float | None
     margin: float | None
 
 
@@ -149,7 +154,12 @@ def _previous_release(folder: Path, recipe: Recipe) -> PreviousRelease:
         digest=sha256_file(folder / "index.json"),
         pairs={
             row["track_id"]: PreviousPair(
-                row["track_id"], row["artwork_id"], row["split"], row["score"], row.get("margin")
+                row["track_id"],
+                row["artwork_id"],
+                row["split"],
+                row["score"],
+                row.get("percentile"),
+                row.get("margin"),
             )
             for row in rows
             if (row["track_id"], row["artwork_id"]) not in excluded
@@ -161,12 +171,13 @@ def _previous_release(folder: Path, recipe: Recipe) -> PreviousRelease:
 
 
 def with_previous_scores(row: dict[str, Any], kept: Mapping[str, PreviousPair]) -> dict[str, Any]:
-    """A row of pairs.parquet; with its previous score and margin if the pair stays."""
+    """A row of pairs.parquet; with its previous scores if the pair stays."""
     pair = kept.get(row["track_id"])
     if pair is None:
         return row
-    margin = row["margin"] if pair.margin is None else pair.margin
-    return {**row, "score": pair.score, "margin": margin, "method": "kept"}
+    known = {"percentile": pair.percentile, "margin": pair.margin}
+    known = {name: value for name, value in known.items() if value is not None}
+    return {**row, **known, "score": pair.score, "method": "kept"}
 
 
 def free_artworks(used: np.ndarray, painters: np.ndarray, painter_uses: int) -> np.ndarray:
@@ -227,6 +238,9 @@ def _columns(path: Path, names: Sequence[str]) -> list[dict[str, Any]]:
     table = with_text_keys(read_table(path))
     if is_format_1(table.column_names):
         table = table.rename_columns([RENAMED.get(name, name) for name in table.column_names])
+    for field in schema:
+        if field.nullable and field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
     table = table.select(list(names))
     for field, column in zip(schema, table.columns, strict=True):
         if column.type != field.type or (column.null_count and not field.nullable):

@@ -26,6 +26,7 @@ COUNTED = {
 }
 MEASURED = (
     "score",
+    "percentile",
     "margin",
     "duration_s",
     "tempo_bpm",

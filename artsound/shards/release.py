@@ -196,7 +196,7 @@ BUMPS = ("", "patch", "minor", "major")  # the least first
 _KINDS = {
     "moved": ("artwork_id", "split"),
     "recaptioned": ("artwork_caption", "track_caption"),
-    "rescored": ("score", "bridge", "margin"),
+    "rescored": ("score", "bridge", "percentile", "margin"),
     "repacked": ("shard",),
 }
 _PLACES = ("_offset", "_size")  # positions of a sample's members, not their content
@@ -211,7 +211,7 @@ class Difference:
         removed: Only in the older release.
         moved: With another artwork or split.
         recaptioned: With another caption on either side.
-        rescored: With another score, margin or bridge.
+        rescored: With another score, percentile, margin or bridge.
         repacked: In another shard.
         changed: With a difference in any other field.
         shards_kept: Names of shards with the same bytes in both.

@@ -123,7 +123,10 @@ _TRACK = {
     "track_cluster": "cluster",
     "audio_path": "audio_path",
 }
-_PAIR = {name: name for name in ("track_id", "artwork_id", "split", "score", "bridge", "margin")}
+_PAIR = {
+    name: name
+    for name in ("track_id", "artwork_id", "split", "score", "bridge", "percentile", "margin")
+}
 _PICTURE = {
     "artwork_id": "artwork_id",
     "artwork_lightness": "lightness",
@@ -548,7 +551,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
 
 STAGE = Stage(
     name="shard",
-    version=5,
+    version=6,
     sections=("seed", "shards", "release"),
     plan=plan,
     work=work,

@@ -43,6 +43,7 @@ def small_workspace(root: Path, count: int = 10, *, title: str = "Barges") -> Wo
                 "split": "train",
                 "score": 0.5,
                 "bridge": "affect",
+                "percentile": 0.5,
                 "margin": 0.0,
                 "track_rank": 1,
                 "artwork_rank": 1,

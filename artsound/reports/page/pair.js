@@ -52,6 +52,7 @@ export async function showPair(key) {
         make("dl", { class: "numbers" },
           ...figure("score", record.score.toFixed(3)),
           ...figure("rank by score", `${number(found.rank)} of ${number(found.of)}`),
+          ...figure("percentile", record.percentile === null ? "unknown" : record.percentile.toFixed(4)),
           ...figure("margin", record.margin.toFixed(3)),
           ...figure("bridge", record.bridge)))),
     make("div", { class: "facts" }, facts("Artwork", ARTWORK, record), facts("Music", TRACK, record)),
