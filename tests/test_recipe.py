@@ -43,7 +43,7 @@ def test_a_recipe_of_any_text_is_read_back_as_it_was(
         ({"pair": {"candidates": "many"}}, "pair.candidates is wrong: input should be a valid int"),
         ({"audio": {"min_seconds": True}}, "audio.min_seconds is wrong"),
         ({"pair": {"bridge": "afect"}}, "pair.bridge is wrong: There is no bridge 'afect': did"),
-        ({"pair": {"compare": ["clip"]}}, "choose one of affect, captions, concepts"),
+        ({"pair": {"compare": ["clip"]}}, "choose one of affect, captions, cca, concepts"),
         ({"embed": {"image_encoder": 3}}, "image_encoder is wrong: give the name of the encoder"),
     ],
 )

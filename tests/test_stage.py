@@ -144,7 +144,7 @@ def test_only_the_sections_a_stage_reads_make_it_run_again(tmp_path: Path) -> No
     run_stage(SQUARE, workspace, RECIPE)
     other = run_stage(SQUARE, workspace, RECIPE.replaced(audio={"min_seconds": 3.0}))
     assert other.parts_skipped == other.parts
-    mine = run_stage(SQUARE, workspace, RECIPE.replaced(pair={"csls": 0}))
+    mine = run_stage(SQUARE, workspace, RECIPE.replaced(pair={"csls": 3}))
     assert mine.parts_skipped == 0
 
 
