@@ -59,11 +59,11 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "concepts": "artsound.pairing.concepts:Concepts",
         "captions": "artsound.pairing.caption_bridge:CaptionsBridge",
         "text": "artsound.pairing.caption_bridge:TextBridge",
-        "cca": "artsound.pairing.cca:Cca",
+        "cca": "artsound.pairing.learned:Cca",
         "learned": "artsound.pairing.learned:Learned",
         "joint": "artsound.pairing.joint:Joint",
         "imagebind": "artsound.pairing.joint:ImageBindBridge",
-        "fusion": "artsound.pairing.fusion:Fusion",
+        "fusion": "artsound.pairing.bridge:Fusion",
     },
     "preset": {
         "audioldm2": "artsound.training.config:AudioLdm2Preset",
