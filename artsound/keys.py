@@ -37,12 +37,6 @@ def track_number(key: str) -> int | None:
     return int(key) if _NUMBER.fullmatch(key) else None
 
 
-def json_track(key: str) -> int | str:
-    """How a sample's .json names its track: FMA's number, or the key of any other track."""
-    number = track_number(key)
-    return key if number is None else number
-
-
 def item_key(prefix: str, name: str) -> str:
     """The key of an item that its source calls `name`, such as a path without its suffix.
 

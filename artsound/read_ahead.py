@@ -6,7 +6,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, wait
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -35,12 +35,19 @@ def ordered_ahead(
         for item in items:
             waiting.append(pool.submit(function, item))
             if len(waiting) > ahead:
-                yield waiting.popleft().result()
+                yield _result(waiting.popleft())
         while waiting:
-            yield waiting.popleft().result()
+            yield _result(waiting.popleft())
     finally:
         for future in waiting:
             future.cancel()
+
+
+def _result(future: Future[Result]) -> Result:
+    # A signal that comes just before the main thread blocks does not wake it: look up again.
+    while not future.done():
+        wait((future,), timeout=0.5)
+    return future.result()
 
 
 class DaemonThreads(Executor):

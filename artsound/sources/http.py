@@ -612,7 +612,7 @@ def download(remote: RemoteFile, path: Path, *, client: Client, progress: Progre
     part = path.with_name(path.name + ".part")
     tries = Tries(client.patience, remote.url)
     hashed = _Hashed(remote.digest)
-    began_anew = False
+    restarted = False
     progress.start(path.name, max(remote.size, 0), "bytes")
     try:
         while True:
@@ -621,11 +621,11 @@ def download(remote: RemoteFile, path: Path, *, client: Client, progress: Progre
                 _fetch_rest(remote, part, hashed, client, progress)
             except _Restart:
                 _forget(part)
-                if began_anew:
+                if restarted:
                     raise BadData(
                         f"{shown(remote.url)} changes while it is read: try again later."
                     ) from None
-                began_anew = True
+                restarted = True
                 continue
             except FAULTS as error:
                 tries.failed(error, _size(part) - before)
@@ -634,9 +634,9 @@ def download(remote: RemoteFile, path: Path, *, client: Client, progress: Progre
             if not fault:
                 break
             _forget(part)
-            if began_anew:
+            if restarted:
                 raise BadData(f"{shown(remote.url)} {fault}: it was not kept; try another mirror.")
-            began_anew = True  # perhaps the part was stale: once more, from the first byte
+            restarted = True  # perhaps the part was stale: once more, from the first byte
     finally:
         progress.finish()
     with part.open("rb") as file:

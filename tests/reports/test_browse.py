@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -252,10 +253,7 @@ def test_shards_that_are_not_ours_and_a_taken_port_are_reported_in_a_sentence(
     site_shards: Path, tmp_path: Path
 ) -> None:
     plain = open_shards(site_shards)
-    foreign = type(plain)(
-        plain.store, plain.name, plain.index_sha256, plain.format, plain.shards,
-        plain.index.drop("artwork_style"), plain.rows,
-    )  # fmt: skip
+    foreign = replace(plain, index=plain.index.drop("artwork_style"))
     with pytest.raises(BadData, match="only shards built by artsound"):
         browse_app(foreign)
     with (

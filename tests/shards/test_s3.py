@@ -89,9 +89,15 @@ def test_a_push_arrives_whole_and_a_second_sends_only_what_is_not_there(
     assert objects(bucket, "bucket/some/where") == there
 
 
-def test_shards_of_an_earlier_release_in_the_bucket_are_named(make: Make, pushed: str) -> None:
+def test_shards_of_an_earlier_release_are_deleted_from_the_bucket(
+    make: Make, bucket: Any, pushed: str
+) -> None:
+    before = objects(bucket, pushed)
     summary = push(make({"train": [3]}), pushed, restricted=True)
-    assert len(summary["stale"]) == 6
+    gone = set(before) - set(objects(bucket, pushed))
+    assert set(summary["deleted"]) == gone
+    assert len([name for name in gone if name.endswith(".tar")]) == 6
+    assert summary["stale"] == []
 
 
 def test_samples_streams_and_byte_ranges_are_those_on_disk(shards: Path, pushed: str) -> None:

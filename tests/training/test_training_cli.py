@@ -220,7 +220,7 @@ def test_missing_latents_and_latents_of_others_are_reported(
     latents = ["latents", "--data", tmp_path / "few", "--out", tmp_path / "latents", *SMALL]
     summary(capsys, *latents)
     code, sentence = refused(capsys, *ask, "--latents", tmp_path / "latents")
-    assert (code, "has latents of another release" in sentence) == (2, True)
+    assert (code, "holds latents of another release" in sentence) == (2, True)
     own = tmp_path / "own"
     summary(capsys, "latents", "--data", built.shards, "--out", own, *SMALL)
     for shard in own.glob("*train*.tar"):
