@@ -250,7 +250,8 @@ _OTHER = (
      _copyleft("LicenseRef-Free-Art-License", "Free Art License, version not stated")),
     (r"(?:eff )?open audio licen[cs]e",
      _copyleft("LicenseRef-EFF-Open-Audio-License", "EFF Open Audio License")),
-    (r"orphan works?", _restricted("LicenseRef-Orphan-Work", "orphan work: the holder of its rights is unknown")),
+    (r"orphan works?",
+     _restricted("LicenseRef-Orphan-Work", "orphan work: the holder of its rights is unknown")),
     (r"(?:all rights reserved|copyright\b|©|\(c\))",
      _restricted("LicenseRef-All-Rights-Reserved", "all rights reserved")),
 )  # fmt: skip
