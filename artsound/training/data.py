@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 
 FIT_PAIRS = 512  # pairs of the train split that codec and standardiser are fitted to
 _CODEC = "codec.npz"
-_READERS = 2  # threads of this process that read and decode while a step is computed
+# Threads of this process that read while a step is computed: of a disk, where they decode, and over
+# a network, where they wait; and how many batches they are ahead.
+_LOCAL_READERS, _FAR_READERS, _AHEAD = 2, 16, 4
 
 Sample = dict[str, Any]
 
@@ -143,7 +145,8 @@ class PairSource:
             batch_size=batch, seed=config.seed, repeat=repeat, epoch_size=epoch_size,
             drop_last=True, rank=rank, ranks=ranks, transform=example,
         )  # fmt: skip
-        return stream.loader(threads=_READERS)
+        readers = _LOCAL_READERS if self.data.store.is_local else _FAR_READERS
+        return stream.loader(threads=readers, prefetch_factor=_AHEAD)
 
 
 def pass_size(settings: Optimisation, processes: int) -> int:
