@@ -147,7 +147,7 @@ def fair_sides(world: FairWorld) -> dict[str, Sides]:
 
 
 def fair(items: int) -> None:
-    """Print the true likeness of what each bridge matches on worlds that are nobody's model."""
+    """Print the true likeness of what each bridge matches on worlds that fit no bridge's model."""
     for label, options in FAIR.items():
         found: dict[str, list[list[float]]] = {}
         for seed in range(WORLDS):

@@ -398,6 +398,12 @@ class Needs:
     captions: bool = False
     extra: str = ""
 
+    @classmethod
+    def of_both(cls, recipe: Recipe, **more: Any) -> Needs:
+        """Vectors of both sides, and both sides' encoders for texts."""
+        image, audio = recipe.embed.image_encoder, recipe.embed.audio_encoder
+        return cls((image,), (audio,), texts=(image, audio), **more)
+
 
 def bridges_of(recipe: Recipe) -> tuple[str, ...]:
     """The names of the recipe's bridges, each once; the one that makes the pairs is first."""

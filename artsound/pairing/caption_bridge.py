@@ -27,8 +27,7 @@ class CaptionsBridge:
     def needs(self, recipe: Recipe, argument: str) -> Needs:
         """Vectors and captions of both sides, and both encoders for texts."""
         refuse_argument("bridge", self.name, argument)
-        image, audio = recipe.embed.image_encoder, recipe.embed.audio_encoder
-        return Needs((image,), (audio,), texts=(image, audio), captions=True)
+        return Needs.of_both(recipe, captions=True)
 
     def inputs(self, build: BridgeContext) -> Any:
         """The digests of both sides' captions."""

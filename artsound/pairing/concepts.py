@@ -39,8 +39,7 @@ class Concepts:
     def needs(self, recipe: Recipe, argument: str) -> Needs:
         """Vectors of both sides, and both encoders for texts."""
         refuse_argument("bridge", self.name, argument, "give pair.concept_bank")
-        image, audio = recipe.embed.image_encoder, recipe.embed.audio_encoder
-        return Needs((image,), (audio,), texts=(image, audio))
+        return Needs.of_both(recipe)
 
     def inputs(self, build: BridgeContext) -> Any:
         """The digest of the bank."""

@@ -55,8 +55,7 @@ class Learned:
     def needs(self, recipe: Recipe, argument: str) -> Needs:
         """Vectors of both sides, both encoders for texts, and torch to train with."""
         refuse_argument("bridge", self.name, argument)
-        image, audio = recipe.embed.image_encoder, recipe.embed.audio_encoder
-        return Needs((image,), (audio,), texts=(image, audio), extra="models")
+        return Needs.of_both(recipe, extra="models")
 
     def inputs(self, build: BridgeContext) -> Any:
         """The digests of the bank of concepts and of the catalogue's words."""
@@ -289,8 +288,7 @@ class Cca:
     def needs(self, recipe: Recipe, argument: str) -> Needs:
         """Vectors and captions of both sides, and both encoders for texts."""
         refuse_argument("bridge", self.name, argument)
-        image, audio = recipe.embed.image_encoder, recipe.embed.audio_encoder
-        return Needs((image,), (audio,), texts=(image, audio), captions=True)
+        return Needs.of_both(recipe, captions=True)
 
     def inputs(self, build: BridgeContext) -> Any:
         """The digests of the bank of concepts and of both sides' captions."""

@@ -320,7 +320,7 @@ import artsound
 from artsound.shards.stream import collate
 
 data = artsound.open(sys.argv[1])
-early = data.stream(batch_size=4)  # before anybody knows the rank
+early = data.stream(batch_size=4)  # before the rank is known
 accelerator = accelerate.Accelerator(cpu=True)
 found = {}
 loader = accelerator.prepare(early.loader(workers=1))
