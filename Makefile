@@ -26,7 +26,8 @@ demo: $(INSTALLED) ## Build, verify, train and generate on the bundled synthetic
 test: lint ## Lint, type-check, hold the import contract, run all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-fuzz: $(INSTALLED) ## Run the property tests on many random examples; failures go to .hypothesis/
+fuzz: $(INSTALLED) ## Run the property tests on many random examples, and attack all that reads from servers
+	@$(BIN)/python tests/sources/fuzz_servers.py --seconds 600
 	@$(BIN)/python -m pytest -n 2 -m hypothesis --hypothesis-profile=fuzz
 
 lint: $(INSTALLED) ## ruff, mypy and the import contract

@@ -16,10 +16,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import polars as pl
@@ -38,7 +38,6 @@ from artsound.sources.files import (
     is_safe_name,
 )
 from artsound.sources.http import (
-    FAULTS,
     Client,
     Patience,
     RemoteFile,
@@ -139,33 +138,33 @@ def unwanted(line: str) -> str:
 # Pictures by their own addresses, as politely as a web site may ask.
 #
 # A server whose answer, or a redirect to it, says that it does not want the picture in a set like
-# ours (page_signals.py) is obeyed. Requests to one host keep their distance.
+# ours is obeyed. Requests to one host keep their distance.
 
-POLITE = Patience(retries=4, per_host=2, pause=0.25)
+POLITE = Patience(retries=4, per_host=2, pause=0.25, body=600.0)
 
 _LARGEST = 256 << 20
 _AHEAD = 32
 
 
 def fetch_images(
-    urls: Mapping[str, str], client: Client | None = None
+    urls: Mapping[str, str], client: Client | None = None, *, largest: int = _LARGEST
 ) -> Iterator[tuple[str, bytes | Refusal]]:
     """(key, bytes) of the picture at each address, or (kind, code, message) of why there is none.
 
     In the order given. Kind is `filtered` when the server does not want its picture used, else
-    `failed`. At most 32 pictures wait in memory.
+    `failed`; a picture of more than `largest` bytes fails. At most 32 pictures wait in memory.
     """
     client = client or Client(POLITE)
 
     def fetch(item: tuple[str, str]) -> tuple[str, bytes | Refusal]:
         key, url = item
-        return key, _fetch(url, client)
+        return key, _fetch(url, client, largest)
 
     with ThreadPoolExecutor(8) as pool:
         yield from ordered_ahead(pool, fetch, urls.items(), _AHEAD - 1)
 
 
-def _fetch(url: str, client: Client) -> bytes | Refusal:
+def _fetch(url: str, client: Client, largest: int) -> bytes | Refusal:
     try:
         with client.get(url) as response:
             if response.status_code in (401, 403, 451):
@@ -176,14 +175,14 @@ def _fetch(url: str, client: Client) -> bytes | Refusal:
                 if rule := refusal_in(answer.raw.headers.items()):
                     return "filtered", "image-refused", f"{url} asks not to be used: {rule}"
             data = bytearray()
-            for chunk in read_body(response, _LARGEST + 1, client.patience):
+            for chunk in read_body(response, largest + 1, client.patience):
                 data += chunk
-                if len(data) > _LARGEST:
-                    return "failed", "file-too-large", f"{url} is larger than {_LARGEST:,} bytes"
+                if len(data) > largest:
+                    return "failed", "file-too-large", f"{url} is larger than {largest:,} bytes"
             return bytes(data)
     except ArtSoundError as error:
         return "failed", "image-unreachable", str(error)
-    except FAULTS as error:
+    except Exception as error:  # noqa: BLE001  (a library's fault with one answer costs one picture)
         return "failed", "image-unreachable", f"{url} broke off: {reason(error)}"
 
 
@@ -440,8 +439,12 @@ def _fetch_addressed(
     urls: Mapping[str, str], root: Path, client: Client, progress: Progress
 ) -> dict[str, Refusal]:
     """Download missing pictures by their addresses; the reasons for those unavailable."""
-    missing = {name: url for name, url in urls.items() if _size(_member_path(root, name)) <= 0}
-    refused: dict[str, Refusal] = {}
+    refused = _no_file_names(urls, root)
+    missing = {
+        name: url
+        for name, url in urls.items()
+        if name not in refused and _size(_member_path(root, name)) <= 0
+    }
     progress.start("images by address", len(missing))
     try:
         for name, data in fetch_images(missing, client):
@@ -474,15 +477,14 @@ def _fetch_members(
     missing = {one.name: one for one in members if _size(_member_path(root, one.name)) != one.size}
     if not missing:
         return {}
-    broken: dict[str, Refusal] = {}
-    long = [name for name in missing if _is_too_long(_member_path(root, name))]
-    for name in long:
-        why = f"{name} has a step of over 255 bytes, which cannot be a file's name here"
-        broken[name] = ("failed", "file-name-too-long", f"{why}: download the whole zip.")
+    broken = _no_file_names(missing, root)
     progress.start(box, sum(one.packed for one in missing.values()), "bytes")
     try:
         # Those that came damaged are asked for once more.
-        for names in (missing.keys() - long, [n for n in broken if broken[n][1] == _DAMAGED]):
+        for names in (
+            missing.keys() - broken.keys(),
+            [n for n in broken if broken[n][1] == _DAMAGED],
+        ):
             for name, data in archive.read(names, limit=limit):
                 if isinstance(data, UnreadableFile):
                     code = _DAMAGED if data.reason == "file-damaged" else data.reason
@@ -538,9 +540,24 @@ def _member_path(root: Path, name: str) -> Path:
     return root / _MEMBERS / name
 
 
-def _is_too_long(path: Path) -> bool:
-    """Whether Linux, macOS or Windows would refuse a name so long."""
-    return any(len(os.fsencode(step)) > 255 for step in path.parts) or len(os.fsencode(path)) > 4000
+def _no_file_names(names: Collection[str], root: Path) -> dict[str, Refusal]:
+    """The names that no file below `root` can have beside the others, each with the reason."""
+    folders = {str(folder) for name in names for folder in PurePosixPath(name).parents}
+    refused: dict[str, Refusal] = {}
+    for name in names:
+        path = _member_path(root, name)
+        # Linux, macOS and Windows refuse names so long.
+        if any(len(step) > 255 for step in map(_bytes, path.parts)) or len(_bytes(path)) > 4000:
+            why = f"{name} has a step of over 255 bytes, which cannot be a file's name here"
+            refused[name] = ("failed", "file-name-too-long", f"{why}: download the whole set.")
+        elif name in folders or not PurePosixPath(name).name:
+            why = f"{name!r} is no name of a file here, but a folder's"
+            refused[name] = ("failed", "file-name-unusable", f"{why}: rename it in the set.")
+    return refused
+
+
+def _bytes(path: str | Path) -> bytes:
+    return os.fsencode(str(path))
 
 
 def _ask_size(url: str, client: Client) -> int:

@@ -53,6 +53,7 @@ _LONGEST_ROW = 1 << 17  # characters, and the longest cell that csv reads
 _LONGEST_TEXT = 10_000  # characters of one cell; parsing takes up to the square of this
 _WHOLE = re.compile(r"\d{1,9}")
 _ROW = re.compile(rb"\n(\d{1,6}),")  # the start of a row, or a line of a text that looks like one
+_DIGITS = 6  # of a track's number
 _EARLIEST_YEAR = 1860  # the first recording of sound
 _ITEM = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^,\[\]'"]+)""")
 
@@ -96,11 +97,16 @@ def read_tracks(root: Path, files: pl.DataFrame, subset: str, this_year: int) ->
         pl.col("set.split").replace_strict(_SPLITS, default="").alias("split"),
         *_genre_columns(table, _read_genres(root, files)),
     )
-    _check_ids(root, tracks["track_id"])
-    tracks = tracks.with_columns(pl.col("track_id").cast(pl.Int32))
-    tracks = _with_audio(_with_addresses(tracks, root, files), files, subset).sort("track_id")
+    tracks = tracks.with_columns(_long_number("track_id", table["track_id"]).alias("long"))
+    _check_ids(root, tracks)
+    tracks = _with_audio(_with_addresses(tracks, root, files), files, subset)
     # The key of a track of the FMA: its number in six digits.
-    return tracks.with_columns(pl.col("track_id").cast(pl.String).str.zfill(6))
+    key = pl.col("track_id").cast(pl.String).str.zfill(6)
+    return (
+        tracks.sort("track_id", "long")
+        .with_columns(pl.when(pl.col("long") == "").then(key).otherwise("long").alias("track_id"))
+        .drop("long")
+    )
 
 
 def in_subset(subset: str) -> tuple[str, ...]:
@@ -269,7 +275,7 @@ def _with_addresses(tracks: pl.DataFrame, root: Path, files: pl.DataFrame) -> pl
 def _read_raw(root: Path, files: pl.DataFrame) -> pl.DataFrame:
     found = find_file(files, "raw_tracks.csv", root)
     if found is None:
-        return pl.DataFrame(schema={"track_id": pl.Int32, **dict.fromkeys(_RAW, pl.String)})
+        return pl.DataFrame(schema={"track_id": pl.Int64, **dict.fromkeys(_RAW, pl.String)})
     data = read_table(root, *found)
     where = root.joinpath(*found)
     try:
@@ -286,7 +292,7 @@ def _read_raw(root: Path, files: pl.DataFrame) -> pl.DataFrame:
         raise BadData(f"{where} is not FMA's raw_tracks.csv: {reason}.") from error
     if named[0] == "track_id":
         _check_swallowed(where, data, raw["track_id"], len(named))
-    ids = _number("track_id").cast(pl.Int32, strict=False)
+    ids = _number("track_id")
     absent = [pl.lit("").alias(column) for column in _RAW if column not in there]
     return raw.with_columns(ids, *absent).unique("track_id", keep="first", maintain_order=True)
 
@@ -310,13 +316,22 @@ def _year(column: str, this_year: int) -> pl.Expr:
     return pl.when(year.is_between(_EARLIEST_YEAR, this_year)).then(year)
 
 
-def _check_ids(root: Path, ids: pl.Series) -> None:
-    wrong = ids.filter((ids < 0) | (ids > 999_999))
-    if len(wrong):
-        raise BadData(f"{root}: tracks.csv has a row whose track_id is not a number of six digits.")
-    repeated = ids.filter(ids.is_duplicated())
-    if len(repeated):
-        raise BadData(f"{root}: tracks.csv lists track {repeated[0]} twice.")
+def _long_number(name: str, text: pl.Series) -> pl.Series:
+    """The numbers of more than six digits in a column of text, at most 40 digits; else empty."""
+    long = text.str.extract(r"^\s*0*([1-9]\d{6,39})\d*(?:\.0*)?\s*$")
+    return long.fill_null("").alias(name)
+
+
+def _check_ids(root: Path, tracks: pl.DataFrame) -> None:
+    """Raise BadData for a row without a number, and for a number that occurs twice."""
+    ids = tracks.filter(pl.col("long") == "")["track_id"]
+    if (ids < 0).any():
+        raise BadData(f"{root}: tracks.csv has a row whose track_id is not a number.")
+    long = tracks.filter(pl.col("long") != "")["long"]
+    for numbers in (ids, long):
+        repeated = numbers.filter(numbers.is_duplicated())
+        if len(repeated):
+            raise BadData(f"{root}: tracks.csv lists track {repeated[0]} twice.")
 
 
 def _genre_columns(
@@ -390,7 +405,7 @@ def _with_audio(tracks: pl.DataFrame, files: pl.DataFrame, subset: str) -> pl.Da
         files.with_columns(
             pl.col("name")
             .str.extract(r"(?i)(?:^|/)(\d{6})\.(?:mp3|wav|flac|ogg|opus|aiff?)$")
-            .cast(pl.Int32)
+            .cast(pl.Int64)
             .alias("track_id"),
             rank.alias("rank"),
         )
@@ -429,13 +444,23 @@ class Fma:
         check_source(root, files)
 
     def read(self, side: str, root: Path, files: pl.DataFrame, options: Options) -> pl.DataFrame:
-        """One row for each track: see `read_tracks`; those outside the subset are set aside."""
+        """One row for each track: see `read_tracks`.
+
+        Those outside the subset, and those whose number is too long for a key, are set aside.
+        """
         tracks = read_tracks(root, files, options.subset, options.year)
+        long = pl.col("track_id").str.len_bytes() > _DIGITS
         outside = ~pl.col("subset").is_in(in_subset(options.subset))
-        message = f"the track does not belong to fma_{options.subset}"
+        no_key = f"a track of the FMA has a number of {_DIGITS} digits, by which its clip is called"
+        other_set = f"the track does not belong to fma_{options.subset}"
+
+        def reason(if_long: str, if_outside: str) -> pl.Expr:
+            found = pl.when(outside).then(pl.lit(if_outside)).otherwise(pl.lit(""))
+            return pl.when(long).then(pl.lit(if_long)).otherwise(found)
+
         return tracks.with_columns(
-            pl.when(outside).then(pl.lit("outside-subset")).otherwise(pl.lit("")).alias("aside"),
-            pl.when(outside).then(pl.lit(message)).otherwise(pl.lit("")).alias("aside_message"),
+            reason("track-number-too-long", "outside-subset").alias("aside"),
+            reason(no_key, other_set).alias("aside_message"),
         )
 
 

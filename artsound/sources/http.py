@@ -79,7 +79,8 @@ class Patience:
     Times are in seconds. `retries` counts tries in a row that bring nothing; `per_host` is how
     many requests are under way at one host; `pause` lies between the starts of two of them. An
     answer's headers must be complete after `answer`; a body that brings less than `slowest`
-    bytes per second over `stall` seconds is broken off.
+    bytes per second over `stall` seconds is broken off, and so is one that takes more than `body`
+    seconds in all (0: any time).
     """
 
     retries: int = 8
@@ -91,6 +92,7 @@ class Patience:
     pause: float = 0.0
     answer: float = 120.0
     slowest: int = 1000
+    body: float = 0.0
 
     def retry(self) -> Retry:
         """urllib3's rule for waiting between tries: exponential with jitter, up to a limit."""
@@ -326,7 +328,8 @@ def read_body(response: requests.Response, limit: int, patience: Patience) -> It
 
     Raises one of `FAULTS` when it breaks off, is shorter than its header says, or trickles.
     """
-    left, brought, since = limit, 0, time.monotonic()
+    began = since = time.monotonic()
+    left, brought = limit, 0
     while left > 0:
         data = response.raw.read1(min(_CHUNK, left), decode_content=False)
         if not data:
@@ -334,6 +337,8 @@ def read_body(response: requests.Response, limit: int, patience: Patience) -> It
         yield data
         left -= len(data)
         brought += len(data)
+        if patience.body and time.monotonic() - began > patience.body:
+            raise TooSlow(f"not done after {patience.body:.0f} s")
         taken = time.monotonic() - since
         if taken >= patience.stall:
             if brought < patience.slowest * taken:

@@ -208,7 +208,7 @@ _STAGE = "ingest"
 _VERSION = 3
 _ARTWORKS_PER_TRACK = 4
 _FEWEST_ARTWORKS = 64
-_FAULTS = ("image-absent",)
+_FAULTS = ("image-absent", "track-number-too-long")
 _LOOKED_THROUGH = 10_000  # names, for the one nearest to an unknown name
 # Columns in which every source has values; one without any says so in the report.
 _EXPECTED = {

@@ -353,9 +353,13 @@ def test_a_private_server_is_refused_before_anything_is_asked(
 def test_pictures_come_from_their_addresses_where_they_may(folder: Path, tmp_path: Path) -> None:
     lines = 'add_header X-Robots-Tag "googlebot: noindex"; add_header X-Robots-Tag noai;'
     refuse = f"location = /pictures/{NAMES[1]} {{ {lines} }}"
+    refuse += ' location = /astray { return 302 "http://[::1"; }'
+    long = f"no-one_{'long-title-' * 26}1700.jpg"
     with nginx(folder, tmp_path / "nginx", refuse) as server:
         rows = [(name, f"{server.url}/pictures/{name}") for name in NAMES]
         rows.append(("no-one_nothing-1700.jpg", f"{server.url}/pictures/nothing.jpg"))
+        rows.append(("no-one_astray-1700.jpg", f"{server.url}/astray"))
+        rows.append((long, f"{server.url}/pictures/{NAMES[0]}"))
         export = table([("name", "image_url"), *rows])
         source = {"artgraph_artworks.csv": export, f"images/{NAMES[0]}": picture(0)}
         local = write_files(tmp_path / "local", source)
@@ -367,6 +371,8 @@ def test_pictures_come_from_their_addresses_where_they_may(folder: Path, tmp_pat
         assert rejects(workspace) == {
             NAMES[1]: ("filtered", "image-refused"),
             "no-one_nothing-1700.jpg": ("failed", "image-unreachable"),
+            "no-one_astray-1700.jpg": ("failed", "image-unreachable"),
+            long: ("failed", "file-name-too-long"),
         }
         assert server.sent(NAMES[0]) == 0
 

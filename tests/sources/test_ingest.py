@@ -280,12 +280,15 @@ def test_a_limit_spreads_the_artworks_over_the_list(
 
 
 def test_a_smaller_set_leaves_the_others_out(tmp_path: Path) -> None:
+    long = {"1000005", "9" * 25}  # no key has room for them
     rows = [{"track_id": 2}, {"track_id": 5, "set.subset": "large"}, {"track_id": 7}]
+    rows += [{"track_id": number} for number in long]
     files = fma_files(rows, {number: clip(number) for number in (2, 5, 7)})
     sources = {**_sources(tmp_path), "fma": str(write_files(tmp_path / "sets", files))}
     _, tracks, rejects, _ = _ingest(tmp_path, {**sources, "subset": "small"})
     assert [int(track["track_id"]) for track in tracks] == [2, 7]
     assert rejects["000005"] == ("filtered", "outside-subset")
+    assert {rejects[number] for number in long} == {("failed", "track-number-too-long")}
 
 
 def test_duplicates_share_a_cluster_and_go_when_the_recipe_says_so(tmp_path: Path) -> None:
