@@ -1,4 +1,9 @@
-"""SQL conditions over the columns of a table."""
+"""SQL conditions over the columns of a table.
+
+A condition may come from somebody else's recipe or web page, so its cost is bounded before it runs:
+only functions whose result is no longer than their arguments, and so many operations that polars,
+whose planning time grows with their cube, takes a second or two over the full set at most.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +22,39 @@ from artsound.errors import BadUsage
 # they could hide one.
 _TOKENS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
 _FORBIDDEN = re.compile(r"--|/\*|[;\\`$]|\b(select|from|with|table|values|into)\b", re.IGNORECASE)
+# FROM where it does not name a table.
+_FROM = re.compile(
+    r"(\bdistinct\s+|\b(?:substring|trim|extract)\s*\([^()]*)\bfrom\b", re.IGNORECASE
+)
+
+FUNCTIONS = frozenset(
+    {
+        "abs", "ceil", "ceiling", "floor", "round", "sign", "sqrt", "exp", "ln", "log",
+        "log2", "log10", "mod", "pow", "power", "lower", "upper", "initcap", "length",
+        "char_length", "character_length", "octet_length", "left", "right", "substr",
+        "substring", "trim", "ltrim", "rtrim", "starts_with", "ends_with", "strpos",
+        "position", "regexp_like", "reverse", "extract", "coalesce", "nullif", "ifnull", "if",
+        "greatest", "least", "cast", "try_cast", "array_contains", "array_length", "any",
+        "all", "min", "max", "avg", "sum", "count", "median", "stddev", "variance",
+        "quantile_cont", "quantile_disc", "first", "last", "row_number", "rank", "dense_rank",
+        "over",
+    }
+)  # fmt: skip
+_BEFORE_BRACKETS = frozenset(
+    {
+        "and", "or", "not", "in", "between", "when", "then", "else", "is", "like", "ilike",
+        "rlike", "regexp", "from", "as", "by", "distinct", "varchar", "char",
+    }
+)  # fmt: skip
+_CALL = re.compile(r"(\"(?:[^\"]|\"\")*\"|\w+)\s*\(")
+_EMPTY_CALL = re.compile(r"\b(greatest|least)\s*\(\s*\)", re.IGNORECASE)  # polars panics
+_OPERATION = re.compile(
+    r"\w+\s*\(|[-+*/%<>=!~&|^@:]+|\[|\b(?:and|or|not|in|is|between|i?like|rlike|regexp|when|as)\b",
+    re.IGNORECASE,
+)
+_MOST_OPERATIONS = 100
+_LONGEST = 1_000_000  # characters of a condition, which may list the keys of a whole set
+_LONGEST_LITERAL = 1000
 
 _TEXT = r"'(?:[^']|'')*'"
 _LITERAL = re.compile(r"'((?:[^']|'')*)'")
@@ -28,6 +66,7 @@ _COMPARED = re.compile(
 _MISSING = re.compile(r'unable to find column "(.*)"')
 _OPERATORS = "=, <>, <, <=, >, >=, +, -, *, /, AND, OR, NOT, IN, BETWEEN, LIKE and IS NULL"
 _SHOWN = 12
+_SHOWN_TEXT = 300  # characters of a condition in a message
 
 
 def rows_where(frame: pl.DataFrame, where: str) -> npt.NDArray[np.bool_]:
@@ -36,21 +75,54 @@ def rows_where(frame: pl.DataFrame, where: str) -> npt.NDArray[np.bool_]:
     Raises:
         BadUsage: A column is unknown, or the text is not a condition.
     """
-    stray = _FORBIDDEN.search(_TOKENS.sub("''", where))
+    shown = repr(where if len(where) <= _SHOWN_TEXT else f"{where[:_SHOWN_TEXT]}…")
+    plain = _TOKENS.sub("''", where)
+    stray = _FORBIDDEN.search(_FROM.sub(r"\1", plain))
     if stray:
         raise BadUsage(
-            f"The condition {where!r} contains {stray.group()!r}: give one condition over the "
+            f"The condition {shown} contains {stray.group()!r}: give one condition over the "
             f"columns {shown_columns(frame)}."
         )
+    if costly := _costly(where):
+        raise BadUsage(f"The condition {shown} {costly}")
     try:
         found = frame.select(pl.sql_expr(where))
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise BadUsage(f"The condition {where!r} {_fault(frame, where, error)}") from error
+    # Besides its own errors, polars raises those of Python, and panics.
+    except (Exception, pl.exceptions.PanicException) as error:
+        raise BadUsage(f"The condition {shown} {_fault(frame, where, error)}") from error
     column = found.to_series()
     if column.dtype != pl.Boolean or column.len() not in (1, frame.height):
-        raise BadUsage(f"The condition {where!r} is not true or false for each row.")
+        raise BadUsage(f"The condition {shown} is not true or false for each row.")
     mask = column.fill_null(False).to_numpy()
     return np.broadcast_to(mask, frame.height).copy()
+
+
+def _costly(where: str) -> str:
+    """Why a condition may cost more time or memory than it should, and the remedy; or nothing."""
+    texts = [match for match in _TOKENS.findall(where) if match.startswith("'")]
+    if len(where) > _LONGEST or max(map(len, texts), default=0) > _LONGEST_LITERAL + 2:
+        return (
+            f"is longer than {_LONGEST:,} characters, or a text in it longer than "
+            f"{_LONGEST_LITERAL:,}: give a list of keys, or several conditions in turn."
+        )
+    bare = _TOKENS.sub(lambda match: "''" if match.group()[0] == "'" else match.group(), where)
+    for name in _CALL.findall(bare):
+        if name.lower() not in FUNCTIONS and name.lower() not in _BEFORE_BRACKETS:
+            return (
+                f"uses a function {name!r} that is not available here; use {_OPERATORS}, or a "
+                "function such as lower, length, round, coalesce, cast or array_contains."
+            )
+    plain = _TOKENS.sub("''", where)
+    if "||" in plain:
+        return "joins texts by ||, which is not available here: compare each of them."
+    if empty := _EMPTY_CALL.search(plain):
+        return f"calls {empty[1]} without arguments: give it columns or values."
+    if sum(1 for _ in _OPERATION.finditer(plain)) > _MOST_OPERATIONS:
+        return (
+            f"has more than {_MOST_OPERATIONS} operations: list values with IN (…), or apply "
+            "several conditions in turn."
+        )
+    return ""
 
 
 def without_match(frame: pl.DataFrame, where: str) -> str:

@@ -7,6 +7,7 @@ content security policy that lets nothing run or load but the page's own files.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import secrets
@@ -26,6 +27,7 @@ from artsound.reports import judging
 from artsound.reports.views import PairTable, Query, catalogue_of
 from artsound.shards.dataset import Dataset, open_pairs
 from artsound.shards.subset import write_ids, write_shards, write_view
+from artsound.untrusted import parse_json
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
 
 
 MEDIA_TYPES = {"jpg": "image/jpeg", "mp3": "audio/mpeg"}
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
+_LARGEST = 10**18  # a larger position is taken for this one: numbers may have any length
 
 
 def media_response(
@@ -84,13 +87,18 @@ def byte_range(header: str, size: int) -> tuple[int, int] | None:
     if not match or match.groups() == ("", ""):
         return 0, size
     first, last = match.groups()
+    begin, end = _place(first), _place(last)
     if first == "":  # the number of last bytes
-        start, stop = max(0, size - int(last)), size
+        start, stop = max(0, size - end), size
     else:
-        start, stop = int(first), min(size, int(last) + 1) if last else size
-        if last and int(last) < start:
+        start, stop = begin, min(size, end + 1) if last else size
+        if last and end < start:
             return 0, size
     return (start, stop) if start < stop else None
+
+
+def _place(digits: str) -> int:
+    return int(digits or 0) if len(digits) <= 18 else _LARGEST
 
 
 # Music that a model generated for pairs of a release, shown beside the pairs.
@@ -132,6 +140,10 @@ def find_generated(folder: Path, keys: Mapping[str, int]) -> dict[str, dict[str,
 
 COMPARED = 24  # pairs on a page of generated music
 _LONGEST_REQUEST = 1 << 16
+_LONGEST_FIELD = (500, 2000)  # characters of a field, and of `where`
+_MOST_FIELDS = 1000
+_BODY_SECONDS = 20.0  # in which the body of a request must come
+_LONGEST_LOOK = 10**7  # seconds that a judge may take for one trial
 _OPEN_TRIALS = 10_000
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -274,6 +286,8 @@ class Site:
             rating, seconds = asked.get("rating", -1), asked.get("seconds", 0.0)
             if not isinstance(rating, int) or not isinstance(seconds, int | float):
                 raise BadUsage("A rating and the seconds taken are numbers.")
+            if abs(seconds) > _LONGEST_LOOK:
+                raise BadUsage(f"The seconds taken are at most {_LONGEST_LOOK}.")
             judgement = judging.judgement_of(
                 self.catalogue.data, trial, judge, view=view,
                 rating=rating, verdict=str(asked.get("verdict", "")), seconds=float(seconds),
@@ -301,43 +315,55 @@ def query_of(items: list[tuple[str, str]]) -> Query:
     """The query of an address: q, where, sort, and values of facets, which may be repeated."""
     plain = {"q": "", "where": "", "sort": "best"}
     chosen: dict[str, tuple[str, ...]] = {}
+    if len(items) > _MOST_FIELDS:
+        raise BadUsage(f"A query has at most {_MOST_FIELDS} fields.")
     for name, value in items:
+        longest = _LONGEST_FIELD[name == "where"]
+        if len(value) > longest:
+            raise BadUsage(f"The field {name[:40]!r} has more than {longest} characters.")
         if name in plain:
             plain[name] = value
         elif name != "start":
             chosen[name] = (*chosen.get(name, ()), value)
-    return Query(plain["q"][:500], chosen, plain["where"][:2000], plain["sort"])
+    return Query(plain["q"], chosen, plain["where"], plain["sort"])
 
 
 def _pairs(query: Any) -> list[tuple[str, str]]:
     from urllib.parse import parse_qsl
 
-    return parse_qsl(str(query or ""), keep_blank_values=True, max_num_fields=1000)
+    if not isinstance(query, str | None):
+        raise BadUsage("A query is a text.")
+    try:
+        return parse_qsl(query or "", keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except ValueError as error:
+        raise BadUsage(f"A query has at most {_MOST_FIELDS} fields.") from error
 
 
 async def _body(request: Request) -> dict[str, Any]:
-    """The JSON object of a request of this page; BadUsage for any other request."""
-    origin = request.headers.get("origin")
-    if origin is not None and origin != f"{request.url.scheme}://{request.headers.get('host')}":
-        raise BadUsage("This request came from another page.")
+    """The JSON object of a request; BadUsage for any other request."""
     if request.headers.get("content-type", "").partition(";")[0] != "application/json":
         raise BadUsage("The content type of a request must be application/json.")
     raw = b""
-    async for chunk in request.stream():
-        raw += chunk
-        if len(raw) > _LONGEST_REQUEST:
-            raise BadUsage("The request is too long.")
     try:
-        value = json.loads(raw)
-    except ValueError as error:
-        raise BadUsage("The request is not JSON.") from error
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for chunk in request.stream():
+                raw += chunk
+                if len(raw) > _LONGEST_REQUEST:
+                    raise BadUsage("The request is too long.")
+    except TimeoutError as error:
+        raise BadUsage("The request did not come in time.") from error
+    try:
+        value = parse_json(raw)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, OverflowError) as error:  # a lone surrogate or NaN, too
+        raise BadUsage("The request is not JSON in UTF-8.") from error
     if not isinstance(value, dict):
         raise BadUsage("The request is not a JSON object.")
     return value
 
 
 def _whole(text: str) -> int:
-    if not text.isdecimal() or len(text) > 9:
+    if not text.isascii() or not text.isdecimal() or len(text) > 9:
         raise BadUsage(f"{text[:20]!r} is not a whole number.")
     return int(text)
 
@@ -361,16 +387,6 @@ _FILES = {
     "judge.js": "text/javascript",
     "page.js": "text/javascript",
     "icon.svg": "image/svg+xml",
-}
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-        "media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
 }
 
 
@@ -399,11 +415,15 @@ def serve(
     """
     import uvicorn
 
+    from artsound.reports.web_guard import ImpatientProtocol
+
     app = browse_app(open_pairs(shards), host=host, save_to=save_to, generated=generated)
     listener = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     print(f"Browse at http://{shown}:{listener.getsockname()[1]}/ (Ctrl-C ends)", flush=True)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+    config = uvicorn.Config(
+        app, http=ImpatientProtocol, log_level="warning", access_log=False, server_header=False
+    )
     with listener:
         uvicorn.Server(config).run(sockets=[listener])
 
@@ -418,12 +438,14 @@ def browse_app(
     """Return the page and its API as a Starlette application; see `serve` for the arguments.
 
     On a loopback host it answers only requests whose Host header names this machine, which
-    prevents DNS rebinding.
+    prevents DNS rebinding. Requests of other pages are refused (`artsound.reports.web_guard`).
     """
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.routing import Route
+
+    from artsound.reports.web_guard import Guard
 
     if save_to is None and data.store.is_local:
         save_to = Path(data.store.location).absolute().parent
@@ -453,7 +475,7 @@ def browse_app(
             Route("/trial/{token}.{member}", site.trial_media),
         ],
         middleware=[
-            Middleware(_SafeHeaders),
+            Middleware(Guard, pages=("/", "/judge", "/compare", "/pair/")),
             Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
         ],
         exception_handlers={ArtSoundError: _error_response},
@@ -500,19 +522,3 @@ def listen(host: str, port: int) -> socket.socket:
             f"Cannot listen on {host} port {port} ({reason}): choose another --port."
         ) from error
     return listener
-
-
-class _SafeHeaders:
-    """Adds the security headers to every response."""
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async def send_with_headers(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                added = [(k.lower().encode(), v.encode()) for k, v in _HEADERS.items()]
-                message["headers"] = [*message["headers"], *added]
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers)

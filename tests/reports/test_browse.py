@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import shutil
+import socket
+import threading
+import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,13 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 import artsound
 from artsound.errors import BadData, BadUsage
-from artsound.reports.browse import browse_app, byte_range, listen
+from artsound.reports import web_guard
+from artsound.reports.browse import Site, browse_app, byte_range, listen
 from artsound.reports.judging import read_judgements
 from artsound.shards.dataset import open_shards
 from artsound.shards.verify import verify
@@ -166,13 +172,103 @@ def test_a_view_is_saved_as_ids_as_a_view_or_as_new_shards(
 def test_only_requests_of_our_own_page_may_write(client: TestClient, tmp_path: Path) -> None:
     asked = {"name": "x", "kind": "ids", "query": ""}
     elsewhere = client.post("/api/save", json=asked, headers={"Origin": "http://evil.example"})
+    assert elsewhere.status_code == 403
     form = client.post("/api/save", data=asked)
     long = client.post("/api/save", json={**asked, "query": "q=" + "x" * 70_000})
     listed = client.post("/api/save", json=[1])
-    assert {a.status_code for a in (elsewhere, form, long, listed)} == {400}
+    assert {a.status_code for a in (form, long, listed)} == {400}
     assert list(tmp_path.rglob("*")) == []
     own = client.post("/api/save", json=asked, headers={"Origin": "http://127.0.0.1:8000"})
     assert own.status_code == 200
+
+
+FOREIGN: list[dict[str, str]] = [
+    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
+    {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"},  # another port of this machine
+    {"Origin": "null"},
+    {"Origin": "http://127.0.0.1:9999"},
+    {"Referer": "http://evil.example/page"},
+    {"Referer": "http://[::1"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN, ids=lambda headers: " ".join(headers.values()))
+def test_another_page_can_link_to_the_pages_but_load_nothing(
+    client: TestClient, headers: dict[str, str]
+) -> None:
+    for path in ("/api/view", "/media/000014.jpg", "/page/page.js", "/api/trial?judge=ada"):
+        answer = client.get(path, headers=headers)
+        assert (answer.status_code, answer.headers["x-content-type-options"]) == (403, "nosniff")
+    link = {**headers, "Sec-Fetch-Mode": "navigate"}
+    assert client.get("/", headers=link).status_code == 200
+    assert client.get("/pair/000014", headers=link).status_code == 200
+    own = {"Sec-Fetch-Site": "same-origin", "Referer": "http://127.0.0.1:8000/pair/000014"}
+    assert client.get("/api/view", headers=own).status_code == 200
+
+
+def test_malformed_requests_are_answered_with_400(client: TestClient, tmp_path: Path) -> None:
+    token = client.get("/api/trial?judge=ada").json()["token"]
+    said = f'{{"judge": "ada", "token": "{token}", "rating": 1, "seconds": '
+    save = '{"name": "x", "kind": "ids", "query": '
+    bodies: list[str | bytes] = [
+        said + "NaN}", said + "1" + "0" * 400 + "}", said + "1e999}", said + "1" * 5000 + "}",
+        said + "-1" + "0" * 400 + "}", "[" * 60_000, '{"a":' * 10_000, "", "null", b"\xff\xfe{}",
+        save + '"' + "&".join(["a=1"] * 1500) + '"}', save + r'"q=\ud800"}',
+        save + '"q=' + "x" * 501 + '"}', save + '"where=' + "(" * 1900 + '"}', save + "[[1]]}",
+        save + "{}}", save + r'"where=\u0000"}',
+    ]  # fmt: skip
+    for body in bodies:
+        for path in ("/api/judgement", "/api/save"):
+            answer = client.post(path, content=body, headers={"Content-Type": "application/json"})
+            assert answer.status_code == 400, (path, body[:80])
+            assert answer.json()["error"]
+    queries = [
+        "start=٣", "start=" + "9" * 5000, "start=-1", "start=1e3", "q=" + "x" * 501,
+        "where=lpad(track_title,4000000000,'x')%3D'a'", "where=columns('x')", "where=%00",
+        "where=" + "NOT " * 400, "&".join(["music_genre=Jazz"] * 1001), "sort=",
+    ]  # fmt: skip
+    for query in queries:
+        assert client.get(f"/api/view?{query}").status_code == 400, query[:80]
+    nines = "9" * 5000
+    spans = {f"{nines}-": 416, f"0-{nines}": 200, f"-{nines}": 200, f"{nines}-{nines}": 416}
+    for span, status in spans.items():
+        answer = client.get("/media/000014.mp3", headers={"Range": f"bytes={span}"})
+        assert answer.status_code == status
+    assert not (tmp_path / "judgements").exists()
+    assert not (tmp_path / "views").exists()
+
+
+def test_a_fault_of_the_server_is_one_line_with_safe_headers(
+    site_shards: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Site, "pair", lambda *_: 1 // 0)
+    client = TestClient(browse_app(open_shards(site_shards)), base_url="http://127.0.0.1:8000")
+    answer = client.get("/api/pair/000014")
+    assert (answer.status_code, answer.headers["x-content-type-options"]) == (500, "nosniff")
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_half_open_connections_keep_nobody_waiting(
+    site_shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web_guard, "MOST_WAITING", 20)
+    app = browse_app(open_shards(site_shards))
+    with listen("127.0.0.1", 0) as listener, contextlib.ExitStack() as opened:
+        config = uvicorn.Config(app, http=web_guard.ImpatientProtocol, log_level="error")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        place = listener.getsockname()
+        half = [opened.enter_context(socket.create_connection(place)) for _ in range(60)]
+        for one in half:
+            one.sendall(b"GET / HTTP/1.1\r\nHost: 127")
+        with urllib.request.urlopen(f"http://127.0.0.1:{place[1]}/", timeout=60) as answer:
+            assert answer.status == 200
+        half[0].settimeout(60)
+        with contextlib.suppress(ConnectionError):
+            assert half[0].recv(1) == b""  # the oldest were closed
+        server.should_exit = server.force_exit = True
+        thread.join(60)
 
 
 def test_a_name_that_leads_to_this_machine_from_elsewhere_is_not_answered(
