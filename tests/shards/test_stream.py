@@ -162,6 +162,20 @@ def test_setting_the_epoch_of_a_loaded_state_continues_it(data: Dataset) -> None
     assert keys(loader) == first
 
 
+def test_a_state_loaded_during_a_pass_stands_until_the_next_one(data: Dataset) -> None:
+    loader = data.stream(batch_size=8).loader()
+    whole = keys(data.stream(batch_size=8).loader())
+    under_way = iter(loader)
+    next(under_way)
+    state = loader.state_dict()
+    next(under_way)
+    loader.load_state_dict(state)
+    next(under_way)
+    assert loader.state_dict() == state
+    assert len(list(under_way)) > 0
+    assert keys(loader) == whole[8:]
+
+
 def test_passes_over_one_loader_side_by_side_do_not_mix(data: Dataset) -> None:
     loader = data.stream(batch_size=8).loader()
     whole = [batch["key"] for batch in data.stream(batch_size=8)]
