@@ -57,10 +57,11 @@ card: $(INSTALLED) ## Write data_cards/ anew, from a small build of the sample
 	@cp $(DEMO)/card/shards/index.parquet $(DEMO)/card/shards/index.json data_cards
 	@$(BIN)/python -m artsound.reports.card data_cards data_cards
 
-docs: $(INSTALLED) ## Build the reference of all public functions: build/docs/index.html
+docs: $(INSTALLED) ## Build the documentation as one site: build/docs/index.html
 	@$(BIN)/python docs/recipe_tables.py
 	@$(BIN)/python docs/column_tables.py
-	@$(BIN)/python docs/reference.py build/docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "For the search, serve it: $(BIN)/python -m http.server --directory build/docs"
 
 clean: ## Remove the demo's output and caches; keeps .venv and what fuzz has found
 	@rm -rf $(DEMO) build/docs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,23 +1,67 @@
-"""The tables of recipe keys in the stages' pages, written from recipe.py: part of `make docs`."""
+"""The page of recipe keys, docs/recipe.md, written from recipe.py: part of `make docs`."""
 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 from artsound.recipe import Recipe
 
-STAGES = Path(__file__).parent / "stages"
+PAGE = Path(__file__).with_name("recipe.md")
+# The stage that reads them, or `run`, and the sections of a recipe.
 SECTIONS = {
-    "README.md": ("run",),
-    "ingest.md": ("sources", "images", "audio", "rights"),
-    "embed.md": ("embed",),
-    "pair.md": ("seed", "split", "pair"),
-    "caption.md": ("captions",),
-    "shard.md": ("name", "shards", "release"),
+    "ingest": ("sources", "images", "audio", "rights"),
+    "embed": ("embed",),
+    "pair": ("seed", "split", "pair"),
+    "caption": ("captions",),
+    "shard": ("name", "shards", "release"),
+    "run": ("run",),
 }
-_TABLE = re.compile(r"(?<=\n)\| key \| default \| meaning \|\n(?:\|.*\n)+")
+
+_INTRODUCTION = """\
+# Recipe keys
+
+Every key of a recipe with its default, by the [stage](stages/README.md) that reads it. Written from
+the code by `docs/recipe_tables.py`.
+
+A recipe is one TOML file. It states only what differs from the defaults, and an option of the
+command line takes precedence over it:
+
+```toml
+name = "calm-pairs"
+
+[sources]
+limit = 500
+track_where = "genre = 'Classical'"
+
+[rights]
+policy = "redistributable"
+```
+
+```sh
+artsound build --recipe calm.toml --artgraph ArtGraph/ --fma fma/ --out out
+```
+
+`--recipe` also takes the name of a bundled one: `artsound` (CLIP and CLAP, the full rebuild),
+`open` (only works that may be redistributed) or `sample`. A build saves its whole recipe as
+`recipe.toml` in its folder, so that `artsound build --out out` continues it. After a change only
+the parts that depend on the changed keys are repeated. A key that does not exist is an error that
+names the nearest one.
+"""
+
+
+def page() -> str:
+    """The whole page, as Markdown."""
+    parts = [_INTRODUCTION]
+    for stage, sections in SECTIONS.items():
+        parts.append(f"## {stage}\n\n{_about(stage)}\n\n{table(sections)}")
+    return "\n".join(parts)
+
+
+def _about(stage: str) -> str:
+    if stage == "run":
+        return "How the work is distributed. None of these keys changes a byte of the result."
+    return f"Read by the stage [{stage}](stages/{stage}.md)."
 
 
 def table(sections: tuple[str, ...]) -> str:
@@ -38,12 +82,5 @@ def table(sections: tuple[str, ...]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def with_table(page: Path) -> str:
-    """The page's text with its table as it should be."""
-    new = table(SECTIONS[page.name])
-    return _TABLE.sub(lambda _: new, page.read_text(encoding="utf-8"))
-
-
 if __name__ == "__main__":
-    for name in SECTIONS:
-        (STAGES / name).write_text(with_table(STAGES / name), encoding="utf-8")
+    PAGE.write_text(page(), encoding="utf-8")

@@ -12,7 +12,8 @@ import artsound
 ROOT = Path(artsound.__file__).parent
 # Names that Python and the rooms give to a file in each package.
 SHARED = {"__init__", "__main__", "base"}
-MODULES = 145  # besides the sample and the packages' own `__init__` and `__main__`; each has one subject
+# Besides the sample and the packages' own `__init__` and `__main__`; each has one subject.
+MODULES = 145
 SAMPLE_LINES = 2600
 
 FILES = sorted(ROOT.rglob("*.py"))
