@@ -61,6 +61,7 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
         "type": "string",
         "enum": ["licence", "header", "creator-preference", "opt-out-list"],
     },
+    "method": {"type": "string", "enum": ["sparse", "dense", "given", "kept"]},
     "shard": {"type": "string", "pattern": r"^[^/\\]+\.tar$"},
     "bytes": {"type": "integer", "arrow": "int64", "minimum": 0},
 }
@@ -80,6 +81,7 @@ class Column:
         unknown: Whether it may be unknown: null in the index.
         old: Its name in format 1, where that was another.
         in_sample: Whether a sample's .json has it; else it is the place of a sample's bytes.
+        late: Whether the first releases of this format lack it.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Column:
     unknown: bool = False
     old: str = ""
     in_sample: bool = True
+    late: bool = False
 
     @property
     def rules(self) -> Mapping[str, Any]:
@@ -108,6 +111,10 @@ def _of(name: str, kind: str, description: str, example: Any, **more: Any) -> Co
 
 def _maybe(name: str, kind: str, description: str, example: Any, **more: Any) -> Column:
     return Column(name, kind, description, example, unknown=True, **more)
+
+
+def _late(name: str, kind: str, description: str, example: Any, **more: Any) -> Column:
+    return Column(name, kind, description, example, unknown=True, late=True, **more)
 
 
 def _place(name: str, kind: str, description: str, example: Any, **more: Any) -> Column:
@@ -130,11 +137,25 @@ COLUMNS: tuple[Column, ...] = (
         "A Baroque still life from 1648. Its colours run to chestnut, terracotta and dark brown, "
         "and it has little contrast of light and dark and predominantly dark tones."),
     _of("artwork_captioner", "text", "what wrote the artwork's caption", "grounded"),
+    _late("artwork_captioner_version", "text",
+           "version of what wrote the artwork's caption, or digest of its weights", "8"),
+    _late("artwork_prompt_sha256", "digest",
+           "SHA-256 of the prompt of the artwork's caption; null where there was none", _SHA),
+    _late("artwork_caption_fallback", "text",
+           "the check that the chosen captioner's text for the artwork failed, so that another "
+           "wrote the caption; null where it passed them all", "repeated"),
     _of("track_caption", "text", "caption of the music, written by a machine",
         "A strong, regular beat and hardly any change in volume mark this sombre rock track, set "
         "in B-flat minor at a middling tempo of about 114 BPM.", old="music_caption"),
     _of("track_captioner", "text", "what wrote the caption of the music", "grounded",
         old="music_captioner"),
+    _late("track_captioner_version", "text",
+           "version of what wrote the caption of the music, or digest of its weights", "8"),
+    _late("track_prompt_sha256", "digest",
+           "SHA-256 of the prompt of the caption of the music; null where there was none", _SHA),
+    _late("track_caption_fallback", "text",
+           "the check that the chosen captioner's text for the music failed, so that another "
+           "wrote the caption; null where it passed them all", "repeated"),
     _maybe("artwork_title", "text", "title of the artwork; of ArtGraph's, read from a file name",
            "Jug in a fever"),
     _maybe("painter", "text", "painter's name for display", "Example Painter"),
@@ -164,6 +185,9 @@ COLUMNS: tuple[Column, ...] = (
            "FMA's number of the track's artist; for another source a number made of the name, "
            "2^30 or more", 12, old="artist_id"),
     _maybe("album", "text", "title of the track's album", "ArtSound Synthetic Sample"),
+    _late("album_id", "count", "number of the track's album in its source", 12),
+    _late("track_year", "count", "year in which the track was released, or recorded", 2009),
+    _late("track_language", "text", "code of the language of the track in its source", "en"),
     _maybe("track_genre", "text", "top-level genre of the track in its source", "Rock",
            old="music_genre"),
     _of("track_genres", "texts", "all genres of the track in its source", ["Rock"],
@@ -172,6 +196,12 @@ COLUMNS: tuple[Column, ...] = (
         old="music_tags"),
     _of("duration_s", "length", "duration of the clip, measured by decoding it", 14.82,
         unit="seconds", old="duration"),
+    _late("excerpt_start_s", "count",
+           "where in the whole track the clip begins; of the FMA's clips by the rule that cut "
+           "them, from the length that it states for the track", 105, unit="seconds"),
+    _late("audio_sample_rate_hz", "count", "sampling rate of the .mp3 member", 44100,
+           unit="hertz"),
+    _late("audio_channels", "count", "number of channels of the .mp3 member", 2),
     _of("tempo_bpm", "positive", "estimated tempo of the clip", 113.7, unit="beats per minute",
         old="tempo"),
     _of("musical_key", "text", "estimated key of the clip, as in A minor", "A# minor",
@@ -228,8 +258,21 @@ COLUMNS: tuple[Column, ...] = (
            "made before there was such a column, null", 0.9913),
     _of("margin", "number", "score less that of the track's best other artwork in the split; "
         "negative where the one-to-one matching gave the track not its best", -0.003772),
+    _late("track_rank", "count",
+           "rank of the artwork among those of the split for the track: 1 is best", 5),
+    _late("artwork_rank", "count",
+           "rank of the track among those of the split for the artwork: 1 is best", 3),
+    _late("pairing_method", "method",
+           "how the pair was found: sparse, among each item's best candidates; dense, among all "
+           "that were left; given, imported; kept, as in the release before", "sparse"),
     _of("image_sha256", "digest", "SHA-256 of the .jpg member", _SHA),
     _of("image_original_sha256", "digest", "SHA-256 of the image as its source has it", _SHA),
+    _late("image_width", "count", "width of the .jpg member", 1024, unit="pixels"),
+    _late("image_height", "count", "height of the .jpg member", 768, unit="pixels"),
+    _late("image_original_width", "count", "width of the image as its source has it, upright",
+           1400, unit="pixels"),
+    _late("image_original_height", "count", "height of the image as its source has it, upright",
+           1050, unit="pixels"),
     _of("audio_sha256", "digest", "SHA-256 of the .mp3 member", _SHA),
     _of("artwork_cluster", "name",
         "smallest artwork_id of the artwork's near-duplicates; its own when alone", _WORK),
@@ -301,9 +344,15 @@ def fields_now(fields: Mapping[str, Any]) -> dict[str, Any]:
                 fields[f"{side}_license_id"] = ""
     elif "musical_key" not in fields:  # no sample of this project
         return dict(fields)
+    fields = with_late(fields)
     return {
         name: [] if value == [""] and name in BY_NAME else value for name, value in fields.items()
     }
+
+
+def with_late(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a sample with those columns, unknown, that came later than the sample."""
+    return {**fields, **{c.name: c.stand_in for c in SAMPLE if c.late and c.name not in fields}}
 
 
 def frame_now(frame: pl.DataFrame) -> pl.DataFrame:

@@ -73,6 +73,7 @@ class Track:
     artist: str
     artist_id: int
     album: str
+    album_id: int
     genre: str
     genres: list[str]
     tags: list[str]
@@ -98,6 +99,7 @@ class Track:
     audio_bytes: int
     audio_format: str
     duration: float
+    excerpt_start: int
     sample_rate: int
     channels: int
     loudness: float

@@ -234,6 +234,10 @@ def push(
     purge_history: Annotated[
         bool, typer.Option("--purge-history", help="Make the Hub forget all earlier commits.")
     ] = False,
+    viewer: Annotated[
+        bool,
+        typer.Option("--viewer", help="Also Parquet with thumbnails, to TARGET-viewer."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Publish a release, or resume publishing, and check it at the target.
@@ -245,7 +249,7 @@ def push(
 
     summary = push_shards(
         shards, target, restricted=restricted, optouts=optouts, keep_stale=keep_stale,
-        purge_history=purge_history,
+        purge_history=purge_history, viewer=viewer,
     )  # fmt: skip
     sent = summary["files"] - summary["skipped"]
     print(f"{sent} of {counted(summary['files'], 'file')} sent to {target}; the others were there.")
@@ -255,6 +259,8 @@ def push(
         print(f"{counted(len(summary['deleted']), 'file')} of earlier releases deleted there.")
     if summary["history"]:
         print(f"The history of {target} still holds them: push again with --purge-history.")
+    if summary["viewer"]:
+        print(f"A table with thumbnails is at {summary['viewer']}.")
     for name in summary["stale"]:
         print(f"{target}/{name} is a shard that no index names: readers of all shards load it.")
     print_summary(as_json, summary)

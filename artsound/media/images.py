@@ -151,6 +151,11 @@ def release_jpeg(data: bytes, *, max_side: int, quality: int) -> bytes:
     return out.getvalue()
 
 
+def jpeg_size(data: bytes) -> tuple[int, int]:
+    """The width and height in pixels that the header of what `release_jpeg` gave states."""
+    return _open(data).size
+
+
 def _open(data: bytes) -> Image.Image:
     if not data:
         raise MediaError("image-empty", "the file is empty")

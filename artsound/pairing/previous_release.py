@@ -29,14 +29,17 @@ from artsound.untrusted import read_table
 
 # Columns of withheld.parquet, and of the index.
 _WITHHELD = ("track_id", "artwork_id", "split", "score", "bridge")
-_COLUMNS = (*_WITHHELD, "painter_id", "musician_id", "percentile", "margin")
+_COLUMNS = (
+    *_WITHHELD,
+    *("painter_id", "musician_id", "percentile", "margin", "track_rank", "artwork_rank"),
+)
 
 
 @dataclass(frozen=True)
 class PreviousPair:
     """A pair of the previous release.
 
-    `percentile` and `margin` are None if its media were withheld there, `percentile` also if the
+    `percentile`, `margin` and the ranks are None if its media were withheld there, or if the
     release has no such column.
     """
 
@@ -46,6 +49,8 @@ class PreviousPair:
     score: float
     percentile: float | None
     margin: float | None
+    track_rank: int | None = None
+    artwork_rank: int | None = None
 
 
 @dataclass(frozen=True)
@@ -160,6 +165,8 @@ def _previous_release(folder: Path, recipe: Recipe) -> PreviousRelease:
                 row["score"],
                 row.get("percentile"),
                 row.get("margin"),
+                row.get("track_rank"),
+                row.get("artwork_rank"),
             )
             for row in rows
             if (row["track_id"], row["artwork_id"]) not in excluded
@@ -175,7 +182,12 @@ def with_previous_scores(row: dict[str, Any], kept: Mapping[str, PreviousPair]) 
     pair = kept.get(row["track_id"])
     if pair is None:
         return row
-    known = {"percentile": pair.percentile, "margin": pair.margin}
+    known = {
+        "percentile": pair.percentile,
+        "margin": pair.margin,
+        "track_rank": pair.track_rank,
+        "artwork_rank": pair.artwork_rank,
+    }
     known = {name: value for name, value in known.items() if value is not None}
     return {**row, **known, "score": pair.score, "method": "kept"}
 

@@ -20,7 +20,7 @@ import polars as pl
 import pyarrow as pa
 
 from artsound import __version__
-from artsound.columns import SAMPLE
+from artsound.columns import KINDS, SAMPLE
 from artsound.errors import BadData
 from artsound.recipe import ReleaseSection
 from artsound.reports.stats import frame_stats, value_counts
@@ -28,10 +28,13 @@ from artsound.rights import PUBLIC_DOMAIN, TRAINABLE, UNKNOWN, licence_rights, p
 from artsound.schema import arrow_schema, json_schema, schema_folder
 from artsound.shards.dataset import Dataset, open_shards
 from artsound.shards.index import INDEX, SPLITS
-from artsound.shards.release import CHANGES, FIRST, licence_url
+from artsound.shards.release import CHANGES, FIRST, credit_lacks, licence_url
 from artsound.sources.base import home_page
 from artsound.storage import write_bytes
 
+# Stands for a date that the publisher does not give: earlier than any release.
+_NO_DATE = "1970-01-01"
+_DATE_NOT_GIVEN = f"Its publisher gives no date of publication: {_NO_DATE} stands for that."
 _SYNTHETIC = "Synthetic: pictures and music were made by code, for trying the pipeline out."
 
 
@@ -48,7 +51,13 @@ def croissant_of(data: Dataset, values: Mapping[str, Any]) -> dict[str, Any]:
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         "name": values["name"],
-        "description": values["summary"] + (f" {_SYNTHETIC}" if values["synthetic"] else ""),
+        "description": " ".join(
+            [
+                values["summary"],
+                *([_SYNTHETIC] if values["synthetic"] else []),
+                *([] if values["said"].get("date") else [_DATE_NOT_GIVEN]),
+            ]
+        ),
         "version": values["version"],
         "license": sorted({url for _, url, _, _ in values["licence_table"]}),
         "creator": [{"@type": "sc:Person", "name": name} for name in values["people"]]
@@ -73,7 +82,7 @@ def _distribution(data: Dataset) -> list[dict[str, Any]]:
         "@id": INDEX,
         "name": INDEX,
         "description": "A row per pair, with all fields and the place of its bytes.",
-        "contentUrl": INDEX,
+        "contentUrl": _own_spelling(INDEX, data.index_sha256),
         "contentSize": f"{size} B",
         "encodingFormat": "application/x-parquet",
         "sha256": data.index_sha256,
@@ -84,7 +93,7 @@ def _distribution(data: Dataset) -> list[dict[str, Any]]:
             "@id": shard.name,
             "name": shard.name,
             "description": f"{shard.samples} pairs of the {shard.split} split, as WebDataset.",
-            "contentUrl": shard.name,
+            "contentUrl": _own_spelling(shard.name, shard.sha256),
             "contentSize": f"{shard.bytes} B",
             "encodingFormat": "application/x-tar",
             "sha256": shard.sha256,
@@ -107,6 +116,17 @@ def _distribution(data: Dataset) -> list[dict[str, Any]]:
     return [index, *shards, *sets]
 
 
+def _own_spelling(name: str, sha256: str) -> str:
+    """The path of a file beside the description, spelled otherwise for other content.
+
+    mlcroissant caches what it unpacks by the spelling of `contentUrl`, and shards of all releases
+    have the same names. `./` and `.//` are no steps of a path: 32 of them write 32 bits of the
+    digest. Addresses of a pushed release name its version instead.
+    """
+    bits = f"{int(sha256[:8], 16):032b}"
+    return "".join(".//" if bit == "1" else "./" for bit in bits) + name
+
+
 def _pairs(data: Dataset) -> dict[str, Any]:
     """The primary record set: the rows of the index."""
     properties = json_schema("index")["properties"]
@@ -120,7 +140,10 @@ def _pairs(data: Dataset) -> dict[str, Any]:
             "@type": "cr:Field",
             "@id": f"pairs/{field.name}",
             "name": field.name,
-            "description": properties[field.name]["description"],
+            "description": (
+                f"{properties[field.name]['description']}; unknown in "
+                f"{_unknown(data.frame, field.name):,} of {data.frame.height:,} rows"
+            ),
             "dataType": _data_type(inner),
             "source": {"fileObject": {"@id": INDEX}, "extract": {"column": field.name}},
         }
@@ -218,7 +241,7 @@ def _responsible(values: Mapping[str, Any]) -> dict[str, Any]:
         "rai:dataAnnotationProtocol": (
             "Captions are machine-generated: artworks by "
             f"{', '.join(values['artwork_captioners'])}, music by "
-            f"{', '.join(values['track_captioners'])}. No person wrote or checked them."
+            f"{', '.join(values['track_captioners'])}. No person wrote them."
         ),
         "rai:machineAnnotationTools": [
             f"artsound {__version__}",
@@ -243,15 +266,26 @@ def _responsible(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _published(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Address and date, where the publisher gives them."""
-    said = {"url": values["said"].get("homepage"), "datePublished": values["said"].get("date")}
-    return {name: value for name, value in said.items() if value}
+    """Address, where the publisher gives it, and date, which Croissant asks for."""
+    url = values["said"].get("homepage")
+    return {
+        **({"url": url} if url else {}),
+        "datePublished": values["said"].get("date") or _NO_DATE,
+    }
 
 
 def _provenance(values: Mapping[str, Any]) -> dict[str, Any]:
     """The sources and the tool, in W3C PROV terms."""
     return {
-        "prov:wasDerivedFrom": [{"@id": link} for _, link in values["source_links"] if link],
+        "prov:wasDerivedFrom": [
+            {
+                "@type": "prov:Entity",
+                "@id": row["link"] or f"urn:artsound:source:{row['source']}",
+                "prov:label": f"{row['source']}, {row['side']}s"
+                + (f", state {row['sha256']}" if row["sha256"] else ""),
+            }
+            for row in values["source_rows"]
+        ],
         "prov:wasGeneratedBy": {
             "@type": "prov:Activity",
             "prov:label": (
@@ -478,13 +512,14 @@ def _licence(name: str) -> str:
 
 CARDS = (
     *("README.md", "DATASHEET.md", "croissant.json", "spdx.json"),
-    *("LICENSE.md", "TAKEDOWN.md", "CITATION.cff"),
+    *("LICENSE.md", "LICENSES.txt", "TAKEDOWN.md", "CITATION.cff", "TRAINING_DATA_SUMMARY.md"),
     *("sample.schema.json", "index.schema.json", "shard_index.schema.json"),
 )
 UNANSWERED = "not answered by the publisher"
 _PAPER = "https://arxiv.org/abs/2602.17599"
 _HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
+_RULE = 80 * "="
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 # Fields whose absence the datasheet counts: null or the empty list is unknown.
 _MAY_LACK = (
@@ -520,7 +555,9 @@ def write_cards(shards: Path, out: Path) -> list[Path]:
         "spdx.json": spdx_of(data, values),
         "LICENSE.md": _render("license.md.j2", values),
         "TAKEDOWN.md": _render("takedown.md.j2", values),
+        "LICENSES.txt": licence_texts([name for name, *_ in values["licence_table"]]),
         "CITATION.cff": _citation(values),
+        "TRAINING_DATA_SUMMARY.md": _render("training_summary.md.j2", values),
     }
     for name in ("sample", "index", "shard_index"):
         texts[f"{name}.schema.json"] = (schema_folder() / f"{name}.json").read_text("utf-8")
@@ -545,11 +582,11 @@ def card_values(data: Dataset) -> dict[str, Any]:
     }
     said = about.get("release", {})
     parent, asked, removed = about.get("parent"), _asked(data), _removed(data)
+    imported = frame.filter(pairing_method="given").height
     words = {
         side: frame.select(pl.col(f"{side}_caption").str.split(" ").list.len()).to_series()
         for side in ("artwork", "track")
     }
-    years = frame["artwork_year"].drop_nulls()
     return {
         "tool": f"artsound {__version__}",
         "name": data.name,
@@ -564,7 +601,7 @@ def card_values(data: Dataset) -> dict[str, Any]:
         "asked": asked,
         "parent": parent,
         "removed": removed,
-        "about": _about(sources, asked, removed, synthetic=synthetic),
+        "about": _about(sources, asked, removed, imported, synthetic=synthetic),
         "extent": _extent(asked, removed, synthetic=synthetic),
         "said": said,
         "people": [re.sub(r"\s*\(.*\)$", "", name) for name in said.get("authors", [])],
@@ -574,6 +611,10 @@ def card_values(data: Dataset) -> dict[str, Any]:
             for key, field in ReleaseSection.model_fields.items()
         ],
         "sources": sources,
+        "source_rows": _source_rows(frame, about),
+        **_of_training(frame, about),
+        "credit": credit_lacks(frame.to_arrow()),
+        "unanswered": UNANSWERED,
         "source_links": [] if synthetic else [(name, home_page(name)) for name in sources],
         "recipe_digest": about["recipe_digest"],
         "index_sha256": data.index_sha256,
@@ -599,7 +640,8 @@ def card_values(data: Dataset) -> dict[str, Any]:
         "crossing": crossing,
         "counts": counts,
         "measures": stats["measures"],
-        "years": [int(years.min()), int(years.max())] if years.len() else [],  # type: ignore[arg-type]
+        "track_years": _span(frame["track_year"]),
+        "years": _span(frame["artwork_year"]),
         "bridges": sorted(counts["bridge"]),
         "artwork_captioners": sorted(counts["artwork_captioner"]),
         "track_captioners": sorted(counts["track_captioner"]),
@@ -669,7 +711,7 @@ def _rebuilds(sources: Sequence[str]) -> bool:
 
 
 def _about(
-    sources: Sequence[str], asked: Sequence[str], removed: int, *, synthetic: bool
+    sources: Sequence[str], asked: Sequence[str], removed: int, imported: int, *, synthetic: bool
 ) -> list[str]:
     """What kind of release it is, in sentences of Markdown."""
     lines = []
@@ -688,6 +730,11 @@ def _about(
         lines.append(
             "Titles and years of ArtGraph's artworks were read from file names: spelling and "
             "accents are lost, and some years with them."
+        )
+    if imported:
+        lines.append(
+            f"{imported:,} pairs were not matched here: they were imported from a list of pairs, "
+            "and their scores were computed afterwards."
         )
     if asked:
         lines.append(f"A subset of a release, chosen by: {_cell('; '.join(asked))}.")
@@ -708,6 +755,111 @@ def _extent(asked: Sequence[str], removed: int, *, synthetic: bool) -> str:
         "What the recipe selected of its sources, could be used and was matched. Artworks and "
         "clips that were not are not in the release."
     )
+
+
+def _source_rows(frame: pl.DataFrame, about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each source of a side: its page, the state that was read, and the works used of it."""
+    states = {(one["side"], one["source"]): one for one in about.get("sources", [])}
+    found = []
+    for side, key in (("artwork", "artwork_id"), ("track", "track_id")):
+        used = frame.group_by(f"{side}_source").agg(pl.col(key).n_unique()).sort(f"{side}_source")
+        for source, count in used.iter_rows():
+            state = states.get((side, source), {})
+            found.append(
+                {
+                    "side": side,
+                    "source": source,
+                    "link": home_page(source),
+                    "sha256": state.get("sha256", ""),
+                    "stated": f"{state['items']:,}" if state else None,
+                    "used": count,
+                }
+            )
+    return found
+
+
+def _of_training(frame: pl.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
+    """What the training-data summary counts beside the card's own numbers."""
+    rejects = about.get("rejects", {}).values()
+    urls = pl.concat(
+        [frame["artwork_source_url"].rename("url"), frame["track_source_url"].rename("url")]
+    )
+    hosts = (
+        urls.drop_nulls().str.extract(r"^[a-z]+://([^/:?#]+)").drop_nulls().value_counts(sort=True)
+    )
+    kinds = KINDS["training"]["enum"]
+    order = [kinds[0], kinds[1], kinds[2], "unknown", "refused"]
+    training = []
+    for side in ("artwork", "track"):
+        counts = dict(frame[f"{side}_ai_training"].fill_null("unknown").value_counts().iter_rows())
+        training.append((side, [counts.get(kind, 0) for kind in order]))
+    captioners = []
+    for side in ("artwork", "track"):
+        names = [f"{side}_captioner", f"{side}_captioner_version"]
+        for name, version, count in frame.group_by(names).len().sort(names).iter_rows():
+            captioners.append((f"{side}s", name, version, count))
+    fallbacks = {
+        side: dict(
+            frame[f"{side}_caption_fallback"]
+            .drop_nulls()
+            .value_counts()
+            .sort(f"{side}_caption_fallback")
+            .iter_rows()
+        )
+        for side in ("artwork", "track")
+    }
+    languages = (
+        frame["track_language"]
+        .fill_null("not stated")
+        .value_counts()
+        .sort("count", "track_language", descending=[True, False])
+    )
+    words = [
+        frame[f"{side}_caption"].str.split(" ").list.len().sum() for side in ("artwork", "track")
+    ]
+    return {
+        "artworks": frame["artwork_id"].n_unique(),
+        "words_total": int(sum(words)),
+        "languages": dict(languages.iter_rows()),
+        "folders": sorted(
+            {row["source"] for row in _source_rows(frame, about) if not row["link"]} - {"sample"}
+        ),
+        "hosts": sorted(hosts.iter_rows(), key=lambda one: (-one[1], one[0]))[:20],
+        "captioners": captioners,
+        "fallbacks": fallbacks,
+        "synthetic_pairs": int(frame["synthetic"].sum()),
+        "training": training,
+        "opted_out": sum(side.get("opted-out", 0) for side in rejects),
+        "by_policy": sum(side.get("rights-policy", 0) for side in rejects),
+        "rejects": [
+            (side, reason, count)
+            for side, counts in about.get("rejects", {}).items()
+            for reason, count in counts.items()
+        ],
+    }
+
+
+def licence_texts(licences: Sequence[str]) -> str:
+    """LICENSES.txt: of each licence its address, and its text where SPDX has one.
+
+    Args:
+        licences: Their ids, sorted.
+    """
+    parts = ["Texts of the licences in use in this release.\n"]
+    for licence in licences:
+        if licence in (UNKNOWN, PUBLIC_DOMAIN):
+            continue
+        for name in licence.split(" AND "):
+            url = licence_url(name)
+            place = files("artsound.reports") / "licences"
+            text = place / f"{re.sub('-(only|or-later)$', '', name)}.txt"
+            address = url if url.startswith("https:") else "no address"
+            head = f"{_RULE}\n{name}\n{address}\n{_RULE}\n"
+            body = text.read_text("utf-8") if text.is_file() else "Its text is at its address.\n"
+            if not url.startswith("https:") and not text.is_file():
+                body = "Its source states no version: no text can be given.\n"
+            parts.append(f"{head}\n{body}")
+    return "\n".join(parts)
 
 
 def _removed(data: Dataset) -> int:
@@ -798,6 +950,12 @@ def _crossing(frame: pl.DataFrame, column: str) -> int:
     """The number of known values of a column that occur in more than one split."""
     splits = frame.drop_nulls(column).group_by(column).agg(pl.col("split").n_unique())["split"]
     return int((splits > 1).sum())
+
+
+def _span(values: pl.Series) -> list[int]:
+    """The first and the last of known numbers; empty when none is known."""
+    known = values.drop_nulls()
+    return [int(known.min()), int(known.max())] if known.len() else []  # type: ignore[arg-type]
 
 
 def _clustered(frame: pl.DataFrame, column: str) -> int:

@@ -31,6 +31,7 @@ from artsound.shards.store import (
     protocols,
     shards_folder,
 )
+from artsound.shards.viewer import write_viewer
 from artsound.sources.item_names import read_lines
 from artsound.storage import sha256_file
 from artsound.untrusted import parse_json
@@ -54,6 +55,7 @@ def push(
     optouts: Path | None = None,
     keep_stale: bool = False,
     purge_history: bool = False,
+    viewer: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
     """Copy a release to a target, check what arrived, and delete what earlier releases left there.
@@ -72,13 +74,16 @@ def push(
         optouts: An opt-out list: a release with anything that it names is not pushed.
         keep_stale: Leave the files of earlier releases.
         purge_history: On the Hub, also forget all earlier commits and with them what they held.
+        viewer: Also push the release as Parquet with thumbnails, to the target's name and
+            `-viewer`: see `artsound.shards.viewer`.
         **options: For the target's fsspec file system.
 
     Returns:
         `target`; `files`: their number; `skipped`: those that were there; `bytes_sent`; `deleted`:
         files of earlier releases that were; `stale`: shards at the target that no index names;
         `unmatched`: lines of the opt-out list that name nothing; `tag`: that of the release, if it
-        has one; `history`: whether the Hub's history still holds deleted files.
+        has one; `history`: whether the Hub's history still holds deleted files; `viewer`: where the
+        thumbnails are, or "".
 
     Raises:
         BadUsage: A sample may not be redistributed, an opt-out list names one, the target is not
@@ -110,6 +115,9 @@ def push(
             if _is_hub(system):
                 tag = _tag(system, root, version_of(str(folder)), purge=purge_history)
         _check_loads(target, data, options)
+        beside = f"{target.rstrip('/')}-viewer" if viewer else ""
+        if viewer:
+            _push_viewer(folder, beside, restricted=restricted, purge=purge_history, **options)
     except OSError as error:
         again = "" if isinstance(error, LASTING) else "; push again to continue"
         raise BadData(f"{target} cannot be written: {error}{again}.") from error
@@ -123,7 +131,25 @@ def push(
         "unmatched": list(unmatched),
         "tag": tag,
         "history": _is_hub(system) and bool(gone) and not purge_history,
+        "viewer": beside,
     }
+
+
+def _push_viewer(
+    folder: Path, target: str, *, restricted: bool, purge: bool, **options: Any
+) -> None:
+    """Write the companion with thumbnails to a target, and delete what is not of this release."""
+    system, root = open_system(target, **options)
+    if _is_hub(system):
+        _prepare_hub(system, root, target, restricted=restricted)
+    with plain_faults(system, target), tempfile.TemporaryDirectory() as scratch:
+        files = {path.name: path for path in write_viewer(folder, Path(scratch))}
+        expected = {name: sha256_file(path) for name, path in files.items()}
+        there = _names(system, root)
+        gone = [name for name in there if name.endswith(".parquet") and name not in expected]
+        _send(system, root, files, target, expected, gone)
+        if _is_hub(system):
+            _tag(system, root, version_of(str(folder)), purge=purge)
 
 
 def _send(
@@ -134,10 +160,12 @@ def _send(
     expected: dict[str, str],
     gone: list[str],
 ) -> tuple[list[str], int]:
-    """Send and check what the target lacks, and delete what is `gone`.
+    """Send and check what the target lacks, and delete what is `gone` with the last file.
 
+    The last of `files`, without which the others are not found, is removed first and sent last.
     Returns the names sent, and their bytes.
     """
+    last = next(reversed(files))
     if not has_buckets(system):
         system.makedirs(root, exist_ok=True)
     sizes = {name: path.stat().st_size for name, path in files.items()}
@@ -146,12 +174,12 @@ def _send(
         for name, digest in expected.items()
         if _digest_at(system, f"{root}/{name}", sizes[name]) != digest
     ]
-    if (missing or gone) and system.exists(f"{root}/{SHARDS}"):
+    if (missing or gone) and system.exists(f"{root}/{last}"):
         if not _is_hub(system) or missing:
-            system.rm_file(f"{root}/{SHARDS}")
-        missing = [*(name for name in missing if name != SHARDS), SHARDS]
+            system.rm_file(f"{root}/{last}")
+        missing = [*(name for name in missing if name != last), last]
     for some in _in_turns(system, missing):
-        _put(system, files, root, some, gone if SHARDS in some else [])
+        _put(system, files, root, some, gone if last in some else [])
         for name in some:
             if _digest_at(system, f"{root}/{name}", sizes[name]) != expected[name]:
                 raise BadData(f"{target}/{name} did not arrive as it was sent: push again.")
@@ -353,7 +381,7 @@ def _hosted(system: Any, root: str, croissant: Path, version: str, scratch: Path
     value = parse_json(croissant.read_bytes())
     for one in value["distribution"]:
         if "contentUrl" in one:
-            one["contentUrl"] = f"{page}/resolve/{revision}/{inside}{one['contentUrl']}"
+            one["contentUrl"] = f"{page}/resolve/{revision}/{inside}{one['name']}"
     value.setdefault("url", page)
     written = scratch / CROISSANT
     written.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -19,7 +19,7 @@ from artsound.catalogue import SideName
 from artsound.columns import renamed
 from artsound.encoders.base import load_embeddings
 from artsound.errors import ArtSoundError, BadData
-from artsound.rights import policy_condition
+from artsound.rights import licence_rights, policy_condition
 from artsound.shards.dataset import open_shards
 from artsound.shards.format import Shard
 from artsound.shards.index import FORMAT, INDEX, SHARDS, SPLITS, read_frame, read_shard_index
@@ -43,7 +43,7 @@ from artsound.storage import (
 
 _COLUMNS = (
     *("side", "id", "title", "author", "licence", "licence_id", "source", "source_url"),
-    *("licence_url", "changes", "credit"),
+    *("licence_url", "changes", "credit", "missing"),
 )
 _ARTWORK = (
     *("artwork_id", "artwork_title", "painter", "artwork_rights_reason"),
@@ -57,7 +57,11 @@ _TRACK = (
 
 _CREATIVE_COMMONS = re.compile(r"CC-(BY(?:-NC)?(?:-ND|-SA)?)(?:-(\d\.\d)(?:-([A-Z]{2,3}))?)?")
 _SPDX = re.compile(r"CC-PDDC|LAL-1\.[23]|(?:A|L)?GPL-\d\.\d-(?:only|or-later)|GFDL-1\.\d-\w+")
-_DIGESTS = ("image_sha256", "image_original_sha256")
+# What else of a row says what was done to a work's file.
+_DONE_TO = (
+    *("image_sha256", "image_original_sha256", "image_width", "image_height"),
+    *("image_original_width", "image_original_height", "excerpt_start_s", "duration_s"),
+)
 
 
 def write_attribution(folder: Path, rows: pa.Table) -> Path:
@@ -65,7 +69,9 @@ def write_attribution(folder: Path, rows: pa.Table) -> Path:
 
     A track's licence is written as in its source; an artwork's as the reason for its rights. The
     column `credit` is a line to print, which says what is not known; `changes` what was done to the
-    work's file.
+    work's file; `missing` what of all that a licence asks to be credited is not known, as title,
+    author, address or licence_url, with `;` between them: empty where credit is complete, or no
+    licence asks for it.
 
     Args:
         folder: The release.
@@ -74,24 +80,56 @@ def write_attribution(folder: Path, rows: pa.Table) -> Path:
     Returns:
         The path of the file.
     """
-    digests = [name for name in _DIGESTS if name in rows.column_names]
+    text = "".join(_csv_line(line) for line in (_COLUMNS, *attributions(rows)))
+    write_bytes(folder / "ATTRIBUTION.csv", text.encode())
+    return folder / "ATTRIBUTION.csv"
+
+
+def attributions(rows: pa.Table) -> list[tuple[str, ...]]:
+    """The lines of ATTRIBUTION.csv for the rows of an index, sorted, without its header."""
+    known = [name for name in _DONE_TO if name in rows.column_names]
     lines = {
         _attributed(side, [row[name] or "" for name in columns], row)
         for side, columns in (("artwork", _ARTWORK), ("track", _TRACK))
-        for row in rows.select([*columns, *digests]).to_pylist()
+        for row in rows.select([*columns, *known]).to_pylist()
     }
-    text = "".join(_csv_line(line) for line in (_COLUMNS, *sorted(lines)))
-    write_bytes(folder / "ATTRIBUTION.csv", text.encode())
-    return folder / "ATTRIBUTION.csv"
+    return sorted(lines)
+
+
+def credit_lacks(rows: pa.Table) -> dict[str, int]:
+    """How many works that must be credited lack what: by the words of the column `missing`.
+
+    Returns:
+        works: the number of works whose licence asks for credit; complete: of those, the ones of
+        which all is known; then the number of each word.
+    """
+    found = {"works": 0, "complete": 0}
+    for line in attributions(rows):
+        if not asks_credit(line[_COLUMNS.index("licence_id")]):
+            continue
+        found["works"] += 1
+        words = [word for word in line[-1].split(";") if word]
+        found["complete"] += not words
+        for word in words:
+            found[word] = found.get(word, 0) + 1
+    return found
+
+
+def asks_credit(licence: str) -> bool:
+    """Whether a licence asks for credit, as far as is known: one that is not understood may."""
+    if not licence or licence == "public-domain":
+        return False
+    return licence_rights(licence).attribution
 
 
 def _attributed(side: str, said: Sequence[str], row: dict[str, Any]) -> tuple[str, ...]:
     """The line of one work: what its source says, and what follows from it."""
     _, title, author, _, licence, source, address = said
     url = licence_url(licence) if licence else ""
-    changes = ""
-    if side == "artwork" and row.get("image_sha256") != row.get("image_original_sha256"):
-        changes = "re-encoded as JPEG"
+    changes = _changes(side, row)
+    needs = {"title": title, "author": author, "address": address}
+    needs["licence_url"] = url if url.startswith("https:") else ""
+    lacks = [name for name, value in needs.items() if not value] if asks_credit(licence) else []
     terms = f"{licence} ({url})" if url.startswith("https:") else licence or "licence not known"
     credit = [
         f"“{title}”" if title else "untitled",
@@ -100,7 +138,20 @@ def _attributed(side: str, said: Sequence[str], row: dict[str, Any]) -> tuple[st
         address or f"{source}, address not known",
         *([changes] if changes else []),
     ]
-    return (side, *said, url, changes, ", ".join(credit))
+    return (side, *said, url, changes, ", ".join(credit), ";".join(lacks))
+
+
+def _changes(side: str, row: dict[str, Any]) -> str:
+    """What was done to a work's file, by its source or by the build, as far as is known."""
+    if side == "track":
+        start = row.get("excerpt_start_s")
+        return f"excerpt of {row['duration_s']:.0f} s from second {start}" if start else ""
+    if row.get("image_sha256") == row.get("image_original_sha256"):
+        return ""
+    width, height = row.get("image_width"), row.get("image_height")
+    if width and (width, height) != (row["image_original_width"], row["image_original_height"]):
+        return f"scaled to {width} × {height} pixels, re-encoded as JPEG"
+    return "re-encoded as JPEG"
 
 
 def licence_url(licence: str) -> str:
@@ -196,7 +247,7 @@ BUMPS = ("", "patch", "minor", "major")  # the least first
 _KINDS = {
     "moved": ("artwork_id", "split"),
     "recaptioned": ("artwork_caption", "track_caption"),
-    "rescored": ("score", "bridge", "percentile", "margin"),
+    "rescored": ("score", "bridge", "percentile", "margin", "track_rank", "artwork_rank"),
     "repacked": ("shard",),
 }
 _PLACES = ("_offset", "_size")  # positions of a sample's members, not their content
@@ -211,7 +262,7 @@ class Difference:
         removed: Only in the older release.
         moved: With another artwork or split.
         recaptioned: With another caption on either side.
-        rescored: With another score, percentile, margin or bridge.
+        rescored: With another score, percentile, margin, rank or bridge.
         repacked: In another shard.
         changed: With a difference in any other field.
         shards_kept: Names of shards with the same bytes in both.
@@ -443,22 +494,31 @@ def write_changes(folder: Path, base: Path, found: Difference, lineage: Lineage)
     for one in releases:
         lines += ["", f"## {one['version']}", "", f"A {one['bump']} change.", ""]
         lines += table(one["counts"])
+    if FIRST not in {one["version"] for one in releases}:
+        lines += ["", f"## {FIRST}", "", "The first release."]
     write_bytes(folder / CHANGELOG, ("\n".join(lines) + "\n").encode())
     return [folder / CHANGES, folder / CHANGELOG]
 
 
 def write_history(
-    folder: Path, base: Path | None, shards: Sequence[Shard], index: pa.Table
+    folder: Path,
+    base: Path | None,
+    shards: Sequence[Shard],
+    index: pa.Table,
+    *,
+    at_least: str = "",
 ) -> tuple[Lineage, list[Path]]:
     """Compute the lineage of a release before its index is written, and write its changes.
 
-    A first release has no files of changes; one that equals the previous release has that one's.
+    A first release has only a changelog that says so; one that equals the previous release has
+    that one's files.
 
     Args:
         folder: The new release.
         base: The previous release; None for a first one.
         shards: The shards of the new release.
         index: The rows of its index.
+        at_least: A bump for changes that the two indexes do not show.
 
     Returns:
         The lineage, and the paths of the files.
@@ -466,14 +526,26 @@ def write_history(
     for name in (CHANGES, CHANGELOG):
         (folder / name).unlink(missing_ok=True)
     if base is None:
-        return Lineage(), []
+        return Lineage(), [write_first_changelog(folder, "The first release.")]
     data = open_shards(base)
     rows = pl.DataFrame(pl.from_arrow(index))
     found = difference(data.frame, data.shards, rows, shards, formats=(data.format, FORMAT))
-    lineage = lineage_after(base, found, at_least=withheld_bump(base, folder, set(rows["key"])))
+    bump = max(withheld_bump(base, folder, set(rows["key"])), at_least, key=BUMPS.index)
+    lineage = lineage_after(base, found, at_least=bump)
     if lineage.bump:
         return lineage, write_changes(folder, base, found, lineage)
     return lineage, _copied(folder, base, (CHANGES, CHANGELOG))
+
+
+def write_first_changelog(folder: Path, text: str) -> Path:
+    """Write the CHANGELOG.md of a release that continues no other.
+
+    Args:
+        folder: The release.
+        text: A sentence of what it is.
+    """
+    write_bytes(folder / CHANGELOG, f"# Changes\n\n## {FIRST}\n\n{text}\n".encode())
+    return folder / CHANGELOG
 
 
 def copy_index(folder: Path, base: Path) -> list[Path]:

@@ -27,7 +27,7 @@ from artsound.columns import BY_NAME, SAMPLE
 from artsound.errors import BadData
 from artsound.keys import six_digits
 from artsound.media import MediaError
-from artsound.media.images import release_jpeg
+from artsound.media.images import jpeg_size, release_jpeg
 from artsound.pairing.excluded import read_exclusions
 from artsound.pairing.previous_release import release_folder
 from artsound.recipe import Recipe
@@ -55,7 +55,7 @@ from artsound.shards.release import (
     write_withheld,
 )
 from artsound.shards.withdraw import digests_of, named, traces
-from artsound.sources.base import all_places
+from artsound.sources.base import all_places, read_snapshots
 from artsound.sources.selection import excluded, listed_digests, opted_out
 from artsound.stage import Context, Outcome, Part, Report, Stage, part_path
 from artsound.storage import (
@@ -95,6 +95,8 @@ _ARTWORK = {
     "artwork_source": "source",
     "artwork_source_url": "source_url",
     "image_original_sha256": "image_sha256",
+    "image_original_width": "width",
+    "image_original_height": "height",
     "artwork_cluster": "cluster",
     "image_path": "image_path",
 }
@@ -104,10 +106,16 @@ _TRACK = {
     "musician": "artist",
     "musician_id": "artist_id",
     "album": "album",
+    "album_id": "album_id",
+    "track_year": "year",
+    "track_language": "language",
     "track_genre": "genre",
     "track_genres": "genres",
     "track_tags": "tags",
     "duration_s": "duration",
+    "excerpt_start_s": "excerpt_start",
+    "audio_sample_rate_hz": "sample_rate",
+    "audio_channels": "channels",
     "rms_dbfs": "loudness",
     "track_license": "license",
     "track_license_id": "license_id",
@@ -125,8 +133,11 @@ _TRACK = {
 }
 _PAIR = {
     name: name
-    for name in ("track_id", "artwork_id", "split", "score", "bridge", "percentile", "margin")
-}
+    for name in (
+        *("track_id", "artwork_id", "split", "score", "bridge", "percentile", "margin"),
+        *("track_rank", "artwork_rank"),
+    )
+} | {"pairing_method": "method"}
 _PICTURE = {
     "artwork_id": "artwork_id",
     "artwork_lightness": "lightness",
@@ -135,20 +146,37 @@ _PICTURE = {
 }
 _SOUND = {"track_id": "track_id", "tempo_bpm": "tempo", "key": "key", "mode": "mode"}
 EXTRA = ("image_path", "audio_path")
+# What is known of a sample only when its picture is packed.
+_PACKED = ("image_sha256", "image_width", "image_height")
 
 
 def joined(context: Context) -> pl.DataFrame:
     """Join the pairs with catalogue, measurements and captions, once per stage.
 
     Returns:
-        A row per pair: every field of a sample but `image_sha256`, and the fields in EXTRA.
+        A row per pair: every field of a sample but those of its .jpg, and the fields in EXTRA.
 
     Raises:
         BadData: An input is missing, or lacks an item that a pair names.
     """
     files = _inputs(context.workspace)
     made = {place.source.name for place in all_places(context.recipe) if place.get("synthetic")}
-    return context.once("samples", lambda: _joined(context.workspace.root, made), files)
+    base = open_previous_shards(context)
+
+    def make() -> pl.DataFrame:
+        rows = _joined(context.workspace.root, made)
+        return _as_found_before(rows, base) if base else rows
+
+    return context.once("samples", make, files)
+
+
+def _as_found_before(rows: pl.DataFrame, base: PreviousShards) -> pl.DataFrame:
+    """The rows, pairs of the previous release with how they were found there."""
+    before = base.data.frame.select("key", before="pairing_method")
+    joined = rows.join(before, on="key", how="left", maintain_order="left")
+    kept = pl.col("pairing_method") == "kept"
+    found = pl.when(kept).then(pl.coalesce("before", "pairing_method")).otherwise("pairing_method")
+    return joined.with_columns(found.alias("pairing_method")).drop("before")
 
 
 def _inputs(workspace: Workspace) -> list[Path]:
@@ -185,7 +213,7 @@ def _joined(root: Path, made: Collection[str]) -> pl.DataFrame:
         .join(_captions(paths[3], "artwork", "artwork_id"), on="artwork_id", how="left")
         .join(_captions(paths[4], "track", "key"), on="key", how="left")
     )
-    fields = [column.name for column in SAMPLE if column.name != "image_sha256"]
+    fields = [column.name for column in SAMPLE if column.name not in _PACKED]
     rows = rows.select(*fields, *EXTRA).sort("key")
     for name in rows.columns:
         if rows[name].null_count() and not (name in BY_NAME and BY_NAME[name].unknown):
@@ -215,8 +243,21 @@ def _known(name: str, column: str) -> pl.Expr:
 
 
 def _captions(path: Path, prefix: str, key: str) -> pl.DataFrame:
-    columns = {key: "item_id", f"{prefix}_caption": "caption", f"{prefix}_captioner": "captioner"}
-    return _read(path, "caption", columns).unique(key, keep="any")
+    columns = {
+        key: "item_id",
+        f"{prefix}_caption": "caption",
+        f"{prefix}_captioner": "captioner",
+        f"{prefix}_captioner_version": "captioner_version",
+        f"{prefix}_caption_fallback": "fallback_reason",
+        "prompt": "prompt",
+    }
+    rows = _read(path, "caption", columns).unique(key, keep="any")
+    digests = {one: sha256_bytes(one.encode()) if one else None for one in rows["prompt"].unique()}
+    return rows.select(
+        pl.exclude("prompt"),
+        pl.col("prompt").replace_strict(digests, return_dtype=pl.String)
+        .alias(f"{prefix}_prompt_sha256"),
+    )  # fmt: skip
 
 
 def float32_fields() -> frozenset[str]:
@@ -276,7 +317,7 @@ class PreviousShards:
         """
         if self.data.format != FORMAT:
             return set()
-        fields = [name for name in arrow_schema("sample").names if name != "image_sha256"]
+        fields = [name for name in arrow_schema("sample").names if name not in _PACKED]
         ours = self.data.frame.select(fields)
         theirs = rows.select(fields).cast(dict(ours.schema))  # type: ignore[arg-type]
         both = ours.filter(ours["key"].is_in(theirs["key"].implode()))
@@ -470,7 +511,7 @@ def work(context: Context, part: Part) -> Outcome:
                     Reject("shard", "pair", row["key"], "filtered", "withdrawn", message)
                 )
                 continue
-            samples.append(_sample(row, image_sha256))
+            samples.append(_sample(row, image, image_sha256))
             yield row["key"], {"jpg": image, "mp3": audio, "json": sample_json(samples[-1])}
 
     split = part.name.rpartition("-")[0]
@@ -526,10 +567,15 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
         *write_withheld(workspace, parted(joined(context), recipe.shards.withhold)[1]),
     ]
     release = {name: value for name, value in recipe.release.model_dump().items() if value}
-    lineage, more = write_history(folder, base.folder if base else None, shards, table)
+    said_more = base is not None and release != base.release
+    lineage, more = write_history(
+        folder, base.folder if base else None, shards, table, at_least="patch" if said_more else ""
+    )
     files += more
-    about = {**lineage.fields(), **({"release": release} if release else {})}
-    if base and not lineage.bump and release == base.release:
+    about: dict[str, Any] = {**lineage.fields(), **({"release": release} if release else {})}
+    made_from = {"sources": read_snapshots(workspace), "rejects": _rejects(workspace)}
+    about |= {name: value for name, value in made_from.items() if value}
+    if base and not lineage.bump:
         files += copy_index(folder, base.folder)
     else:
         files += write_index(folder, recipe.name, recipe.digest(), shards, table, about)
@@ -551,7 +597,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
 
 STAGE = Stage(
     name="shard",
-    version=6,
+    version=7,
     sections=("seed", "shards", "release"),
     plan=plan,
     work=work,
@@ -609,6 +655,19 @@ def _unfit(rows: pl.DataFrame, recipe: Recipe) -> set[str]:
     return set(rows.join(listed, on=["track_id", "artwork_id"], how="semi")["track_id"])
 
 
+def _rejects(workspace: Workspace) -> dict[str, dict[str, int]]:
+    """By side and reason, the number of items of the sources that ingest left out."""
+    path = workspace.catalog / "rejects.parquet"
+    if not path.is_file():
+        return {}
+    rows = pl.DataFrame(pl.from_arrow(read_parquet(path, "reject", ["stage", "side", "reason"])))
+    counted = rows.filter(stage="ingest").group_by("side", "reason").len().sort("side", "reason")
+    found: dict[str, dict[str, int]] = {}
+    for side, reason, count in counted.iter_rows():
+        found.setdefault(side, {})[reason] = count
+    return found
+
+
 def _row_digests(rows: pl.DataFrame) -> list[str]:
     return [digest(row) for row in rows.iter_rows(named=True)]
 
@@ -641,17 +700,20 @@ def _original(workspace: Workspace, relative: str, sha256: str, side: str) -> by
     return data
 
 
-def _sample(row: Mapping[str, Any], image_sha256: str) -> dict[str, Any]:
+def _sample(row: Mapping[str, Any], image: bytes, image_sha256: str) -> dict[str, Any]:
     """The sample's fields in the schema's order."""
     short = float32_fields()
-    sample: dict[str, Any] = {}
-    for name, value in row.items():
-        if name == "image_original_sha256":
-            sample["image_sha256"] = image_sha256
-        if name not in EXTRA:
-            # The shortest text of the same 32-bit number: 0.3, not 0.30000001192092896.
-            sample[name] = float(str(np.float32(value))) if name in short else value
-    return sample
+    width, height = jpeg_size(image)
+    fields = {
+        **row, "image_sha256": image_sha256, "image_width": width, "image_height": height
+    }  # fmt: skip
+    # The shortest text of the same 32-bit number: 0.3, not 0.30000001192092896.
+    return {
+        column.name: float(str(np.float32(fields[column.name])))
+        if column.name in short and fields[column.name] is not None
+        else fields[column.name]
+        for column in SAMPLE
+    }
 
 
 def _link(source: Path, target: Path) -> None:

@@ -33,6 +33,7 @@ from artsound.shards.release import (
     find_listed,
     pairs_listed,
     write_attribution,
+    write_first_changelog,
     write_readme,
 )
 from artsound.sources.item_names import read_lines
@@ -197,8 +198,10 @@ def _write_all(data: Dataset, folder: Path, pairs_per_shard: int) -> None:
     name = f"{data.name}-subset-{digest([parent, data.asked])[:8]}"
     said = {key: value for key, value in about.get("release", {}).items() if key not in _NOT_PASSED}
     more = {"version": FIRST, "parent": parent, **({"release": said} if said else {})}
+    more |= {"sources": about["sources"]} if "sources" in about else {}
     write_index(folder, name, "", shards, rows.to_arrow(), more)
     write_json(folder / "query.json", _query(data))
+    write_first_changelog(folder, f"Chosen from version {version} of {data.name}.")
     if {"artwork_title", "track_license"} <= set(rows.columns):
         write_attribution(folder, rows.to_arrow())
     write_readme(folder, name, shards, rows.height, asked=data.asked)

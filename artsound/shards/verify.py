@@ -18,7 +18,7 @@ from typing import IO, Any
 import jsonschema
 import polars as pl
 
-from artsound.columns import fields_now, is_format_1, row_of, sample_of
+from artsound.columns import fields_now, is_format_1, row_of, sample_of, with_late
 from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.media import MediaError
 from artsound.media.audio import check_audio
@@ -239,6 +239,8 @@ def _check_json(name: str, key: str, data: bytes, row: dict[str, Any]) -> Iterat
         return
     if isinstance(fields, dict) and is_format_1(fields):
         fields = sample_of(fields_now(fields))
+    elif isinstance(fields, dict):
+        fields = with_late(fields)
     names = arrow_schema("sample").names
     if isinstance(fields, dict) and fields.keys() == set(names):
         indexed = row_of(fields)

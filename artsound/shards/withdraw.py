@@ -322,7 +322,11 @@ def write_next(
         write_changes(place, folder, found, lineage)
         about = read_shard_index(data.store)
         more: dict[str, Any] = dict(lineage.fields())
-        more |= {name: about[name] for name in ("parent", "release") if name in about}
+        more |= {
+            name: about[name]
+            for name in ("parent", "release", "sources", "rejects")
+            if name in about
+        }
         write_index(place, data.name, about["recipe_digest"], shards, rows.to_arrow(), more)
         describe(place)
         check(place, rows)

@@ -34,7 +34,7 @@ from artsound.rights import (
 from artsound.sources.artgraph import is_nameless, slugify
 from artsound.sources.files import check_place, list_files
 from artsound.sql_filter import nearest
-from artsound.storage import Workspace
+from artsound.storage import Workspace, read_json, sha256_bytes
 
 # Of each side, the option of the recipe and the source that a bare place means.
 OPTIONS: Mapping[str, str] = {"artwork": "artworks", "track": "music"}
@@ -73,6 +73,8 @@ COLUMNS: Mapping[str, Mapping[str, pl.DataType]] = {
         "title": _TEXT,
         "artist": _TEXT,
         "album": _TEXT,
+        "album_id": pl.Int32(),
+        "excerpt_start": pl.Int32(),
         "license": _TEXT,
         "artist_id": pl.Int32(),
         "tags": _LIST,
@@ -448,6 +450,32 @@ def read_place(place: Place, root: Path, files: pl.DataFrame, options: Options) 
     return table.select(
         *COLUMNS[place.side], *ASIDE_COLUMNS, *_OF_RIGHTS, *_OF_TRAINING, "source", "own_id"
     )
+
+
+def snapshot(place: Place, table: pl.DataFrame) -> dict[str, Any]:
+    """The state of a source when it was read.
+
+    Args:
+        place: The source.
+        table: Its rows, whole, as `read_place` gives them.
+
+    Returns:
+        side; source, its name; items, their number; and sha256, a digest of all that the source
+        states of them, the places of their media apart: equal for two builds from the same state.
+    """
+    stated = [name for name in COLUMNS[place.side] if name not in PLACE_COLUMNS]
+    rows = table.select("own_id", *stated, *_OF_RIGHTS).sort("own_id")
+    sha256 = sha256_bytes(rows.write_ndjson().encode())
+    return {"side": place.side, "source": place.name, "items": rows.height, "sha256": sha256}
+
+
+SNAPSHOTS = "sources.json"
+
+
+def read_snapshots(workspace: Workspace) -> list[dict[str, Any]]:
+    """The states of the sources of a build, as `snapshot` gives them; none before ingest."""
+    path = workspace.catalog / SNAPSHOTS
+    return list(read_json(path)) if path.is_file() else []
 
 
 def _complete(table: pl.DataFrame, columns: Mapping[str, pl.DataType], what: str) -> pl.DataFrame:

@@ -5,7 +5,8 @@ Layout: `fma_metadata/tracks.csv` (three header lines: table, column, and `track
 its name. `fma_metadata/raw_tracks.csv`, where it is there, adds the addresses of tracks and of
 their licences. Copies with all clips in one folder, or as WAV, FLAC, Ogg or AIFF, are read too.
 Rows without audio here and empty cells are ordinary. Durations in tracks.csv are those of whole
-tracks and often wrong: nothing here reads them.
+tracks and often wrong: they are read only to say where a clip begins, since the clips were cut by
+them.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ _REQUIRED = (
     "track.genre_top", "track.genres", "track.license", "track.title",
 )  # fmt: skip
 _OPTIONAL = (
-    "album.date_released", "artist.id", "track.date_recorded", "track.genres_all",
-    "track.language_code", "track.listens", "track.tags",
+    "album.date_released", "album.id", "artist.id", "track.date_recorded", "track.duration",
+    "track.genres_all", "track.language_code", "track.listens", "track.tags",
 )  # fmt: skip
 _TEXTS = {
     "title": "track.title",
@@ -71,11 +72,12 @@ def check_source(root: Path, files: pl.DataFrame) -> None:
 def read_tracks(root: Path, files: pl.DataFrame, subset: str, this_year: int) -> pl.DataFrame:
     """One row per track of the FMA's metadata, by id, with its audio file where there is one.
 
-    Columns: track_id, title, artist, artist_id, album, genre (top level), genres (titles, the
-    track's own first, then what lies above), tags, year, listens, language, subset, split
-    ("train", "val", "test" or empty), license (as written), license_url, source_url (the track's
-    page), and where the audio lies: box, name, size, stamp as `list_files` gives them, name being
-    empty when there is none here. Unknown is "", -1 or the empty list.
+    Columns: track_id, title, artist, artist_id, album, album_id, genre (top level), genres (titles,
+    the track's own first, then what lies above), tags, year, listens, language, subset, split
+    ("train", "val", "test" or empty), excerpt_start (see `_excerpt_start`), license (as written),
+    license_url, source_url (the track's page), and where the audio lies: box, name, size, stamp as
+    `list_files` gives them, name being empty when there is none here. Unknown is "", -1 or the
+    empty list.
 
     `subset` is the set asked for: `small`, `medium` and `large` hold 30-second clips and one
     another, `full` whole tracks. `files` is what `list_source` gave. Raises BadData when `root`
@@ -89,6 +91,8 @@ def read_tracks(root: Path, files: pl.DataFrame, subset: str, this_year: int) ->
         _number("track_id").alias("track_id"),
         *(_cleaned(table[column]).alias(field) for field, column in _TEXTS.items()),
         _number("artist.id").cast(pl.Int32, strict=False).fill_null(-1).alias("artist_id"),
+        _number("album.id").cast(pl.Int32, strict=False).fill_null(-1).alias("album_id"),
+        _excerpt_start(subset).alias("excerpt_start"),
         _mapped(table["track.tags"], parse_list, pl.List(pl.String)).alias("tags"),
         date.cast(pl.Int32).alias("year"),
         _number("track.listens").alias("listens"),
@@ -308,6 +312,19 @@ def _number(column: str) -> pl.Expr:
         .cast(pl.Int64, strict=False)
         .fill_null(-1)
     )
+
+
+def _excerpt_start(subset: str) -> pl.Expr:
+    """The second of the whole track at which its clip begins; -1 unknown.
+
+    The FMA cut its clips out of the middle: from half of the stated length, in whole seconds, less
+    15 (`trim_audio` of its creation.py), of tracks of more than 30 s. `full` has whole tracks.
+    """
+    if subset == "full":
+        return pl.lit(0, pl.Int32)
+    length = _number("track.duration")
+    start = pl.when(length > 30).then(length // 2 - 15).otherwise(-1)
+    return start.cast(pl.Int32, strict=False).fill_null(-1)
 
 
 def _year(column: str, this_year: int) -> pl.Expr:

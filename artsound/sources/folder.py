@@ -53,7 +53,10 @@ _TEXTS = {
     "artwork": ("title", "painter", "style", "genre", "school", "period", "source_url"),
     "track": ("title", "artist", "album", "genre", "language", "split", "source_url"),
 }
-_NUMBERS = {"artwork": ("year", "painter_died"), "track": ("year", "listens")}
+_NUMBERS = {
+    "artwork": ("year", "painter_died"),
+    "track": ("year", "listens", "album_id", "excerpt_start"),
+}
 _LISTS = {"artwork": ("tags", "media", "emotions"), "track": ("genres", "tags")}
 # Fields of the records that are measured or made here: a table that has them is not refused.
 _MADE = {

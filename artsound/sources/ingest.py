@@ -26,7 +26,7 @@ from artsound.media.images import check_image
 from artsound.progress import Progress
 from artsound.recipe import Recipe
 from artsound.schema import Reject, arrow_schema
-from artsound.sources.base import Options, all_places, check_on_disk, places
+from artsound.sources.base import SNAPSHOTS, Options, all_places, check_on_disk, places
 from artsound.sources.fetch import check_servers, fetch_sources
 from artsound.sources.files import UnreadableFile, read_file
 from artsound.sources.item_names import line_keys, names_nothing
@@ -40,6 +40,7 @@ from artsound.sources.selection import (
     listed_digests,
     plan,
     shortage,
+    snapshots_of,
     staged_rows,
     unmatched_lines,
 )
@@ -50,6 +51,7 @@ from artsound.storage import (
     read_parquet,
     sha256_bytes,
     store_media,
+    write_json,
     write_parquet,
     write_parquet_tables,
 )
@@ -133,7 +135,8 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
     note = ""
     unmatched = _unmatched(workspace, results)
     extra |= blank_columns(workspace)
-    files: list[Path] = []
+    write_json(workspace.catalog / SNAPSHOTS, snapshots_of(workspace))
+    files: list[Path] = [workspace.catalog / SNAPSHOTS]
     rejects: list[Reject] = []
     policies = {"artwork": recipe.images.near_duplicates, "track": recipe.audio.near_duplicates}
     for side, policy in policies.items():
@@ -176,7 +179,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
 
 STAGE = Stage(
     name=NAME,
-    version=3,
+    version=4,
     sections=("images", "audio", "rights"),
     plan=plan,
     work=work,

@@ -27,6 +27,7 @@ from artsound.sources.base import (
     Place,
     places,
     read_place,
+    snapshot,
 )
 from artsound.sources.item_names import (
     Listed,
@@ -205,7 +206,7 @@ Refusal = tuple[str, str, str]  # kind, code and message of a reject
 _STAGE = "ingest"
 # Raised whenever the same sources and recipe would give other rows, here or in what is used here:
 # the readers of both sources, the completion of names and dates, and the rights.
-_VERSION = 3
+_VERSION = 4
 _ARTWORKS_PER_TRACK = 4
 _FEWEST_ARTWORKS = 64
 _FAULTS = ("image-absent", "track-number-too-long")
@@ -270,12 +271,14 @@ def plan(context: Context) -> list[Part]:
     lists = Lists.of(recipe)
     digests = sorted(listed_digests(recipe))
     blank: dict[str, int] = {}
+    snapshots: list[dict[str, Any]] = []
     parts: list[Part] = []
     asides: list[Part] = []
     for side, of_side in sources.items():
         chosen, aside = choose_rows(
-            workspace, recipe, side, [(place, *listed[place]) for place in of_side], lists, blank
-        )
+            workspace, recipe, side, [(place, *listed[place]) for place in of_side],
+            lists, blank, snapshots,
+        )  # fmt: skip
         if chosen.is_empty():
             where = " and ".join(str(listed[place][0]) for place in of_side)
             if aside.is_empty():
@@ -294,7 +297,10 @@ def plan(context: Context) -> list[Part]:
     parts += asides
     planned = [{"name": p.name, "items": p.items, "inputs": dict(p.inputs)} for p in parts]
     unmatched = lists.unmatched(recipe)
-    stored = {"key": key, "files": staged, "parts": planned, "unmatched": unmatched, "blank": blank}
+    stored = {
+        "key": key, "files": staged, "parts": planned, "unmatched": unmatched, "blank": blank,
+        "sources": snapshots,
+    }  # fmt: skip
     write_json(folder / "plan.json", stored)
     return parts
 
@@ -306,6 +312,7 @@ def choose_rows(
     sources: Sequence[tuple[Place, Path, pl.DataFrame, Fetched]],
     lists: Lists | None = None,
     blank: dict[str, int] | None = None,
+    snapshots: list[dict[str, Any]] | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows of one side to work on, by key, and those that fall out, ready-made rejects.
 
@@ -318,6 +325,7 @@ def choose_rows(
         lists: Those of the recipe; their lines learn what they match. They are looked for in whole
             sources, before any selection.
         blank: Gets the columns without any value.
+        snapshots: Gets the state of each source.
 
     Returns:
         The rows, with ``origin``, the place of the row's source in `places`; and the rejects.
@@ -327,7 +335,9 @@ def choose_rows(
         BadUsage: The recipe's lists or conditions cannot be used.
     """
     lists = lists or Lists.of(recipe)
-    table = _read_all(recipe, side, [(place, root, files) for place, root, files, _ in sources])
+    table = _read_all(
+        recipe, side, [(place, root, files) for place, root, files, _ in sources], snapshots
+    )
     if blank is not None:
         for place, *_ in sources:
             of_place = table.filter(pl.col("origin") == origin_of(recipe, place))
@@ -356,7 +366,10 @@ def origin_of(recipe: Recipe, place: Place) -> int:
 
 
 def _read_all(
-    recipe: Recipe, side: str, sources: Sequence[tuple[Place, Path, pl.DataFrame]]
+    recipe: Recipe,
+    side: str,
+    sources: Sequence[tuple[Place, Path, pl.DataFrame]],
+    snapshots: list[dict[str, Any]] | None = None,
 ) -> pl.DataFrame:
     """The rows of some sources of one side, whole, with `item_id`, `origin` and `allowed`.
 
@@ -366,6 +379,8 @@ def _read_all(
     options, tables = Options.of(recipe), []
     for place, root, files in sources:
         read = read_place(place, root, files, options)
+        if snapshots is not None:
+            snapshots.append(snapshot(place, read))
         number = pl.lit(origin_of(recipe, place), dtype=pl.Int32).alias("origin")
         tables.append(read.with_columns(number))
     table = pl.concat(tables) if len(tables) > 1 else tables[0]
@@ -499,6 +514,11 @@ def unmatched_lines(workspace: Workspace) -> dict[str, list[str]]:
 def blank_columns(workspace: Workspace) -> dict[str, int]:
     """The columns without any value in a whole source, with its rows, after `plan`."""
     return dict(read_json(_folder(workspace) / "plan.json").get("blank", {}))
+
+
+def snapshots_of(workspace: Workspace) -> list[dict[str, Any]]:
+    """The states of the sources when the stage was planned, as `snapshot` gives them."""
+    return list(read_json(_folder(workspace) / "plan.json")["sources"])
 
 
 def is_aside(part: Part) -> bool:

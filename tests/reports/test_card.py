@@ -111,7 +111,6 @@ def test_the_same_shards_give_the_same_cards_wherever_they_lie(
 def test_croissant_is_valid_and_loads_the_index_the_pictures_and_the_clips(
     carded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Its cache knows an archive by its name alone, so another set's shards would be found there.
     monkeypatch.setattr(
         "mlcroissant._src.operation_graph.operations.extract.EXTRACT_PATH", epath.Path(tmp_path)
     )
@@ -137,7 +136,7 @@ def test_croissant_offers_the_terms_of_every_rights_class_and_says_who_wrote_cap
 ) -> None:
     checked = mlcroissant.Dataset(str(carded / "croissant.json")).metadata.ctx.issues
     assert checked.errors == set()
-    assert all("datePublished" in warning for warning in checked.warnings)
+    assert checked.warnings == set()
     told = json.loads((carded / "croissant.json").read_text())
     frame = artsound.open(carded).frame
     columns = ("license_id", "redistribute", "derivatives", "commercial", "ai_training")

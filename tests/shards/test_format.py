@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -18,9 +19,11 @@ from artsound.columns import COLUMNS, KINDS, fields_now, json_schemas, row_of, s
 from artsound.errors import BadUsage
 from artsound.rights import AI_TRAINING, AI_TRAINING_SOURCES
 from artsound.schema import json_schema
+from artsound.shards.format import sample_json, write_shard
+from artsound.shards.index import write_index
 from artsound.shards.migrate import migrate
 from artsound.shards.release import diff, withheld_rows
-from artsound.shards.subset import write_subset
+from artsound.shards.subset import moved, write_subset
 from artsound.shards.verify import verify
 from artsound.shards.withdraw import withdraw
 
@@ -30,6 +33,32 @@ OLD = Path(__file__).with_name("format_1")
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-m", "artsound", *map(str, arguments)]
     return subprocess.run(line, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def make_early(migrated: Path) -> Callable[[Path], Path]:
+    """Makes a release of this format as the first ones were, without the late columns."""
+
+    def make(folder: Path) -> Path:
+        late = {column.name for column in COLUMNS if column.late}
+        data = artsound.open(migrated)
+        shards, frames = [], []
+        folder.mkdir()
+        for shard in data.shards:
+            rows = data.frame.filter(shard=shard.name)
+            samples = []
+            for key in rows["key"]:
+                raw = data.read(data.position(key))
+                fields = {name: value for name, value in raw["json"].items() if name not in late}
+                text = sample_json({n: None if v == [] else v for n, v in fields.items()})
+                samples.append((key, {"jpg": raw["jpg"], "mp3": raw["mp3"], "json": text}))
+            made, placed = write_shard(folder / shard.name, shard.split, samples)
+            shards.append(made)
+            frames.append(moved(rows.drop(late), made.name, placed))
+        write_index(folder, "early", "", shards, pl.concat(frames).to_arrow())
+        return folder
+
+    return make
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +109,19 @@ def test_a_migrated_release_has_the_same_media_and_a_major_version(migrated: Pat
     assert (about["format"], about["version"]) == ("artsound-shards-2", "2.0.0")
     assert withheld_rows(migrated).equals(withheld_rows(OLD))
     assert withheld_rows(migrated)["artwork_year"].to_list() == [None]
+
+
+def test_columns_that_came_later_are_unknown_in_an_earlier_release_of_the_format(
+    tmp_path: Path, make_early: Callable[[Path], Path]
+) -> None:
+    early = make_early(tmp_path / "early")
+    assert verify(early, deep=True) == []
+    data = artsound.open(early)
+    assert data.frame.columns == [column.name for column in COLUMNS]
+    assert len(data.filter("track_rank is null and pairing_method is null")) == len(data)
+    assert (data[0]["track_rank"], data[0]["pairing_method"]) == (-1, "")
+    withdraw(early, tmp_path / "next", [data.frame["key"][0]])
+    assert verify(tmp_path / "next", deep=True) == []
 
 
 def test_a_release_is_migrated_once_and_into_a_new_folder(migrated: Path, tmp_path: Path) -> None:

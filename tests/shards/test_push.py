@@ -4,19 +4,24 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import datasets
+import duckdb
 import fsspec
 import mlcroissant
+import pandas as pd
 import polars as pl
 import pytest
+import webdataset
 from etils import epath
 from hub_server import REPO, Hub, hub
-from huggingface_hub import constants
+from huggingface_hub import constants, hf_hub_download
 
 import artsound
 from artsound.errors import BadData, BadUsage
 from artsound.reports.card import write_cards
+from artsound.shards.index import read_shard_index, shards_of, write_index
 from artsound.shards.push import push
-from artsound.shards.store import open_system
+from artsound.shards.store import LocalStore, open_system
 from artsound.shards.verify import verify
 from artsound.shards.withdraw import traces, withdraw
 from artsound.storage import sha256_bytes, sha256_file
@@ -218,6 +223,56 @@ def test_a_shard_that_arrives_damaged_on_the_hub_is_found_out(
     with pytest.raises(BadData, match="did not arrive as it was sent"):
         push(shards, f"hf://datasets/{REPO}", restricted=True, endpoint=repository.url, token="x")
     assert "index.json" not in repository.files
+
+
+def test_other_readers_read_a_pushed_release(shards: Path, tmp_path: Path, repository: Hub) -> None:
+    release = tmp_path / "release"
+    shutil.copytree(shards, release)
+    write_cards(release, release)
+    options = {"endpoint": repository.url, "token": "hf_abc"}
+    tag = push(release, f"hf://datasets/{REPO}", restricted=True, **options)["tag"]
+    page = f"{repository.url}/datasets/{REPO}/resolve/{tag}"
+    frame = artsound.open(release).frame
+    keys = sorted(frame.filter(split="val")["key"])
+    [shard] = frame.filter(split="val")["shard"].unique()
+
+    rows = datasets.load_dataset(
+        "webdataset", data_files={"val": [f"{page}/{shard}"]}, split="val",
+        cache_dir=str(tmp_path / "cache"),
+    )  # fmt: skip
+    assert sorted(rows.select_columns("__key__")["__key__"]) == keys
+    read = webdataset.WebDataset(f"pipe:curl -s {page}/{shard}", shardshuffle=False)
+    assert [sample["__key__"] for sample in read] == keys
+    table = pd.read_parquet(f"{page}/index.parquet")
+    assert sorted(table[table.split == "val"].key) == keys
+    index = hf_hub_download(
+        REPO, "index.parquet", repo_type="dataset", revision=tag, local_dir=tmp_path / "copy",
+        **options,
+    )  # fmt: skip
+    asked = f"select key from '{index}' where artwork_year < 1850 and split = 'val' order by key"
+    expected = frame.filter(pl.col("artwork_year") < 1850, split="val")["key"].sort().to_list()
+    assert [key for (key,) in duckdb.sql(asked).fetchall()] == expected
+
+
+def test_a_table_with_thumbnails_is_pushed_beside_a_release(make: Make, tmp_path: Path) -> None:
+    release, target = make({"train": [3, 2], "test": [2]}, media=6), tmp_path / "there"
+    rows = artsound.open(release).frame
+    free = rows.with_columns(artwork_redistribute=pl.Series([True] * 6 + [False]))
+    about = read_shard_index(LocalStore(release))
+    write_index(release, "set", "", shards_of(about), free.to_arrow())
+    summary = push(release, str(target), restricted=True, viewer=True)
+    beside = Path(summary["viewer"])
+    before = {path.name: path.read_bytes() for path in beside.iterdir()}
+    assert sorted(before) == ["README.md", "test-00000.parquet", "train-00000.parquet"]
+    found = datasets.load_dataset(str(beside), cache_dir=str(tmp_path / "cache"))
+    assert [rows["key"] for rows in found["train"]] == rows.filter(split="train")["key"].to_list()
+    first = found["train"][0]
+    assert first["image"].size == (96, 64)
+    assert first["track_caption"] == rows["track_caption"][0]
+    assert found["test"][1]["image"] is None, "it may not be passed on"
+    (beside / "val-00000.parquet").write_bytes(b"of an earlier release")
+    push(release, str(target), restricted=True, viewer=True)
+    assert {path.name: path.read_bytes() for path in beside.iterdir()} == before
 
 
 def test_croissant_loads_a_pushed_release_and_never_another(

@@ -15,8 +15,9 @@ import yaml
 
 import artsound
 from artsound.recipe import Recipe
-from artsound.reports.card import CARDS, UNANSWERED, write_cards
+from artsound.reports.card import CARDS, UNANSWERED, licence_texts, write_cards
 from artsound.shards.index import read_shard_index, shards_of, write_index
+from artsound.shards.release import credit_lacks, write_attribution
 from artsound.shards.store import LocalStore
 from artsound.shards.subset import write_subset
 from artsound.shards.withdraw import withdraw
@@ -75,6 +76,71 @@ def test_load_dataset_never_mixes_two_releases(
     withdraw(said, tmp_path / "next" / "shards", gone, describe=lambda f: write_cards(f, f))
     for folder in (said, other, tmp_path / "next" / "shards", said):
         assert loaded(folder, tmp_path / "cache") == expected(folder)
+
+
+def test_mlcroissant_never_mixes_two_releases_in_one_cache(
+    said: Path, make: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlcroissant = pytest.importorskip("mlcroissant")
+    epath = pytest.importorskip("etils.epath")
+    monkeypatch.setattr(
+        "mlcroissant._src.operation_graph.operations.extract.EXTRACT_PATH",
+        epath.Path(tmp_path / "cache"),
+    )
+    other = make({"train": [4]}, "other", first=100)
+    write_cards(other, other)
+    gone = artsound.open(said).frame["key"][:3].to_list()
+    withdraw(said, tmp_path / "next", gone, describe=lambda folder: write_cards(folder, folder))
+    for folder in (said, other, tmp_path / "next"):
+        found = mlcroissant.Dataset(str(folder / "croissant.json"))
+        assert not found.metadata.ctx.issues.errors
+        assert not found.metadata.ctx.issues.warnings
+        keys = sorted(row["images/key"].decode() for row in found.records("images"))
+        assert keys == sorted(artsound.open(folder).frame["key"])
+
+
+def test_every_work_is_credited_or_the_list_says_what_is_not_known(
+    shards: Path, tmp_path: Path
+) -> None:
+    rows = artsound.open(shards).frame.head(4).with_columns(
+        track_license_id=pl.Series(["CC-BY-3.0", "CC-BY", "CC-BY-NC-SA-3.0-US", "CC0-1.0"]),
+        track_source_url=pl.Series(["https://example.org/1", "https://example.org/2", None, None]),
+        artwork_license_id=pl.lit("public-domain"), excerpt_start_s=pl.lit(69), duration_s=30.0,
+        image_original_sha256=pl.lit("0" * 64), image_width=pl.lit(10), image_height=pl.lit(5),
+        image_original_width=pl.lit(20), image_original_height=pl.lit(10),
+    )  # fmt: skip
+    write_attribution(tmp_path, rows.to_arrow())
+    found = pl.read_csv(tmp_path / "ATTRIBUTION.csv").sort("id")
+    artworks, tracks = (found.filter(side=side) for side in ("artwork", "track"))
+    assert tracks["missing"].to_list() == [None, "licence_url", "address", None]
+    assert set(tracks["changes"]) == {"excerpt of 30 s from second 69"}
+    assert set(artworks["changes"]) == {"scaled to 10 × 5 pixels, re-encoded as JPEG"}
+    assert set(artworks["missing"]) == {None}
+    lacks = {"works": 3, "complete": 1, "licence_url": 1, "address": 1}
+    assert credit_lacks(rows.to_arrow()) == lacks
+    texts = licence_texts(["CC-BY", "CC-BY-3.0", "CC-BY-NC-SA-3.0-US", "GPL-2.0-or-later"])
+    for words in ("states no version", "Attribution 3.0 Unported", "GNU GENERAL PUBLIC LICENSE",
+                  "https://creativecommons.org/licenses/by-nc-sa/3.0/us/"):  # fmt: skip
+        assert words in texts
+
+
+def test_the_summary_for_training_counts_the_index_and_what_was_left_out(
+    said: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "counted"
+    shutil.copytree(said, folder)
+    about = read_shard_index(LocalStore(folder))
+    state = {"side": "track", "source": "fma", "items": 1_234_567, "sha256": "a" * 64}
+    more = {"sources": [state], "rejects": {"track": {"opted-out": 17, "rights-policy": 23}}}
+    write_index(folder, "real", "", shards_of(about), artsound.open(said).frame.to_arrow(), more)
+    write_cards(folder, folder)
+    summary = (folder / "TRAINING_DATA_SUMMARY.md").read_text()
+    assert f"| 1,234,567 | {len(artsound.open(said))} |" in summary
+    assert "an opt-out list names them: 17;" in summary
+    assert "a" * 64 in summary
+    assert "names when the release was built" not in summary
+    assert "that were left out: 17." in (folder / "TAKEDOWN.md").read_text()
+    assert re.search(r"\| track \| rights-policy \| 23 \|", (folder / "DATASHEET.md").read_text())
 
 
 def test_load_dataset_reads_late_values_with_the_card(late_shards: Path, tmp_path: Path) -> None:

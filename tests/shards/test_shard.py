@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import json
 from collections.abc import Collection
@@ -8,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import artsound
 from artsound.encoders.base import save_embeddings
@@ -22,7 +25,14 @@ from artsound.shards.push import push
 from artsound.shards.shard import STAGE, plan_shards
 from artsound.shards.verify import verify
 from artsound.stage import run_stage
-from artsound.storage import Workspace, read_parquet, sha256_file, store_media, write_parquet
+from artsound.storage import (
+    Workspace,
+    read_parquet,
+    sha256_bytes,
+    sha256_file,
+    store_media,
+    write_parquet,
+)
 
 
 @settings(deadline=None)
@@ -208,6 +218,25 @@ def test_a_rebuild_that_dies_between_shards_and_index_leaves_no_wrong_index(
         artsound.open(str(workspace.shards))
     run_stage(STAGE, workspace, smaller)
     assert verify(workspace.shards) == []
+
+
+def test_a_sample_says_how_its_pair_caption_picture_and_clip_came_about(
+    workspace: Workspace,
+) -> None:
+    captions = pl.read_parquet(workspace.captions / "tracks.parquet").to_dicts()
+    captions[0] |= {"prompt": "Describe it.", "fallback_reason": "repeated"}
+    captions[1] |= {"prompt": "", "fallback_reason": ""}
+    write_parquet(workspace.captions / "tracks.parquet", "caption", captions)
+    run_stage(STAGE, workspace, RECIPE)
+    data = artsound.open(str(workspace.shards))
+    first, second = data["000000"], data["000001"]
+    assert first["track_prompt_sha256"] == sha256_bytes(b"Describe it.")
+    assert (first["track_caption_fallback"], second["track_caption_fallback"]) == ("repeated", "")
+    assert second["track_prompt_sha256"] == ""
+    assert data.frame["track_caption_fallback"].to_list().count(None) == 1
+    with Image.open(io.BytesIO(data.read(data.position("000000"))["jpg"])) as picture:
+        assert (first["image_width"], first["image_height"]) == picture.size
+    assert (first["pairing_method"], first["track_captioner_version"]) == ("sparse", "x")
 
 
 def test_media_that_vanished_or_changed_are_rejected_with_a_reason(workspace: Workspace) -> None:

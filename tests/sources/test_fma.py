@@ -87,6 +87,19 @@ def test_a_year_without_recordings_is_unknown(
     assert _read(tmp_path)["year"].to_list() == [year]
 
 
+def test_clips_begin_where_the_rule_that_cut_them_says(tmp_path: Path) -> None:
+    lengths = {1: "168", 2: "31", 3: "30", 4: "", 5: "199.0"}
+    rows = [{"track_id": one, "track.duration": text, "album.id": one} for one, text in
+            lengths.items()]  # fmt: skip
+    files = fma_files(rows, {})
+    columns = [*COLUMNS, "album.id"]
+    write_files(tmp_path, files | {"fma_metadata/tracks.csv": tracks_csv(rows, columns)})
+    for subset, starts in (("large", [69, 0, -1, -1, 84]), ("full", [0] * 5)):
+        tracks = _read(tmp_path, subset)
+        assert tracks["excerpt_start"].to_list() == starts
+        assert tracks["album_id"].to_list() == list(lengths)
+
+
 def test_each_set_holds_the_smaller_ones() -> None:
     kinds = ("small", "medium", "large", "")
     held = {name: [kind in in_subset(name) for kind in kinds] for name in ("small", "medium")}
