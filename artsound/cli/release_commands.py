@@ -268,6 +268,40 @@ def push(
         raise SystemExit(1)
 
 
+@app.command(epilog="Example: ZENODO_TOKEN=… artsound deposit out/shards")
+def deposit(
+    shards: Annotated[Path, typer.Argument(help="A folder of shards.")],
+    server: Annotated[
+        str, typer.Option(help="Zenodo, its sandbox, or another server of its form.")
+    ] = "https://zenodo.org",
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Publish the record, for good; else it is a draft.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Deposit the small files of a release at Zenodo, and write the DOI into the release.
+
+    The access token is read from the variable ZENODO_TOKEN. Deposit before you push: both then
+    state the DOI.
+    """
+    import os
+
+    from artsound.reports.card import write_cards
+    from artsound.shards.deposit import deposit as deposit_release
+
+    token = os.environ.get("ZENODO_TOKEN", "")
+    if not token:
+        raise BadUsage("Set ZENODO_TOKEN to an access token of the server, with deposit scopes.")
+    made = deposit_release(
+        shards, token=token, address=server, publish=publish,
+        describe=lambda folder: write_cards(folder, folder),
+    )  # fmt: skip
+    state = "published" if made["published"] else "a draft: look at it, and publish it there"
+    print(f"{counted(len(made['files']), 'file')} deposited at {made['record']}, {state}.")
+    print(f"The DOI {made['doi']} is in the release; give release.doi in the recipe of the next.")
+    print_summary(as_json, made)
+
+
 @app.command(epilog="Example: artsound browse out/shards --port 8000")
 def browse(
     shards: ShardsFolder,

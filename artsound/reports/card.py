@@ -618,7 +618,8 @@ def card_values(data: Dataset) -> dict[str, Any]:
         "source_links": [] if synthetic else [(name, home_page(name)) for name in sources],
         "recipe_digest": about["recipe_digest"],
         "index_sha256": data.index_sha256,
-        "citation": f"{data.name}, built by artsound {__version__}, index {data.index_sha256[:12]}",
+        "citation": f"{data.name}, built by artsound {__version__}, index {data.index_sha256[:12]}"
+        + (f", https://doi.org/{said['doi']}" if said.get("doi") else ""),
         "pairs": frame.height,
         "hours": stats["hours"],
         "bytes": sum(shard.bytes for shard in data.shards),
