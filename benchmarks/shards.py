@@ -137,6 +137,7 @@ def fields(number: int) -> dict[str, Any]:
         "artwork_caption": f"A picture with many words in its caption, number {number}. " * 3,
         "track_caption": f"A piece of music that is told in many words, number {number}. " * 3,
         "image_sha256": digest, "image_original_sha256": digest, "audio_sha256": digest,
+        "artwork_prompt_sha256": digest, "track_prompt_sha256": digest, "pairing_method": "sparse",
         "artwork_ai_training": "allowed", "track_ai_training": "unknown",
         "artwork_ai_training_source": "licence", "track_ai_training_source": "licence",
     }  # fmt: skip

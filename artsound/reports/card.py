@@ -520,6 +520,7 @@ _PAPER = "https://arxiv.org/abs/2602.17599"
 _HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
 _RULE = 80 * "="
+_MOST = 20  # languages and hosts that the training-data summary lists
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 # Fields whose absence the datasheet counts: null or the empty list is unknown.
 _MAY_LACK = (
@@ -821,11 +822,12 @@ def _of_training(frame: pl.DataFrame, about: Mapping[str, Any]) -> dict[str, Any
     return {
         "artworks": frame["artwork_id"].n_unique(),
         "words_total": int(sum(words)),
-        "languages": dict(languages.iter_rows()),
+        "languages": dict(languages.head(_MOST).iter_rows()),
+        "more_languages": max(0, languages.height - _MOST),
         "folders": sorted(
             {row["source"] for row in _source_rows(frame, about) if not row["link"]} - {"sample"}
         ),
-        "hosts": sorted(hosts.iter_rows(), key=lambda one: (-one[1], one[0]))[:20],
+        "hosts": sorted(hosts.iter_rows(), key=lambda one: (-one[1], one[0]))[:_MOST],
         "captioners": captioners,
         "fallbacks": fallbacks,
         "synthetic_pairs": int(frame["synthetic"].sum()),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,7 @@ def credit_lacks(rows: pa.Table) -> dict[str, int]:
     return found
 
 
+@functools.cache
 def asks_credit(licence: str) -> bool:
     """Whether a licence asks for credit, as far as is known: one that is not understood may."""
     if not licence or licence == "public-domain":
@@ -154,6 +156,7 @@ def _changes(side: str, row: dict[str, Any]) -> str:
     return "re-encoded as JPEG"
 
 
+@functools.cache
 def licence_url(licence: str) -> str:
     """Return an address for a licence id; a URN of this project where there is none."""
     match = _CREATIVE_COMMONS.fullmatch(licence)
@@ -640,6 +643,17 @@ _NAMED_BY: tuple[tuple[str, Callable[[str], Iterable[str]], str], ...] = (
 )
 
 
+# The beginnings of the keys that each of these functions gives: where a list has none of them, it
+# names nothing in the columns that the function reads.
+_BEGINNINGS: Mapping[Callable[[str], Iterable[str]], tuple[str, ...]] = {
+    artwork_keys: ("artwork:",),
+    track_keys: ("track:", "key:"),
+    address_keys: ("address:", "under:"),
+    creator_keys: ("creator:",),
+    digest_keys: ("sha256:",),
+}
+
+
 def parted(rows: pl.DataFrame, withhold: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Divide pairs by their rights.
 
@@ -726,8 +740,11 @@ def find_listed(
     digests: set[str] = set()
     lists = [Listed(lines), Listed(optouts, optouts=True)]
     for listed in lists:
+        columns = [
+            one for one in _NAMED_BY if any(k.startswith(_BEGINNINGS[one[1]]) for k in listed.keys)
+        ]
         for table in tables if listed.lines else ():
-            for name, keys_of, own in _NAMED_BY:
+            for name, keys_of, own in columns:
                 if name not in table.columns or table.schema[name] != pl.String:
                     continue
                 found = listed.chosen(table[name].drop_nulls(), keys_of)

@@ -161,7 +161,17 @@ def _table_mentions(table: pl.DataFrame, texts: _Texts, keys: frozenset[str]) ->
     return False
 
 
+def _may_mention(data: bytes, wanted: frozenset[bytes] | None) -> bool:
+    """Whether JSON may have one of some strings; None: any.
+
+    Without escapes and in UTF-8, each string is between two quotation marks as it is.
+    """
+    plain = wanted is not None and b"\\" not in data and b"\0" not in data
+    return not plain or not wanted.isdisjoint(data.split(b'"'))  # type: ignore[union-attr]
+
+
 def _tar_mentions(path: Path, texts: _Texts, keys: frozenset[str]) -> bool:
+    wanted = None if texts.spellings else frozenset(one.encode() for one in {*texts, *keys})
     with path.open("rb") as file:
         for member in list(scan_tar(file, path.stat().st_size)):
             if key_of(member.name)[0] in keys:
@@ -171,6 +181,8 @@ def _tar_mentions(path: Path, texts: _Texts, keys: frozenset[str]) -> bool:
             if sha256_bytes(data) in texts:
                 return True
             if member.name.endswith(".json"):
+                if not _may_mention(data, wanted):
+                    continue
                 fields = parse_json(data)
                 if not texts.isdisjoint(_words(fields)):
                     return True
