@@ -66,6 +66,8 @@ _ADDED = {
     ("embed", "image_encoder"): "clip",
     ("embed", "audio_encoder"): "clap",
     ("embed", "text_encoder"): "sentence-transformers",
+    ("shards", "embeddings"): False,
+    ("shards", "retrieval"): False,
 }
 # Keys of earlier versions, with the value that means today's behaviour, so that recipes written by
 # them can be read.
@@ -281,6 +283,12 @@ class Shards(_Section):
         False,
         description="leave out pairs whose picture or clip may not be passed on; their ids, "
         "digests and embeddings go to withheld.parquet",
+    )
+    embeddings: bool = Field(
+        False, description="add the vectors of both sides, embeddings-ENCODER.parquet"
+    )
+    retrieval: bool = Field(
+        False, description="add the best other partners of each pair, retrieval.parquet"
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from artsound.errors import BadData, BadUsage
 from artsound.rights import policy_condition
+from artsound.shards.beside import is_beside
 from artsound.shards.dataset import Dataset, open_shards
 from artsound.shards.index import INDEX, SHARDS, read_shard_index
 from artsound.shards.release import (
@@ -284,7 +285,8 @@ def _of_earlier(system: Any, root: str, there: list[str], expected: dict[str, st
     return [
         name
         for name in there
-        if name not in expected and (name in named or name in _OURS or _OUR_SHARD.fullmatch(name))
+        if name not in expected
+        and (name in named or name in _OURS or is_beside(name) or _OUR_SHARD.fullmatch(name))
     ]
 
 

@@ -32,6 +32,7 @@ from artsound.pairing.excluded import read_exclusions
 from artsound.pairing.previous_release import release_folder
 from artsound.recipe import Recipe
 from artsound.schema import Reject, arrow_schema
+from artsound.shards.beside import write_beside
 from artsound.shards.dataset import Dataset, open_shards
 from artsound.shards.format import Shard, sample_json, write_shard
 from artsound.shards.index import (
@@ -565,7 +566,11 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
         write_attribution(folder, table),
         write_readme(folder, recipe.name, shards, table.num_rows),
         *write_withheld(workspace, parted(joined(context), recipe.shards.withhold)[1]),
-    ]
+        *write_beside(
+            workspace, table,
+            retrieval=recipe.shards.retrieval, embeddings=recipe.shards.embeddings,
+        ),
+    ]  # fmt: skip
     release = {name: value for name, value in recipe.release.model_dump().items() if value}
     said_more = base is not None and release != base.release
     lineage, more = write_history(

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from artsound.errors import BadUsage
 from artsound.keys import six_digits, track_number
+from artsound.shards.beside import carry
 from artsound.shards.dataset import VIEW, Dataset, open_shards
 from artsound.shards.format import Placed, Shard, sample_json, write_shard
 from artsound.shards.index import (
@@ -204,6 +205,8 @@ def _write_all(data: Dataset, folder: Path, pairs_per_shard: int) -> None:
     write_first_changelog(folder, f"Chosen from version {version} of {data.name}.")
     if {"artwork_title", "track_license"} <= set(rows.columns):
         write_attribution(folder, rows.to_arrow())
+        if data.store.is_local:
+            carry(Path(data.store.location), folder, rows)
     write_readme(folder, name, shards, rows.height, asked=data.asked)
 
 

@@ -24,6 +24,7 @@ from artsound.media import MediaError
 from artsound.media.audio import check_audio
 from artsound.media.images import check_image
 from artsound.schema import arrow_schema, check_table, json_schema
+from artsound.shards.beside import check_beside
 from artsound.shards.decode import AUDIO, IMAGES
 from artsound.shards.format import Shard, TarMember, key_of, scan_tar
 from artsound.shards.index import (
@@ -104,6 +105,7 @@ def verify(folder: Path | str, *, deep: bool = False, workers: int = 0) -> list[
         *_check_rows(frame, value),
         *_check_lists(store.folder, value, shards, frame),
         *_check_splits(frame),
+        *(Problem(name, "", fault) for name, fault in check_beside(store.folder, frame)),
         *(Problem(name, "", fault) for name, fault in check_changes(store.folder, value, known)),
     ]
     groups = {name[0]: part for name, part in frame.group_by("shard")}

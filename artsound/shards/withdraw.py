@@ -20,6 +20,7 @@ from typing import Any
 import polars as pl
 
 from artsound.errors import BadData, BadUsage
+from artsound.shards.beside import carry
 from artsound.shards.dataset import Dataset, open_pairs
 from artsound.shards.format import Shard, key_of, sample_json, scan_tar, write_shard
 from artsound.shards.index import FORMAT, read_frame, read_shard_index, write_index
@@ -41,8 +42,8 @@ from artsound.sources.item_names import artwork_key, line_keys, names_nothing
 from artsound.storage import TEMPORARY_PREFIX, atomic_write, make_folder, sha256_bytes, sync_folder
 from artsound.untrusted import parse_json
 
-_KEY_COLUMNS = ("key", "track_id", "track_cluster")
-_ARTWORK_FIELDS = ("artwork_id", "artwork_cluster")
+_KEY_COLUMNS = ("key", "track_id", "track_cluster", "item_id")
+_ARTWORK_FIELDS = ("artwork_id", "artwork_cluster", "item_id")
 _WORD = re.compile(r"[^\s\"'`<>|,;()\[\]{}]+")
 _LISTED_KEY = re.compile(r"(?m)^\s*(?:- )?(\d{6})\s*$")
 
@@ -326,6 +327,7 @@ def write_next(
         if not apart.is_empty():
             with atomic_write(place / WITHHELD) as file:
                 apart.write_parquet(file)
+        carry(folder, place, rows)
         write_attribution(place, rows.to_arrow())
         write_readme(place, data.name, shards, rows.height)
         formats = (data.format, FORMAT)

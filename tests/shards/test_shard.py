@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from artsound.recipe import Recipe
 from artsound.schema import arrow_schema
 from artsound.shards.push import push
 from artsound.shards.shard import STAGE, plan_shards
+from artsound.shards.subset import write_subset
 from artsound.shards.verify import verify
+from artsound.shards.withdraw import withdraw
 from artsound.stage import run_stage
 from artsound.storage import (
     Workspace,
@@ -237,6 +240,41 @@ def test_a_sample_says_how_its_pair_caption_picture_and_clip_came_about(
     with Image.open(io.BytesIO(data.read(data.position("000000"))["jpg"])) as picture:
         assert (first["image_width"], first["image_height"]) == picture.size
     assert (first["pairing_method"], first["track_captioner_version"]) == ("sparse", "x")
+
+
+def test_runners_up_and_vectors_follow_the_pairs_into_later_releases(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    ids = [f"{n:06d}" for n in range(24)]
+    vectors = np.arange(72, dtype=np.float16).reshape(24, 3)
+    save_embeddings(workspace, "affect", "tracks", "digest", ids, vectors)
+    works = read_parquet(workspace.pairs / "pairs.parquet", "pair")["artwork_id"].to_pylist()
+    runners = [
+        {"track_id": key, "side": side, "place": 1, "item_id": other, "score": 0.5}
+        for key in ids for side, other in (("artwork", works[3]), ("track", "000001"))
+    ]  # fmt: skip
+    write_parquet(workspace.pairs / "runners_up.parquet", "runner_up", runners)
+    tables = {"retrieval": True, "embeddings": True, "pairs_per_shard": 5}
+    run_stage(STAGE, workspace, Recipe().replaced(shards=tables))
+    assert verify(workspace.shards) == []
+    frame = artsound.open(str(workspace.shards)).frame
+    withdraw(workspace.shards, tmp_path / "next", ["000003"])
+    write_subset(workspace.shards, tmp_path / "some", where="key in ('000004', '000005')")
+    for folder in (workspace.shards, tmp_path / "next", tmp_path / "some"):
+        keys = set(artsound.open(str(folder)).frame["key"])
+        assert verify(folder) == []
+        found = pl.read_parquet(folder / "embeddings-affect.parquet")
+        assert {key: list(row) for key, row in found.iter_rows()} == {
+            key: vectors[int(key)].tolist() for key in keys
+        }
+        near = pl.read_parquet(folder / "retrieval.parquet")
+        there = frame.filter(pl.col("key").is_in(list(keys)))["artwork_id"]
+        assert set(near["item_id"]) <= {*keys, *there}
+        assert (works[3] in set(near["item_id"])) == ("000003" in keys)
+    shutil.copy(workspace.shards / "retrieval.parquet", tmp_path / "next" / "retrieval.parquet")
+    assert any("does not have" in str(one) for one in verify(tmp_path / "next"))
+    run_stage(STAGE, workspace, RECIPE)
+    assert not list(workspace.shards.glob("[er]*.parquet"))
 
 
 def test_media_that_vanished_or_changed_are_rejected_with_a_reason(workspace: Workspace) -> None:
