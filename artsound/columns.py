@@ -319,14 +319,22 @@ def sample_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def row_of(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The row of an index, of a sample's .json: what is unknown there becomes null or []."""
-    return {name: _known(BY_NAME.get(name), value) for name, value in fields.items()}
+    return {
+        name: _UNKNOWN[name][1] if _stands_in(name, value) else value
+        for name, value in fields.items()
+    }
 
 
-def _known(column: Column | None, value: Any) -> Any:
-    if column and column.kind == "texts":
-        return [] if value == column.stand_in else value
-    stands_in = column and type(value) is type(column.stand_in) and value == column.stand_in
-    return None if column and column.unknown and stands_in else value
+# Of a column that may be unknown, what a sample's .json has there, and what its row has.
+_UNKNOWN: Mapping[str, tuple[Any, Any]] = {
+    **{column.name: (column.stand_in, None) for column in SAMPLE if column.unknown},
+    **{column.name: (column.stand_in, []) for column in SAMPLE if column.kind == "texts"},
+}
+
+
+def _stands_in(name: str, value: Any) -> bool:
+    about = _UNKNOWN.get(name)
+    return about is not None and type(value) is type(about[0]) and bool(value == about[0])
 
 
 def fields_now(fields: Mapping[str, Any]) -> dict[str, Any]:

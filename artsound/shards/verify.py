@@ -261,6 +261,8 @@ def _check_json(name: str, key: str, data: bytes, row: dict[str, Any]) -> Iterat
 
 def _same(value: Any, indexed: Any) -> bool:
     """Whether two values are equal and of one type; the index may hold numbers in 32 bits."""
+    if type(value) is type(indexed) and value == indexed:
+        return True
     if isinstance(value, bool) != isinstance(indexed, bool):
         return False
     if isinstance(value, (int, float)) and isinstance(indexed, float):

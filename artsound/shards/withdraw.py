@@ -8,6 +8,7 @@ member (names, fields and the SHA-256 of the bytes), everything else by its text
 from __future__ import annotations
 
 import csv
+import functools
 import os
 import re
 import shutil
@@ -44,6 +45,7 @@ from artsound.untrusted import parse_json
 
 _KEY_COLUMNS = ("key", "track_id", "track_cluster", "item_id")
 _ARTWORK_FIELDS = ("artwork_id", "artwork_cluster", "item_id")
+_ARTWORK_BYTES = tuple(name.encode() for name in _ARTWORK_FIELDS)
 _WORD = re.compile(r"[^\s\"'`<>|,;()\[\]{}]+")
 _LISTED_KEY = re.compile(r"(?m)^\s*(?:- )?(\d{6})\s*$")
 
@@ -119,9 +121,10 @@ class _Texts(frozenset[str]):
 
     def spelled(self, value: object) -> bool:
         """Whether a value is the name of one of the artworks."""
-        return (
-            bool(self.spellings) and isinstance(value, str) and artwork_key(value) in self.spellings
-        )
+        return bool(self.spellings) and isinstance(value, str) and _key_of(value) in self.spellings
+
+
+_key_of = functools.lru_cache(1 << 17)(artwork_key)  # each name is in several files
 
 
 def _mentions(path: Path, texts: _Texts, keys: frozenset[str]) -> bool:
@@ -162,17 +165,28 @@ def _table_mentions(table: pl.DataFrame, texts: _Texts, keys: frozenset[str]) ->
     return False
 
 
-def _may_mention(data: bytes, wanted: frozenset[bytes] | None) -> bool:
-    """Whether JSON may have one of some strings; None: any.
+def _may_mention(data: bytes, texts: _Texts, wanted: frozenset[bytes]) -> bool:
+    """Whether JSON may have one of some strings, or an artwork's name in another spelling.
 
-    Without escapes and in UTF-8, each string is between two quotation marks as it is.
+    Without escapes and in UTF-8, each string is between two quotation marks as it is; whatever is
+    written in another way may have anything, and must be parsed.
     """
-    plain = wanted is not None and b"\\" not in data and b"\0" not in data
-    return not plain or not wanted.isdisjoint(data.split(b'"'))  # type: ignore[union-attr]
+    if b"\\" in data or b"\0" in data:
+        return True
+    pieces = data.split(b'"')
+    if not wanted.isdisjoint(pieces):
+        return True
+    for field in _ARTWORK_BYTES if texts.spellings else ():
+        at = 0
+        while field in pieces[at:]:
+            at = pieces.index(field, at) + 1
+            if pieces[at].strip() != b":" or texts.spelled(pieces[at + 1].decode(errors="replace")):
+                return True
+    return False
 
 
 def _tar_mentions(path: Path, texts: _Texts, keys: frozenset[str]) -> bool:
-    wanted = None if texts.spellings else frozenset(one.encode() for one in {*texts, *keys})
+    wanted = frozenset(one.encode() for one in {*texts, *keys})
     with path.open("rb") as file:
         for member in list(scan_tar(file, path.stat().st_size)):
             if key_of(member.name)[0] in keys:
@@ -182,7 +196,7 @@ def _tar_mentions(path: Path, texts: _Texts, keys: frozenset[str]) -> bool:
             if sha256_bytes(data) in texts:
                 return True
             if member.name.endswith(".json"):
-                if not _may_mention(data, wanted):
+                if not _may_mention(data, texts, wanted):
                     continue
                 fields = parse_json(data)
                 if not texts.isdisjoint(_words(fields)):
