@@ -18,7 +18,13 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
@@ -35,12 +41,13 @@ from artsound.stage import (
     Part,
     Report,
     Stage,
+    damaged_files_of,
     finished_part,
     map_serially,
     run_part,
     run_stage,
 )
-from artsound.storage import Workspace, check_out, lock_workspace, write_bytes
+from artsound.storage import Workspace, check_out, lock_workspace, read_json, write_bytes
 
 # In the usual order. Each module defines one STAGE, and is imported when a build runs.
 STAGES = {
@@ -101,12 +108,30 @@ def check_build(
             catalogue = workspace.catalog / f"{side}.parquet"
             if not catalogue.is_file():
                 raise BadData(f"{catalogue} is missing: run the stage that writes it first.")
+        _check_inputs(workspace, stage_order(recipe), only)
     context = Context(workspace, recipe)
     for stage in map(stage_of, STAGES if only is None else [only]):
         if stage.check is not None:
             if stage.downloads is not None and stage.downloads(recipe):
                 progress.note("Connecting to the servers of the sources …")
             stage.check(context)
+
+
+def _check_inputs(workspace: Workspace, names: Sequence[str], only: str) -> None:
+    """Raise BadData where a table of an earlier stage is not as that stage wrote it.
+
+    A whole build writes those tables again from their parts; a single stage reads them.
+    """
+    for name in names[: names.index(only)]:
+        path = workspace.runs / f"{name}.json"
+        if path.is_file():
+            files = read_json(path)["files"]
+            tables = {one: sha for one, sha in files.items() if not one.startswith("shards/")}
+            if damaged := damaged_files_of(workspace, tables):
+                raise BadData(
+                    f"{workspace.path(damaged[0])} is not as the stage {name} wrote it: "
+                    f"`artsound build --out {workspace.root}` writes it again."
+                )
 
 
 @contextlib.contextmanager
@@ -198,12 +223,13 @@ class _Workers:
     ) -> Iterable[Report]:
         """The reports of parts as they are ready; those already done come first."""
         waiting = []
-        for part in parts:
-            done = finished_part(stage, context, part, retry_failed=retry_failed)
-            if done is None:
-                waiting.append(part)
-            else:
-                yield done
+        look = partial(finished_part, stage, context, retry_failed=retry_failed)
+        with ThreadPoolExecutor(self.count) as pool:  # digests leave the interpreter to others
+            for part, done in zip(parts, pool.map(look, parts), strict=True):
+                if done is None:
+                    waiting.append(part)
+                else:
+                    yield done
         work = partial(run_part, stage, context, retry_failed=retry_failed)
         if not stage.side_by_side or self.count == 1:
             yield from map(work, waiting)

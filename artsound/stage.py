@@ -252,30 +252,30 @@ def read_plan(workspace: Workspace, stage: str) -> dict[str, tuple[int, str]] | 
 
 
 def write_marker(workspace: Workspace, marker: Path, key: str, report: Report) -> None:
-    """Write a part's marker: its counts, and its files with digest, size and time of change."""
-    write_json(
-        marker,
-        {
-            "key": key,
-            "items_out": report.items_out,
-            "filtered": report.filtered,
-            "failed": report.failed,
-            "files": {
-                name: {"sha256": sha256, **_stamp(workspace.path(name))}
-                for name, sha256 in report.files.items()
-            },
-            "extra": dict(report.extra),
-        },
-    )
+    """Write a part's marker: its counts, the digests of its files, and its own digest."""
+    value = {
+        "key": key,
+        "items_out": report.items_out,
+        "filtered": report.filtered,
+        "failed": report.failed,
+        "files": dict(report.files),
+        "extra": dict(report.extra),
+    }
+    write_json(marker, {**value, "sha256": digest(value)})
+    for name, sha256 in report.files.items():
+        path = workspace.path(name)
+        _DIGESTED[str(path)] = (_stamp(path), sha256)
 
 
 def read_marker(workspace: Workspace, stage: str, key: str, part: Part) -> Report | None:
-    """The part's report if its marker is valid, else None."""
+    """The part's report if its marker is valid and its files have their digests, else None.
+
+    All bytes are read, since a disk may change them and leave size and time as they were; once in
+    a process.
+    """
     try:
-        found = read_json(part_path(workspace, stage, part.name, ".json"))
-        if found["key"] != key or not all(
-            _is_intact(workspace.path(name), file) for name, file in found["files"].items()
-        ):
+        found = _marker(part_path(workspace, stage, part.name, ".json"))
+        if found["key"] != key or damaged_files_of(workspace, found["files"]):
             return None
         return Report(
             stage=stage,
@@ -289,7 +289,7 @@ def read_marker(workspace: Workspace, stage: str, key: str, part: Part) -> Repor
             items_per_second=0.0,
             bytes=0,
             peak_memory=0,
-            files={name: file["sha256"] for name, file in found["files"].items()},
+            files=dict(found["files"]),
             extra=found["extra"],
             part=part,
         )
@@ -297,17 +297,67 @@ def read_marker(workspace: Workspace, stage: str, key: str, part: Part) -> Repor
         return None
 
 
-def _stamp(path: Path) -> dict[str, int]:
+def _marker(path: Path) -> dict[str, Any]:
+    """A marker; BadData when it is missing or damaged."""
+    found: dict[str, Any] = read_json(path)
+    rest = {name: value for name, value in found.items() if name != "sha256"}
+    if digest(rest) != found["sha256"]:
+        raise BadData(f"{path} is damaged.")
+    return found
+
+
+# The digests of files that this process has read or written, each with the file's size and times.
+_DIGESTED: dict[str, tuple[tuple[int, ...], str]] = {}
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
     status = path.stat()
-    return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def _is_intact(path: Path, file: Mapping[str, Any]) -> bool:
-    stamp = _stamp(path)
-    if stamp["bytes"] != file["bytes"]:
-        return False
-    # As in git, a file with the same time of change is not read again.
-    return stamp["mtime_ns"] == file["mtime_ns"] or sha256_file(path) == file["sha256"]
+def damaged_files_of(workspace: Workspace, files: Mapping[str, str]) -> list[str]:
+    """Those of the files, with their SHA-256 by name, that are missing or have another digest."""
+    damaged = []
+    for name, sha256 in files.items():
+        path = workspace.path(name)
+        try:
+            stamp = _stamp(path)
+            known = _DIGESTED.get(str(path))
+            if known is None or known[0] != stamp:
+                known = _DIGESTED[str(path)] = (stamp, sha256_file(path))
+            if known[1] == sha256:
+                continue
+        except OSError:
+            pass
+        damaged.append(name)
+    return damaged
+
+
+def damaged_files(workspace: Workspace) -> list[str]:
+    """Read all that a build has written, and find what is not as it was written.
+
+    Args:
+        workspace: The build's folders. Nothing in them is changed.
+
+    Returns:
+        The names of files that are missing or have another digest than their part's marker or
+        their stage's report states, and of damaged markers; sorted.
+    """
+    found: set[str] = set()
+    for path in sorted(workspace.parts.glob("*/*.json")):
+        try:
+            found.update(damaged_files_of(workspace, _marker(path)["files"]))
+        except (ArtSoundError, KeyError, TypeError, AttributeError):
+            found.add(workspace.relative(path))
+    written: dict[str, set[str]] = {}
+    for path in sorted(workspace.runs.glob("*.json")):
+        with contextlib.suppress(ArtSoundError, AttributeError, TypeError):
+            for name, sha256 in read_json(path).get("files", {}).items():
+                written.setdefault(name, set()).add(sha256)
+    for name, digests_of in written.items():  # a later stage replaces some files of an earlier one
+        if all(damaged_files_of(workspace, {name: sha256}) for sha256 in digests_of):
+            found.add(name)
+    return sorted(found)
 
 
 def forget_other_parts(workspace: Workspace, stage: str, parts: Sequence[Part]) -> None:

@@ -61,6 +61,9 @@ Runner = Annotated[str, typer.Option(help="processes, threads, serial, prefect o
 Workers = Annotated[int | None, typer.Option(help="Parts run in parallel; 0: one per CPU.", min=0)]
 Scheduler = Annotated[str, typer.Option(help="Address of a Dask scheduler; implies dask.")]
 Retry = Annotated[bool, typer.Option("--retry-failed", help="Try failed items again.")]
+Check = Annotated[
+    bool, typer.Option("--check", help="Only read all files of the build and name damaged ones.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON at the end.")]
 ShardsFolder = Annotated[str, typer.Argument(help="Folder or address of shards.")]
 Many = list[str] | None

@@ -25,6 +25,7 @@ from artsound.cli.app import (
     ArtworkWhere,
     Base,
     Bridge,
+    Check,
     ExcludePairs,
     Fma,
     Json,
@@ -46,7 +47,7 @@ from artsound.cli.app import (
     print_summary,
     say,
 )
-from artsound.errors import BadUsage
+from artsound.errors import BadData, BadUsage
 from artsound.extras import install_command
 from artsound.progress import human_seconds
 
@@ -88,8 +89,12 @@ def _command(name: str, stage: str | None, example: str, doc: str) -> None:
         workers: Workers = None,
         scheduler: Scheduler = "",
         retry_failed: Retry = False,
+        check: Check = False,
         as_json: Json = False,
     ) -> None:
+        if check:
+            _check_files(out, as_json)
+            return
         resume = stage is not None or not (artgraph or fma or artworks or music)
         chosen = _recipe(
             out, recipe, resume, artworks, music, artgraph, fma, limit, bridge, rights, runner,
@@ -103,6 +108,27 @@ def _command(name: str, stage: str | None, example: str, doc: str) -> None:
 
     command.__doc__ = doc
     app.command(name, epilog=f"Example: artsound {name} {example}")(command)
+
+
+def _check_files(out: Path, as_json: bool) -> None:
+    """Read all that a build has written; BadData where something is not as it was written."""
+    from artsound.stage import damaged_files
+    from artsound.storage import Workspace, check_out
+
+    check_out(out)
+    workspace = Workspace(out)
+    if not workspace.recipe.is_file():
+        raise BadUsage(f"{out} holds no build: give --out the folder of one.")
+    damaged = damaged_files(workspace)
+    for name in damaged:
+        print(f"damaged or missing: {workspace.path(name)}")
+    print_summary(as_json, {"out": str(out), "damaged": damaged})
+    if damaged:
+        raise BadData(
+            f"{len(damaged):,} files of {out} are damaged or missing: the same command without "
+            "--check writes them again."
+        )
+    say("No file is damaged.")
 
 
 def _matches_as_usual(recipe: "Recipe") -> bool:
