@@ -1,4 +1,4 @@
-"""Commands of the model: latents, train, generate, evaluate."""
+"""Commands of the model: latents, train, generate, evaluate, space."""
 
 import os
 from dataclasses import asdict
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from artsound.cli.app import Json, app, print_summary, say
+from artsound.cli.app import Json, RightsChoice, ShardsFolder, app, print_summary, say
 
 Preset = Annotated[
     str, typer.Option(help="The model and its training: `artsound plugins preset` lists them.")
@@ -218,3 +218,35 @@ def evaluate(
 def _all(settings: list[str] | None, visual: str | None) -> list[str]:
     """The settings of --set and --visual."""
     return [*(settings or []), *([f"condition.encoder={visual}"] if visual else [])]
+
+
+@app.command(epilog="Example: artsound space out/shards --checkpoint out/training --out out/space")
+def space(
+    shards: ShardsFolder,
+    checkpoint: Annotated[Path, typer.Option(help="A checkpoint, or a training folder.")],
+    out: Annotated[Path, typer.Option(help="A new folder for the Space.")],
+    tracks: Annotated[int, typer.Option(help="The most pairs that it holds.", min=1)] = 200,
+    rights: RightsChoice = "redistributable",
+    title: Annotated[str, typer.Option(help="Heading of the page.")] = "Music for pictures",
+    pretrained: Annotated[str | None, typer.Option(help="Hub name of AudioLDM 2.")] = None,
+    clip_checkpoint: Annotated[str | None, typer.Option(help="Tag of CLIP's weights.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a Hugging Face Space: a picture in, generated music and the nearest track out.
+
+    The folder holds all that the page needs; `python app.py` in it serves the page on this
+    machine.
+    """
+    from artsound.progress import console_progress, counted, human_bytes
+    from artsound.training.space import write_space
+
+    written = write_space(
+        shards, checkpoint, out, tracks=tracks, rights=rights, title=title, pretrained=pretrained,
+        clip_checkpoint=clip_checkpoint, progress=console_progress(),
+    )  # fmt: skip
+    if (out / "pairs" / "ATTRIBUTION.csv").is_file():  # pairs of ArtSound get a card
+        from artsound.reports.card import write_cards
+
+        write_cards(out / "pairs", out / "pairs")
+    print(f"{written.folder}: {counted(written.pairs, 'pair')}, {human_bytes(written.bytes)}")
+    print_summary(as_json, written)
