@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 import yaml
 from packaging.requirements import Requirement
 from toy_pairs import picture
 
+from artsound.cli import app
 from artsound.errors import BadUsage
 from artsound.shards.dataset import open_shards
 from artsound.training.config import Config, Pretrained
@@ -34,9 +36,9 @@ def space(
     release: Release, trained: tuple[Path, TrainReport], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     out = tmp_path_factory.mktemp("space") / "space"
-    write_space(
-        release.data.store.location, trained[0], out, tracks=5, rights="any", title="A demo"
-    )
+    words = ["space", release.data.store.location, "--checkpoint", trained[0], "--out", out]
+    words += ["--tracks", "5", "--rights", "any", "--title", "A demo"]
+    typer.main.get_command(app)(map(str, words), standalone_mode=False)
     return out
 
 
