@@ -183,9 +183,12 @@ class Embed(_Section):
         description="encoder of the captions of both sides, for the bridge text; "
         "sentence-transformers:NAME-OR-FOLDER",
     )
-    clip_model: str = Field("ViT-L-14", description="OpenCLIP architecture")
+    clip_model: str = Field(
+        "ViT-L-14",
+        description="OpenCLIP architecture, hf-hub:OWNER/NAME or local-dir:PATH",
+    )
     clip_checkpoint: str = Field(
-        "datacomp_xl_s13b_b90k", description="OpenCLIP weights: file, or pretrained tag"
+        "datacomp_xl_s13b_b90k", description="OpenCLIP weights: file, pretrained tag, or tag@file"
     )
     clap_model: str = Field("HTSAT-base", description="audio tower of LAION-CLAP")
     clap_checkpoint: str = Field("", description="LAION-CLAP weights: file; empty: the hub's")

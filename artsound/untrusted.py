@@ -1,4 +1,4 @@
-"""Safe readers of untrusted files: .npy, .npz (no pickles), .parquet, JSON, CSV, TOML.
+"""Safe readers of untrusted files: .npy, .npz, .parquet, JSON, CSV, TOML, and pickles of numbers.
 
 Library readers let exceptions of their dependencies through: the zip's, the tokeniser's, the
 allocator's. Here they become a few documented ones. Parquet is read by pyarrow, since polars' own
@@ -12,12 +12,14 @@ import difflib
 import errno
 import io
 import json
+import pickle
 import re
 import struct
 import tokenize
 import tomllib
 import zipfile
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -311,6 +313,121 @@ def _check_nul(data: bytes) -> None:
 def _line(data: bytes, at: int) -> int:
     """The number of the line, from 1, that holds byte `at`."""
     return data.count(b"\n", 0, at) + 1
+
+
+class ForbiddenObject(pickle.UnpicklingError):
+    """A pickle holds an object that is neither a plain value nor numbers; the text is its name."""
+
+
+class NumbersUnpickler(pickle.Unpickler):
+    """Reads pickles of protocols 2 to 5 that hold plain values, tensors and numeric arrays.
+
+    Anything else raises ForbiddenObject, which names it, before any of it is called. NumPy's own
+    classes are not called either: arrays and numbers are made from their bytes here.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What a name in the pickle stands for; ForbiddenObject unless it is harmless."""
+        found = _NUMPY.get((re.sub(r"^numpy\._core\b", "numpy.core", module), name))
+        if found is None:
+            found = _PLAIN.get((module, name))
+        if found is None and module.partition(".")[0] == "torch":
+            found = _of_torch(module, name)
+        if found is None:
+            raise ForbiddenObject(f"{module}.{name}")
+        return found
+
+
+class _PickledType:
+    """Stands for a numpy.dtype in a pickle: a kind of number, and its byte order."""
+
+    def __init__(self, code: object, align: object = False, copy: object = True) -> None:
+        del align, copy
+        kind = np.dtype(code) if isinstance(code, str) else None
+        if kind is None or kind.kind not in "biufcSU":
+            raise ForbiddenObject(f"numpy.dtype({code!r})")
+        self.kind = kind
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.kind = self.kind.newbyteorder(state[1] if state[1] in ("<", ">") else "=")
+
+
+class _PickledArray:
+    """Stands for a numpy.ndarray in a pickle; `array` is it."""
+
+    array: np.ndarray
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, fortran, data = state
+        self.array = _from_bytes(data, kind, shape, "F" if fortran else "C").array
+
+
+def _from_bytes(data: Any, kind: _PickledType, shape: Any, order: str) -> _PickledArray:
+    if isinstance(data, str):  # as a pickle of Python 2 is read
+        data = data.encode("latin-1")
+    made = _PickledArray()
+    made.array = np.frombuffer(data, kind.kind).reshape(shape, order="F" if order == "F" else "C")
+    return made
+
+
+def _scalar(kind: _PickledType, data: Any) -> Any:
+    return _from_bytes(data, kind, (), "C").array[()]
+
+
+def _encoded_text(text: str, encoding: str) -> bytes:
+    """How protocol 2 writes bytes; other codecs decompress, or import modules."""
+    if encoding not in ("latin1", "latin-1"):
+        raise ForbiddenObject(f"_codecs.encode({encoding!r})")
+    return text.encode("latin-1")
+
+
+def _byte_array(data: Any = b"", encoding: str = "latin-1") -> bytearray:
+    return bytearray(_encoded_text(data, encoding) if isinstance(data, str) else memoryview(data))
+
+
+def _no_bytes() -> bytes:
+    return b""
+
+
+_NUMPY: dict[tuple[str, str], Any] = {
+    ("numpy", "dtype"): _PickledType,
+    ("numpy", "ndarray"): _PickledArray,
+    ("numpy.core.multiarray", "_reconstruct"): lambda *_: _PickledArray(),
+    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy.core.numeric", "_frombuffer"): _from_bytes,
+}
+_PLAIN: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("_codecs", "encode"): _encoded_text,
+    **{
+        (module, name): kind
+        for module in ("builtins", "__builtin__")
+        for name, kind in (
+            ("set", set), ("frozenset", frozenset), ("complex", complex),
+            ("bytes", _no_bytes), ("bytearray", _byte_array),
+        )
+    },
+}  # fmt: skip
+_TORCH = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
+
+
+def _of_torch(module: str, name: str) -> Any:
+    import torch
+
+    if module == "torch._utils" and name in _TORCH:
+        return getattr(torch._utils, name)
+    found = getattr(torch, name, None) if module == "torch" else None
+    harmless = isinstance(found, torch.dtype) or found in (torch.Size, torch.device)
+    return found if harmless else None
+
+
+def plain_arrays(content: Any) -> Any:
+    """What `NumbersUnpickler` read, with an array in each place where it has one."""
+    if isinstance(content, _PickledArray):
+        return content.array
+    if isinstance(content, dict):
+        return {name: plain_arrays(value) for name, value in content.items()}
+    return content
 
 
 def _parsed(file: pa.NativeFile, columns: Sequence[str] | None) -> pa.Table:

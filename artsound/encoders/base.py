@@ -24,6 +24,7 @@ import numpy as np
 
 from artsound import plugins
 from artsound.catalogue import SIDES, SideName
+from artsound.encoders.self_test import check_encoder_works
 from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.extras import EXTRAS, Check, install_command
 from artsound.media import MediaError
@@ -188,7 +189,8 @@ def open_encoder(
 
     Raises:
         BadUsage: There is no such encoder, or a library that it needs is missing.
-        BadData: Weights are missing or broken; the message says what to fetch, and where to.
+        BadData: Weights are missing or broken, or do not pass the self-test; the message says what
+            to fetch, and where to.
     """
     if isinstance(settings, Recipe):
         device = device or settings.embed.device
@@ -309,9 +311,12 @@ _LOADING = threading.Lock()  # functools.cache would let two threads load the sa
 def _load(name: str, settings: EncoderSettings, device: str) -> Encoder:
     plugin, _ = find_encoder(name)
     opened: Encoder = plugin.open(settings, device)
-    if plugins.find("encoder", name)[0].built_in:
-        return opened
-    return _Watched(name, opened)
+    if not plugins.find("encoder", name)[0].built_in:
+        opened = _Watched(name, opened)
+    weights = plugin.weights(settings)
+    if weights is not None:  # without weights there is nothing that can be broken or collapsed
+        check_encoder_works(opened, name, weights, plugin.modalities, settings.precision)
+    return opened
 
 
 def _with_identity(name: str, made_by: str) -> str:

@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import functools
 import logging
-import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import IO, Any
+
+import numpy as np
 
 from artsound.errors import BadData
 from artsound.storage import digest, sha256_file
+from artsound.untrusted import ForbiddenObject, NumbersUnpickler, plain_arrays
 
 
-def settings_digest(name: str, version: str, model: str, weights: Path, precision: str) -> str:
-    """An encoder's digest: of its weights' content, and of what decides the vectors beside them."""
-    return digest([name, int(version), model, weights_digest(weights), precision])
+def settings_digest(
+    name: str, version: str, model: str, weights: Path, precision: str, *more: Any
+) -> str:
+    """An encoder's digest: of its weights' content, and of what decides the vectors beside them.
+
+    Args:
+        name: The encoder's name.
+        version: Its version, a number.
+        model: The architecture.
+        weights: The file of the weights.
+        precision: Of forward passes.
+        more: What else decides the vectors, such as the preprocessing; values of JSON.
+    """
+    return digest([name, int(version), model, weights_digest(weights), precision, *more])
 
 
 def hub(repo: str) -> str:
@@ -69,42 +84,69 @@ def missing(repo: str, file: str, folder: str, key: str) -> BadData:
 def load_tensors(path: Path) -> dict[str, Any]:
     """The tensors by name in a checkpoint (.safetensors or torch's own), on the CPU.
 
-    Only tensors and plain values are unpickled, so that a hostile file cannot run code.
+    A checkpoint of torch may be a pickle of any protocol from 2 to 5 and hold plain values and
+    numeric arrays beside the weights, as training scripts write them. Nothing else is unpickled,
+    so that a hostile file cannot run code.
 
     Raises:
-        BadData: The file is not such a checkpoint.
+        BadData: The file is not such a checkpoint; the message names what else it holds.
     """
-    import numpy as np
     import torch
 
-    # Training scripts store harmless NumPy scalars (such as a best score) beside the weights.
-    scalar = np.float64(0).__reduce__()[0]
-    scalars = [
-        (scalar, "numpy.core.multiarray.scalar"),
-        (scalar, "numpy._core.multiarray.scalar"),
-        np.dtype,
-        *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")),
-    ]
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return load_file(path)
-        with torch.serialization.safe_globals(scalars):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+        _refuse_torchscript(path)
+        content = plain_arrays(
+            torch.load(path, map_location="cpu", pickle_module=_NUMBERS, weights_only=False)
+        )
+    except ForbiddenObject as error:
         raise BadData(
-            f"{path} holds objects that may run code, not only weights: fetch it again from where "
-            "it was published."
+            f"{path} holds more than weights ({error}), which may run code when it is read: fetch "
+            "it again from where it was published, or save its weights alone as .safetensors."
         ) from error
+    except BadData:
+        raise
     except Exception as error:  # torch and safetensors raise anything for a broken file
         raise broken(path, error) from error
     tensors = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(tensors, dict) or not all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in tensors.items()
+    if isinstance(tensors, dict):
+        tensors = {
+            name: torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
+            for name, value in tensors.items()
+        }
+    if (
+        not isinstance(tensors, dict)
+        or not tensors
+        or not all(
+            isinstance(name, str) and isinstance(value, torch.Tensor)
+            for name, value in tensors.items()
+        )
     ):
         raise BadData(f"{path} is not a checkpoint (tensors by name): fetch it again.")
     return tensors
+
+
+def _load_numbers(file: IO[bytes], **options: Any) -> Any:
+    return NumbersUnpickler(file, **options).load()
+
+
+# torch.load takes a module like pickle, and uses these two names of it.
+_NUMBERS = SimpleNamespace(__name__="numbers", Unpickler=NumbersUnpickler, load=_load_numbers)
+
+
+def _refuse_torchscript(path: Path) -> None:
+    """Raise BadData for a TorchScript archive, as OpenAI's first files are: it holds a program."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        if any(Path(name).name == "constants.pkl" for name in archive.namelist()):
+            raise BadData(
+                f"{path} is a TorchScript archive, which holds a program beside the weights: fetch "
+                "the same weights as .safetensors or a plain checkpoint."
+            )
 
 
 def broken(path: Path, error: Exception) -> BadData:

@@ -86,9 +86,12 @@ class Condition(_ConfigSection):
     """
 
     encoder: EncoderName = "affect"
-    clip_model: str = Field(Embed().clip_model, description="OpenCLIP architecture")
+    clip_model: str = Field(
+        Embed().clip_model,
+        description="OpenCLIP architecture, hf-hub:OWNER/NAME or local-dir:PATH",
+    )
     clip_checkpoint: str = Field(
-        Embed().clip_checkpoint, description="OpenCLIP weights: file, or pretrained tag"
+        Embed().clip_checkpoint, description="OpenCLIP weights: file, pretrained tag, or tag@file"
     )
     encoder_digest: str = ""
     tokens: int = Field(4, ge=1, le=16)

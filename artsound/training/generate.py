@@ -64,7 +64,7 @@ class Generator:
         check_encoder(self.config.condition)
         self.encode: PictureEncoder = open_picture_encoder(self.config.condition, device)
         arrays = self.checkpoint.arrays
-        self.codec = open_codec(self.config, arrays)
+        self.codec = open_codec(self.config, arrays, device)
         self.standardise = Standardiser.from_tensors(arrays)
         self.model = build_model(
             self.config,

@@ -404,6 +404,7 @@ class TrainingRun:
                 self.accelerator.backward(loss)
             losses.append(loss.detach())
         norm = self.accelerator.clip_grad_norm_(self.trained, settings.clip)
+        self._check_gradients(float(norm))
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.step += 1
@@ -444,6 +445,20 @@ class TrainingRun:
         raise BadData(
             f"The loss of step {self.step + 1} is not finite, on the pairs {', '.join(at_fault)}: "
             f"look at them with `artsound browse`, and {self._lower_rate()}."
+        )
+
+    def _check_gradients(self, norm: float) -> None:
+        """Raise BadData if the gradients are not finite: the weights would stay so for ever.
+
+        Their norm is the same on every process.
+        """
+        if math.isfinite(norm):
+            return
+        precision = self.config.optimisation.mixed_precision
+        half = "" if precision == "no" else ", or with --set optimisation.mixed_precision=no"
+        raise BadData(
+            f"The gradients of step {self.step + 1} are not finite, though its loss is: "
+            f"{self._lower_rate()}{half}."
         )
 
     def _lower_rate(self) -> str:
@@ -528,6 +543,27 @@ class TrainingRun:
             optimiser=self.optimiser.state_dict(),
             keep=keep,
         )
+
+
+def bf16_is_right(device: Any) -> bool:
+    """Whether a device computes convolutions in bf16 correctly.
+
+    On processors without bf16 instructions, torch 2.15's convolutions of stride 2 (oneDNN's
+    emulation) read memory that nothing has written: outputs and gradients are wrong or not finite.
+    """
+    import torch
+
+    if torch.device(device).type != "cpu":
+        return True
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layer = torch.nn.Conv2d(96, 96, 3, stride=2, padding=1)
+        given = torch.randn(16, 96, 32, 2)
+    with torch.inference_mode():
+        expected = layer(given)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = layer(given).float()
+    return bool((found - expected).abs().max() < 0.1)  # values of about 1, rounded to 8 bits
 
 
 def learning_rate_factor(step: int, warmup: int, total: int, schedule: str) -> float:
@@ -620,6 +656,11 @@ def train(
     # By default accelerate does not connect processes without a GPU.
     on_cpu = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()
     accelerator = Accelerator(cpu=on_cpu, mixed_precision=chosen.optimisation.mixed_precision)
+    if chosen.optimisation.mixed_precision == "bf16" and not bf16_is_right(accelerator.device):
+        raise BadUsage(
+            f"torch {torch.__version__} computes convolutions in bf16 wrongly on this processor, "
+            "which has no instructions for it: add --set optimisation.mixed_precision=no."
+        )
     if accelerator.device.type == "cpu" and chosen.optimisation.cpu_threads:
         torch.set_num_threads(chosen.optimisation.cpu_threads)
     # Reported now rather than when all pairs are decoded.

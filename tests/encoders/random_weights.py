@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -28,13 +29,27 @@ def register_clip(folder: Path) -> None:
     open_clip.add_model_config(folder / f"{CLIP_MODEL}.json")
 
 
+def widened(model: Any) -> Any:
+    """A model of random weights whose vectors differ as those of a trained one do.
+
+    With the usual small weights all vectors are nearly the same, as those of a collapsed model.
+    """
+    import torch
+
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.ndim >= 2:
+                weight.mul_(3)
+    return model
+
+
 def write_clip(folder: Path, model: str) -> Path:
     """A checkpoint of an architecture that OpenCLIP knows."""
     import open_clip
     import torch
 
     torch.manual_seed(0)
-    torch.save(open_clip.create_model(model).state_dict(), folder / "clip.pt")
+    torch.save(widened(open_clip.create_model(model)).state_dict(), folder / "clip.pt")
     return folder / "clip.pt"
 
 
@@ -82,7 +97,8 @@ def write_clap(folder: Path, tower: str) -> Path:
 
     write_roberta(folder)
     model, _ = import_clap_module().create_model(tower, "roberta", device=torch.device("cpu"))
-    tensors = {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
+    saved = widened(model).state_dict()
+    tensors = {f"module.{name}": tensor for name, tensor in saved.items()}
     tensors["module.text_branch.embeddings.position_ids"] = torch.arange(100)[None]
     path = folder / "clap.pt"
     torch.save({"epoch": 15, "best": np.float64(0.9), "state_dict": tensors}, path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_weights import CLAP_MODEL, CLIP_MODEL, pictures
+from random_weights import CLAP_MODEL, CLIP_MODEL, pictures, widened
 from test_embed import catalogue
 
 from artsound.encoders.base import (
@@ -92,7 +92,11 @@ def write_sentences(folder: Path) -> Path:
         vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
         intermediate_size=16, max_position_embeddings=64,
     )  # fmt: skip
-    BertModel(config).save_pretrained(folder)
+    model = BertModel(config).eval()
+    with torch.inference_mode():
+        usual = model(torch.arange(5, 60)[None]).last_hidden_state.mean(dim=(0, 1))
+    widened(model).encoder.layer[-1].output.LayerNorm.bias.data -= usual  # else all texts are alike
+    model.save_pretrained(folder)
     kinds = ["models.Transformer", "models.Pooling", "models.Normalize"]
     modules = [
         {"type": f"sentence_transformers.{kind}", "path": "1_Pooling" if n == 1 else ""}

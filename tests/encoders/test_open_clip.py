@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 from pathlib import Path
@@ -18,6 +19,7 @@ from artsound.encoders.batching import ItemError
 from artsound.encoders.weights import check_vocabulary
 from artsound.errors import BadData, BadUsage
 from artsound.recipe import Recipe
+from artsound.storage import sha256_file
 
 
 def test_pictures_become_the_vectors_that_open_clip_itself_gives(clip_recipe: Recipe):
@@ -280,3 +282,75 @@ def test_loading_says_nothing(clip_recipe: Recipe, capfd: pytest.CaptureFixture[
     base._load.cache_clear()
     open_encoder("clip", clip_recipe).texts(["quiet"])
     assert capfd.readouterr() == ("", "")
+
+
+MEAN = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "resize_mode": "squash"}
+
+
+def _tags(monkeypatch: pytest.MonkeyPatch, **tags: dict[str, Any]) -> None:
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, CLIP_MODEL, tags)
+
+
+def test_a_file_gets_the_preprocessing_of_its_tag_or_a_choice_to_make(
+    clip_recipe: Recipe, no_hub: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = clip_recipe.embed.clip_checkpoint
+    sha = sha256_file(Path(file))
+    plain, squashed = {"hf_hub": "a/plain/"}, {"hf_hub": "a/squash/", **MEAN}
+    _tags(monkeypatch, plain=plain, squashed=squashed, quick={**plain, "quick_gelu": True})
+    with pytest.raises(BadUsage, match=rf"TAG@{file}.*plain, squashed, quick"):
+        encoder_digest("clip", clip_recipe)
+    with pytest.raises(BadUsage, match="no weights 'other'"):
+        encoder_digest("clip", clip_recipe.replaced(embed={"clip_checkpoint": f"other@{file}"}))
+    digests, rows = {}, {}
+    for tag in ("plain", "squashed", "quick"):
+        recipe = clip_recipe.replaced(embed={"clip_checkpoint": f"{tag}@{file}"})
+        digests[tag] = encoder_digest("clip", recipe)
+        rows[tag] = open_encoder("clip", recipe).images(pictures(2))
+    assert len(set(digests.values())) == 3
+    assert np.abs(rows["plain"] - rows["squashed"]).max() > 1e-3
+    # A file whose SHA-256 an address states, and one that lies in the cache of a tag.
+    _tags(monkeypatch, plain=plain, squashed={**squashed, "url": f"https://x.org/{sha}/clip.pt"})
+    assert encoder_digest("clip", clip_recipe) == digests["squashed"]
+    _tags(monkeypatch, plain=plain, squashed=squashed)
+    cached = no_hub / "models--a--squash" / "snapshots" / "1" / "open_clip_pytorch_model.bin"
+    cached.parent.mkdir(parents=True)
+    shutil.copyfile(file, cached)
+    moved = clip_recipe.replaced(embed={"clip_checkpoint": str(cached)})
+    assert encoder_digest("clip", moved) == digests["squashed"]
+
+
+def test_a_folder_of_the_hub_has_its_own_configuration(clip_recipe: Recipe, tmp_path: Path):
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    recipe = clip_recipe.replaced(embed={"clip_model": f"local-dir:{folder}"})
+    with pytest.raises(BadData, match=r"has no open_clip_config\.json: fetch all files"):
+        encoder_digest("clip", recipe)
+    config: dict[str, Any] = {"model_cfg": open_clip.get_model_config(CLIP_MODEL)}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    with pytest.raises(BadData, match=r"has no open_clip_model\.safetensors or"):
+        encoder_digest("clip", recipe)
+    shutil.copyfile(clip_recipe.embed.clip_checkpoint, folder / "open_clip_pytorch_model.bin")
+    rows = open_encoder("clip", recipe).images(pictures(2))
+    np.testing.assert_array_equal(rows, open_encoder("clip", clip_recipe).images(pictures(2)))
+    before = encoder_digest("clip", recipe)
+    config["preprocess_cfg"] = MEAN
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    assert encoder_digest("clip", recipe) != before
+    (folder / "open_clip_config.json").write_text("[1]")
+    with pytest.raises(BadData, match="not a configuration of OpenCLIP"):
+        encoder_digest("clip", recipe)
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "sentence"),
+    [
+        ("hf-hub:someone/model", BadData, "hf download someone/model open_clip_config.json"),
+        ("hf-hub:someone", BadUsage, "give hf-hub:OWNER/NAME"),
+    ],
+)
+def test_a_repository_of_the_hub_can_be_the_architecture(
+    clip_recipe: Recipe, no_hub: Path, model: str, error: type, sentence: str
+):
+    with pytest.raises(error, match=sentence):
+        encoder_digest("clip", clip_recipe.replaced(embed={"clip_model": model}))

@@ -7,17 +7,20 @@ import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from toy_pairs import open_toys, toy_pairs, toy_release
 
 from artsound.errors import BadData, BadUsage
 from artsound.storage import read_json
+from artsound.training import loop
 from artsound.training.checkpoint import load_checkpoint
 from artsound.training.config import Config, with_settings
 from artsound.training.data import Release
-from artsound.training.loop import TrainReport, learning_rate_factor, train
+from artsound.training.loop import TrainReport, bf16_is_right, learning_rate_factor, train
 
 
 class StopAfter:
@@ -134,6 +137,34 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_pairs(
     with pytest.raises(BadData, match=r"is not finite.* add --resume to the command with a lower"):
         train(release, wild_small, tmp_path, steps=8, resume=True)
     assert train(release, small, tmp_path, steps=2, resume=True).steps == 2
+
+
+def test_gradients_that_are_not_finite_stop_before_they_reach_the_weights(
+    release: Release, small: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = loop.diffusion_loss
+
+    def steep(*values: Any, **options: Any) -> torch.Tensor:
+        each = plain(*values, **options)
+        return each + (0 * each).sqrt()  # the slope of a root at 0 is infinite
+
+    monkeypatch.setattr(loop, "diffusion_loss", steep)
+    with pytest.raises(
+        BadData, match=r"gradients of step 1 .* optimisation\.learning"
+    ):
+        train(release, small, tmp_path, steps=2)
+
+
+def test_bf16_trains_or_says_that_this_processor_computes_it_wrongly(
+    release: Release, small: Config, tmp_path: Path
+) -> None:
+    half = with_settings(small, ["optimisation.mixed_precision=bf16"])
+    if bf16_is_right("cpu"):
+        assert train(release, half, tmp_path, steps=4).last_loss is not None
+        return
+    with pytest.raises(BadUsage, match=r"in bf16 wrongly on this processor.*mixed_precision=no"):
+        train(release, half, tmp_path, steps=4)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_too_few_pairs_and_a_broken_clip_are_told(small: Config, tmp_path: Path) -> None:
