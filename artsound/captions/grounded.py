@@ -1,9 +1,10 @@
 """Grounded captions: sentences from an item's record and its measurements only.
 
-Artworks: the title, often the only hint to the subject, is in five captions of eight (seven of
-eight if neither genre nor tags name what is shown), the painter in one of three, the year, century
-or period in three of four. So captions can be searched by name, while a model trained on them
-cannot rely on names. Titles get headline capitals: ArtGraph's come from file names without them.
+Artworks: the title, often the only hint to the subject, is in up to five captions of eight (seven
+of eight if neither genre nor tags name what is shown), the painter in one of three, the year,
+century or period in three of four. So captions can be searched by name, while a model trained on
+them cannot rely on names. ArtGraph's titles come from file names: they get headline capitals, and
+are "listed as", not quoted.
 
 Tracks: artist, title and album are never named: they say nothing of the sound, names of musicians
 teach a model to imitate, and the records beside the caption have them. The tempo is named only if
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from artsound.captions.phrasing import (
     pick,
     shuffled_options,
     slug,
+    word_set,
 )
 from artsound.captions.vocabulary import (
     ArtTerms,
@@ -44,43 +47,46 @@ from artsound.schema import Artwork, ArtworkDescriptors, Track, TrackDescriptors
 # --- artworks -----------------------------------------------------------------------------------
 
 # Facts: `work` "Impressionist landscape"; `a_work` with its article; `by` "by …"; `titled`
-# "titled “…”"; `when` "from 1877"; `medium` "in oil on canvas"; `subjects` "trees and boats";
-# `several` the same, when they are two or more; `palette` "ochre and slate blue"; `dominate` and
+# "titled “…”", or "listed as …" for a title made of a file name; `when` "from 1877"; `medium`
+# "in oil on canvas"; `subjects` "trees and boats"; `palette` "ochre and slate blue"; `dominate` and
 # `fill` agree with it; `a_palette` "a muted palette of …"; `main` and `others` split it; `emotion`
 # "awe"; `traits`, f1, f2, f3 and `spare` as `measures.ranked` gives them.
 ARTWORK_PLANS: tuple[str, ...] = (
-    "{A_work}[ {when}][ {titled}][ {by}], in {palette}, with {traits}.",
-    "{A_work}[ {titled}][ {by}][, showing {subjects}]. {Palette} {dominate}, with {traits}.",
-    "In {palette}, this {work}[ {when}][ {titled}][ {by}] combines {f1} with {f2}[ and {f3}].",
+    "{A_work}[ {when}][ {by}][, {titled}], in {palette}, with {traits}.",
+    "{A_work}[ {by}][, {titled}][, showing {subjects}]. {Palette} {dominate}, with {traits}.",
+    "In {palette}, this {work}[ {when}][ {by}] combines {f1} with {f2}[; it is {titled}].",
     "This {work}[ {when}][ {by}] keeps to {a_palette}, with {traits}[; it shows {subjects}].",
-    "With {traits}, this {work}[ {titled}][ {by}] is built on {a_palette}.",
-    "{Main} leads, followed by {others}, in this {work}[ {when}][ {titled}], which has {traits}.",
-    "{A_work}[ {when}][ {by}], showing {subjects}: {a_palette}, with {traits}.",
-    "{A_work}[ {when}][ {titled}], set mostly in {main} next to {others}, with {traits}.",
-    "{A_palette} gives this {work}[ {titled}][ {by}] its character, along with {traits}.",
-    "Seen here is {a_work}[ {when}][ {titled}][ {by}], with {a_palette}, {f1} and {f2}.",
-    "{Several} appear in this {work}[ {when}][ {by}], handled in {palette} with {traits}.",
-    "{A_work}[ {when}][ {medium}][ {titled}]. Its colours run to {palette}, and it has {traits}.",
-    "The palette of this {work}[ {titled}][ {by}] is {palette}; it has {traits}.",
+    "With {traits}, this {work}[ {by}] is built on {a_palette}[; it is {titled}].",
+    "{Main} leads, followed by {others}, in this {work}[ {when}][, {titled}]; it has {traits}.",
+    "{A_work}[ {when}][ {by}][, {titled}], showing {subjects}: {a_palette}, with {traits}.",
+    "{A_work}[ {when}][, {titled}], set mostly in {main} next to {others}, with {traits}.",
+    "{A_palette} gives this {work}[ {by}] its character, along with {traits}[; it is {titled}].",
+    "Seen here is {a_work}[ {when}][ {by}][, {titled}]. It has {f1} beside {f2}, in {palette}.",
+    "Showing {subjects}, this {work}[ {when}][ {by}] is handled in {palette} with {traits}.",
+    "{A_work}[ {when}][ {medium}][, {titled}]. Its colours run to {palette}, and it has {traits}.",
+    "The palette of this {work}[ {by}][, {titled},] is {palette}; it has {traits}.",
     "{A_work}[ {when}][ {by}] with {traits}, coloured in {palette}[; it shows {subjects}].",
-    "{A_work}[ {when}][ {titled}], marked by {f1}, {f2} and {a_palette}.",
-    "{Palette} {fill} this {work}[ {when}][ {titled}][ {by}], which shows {traits}.",
-    "{F1} and {f2} set the tone of {a_work}[ {when}][ {titled}][ {by}], coloured in {palette}.",
-    "This {work}[ {titled}][ {by}] draws on {a_palette}; it pairs {f1} with {f2}[ and {f3}].",
-    "{A_work}[ {medium}][ {titled}][ {by}], its colours {palette}, with {traits}.",
-    "From {main} to {others}, the colours of this {work}[ {when}][ {titled}] go with {traits}.",
+    "{A_work}[ {when}][, {titled}], marked by {f1} and {f2}, in {a_palette}.",
+    "{Palette} {fill} this {work}[ {when}][ {by}][, {titled}]; it shows {traits}.",
+    "{F1} and {f2} mark {a_work}[ {when}][ {by}][, {titled}]; its colours are {palette}.",
+    "This {work}[ {by}][, {titled},] draws on {a_palette}, pairing {f1} with {f2}.",
+    "{A_work}[ {medium}][ {by}][, {titled}], its colours {palette}, with {traits}.",
+    "From {main} to {others}: {a_work}[ {when}][, {titled}], with {traits}.",
     "{A_work}[ {when}][ {by}] that viewers met with {emotion}: {palette}, with {traits}.",
-    "Viewers felt {emotion} before this {work}[ {titled}], which has {a_palette}, {f1} and {f2}.",
-    "Here {a_work}[ {titled}][ {by}] is rendered in {palette}, with {traits}.",
-    "{Titled}, this {work}[ {when}][ {by}] in {palette} shows {traits}.",
-    "{By}, {a_work}[ {when}] in {palette}, with {traits}[; it shows {subjects}].",
-    "{A_work}[ {when}][ {titled}] whose main colours are {palette}; to these it adds {traits}.",
+    "Viewers felt {emotion} before this {work}[, {titled}], which has {traits} in {a_palette}.",
+    "Here {a_work}[ {by}][, {titled},] is rendered in {palette}, with {traits}.",
+    "{Titled}: {a_work}[ {when}][ {by}] in {palette}; {traits}.",
+    "{By}, {a_work}[ {when}][, {titled}], in {palette}, with {traits}[; it shows {subjects}].",
+    "{Titled}, this {work}[ {when}] has {traits}; its main colours are {palette}.",
+    "{F1}, {f2}: {a_work}[ {when}][ {by}][, {titled}], in {palette}.",
+    "{Palette}: the colours of {a_work}[ {when}][ {by}][, {titled}], which has {traits}.",
+    "{A_work}[ {by}][, {titled}]. {Traits} go with {a_palette}.",
 )
 # For pictures whose palette the record does not name.
 BARE_ARTWORK_PLANS: tuple[str, ...] = (
-    "{A_work}[ {titled}][ {by}], showing {f1} and {f2}[, and also {f3}].",
-    "This {work}[ {when}][ {titled}][ {by}] is notable for {f1} and {f2}[, and for {f3}].",
-    "{A_work}[ {when}][ {titled}][ {by}] with {traits}.",
+    "{A_work}[ {by}][, {titled}], showing {f1} and {f2}[, and also {f3}].",
+    "This {work}[ {when}][ {by}][, {titled},] is notable for {f1} and {f2}[, and for {f3}].",
+    "{A_work}[ {when}][ {by}][, {titled}], with {traits}.",
     "{Titled}, this {work}[ {when}][ {by}] shows {traits}.",
 )
 ARTWORK_TAILS: tuple[str, ...] = (
@@ -112,7 +118,8 @@ def artwork_facts(artwork: Artwork, d: ArtworkDescriptors, terms: ArtTerms) -> d
     seed = artwork.artwork_id
     work = _work(artwork, terms, seed)
     subjects = _subjects(artwork, terms, seed)
-    palette = _palette(d)
+    palette = _palette(d, terms)
+    names = list(palette)
     tone = _tone(d, palette, terms, seed)
     facts = {
         "work": work,
@@ -122,27 +129,56 @@ def artwork_facts(artwork: Artwork, d: ArtworkDescriptors, terms: ArtTerms) -> d
         "when": _when(artwork, seed),
         "medium": _medium(artwork, terms),
         "subjects": listing(subjects),
-        "several": listing(subjects) if len(subjects) > 1 else "",
-        "palette": listing(palette),
-        "main": palette[0] if len(palette) > 1 else "",
-        "others": listing(palette[1:]),
+        "palette": listing(names),
+        "main": names[0] if len(names) > 1 else "",
+        "others": listing(names[1:]),
         "dominate": "dominate" if len(palette) > 1 else "dominates",
         "fill": "fill" if len(palette) > 1 else "fills",
         "a_palette": "",
         "emotion": _emotion(artwork, terms),
     }
     if palette:
-        kind = " ".join([tone, "palette"]).strip()
+        kind = f"{tone} palette".strip()
         facts["a_palette"] = f"{indefinite(kind)} of {facts['palette']}"
     painter = clean_name(artwork.painter, max_words=5)
     if painter and draw_option(seed, "name painter", 3) == 0:
         facts["by"] = f"by {painter}"
-    # WikiArt numbers pictures of one title in their file names.
-    title = clean_name(re.sub(r"(?<!\bno)(?<!\bNo)\s\d{1,2}$", "", artwork.title), max_words=9)
     tells_subject = bool(subjects) or slug(artwork.genre) in terms.genres
-    if title and draw_option(seed, "name title", 8) < (5 if tells_subject else 7):
-        facts["titled"] = f"titled “{headline(title)}”"
-    return facts | measures.ranked(_artwork_features(d, seed), seed)
+    if draw_option(seed, "name title", 8) < (5 if tells_subject else 7):
+        facts["titled"] = _titled(artwork)
+    return facts | measures.ranked(_artwork_features(d, palette, seed), seed)
+
+
+def _titled(artwork: Artwork) -> str:
+    """How the title is given: in quotation marks, or as listed, or "" if it reads badly.
+
+    ArtGraph's titles are made of file names, which have lost capitals and punctuation: they are
+    not quoted as if they were what the work is called. Fragments, and what may be two titles run
+    together (an article that follows no preposition), are not given at all.
+    """
+    if artwork.source != "artgraph":
+        title = clean_name(artwork.title, max_words=9)
+        return f"titled “{headline(title)}”" if title else ""
+    # WikiArt numbers pictures of one title in their file names.
+    plain = re.sub(r"(?<!\bno)(?<!\bNo)\s\d{1,2}$", "", artwork.title)
+    title = clean_name(plain, max_words=7)
+    words = title.lower().split()
+    if not words or words[0] in _FRAGMENTS or words[-1] in _OPEN_ENDS | _ARTICLES:
+        return ""
+    if any(b in _ARTICLES and a not in _BEFORE_ARTICLES for a, b in pairwise(words)):
+        return ""
+    return f"listed as {headline(title)}"
+
+
+_ARTICLES = word_set("a an the la le les el il lo los las der die das un une")
+_OPEN_ENDS = word_set("and at by de del di du et for from in of on or und van von with zu zur")
+# Words that an article may follow within one title.
+_BEFORE_ARTICLES = _OPEN_ENDS | word_set(
+    "a against all after among as before behind beside between beyond dans during en inside into "
+    "is like mit near off over par per pour round sous sur through to toward towards under upon "
+    "without"
+)
+_FRAGMENTS = word_set("aka no nee or and of")
 
 
 def _work(artwork: Artwork, terms: ArtTerms, seed: str) -> str:
@@ -186,7 +222,8 @@ def century_part(year: int) -> str:
 
 def _medium(artwork: Artwork, terms: ArtTerms) -> str:
     media = [slug(medium) for medium in artwork.media]
-    materials = [terms.materials[m] for m in media if m in terms.materials][:2]
+    named = dict.fromkeys(terms.materials[m] for m in media if m in terms.materials)
+    materials = list(named)[:2]
     supports = [terms.supports[m] for m in media if m in terms.supports][:1]
     if not materials:
         return ""
@@ -207,69 +244,94 @@ def _emotion(artwork: Artwork, terms: ArtTerms) -> str:
     return ""
 
 
-def _palette(d: ArtworkDescriptors) -> list[str]:
-    """The names of up to three colours, largest first, each once."""
-    names = {clean_label(name).lower(): None for name in d.palette}
-    return [name for name in names if name][:3]
+def _palette(d: ArtworkDescriptors, terms: ArtTerms) -> dict[str, str]:
+    """Up to three colours, largest first, with their codes; of near-synonyms only the largest."""
+    found: dict[str, str] = {}
+    families = set()
+    codes = [*d.palette_hex, *[""] * len(d.palette)]
+    for label, code in zip(d.palette, codes, strict=False):
+        name = clean_label(label).lower()
+        family = terms.colour_families.get(slug(name), name)
+        if name and family not in families and len(found) < 3:
+            families.add(family)
+            found[name] = code
+    return found
 
 
-def _tone(d: ArtworkDescriptors, palette: list[str], terms: ArtTerms, seed: str) -> str:
+def _tone(d: ArtworkDescriptors, palette: Mapping[str, str], terms: ArtTerms, seed: str) -> str:
     words = []
     greys = sum(name.split()[-1] in terms.greys for name in palette)
     if measures.CHROMA.level(d.chroma) < 0 or greys < 2:  # no "vivid palette of greys"
         words.append(measures.CHROMA.say(seed, "chroma", d.chroma).phrase)
-    if d.chroma >= measures.COLOURED:
+    level = measures.WARMTH.level(d.warmth)
+    cool, warm = measures.cool_and_warm([code for code in palette.values() if code])
+    if d.chroma >= measures.COLOURED and ((level < 0 and cool) or (level > 0 and warm)):
         words.append(measures.WARMTH.say(seed, "warmth", d.warmth).phrase)
-    return ", ".join(word for word in words if word)
+    return " ".join(word for word in words if word)
 
 
-def _artwork_features(d: ArtworkDescriptors, seed: str) -> list[measures.Feature]:
+def _artwork_features(
+    d: ArtworkDescriptors, palette: Mapping[str, str], seed: str
+) -> list[measures.Feature]:
     features = [
         measures.LIGHTNESS.say(seed, "lightness", d.lightness),
         measures.CONTRAST.say(seed, "contrast", d.contrast),
         measures.DETAIL.say(seed, "detail", d.complexity),
         *measures.layout(d, seed),
     ]
-    if d.chroma >= measures.COLOURED:
+    level = measures.HUES.level(d.hue_entropy)
+    apart = measures.hues_apart([code for code in palette.values() if code])
+    # Not of a subdued picture, nor against the colours that the caption names.
+    many = level > 0 and measures.CHROMA.level(d.chroma) >= 0 and apart >= _MANY_HUES
+    few = level < 0 and d.chroma >= measures.COLOURED and apart < _MANY_HUES
+    if many or few:
         features.append(measures.HUES.say(seed, "hues", d.hue_entropy))
     return [feature for feature in features if feature.phrase]
 
 
+_MANY_HUES = 90.0  # degrees between named colours from which they are of different hues
+
+
 # --- music --------------------------------------------------------------------------------------
 
-# Facts: `track` "hip-hop track"; `a_track` with its article; `mood` "tense"; `a_mood` "a tense";
-# `a_moody` "a tense hip-hop track"; `pace` "slow"; `tempo` "a slow tempo" or "a slow tempo of
-# about 72 BPM"; `key` "A minor"; `also` further genres; `instruments` of the tags; `traits`, f1,
-# f2, f3 and `spare` as `measures.ranked` gives them.
+# Facts: `track` "hip-hop track"; `a_track` with its article; `mood` "tense", or empty where the
+# measurements are unsure; `a_mood` "a tense"; `moody` "tense hip-hop track", without a mood
+# "hip-hop track"; `a_moody` with its article; `tempo` "a slow tempo" or "a slow tempo of about 72
+# BPM"; `key` "A minor"; `also` further genres; `instruments` of the tags; `traits`, f1, f2, f3,
+# `spare` and `another` as `measures.ranked` gives them.
 TRACK_PLANS: tuple[str, ...] = (
-    "{A_track}[ in {key}][ at {tempo}], with {traits}; the mood is {mood}.",
+    "{A_moody}[ in {key}][ at {tempo}], with {traits}.",
     "{A_moody}[ in {key}] with {f1}, {f2} and {f3}.",
-    "{A_moody}[ at {tempo}]. It has {traits}[, and is centred on {key}].",
-    "This {track}[ at {tempo}] has {traits}; it sounds {mood}[ and stays close to {key}].",
-    "With {traits}, this {track}[ in {key}] comes across as {mood}[; it moves at {tempo}].",
-    "{Tempo} carries this {track}[ in {key}], which has {traits} and sounds {mood}.",
+    "{A_track}[ at {tempo}]. It has {traits}[; the mood is {mood}][; the key is {key}].",
+    "This {track}[ at {tempo}] has {traits}[; it sounds {mood}][; it stays close to {key}].",
+    "With {traits}, this {moody} moves at {tempo}[ in {key}].",
+    "{Tempo} carries this {moody}[ in {key}]; it has {traits}.",
     "{Mood} in mood, this {track}[ in {key}][ at {tempo}] brings together {f1} and {f2}.",
-    "{A_track} leaning towards {also}[, at {tempo}], with {traits}; it sounds {mood}.",
-    "{F1} and {f2} mark this {mood} {track}[, set in {key}][ at {tempo}].",
-    "{A_moody}[ in {key}][ at {tempo}]: {f1} and {f2}[, with {f3}].",
-    "In {key}, this {track}[ at {tempo}] pairs {f1} with {f2}; the mood is {mood}.",
+    "{A_moody} leaning towards {also}[, at {tempo}], with {traits}.",
+    "{F1} and {f2} mark this {moody}[, set in {key}][, at {tempo}].",
+    "{A_moody}[ in {key}][ at {tempo}]: {f1}, {f2}[, {f3}].",
+    "In {key}, this {track}[ at {tempo}] pairs {f1} with {f2}[; the mood is {mood}].",
     "The music is {a_moody}[ in {key}][ at {tempo}], with {traits}.",
-    "{A_track} with {tempo}, {f1} and {f2}; the mood is {mood}[ and the key {key}].",
-    "Here is {a_track}[ in {key}] whose mood is {mood}[ and whose pace is {pace}], with {traits}.",
-    "{A_track} tagged for {instruments}[, in {key}], with {traits}; the mood is {mood}.",
+    "{A_track} with {tempo}, {f1} and {f2}[; the mood is {mood}][; the key is {key}].",
+    "{A_track} tagged for {instruments}[, in {key}], with {traits}[; the mood is {mood}].",
     "{A_moody}[ with touches of {also}], marked by {traits}[; it moves at {tempo}].",
-    "{A_mood} mood runs through this {track}[ in {key}][ at {tempo}], which has {traits}.",
-    "This {mood} {track}[ in {key}][ at {tempo}] shows {f1} and {f2}[, with {f3} besides].",
-    "{Tempo}, {f1} and {f2} shape this {track}[ in {key}]; overall it feels {mood}.",
-    "One hears {a_track}[ in {key}][ at {tempo}], {mood} in character, with {traits}.",
-    "{A_track} of {mood} character[, in {key}][, at {tempo}], joining {f1} and {f2}.",
+    "{A_mood} mood runs through this {track}[ in {key}][ at {tempo}]; it has {traits}.",
+    "This {moody}[ in {key}][ at {tempo}] shows {f1} and {f2}[, with {f3} besides].",
+    "{Tempo}, {f1} and {f2} shape this {moody}[ in {key}].",
+    "One hears {a_moody}[ in {key}][ at {tempo}], with {traits}.",
+    "{A_moody}[, in {key}][, at {tempo}], joining {f1} and {f2}.",
     "Marked by {f1} and {f2}, this {track}[ in {key}][ at {tempo}] keeps {a_mood} mood.",
     "{A_moody} tagged for {instruments}[, at {tempo}], with {traits}[; the key is {key}].",
-    "In this {mood} {track}[ at {tempo}], {f1} and {f2} stand out[, as does the key of {key}].",
-    "The mood of this {track} is {mood}[ and its pace {pace}]; it has {traits}.",
-    "{F1} and {f2} give this {track}[ in {key}][ at {tempo}] its character, which is {mood}.",
+    "In this {moody}[ at {tempo}], {f1} and {f2} stand out[, as does the key of {key}].",
+    "In {key}, at {tempo}: {a_moody} with {traits}.",
+    "{F1} and {f2} give this {moody}[ in {key}][ at {tempo}] its character.",
+    "{Traits}: such is this {moody}[ in {key}][, at {tempo}].",
 )
-TRACK_TAILS: tuple[str, ...] = ("The mood is {mood}.", "It also has {spare}.")
+TRACK_TAILS: tuple[str, ...] = (
+    "The mood is {mood}.",
+    "It also has {spare}.",
+    "Besides, there is {another}.",
+)
 
 
 def describe_track(track: Track, d: TrackDescriptors, vocabulary: Vocabulary | None = None) -> str:
@@ -293,14 +355,15 @@ def track_facts(track: Track, d: TrackDescriptors, terms: MusicTerms) -> dict[st
     noun, label, others = _genres(track, terms, seed)
     spoken = f"{label} {noun}".strip()
     mood = measures.mood(d, seed)
+    moody = f"{mood} {spoken}".strip()
     pace = _pace(d, seed)
     facts = {
         "track": spoken,
         "a_track": indefinite(spoken),
-        "mood": mood.phrase,
-        "a_mood": indefinite(mood.phrase),
-        "a_moody": indefinite(f"{mood.phrase} {spoken}"),
-        "pace": "moderate" if pace == "mid-tempo" else pace,
+        "mood": mood,
+        "a_mood": indefinite(mood) if mood else "",
+        "moody": moody,
+        "a_moody": indefinite(moody),
         "tempo": _tempo(d, pace, seed),
         "key": _key(d, terms),
         "also": listing(others),
@@ -372,20 +435,23 @@ def _instruments(track: Track, terms: MusicTerms, seed: str) -> str:
 
 
 def _track_features(d: TrackDescriptors, seed: str) -> list[measures.Feature]:
-    features = [
-        measures.PULSE.say(seed, "pulse", d.pulse_clarity),
-        measures.LOUDNESS.say(seed, "loudness", d.loudness),
-        measures.DYNAMICS.say(seed, "dynamics", d.dynamic_range),
-        measures.SLOPE.say(seed, "slope", d.loudness_slope),
-        measures.BRIGHTNESS.say(seed, "brightness", d.centroid),
-        measures.BASS.say(seed, "bass", d.bass),
-        measures.PERCUSSION.say(seed, "percussion", d.percussiveness),
-        measures.ONSETS.say(seed, "onsets", d.onset_rate),
-        measures.NOISINESS.say(seed, "noisiness", d.flatness),
-        measures.ROUGHNESS.say(seed, "roughness", d.roughness),
-        measures.HEIGHT.say(seed, "height", d.pitch_height),
-    ]
-    return [feature for feature in features if feature.phrase]
+    said = {
+        name: (scale.level(value), scale.say(seed, name, value))
+        for name, scale, value in (
+            ("pulse", measures.PULSE, d.pulse_clarity),
+            ("loudness", measures.LOUDNESS, d.loudness),
+            ("dynamics", measures.DYNAMICS, d.dynamic_range),
+            ("slope", measures.SLOPE, d.loudness_slope),
+            ("brightness", measures.BRIGHTNESS, d.centroid),
+            ("bass", measures.BASS, d.bass),
+            ("percussion", measures.PERCUSSION, d.percussiveness),
+            ("onsets", measures.ONSETS, d.onset_rate),
+            ("noisiness", measures.NOISINESS, d.flatness),
+            ("roughness", measures.ROUGHNESS, d.roughness),
+            ("height", measures.HEIGHT, d.pitch_height),
+        )
+    }
+    return [feature for feature in measures.likely(said) if feature.phrase]
 
 
 # --- the captioner ------------------------------------------------------------------------------
@@ -399,7 +465,7 @@ class Grounded:
 
     name = "grounded"
     # Raised whenever equal records and measurements give other sentences; a test checks it.
-    version = "4"
+    version = "5"
     prompt = ""
 
     def __init__(self, vocabulary: Vocabulary | None = None) -> None:

@@ -91,16 +91,19 @@ _SMALL_WORDS = word_set(
     zum zur
     """
 )
+# Small words that lose their accent in a file name, and keep a small letter.
+_ACCENTED = {"nee": "née"}
+_PARTICLES = frozenset(_ACCENTED.values())
 
 
 def headline(title: str) -> str:
     """`title` in headline capitals; unchanged if it has capitals beyond the first."""
-    words = title.split()
+    words = [_ACCENTED.get(word, word) for word in title.split()]
     if any(word != word.lower() for word in words[1:]):
-        return title
+        return " ".join(words)
     last = len(words) - 1
     return " ".join(
-        word if 0 < index < last and word in _SMALL_WORDS else _raised(word)
+        word if 0 < index < last and word in _SMALL_WORDS | _PARTICLES else _raised(word)
         for index, word in enumerate(words)
     )
 

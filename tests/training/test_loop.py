@@ -149,9 +149,7 @@ def test_gradients_that_are_not_finite_stop_before_they_reach_the_weights(
         return each + (0 * each).sqrt()  # the slope of a root at 0 is infinite
 
     monkeypatch.setattr(loop, "diffusion_loss", steep)
-    with pytest.raises(
-        BadData, match=r"gradients of step 1 .* optimisation\.learning"
-    ):
+    with pytest.raises(BadData, match=r"gradients of step 1 .* optimisation\.learning"):
         train(release, small, tmp_path, steps=2)
 
 

@@ -33,6 +33,7 @@ class ArtTerms:
     plain_nouns: Phrases
     painted_media: Labels
     greys: Labels
+    colour_families: Words
     styles: Words
     genres: Choices
     style_nouns: Choices
