@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
 import time
 from collections import Counter, deque
@@ -31,6 +32,7 @@ from functools import partial
 from importlib import import_module
 
 from artsound.errors import ArtSoundError, BadData, BadUsage
+from artsound.gpus import gpu_count, gpu_lease
 from artsound.notify import announce
 from artsound.processes import keep_freed_memory, process_pool, worker_count
 from artsound.progress import QUIET, Progress, log
@@ -178,13 +180,14 @@ def run_build(
         check_build(workspace, recipe, only, progress)
         names = stage_order(recipe) if only is None else (only,)
         with spread(recipe, runner) as map_parts, open_build(workspace, recipe):
-            reports = [
-                run_stage(
+            reports = []
+            for name in names:
+                report = run_stage(
                     stage_of(name), workspace, recipe,
                     progress=progress, map_parts=map_parts, retry_failed=retry_failed,
-                )
-                for name in names
-            ]  # fmt: skip
+                )  # fmt: skip
+                reports.append(report)
+                unload_models()
     except Exception as error:
         announce(target, "failed", str(error), workspace.root)
         raise
@@ -234,23 +237,30 @@ class _Workers:
         if not stage.side_by_side or self.count == 1:
             yield from map(work, waiting)
             return
-        # Only this process uses a GPU, since another would load each model again.
+        # Only this process uses GPUs, since another would load each model again.
         own, others = deque[Part](), deque[Part]()
         for part in waiting:
-            (own if _uses_gpu(stage, context.recipe, part) else others).append(part)
+            (own if uses_gpu(stage, context.recipe, part) else others).append(part)
         yield from self._side_by_side(work, own, others, stage.name)
 
     def _side_by_side(
         self, work: Callable[[Part], Report], own: deque[Part], queue: deque[Part], stage: str
     ) -> Iterator[Report]:
-        """Do parts of `own` in this process, and those of `queue` anywhere."""
+        """Do parts of `own` in this process, one on each GPU, and those of `queue` anywhere."""
         running: dict[Future[Report], tuple[Part, ProcessPoolExecutor | None]] = {}
+        on_gpus: set[Future[Report]] = set()
         lost: Counter[str] = Counter()
         began, before = time.monotonic(), self.worked
         while own or queue or running:
             here = sum(pool is None for _, pool in running.values())
-            while (own or queue) and here < (1 if self.with_processes else self.count):
-                part = (own or queue).popleft()
+            while own and len(on_gpus) < max(1, gpu_count()):
+                part = own.popleft()
+                future = _in_thread(partial(_on_gpu, work), part)
+                running[future] = (part, None)
+                on_gpus.add(future)
+                here += 1
+            while queue and here < (1 if self.with_processes else self.count):
+                part = queue.popleft()
                 running[_in_thread(work, part)] = (part, None)
                 here += 1
             self.worked = before + time.monotonic() - began
@@ -263,6 +273,7 @@ class _Workers:
             timeout = max(0.0, _ALONE - self.worked) if alone else None
             for future in wait(running, timeout, FIRST_COMPLETED).done:
                 part, of_pool = running.pop(future)
+                on_gpus.discard(future)
                 try:
                     yield future.result()
                 except BrokenProcessPool as error:
@@ -302,13 +313,25 @@ class _Workers:
                 process.kill()
 
 
+def unload_models() -> None:
+    """Free the memory of a finished stage's models, if it loaded any."""
+    loaded = sys.modules.get("artsound.encoders.base")
+    if loaded is not None:
+        loaded.unload_encoders()
+
+
 def log_lost_worker(stage: str, part: Part) -> None:
     """Log that a part's worker process was lost."""
     message = f"A worker process was lost; {part.name} is tried again."
     log("retry", message, level=logging.WARNING, stage=stage, part=part.name)
 
 
-def _uses_gpu(stage: Stage, recipe: Recipe, part: Part) -> bool:
+def _on_gpu(work: Callable[[Part], Report], part: Part) -> Report:
+    with gpu_lease():
+        return work(part)
+
+
+def uses_gpu(stage: Stage, recipe: Recipe, part: Part) -> bool:
     """Whether a part runs a model on a GPU of this machine."""
     if stage.needs is None or "gpu" not in stage.needs(recipe, part):
         return False

@@ -35,6 +35,7 @@ from artsound.captions.vocabulary import load_vocabulary
 from artsound.catalogue import SIDES, Side, described_items, names_of_people, rows_digest
 from artsound.encoders.base import captions_come_first
 from artsound.errors import BadData
+from artsound.gpus import current_gpu
 from artsound.recipe import Recipe
 from artsound.schema import Caption, from_row
 from artsound.stage import Context, Outcome, Part, Report, Stage, part_path, split_into_parts
@@ -287,10 +288,10 @@ def _vocabulary_files(context: Context) -> list[Path]:
 
 
 def _captioner(context: Context, side: Side) -> Captioner:
-    # One per side and process, so that a model is loaded once.
+    # One per side and GPU, so that a model is loaded once on each.
     responses = context.workspace.captions / "responses"
     return context.once(
-        f"captioner of {side.files}",
+        f"captioner of {side.files} on {current_gpu()}",
         lambda: open_captioner(side.name, context.recipe.captions, responses),
         _vocabulary_files(context),
     )

@@ -21,6 +21,8 @@ from artsound.captions.base import (
     CaptionItem,
     CaptionSettings,
 )
+from artsound.encoders.base import choose_device
+from artsound.encoders.batching import out_of_memory, within_memory
 from artsound.encoders.weights import weights_digest
 from artsound.errors import BadData, BadUsage
 from artsound.storage import digest, sha256_file
@@ -69,9 +71,16 @@ class TransformersCaptioner:
         """The model's text for each item."""
         processor, model = self._model()
         texts: list[str] = []
-        for start in range(0, len(items), self._batch):
-            inputs = self._inputs(processor, items[start : start + self._batch])
-            texts += self._generate(processor, model, inputs)
+        while len(texts) < len(items):
+            left = items[len(texts) :]
+
+            def run(most: int, left: Sequence[CaptionItem] = left) -> list[str]:
+                inputs = self._inputs(processor, left[:most])
+                return list(self._generate(processor, model, inputs))
+
+            remedy = 'captions.max_new_tokens or captions.device = "cpu"'
+            done, self._batch = within_memory(run, self._batch, len(left), remedy)
+            texts += done
         return texts
 
     @property
@@ -178,7 +187,10 @@ def _load(folder: Path, side: str, device: str) -> tuple[Any, Any]:
             dtype=torch.float32 if chosen == "cpu" else torch.bfloat16,
             output_loading_info=True,
         )
+        model = model.to(chosen).eval()
     except (*_LOADING_FAULTS, SafetensorError) as error:
+        if (lack := out_of_memory(error, str(folder), chosen)) is not None:
+            raise lack from error
         raise BadData(
             f"{folder} cannot be loaded as a captioner ({_first_line(error)}): "
             "fetch the checkpoint again, or choose one that transformers knows."
@@ -196,7 +208,7 @@ def _load(folder: Path, side: str, device: str) -> tuple[Any, Any]:
     tokenizer.padding_side = "right" if config.is_encoder_decoder else "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return processor, model.to(chosen).eval()
+    return processor, model
 
 
 _AUTO_CLASSES: Mapping[str, tuple[str, ...]] = {
@@ -218,11 +230,11 @@ def _model_class(config: Any, side: str) -> Any:
 
 
 def chosen_device(device: str) -> str:
-    """`device`, or for "auto" the GPU if there is one; BadUsage if there is no such device."""
+    """`device`, or for "auto" this thread's GPU if any; BadUsage if there is no such device."""
     import torch
 
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return choose_device("auto")
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

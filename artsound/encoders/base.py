@@ -9,8 +9,7 @@ so the rest of the project does not depend on which ones they are.
 from __future__ import annotations
 
 import functools
-import multiprocessing
-import os
+import gc
 import re
 import threading
 from abc import abstractmethod
@@ -24,9 +23,11 @@ import numpy as np
 
 from artsound import plugins
 from artsound.catalogue import SIDES, SideName
+from artsound.encoders.batching import out_of_memory
 from artsound.encoders.self_test import check_encoder_works
 from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.extras import EXTRAS, Check, install_command
+from artsound.gpus import current_gpu, gpu_count
 from artsound.media import MediaError
 from artsound.recipe import Recipe
 from artsound.storage import Workspace, atomic_write, digest, read_json, sha256_bytes, write_json
@@ -172,17 +173,14 @@ def settings_of(name: str, section: Any, where: str = "embed") -> EncoderSetting
     )
 
 
-def open_encoder(
-    name: str, settings: EncoderSettings | Recipe, *, device: str = "", turn: int = 0
-) -> Encoder:
-    """An encoder by name, loaded once per process.
+def open_encoder(name: str, settings: EncoderSettings | Recipe, *, device: str = "") -> Encoder:
+    """An encoder by name, loaded once per device of a process.
 
     Args:
         name: A name of the registry, with its argument if any.
         settings: Its settings, or a recipe whose [embed] has them.
-        device: auto, cpu, cuda or cuda:N; by default the recipe's, or auto.
-        turn: A part's number, which chooses among several GPUs if the device is auto. In a worker
-            process the process id does, so that each process loads one copy.
+        device: auto, cpu, cuda or cuda:N; by default the recipe's, or auto, which is this
+            thread's GPU (`artsound.gpus`) if there is one.
 
     Returns:
         The encoder. The rows of one of another package are checked: BadData if they are wrong.
@@ -197,7 +195,7 @@ def open_encoder(
         settings = settings_of(name, settings.embed)
     plugin, _ = find_encoder(name)
     with _libraries_of(plugin):
-        chosen = choose_device(device or "auto", turn) if plugin.uses_gpu else "cpu"
+        chosen = choose_device(device or "auto") if plugin.uses_gpu else "cpu"
         with _LOADING:
             return _load(name, settings, chosen)
 
@@ -274,15 +272,14 @@ def load_embeddings(
     return ids, m
 
 
-def choose_device(name: str, turn: int = 0) -> str:
+def choose_device(name: str) -> str:
     """The device that a setting means on this machine.
 
     Args:
         name: auto, cpu, cuda or cuda:N.
-        turn: Chooses among several GPUs if `name` is auto: see `open_encoder`.
 
     Returns:
-        cpu, cuda or cuda:N; for auto the CPU if there is no GPU.
+        cpu, cuda or cuda:N; for auto this thread's GPU, or the CPU if there is none.
 
     Raises:
         BadUsage: There is no such device here.
@@ -290,13 +287,12 @@ def choose_device(name: str, turn: int = 0) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise BadUsage(f"embed.device is {name!r}: give auto, cpu, cuda or cuda:N.")
     try:
-        import torch
+        import torch  # noqa: F401
     except ImportError as error:
         raise BadUsage(f"torch is not installed: {install_command('models')}") from error
-    gpus = torch.cuda.device_count() if name != "cpu" else 0
+    gpus = gpu_count() if name != "cpu" else 0
     if name == "auto":
-        chosen = os.getpid() if multiprocessing.parent_process() is not None else turn
-        return f"cuda:{chosen % gpus}" if gpus else "cpu"
+        return f"cuda:{current_gpu()}" if gpus else "cpu"
     if name.startswith("cuda") and int(name.partition(":")[2] or 0) >= gpus:
         raise BadUsage(
             f"embed.device is {name}, but torch finds {gpus} GPUs here: use auto or cpu."
@@ -310,13 +306,35 @@ _LOADING = threading.Lock()  # functools.cache would let two threads load the sa
 @functools.cache
 def _load(name: str, settings: EncoderSettings, device: str) -> Encoder:
     plugin, _ = find_encoder(name)
-    opened: Encoder = plugin.open(settings, device)
+    try:
+        opened: Encoder = plugin.open(settings, device)
+    except RuntimeError as error:
+        if (lack := out_of_memory(error, f"The encoder {name}", device)) is not None:
+            raise lack from error
+        raise
     if not plugins.find("encoder", name)[0].built_in:
         opened = _Watched(name, opened)
     weights = plugin.weights(settings)
-    if weights is not None:  # without weights there is nothing that can be broken or collapsed
+    if weights is not None and (name, settings, device) not in _tested:
         check_encoder_works(opened, name, weights, plugin.modalities, settings.precision)
+        _tested.add((name, settings, device))
     return opened
+
+
+_tested: set[tuple[str, EncoderSettings, str]] = set()
+
+
+def unload_encoders() -> None:
+    """Free the memory of all encoders, of this process and of its GPUs."""
+    with _LOADING:
+        if not _load.cache_info().currsize:
+            return
+        _load.cache_clear()
+    gc.collect()
+    if gpu_count():
+        import torch
+
+        torch.cuda.empty_cache()
 
 
 def _with_identity(name: str, made_by: str) -> str:

@@ -90,20 +90,51 @@ def encode(
 
 def _forward(forward: Callable[[Tensor], Tensor], rows: Tensor, batch: int) -> tuple[Tensor, int]:
     """Vectors of the first rows, and the number of rows that fits into memory."""
+    remedy = 'embed.precision = "bf16" or embed.device = "cpu"'
+    return within_memory(lambda most: forward(rows[:most]), batch, len(rows), remedy)
+
+
+def within_memory(run: Callable[[int], T], batch: int, items: int, remedy: str) -> tuple[T, int]:
+    """Call `run` with a number of items, which is halved while the device's memory is too small.
+
+    Args:
+        run: Takes the most items of one pass.
+        batch: That number at first.
+        items: How many items there are.
+        remedy: Settings that need less memory, for the message.
+
+    Returns:
+        What `run` gives, and the number that fits.
+
+    Raises:
+        BadData: A single item does not fit.
+    """
     import torch
 
     while True:
         try:
-            return forward(rows[:batch]), batch
+            return run(batch), batch
         except torch.OutOfMemoryError as error:
-            fitting = min(batch, len(rows)) // 2
+            fitting = min(batch, items) // 2
             if not fitting:
                 raise BadData(
                     "Not even one item at a time fits into the device's memory: choose a smaller "
-                    'model, embed.precision = "bf16" or embed.device = "cpu".'
+                    f"model, {remedy}."
                 ) from error
             batch = fitting
         torch.cuda.empty_cache()  # outside the handler, once the failed pass is released
+
+
+def out_of_memory(error: BaseException, what: str, device: str) -> BadData | None:
+    """The error for a model that does not fit into a device's memory; None for another fault."""
+    import torch
+
+    if not isinstance(error, torch.OutOfMemoryError):
+        return None
+    return BadData(
+        f"{what} does not fit into the memory of {device} when it is loaded: end what else uses "
+        "it, choose a smaller model, or set the device to cpu."
+    )
 
 
 def _decoded(

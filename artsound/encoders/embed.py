@@ -182,8 +182,7 @@ def _encoders(workspace: Workspace, recipe: Recipe) -> list[tuple[SideName, str]
 def _encoded(
     workspace: Workspace, recipe: Recipe, part: Part, items: Sequence[MediaItem]
 ) -> np.ndarray:
-    turn = part.inputs["start"] // recipe.run.part_size
-    encoder = open_encoder(part.inputs["encoder"], recipe, turn=turn)
+    encoder = open_encoder(part.inputs["encoder"], recipe)
     if encoder.digest != part.inputs["encoder_digest"]:
         raise BadData("An encoder's weights changed while the build ran: run `artsound embed`.")
     files = MediaFiles(workspace, items)

@@ -150,7 +150,12 @@ def _refuse_torchscript(path: Path) -> None:
 
 
 def broken(path: Path, error: Exception) -> BadData:
-    """The error for weights that cannot be read, or belong to another model."""
+    """The error for weights that cannot be read, belong to another model, or do not fit."""
+    if type(error).__name__ == "OutOfMemoryError":
+        return BadData(
+            f"{path} does not fit into the memory of the device when it is loaded: end what else "
+            "uses it, choose a smaller model, or set the device to cpu."
+        )
     reason = " ".join(str(error).split())[:160]
     return BadData(
         f"{path} cannot be loaded ({reason}): fetch it again, or name the model that it belongs to."

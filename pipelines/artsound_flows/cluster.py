@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from artsound.errors import BadUsage
 from artsound.extras import install_command
+from artsound.gpus import gpu_count
 from artsound.processes import prepare_worker
 
 GPU = "GPU"  # the resource that a worker with one declares: dask worker … --resources GPU=1
@@ -54,13 +55,19 @@ def dask_cluster(address: str, workers: int) -> Iterator[str]:
 
 
 def placement(client: Any, needs: tuple[str, ...]) -> dict[str, Any]:
-    """Dask's annotations for a part: a worker with a GPU, if it needs one and there is one."""
+    """Dask's annotations for a part: a worker with a GPU, if it needs one and there is one.
+
+    On a cluster of this machine whose workers declare none, as many workers as it has GPUs do all
+    these parts, so that each GPU has one copy of a model.
+    """
     if "gpu" not in needs:
         return {}
-    offers = [
-        worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()
-    ]
-    return {"resources": {GPU: 1}} if any(offer.get(GPU) for offer in offers) else {}
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    if any(worker["resources"].get(GPU) for worker in workers.values()):
+        return {"resources": {GPU: 1}}
+    here = all(urlsplit(address).hostname in _HERE for address in workers)
+    gpus = gpu_count() if here else 0
+    return {"workers": sorted(workers)[:gpus]} if gpus else {}
 
 
 def _check_scheduler(address: str) -> None:

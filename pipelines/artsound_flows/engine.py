@@ -33,8 +33,9 @@ from prefect.states import Cancelled
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task, exponential_backoff
 
-from artsound.build import log_lost_worker, open_build
+from artsound.build import log_lost_worker, open_build, unload_models, uses_gpu
 from artsound.errors import ArtSoundError, BadUsage
+from artsound.gpus import gpu_lease
 from artsound.processes import (
     clean_up_with,
     end_now,
@@ -105,6 +106,9 @@ class Session:
         done = finished_part(*arguments, retry_failed=self.retry_failed)
         if done is not None:  # without starting a worker process
             return done
+        if uses_gpu(stage, self.recipe, part):  # here: another process would load each model again
+            with gpu_lease():
+                return run_part(*arguments, retry_failed=self.retry_failed)
         if self.recipe.run.runner not in _ON_PROCESSES or not stage.side_by_side:
             return run_part(*arguments, retry_failed=self.retry_failed)
         try:
@@ -224,6 +228,7 @@ def stage_flow(stage: Stage, doc: str) -> Flow[..., Report]:
                 map_parts=map_as_tasks,
                 retry_failed=opened.retry_failed,
             )
+            unload_models()
             opened.reports.append(report)
             show_counts(report)
             if stage.name == "report":

@@ -14,7 +14,7 @@ from PIL import Image
 from random_weights import CLIP_MODEL, pictures
 
 from artsound.encoders import base
-from artsound.encoders.base import choose_device, encoder_digest, open_encoder
+from artsound.encoders.base import encoder_digest, open_encoder
 from artsound.encoders.batching import ItemError
 from artsound.encoders.weights import check_vocabulary
 from artsound.errors import BadData, BadUsage
@@ -265,17 +265,6 @@ def test_an_empty_tokenizer_is_refused():
     with pytest.raises(BadData, match="only 5 tokens"):
         check_vocabulary(5, "roberta-base", "fetch it")
     check_vocabulary(50_265, "roberta-base", "fetch it")
-
-
-def test_parts_take_turns_on_several_gpus(monkeypatch: pytest.MonkeyPatch):
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    assert [choose_device("auto", turn) for turn in range(4)] == [
-        "cuda:0", "cuda:1", "cuda:2", "cuda:0",
-    ]  # fmt: skip
-    assert choose_device("cuda:2", 1) == "cuda:2"
-    assert choose_device("cpu", 1) == "cpu"
 
 
 def test_loading_says_nothing(clip_recipe: Recipe, capfd: pytest.CaptureFixture[str]):
