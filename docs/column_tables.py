@@ -49,7 +49,12 @@ TABLES = (
     ("runner_up", "Runners-up", "`pairs/runners_up.parquet`"),
     ("unmatched", "Unmatched items", "`pairs/unmatched.parquet`"),
     ("caption", "Captions", "`captions/artworks.parquet` and `captions/tracks.parquet`"),
-    ("judgement", "Judgements", "the JSON lines that `artsound browse` writes"),
+    ("judgement", "Judgements", "`judgements/*.parquet`, which `artsound browse` writes"),
+    (
+        "preference",
+        "Preferences",
+        "`judgements/preferences/*.parquet`, which `artsound browse` writes",
+    ),
     ("exclusion", "Excluded pairs", "the list that `artsound judgements --out` writes"),
 )
 _LONGEST = 60  # characters of an example

@@ -315,11 +315,20 @@ def browse(
         Path | None,
         typer.Option(help="Folder of `artsound evaluate`: adds a page /compare."),
     ] = None,
+    min_heard: Annotated[
+        float, typer.Option(help="Seconds that a judge must hear of a clip.", min=0, max=30)
+    ] = 3.0,
+    against: Annotated[
+        str, typer.Option(help="Another release: judges also compare its music.")
+    ] = "",
 ) -> None:
     """Search, see, hear, judge and save pairs in a web browser."""
     from artsound.reports.browse import serve
 
-    serve(shards, host=host, port=port, save_to=save_to, generated=generated)
+    serve(
+        shards, host=host, port=port, save_to=save_to, generated=generated,
+        min_heard=min_heard, against=against,
+    )  # fmt: skip
 
 
 @app.command(
@@ -340,22 +349,32 @@ def judgements(
         Path | None,
         typer.Option(help="Write those pairs to a .parquet list, for pair.exclude of a recipe."),
     ] = None,
+    min_heard: Annotated[
+        float, typer.Option(help="Count only answers after N seconds of sound.", min=0)
+    ] = 0.0,
     as_json: Json = False,
 ) -> None:
     """Summarise judgements, and list unfit pairs.
 
-    Shows how far judges agree, and how ratings of pairs and of blind controls compare.
+    Shows how far judges agree, how ratings of pairs and of blind controls compare, and which of
+    two clips judges preferred, with a sign test.
     """
-    from artsound.reports import judging
+    from artsound.reports import judging, preferences
 
     if (drop_rejected or min_rating) and out is None:
         raise BadUsage("Give --out FILE.parquet for the list of excluded pairs.")
-    found = judging.judgements_at(shards)
+    found = judging.heard_enough(judging.judgements_at(shards), min_heard)
+    chosen = preferences.read_preferences(judging.folder_of(shards))
     summary = judging.summarise_judgements(found)
-    judging.print_judgement_summary(summary)
+    summary["preferences"] = preferences.summarise_preferences(chosen, min_heard)
+    if not as_json:
+        if not found.is_empty() or not summary["preferences"]:
+            judging.print_judgement_summary(summary)
+        preferences.print_preference_summary(summary["preferences"])
     if out is not None:
         unfit = judging.unfit(found, drop_rejected=drop_rejected, min_rating=min_rating)
         judging.write_exclusions(out, unfit)
-        print(f"{counted(len(unfit), 'pair')} listed in {out}")
+        if not as_json:
+            print(f"{counted(len(unfit), 'pair')} listed in {out}")
         summary |= {"listed": len(unfit), "out": str(out)}
     print_summary(as_json, summary)

@@ -14,6 +14,7 @@ from scipy.linalg.blas import isamax
 
 from artsound.media import MediaError, suppress_stderr
 from artsound.media.fingerprint import PRINT_SECONDS, Decimator
+from artsound.media.tags import tag_length
 
 SILENCE = -120.0  # dBFS of digital silence
 MAX_SECONDS = 4 * 3600.0
@@ -252,25 +253,13 @@ def _frame_length(data: bytes, at: int) -> int:
     return samples * bits // _RATES[version][rate] + padding
 
 
-def _tag_length(data: bytes, at: int) -> int:
-    """Bytes of the ID3v2 or APEv2 tag that begins at ``at``; 0 if none does."""
-    if data[at : at + 3] == b"ID3" and at + 10 <= len(data):
-        size = 0
-        for byte in data[at + 6 : at + 10]:  # a 28-bit "synchsafe" number
-            size = size << 7 | (byte & 0x7F)
-        return 10 + size + (10 if data[at + 5] & 0x10 else 0)  # a footer repeats the header
-    if data[at : at + 8] == b"APETAGEX" and at + 32 <= len(data):
-        return 32 + int.from_bytes(data[at + 12 : at + 16], "little")
-    return 0
-
-
 def _mp3_start(data: bytes) -> int:
     """Where the first of several MP3 frames begins, after tags, padding and junk; -1 if nowhere.
 
     libsndfile needs a frame or an ID3 tag at the start of the file (its issue 1039).
     """
     at = 0
-    while length := _tag_length(data, at):
+    while length := tag_length(data, at):
         at += length
     if data[at : at + 256].lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"{")):
         return -1  # a server's answer that is followed by a clip
@@ -312,7 +301,7 @@ def _check_xing(data: bytes) -> None:
             f"the MP3 is cut short: {present:,} of the {declared:,} bytes its header declares",
         )
     after = start + declared
-    while length := _tag_length(data, after):  # ID3v2.4 and APE tags may be at the end
+    while length := tag_length(data, after):  # ID3v2.4 and APE tags may be at the end
         after += length
     tail = data[after : after + 4]
     glued = tail[:1] == b"\xff" and tail[1:2] >= b"\xe0"

@@ -10,20 +10,17 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import secrets
 import socket
 import threading
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from artsound.errors import ArtSoundError, BadUsage
-from artsound.reports import judging
+from artsound.reports.judge_desk import JudgeDesk
+from artsound.reports.judging import MIN_HEARD, checked_judge
 from artsound.reports.views import PairTable, Query, catalogue_of
 from artsound.shards.dataset import Dataset, open_pairs
 from artsound.shards.subset import write_ids, write_shards, write_view
@@ -52,10 +49,26 @@ def media_response(
         member: jpg or mp3.
         etag: With one, the browser may cache the response and revalidate it; without, it may not.
     """
-    from starlette.responses import Response
 
     row = data.frame.row(position, named=True)
     offset, size = row[f"{member}_offset"], row[f"{member}_size"]
+
+    def read(start: int, stop: int) -> bytes:
+        return data.store.read_ranges(row["shard"], [(offset + start, offset + stop)])[0]
+
+    return _ranged(request, size, read, MEDIA_TYPES[member], etag)
+
+
+def bytes_response(request: Request, body: bytes, media_type: str) -> Response:
+    """As `media_response`, for bytes in memory that the browser may not cache."""
+    return _ranged(request, len(body), lambda start, stop: body[start:stop], media_type)
+
+
+def _ranged(
+    request: Request, size: int, read: Callable[[int, int], bytes], media_type: str, etag: str = ""
+) -> Response:
+    from starlette.responses import Response
+
     keep = {"ETag": f'"{etag}"', "Cache-Control": "private, max-age=86400"} if etag else {}
     headers = {"Accept-Ranges": "bytes", **(keep or {"Cache-Control": "no-store"})}
     if etag and request.headers.get("if-none-match") == f'"{etag}"':
@@ -65,11 +78,11 @@ def media_response(
     if span is None:
         return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{size}"})
     start, stop = span
-    body = data.store.read_ranges(row["shard"], [(offset + start, offset + stop)])[0]
+    body = read(start, stop)
     if requested and (start, stop) != (0, size):
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-        return Response(body, 206, headers, media_type=MEDIA_TYPES[member])
-    return Response(body, 200, headers, media_type=MEDIA_TYPES[member])
+        return Response(body, 206, headers, media_type=media_type)
+    return Response(body, 200, headers, media_type=media_type)
 
 
 def byte_range(header: str, size: int) -> tuple[int, int] | None:
@@ -143,8 +156,6 @@ _LONGEST_REQUEST = 1 << 16
 _LONGEST_FIELD = (500, 2000)  # characters of a field, and of `where`
 _MOST_FIELDS = 1000
 _BODY_SECONDS = 20.0  # in which the body of a request must come
-_LONGEST_LOOK = 10**7  # seconds that a judge may take for one trial
-_OPEN_TRIALS = 10_000
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -155,11 +166,14 @@ class Site:
     catalogue: PairTable
     save_to: Path | None
     generated: dict[str, dict[str, Path]] = field(default_factory=dict)
-    _open: OrderedDict[str, tuple[judging.Trial, tuple[str, ...]]] = field(
-        default_factory=OrderedDict
-    )
-    _judged: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    min_heard: float = MIN_HEARD
+    release: Dataset | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.desk = JudgeDesk(
+            self.catalogue, self._folder, min_heard=self.min_heard, release=self.release
+        )
 
     def view(self, request: Request) -> Response:
         """One page of the pairs that a query finds, and the facets."""
@@ -240,75 +254,64 @@ class Site:
                 write_shards(chosen, out)
         return {"path": str(out), "pairs": len(chosen)}
 
+    def about_judging(self, request: Request) -> Response:
+        """How many trials a view has, how many a judge has done, and the least time to listen."""
+        judge, query, _ = _judge_and_query(request)
+        return json_response(self.desk.about(judge, query))
+
     def trial(self, request: Request) -> Response:
         """The next artwork and clip for a judge: an opaque token, and how many are done."""
-        items = request.query_params.multi_items()
-        judge = judging.checked_judge(dict(items).get("judge", ""))
-        query = query_of([item for item in items if item[0] != "judge"])
-        with self._lock:
-            done = self._done(judge)
-            chosen = self.catalogue.chosen(query)
-            trial = judging.next_trial(chosen, judge, done)
-            if trial is None:
-                return json_response({"token": "", "done": len(done)})
-            rows = np.flatnonzero(self.catalogue.rows(query))  # positions in the whole catalogue
-            token = secrets.token_urlsafe(12)
-            self._open[token] = (trial.moved(rows), chosen.asked)
-            while len(self._open) > _OPEN_TRIALS:
-                self._open.popitem(last=False)
-            return json_response({"token": token, "done": len(done)})
+        judge, query, back = _judge_and_query(request)
+        return json_response(self.desk.trial(judge, query, back=back))
+
+    def comparison(self, request: Request) -> Response:
+        """The next artwork with two clips for a judge."""
+        judge, query, back = _judge_and_query(request)
+        return json_response(self.desk.comparison(judge, query, back=back))
 
     def trial_media(self, request: Request) -> Response:
-        """The picture or the sound of a trial, under an address that does not identify it."""
-        found = self._open.get(request.path_params["token"])
+        """The picture or a sound of a trial, under an address that does not identify it."""
+        token, _, side = request.path_params["token"].partition(".")
         member = request.path_params["member"]
-        if found is None or member not in MEDIA_TYPES:
-            return json_response({"error": "There is no such trial."}, 404)
-        trial, _ = found
-        position = trial.artwork if member == "jpg" else trial.track
-        return media_response(request, self.catalogue.data, position, member)
+        try:
+            if member == "jpg" and not side:
+                picture = self.desk.picture(token)
+                return media_response(request, self.catalogue.data, picture, member)
+            if member == "mp3" and side in ("", "b"):
+                return bytes_response(
+                    request, self.desk.clip(token, int(side == "b")), MEDIA_TYPES[member]
+                )
+        except KeyError:
+            pass
+        return json_response({"error": "There is no such trial."}, 404)
 
     async def judgement(self, request: Request) -> Response:
         """Save a judgement of a trial."""
         from starlette.concurrency import run_in_threadpool
 
         asked = await _body(request)
-        return json_response(await run_in_threadpool(self._judge, asked))
+        return json_response(await run_in_threadpool(self.desk.judge, asked))
 
-    def _judge(self, asked: dict[str, Any]) -> dict[str, Any]:
-        judge = judging.checked_judge(str(asked.get("judge", "")))
-        folder = self._folder() / "judgements"
-        with self._lock:
-            found = self._open.get(str(asked.get("token", "")))
-            if found is None:
-                raise BadUsage("This trial is over: reload the page for the next.")
-            trial, view = found
-            rating, seconds = asked.get("rating", -1), asked.get("seconds", 0.0)
-            if not isinstance(rating, int) or not isinstance(seconds, int | float):
-                raise BadUsage("A rating and the seconds taken are numbers.")
-            if abs(seconds) > _LONGEST_LOOK:
-                raise BadUsage(f"The seconds taken are at most {_LONGEST_LOOK}.")
-            judgement = judging.judgement_of(
-                self.catalogue.data, trial, judge, view=view,
-                rating=rating, verdict=str(asked.get("verdict", "")), seconds=float(seconds),
-            )  # fmt: skip
-            done = self._done(judge)
-            judging.keep(folder, judgement)
-            del self._open[str(asked["token"])]
-            done.add((judgement.artwork_key, judgement.track_key))
-            return {"done": len(done)}
+    async def preference(self, request: Request) -> Response:
+        """Save the answer to a comparison."""
+        from starlette.concurrency import run_in_threadpool
 
-    def _done(self, judge: str) -> set[tuple[str, str]]:
-        if judge not in self._judged:
-            kept = judging.read_judgements(self._folder() / "judgements")
-            index = self.catalogue.data.index_sha256
-            self._judged[judge] = judging.judged(kept, judge, index)
-        return self._judged[judge]
+        asked = await _body(request)
+        return json_response(await run_in_threadpool(self.desk.prefer, asked))
 
     def _folder(self) -> Path:
         if self.save_to is None:
             raise BadUsage("Nothing can be saved: start `artsound browse` with --save-to.")
         return self.save_to
+
+
+def _judge_and_query(request: Request) -> tuple[str, Query, int]:
+    """The judge, the view, and how many answers to go back."""
+    items = request.query_params.multi_items()
+    given = dict(items)
+    back = _whole(given.get("back", "0"))
+    query = query_of([item for item in items if item[0] not in ("judge", "back")])
+    return checked_judge(given.get("judge", "")), query, back
 
 
 def query_of(items: list[tuple[str, str]]) -> Query:
@@ -397,6 +400,8 @@ def serve(
     port: int = 8000,
     save_to: Path | None = None,
     generated: Path | None = None,
+    min_heard: float = MIN_HEARD,
+    against: str = "",
 ) -> None:
     """Serve the page until Ctrl-C.
 
@@ -408,6 +413,8 @@ def serve(
             shards' folder. For shards on a server nothing can be saved without it.
         generated: A folder of generated music (KEY.wav); adds a page that shows it beside the
             pairs.
+        min_heard: Seconds of a clip that a judge must hear before an answer.
+        against: Another release: judges also compare its music for the same artworks.
 
     Raises:
         BadUsage: The port is in use, or there are no shards.
@@ -417,7 +424,10 @@ def serve(
 
     from artsound.reports.web_guard import ImpatientProtocol
 
-    app = browse_app(open_pairs(shards), host=host, save_to=save_to, generated=generated)
+    app = browse_app(
+        open_pairs(shards), host=host, save_to=save_to, generated=generated,
+        min_heard=min_heard, release=open_pairs(against) if against else None,
+    )  # fmt: skip
     listener = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     print(f"Browse at http://{shown}:{listener.getsockname()[1]}/ (Ctrl-C ends)", flush=True)
@@ -434,8 +444,12 @@ def browse_app(
     host: str = "127.0.0.1",
     save_to: Path | None = None,
     generated: Path | None = None,
+    min_heard: float = MIN_HEARD,
+    release: Dataset | None = None,
 ) -> Starlette:
     """Return the page and its API as a Starlette application; see `serve` for the arguments.
+
+    `release` is the dataset of `against`.
 
     On a loopback host it answers only requests whose Host header names this machine, which
     prevents DNS rebinding. Requests of other pages are refused (`artsound.reports.web_guard`).
@@ -451,7 +465,7 @@ def browse_app(
         save_to = Path(data.store.location).absolute().parent
     catalogue = catalogue_of(data)
     made = find_generated(generated, catalogue.places) if generated is not None else {}
-    site = Site(catalogue, save_to, made)
+    site = Site(catalogue, save_to, made, min_heard, release)
     # Computed in the background after the first page, not when the first letter is typed.
     prepare = threading.Timer(0.25, lambda: site.catalogue.texts)
     prepare.daemon = True
@@ -467,8 +481,11 @@ def browse_app(
             Route("/api/view", site.view),
             Route("/api/pair/{key}", site.pair),
             Route("/api/save", site.save, methods=["POST"]),
+            Route("/api/judging", site.about_judging),
             Route("/api/trial", site.trial),
             Route("/api/judgement", site.judgement, methods=["POST"]),
+            Route("/api/comparison", site.comparison),
+            Route("/api/preference", site.preference, methods=["POST"]),
             Route("/api/generated", site.compared),
             Route("/media/{key}.{member}", site.media),
             Route("/generated/{key}.{member}", site.generated_media),

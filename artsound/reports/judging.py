@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,18 +19,23 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
-from artsound.errors import BadUsage
-from artsound.keys import six_digits
+from artsound.errors import BadData, BadUsage
+from artsound.keys import normal_name, six_digits, with_text_keys
 from artsound.progress import counted
-from artsound.schema import arrow_schema
+from artsound.schema import arrow_schema, check_table
 from artsound.shards.dataset import Dataset
-from artsound.storage import digest, read_parquet, write_parquet
+from artsound.storage import digest, write_parquet
+from artsound.untrusted import read_table
 
 BLOCK = 20
 CONTROLS = 4  # of each block
 VERDICTS = ("", "accept", "reject", "skip")
-_JUDGE = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+MIN_HEARD = 3.0  # seconds of a clip that a judge hears at least
+UNKNOWN_HEARD = -1.0
+_LONGEST_NAME = 64  # characters
+_MOST_COUNTED = 5_000  # pairs up to which trials are counted one by one
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ class Judgement:
     rating: int
     verdict: str
     seconds: float
+    heard: float
     view: list[str]
     index_sha256: str
 
@@ -76,19 +83,20 @@ def trials(data: Dataset) -> Iterator[list[Trial]]:
     split, if there is one, and each is another combination.
     """
     frame = data.frame
-    rng = _rng(data.index_sha256, *frame["key"].head(1), str(len(data)))
+    rng = seeded(data.index_sha256, *frame["key"].head(1), str(len(data)))
     order = rng.permutation(len(data))
-    splits = frame["split"].to_numpy()
+    splits = codes(frame["split"])
     members = {split: np.flatnonzero(splits == split) for split in set(splits.tolist())}
-    clusters = frame["track_cluster"].to_numpy()
+    clusters = codes(frame["track_cluster"])
     real = BLOCK - CONTROLS
     combined: dict[int, list[int]] = {}
     for start in range(0, len(order), real):
         block = [Trial(int(n), int(n)) for n in order[start : start + real]]
         for picture in rng.integers(len(order), size=CONTROLS).tolist():
-            others = members[splits[picture]]
+            others = members[int(splits[picture])]
             others = others[clusters[others] != clusters[picture]]
-            others = np.setdiff1d(others, combined.get(picture, []))
+            if picture in combined:
+                others = np.setdiff1d(others, combined[picture])
             if others.size:
                 other = int(rng.choice(others))
                 combined.setdefault(picture, []).append(other)
@@ -96,22 +104,75 @@ def trials(data: Dataset) -> Iterator[list[Trial]]:
         yield block
 
 
-def next_trial(data: Dataset, judge: str, done: Collection[tuple[str, str]]) -> Trial | None:
+class TrialList:
+    """The trials of a dataset, computed block by block as far as they are requested."""
+
+    def __init__(self, data: Dataset) -> None:
+        self.data = data
+        self.keys: list[str] = data.frame["key"].to_list()
+        self._source = trials(data)
+        self._blocks: list[list[Trial]] = []
+
+    def blocks(self) -> Iterator[list[Trial]]:
+        """All blocks in order; they may be requested again."""
+        number = 0
+        while number < len(self._blocks) or self._extend():
+            yield self._blocks[number]
+            number += 1
+
+    def _extend(self) -> bool:
+        block = next(self._source, None)
+        if block is not None:
+            self._blocks.append(block)
+        return block is not None
+
+    def total(self) -> int:
+        """The number of trials; of more than 5,000 pairs the number if every control exists."""
+        if len(self.keys) <= _MOST_COUNTED:
+            return sum(map(len, self.blocks()))
+        return len(self.keys) + CONTROLS * -(-len(self.keys) // (BLOCK - CONTROLS))
+
+    def pair_of_keys(self, trial: Trial) -> tuple[str, str]:
+        """(artwork key, track key) of a trial."""
+        return self.keys[trial.artwork], self.keys[trial.track]
+
+    def next(
+        self,
+        judge: str,
+        done: Collection[tuple[str, str]],
+        skipped: Sequence[tuple[str, str]] = (),
+    ) -> Trial | None:
+        """The first trial that a judge has not judged; see `next_trial`."""
+        apart = set(skipped)
+        returning: dict[tuple[str, str], Trial] = {}
+        for number, block in enumerate(self.blocks()):
+            order = seeded(self.data.index_sha256, judge, str(number)).permutation(len(block))
+            for n in order:
+                trial = block[int(n)]
+                names = self.pair_of_keys(trial)
+                if names in done:
+                    continue
+                if names not in apart:
+                    return trial
+                returning[names] = trial
+        return next((returning[names] for names in skipped if names in returning), None)
+
+
+def next_trial(
+    data: Dataset,
+    judge: str,
+    done: Collection[tuple[str, str]],
+    skipped: Sequence[tuple[str, str]] = (),
+) -> Trial | None:
     """Return the first trial that a judge has not judged; None when there is none.
 
     Args:
         data: The pairs.
         judge: Name of the judge.
         done: (artwork key, track key) of the trials already judged.
+        skipped: Those of the trials that return when no other is left, in this order.
     """
-    keys = data.frame["key"].to_list()
-    for number, block in enumerate(trials(data)):
-        order = _rng(data.index_sha256, judge, str(number)).permutation(len(block))
-        for n in order:
-            trial = block[int(n)]
-            if (keys[trial.artwork], keys[trial.track]) not in done:
-                return trial
-    return None
+    return TrialList(data).next(judge, done, skipped)
 
 
 def judgement_of(
@@ -122,6 +183,7 @@ def judgement_of(
     rating: int,
     verdict: str,
     seconds: float,
+    heard: float = UNKNOWN_HEARD,
     view: Sequence[str] = (),
 ) -> Judgement:
     """Return the record of a judge's answer, with the current time.
@@ -133,6 +195,7 @@ def judgement_of(
         rating: 1 to 5; −1: none.
         verdict: accept, reject or skip; empty: none.
         seconds: Time that the judge took.
+        heard: Seconds of the clip that were played; −1: unknown.
         view: Conditions of the view.
 
     Raises:
@@ -147,7 +210,7 @@ def judgement_of(
     artwork, track = (data.frame.row(n, named=True) for n in (trial.artwork, trial.track))
     return Judgement(
         judge=checked_judge(judge),
-        at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        at=now(),
         artwork_key=artwork["key"],
         artwork_id=artwork["artwork_id"],
         image_sha256=artwork["image_sha256"],
@@ -157,25 +220,51 @@ def judgement_of(
         control=trial.control,
         rating=rating,
         verdict=verdict,
-        seconds=min(max(seconds, 0.0), 86_400.0),
+        seconds=limited(seconds),
+        heard=limited(heard) if heard >= 0 else UNKNOWN_HEARD,
         view=list(view),
         index_sha256=data.index_sha256,
     )
 
 
+def now() -> str:
+    """The current time, UTC, ISO 8601, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def limited(seconds: float) -> float:
+    """A time in 0 to one day."""
+    return min(max(seconds, 0.0), 86_400.0)
+
+
 def checked_judge(judge: str) -> str:
-    """Return a judge's name in normal form; BadUsage when it is not a valid name."""
-    name = judge.strip().lower()
-    if not _JUDGE.fullmatch(name):
-        raise BadUsage("A judge's name is up to 32 letters a–z, digits and hyphens.")
+    """Return a judge's name in normal form: without capitals, single spaces.
+
+    Raises:
+        BadUsage: It has no letter or digit, more than 64 characters, or one that no name has.
+    """
+    name = " ".join(normal_name(judge).split())
+    plain = all(unicodedata.category(one)[0] in "LMN" or one in " -.'’_,&()@+" for one in name)
+    if not plain or not 0 < len(name) <= _LONGEST_NAME or not any(map(str.isalnum, name)):
+        raise BadUsage(
+            f"A judge's name is up to {_LONGEST_NAME} letters, digits and spaces, in any script."
+        )
     return name
 
 
 def keep(folder: Path, judgement: Judgement) -> Path:
     """Write one judgement as a new file of a folder; existing files never change."""
-    number = six_digits(sum(1 for _ in folder.glob(f"{judgement.judge}.*.parquet")))
-    path = folder / f"{judgement.judge}.{number}.{digest(asdict(judgement))[:8]}.parquet"
-    write_parquet(path, "judgement", [asdict(judgement)])
+    return write_record(folder, "judgement", judgement.judge, asdict(judgement))
+
+
+def write_record(folder: Path, schema: str, judge: str, record: dict[str, Any]) -> Path:
+    """Write one record of a judge as a new file, named after the judge and its number."""
+    slug = re.sub(r"[^a-z0-9]+", "-", judge).strip("-")[:32]
+    if slug != judge:
+        slug = f"{slug}-{digest(judge)[:6]}".strip("-")
+    number = six_digits(sum(1 for _ in folder.glob(f"{slug}.*.parquet")))
+    path = folder / f"{slug}.{number}.{digest(record)[:8]}.parquet"
+    write_parquet(path, schema, [record])
     return path
 
 
@@ -189,11 +278,34 @@ def read_judgements(folder: Path) -> pl.DataFrame:
     Raises:
         BadData: A file is damaged.
     """
-    tables = [read_parquet(path, "judgement") for path in sorted(folder.glob("*.parquet"))]
-    if not tables:
-        return pl.DataFrame(arrow_schema("judgement").empty_table())
-    frames = [pl.DataFrame(table) for table in tables]
-    return pl.concat(frames).sort("at", "judge", "artwork_key", "track_key")
+    return read_records(folder, "judgement").sort("at", "judge", "artwork_key", "track_key")
+
+
+def read_records(folder: Path, schema: str) -> pl.DataFrame:
+    """Read all records of one schema in a folder; those made before `heard` was have it unknown.
+
+    Raises:
+        BadData: A file is damaged.
+    """
+    tables = [_read(path, schema) for path in sorted(folder.glob("*.parquet"))]
+    return pl.DataFrame(pa.concat_tables([arrow_schema(schema).empty_table(), *tables]))
+
+
+def _read(path: Path, schema: str) -> pa.Table:
+    try:
+        table = with_text_keys(read_table(path))
+    except (OSError, ValueError) as error:
+        raise BadData(f"{path} is not a readable parquet file: {error}.") from error
+    names = arrow_schema(schema).names
+    if "heard" in names and "heard" not in table.column_names:
+        unknown = pa.array([UNKNOWN_HEARD] * len(table), pa.float32())
+        field = arrow_schema(schema).field("heard")
+        table = table.add_column(min(names.index("heard"), table.num_columns), field, unknown)
+    try:
+        check_table(schema, table)
+    except BadData as error:
+        raise BadData(f"{path}: {error}") from error
+    return table.cast(arrow_schema(schema))
 
 
 def judged(judgements: pl.DataFrame, judge: str, index_sha256: str) -> set[tuple[str, str]]:
@@ -210,7 +322,12 @@ def latest(judgements: pl.DataFrame) -> pl.DataFrame:
     return last.filter(pl.col("verdict") != "skip")
 
 
-def _rng(*words: str) -> np.random.Generator:
+def codes(column: pl.Series) -> npt.NDArray[np.int64]:
+    """A number for each value of a column, int64 [n]; equal values have equal numbers."""
+    return column.rank("dense").fill_null(0).to_numpy().astype(np.int64)
+
+
+def seeded(*words: str) -> np.random.Generator:
     seed = hashlib.sha256("\0".join(words).encode()).digest()
     return np.random.default_rng(int.from_bytes(seed[:8], "big"))
 
@@ -347,6 +464,16 @@ def _mean(values: pl.Series) -> float | None:
     return float(values.cast(pl.Float64).mean() or 0.0) if values.len() else None  # type: ignore[arg-type]
 
 
+def heard_enough(judgements: pl.DataFrame, seconds: float) -> pl.DataFrame:
+    """The judgements of clips of which at least so many seconds were played, and skipped trials.
+
+    Those of which it is unknown are left out unless `seconds` is 0.
+    """
+    if not seconds:
+        return judgements
+    return judgements.filter((pl.col("heard") >= seconds) | (pl.col("verdict") == "skip"))
+
+
 def unfit(
     judgements: pl.DataFrame, *, drop_rejected: bool = False, min_rating: float = 0.0
 ) -> list[dict[str, Any]]:
@@ -383,11 +510,19 @@ def judgements_at(place: Path) -> pl.DataFrame:
         BadUsage: There are no judgements.
         BadData: A file is damaged.
     """
+    return read_judgements(folder_of(place))
+
+
+def folder_of(place: Path) -> Path:
+    """The folder of the judgements of a release: `judgements` beside its shards.
+
+    Raises:
+        BadUsage: There are no judgements.
+    """
     folder = place if place.name == "judgements" else place.absolute().parent / "judgements"
-    found = read_judgements(folder)
-    if found.is_empty():
+    if not any(folder.glob("**/*.parquet")):
         raise BadUsage(f"There are no judgements in {folder}: `artsound browse` records them.")
-    return found
+    return folder
 
 
 def write_exclusions(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -12,7 +12,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from stripes_site import Served
 
 import artsound
-from artsound.reports.judging import read_judgements
+from artsound.reports.judging import MIN_HEARD, read_judgements
+from artsound.reports.preferences import read_preferences
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 
@@ -125,21 +126,93 @@ def test_hostile_texts_stay_texts(page: Page) -> None:
     assert page.evaluate("window.hurt === undefined")
 
 
-def test_pairs_are_judged_from_the_keyboard(page: Page, served: Served) -> None:
-    page.goto("/judge")
-    page.get_by_label("Your name or initials").fill("Ada")
+def _begin(page: Page, scale: str, name: str = "Ada Lovelace", address: str = "/judge") -> None:
+    page.goto(address)
+    page.get_by_label("Your name or initials").fill(name)
+    page.get_by_role("radio", name=scale).check()
     page.keyboard.press("Enter")
-    for number, key in enumerate("51ars3"):
-        expect(page.locator("#judged")).to_contain_text(f"{number} judged by ada")
-        _until(page, "document.getElementById('trial-picture').naturalWidth > 0")
+
+
+def _ready(page: Page) -> None:
+    expect(page.locator("section.judge[data-ready=true]")).to_be_visible()
+
+
+def test_pairs_are_judged_from_the_keyboard_and_an_answer_is_changed(
+    page: Page, served: Served
+) -> None:
+    _begin(page, "Rate from 1 to 5")
+    for number, key in enumerate("51s3"):
+        expect(page.locator("#judged")).to_contain_text(
+            f"{number - ('s' in '51s3'[:number])} of 50"
+        )
+        if key != "s":
+            _ready(page)
         page.keyboard.press(key)
-    expect(page.locator("#judged")).to_contain_text("6 judged by ada")
+        token = page.locator("section.judge").get_attribute("data-token")
+        expect(page.locator(f"section.judge[data-token='{token}']")).to_have_count(0)
+    expect(page.locator("#judged")).to_contain_text("3 of 50")
+    page.keyboard.press("z")
+    expect(page.locator("#judged")).to_contain_text("your earlier answer")
+    expect(page.locator("button.answer[aria-pressed=true]")).to_contain_text("3")
+    _ready(page)
+    page.keyboard.press("4")
+    expect(page.locator("#judged")).to_contain_text("3 of 50")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_contain_text("play or pause")
     kept = read_judgements(served.folder / "judgements")
-    assert kept["rating"].to_list() == [5, 1, -1, -1, -1, 3]
-    assert kept["verdict"].to_list() == ["", "", "accept", "reject", "skip", ""]
-    assert kept["seconds"].min() > 0
-    page.get_by_role("button", name="someone else").click()
-    expect(page.get_by_label("Your name or initials")).to_be_visible()
+    assert kept["rating"].to_list() == [5, 1, -1, 3, 4]
+    assert kept["verdict"].to_list() == ["", "", "skip", "", ""]
+    assert kept["judge"].unique().to_list() == ["ada lovelace"]
+    assert kept.filter(pl.col("rating") > 0)["heard"].min() >= MIN_HEARD
+    assert (
+        kept[-1]
+        .select("artwork_key", "track_key")
+        .equals(kept[-2].select("artwork_key", "track_key"))
+    )
+
+
+def test_nothing_is_judged_before_picture_and_sound_were_there(page: Page, served: Served) -> None:
+    page.route("**/trial/*.mp3", lambda route: route.abort())
+    _begin(page, "Accept or reject")
+    expect(page.locator("#trial-status")).to_contain_text("The sound cannot be loaded")
+    page.keyboard.press("a")
+    expect(page.locator("button.answer").first).to_be_disabled()
+    page.unroute("**/trial/*.mp3")
+    page.get_by_role("button", name="Try again").click()
+    _ready(page)
+    assert not (served.folder / "judgements").exists()
+    page.route("**/api/**", lambda route: route.abort())  # as when the server was stopped
+    page.keyboard.press("a")
+    expect(page.locator("#trial-status")).to_contain_text("start it again. Nothing is lost.")
+    page.unroute("**/api/**")
+    page.get_by_role("button", name="Send again").click()
+    expect(page.locator("#judged")).to_contain_text("1 of 50")
+    assert read_judgements(served.folder / "judgements")["verdict"].to_list() == ["accept"]
+
+
+def test_two_clips_are_compared_and_the_session_ends_with_a_summary(
+    page: Page, served: Served
+) -> None:
+    _begin(page, "Compare two clips", "山田", "/judge?painter=Berthe+Morisot&split=test")
+    count = int(page.locator("#judged").inner_text().split(" of ")[1].split()[0])
+    for number in range(count):
+        expect(page.locator("#judged")).to_contain_text(f"{number} of {count}")
+        _until(page, "document.getElementById('trial-audio').played.length > 0")
+        page.wait_for_timeout(100)
+        expect(page.locator("#trial-status")).to_contain_text("Listen to")
+        page.keyboard.press("n")  # too early: B was not heard
+        for clip in ("trial-audio", "trial-audio-b"):
+            page.evaluate(f"document.getElementById('{clip}').playbackRate = 8")
+            page.evaluate(f"document.getElementById('{clip}').play()")
+            _until(page, f"document.getElementById('{clip}').currentTime > 3.2")
+        _ready(page)
+        page.keyboard.press("b")
+        done = page.locator("#judge-end, #judged", has_not_text=f"{number} of {count}")
+        expect(done).to_be_visible()
+    expect(page.locator("#judge-end")).to_contain_text(f"{count} judged by 山田")
+    kept = read_preferences(served.folder / "judgements")
+    assert kept["own_first"].not_().to_list() == (kept["choice"] == "own").to_list()
+    assert kept.height == count
 
 
 def test_this_view_is_saved(page: Page, served: Served) -> None:

@@ -15,9 +15,16 @@ export function make(tag, attributes = {}, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
-/** The server's response as a value; throws an Error with the server's message. */
+/** The server's response as a value; throws an Error with the server's message; `gone`: none came. */
 export async function ask(address, options = {}) {
-  const response = await fetch(address, options);
+  let response;
+  try {
+    response = await fetch(address, options);
+  } catch {
+    const error = new Error("`artsound browse` does not answer: start it again. Nothing is lost.");
+    error.gone = true;
+    throw error;
+  }
   const value = await response.json().catch(() => ({ error: `The server says ${response.status}.` }));
   if (!response.ok) throw new Error(value.error);
   return value;
