@@ -86,8 +86,8 @@ def test_choices_are_saved_by_what_was_heard_and_an_answer_can_be_changed(
     again = _client(site_shards, tmp_path)  # the site was stopped
     back = again.get("/api/comparison?judge=ada&back=2").json()
     assert back["said"] == {"choice": "b"}
-    said = {"judge": "ada", "token": back["token"], "choice": "a", "seconds": 2.0}
-    assert again.post("/api/preference", json=said).json() == {"done": 3}
+    changed = {"judge": "ada", "token": back["token"], "choice": "a", "seconds": 2.0}
+    assert again.post("/api/preference", json=changed).json() == {"done": 3}
     kept = read_preferences(tmp_path / "judgements")
     expected = ["own" if (side == "a") == first else "other"
                 for side, first in zip("ab", kept["own_first"], strict=False)]  # fmt: skip
