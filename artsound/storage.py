@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import socket
 import tempfile
 import time
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 
 TEMPORARY_PREFIX = ".tmp-"
+_TEMPORARY = re.compile(r"\.tmp-([0-9a-f]{8})-(\d{1,10})-(\d{1,20})-")
+_OWN_BIRTH: dict[int, int] = {}  # by number of the process
 
 _ROW_GROUP = 1 << 14  # rows
 _DEEPEST = 200  # characters of the longest path below a workspace, about
@@ -156,10 +159,22 @@ class Workspace:
             yield
 
     def sweep(self) -> None:
-        """Remove the temporary files of a killed build; call it with the workspace locked."""
-        for path in sorted(self.root.rglob(f"{TEMPORARY_PREFIX}*")):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        """Remove the temporary files of a killed build; call it with the workspace locked.
+
+        Only in the folders of builds, and only those whose name says that a process of this
+        machine made them that is no longer running: other commands may be writing here too, and
+        a user's own files may have any name.
+        """
+        folders = (
+            *(self.catalog, self.media, self.embeddings, self.captions, self.pairs, self.shards),
+            *(self.report, self.runs, self.parts, self.sources),
+        )
+        found = [path for folder in folders for path in folder.rglob(f"{TEMPORARY_PREFIX}*")]
+        found += self.root.glob(f"{TEMPORARY_PREFIX}*")
+        for path in sorted(found):
+            if _is_abandoned(path.name):
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
 
 def check_out(root: Path) -> None:
@@ -181,6 +196,27 @@ def check_out(root: Path) -> None:
             pass
     except OSError as error:
         raise _disk_fault(root, error) from error
+
+
+def temporary_prefix() -> str:
+    """What the name of a temporary file begins with: the machine and the process that writes it."""
+    pid = os.getpid()
+    if _OWN_BIRTH.get(pid) is None:  # a forked process is another one
+        _OWN_BIRTH.clear()
+        _OWN_BIRTH[pid] = _birth()
+    return f"{TEMPORARY_PREFIX}{_machine()}-{pid}-{_OWN_BIRTH[pid]}-"
+
+
+def _is_abandoned(name: str) -> bool:
+    """Whether a temporary file's process ran on this machine and has ended."""
+    match = _TEMPORARY.match(name)
+    if match is None or match[1] != _machine():
+        return False
+    return not _is_running(int(match[2]), int(match[3]))
+
+
+def _machine() -> str:
+    return sha256_bytes(socket.gethostname().encode())[:8]
 
 
 def begun(workspace: Workspace, recipe: Recipe) -> bool:
@@ -236,7 +272,7 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
     """
     make_folder(path.parent)
     try:
-        descriptor, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=temporary_prefix(), dir=path.parent)
     except OSError as error:
         raise _disk_fault(path, error) from error
     temporary = Path(name)
@@ -447,13 +483,18 @@ def is_alive(lock: Lock) -> bool | None:
         return False
     if lock.host != socket.gethostname():
         return None
+    return _is_running(lock.pid, lock.birth)
+
+
+def _is_running(pid: int, birth: int) -> bool:
+    """Whether a process of this machine, started at `birth`, is still running."""
     try:
-        os.kill(lock.pid, 0)
-    except ProcessLookupError:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:  # another user's process
         pass
-    return _birth(lock.pid) == lock.birth
+    return _birth(pid) == birth
 
 
 def _path(workspace: Workspace) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from artsound.cli import main
 from artsound.sample import SamplePaths
 from artsound.storage import Workspace
 
@@ -130,6 +131,25 @@ def test_out_that_is_a_file_or_cannot_be_written_is_reported(
     assert (tmp_path / "file").read_text() == "precious"
     code, sentence = build(sample.artgraph, sample.fma, "/proc/nowhere/out")
     assert (code, "cannot be written" in sentence) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "out", ["", "d" * 300, "d/" * 2100, "bytes-\udcff"], ids=lambda out: repr(out[:8])
+)
+def test_out_that_can_be_no_path_is_wrong_usage(
+    out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in (["build", "--artgraph", "sample", "--fma", "sample"], ["ingest"]):
+        for arguments in (["--out", out], [f"--out={out}"]):
+            monkeypatch.setattr(sys, "argv", ["artsound", *command, *arguments])
+            with pytest.raises(SystemExit) as left:
+                main()
+            assert left.value.code == 2
+            said = capsys.readouterr().err
+            assert said.startswith("artsound: ")
+            assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_wrong_recipe_key_is_reported_with_the_nearest_right_one(tmp_path: Path) -> None:

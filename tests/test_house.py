@@ -12,7 +12,7 @@ import artsound
 ROOT = Path(artsound.__file__).parent
 # Names that Python and the rooms give to a file in each package.
 SHARED = {"__init__", "__main__", "base"}
-# Besides the sample and the packages' own `__init__` and `__main__`; each has one subject.
+MODULES = 145  # besides the sample and files that begin with `__`; each has one subject
 MODULES = 145
 SAMPLE_LINES = 2600
 

@@ -248,12 +248,34 @@ def test_a_second_build_on_a_workspace_is_refused_and_a_dead_one_is_forgotten(
         pass
 
 
-def test_sweeping_removes_temporary_files_only(tmp_path: Path) -> None:
-    (tmp_path / "parts").mkdir()
-    (tmp_path / "parts" / ".tmp-x").write_bytes(b"half")
-    write_bytes(tmp_path / "parts" / "a", b"whole")
-    Workspace(tmp_path).sweep()
-    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["a"]
+def test_sweeping_removes_what_a_killed_process_left_and_nothing_else(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from artsound.storage import atomic_write\n"
+        f"with atomic_write(Path({str(tmp_path)!r}, sys.argv[1])) as file:\n"
+        "    print(file.name, flush=True)\n    sys.stdin.read() if sys.argv[2:] else os._exit(1)\n"
+    )
+    for name in ("parts/a", "recipe.toml", "training/a"):
+        subprocess.run([sys.executable, "-c", code, name], check=False, capture_output=True)
+    for name in ("parts/.tmp-x", ".tmp-notes.txt", "thesis/.tmp-notes.txt"):  # a user's own
+        write_bytes(tmp_path / name, b"mine")
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob(".tmp-*")}
+    assert len(left) == 6
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "parts/b", "wait"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as running:  # fmt: skip
+        assert running.stdout is not None
+        running.stdout.readline()
+        writing = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob(".tmp-*")} - left
+        Workspace(tmp_path).sweep()
+        now = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob(".tmp-*")}
+        running.kill()
+    swept = left - now
+    assert {Path(name).parent.name for name in swept} == {"parts", ""}
+    assert len(writing) == 1
+    assert writing <= now
+    assert {"parts/.tmp-x", ".tmp-notes.txt", "thesis/.tmp-notes.txt"} <= now
+    assert len(swept) == 2
 
 
 def test_written_files_follow_the_umask(tmp_path: Path) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import sys
 import time
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +22,7 @@ from artsound.cli import (  # noqa: F401
     training_commands,
 )
 from artsound.cli.app import app, say
-from artsound.errors import ArtSoundError
+from artsound.errors import ArtSoundError, BadUsage
 from artsound.extras import EXTRAS, install_command
 from artsound.progress import command_line, log, log_to
 
@@ -54,6 +57,7 @@ def main() -> None:
 
         completion_init()
     try:
+        _check_written_paths(sys.argv)
         app(standalone_mode=True)
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 0
@@ -76,6 +80,17 @@ def main() -> None:
         ends(sentence, 2)
         say(f"artsound: {sentence}")
         raise SystemExit(2) from None
+
+
+def _check_written_paths(arguments: Sequence[str]) -> None:
+    """Raise BadUsage for an empty path to write to, which Python reads as the current folder.
+
+    An unset variable of a shell gives one.
+    """
+    for option in ("--out", "--save-to"):
+        pairs = pairwise(arguments)
+        if (option, "") in pairs or f"{option}=" in arguments:
+            raise BadUsage(f"{option} is empty: give a path, or . for this folder.")
 
 
 def _path_fault(error: Exception) -> str:

@@ -61,7 +61,7 @@ Runner = Annotated[str, typer.Option(help="processes, threads, serial, prefect o
 Workers = Annotated[int | None, typer.Option(help="Parts run in parallel; 0: one per CPU.", min=0)]
 Scheduler = Annotated[str, typer.Option(help="Address of a Dask scheduler; implies dask.")]
 Retry = Annotated[bool, typer.Option("--retry-failed", help="Try failed items again.")]
-Check = Annotated[
+CheckOnly = Annotated[
     bool, typer.Option("--check", help="Only read all files of the build and name damaged ones.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON at the end.")]

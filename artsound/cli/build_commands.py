@@ -25,7 +25,7 @@ from artsound.cli.app import (
     ArtworkWhere,
     Base,
     Bridge,
-    Check,
+    CheckOnly,
     ExcludePairs,
     Fma,
     Json,
@@ -89,7 +89,7 @@ def _command(name: str, stage: str | None, example: str, doc: str) -> None:
         workers: Workers = None,
         scheduler: Scheduler = "",
         retry_failed: Retry = False,
-        check: Check = False,
+        check: CheckOnly = False,
         as_json: Json = False,
     ) -> None:
         if check:

@@ -60,7 +60,6 @@ from artsound.sources.base import all_places, read_snapshots
 from artsound.sources.selection import excluded, listed_digests, opted_out
 from artsound.stage import Context, Outcome, Part, Report, Stage, part_path
 from artsound.storage import (
-    TEMPORARY_PREFIX,
     Workspace,
     atomic_write,
     digest,
@@ -69,6 +68,7 @@ from artsound.storage import (
     sha256_bytes,
     sha256_file,
     sync_folder,
+    temporary_prefix,
     write_parquet,
 )
 
@@ -725,7 +725,7 @@ def _link(source: Path, target: Path) -> None:
     """Hard-link `source` as `target`, replacing it; copy it where links are not supported."""
     if target.exists() and target.samefile(source):
         return
-    temporary = target.with_name(f"{TEMPORARY_PREFIX}{target.name}")
+    temporary = target.with_name(f"{temporary_prefix()}{target.name}")
     temporary.unlink(missing_ok=True)
     try:
         os.link(source, temporary)

@@ -40,11 +40,11 @@ from artsound.shards.release import (
 from artsound.sources.item_names import read_lines
 from artsound.sql_filter import without_match
 from artsound.storage import (
-    TEMPORARY_PREFIX,
     atomic_write,
     digest,
     make_folder,
     sync_folder,
+    temporary_prefix,
     write_bytes,
     write_json,
 )
@@ -166,7 +166,7 @@ def write_shards(data: Dataset, folder: Path, *, pairs_per_shard: int = 256) -> 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BadUsage(f"{folder} is in use: give --out a new folder.")
     make_folder(folder.parent)
-    place = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder.parent))
+    place = Path(tempfile.mkdtemp(prefix=temporary_prefix(), dir=folder.parent))
     try:
         place.chmod(0o755)
         _write_all(data, place, pairs_per_shard)

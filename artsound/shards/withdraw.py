@@ -40,7 +40,7 @@ from artsound.shards.release import (
 from artsound.shards.store import shards_folder
 from artsound.shards.subset import members, moved
 from artsound.sources.item_names import artwork_key, line_keys, names_nothing
-from artsound.storage import TEMPORARY_PREFIX, atomic_write, make_folder, sha256_bytes, sync_folder
+from artsound.storage import atomic_write, make_folder, sha256_bytes, sync_folder, temporary_prefix
 from artsound.untrusted import parse_json
 
 _KEY_COLUMNS = ("key", "track_id", "track_cluster", "item_id")
@@ -334,7 +334,7 @@ def write_next(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadUsage(f"{out} is in use: give --out a new folder.")
     make_folder(out.parent)
-    place = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=out.parent))
+    place = Path(tempfile.mkdtemp(prefix=temporary_prefix(), dir=out.parent))
     try:
         place.chmod(0o755)
         shards, rows = _write_shards(data, folder, place, gone)

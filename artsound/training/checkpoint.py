@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from artsound.errors import BadData, BadUsage
-from artsound.storage import TEMPORARY_PREFIX, make_folder, read_json, sync_folder, write_json
+from artsound.storage import make_folder, read_json, sync_folder, temporary_prefix, write_json
 from artsound.training.config import Config, read_config
 from artsound.training.model import learned
 
@@ -85,7 +85,7 @@ def save_checkpoint(
 
     home = make_folder(folder / "checkpoints")
     final = home / f"step-{state.step:08d}"
-    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=home))
+    temporary = Path(tempfile.mkdtemp(prefix=temporary_prefix(), dir=home))
     try:
         write_json(temporary / "config.json", config.model_dump(mode="json"))
         fixed = {f"fixed.{name}": torch.from_numpy(array) for name, array in arrays.items()}
