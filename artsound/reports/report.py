@@ -386,7 +386,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
     )
 
 
-STAGE = Stage("report", 6, ("name",), plan, work, finish, side_by_side=False)
+STAGE = Stage("report", 7, ("name",), plan, work, finish, side_by_side=False)
 
 
 def _stage_values(workspace: Workspace) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from artsound.errors import BadData
 from artsound.recipe import Recipe
 from artsound.schema import arrow_schema
 from artsound.shards.push import push
+from artsound.shards.release import diff
 from artsound.shards.shard import STAGE, plan_shards
 from artsound.shards.subset import write_subset
 from artsound.shards.verify import verify
@@ -354,3 +355,20 @@ def test_pairs_that_judges_found_unfit_are_left_out_and_accounted_for(
     assert (report.items_in, report.items_out, report.filtered) == (6, 5, 1)
     assert pairs[0]["track_id"] not in artsound.open(workspace.shards).frame["key"]
     assert verify(workspace.shards) == []
+
+
+def test_a_release_of_format_1_is_continued_in_todays(
+    tmp_path: Path, pictures: list[bytes], clips: list[bytes]
+) -> None:
+    old = Path(__file__).with_name("format_1")
+    workspace = make_workspace(tmp_path / "out", pictures, clips, 24)
+    recipe = Recipe().replaced(sources={"base": str(old)}, shards={"pairs_per_shard": 5})
+    run_stage(STAGE, workspace, recipe)
+    assert verify(workspace.shards, deep=True) == []
+    about = json.loads((workspace.shards / "index.json").read_text())
+    assert (about["format"], about["version"]) == ("artsound-shards-2", "2.0.0")
+    frame = artsound.open(str(workspace.shards)).frame
+    assert sorted(frame["key"]) == [f"{n:06d}" for n in range(24)]
+    found = diff(str(old), str(workspace.shards))
+    assert found.formats == ("artsound-shards-1", "artsound-shards-2")
+    assert len(found.added) == 20
