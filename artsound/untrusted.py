@@ -12,6 +12,7 @@ import difflib
 import errno
 import io
 import json
+import os
 import pickle
 import re
 import struct
@@ -21,6 +22,7 @@ import zipfile
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+_LARGE = 10_000  # rows of a table that is checked in threads
 _LONGEST = 200  # characters of a path in a message
 _LONGEST_NAME = 255  # bytes, on all usual file systems
 _LARGEST_TOML = 4_000_000  # bytes
@@ -434,12 +437,22 @@ def _parsed(file: pa.NativeFile, columns: Sequence[str] | None) -> pa.Table:
     try:
         with pq.ParquetFile(file, pre_buffer=True) as parquet:
             table = parquet.read(columns=None if columns is None else list(columns))
-        table.validate(full=True)
+        _validate(table)
     except (OSError, pa.ArrowException, *_FAULTS) as error:
         raise _damaged(error) from error
     if missing := [name for name in columns or () if name not in table.column_names]:
         raise ValueError(f"it has no column {missing[0]}")
     return table
+
+
+def _validate(table: pa.Table) -> None:
+    """Raise ArrowException for a table that is not sound; a large one is checked in threads."""
+    if table.num_rows < _LARGE:
+        table.validate(full=True)
+        return
+    table.validate()
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        list(pool.map(lambda column: column.validate(full=True), table.columns))
 
 
 def _damaged(error: Exception) -> ValueError:
