@@ -40,7 +40,7 @@ _PLACES = {
         "image_urls",
         "allow_private_hosts",
     },
-    "pair": {"given", "exclude", "concept_bank", "affect_axes"},
+    "pair": {"given", "exclude", "concept_bank", "affect_axes", "affect_fit"},
     "captions": {"vocabulary"},
 }
 
@@ -220,6 +220,9 @@ class PairSection(_Section):
     )
     affect_axes: str = Field(
         "", description="TOML file of axes beside the bundled ones (artsound/pairing/affect.toml)"
+    )
+    affect_fit: str = Field(
+        "", description="fits.json of a release whose scale to use; empty: fit to the train split"
     )
     device: str = Field("cpu", description="of the candidate search: cpu, cuda or cuda:N")
     candidates: int = Field(32, ge=1, description="best partners to search of each item, both ways")

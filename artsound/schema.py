@@ -144,12 +144,14 @@ class TrackDescriptors:
 
     track_id: str
     tempo: float
+    pace: float
     pulse_clarity: float
     onset_rate: float
     key: str
     mode: str
     key_clarity: float
     majorness: float
+    clear_majorness: float
     loudness: float
     dynamic_range: float
     loudness_slope: float

@@ -42,18 +42,20 @@ def onset_rate(onset: np.ndarray, frame_rate: float) -> float:
     return len(peaks) * frame_rate / len(onset)
 
 
-def pulse(bands: np.ndarray, centres: np.ndarray, frame_rate: float) -> tuple[float, float]:
-    """(tempo in beats per minute, pulse clarity 0..1) from band powers [frames, bands].
+def pulse(bands: np.ndarray, centres: np.ndarray, frame_rate: float) -> tuple[float, float, float]:
+    """Tempo and pace in beats per minute, and pulse clarity 0..1, of band powers [frames, bands].
 
     The tempo is the beat whose multiples carry the autocorrelation of the accents, less what its
     half and thirds carry, under a log-normal preference around 120 BPM (Parncutt, Music Percept.
     11, 1994; Ellis, J. New Music Res. 36, 2007). Pulse clarity is the autocorrelation at the beat
-    (Lartillot et al., ISMIR 2008). ``centres``: the bands' frequencies, Hz. Without any accents:
-    (120, 0).
+    (Lartillot et al., ISMIR 2008). The pace is the geometric mean of all tempi, weighted by what
+    their multiples carry and by the same preference: where the beat might as well be counted twice
+    as fast or half as fast, the tempo jumps by an octave and the pace hardly changes. ``centres``:
+    the bands' frequencies, Hz. Without any accents: (120, 120, 0).
     """
     correlation = _autocorrelation(_accents(bands, centres, frame_rate))
     if not correlation.any():
-        return _PREFERRED[0], 0.0
+        return _PREFERRED[0], _PREFERRED[0], 0.0
     tempi = np.geomspace(*_TEMPI, 600)
     lags = 60.0 * frame_rate / tempi
 
@@ -65,11 +67,15 @@ def pulse(bands: np.ndarray, centres: np.ndarray, frame_rate: float) -> tuple[fl
     divided = _HALF * np.maximum(at(1 / 2), 0.0)
     divided += _THIRD * np.maximum(np.maximum(at(1 / 3), at(2 / 3)), 0.0)
     score = (carried - divided + 0.5) * preference
+    support = np.maximum(carried, 0.0) * preference
+    pace = 2.0 ** float((support * np.log2(tempi)).sum() / max(float(support.sum()), 1e-12))
+    if not support.any():
+        pace = _PREFERRED[0]
     best = int(score.argmax())
     # The fourth beat's lag is four times better resolved.
     near = np.abs(np.log2(tempi / tempi[best])) < 0.04
     best = int(np.where(near, at(1) + at(2) + at(4), -np.inf).argmax())
-    return float(tempi[best]), float(np.clip(at(1)[best], 0.0, 1.0))
+    return float(tempi[best]), pace, float(np.clip(at(1)[best], 0.0, 1.0))
 
 
 def _accents(bands: np.ndarray, centres: np.ndarray, frame_rate: float) -> np.ndarray:
@@ -116,13 +122,14 @@ _HARMONIC_DECAY = 0.6
 
 
 def describe_tonality(mono: np.ndarray, sample_rate: int) -> dict[str, Any]:
-    """key, mode, key_clarity, majorness and roughness of float32 [n] sound.
+    """key, mode, key_clarity, majorness, clear_majorness and roughness of float32 [n] sound.
 
     Spectral peaks (60–2,100 Hz, 8,192-sample frames, interpolated) are tuned to the clip's own
     pitch and summed by pitch class; each peak also counts for the notes whose third or fifth
     harmonic it may be (Gómez, INFORMS J. Comput. 18, 2006). The key is the best correlation with
     the 24 profiles of Krumhansl & Kessler; key_clarity is that correlation (Lartillot et al.),
-    majorness the best major less the best minor one. roughness: the dissonance of all pairs of
+    majorness the best major less the best minor one; clear_majorness is majorness × key_clarity²,
+    since without a clear key the mode says little. roughness: the dissonance of all pairs of
     peaks by Plomp & Levelt's curve in Sethares' form (J. Acoust. Soc. Am. 94, 1993), amplitude-
     weighted, over its greatest possible value; mean over frames.
     """
@@ -130,15 +137,19 @@ def describe_tonality(mono: np.ndarray, sample_rate: int) -> dict[str, Any]:
     total = float(amplitude.sum())
     if total <= 1e-6:
         return {
-            "key": "C", "mode": "major", "key_clarity": 0.0, "majorness": 0.0, "roughness": 0.0
+            "key": "C", "mode": "major", "key_clarity": 0.0, "majorness": 0.0,
+            "clear_majorness": 0.0, "roughness": 0.0,
         }  # fmt: skip
     fits = _key_fits(_chroma(frequency, amplitude))
     best = int(fits.argmax())
+    clarity = float(np.clip(fits[best], 0.0, 1.0))
+    majorness = float(np.clip(fits[:12].max() - fits[12:].max(), -1.0, 1.0))
     return {
         "key": KEYS[best % 12],
         "mode": "major" if best < 12 else "minor",
-        "key_clarity": float(np.clip(fits[best], 0.0, 1.0)),
-        "majorness": float(np.clip(fits[:12].max() - fits[12:].max(), -1.0, 1.0)),
+        "key_clarity": clarity,
+        "majorness": majorness,
+        "clear_majorness": majorness * clarity**2,
         "roughness": _roughness(frequency, amplitude),
     }
 
@@ -220,8 +231,8 @@ def describe_audio(mono: np.ndarray, sample_rate: int = SAMPLE_RATE) -> dict[str
 
     One spectrogram (2,048-sample Hann frames, hop 512) is used for all but the tonal measures:
 
-    - tempo, pulse_clarity, onset_rate: see `pulse` and `onset_rate`.
-    - key, mode, key_clarity, majorness, roughness: see `describe_tonality`.
+    - tempo, pace, pulse_clarity, onset_rate: see `pulse` and `onset_rate`.
+    - key, mode, key_clarity, majorness, clear_majorness, roughness: see `describe_tonality`.
     - loudness: RMS, dBFS; dynamic_range: 95 % less 10 % of the level in 0.4 s windows;
       loudness_slope: the rise of that level's straight-line fit over the clip, dB.
     - centroid, rolloff (85 %), bandwidth, flatness, zero_crossings: the usual timbre measures
@@ -245,8 +256,8 @@ def describe_audio(mono: np.ndarray, sample_rate: int = SAMPLE_RATE) -> dict[str
     bands = power @ _mel_bands()
     level = _decibels(bands, _RANGE)
     onset = onset_strength(level)
-    tempo, clarity = pulse(bands, _band_corners()[1:-1], _RATE)
-    values: dict[str, Any] = {"tempo": tempo, "pulse_clarity": clarity}
+    tempo, pace, clarity = pulse(bands, _band_corners()[1:-1], _RATE)
+    values: dict[str, Any] = {"tempo": tempo, "pace": pace, "pulse_clarity": clarity}
     values["onset_rate"] = onset_rate(onset, _RATE)
     values |= describe_tonality(mono, sample_rate)
     values |= _dynamics(mono)

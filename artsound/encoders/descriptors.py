@@ -20,7 +20,7 @@ from artsound.media.audio import load_mono
 from artsound.media.images import load_rgb
 from artsound.schema import arrow_schema
 
-VERSION = 1  # raised whenever a descriptor's formula changes
+VERSION = 2  # raised whenever a descriptor's formula changes
 IMAGE_SIDE = 256  # pixels at most: descriptors are shares and means, and JPEGs decode faster
 SECONDS = 60.0  # of a clip, from its start
 
@@ -43,7 +43,7 @@ def measure_clip(data: bytes) -> Mapping[str, Any]:
 
 
 def measure_wave(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    """The numeric descriptors float32 [18] of a waveform float32 [n] at any sample rate."""
+    """The numeric descriptors float32 [20] of a waveform float32 [n] at any sample rate."""
     import soxr
 
     if sample_rate != SAMPLE_RATE:
@@ -81,7 +81,7 @@ class Descriptors(Encoder):
         return np.stack([_numbers("artwork", measure_picture(item)) for item in data])
 
     def audio(self, data: Sequence[bytes]) -> np.ndarray:
-        """Rows float32 [n, 18] of encoded clips; MediaError if one cannot be decoded."""
+        """Rows float32 [n, 20] of encoded clips; MediaError if one cannot be decoded."""
         return np.stack([_numbers("track", measure_clip(item)) for item in data])
 
 

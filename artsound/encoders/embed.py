@@ -274,7 +274,7 @@ def needs(recipe: Recipe, part: Part) -> tuple[str, ...]:
 
 STAGE = Stage(
     name=NAME,
-    version=2,
+    version=3,
     sections=(),
     plan=plan,
     work=work,

@@ -27,7 +27,9 @@ from artsound.encoders.base import (
 )
 from artsound.encoders.batching import one_torch_thread
 from artsound.errors import ArtSoundError, BadData, BadUsage
+from artsound.pairing.imported_pairs import imported_pairs
 from artsound.pairing.rows import check_vectors, deviation
+from artsound.pairing.splits import PairSide, split_catalogue
 from artsound.recipe import Recipe
 from artsound.stage import Context
 from artsound.storage import atomic_write, digest, read_json, read_parquet, sha256_file
@@ -80,6 +82,28 @@ class BridgeContext:
     def descriptors(self, side: SideName) -> Vectors:
         """Ids of a side and their measured descriptors float32 [n, D] (encoders/descriptors.py)."""
         return load_embeddings(self.workspace, "affect", side)
+
+    def train_ids(self, side: SideName) -> list[str]:
+        """The ids of a side's items in the train split, which fits are made of.
+
+        Empty in a workspace without a catalogue, such as one of vectors made elsewhere.
+        """
+        # The last file of the catalogue that ingest writes.
+        if not (self.workspace.catalog / "rejects.parquet").is_file():
+            return []
+        if self.recipe.pair.given:
+            pairs = imported_pairs(self._context).of("train")
+            return sorted({getattr(pair, SIDES[side].key) for pair in pairs})
+        both: PairSide = getattr(split_catalogue(self._context), side)
+        return [both.ids[n] for n in both.of("train")]
+
+    def catalogue_column(self, side: SideName, column: str) -> dict[str, Any]:
+        """A column of a side's catalogue by item id; empty in a workspace without a catalogue."""
+        path = self.workspace.catalog / f"{side}.parquet"
+        if not path.is_file():
+            return {}
+        table = read_parquet(path, SIDES[side].name, [SIDES[side].key, column])
+        return dict(zip(*(values.to_pylist() for values in table.columns), strict=True))
 
     def encoder_digest(self, encoder: str) -> str:
         """The digest of an encoder with the recipe's settings; raises if weights are missing."""
@@ -152,7 +176,9 @@ class BridgeContext:
 class Bridge(Protocol):
     """What a bridge must have.
 
-    The first line of its docstring is what `artsound plugins` shows.
+    The first line of its docstring is what `artsound plugins` shows. A bridge that is fitted to a
+    build may also have `saved(build)`: the fit as a JSON object, which fits.json of pairs/ and of
+    the release hold under its name.
 
     Attributes:
         name: The name in a recipe.
@@ -232,6 +258,21 @@ def inputs_in(build: BridgeContext) -> Any:
     if not made_by and plugin.version == "1":
         return found
     return {"inputs": found, "bridge": plugin.version, **made_by}
+
+
+def saved_fits(context: Context) -> dict[str, Any]:
+    """The fits of the recipe's bridge, or of its parts, by name, as JSON values."""
+    return saved_in(BridgeContext(context, context.recipe.pair.bridge))
+
+
+def saved_in(build: BridgeContext) -> dict[str, Any]:
+    """`saved_fits` of the bridge that `build` is for."""
+    plugin, _ = plugins.get("bridge", build.name)
+    if isinstance(plugin, Fusion):
+        parts = [saved_in(build.of(name)) for name in fused(build.argument)]
+        return {name: fit for part in parts for name, fit in part.items()}
+    save = getattr(plugin, "saved", None)
+    return {plugin.name: save(build)} if save else {}
 
 
 def vector_inputs(context: Context) -> tuple[str, dict[str, Any]]:

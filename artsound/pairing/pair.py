@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from artsound.errors import BadData, BadUsage
 from artsound.pairing import evidence
-from artsound.pairing.affect import load_axes
-from artsound.pairing.bridge import unit_vectors, vector_inputs
+from artsound.pairing.affect import load_axes, read_fit
+from artsound.pairing.bridge import saved_fits, unit_vectors, vector_inputs
 from artsound.pairing.concepts import load_bank
 from artsound.pairing.excluded import excluded_keys, excluded_pairs
 from artsound.pairing.imported_pairs import ImportedPair, imported_pairs, unpaired
@@ -31,13 +31,18 @@ from artsound.pairing.match import (
     match_split,
     painter_numbers,
 )
-from artsound.pairing.previous_release import PreviousPair, previous_release, with_previous_scores
+from artsound.pairing.previous_release import (
+    FITS,
+    PreviousPair,
+    previous_release,
+    with_previous_scores,
+)
 from artsound.pairing.search import pair_scores
 from artsound.pairing.splits import SPLITS, PairSide, split_catalogue
 from artsound.recipe import Recipe
 from artsound.schema import Reject, to_table
 from artsound.stage import Context, Outcome, Part, Report, Stage, part_path
-from artsound.storage import Workspace, digest, read_parquet, write_parquet
+from artsound.storage import Workspace, digest, read_parquet, write_json, write_parquet
 
 _RUNNERS_UP = ".runners_up.parquet"
 _FALLEN_OUT = "fallen-out"  # the part of rejected rows of imported pairs
@@ -63,6 +68,8 @@ def check(context: Context) -> None:
     previous_release(context)
     load_bank(recipe.pair.concept_bank)
     load_axes(recipe.pair.affect_axes)
+    if recipe.pair.affect_fit:
+        read_fit(recipe.pair.affect_fit)
 
 
 def plan(context: Context) -> list[Part]:
@@ -339,6 +346,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
     write_parquet(files[0], "pair", pairs)
     write_parquet(files[1], "unmatched", unmatched)
     write_parquet(files[2], "runner_up", runners)
+    files += _write_fits(context)
     splits = {result.done.name: dict(result.extra) for result in results}
     histograms = [split.pop("histograms") for split in splits.values()]
     extra = {
@@ -351,6 +359,16 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
         **evidence.most_and_least_certain(pairs),
     }
     return Outcome(files, extra=extra)
+
+
+def _write_fits(context: Context) -> tuple[Path, ...]:
+    """Write pairs/fits.json, or remove it if no bridge was fitted."""
+    path, fits = context.workspace.pairs / FITS, saved_fits(context)
+    if not fits:
+        path.unlink(missing_ok=True)
+        return ()
+    write_json(path, fits)
+    return (path,)
 
 
 def _idle(artworks: PairSide, there: set[str]) -> pa.Table:
@@ -367,7 +385,7 @@ def _idle(artworks: PairSide, there: set[str]) -> pa.Table:
 
 STAGE = Stage(
     name="pair",
-    version=3,
+    version=4,
     sections=("seed", "split", "pair"),
     plan=plan,
     work=work,

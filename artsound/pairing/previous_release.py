@@ -27,6 +27,8 @@ from artsound.stage import Context
 from artsound.storage import Workspace, read_json, sha256_file
 from artsound.untrusted import read_table
 
+FITS = "fits.json"  # of pairs/ and of a release: the fits of bridges, by their names
+
 # Columns of withheld.parquet, and of the index.
 _WITHHELD = ("track_id", "artwork_id", "split", "score", "bridge")
 _COLUMNS = (
@@ -122,6 +124,14 @@ def release_folder(workspace: Workspace, place: str) -> Path:
         f"{place} is not a release to continue: give --base a folder of shards or the folder of a "
         "build that has one."
     )
+
+
+def read_fits(path: Path) -> dict[str, Any]:
+    """The fits in a fits.json, by the name of their bridge; BadData if it is broken."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise BadData(f"{path} is not a file of fits: copy it from the release again.")
+    return value
 
 
 def previous_release(context: Context) -> PreviousRelease | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from artsound.errors import BadData, BadUsage
+from artsound.pairing.previous_release import FITS
 from artsound.rights import policy_condition
 from artsound.shards.beside import is_beside
 from artsound.shards.dataset import Dataset, open_shards
@@ -43,7 +44,7 @@ CROISSANT = "croissant.json"
 _MUST_SAY = ("authors", "contact", "takedown", "license")
 _OUR_SHARD = re.compile(r"artsound-(?:train|val|test)-\d{6}\.tar")
 # What a release may have beside its shards and is not in each: stale where this one has it not.
-_OURS = frozenset({WITHHELD, CHANGES, CHANGELOG, "query.json"})
+_OURS = frozenset({WITHHELD, CHANGES, CHANGELOG, FITS, "query.json"})
 # The Hub limits commits per hour, and advises against commits of more files.
 _COMMIT_FILES = 100
 

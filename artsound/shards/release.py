@@ -20,6 +20,7 @@ from artsound.catalogue import SideName
 from artsound.columns import renamed
 from artsound.encoders.base import load_embeddings
 from artsound.errors import ArtSoundError, BadData
+from artsound.pairing.previous_release import FITS
 from artsound.rights import licence_rights, policy_condition
 from artsound.shards.dataset import open_shards
 from artsound.shards.format import Shard
@@ -185,6 +186,16 @@ def _csv_line(values: Sequence[object]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerow(values)
     return text.getvalue().removesuffix("\r\n") + "\n"
+
+
+def copy_fits(source: Path, folder: Path) -> list[Path]:
+    """Copy fits.json, what bridges were fitted to, from a folder that has one; else remove it."""
+    path = folder / FITS
+    if not (source / FITS).is_file():
+        path.unlink(missing_ok=True)
+        return []
+    write_bytes(path, (source / FITS).read_bytes())
+    return [path]
 
 
 def write_readme(

@@ -46,6 +46,7 @@ from artsound.shards.index import (
 )
 from artsound.shards.order import shuffled_order
 from artsound.shards.release import (
+    copy_fits,
     copy_index,
     find_listed,
     parted,
@@ -565,6 +566,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
     files = [
         write_attribution(folder, table),
         write_readme(folder, recipe.name, shards, table.num_rows),
+        *copy_fits(workspace.pairs, folder),
         *write_withheld(workspace, parted(joined(context), recipe.shards.withhold)[1]),
         *write_beside(
             workspace, table,

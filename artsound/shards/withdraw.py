@@ -29,6 +29,7 @@ from artsound.shards.release import (
     WITHHELD,
     Difference,
     Found,
+    copy_fits,
     difference,
     find_listed,
     lineage_after,
@@ -344,6 +345,7 @@ def write_next(
         carry(folder, place, rows)
         write_attribution(place, rows.to_arrow())
         write_readme(place, data.name, shards, rows.height)
+        copy_fits(folder, place)
         formats = (data.format, FORMAT)
         found = difference(data.frame, data.shards, rows, shards, formats=formats)
         lineage = lineage_after(folder, found, at_least="major")

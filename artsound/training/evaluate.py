@@ -220,7 +220,7 @@ SET_ROUNDS = 200  # resamples of a whole set; pairs get more, since they are che
 
 @dataclass(frozen=True)
 class Take:
-    """Measurements of clips: descriptors [n, 18], and each embedder's rows [n, D]."""
+    """Measurements of clips: descriptors [n, 20], and each embedder's rows [n, D]."""
 
     described: np.ndarray
     embedded: dict[str, np.ndarray]

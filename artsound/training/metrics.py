@@ -280,7 +280,7 @@ def retrieval(distance: np.ndarray, *, seed: int = 0) -> Retrieval:
 
 # The numeric fields of a track's descriptors; frequencies and tempo on a logarithmic scale.
 SOUND_FIELDS = descriptor_names("track")
-_LOGARITHMIC = frozenset({"tempo", "centroid", "rolloff", "bandwidth", "flatness"})
+_LOGARITHMIC = frozenset({"tempo", "pace", "centroid", "rolloff", "bandwidth", "flatness"})
 
 
 @dataclass(frozen=True)
@@ -313,6 +313,6 @@ def clap_embedder(
 
 
 def as_embedded(rows: np.ndarray) -> np.ndarray:
-    """Descriptors [n, 18] with frequencies and tempo on a logarithmic scale."""
+    """Descriptors [n, 20] with frequencies and tempo on a logarithmic scale."""
     logarithmic = np.array([name in _LOGARITHMIC for name in SOUND_FIELDS])
     return np.where(logarithmic, np.log(np.maximum(rows, 1e-6)), rows)

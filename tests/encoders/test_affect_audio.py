@@ -39,6 +39,29 @@ def test_the_tempo_of_a_clear_beat_is_right(pattern: str, tempo: int):
     assert found["pulse_clarity"] > 0.5
 
 
+def test_a_beat_that_may_be_counted_twice_as_fast_changes_the_pace_little():
+    # Strokes at 160 a minute, every second one softer: by how much decides which is the beat.
+    found = []
+    for gain in (1.0, 0.7, 0.5, 0.3, 0.1):
+        strokes = drums("clicks", 80).copy()
+        shift = round(RATE * 60 / 160)
+        strokes[shift:] += gain * strokes[:-shift]
+        found.append(describe_audio(strokes))
+    tempi, paces = ([one[name] for one in found] for name in ("tempo", "pace"))
+    assert max(tempi) > 1.9 * min(tempi)
+    assert max(paces) < 1.35 * min(paces)
+    slow, fast = (describe_audio(drums("rock", tempo))["pace"] for tempo in (70, 160))
+    assert fast > 1.2 * slow
+
+
+def test_an_unclear_key_makes_the_mode_count_less():
+    clear = cadence(0, "major")
+    cluster = sum(tone(262 * 2 ** (n / 12), len(clear) / RATE, 0.03) for n in range(12))
+    for found in map(describe_audio, (clear, clear + cluster[: len(clear)])):
+        weighted = found["majorness"] * found["key_clarity"] ** 2
+        assert found["clear_majorness"] == pytest.approx(weighted, abs=1e-6)
+
+
 @pytest.mark.parametrize("mode", ["major", "minor"])
 @pytest.mark.parametrize("tonic", range(12))
 def test_the_key_of_a_cadence_is_right_even_when_out_of_tune(tonic: int, mode: str):

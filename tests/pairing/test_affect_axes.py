@@ -16,13 +16,13 @@ from artsound.stage import Context
 from artsound.storage import Workspace
 
 OWN = """
+[valence]
+weight = 0.5
+artwork = { lightness = 1 }
+track = { majorness = 1 }
+
 [warmth]
 weight = 0
-
-[contrast]
-weight = 0.5
-artwork = { contrast = 1 }
-track = { dynamic_range = 1 }
 
 [dance]
 weight = 0.3
@@ -41,8 +41,8 @@ def _file(folder: Path, text: str) -> str:
 def test_an_own_file_replaces_removes_and_adds_axes(tmp_path: Path) -> None:
     axes = {axis.name: axis for axis in load_axes(_file(tmp_path, OWN))}
     bundled = [axis.name for axis in AXES]
-    assert list(axes) == [name for name in bundled if name != "warmth"] + ["dance"]
-    assert axes["contrast"].artwork == {"contrast": 1.0}
+    assert list(axes) == [*bundled, "dance"]
+    assert (axes["valence"].artwork, axes["valence"].within) == ({"lightness": 1.0}, "")
     assert axes["dance"].track == {"pulse_clarity": 1.0}
 
 
@@ -52,8 +52,8 @@ def test_own_axes_change_the_bridge_and_what_pairs_depend_on(tmp_path: Path) -> 
     tracks = rng.standard_normal((30, len(descriptor_names("track"))))
     own = _file(tmp_path, OWN)
     rows = fit_affect(artworks, tracks, load_axes(own)).artworks(artworks)
-    assert rows.shape == fit_affect(artworks, tracks).artworks(artworks).shape
-    assert not np.allclose(rows, fit_affect(artworks, tracks).artworks(artworks))
+    assert rows.shape == (30, 2 * len(load_axes(own)))
+    assert not np.allclose(rows[:, :4], fit_affect(artworks, tracks).artworks(artworks))
     recipes = [Recipe(), Recipe().replaced(pair={"affect_axes": own})]
     contexts = [Context(Workspace(tmp_path), recipe) for recipe in recipes]
     before, after = (bridge_inputs("affect", context) for context in contexts)
@@ -73,6 +73,7 @@ def test_own_axes_change_the_bridge_and_what_pairs_depend_on(tmp_path: Path) -> 
         ("[dance]\nweight = 1\ntrack = { temp = 1 }", "did you mean tempo?"),
         ("[dance]\nweight = 1\ntrack = { key = 1 }", "dance.track.key is no descriptor"),
         ('[dance]\nweight = 1\ntrack = { tempo = "1" }', "dance.track.tempo must be a number"),
+        ('[dance]\nweight = 1\nwithin = "genre"', "dance.within must be"),
         ("[dance]\nweight = 1\nsources = 3", "dance.sources must be a text"),
         ("[arousal]\nweight = 0", "arousal has weight 0: give it a weight above 0"),
     ],
