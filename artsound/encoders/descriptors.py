@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from artsound.encoders.base import Encoder, EncoderPlugin, EncoderSettings
 from artsound.media.audio import load_mono
 from artsound.media.images import load_rgb
 from artsound.schema import arrow_schema
+from artsound.untrusted import read_toml
 
 VERSION = 2  # raised whenever a descriptor's formula changes
 IMAGE_SIDE = 256  # pixels at most: descriptors are shares and means, and JPEGs decode faster
@@ -30,6 +32,13 @@ def descriptor_names(side: str) -> tuple[str, ...]:
     """The numeric descriptors of "artwork" or "track", in the order of a matrix's columns."""
     schema = arrow_schema(f"{side}_descriptors")
     return tuple(field.name for field in schema if pa.types.is_float32(field.type))
+
+
+@functools.cache
+def retest_errors(side: str) -> tuple[float, ...]:
+    """The test-retest error of each of `descriptor_names`, in its deviations over a corpus."""
+    table = read_toml(Path(__file__).with_name("retest.toml"), "table of errors")[side]
+    return tuple(float(table[name]) for name in descriptor_names(side))
 
 
 def measure_picture(data: bytes) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from artsound.catalogue import SIDES
 from artsound.encoders.base import Needs
-from artsound.encoders.descriptors import descriptor_names
+from artsound.encoders.descriptors import descriptor_names, retest_errors
 from artsound.errors import BadData, BadUsage
 from artsound.pairing.bridge import BridgeContext, Rows
 from artsound.pairing.previous_release import FITS, read_fits, release_folder
@@ -162,6 +162,22 @@ class Affect:
         artwork_ids, artworks = build.descriptors("artworks")
         track_ids, tracks = build.descriptors("tracks")
         fitted = self.fitted(build)
+        styles = _styles(build, artwork_ids)
+        return artwork_ids, fitted.artworks(artworks, styles), track_ids, fitted.tracks(tracks)
+
+    def measured_again(self, build: BridgeContext, seed: int) -> Rows:
+        """The rows of descriptors that differ by a random error of the size of retest.toml."""
+        fitted, draw = self.fitted(build), np.random.default_rng(seed)
+
+        def again(values: np.ndarray, side: FittedSide, record: str) -> np.ndarray:
+            error = np.array(side.scale) * retest_errors(record)
+            moved: np.ndarray = values + error * draw.standard_normal(values.shape)
+            return moved
+
+        artwork_ids, artworks = build.descriptors("artworks")
+        track_ids, tracks = build.descriptors("tracks")
+        artworks = again(artworks, fitted.artwork_side, "artwork")
+        tracks = again(tracks, fitted.track_side, "track")
         styles = _styles(build, artwork_ids)
         return artwork_ids, fitted.artworks(artworks, styles), track_ids, fitted.tracks(tracks)
 

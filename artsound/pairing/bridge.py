@@ -178,7 +178,8 @@ class Bridge(Protocol):
 
     The first line of its docstring is what `artsound plugins` shows. A bridge that is fitted to a
     build may also have `saved(build)`: the fit as a JSON object, which fits.json of pairs/ and of
-    the release hold under its name.
+    the release hold under its name; one of measurements with errors, `measured_again(build, seed)`:
+    its rows if all were measured again.
 
     Attributes:
         name: The name in a recipe.
@@ -286,6 +287,28 @@ def vector_inputs(context: Context) -> tuple[str, dict[str, Any]]:
         }
     )
     return vectors, {name: bridge_inputs(name, context) for name in bridges_of(context.recipe)}
+
+
+def vectors_measured_again(
+    context: Context, track_ids: list[str], artwork_ids: list[str]
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """`unit_vectors` of the recipe's bridge with random errors of measurement, from the seed.
+
+    None for a bridge that does not know how large its errors are.
+    """
+    name, seed = context.recipe.pair.bridge, context.recipe.seed
+    again = getattr(plugins.get("bridge", name)[0], "measured_again", None)
+    if again is None:
+        return None
+    all_artworks, a, all_tracks, t = context.once(
+        f"bridge {name} again",
+        lambda: again(BridgeContext(context, name), seed),
+        sorted(path for path in context.workspace.embeddings.glob("*/*") if path.suffix == ".npy"),
+    )
+    return (
+        _take(t, all_tracks, track_ids, "track"),
+        _take(a, all_artworks, artwork_ids, "artwork"),
+    )
 
 
 def unit_vectors(

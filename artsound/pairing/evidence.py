@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from artsound.pairing.assignment import greedy
-from artsound.pairing.match import TOLERANCE, Match, share_of_bound
+from artsound.pairing.match import TOLERANCE, Match, audit, share_of_bound
 from artsound.pairing.search import Candidates, pair_scores
 
 # Score histograms share these bins, so that splits and builds can be added and compared.
@@ -251,6 +251,30 @@ def agreement(
     return {
         "spearman": float(spearmanr(here, there).statistic) if ordered else 0.0,
         "preferred": float(above.mean()) if matched.any() else 0.5,
+    }
+
+
+def stability(
+    tracks: np.ndarray, artworks: np.ndarray, chosen: np.ndarray, again: np.ndarray | None
+) -> dict[str, float | None]:
+    """How far the pairs of a split survive the errors of measurement.
+
+    Args:
+        tracks: Unit rows float32 [n, D] with those errors.
+        artworks: The same [m, D].
+        chosen: The artwork of each track, -1 for none, without the errors.
+        again: The same of a matching with them; None: there is none.
+
+    Returns:
+        `kept`: the share of pairs that are the same in both (None without `again`);
+        `median_rank`: of the old partners among all artworks, with the errors, 1 is best.
+    """
+    nothing = np.zeros(len(artworks))
+    looked = audit(tracks, artworks, chosen, penalties=nothing, prices=nothing)
+    ranks = (looked.track_ranks + looked.track_ties / 2)[chosen >= 0]
+    return {
+        "kept": None if again is None else equal_pairs(chosen, again),
+        "median_rank": float(np.median(ranks)) if len(ranks) else None,
     }
 
 

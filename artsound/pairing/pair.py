@@ -20,7 +20,12 @@ import pyarrow as pa
 from artsound.errors import BadData, BadUsage
 from artsound.pairing import evidence
 from artsound.pairing.affect import load_axes, read_fit
-from artsound.pairing.bridge import saved_fits, unit_vectors, vector_inputs
+from artsound.pairing.bridge import (
+    saved_fits,
+    unit_vectors,
+    vector_inputs,
+    vectors_measured_again,
+)
 from artsound.pairing.concepts import load_bank
 from artsound.pairing.excluded import excluded_keys, excluded_pairs
 from artsound.pairing.imported_pairs import ImportedPair, imported_pairs, unpaired
@@ -298,18 +303,24 @@ def _evidence(context: Context, members: _Members, found: Match) -> dict[str, An
         t, a, found, members.scores(found),
         seed=recipe.seed, floor=settings.floor, uses=settings.artwork_uses,
     )  # fmt: skip
+    # Imported or previous pairs may use an artwork more often than a matching allows.
+    free = not settings.given and not recipe.sources.base
+    chosen = found.assignment.artworks
+    moved = vectors_measured_again(context, members.track_ids, members.artwork_ids)
+    if moved is not None:
+        again = match_split(recipe, *moved, members.painters, members.excluded) if free else None
+        extra["stability"] = evidence.stability(
+            *moved, chosen, again.assignment.artworks if again else None
+        )
     extra["agreement"] = {}
     for name in settings.compare:
         other = unit_vectors(context, name, members.track_ids, members.artwork_ids)
-        agreed: dict[str, float] = evidence.agreement(
-            (t, a), other, found.assignment.artworks, recipe.seed
-        )
-        # Imported or previous pairs may use an artwork more often than a matching allows.
-        if not settings.given and not recipe.sources.base:
+        agreed: dict[str, float] = evidence.agreement((t, a), other, chosen, recipe.seed)
+        if free:
             matched = match_split(
                 recipe, *other, members.painters, members.excluded
             ).assignment.artworks
-            agreed["equal_pairs"] = evidence.equal_pairs(found.assignment.artworks, matched)
+            agreed["equal_pairs"] = evidence.equal_pairs(chosen, matched)
         extra["agreement"][name] = agreed
     return extra
 

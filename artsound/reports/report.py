@@ -285,6 +285,21 @@ def _evidence(splits: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[
             for start, way in (("music", "music_to_artwork"), ("artwork", "artwork_to_music"))
         ],
     )
+    steady = [
+        [
+            split,
+            *_numbers(found, "kept", "median_rank"),
+            f"{measured['artworks']:,}",
+        ]
+        for split, measured in splits.items()
+        if (found := measured.get("stability")) and None not in found.values()
+    ]
+    if steady:
+        yield (
+            "If all were measured again, with the descriptors' test-retest error",
+            ["split", "pairs that stay", "median rank of the old artwork", "among"],
+            steady,
+        )
     agreed = [
         [split, name, *_numbers(found, "spearman", "preferred", "equal_pairs")]
         for split, measured in splits.items()

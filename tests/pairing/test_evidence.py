@@ -175,3 +175,14 @@ def test_certain_pairs_and_style_by_genre_come_from_the_pairs():
         {"style": "Rococo", "genre": "Rock", "pairs": 2, "mean": pytest.approx(0.35)},
         {"style": "Rococo", "genre": "Folk", "pairs": 1, "mean": pytest.approx(0.2)},
     ]
+
+
+def test_stability_counts_the_pairs_that_stay_and_ranks_old_partners():
+    a = np.eye(6, dtype=np.float32)
+    t = a[[0, 1, 2, 4]]  # with the errors, the fourth track is the fifth artwork
+    chosen, again = np.array([0, 1, -1, 3]), np.array([0, 1, 2, 4])
+    found = evidence.stability(t, a, chosen, again)
+    assert found == {"kept": pytest.approx(2 / 3), "median_rank": 1.0}
+    assert evidence.stability(t, a, np.array([-1, -1, -1, 3]), None) == {
+        "kept": None, "median_rank": 4.0,  # below the best, in the middle of five that tie
+    }  # fmt: skip
