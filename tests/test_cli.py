@@ -43,7 +43,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 COMMANDS = (
-    "build ingest embed pair caption shard report verify stats subset browse "
+    "build ingest embed pair caption shard report verify stats subset browse bench "
     "latents train generate evaluate"
 )
 

@@ -378,3 +378,69 @@ def judgements(
             print(f"{counted(len(unfit), 'pair')} listed in {out}")
         summary |= {"listed": len(unfit), "out": str(out)}
     print_summary(as_json, summary)
+
+
+@app.command(
+    epilog="Example: artsound bench out/shards --bridge affect --bridge text\n\n"
+    "Machine-made pairs measure agreement with the bridge that made them; --judgements measures "
+    "agreement with people."
+)
+def bench(
+    shards: ShardsFolder,
+    bridge: Annotated[
+        Many, typer.Option(help="Bridge, by the vectors of --build; may be repeated.")
+    ] = None,
+    build: Annotated[
+        Path | None, typer.Option(help="Folder of the build; by default that of the shards.")
+    ] = None,
+    encoder: Annotated[
+        Many, typer.Option(help="Encoder of pictures and clips in one space; may be repeated.")
+    ] = None,
+    artwork_rows: Annotated[
+        Path | None, typer.Option(help=".npy of a row per pair, in the order of index.parquet.")
+    ] = None,
+    music_rows: Annotated[Path | None, typer.Option(help="The same of the music.")] = None,
+    split: Annotated[str, typer.Option(help="train, val or test; empty: all pairs.")] = "test",
+    gallery: Annotated[
+        list[int] | None,
+        typer.Option(help="Size of a gallery; may be repeated. By default 100, 1,000, … and all."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of galleries and intervals.")] = 0,
+    judgements: Annotated[
+        Path | None, typer.Option(help="Judgements to compare with: a folder or .parquet file.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write all figures to this .json file.")] = None,
+    task: Annotated[
+        Path | None, typer.Option(help="Write the largest gallery as a task for MTEB.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure how well encoders or bridges find the partners of a release's pairs."""
+    from artsound.reports import bench as benchmark
+    from artsound.shards.dataset import open_shards
+    from artsound.storage import write_json
+
+    if (artwork_rows is None) != (music_rows is None):
+        raise BadUsage("Give both --artwork-rows and --music-rows.")
+    if not (bridge or encoder or artwork_rows):
+        raise BadUsage(
+            "Say what to measure: --bridge, --encoder, or --artwork-rows and --music-rows."
+        )
+    data = open_shards(shards)
+    folder = build or Path(shards).absolute().parent
+    systems = [
+        *(benchmark.bridge_system(data, folder, name) for name in bridge or ()),
+        *(benchmark.encoder_system(data, name) for name in encoder or ()),
+    ]
+    if artwork_rows and music_rows:
+        systems.append(benchmark.files_system(data, artwork_rows, music_rows))
+    judged = benchmark.read_judged(judgements) if judgements else None
+    found = benchmark.bench(
+        data, systems, split=split, sizes=gallery or (), seed=seed, judgements=judged
+    )
+    print(benchmark.bench_table(found))
+    if out:
+        write_json(out, found)
+    if task:
+        benchmark.write_task(data, task, found, max(gallery or [0]))
+    print_summary(as_json, found)
