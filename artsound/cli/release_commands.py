@@ -210,14 +210,20 @@ def migrate(
 @app.command(epilog="Example: artsound index elsewhere/shards")
 def index(
     shards: Annotated[Path, typer.Argument(help="A folder of WebDataset shards.")],
+    skip: Annotated[
+        bool, typer.Option("--skip", help="Leave out damaged samples, and name each.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write an index for WebDataset shards made elsewhere."""
     from artsound.shards.external import index_folder
 
-    files = index_folder(shards)
+    skipped: list[str] = []
+    files = index_folder(shards, skip=skipped.append if skip else None)
+    for line in skipped:
+        say(line)
     print(f"Wrote {' and '.join(str(file) for file in files)}")
-    print_summary(as_json, {"files": [str(file) for file in files]})
+    print_summary(as_json, {"files": [str(file) for file in files], "skipped": skipped})
 
 
 @app.command(epilog="Example: artsound push out/shards hf://datasets/me/artsound")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tarfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,10 @@ _PACKED = re.compile(r"\.(?:tar\.\w+|tgz|tbz2?|txz)$", re.IGNORECASE)
 _PLAIN = (bool, int, float, str)
 
 
-def index_folder(folder: Path) -> list[Path]:
+Skip = Callable[[str], object]  # gets a line that names what is left out, and why
+
+
+def index_folder(folder: Path, *, skip: Skip | None = None) -> list[Path]:
     """Write index.parquet and index.json for the .tar files in a folder.
 
     Samples made by this project get the columns of schemas/index.json. Of others, the fields of
@@ -38,13 +41,15 @@ def index_folder(folder: Path) -> list[Path]:
 
     Args:
         folder: A folder of WebDataset shards.
+        skip: Called with a line for each damaged sample, which is then left out, as is all that
+            follows a fault of a shard itself. Without it damage is an error.
 
     Returns:
         The paths of the two files.
 
     Raises:
         BadUsage: There are no shards, or some are compressed.
-        BadData: A shard is damaged or unsafe; the message names the sample.
+        BadData: A shard is damaged or unsafe, the message names the sample; or nothing is left.
     """
     if packed := sorted(path.name for path in folder.iterdir() if _PACKED.search(path.name)):
         raise BadUsage(
@@ -56,7 +61,9 @@ def index_folder(folder: Path) -> list[Path]:
         raise BadUsage(f"There is no .tar file in {folder}: give a folder of shards.")
     shards, rows = [], []
     for path in paths:
-        samples = _samples(path)
+        samples = _samples(path, skip)
+        if not samples:
+            continue
         split = split_of(path)
         shards.append(
             Shard(
@@ -70,6 +77,8 @@ def index_folder(folder: Path) -> list[Path]:
             )
         )
         rows += [(place, fields, path.name, split) for place, fields in samples]
+    if not shards:
+        raise BadData(f"No shard of {folder} holds a sample that is not damaged.")
     return write_index(folder, _name(folder), "", shards, _table(rows))
 
 
@@ -82,36 +91,57 @@ def split_of(path: Path) -> str:
     return "train"
 
 
-def _samples(path: Path) -> list[tuple[Placed, Mapping[str, Any]]]:
-    """Every sample of a shard, with the fields of its .json; BadData when there is none."""
+def _samples(path: Path, skip: Skip | None) -> list[tuple[Placed, Mapping[str, Any]]]:
+    """Every sample of a shard, with the fields of its .json.
+
+    BadData when there is none, or one is damaged; with `skip` these are left out.
+    """
     members: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
     samples: list[tuple[Placed, Mapping[str, Any]]] = []
     try:
         with path.open("rb") as file:
-            for member in scan_tar(file, path.stat().st_size, external=True):
-                key, extension = key_of(member.name)
-                members[key][extension] = (member.offset, member.size)
+            try:
+                for member in scan_tar(file, path.stat().st_size, external=True):
+                    key, extension = key_of(member.name)
+                    members[key][extension] = (member.offset, member.size)
+            except (tarfile.TarError, ValueError, OverflowError) as error:
+                if skip is None:
+                    raise
+                _cut(path, members, error, skip)
             for key, spans in members.items():
                 offset, size = spans.get("json", (0, 0))
                 fields = {}
                 if 0 < size <= _MAX_JSON:
                     file.seek(offset)
-                    fields = _fields(path, key, file.read(size))
+                    try:
+                        fields = parse_json(file.read(size))
+                    except ValueError as error:
+                        fault = f"the .json of {key} is damaged: {error}."
+                        if skip is None:
+                            raise BadData(f"{path} cannot be indexed: {fault}") from error
+                        skip(f"{path}: {fault}")
+                        continue
                 samples.append((Placed(key, spans), fields if isinstance(fields, dict) else {}))
     except (OSError, tarfile.TarError, ValueError, OverflowError) as error:
         raise BadData(f"{path} cannot be indexed: {error}.") from error
     if not samples:
-        raise BadData(f"{path} has no sample: remove it, or write it again.")
+        if skip is None:
+            raise BadData(f"{path} has no sample: remove it, or write it again.")
+        skip(f"{path}: it has no sample that can be used.")
     return samples
 
 
-def _fields(path: Path, key: str, data: bytes) -> Any:
-    try:
-        return parse_json(data)
-    except ValueError as error:
-        raise BadData(
-            f"{path} cannot be indexed: the .json of {key} is damaged: {error}."
-        ) from error
+def _cut(
+    path: Path, members: dict[str, dict[str, tuple[int, int]]], error: Exception, skip: Skip
+) -> None:
+    """Leave out the last sample read before a fault of a shard if it lacks members of the first."""
+    first, last = next(iter(members), ""), next(reversed(members), "")
+    if last != first and members[first].keys() - members[last].keys():
+        del members[last]
+        skip(f"{path}: {last} is cut off by a fault of the shard.")
+        last = next(reversed(members))
+    where = f"what follows {last}" if last else "all of it"
+    skip(f"{path}: {where} is left out: {error}.")
 
 
 def _table(rows: Iterable[tuple[Placed, Mapping[str, Any], str, str]]) -> pa.Table:

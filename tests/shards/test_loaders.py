@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 import webdataset
 from PIL import Image
 
 import artsound
+from artsound.cli import app
 from artsound.errors import BadData, BadUsage
 from artsound.reports.browse import serve
 from artsound.reports.stats import shard_stats
@@ -285,6 +287,32 @@ def test_what_is_wrong_with_a_foreign_tar_is_said_of_the_sample(loose: Path) -> 
     (folder / "y.tar.gz").write_bytes(b"")
     with pytest.raises(BadUsage, match=r"y\.tar\.gz is compressed"):
         index_folder(folder)
+
+
+def test_damaged_samples_of_a_foreign_tar_are_left_out_by_name_with_skip(
+    loose: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = [path.stem for path in sorted((loose / "data").glob("*.json"))]
+    (loose / "data" / f"{whole[1]}.json").write_text("{label")
+    folder = tarred(loose, *sorted(str(path.relative_to(loose)) for path in loose.rglob("*.*")))
+    lines: list[str] = []
+    index_folder(folder, skip=lines.append)
+    [line] = lines
+    assert line.startswith(f"{folder / 'x.tar'}: the .json of data/{whole[1]} is damaged")
+    left = [f"data/{name}" for name in whole if name != whole[1]]
+    assert [sample["key"] for sample in artsound.open(folder).stream(shuffle=False)] == left
+    index_command = typer.main.get_command(app)
+    index_command(["index", str(folder), "--skip", "--json"], standalone_mode=False)
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["skipped"] == lines
+    data = (folder / "x.tar").read_bytes().rstrip(b"\0")
+    (folder / "x.tar").write_bytes(data[:-600])  # within the last file
+    index_folder(folder, skip=lines.append)
+    assert f"data/{whole[-1]} is cut off" in lines[1]
+    assert f"what follows data/{whole[-2]} is left out" in lines[2]
+    assert artsound.open(folder).frame["key"].to_list() == left[:-1]
+    (folder / "x.tar").write_bytes(b"no tar")
+    with pytest.raises(BadData, match="holds a sample that is not damaged"):
+        index_folder(folder, skip=lines.append)
 
 
 def test_a_subset_holds_every_key_that_an_index_accepts(tmp_path: Path) -> None:
