@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from artsound.errors import BadUsage
 from artsound.extras import install_command
 from artsound.gpus import gpu_count
 from artsound.processes import prepare_worker
+from artsound_flows.server import watch_for
 
 GPU = "GPU"  # the resource that a worker with one declares: dask worker … --resources GPU=1
 
@@ -37,7 +38,8 @@ def dask_cluster(address: str, workers: int) -> Iterator[str]:
     """
     import distributed
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client"):  # Dask sets the level of the second itself
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if address:
         _check_scheduler(address)
         yield address
@@ -52,6 +54,33 @@ def dask_cluster(address: str, workers: int) -> Iterator[str]:
         env={"DASK_LOGGING__DISTRIBUTED": "critical"},
     ) as cluster:
         yield cluster.scheduler_address
+
+
+@contextlib.contextmanager
+def watched_cluster(address: str, report: Callable[[str], None]) -> Iterator[None]:
+    """Within this block, call `report` with a sentence if a cluster has no worker left.
+
+    Also if its scheduler no longer answers: Dask itself waits for both without end.
+    """
+    import distributed
+
+    with distributed.Client(address, timeout=10, set_as_default=False) as client:
+
+        def answers() -> bool:
+            try:
+                return bool(client.scheduler_info(n_workers=-1)["workers"])
+            except Exception:  # noqa: BLE001  (whatever Dask raises for a lost connection)
+                return False
+
+        sentence = (
+            f"The Dask scheduler at {address}, or all of its workers, are gone: start them again; "
+            "the same command continues from here."
+        )
+        unwatch = watch_for(answers, sentence, report)
+        try:
+            yield
+        finally:
+            unwatch()
 
 
 def placement(client: Any, needs: tuple[str, ...]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ from artsound.stage import (
 from artsound.storage import Workspace
 from artsound_flows import server
 from artsound_flows.artifacts import ProgressInPrefect, show_counts, show_report
-from artsound_flows.cluster import check_cluster, dask_cluster, placement
+from artsound_flows.cluster import check_cluster, dask_cluster, placement, watched_cluster
 
 
 class Stopped(ArtSoundError):
@@ -173,12 +173,15 @@ def session(
         server_stays = bool(PREFECT_API_URL.value())
         if recipe.run.runner == "dask":
             check_cluster(recipe.run.dask_address, server_stays=server_stays)
-        if not server_stays:
+        if server_stays:
+            stack.callback(_watch_own_server(str(PREFECT_API_URL.value())))
+        else:
             stack.enter_context(_temporary_server())
         address = ""
         if recipe.run.runner == "dask":
             workers = worker_count(recipe.run.workers)
             address = stack.enter_context(dask_cluster(recipe.run.dask_address, workers))
+            stack.enter_context(watched_cluster(address, end_now))
         progress = ProgressInPrefect(progress)
         opened = Session(workspace, recipe, progress, retry_failed, address, server_stays)
         stack.callback(opened.close)
@@ -188,6 +191,20 @@ def session(
             yield opened
         finally:
             _active = None
+
+
+def _watch_own_server(url: str) -> Callable[[], None]:
+    """End this process with a sentence if the user's own server goes away; returns what ends that.
+
+    Raises:
+        BadUsage: It does not answer now.
+    """
+    server.check_own_server(url)
+    sentence = (
+        f"The Prefect server at {url} is gone: start it again, or unset PREFECT_API_URL; the same "
+        "command continues from here."
+    )
+    return server.watch_for(lambda: server.accepts_connections(url), sentence, end_now)
 
 
 @contextlib.contextmanager

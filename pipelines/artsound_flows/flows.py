@@ -9,6 +9,7 @@ from typing import Any
 from prefect import flow
 
 from artsound.build import STAGES, check_build, stage_of, stage_order
+from artsound.errors import BadData
 from artsound.notify import announce
 from artsound.progress import QUIET, Progress
 from artsound.recipe import Recipe
@@ -61,10 +62,31 @@ def run_with_prefect(
     progress: Progress = QUIET,
     retry_failed: bool = False,
 ) -> list[Report]:
-    """Run the build's flow, or that of the stage called `only`; the reports of the stages."""
-    with session(workspace, recipe, progress=progress, retry_failed=retry_failed) as opened:
-        if only is None:
-            build(workspace.root, recipe)
-        else:
-            run_flow(FLOWS[only], opened)
-        return opened.reports
+    """Run the build's flow, or that of the stage called `only`; the reports of the stages.
+
+    Raises:
+        BadData: Prefect's server or Dask's cluster was lost.
+    """
+    try:
+        with session(workspace, recipe, progress=progress, retry_failed=retry_failed) as opened:
+            if only is None:
+                build(workspace.root, recipe)
+            else:
+                run_flow(FLOWS[only], opened)
+            return opened.reports
+    except Exception as error:
+        if engine := lost_engine(error):
+            raise BadData(
+                f"{engine} was lost ({' '.join(str(error).split())[:200]}): see that it runs; "
+                "the same command continues from here."
+            ) from error
+        raise
+
+
+def lost_engine(error: Exception) -> str:
+    """What an exception says has gone away, Prefect's server or Dask's cluster; or nothing."""
+    module = type(error).__module__.partition(".")[0]
+    if module in ("distributed", "dask"):
+        return "The Dask cluster"
+    unreachable = isinstance(error, RuntimeError) and str(error).startswith("Failed to reach API")
+    return "Prefect's server" if unreachable or module in ("httpx", "httpcore") else ""

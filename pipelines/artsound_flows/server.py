@@ -20,6 +20,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from artsound.errors import BadUsage
 from artsound_flows.settings import cache_folder
@@ -91,6 +93,61 @@ def watch(report: Callable[[str], None]) -> Callable[[], None]:
 
     threading.Thread(target=wait, daemon=True).start()
     return done.set
+
+
+def watch_for(
+    answers: Callable[[], bool],
+    sentence: str,
+    report: Callable[[str], None],
+    patience: float = 20.0,
+) -> Callable[[], None]:
+    """Call `report` with a sentence, from a thread, once something has stopped answering.
+
+    Args:
+        answers: Whether it answers now; it is asked every second.
+        sentence: What to report.
+        report: Called once, after `answers` was true and then false for `patience` seconds.
+        patience: In seconds.
+
+    Returns:
+        A function that ends the watch.
+    """
+    done = threading.Event()
+
+    def wait() -> None:
+        last = float("inf")  # nothing is reported that has never answered
+        while not done.wait(min(1.0, patience / 4)):
+            if answers():
+                last = time.monotonic()
+            elif time.monotonic() - last >= patience:
+                report(sentence)
+                return
+
+    threading.Thread(target=wait, daemon=True).start()
+    return done.set
+
+
+def accepts_connections(url: str) -> bool:
+    """Whether a connection to the server of an address, not through a proxy, can be opened."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        with socket.create_connection((parts.hostname or "", port), timeout=5.0):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def check_own_server(url: str) -> None:
+    """Raise BadUsage where nothing listens at the address of the user's own server.
+
+    Behind a proxy that is not known until Prefect itself has tried.
+    """
+    if not getproxies().get(urlsplit(url).scheme) and not accepts_connections(url):
+        raise BadUsage(
+            f"No Prefect server answers at {url}: start it, or unset PREFECT_API_URL to build "
+            "without one."
+        )
 
 
 def stop() -> None:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
+import queue
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
+from distributed.comm.core import CommClosedError
 from small_builds import small_recipe
 
+from artsound.errors import BadData, BadUsage
 from artsound.sample import SamplePaths
 from artsound.storage import Workspace
+from artsound_flows import server
+from artsound_flows.flows import lost_engine
 from artsound_flows.serve import _copy_template
 
 HERE = Path(__file__).parent
@@ -186,3 +194,44 @@ def test_without_a_server_of_ones_own_a_build_imports_no_prefect_and_a_rerun_sta
     out = shutil.copytree(built.root, tmp_path / "out")
     done = python(code, tmp_path / "recipe.toml", out, env=environment(tmp_path))
     assert done.returncode == 0, done.stderr
+
+
+def test_what_stops_answering_is_reported_once_and_what_never_did_is_not() -> None:
+    said: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+        server.check_own_server(url)
+        asked = threading.Event()
+
+        def answers() -> bool:
+            found = server.accepts_connections(url)
+            asked.set()
+            return found
+
+        unwatch = server.watch_for(answers, "It is gone.", said.put, patience=0.1)
+        assert asked.wait(60)
+    assert said.get(timeout=60) == "It is gone."
+    unwatch()
+    with pytest.raises(BadUsage, match=r"No Prefect server answers at .*unset PREFECT_API_URL"):
+        server.check_own_server(url)
+    looks = threading.Semaphore(0)
+    unwatch = server.watch_for(lambda: bool(looks.release()), "Never.", said.put, patience=0.02)
+    for _ in range(5):
+        assert looks.acquire(timeout=60)
+    unwatch()
+    assert said.empty()
+
+
+@pytest.mark.parametrize(
+    ("error", "engine"),
+    [
+        (httpx.ConnectError("All connection attempts failed"), "Prefect's server"),
+        (RuntimeError("Failed to reach API at http://127.0.0.1:1/api/"), "Prefect's server"),
+        (CommClosedError("in <TCP>: Stream is closed"), "The Dask cluster"),
+        (RuntimeError("a fault of our own"), ""),
+        (BadData("a table"), ""),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_engine_that_was_lost_is_told_from_other_faults(error: Exception, engine: str) -> None:
+    assert lost_engine(error) == engine
