@@ -1,7 +1,8 @@
 """The codec of a run: sound to log-mel spectrograms, to small latents, and back.
 
-Loudness is part of what is learned, so levels are never normalised: 0 dB is a full-scale sine, and
-levels below the floor are silence.
+Loudness is part of what is learned, so levels are not normalised: 0 dB is a full-scale sine, and
+levels below the floor are silence. Only published modules that were trained at one level get it
+(`Mel.peak`).
 
 There are two codecs. Small runs use a fixed linear map: a cell of the spectrogram (`cell_frames`
 frames by bins / bands mel bins) becomes `channels` numbers, its first principal components over
@@ -30,7 +31,19 @@ if TYPE_CHECKING:
 
 def training_log_mel(mono: np.ndarray, mel: Mel) -> np.ndarray:
     """Levels float32 [frames, bins] of `mono` float32 at mel.sample_rate, as a run has them."""
-    return log_mel(mono, mel.sample_rate, mel.bands)
+    return log_mel(levelled(mono, mel), mel.sample_rate, mel.bands)
+
+
+def levelled(mono: np.ndarray, mel: Mel) -> np.ndarray:
+    """`mono` as a run takes it: unchanged, or centred and scaled to `mel.peak`.
+
+    The whole clip is scaled by one factor, so that its own course of loudness stays.
+    """
+    if not mel.peak or not len(mono):
+        return mono
+    centred = mono - mono.mean(dtype=np.float64).astype(np.float32)
+    largest = float(np.abs(centred).max())
+    return (centred * np.float32(mel.peak / largest)) if largest > 0 else centred
 
 
 def sound(levels: np.ndarray, mel: Mel, *, iterations: int, seed: int = 0) -> np.ndarray:

@@ -27,7 +27,8 @@ class Mel(_ConfigSection):
     """Log-mel front end: mono at `sample_rate` Hz, `n_fft`/`hop` in samples, `bins` mel bands.
 
     `scale` is decibel (dB of full scale) or log_magnitude, which AudioLDM 2 was trained on; see
-    `artsound.media.mel.MelBands`.
+    `artsound.media.mel.MelBands`. AudioLDM 2's training also scaled every excerpt to a `peak` of
+    0.5 (github.com/haoheliu/AudioLDM-training-finetuning, normalize_wav).
     """
 
     scale: Literal["decibel", "log_magnitude"] = "decibel"
@@ -41,6 +42,13 @@ class Mel(_ConfigSection):
         -80.0, lt=0, description="quieter than this is silence (dB, full scale)"
     )
     seconds: float = Field(8.192, gt=0.5, le=60, description="length of a training window")
+    peak: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        exclude_if=lambda value: not value,
+        description="clips are centred and scaled to this largest sample first; 0 keeps levels",
+    )
 
     @property
     def bands(self) -> MelBands:
@@ -280,7 +288,7 @@ class AudioLdm2Preset(PresetPlugin):
     version = "1"
     config = Config(
         preset="audioldm2",
-        mel=Mel(scale="log_magnitude", hop=160, low_hz=0.0, seconds=10.24),
+        mel=Mel(scale="log_magnitude", hop=160, low_hz=0.0, seconds=10.24, peak=0.5),
         codec=Codec(kind="vae", cell_frames=4, bands=16, channels=8),
         condition=Condition(tokens=8, width=768, constant_width=1024, hidden=1536),
         diffusion=Diffusion(prediction="epsilon", zero_terminal_snr=False),

@@ -22,7 +22,7 @@ from artsound.pairing.affect import AffectBridge, fit_affect
 from artsound.progress import QUIET, Progress
 from artsound.storage import write_bytes, write_json
 from artsound.training.checkpoint import check_release
-from artsound.training.codec import training_log_mel
+from artsound.training.codec import levelled, training_log_mel
 from artsound.training.config import Mel
 from artsound.training.data import Release, open_release
 from artsound.training.generate import BATCH, GUIDANCE, STEPS, Generator, wav_bytes
@@ -261,7 +261,8 @@ def evaluate(
 
     Compared are the model, the model without picture (unconditional), the train track whose
     picture is nearest, and AudioLDM 2 on the artwork's caption. All are measured by descriptors
-    and, if given, CLAP; real tracks are resampled to the model's rate first.
+    and, if given, CLAP; real tracks are resampled to the model's rate first. Where the model was
+    trained at one level (`mel.peak`), all sounds are scaled to it, the text route's too.
 
     Args:
         checkpoint: A checkpoint, or a training folder.
@@ -304,10 +305,9 @@ def evaluate(
     if clap is not None:
         embedders.append(clap_embedder(clap, clap_tower))
     mel = generator.config.mel
-    window = (mel.seconds, mel.sample_rate)
     encode = generator.encode
-    known = measure(release, ("train",), encode, embedders, window, limit, progress)
-    asked = measure(release, splits, encode, embedders, window, limit, progress)
+    known = measure(release, ("train",), encode, embedders, mel, limit, progress)
+    asked = measure(release, splits, encode, embedders, mel, limit, progress)
 
     def pieces(strength: float) -> Make:
         return lambda take, rows: generator.waves(
@@ -360,6 +360,7 @@ def evaluate(
         "pairs": len(asked.keys),
         "takes": takes,
         "seconds": mel.seconds,
+        "peak": mel.peak,
         "guidance": guidance,
         "sampling_steps": steps,
         "embeddings": [embedder.name for embedder in embedders],
@@ -379,14 +380,12 @@ def measure(
     splits: tuple[str, ...],
     encode: PictureEncoder,
     embedders: Sequence[AudioEmbedder],
-    window: tuple[float, int],
+    mel: Mel,
     limit: int,
     progress: Progress,
 ) -> MusicSet:
-    """Measure the pairs of `splits`; of the music its middle.
-
-    `window` is its length in seconds and the sample rate to resample it to.
-    """
+    """Measure the pairs of `splits`; of the music its middle, at the rate and level of `mel`."""
+    rate = mel.sample_rate
     keys, captions, genres, pictures, seen = [], [], [], [], []
     sounds: list[Take] = []
     for split in splits:
@@ -401,7 +400,8 @@ def measure(
             genres.append(str(sample["json"].get("track_genre", "")))
             pictures.append(describe_picture(sample["jpg"]))
             seen.append(encode(sample["jpg"]))
-            sounds.append(embed_sound([window_of(sample["mp3"], *window)], window[1], embedders))
+            wave = levelled(window_of(sample["mp3"], mel.seconds, rate), mel)
+            sounds.append(embed_sound([wave], rate, embedders))
             progress.advance(1)
         progress.finish()
     return MusicSet(
@@ -447,7 +447,7 @@ def _take(
         if turn == 0:
             folder = out / ("wavs" if name == "model" else f"wavs {name}")
             _keep(folder, keys[rows], waves, rate, mel if name == "model" else None)
-        parts.append(embed_sound(waves, rate, embedders))
+        parts.append(embed_sound([levelled(wave, mel) for wave in waves], rate, embedders))
         progress.advance(len(waves))
     progress.finish()
     return _together(parts)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from artsound.encoders.batching import one_torch_thread
 from artsound.errors import BadData, BadUsage
 from artsound.media import MediaError
 from artsound.progress import QUIET, Progress
@@ -75,6 +77,15 @@ class Generator:
         load_weights(self.model, self.checkpoint.weights, self.checkpoint.path)
         self.model.to(device)
 
+    def _threads(self) -> AbstractContextManager[None]:
+        """One thread for a small network on a CPU, as in its training.
+
+        With more, they wait for each other busily: thirty times the processor time on two cores.
+        """
+        on_cpu = next(self.model.parameters()).device.type == "cpu"
+        alone = on_cpu and self.config.optimisation.cpu_threads == 1
+        return one_torch_thread() if alone else nullcontext()
+
     def check_steps(self, steps: int) -> None:
         """Raise BadUsage if the noise schedule has fewer steps."""
         if not 1 <= steps <= (most := self.config.diffusion.steps):
@@ -101,22 +112,23 @@ class Generator:
         length = round((seconds or mel.seconds) * mel.sample_rate)
         shape = self.codec.shape(length / mel.sample_rate)
         waves = []
-        for first in range(0, len(pictures), batch):
-            rows = slice(first, first + batch)
-            latents = sample_latents(
-                self.model,
-                self.config,
-                self.standardise(pictures[rows]),
-                shape=shape,
-                seeds=list(seeds[rows]),
-                steps=steps,
-                guidance=guidance,
-                scheduler=scheduler,
-                negative=None if negative is None else self.standardise(negative),
-            )
-            for latent, seed in zip(latents, seeds[rows], strict=True):
-                wave = self.codec.sound(self.codec.decode(latent), seed=seed)
-                waves.append(wave[:length])
+        with self._threads():
+            for first in range(0, len(pictures), batch):
+                rows = slice(first, first + batch)
+                latents = sample_latents(
+                    self.model,
+                    self.config,
+                    self.standardise(pictures[rows]),
+                    shape=shape,
+                    seeds=list(seeds[rows]),
+                    steps=steps,
+                    guidance=guidance,
+                    scheduler=scheduler,
+                    negative=None if negative is None else self.standardise(negative),
+                )
+                for latent, seed in zip(latents, seeds[rows], strict=True):
+                    wave = self.codec.sound(self.codec.decode(latent), seed=seed)
+                    waves.append(wave[:length])
         return waves
 
 

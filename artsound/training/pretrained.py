@@ -199,16 +199,42 @@ def load_module(folder: Path, name: str) -> Any:
     try:
         with quiet_libraries():
             module, info = kinds[name].from_pretrained(
-                folder / name, use_safetensors=True, output_loading_info=True
+                folder / name,
+                use_safetensors=True,
+                output_loading_info=True,
+                variant=_variant(folder / name),
             )
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise BadData(
             f"{folder / name} cannot be loaded ({str(error).splitlines()[0]}): fetch it again."
         ) from error
+    missing = [key for key in info["missing_keys"] if not _restored(module, key)]
     # Missing and misshapen weights would otherwise be random.
-    if lost := [*info["missing_keys"], *info["mismatched_keys"]]:
+    if lost := [*missing, *info["mismatched_keys"]]:
         raise BadData(f"{folder / name} lacks weights ({lost[0]}): fetch it again.")
-    return module.eval().requires_grad_(False)
+    return module.float().eval().requires_grad_(False)
+
+
+def _variant(folder: Path) -> str | None:
+    """ "fp16" if a module's folder has only weights of that variant, as some copies do."""
+    names = [path.name for path in folder.glob("*.safetensors")]
+    return "fp16" if names and all(".fp16" in name for name in names) else None
+
+
+def _restored(module: Any, key: str) -> bool:
+    """Set a constant buffer that older versions of transformers did not save; False for others."""
+    import torch
+
+    buffer = dict(module.named_buffers()).get(key)
+    if buffer is None or buffer.is_floating_point():
+        return False
+    if key.endswith("token_type_ids"):
+        buffer.zero_()
+    elif key.endswith("position_ids"):
+        buffer.copy_(torch.arange(buffer.shape[-1]).expand_as(buffer))
+    else:
+        return False
+    return True
 
 
 def load_tokenizer(folder: Path, name: str) -> Any:

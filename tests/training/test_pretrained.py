@@ -19,14 +19,19 @@ from transformers import GPT2LMHeadModel
 
 from artsound.errors import BadData, BadUsage
 from artsound.training.checkpoint import load_checkpoint, read_tensors
-from artsound.training.codec import open_codec
+from artsound.training.codec import levelled, open_codec
 from artsound.training.config import Config, Pretrained, find_preset, with_settings
 from artsound.training.data import Release
 from artsound.training.evaluate import evaluate
 from artsound.training.generate import generate
 from artsound.training.loop import caption_targets, train
 from artsound.training.model import build_model, language_of_audio, learned
-from artsound.training.pretrained import constant_stream, find_pretrained, with_pretrained
+from artsound.training.pretrained import (
+    constant_stream,
+    find_pretrained,
+    load_module,
+    with_pretrained,
+)
 
 
 @pytest.fixture(scope="module")
@@ -306,3 +311,80 @@ def test_alignment_without_published_modules_is_refused(release: Release, tmp_pa
 def _without_alignment(release: Release, config: Config, folder: Path) -> Path:
     train(release, with_settings(config, ["optimisation.batch=4"]), folder / "plain", steps=2)
     return folder / "plain"
+
+
+PUBLISHED: dict[str, dict[str, Any]] = {  # as config.json of cvssp/audioldm2-music states them
+    "unet": {
+        "in_channels": 8,
+        "block_out_channels": [128, 256, 384, 640],
+        "layers_per_block": 2,
+        "attention_head_dim": 8,
+        "cross_attention_dim": [[None, 768, 1024]] * 4,
+    },
+    "vae": {"latent_channels": 8, "block_out_channels": [128, 256, 512]},
+    "vocoder": {"model_in_dim": 64, "sampling_rate": 16_000, "upsample_rates": [5, 4, 2, 2, 2]},
+    "language_model": {"n_embd": 768},
+    "scheduler": {
+        "num_train_timesteps": 1000,
+        "beta_start": 0.0015,
+        "beta_end": 0.0195,
+        "beta_schedule": "scaled_linear",
+        "prediction_type": "epsilon",
+    },
+}
+
+
+def test_the_presets_have_the_shapes_of_the_published_configs(tmp_path: Path) -> None:
+    for module, values in PUBLISHED.items():
+        (tmp_path / module).mkdir()
+        name = "scheduler_config.json" if module == "scheduler" else "config.json"
+        (tmp_path / module / name).write_text(json.dumps(values))
+        (tmp_path / module / "weights.safetensors").touch()
+    preset, base = find_preset("audioldm2"), find_preset("base")
+    found = with_pretrained(preset, str(tmp_path))
+    for section in ("mel", "codec", "condition", "diffusion"):
+        assert getattr(found, section) == getattr(preset, section)
+    unet = PUBLISHED["unet"]
+    assert list(base.network.blocks) == unet["block_out_channels"]
+    assert (base.network.layers, base.network.heads) == (2, unet["attention_head_dim"])
+    assert (base.condition.width, base.condition.constant_width) == (768, 1024)
+    latent = (base.codec.channels, 1024 // base.codec.cell_frames, base.codec.bands)
+    assert latent == (8, 256, 16)
+    assert (preset.mel.peak, base.mel.peak, find_preset("tiny").mel.peak) == (0.5, 0.0, 0.0)
+
+
+def test_clips_are_levelled_only_where_the_modules_were_trained_so() -> None:
+    mel = find_preset("audioldm2").mel
+    wave = np.sin(np.arange(16_000) / 9).astype(np.float32) * 0.2 + 0.1
+    made = levelled(wave, mel)
+    assert float(np.abs(made).max()) == pytest.approx(0.5)
+    assert float(made.mean()) == pytest.approx(0, abs=1e-6)
+    np.testing.assert_allclose(levelled(wave * 3, mel), made, atol=1e-6)
+    assert levelled(np.zeros(8, np.float32), mel).tolist() == [0] * 8
+    assert levelled(wave, find_preset("tiny").mel) is wave
+
+
+def test_fp16_variants_and_missing_constant_buffers_are_loaded(
+    folder: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    for path in (copy / "vae").glob("*.safetensors"):
+        half = {name: tensor.half() for name, tensor in load_file(path).items()}
+        save_file(half, path.with_name(path.name.replace(".safetensors", ".fp16.safetensors")))
+        path.unlink()
+    vae = load_module(copy, "vae")
+    assert {p.dtype for p in vae.parameters()} == {torch.float32}
+    [weights] = (copy / "text_encoder").glob("*.safetensors")
+    tensors = load_file(weights)
+    gone = [name for name in tensors if name.endswith(("token_type_ids", "position_ids"))]
+    save_file({name: t for name, t in tensors.items() if name not in gone}, weights)
+    text = dict(load_module(copy, "text_encoder").named_buffers())
+    for name in gone:
+        assert torch.equal(text[name], tensors[name])
+    lost = next(name for name in tensors if name.endswith("weight"))
+    save_file({name: t for name, t in tensors.items() if name != lost}, weights)
+    with pytest.raises(BadData, match="lacks weights"):
+        load_module(copy, "text_encoder")
