@@ -38,6 +38,7 @@ _OTHERS = (
         "SVG",
     ),
 )
+_MOST_SCANS = 500  # of a JPEG, each decoded over the whole area; libjpeg-turbo's own limit
 _PADDING = re.compile(rb"\x00{64,}")  # no 64 bytes of a real scan are all zero: see _padded_jpeg
 _HASH_SAMPLES = 192
 
@@ -81,6 +82,9 @@ def check_image(data: bytes, *, min_side: int, max_pixels: int) -> ImageInfo:
         raise MediaError(
             "image-too-small", f"the picture is {width}×{height}, under {min_side} pixels"
         )
+    # 0xFF in a scan's own bytes is never followed by 0xDA, which begins a scan.
+    if image.format == "JPEG" and (scans := data.count(b"\xff\xda")) > _MOST_SCANS:
+        raise MediaError("image-too-large", f"the JPEG has {scans:,} scans, over {_MOST_SCANS}")
     _load(image)
     _check_end(data, image.format or "")
     orientation = _orientation(image)

@@ -296,3 +296,12 @@ def test_a_picture_of_another_format_is_named(start: bytes, name: str):
     with pytest.raises(MediaError, match=f"{name}.*convert it") as caught:
         check_image(start + bytes(2000), **LIMITS)
     assert caught.value.reason == "image-unsupported"
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused_before_it_is_decoded() -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (256, 256), "red").save(file, "JPEG", progressive=True)
+    data = file.getvalue()
+    last = data.rindex(b"\xff\xda")
+    assert reason(data[:last] + data[last:-2] * 2000 + b"\xff\xd9") == "image-too-large"
+    check_image(data, min_side=1, max_pixels=10**6)
