@@ -103,8 +103,8 @@ def _read_artwork(r: _Reader, record: Artwork, d: ArtworkDescriptors, words: Voc
         r.take(f"of the {grounded.century_part(record.year)}")
     r.take_any(f"with {art.emotions.get(slug(e), '')}" for e in record.emotions)
     r.take_any(f"felt {art.emotions.get(slug(e), '')}" for e in record.emotions)
-    r.take_any(clean_label(name).lower() for name in d.palette)
     r.levels(PICTURE_SCALES, d)
+    r.take_any(clean_label(name).lower() for name in d.palette)
     for field, share, phrases in measures.LINES:
         for phrase in phrases:
             if r.take(phrase) and getattr(d, field) < share:
