@@ -71,7 +71,12 @@ def croissant_of(data: Dataset, values: Mapping[str, Any]) -> dict[str, Any]:
         **_responsible(values),
         **_provenance(values),
         "distribution": _distribution(data),
-        "recordSet": [_pairs(data), _media("images", "jpg"), _media("audio", "mp3")],
+        "recordSet": [
+            _split_names(data),
+            _pairs(data),
+            _media("images", "jpg"),
+            _media("audio", "mp3"),
+        ],
     }
 
 
@@ -156,6 +161,43 @@ def _pairs(data: Dataset) -> dict[str, Any]:
         "description": "One artwork and one music clip each, with captions, rights and score.",
         "key": {"@id": "pairs/key"},
         "field": fields,
+    }
+
+
+_SPLIT_KINDS = {"train": "TrainingSplit", "val": "ValidationSplit", "test": "TestSplit"}
+
+
+def _split_names(data: Dataset) -> dict[str, Any]:
+    """The record set of the splits, in Croissant's terms."""
+    there = set(data.frame["split"].unique())
+    return {
+        "@type": "cr:RecordSet",
+        "@id": "splits",
+        "name": "splits",
+        "dataType": "cr:Split",
+        "description": "The splits of the pairs.",
+        "key": {"@id": "splits/name"},
+        "field": [
+            {
+                "@type": "cr:Field",
+                "@id": "splits/name",
+                "name": "name",
+                "description": "name of the split, as in pairs/split",
+                "dataType": "sc:Text",
+            },
+            {
+                "@type": "cr:Field",
+                "@id": "splits/url",
+                "name": "url",
+                "description": "what the split is for",
+                "dataType": "sc:URL",
+            },
+        ],
+        "data": [
+            {"splits/name": name, "splits/url": f"http://mlcommons.org/croissant/{kind}"}
+            for name, kind in _SPLIT_KINDS.items()
+            if name in there
+        ],
     }
 
 
@@ -1010,6 +1052,7 @@ def _render(template: str, values: Mapping[str, Any]) -> str:
     )
     environment.filters["cell"] = _cell
     environment.filters["quoted"] = quoted
+    environment.filters["sentence"] = lambda text: f"{_cell(text).rstrip('. ')}."
     source = (files("artsound.reports") / template).read_text(encoding="utf-8")
     return environment.from_string(source).render(**values)
 
