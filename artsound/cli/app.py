@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -64,8 +64,45 @@ Retry = Annotated[bool, typer.Option("--retry-failed", help="Try failed items ag
 CheckOnly = Annotated[
     bool, typer.Option("--check", help="Only read all files of the build and name damaged ones.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON at the end.")]
-ShardsFolder = Annotated[str, typer.Argument(help="Folder or address of shards.")]
+
+
+_results: list[TextIO] = []  # standard output of commands with --json
+
+
+def _json_alone(context: typer.Context, value: bool) -> bool:
+    """With --json, only the JSON goes to standard output; what is for people to standard error."""
+    if value:
+        _results.append(sys.stdout)
+        sys.stdout = sys.stderr
+
+        def restore() -> None:
+            sys.stdout = _results.pop()
+
+        context.call_on_close(restore)
+    return value
+
+
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print one line of JSON, and nothing else, to standard output.",
+        callback=_json_alone,
+    ),
+]  # fmt: skip
+
+
+def _shards_of(place: str) -> str:
+    """The shards of a build, if its folder is given."""
+    inside = Path(place) / "shards"
+    if "://" not in place and not (Path(place) / "index.json").exists():
+        return str(inside) if (inside / "index.json").is_file() else place
+    return place
+
+
+ShardsFolder = Annotated[
+    str,
+    typer.Argument(help="Folder or address of shards, or a build's folder.", callback=_shards_of),
+]
 Many = list[str] | None
 
 
@@ -73,7 +110,8 @@ def print_summary(as_json: bool, value: Any) -> None:
     """Print `value` as one line of JSON if `--json` was given."""
     if as_json:
         plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-        print(json.dumps(plain, default=str, sort_keys=True))
+        results = _results[-1] if _results else sys.stdout
+        print(json.dumps(plain, default=str, sort_keys=True), file=results, flush=True)
 
 
 def say(line: str) -> None:

@@ -308,6 +308,22 @@ def deposit(
     print_summary(as_json, made)
 
 
+@app.command(epilog="Example: artsound why 000002 --out out")
+def why(
+    key: Annotated[str, typer.Argument(help="Key of a pair: the id of its track.")],
+    out: Annotated[Path, typer.Option(help="The build's folder.")] = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """Show why a pair was made: sources, ranks, parts of its score, runners-up."""
+    from artsound.reports.why import print_why
+    from artsound.reports.why import why as derive
+
+    found = derive(out, key)
+    if not as_json:
+        print_why(found)
+    print_summary(as_json, found)
+
+
 @app.command(epilog="Example: artsound browse out/shards --port 8000")
 def browse(
     shards: ShardsFolder,

@@ -157,6 +157,10 @@ class Affect:
         train = [build.train_ids(side) for side in SIDES]
         return [axes, digest([*map(sorted, train), [styles.get(name) for name in train[0]]])]
 
+    def dimensions(self, build: BridgeContext) -> list[str]:
+        """The axis of each column of `rows`: each axis has a cosine and a sine."""
+        return [axis.name for axis in load_axes(build.recipe.pair.affect_axes)] * 2
+
     def rows(self, build: BridgeContext) -> Rows:
         """The rows of the fitted bridge for the whole catalogue."""
         artwork_ids, artworks = build.descriptors("artworks")

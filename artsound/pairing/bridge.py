@@ -179,7 +179,9 @@ class Bridge(Protocol):
     The first line of its docstring is what `artsound plugins` shows. A bridge that is fitted to a
     build may also have `saved(build)`: the fit as a JSON object, which fits.json of pairs/ and of
     the release hold under its name; one of measurements with errors, `measured_again(build, seed)`:
-    its rows if all were measured again.
+    its rows if all were measured again. One whose columns have a meaning,
+    `dimensions(build)`: a name for each column, where two columns of one name are the cosine and
+    sine of an axis; `artsound why` shows their shares of a score.
 
     Attributes:
         name: The name in a recipe.

@@ -45,6 +45,11 @@ class Concepts:
         """The digest of the bank."""
         return digest(asdict(load_bank(build.recipe.pair.concept_bank)))
 
+    def dimensions(self, build: BridgeContext) -> list[str]:
+        """The concept of each column of `rows`."""
+        bank = load_bank(build.recipe.pair.concept_bank)
+        return [f"{one.family}: {one.name}" for one in bank.concepts]
+
     def rows(self, build: BridgeContext) -> Rows:
         """The rows of `concept_rows` over the whole catalogue and the recipe's bank."""
         (artworks, a), (tracks, t) = build.image_vectors(), build.audio_vectors()

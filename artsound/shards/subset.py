@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -97,8 +98,13 @@ def write_subset(
         What was chosen, and the lines of lists that name nothing, as JSON values.
 
     Raises:
-        BadUsage: Nothing is left, or `out` is a folder in use.
+        BadUsage: Nothing is left, `out` is a folder in use, or ends as another kind of file does.
     """
+    if out.suffix not in (".npy", ".parquet") and re.fullmatch(r"\.[A-Za-z]\w*", out.suffix):
+        raise BadUsage(
+            f"{out} ends in {out.suffix}, which subset does not write: give ids.npy, view.parquet, "
+            "or a folder for new shards."
+        )
     data = open_shards(shards)
     chosen = {name: values for name, values in equals.items() if values}
     everything = data

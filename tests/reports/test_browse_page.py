@@ -126,6 +126,20 @@ def test_hostile_texts_stay_texts(page: Page) -> None:
     assert page.evaluate("window.hurt === undefined")
 
 
+def test_a_bad_condition_leaves_its_message_alone_and_can_be_taken_away(page: Page) -> None:
+    page.goto("/?where=nonsense+%3E")
+    expect(page.get_by_role("alert")).to_contain_text("The condition")
+    expect(page.locator(".card")).to_have_count(0)
+    page.get_by_role("button", name="Remove the condition").click()
+    _total(page, "50 pairs")
+    page.get_by_label("SQL condition").fill("no_such_column = 1")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("no_such_column")
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    page.wait_for_timeout(200)
+    expect(page.locator(".card")).to_have_count(0)  # none of the query before
+
+
 def _begin(page: Page, scale: str, name: str = "Ada Lovelace", address: str = "/judge") -> None:
     page.goto(address)
     page.get_by_label("Your name or initials").fill(name)

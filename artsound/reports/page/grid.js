@@ -46,7 +46,13 @@ export async function refreshGrid(query, changed, found) {
   try {
     view = await ask(`/api/view?${query}`);
   } catch (error) {
-    if (mine === asked) byId("grid").replaceChildren(notice(error.message));
+    if (mine !== asked) return;
+    // No cards of the query before may follow the message, and the condition can be taken away.
+    more = { query: "", shown: 0, total: 0, busy: false };
+    byId("grid").replaceChildren(notice(error.message));
+    byId("total").textContent = "";
+    showChips(query, changed);
+    if (!byId("facets").childElementCount) byId("facets").replaceChildren(whereBox(query, changed));
     return;
   }
   if (mine !== asked) return;

@@ -78,7 +78,10 @@ export function play(pair) {
     audio.pause();
     return;
   }
-  audio.play().catch(() => {}); // the bar shows what cannot be played
+  audio.play().catch((error) => {
+    if (error.name === "NotSupportedError")
+      byId("player-text").replaceChildren(make("b", { role: "alert" }, "This clip cannot be loaded."));
+  });
 }
 
 /** A round button that plays a pair and shows whether it plays. */
