@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -70,13 +71,15 @@ _results: list[TextIO] = []  # standard output of commands with --json
 
 
 def _json_alone(context: typer.Context, value: bool) -> bool:
-    """With --json, only the JSON goes to standard output; what is for people to standard error."""
+    """With --json, only the JSON goes to standard output: it has all that people are shown."""
     if value:
         _results.append(sys.stdout)
-        sys.stdout = sys.stderr
+        nowhere = Path(os.devnull).open("w", encoding="utf-8")
+        sys.stdout = nowhere
 
         def restore() -> None:
             sys.stdout = _results.pop()
+            nowhere.close()
 
         context.call_on_close(restore)
     return value
