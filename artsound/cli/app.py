@@ -74,7 +74,7 @@ def _json_alone(context: typer.Context, value: bool) -> bool:
     """With --json, only the JSON goes to standard output: it has all that people are shown."""
     if value:
         _results.append(sys.stdout)
-        nowhere = Path(os.devnull).open("w", encoding="utf-8")
+        nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
         sys.stdout = nowhere
 
         def restore() -> None:

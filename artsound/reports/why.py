@@ -17,6 +17,7 @@ from artsound.stage import Context
 from artsound.storage import Workspace, read_json
 from artsound.untrusted import nearest
 
+_SAME = 1e-3
 _ARTWORK = (
     "artwork_id", "title", "painter", "year", "style", "genre", "source", "source_url",
     "image_sha256", "license_id",
@@ -41,7 +42,7 @@ def why(out: Path, key: str) -> dict[str, Any]:
         and of the `track` (other artworks), best first, with scores; and `parts` of the score, one
         for each axis or concept of the bridge, largest share first: `name`, where the `artwork`
         and the `track` are on it, and its `share` of the score (the shares add up to it). No parts
-        where the bridge's dimensions have no names.
+        where the bridge's dimensions have no names, or the score is of another version.
 
     Raises:
         BadUsage: There is no build, or no such pair in it.
@@ -68,7 +69,7 @@ def why(out: Path, key: str) -> dict[str, Any]:
         "encoders": _encoders(workspace),
         "recipe": {"seed": recipe.seed, **recipe.pair.model_dump()},
         "runners_up": _runners_up(workspace, key),
-        "parts": _parts(Context(workspace, recipe), pair["bridge"], pair["artwork_id"], key),
+        "parts": _parts(Context(workspace, recipe), pair),
     }
 
 
@@ -101,8 +102,9 @@ def _runners_up(workspace: Workspace, key: str) -> dict[str, list[dict[str, Any]
     }
 
 
-def _parts(context: Context, bridge: str, artwork_id: str, track_id: str) -> list[dict[str, Any]]:
-    """The share of each named dimension in the score."""
+def _parts(context: Context, pair: dict[str, Any]) -> list[dict[str, Any]]:
+    """The share of each named dimension in the score; none if it is of another version or build."""
+    bridge, artwork_id, track_id = pair["bridge"], pair["artwork_id"], pair["track_id"]
     try:
         plugin, _ = plugins.get("bridge", bridge)
         build = BridgeContext(context, bridge)
@@ -111,8 +113,8 @@ def _parts(context: Context, bridge: str, artwork_id: str, track_id: str) -> lis
             return []
         names: list[str] = dimensions(build)
         artworks, a, tracks, t = rows_in(build)
-    except ArtSoundError:
-        return []  # vectors or weights are no longer there
+    except (ArtSoundError, ValueError):
+        return []  # vectors or weights are no longer there, or of an older version
     if artwork_id not in artworks or track_id not in tracks:
         return []
     one, other = a[artworks.index(artwork_id)], t[tracks.index(track_id)]
@@ -127,6 +129,8 @@ def _parts(context: Context, bridge: str, artwork_id: str, track_id: str) -> lis
                 "share": float(one[at] @ other[at]),
             }
         )
+    if abs(sum(part["share"] for part in parts) - pair["score"]) > _SAME:
+        return []  # the score is that of an older version or of a previous release
     return sorted(parts, key=lambda part: (-part["share"], part["name"]))
 
 
