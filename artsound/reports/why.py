@@ -118,7 +118,7 @@ def _parts(context: Context, pair: dict[str, Any]) -> list[dict[str, Any]]:
     if artwork_id not in artworks or track_id not in tracks:
         return []
     one, other = a[artworks.index(artwork_id)], t[tracks.index(track_id)]
-    parts = []
+    parts: list[dict[str, Any]] = []
     for name in dict.fromkeys(names):
         at = [n for n, each in enumerate(names) if each == name]
         parts.append(
@@ -129,7 +129,7 @@ def _parts(context: Context, pair: dict[str, Any]) -> list[dict[str, Any]]:
                 "share": float(one[at] @ other[at]),
             }
         )
-    if abs(sum(part["share"] for part in parts) - pair["score"]) > _SAME:
+    if abs(sum(float(part["share"]) for part in parts) - pair["score"]) > _SAME:
         return []  # the score is that of an older version or of a previous release
     return sorted(parts, key=lambda part: (-part["share"], part["name"]))
 
