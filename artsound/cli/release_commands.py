@@ -460,7 +460,8 @@ def bench(
     found = benchmark.bench(
         data, systems, split=split, sizes=gallery or (), seed=seed, judgements=judged
     )
-    print(benchmark.bench_table(found))
+    if not as_json:
+        print(benchmark.bench_table(found))
     if out:
         write_json(out, found)
     if task:

@@ -115,9 +115,11 @@ def test_the_command_measures_files_and_writes_a_task(
     written = ["--out", str(tmp_path / "b.json"), "--task", str(tmp_path / "task"), "--json"]
     done = CliRunner().invoke(app, [*asked, *written])
     assert done.exit_code == 0, done.output
-    assert "agreement with" in done.stdout
     found = json.loads((tmp_path / "b.json").read_text())
-    assert json.loads(done.stdout.splitlines()[-1]) == found
+    assert json.loads(done.stdout) == found
+    table = bench.bench_table(found)
+    assert "measures agreement with affect, not with people" in table
+    assert "| a.npy and t.npy | 20 | music | 1.000 [1.000, 1.000] |" in table
     both = found["systems"]["a.npy and t.npy"]["galleries"]["20"]
     assert both["artwork_to_music"]["r1"] == both["music_to_artwork"]["mrr"] == 1.0
     tables = {
