@@ -6,6 +6,7 @@ import csv
 import functools
 import io
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,8 @@ _TRACK = (
 
 _CREATIVE_COMMONS = re.compile(r"CC-(BY(?:-NC)?(?:-ND|-SA)?)(?:-(\d\.\d)(?:-([A-Z]{2,3}))?)?")
 _SPDX = re.compile(r"CC-PDDC|LAL-1\.[23]|(?:A|L)?GPL-\d\.\d-(?:only|or-later)|GFDL-1\.\d-\w+")
+_FORMULA = ("=", "+", "-", "@", "\N{MINUS SIGN}")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.A)
 # What else of a row says what was done to a work's file.
 _DONE_TO = (
     *("image_sha256", "image_original_sha256", "image_width", "image_height"),
@@ -73,7 +76,8 @@ def write_attribution(folder: Path, rows: pa.Table) -> Path:
     column `credit` is a line to print, which says what is not known; `changes` what was done to the
     work's file; `missing` what of all that a licence asks to be credited is not known, as title,
     author, address or licence_url, with `;` between them: empty where credit is complete, or no
-    licence asks for it.
+    licence asks for it. A text that a spreadsheet would run as a formula has an apostrophe before
+    it (`safe_cell`); the index has it as its source does.
 
     Args:
         folder: The release.
@@ -184,8 +188,34 @@ def _csv_line(values: Sequence[object]) -> str:
     readers also end a row at an unquoted carriage return.
     """
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(values)
+    csv.writer(text, lineterminator="\r\n").writerow(map(safe_cell, values))
     return text.getvalue().removesuffix("\r\n") + "\n"
+
+
+def safe_cell(value: object) -> str:
+    """A value as a cell of CSV that no spreadsheet takes for a formula.
+
+    Spreadsheets run a cell that begins with an equals, plus, minus or at sign, some of them also
+    after white space, or with the sign in its full-width form. An apostrophe before it makes it
+    text. Numbers stay as they are.
+    """
+    text = str(value)
+    if text[:1] in ("\t", "\r", "\n"):
+        return f"'{text}"
+    first = next((sign for sign in text if not _is_unseen(sign)), "")
+    if unicodedata.normalize("NFKC", first) not in _FORMULA or _NUMBER.fullmatch(text):
+        return text
+    return f"'{text}"
+
+
+def plain_cell(text: str) -> str:
+    """What `safe_cell` made a cell from."""
+    return text[1:] if text[:1] == "'" and safe_cell(text[1:]) == text else text
+
+
+def _is_unseen(sign: str) -> bool:
+    """Whether a character is white space, a control character or one of no width."""
+    return sign.isspace() or unicodedata.category(sign) in ("Cc", "Cf")
 
 
 def copy_fits(source: Path, folder: Path) -> list[Path]:

@@ -604,7 +604,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
 
 STAGE = Stage(
     name="shard",
-    version=7,
+    version=8,
     sections=("seed", "shards", "release"),
     plan=plan,
     work=work,

@@ -33,6 +33,7 @@ from artsound.shards.release import (
     difference,
     find_listed,
     lineage_after,
+    plain_cell,
     withheld_rows,
     write_attribution,
     write_changes,
@@ -143,7 +144,7 @@ def _mentions(path: Path, texts: _Texts, keys: frozenset[str]) -> bool:
         found = any(word in texts or word in keys for word in _words(value))
         return found or any(map(texts.spelled, _named_artworks(value)))
     if name.endswith(".csv"):
-        rows = list(csv.reader(text.splitlines()))
+        rows = [list(map(plain_cell, row)) for row in csv.reader(text.splitlines())]
         found = any(not texts.isdisjoint(row) or not keys.isdisjoint(row[1:2]) for row in rows)
         return found or any(texts.spelled(cell) for row in rows for cell in row[:3])
     found = any(one in text for one in texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
@@ -20,7 +21,7 @@ from artsound.shards.index import read_shard_index, shards_of, write_index
 from artsound.shards.release import credit_lacks, write_attribution
 from artsound.shards.store import LocalStore
 from artsound.shards.subset import write_subset
-from artsound.shards.withdraw import withdraw
+from artsound.shards.withdraw import traces, withdraw
 
 SAID = {
     "title": "A set",
@@ -204,3 +205,36 @@ def test_the_schemas_that_ship_hold_for_the_release(said: Path) -> None:
     about = json.loads((said / "shard_index.schema.json").read_text())
     jsonschema.validate(json.loads((said / "index.json").read_text()), about)
     assert all((said / name).is_file() for name in CARDS)
+
+
+@pytest.mark.parametrize(
+    ("title", "cell"),
+    [
+        ('=HYPERLINK("http://x.example")', '\'=HYPERLINK("http://x.example")'),
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ("-2+3+cmd|x", "'-2+3+cmd|x"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("\tTab", "'\tTab"),
+        ("\rReturn", "'\rReturn"),
+        ("  \u00a0=1+1", "'  \u00a0=1+1"),
+        ("\u200b\ufeff=1+1", "'\u200b\ufeff=1+1"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("-3.5", "-3.5"),
+        ("+1e-3", "+1e-3"),
+        ("a = b", "a = b"),
+        ("'tis = not", "'tis = not"),
+    ],
+)
+def test_a_formula_in_the_credits_is_text_for_a_spreadsheet_and_is_still_found(
+    shards: Path, tmp_path: Path, title: str, cell: str
+) -> None:
+    named = ("artwork_title", "painter", "track_title", "musician", "artwork_id")
+    rows = artsound.open(shards).frame.head(1).with_columns(pl.lit(title).alias(n) for n in named)
+    write_attribution(tmp_path, rows.to_arrow())
+    with (tmp_path / "ATTRIBUTION.csv").open(newline="") as file:
+        artwork, track = csv.DictReader(file)
+    assert {artwork[name] for name in ("id", "title", "author")} == {cell}
+    assert {track[name] for name in ("title", "author")} == {cell}
+    assert rows["artwork_title"].to_list() == [title]
+    if not title.startswith(("\t", "\r")):  # ids are lines of lists
+        assert traces(tmp_path, [title]) == ["ATTRIBUTION.csv"]
