@@ -37,12 +37,21 @@ class SamplePaths:
     fma: Path
 
 
-def write_sample(folder: Path, seed: int = 0, progress: Progress = QUIET) -> SamplePaths:
+def write_sample(
+    folder: Path, seed: int = 0, progress: Progress = QUIET, *, more: int = 0
+) -> SamplePaths:
     """Write the sample under ``folder`` as artgraph/ and fma/, as if downloaded.
 
-    The same seed gives the same bytes. A finished sample of this seed and version is left as it
-    is; one that is half-written, or of another seed or version, is written again, file by file.
+    The same seed and size give the same bytes. A finished sample of this seed, size and version is
+    left as it is; one that is half-written, or differs in these, is written again, file by file.
     Takes about half a minute of processor time, on all cores.
+
+    Args:
+        folder: Where to write.
+        seed: Another seed gives other pictures and other music.
+        progress: Counts files.
+        more: Clips that each held-out split has beyond the usual eight; there are as many more
+            pictures for them.
 
     Raises:
         BadUsage: When ``folder`` has an artgraph/ or fma/ that is not ours.
@@ -50,7 +59,7 @@ def write_sample(folder: Path, seed: int = 0, progress: Progress = QUIET) -> Sam
     """
     paths = SamplePaths(folder / "artgraph", folder / "fma")
     marker = folder / MARKER
-    made = sample_marker(seed)
+    made = sample_marker(seed, more)
     found: object = {}
     with suppress(BadData):
         found = read_json(marker)
@@ -59,7 +68,9 @@ def write_sample(folder: Path, seed: int = 0, progress: Progress = QUIET) -> Sam
     if not found and (paths.artgraph.exists() or paths.fma.exists()):
         raise BadUsage(f"{folder} holds data that is not ArtSound's sample: choose another folder.")
     # The heavy half of the package is loaded only when there is something to make.
+    from artsound.sample.clips import HELD_OUT
     from artsound.sample.layouts import write_artgraph, write_fma
+    from artsound.sample.museum import WORKS
 
     write_json(marker, made | {"complete": False})
     progress.start("sample", 0)
@@ -75,15 +86,16 @@ def write_sample(folder: Path, seed: int = 0, progress: Progress = QUIET) -> Sam
                 progress.advance(1)
                 yield result
 
-        write_artgraph(folder, seed=seed, mapper=mapper)
-        write_fma(folder, seed=seed, mapper=mapper)
+        write_artgraph(folder, seed=seed, count=WORKS + 2 * more, mapper=mapper)
+        write_fma(folder, seed=seed, held_out=HELD_OUT + more, mapper=mapper)
     write_json(marker, made)
     return paths
 
 
-def sample_marker(seed: int) -> dict[str, object]:
-    """The marker of a finished sample: its seed, and the version of the code's output."""
-    return {"seed": seed, "version": VERSION, "complete": True}
+def sample_marker(seed: int, more: int = 0) -> dict[str, object]:
+    """The marker of a finished sample: its seed and size, and the version of the code's output."""
+    size = {"more": more} if more else {}
+    return {"seed": seed, **size, "version": VERSION, "complete": True}
 
 
 class Sample:

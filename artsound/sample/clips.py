@@ -35,17 +35,18 @@ class Clip:
     fault: str = ""
 
 
-def plan_clips(seed: int) -> list[Clip]:
+def plan_clips(seed: int, held_out: int = HELD_OUT) -> list[Clip]:
     """All clips of the sample by track id: 9 or 10 of each genre, and one for each fault.
 
     The good ones are on the plane where `spread` places them. The held-out splits are runs of that
-    sequence, so each of them covers the plane by itself; no artist is in two splits.
+    sequence, so each of them covers the plane by itself; no artist is in two splits. With more
+    than the usual number in each held-out split there are as many more clips.
     """
-    count = GOOD_CLIPS
+    count = GOOD_CLIPS + 2 * (held_out - HELD_OUT)
     points = spread(count, seed)
     rng = np.random.default_rng([seed, 1])
     genres = _genres(points, rng)
-    splits = ["validation"] * HELD_OUT + ["test"] * HELD_OUT
+    splits = ["validation"] * held_out + ["test"] * held_out
     splits += ["training"] * (count - len(splits))
     artists = _artists(genres, splits, rng)
     ids, faulty = _ids(count, rng)

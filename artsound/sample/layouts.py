@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from artsound.keys import track_key
-from artsound.sample.clips import Clip, plan_clips
+from artsound.sample.clips import HELD_OUT, Clip, plan_clips
 from artsound.sample.compose import compose_score
 from artsound.sample.genres import GENRES
-from artsound.sample.museum import USABLE, Work, painter_slug, picture_bytes, plan_museum
+from artsound.sample.museum import USABLE, WORKS, Work, painter_slug, picture_bytes, plan_museum
 from artsound.sample.synth import SAMPLE_RATE, Score, encode_mp3, render
 from artsound.storage import write_bytes
 
@@ -68,14 +68,14 @@ RELATIONS: tuple[tuple[str, str, Callable[[Work], tuple[str, ...]]], ...] = (
 LABELS = ("style", "genre", "emotion")
 
 
-def write_artgraph(folder: Path, *, seed: int, mapper: Mapper = map) -> Path:
+def write_artgraph(folder: Path, *, seed: int, count: int = WORKS, mapper: Mapper = map) -> Path:
     """Write the sample's pictures under ``folder``/artgraph as ArtGraph lays them out.
 
     Beside mapping/, raw/ and imagesf2.zip there are a README and truth.csv (file, valence,
     arousal), which no reader opens: the point of the affect plane that each usable picture was
     painted for. Returns the path; about 8 s on one core.
     """
-    works = plan_museum(seed)
+    works = plan_museum(seed, count)
     images = zip(works, mapper(picture_bytes, works), strict=True)
     found = {f"imagesf2/{work.file}": data for work, data in images if data is not None}
     truth = [(w.file, f"{w.valence:.4f}", f"{w.arousal:.4f}") for w in works if w.fault in USABLE]
@@ -160,14 +160,14 @@ _NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 _SILENCE_SECONDS = 12
 
 
-def write_fma(folder: Path, *, seed: int, mapper: Mapper = map) -> Path:
+def write_fma(folder: Path, *, seed: int, held_out: int = HELD_OUT, mapper: Mapper = map) -> Path:
     """Write the sample's music under `folder`/fma as FMA lays it out.
 
     Beside fma_metadata.zip and fma_large.zip there is truth.csv (track_id, genre, valence, arousal,
     tempo, tonic, mode), which no reader opens: what each usable clip was composed for. Returns the
     path; about 20 s on one core.
     """
-    for name, data in fma_files(plan_clips(seed), mapper).items():
+    for name, data in fma_files(plan_clips(seed, held_out), mapper).items():
         write_bytes(folder / "fma" / name, data)
     return folder / "fma"
 

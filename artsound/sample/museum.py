@@ -139,16 +139,16 @@ def painter_slug(text: str) -> str:
     return text.lower().replace(" ", "-")
 
 
-def plan_museum(seed: int) -> list[Work]:
-    """All works of the sample, in the order of their file names."""
+def plan_museum(seed: int, count: int = WORKS) -> list[Work]:
+    """All `count` works of the sample, in the order of their file names."""
     motifs = {}
     for manner in MANNERS:
-        tiled = [manner.motifs[i % len(manner.motifs)] for i in range(WORKS // len(MANNERS) + 1)]
+        tiled = [manner.motifs[i % len(manner.motifs)] for i in range(count // len(MANNERS) + 1)]
         random.Random(f"motifs {seed} {manner.style}").shuffle(tiled)
         motifs[manner.style] = tiled
     works: list[Work] = []
     taken: set[str] = set()
-    for number, (valence, arousal) in enumerate(spread(WORKS, seed)):
+    for number, (valence, arousal) in enumerate(spread(count, seed)):
         if FAULTS.get(number) == "copy":
             original = works[COPIED]
             works.append(replace(original, file=f"{original.file[:-4]}-1.jpg", fault="copy"))
