@@ -58,7 +58,8 @@ def test_a_run_with_its_settings_is_saved_resumed_and_makes_music(
     release: Release, tmp_path: Path
 ) -> None:
     small = Network(blocks=(4, 4, 4, 4), attention=BASE.network.attention, heads=1, groups=2)
-    optimisation = BASE.optimisation.model_copy(update={"batch": 1})
+    # Not every processor computes bf16 rightly.
+    optimisation = BASE.optimisation.model_copy(update={"batch": 1, "mixed_precision": "no"})
     codec = BASE.codec.model_copy(update={"vocoder_iterations": 2})
     config = BASE.model_copy(
         update={"network": small, "optimisation": optimisation, "codec": codec}
