@@ -231,13 +231,13 @@ def fit_codec(mel: Mel, codec: Codec, clips: Sequence[np.ndarray]) -> PatchCodec
         # An eigenvector's sign is arbitrary: its largest entry is made positive.
         largest = np.take_along_axis(rows, np.abs(rows).argmax(axis=1)[:, None], axis=1)
         basis.append(rows * np.sign(largest))
-    values = [np.einsum("tbd,bcd->tbc", clip - mean, np.array(basis)) for clip in cut]
+    numbers = [np.einsum("tbd,bcd->tbc", clip - mean, np.array(basis)) for clip in cut]
     if codec.clip_mean:
-        whole = [clip.mean(axis=0, keepdims=True) for clip in values if len(clip)]
-        deviations = [clip - clip.mean(axis=0, keepdims=True) for clip in values if len(clip)]
+        whole = [clip.mean(axis=0, keepdims=True) for clip in numbers if len(clip)]
+        deviations = [clip - clip.mean(axis=0, keepdims=True) for clip in numbers if len(clip)]
         spread = np.concatenate([_spread(whole, codec), _spread(deviations, codec)], axis=1)
     else:
-        spread = _spread(values, codec)
+        spread = _spread(numbers, codec)
     return PatchCodec(
         mel, codec, mean.astype(np.float32), np.array(basis, np.float32), spread.astype(np.float32)
     )
