@@ -7,8 +7,9 @@ A name is looked up in this order:
    ``artsound.encoders``, ``artsound.captioners``, ``artsound.bridges`` and ``artsound.presets``;
 3. ``package.module:Object``, anything that can be imported.
 
-Nothing is imported before it is named. A built-in name is never replaced by another package's.
-A name may carry an argument after a colon, which the object itself reads: in
+Nothing is imported before it is named. A name in a file, which may be somebody else's, imports only
+what 1 and 2 list, unless the user says so: `refuse_code`. A built-in name is never replaced by
+another package's. A name may carry an argument after a colon, which the object itself reads: in
 ``transformers:org/model`` the plug-in is ``transformers``, its argument ``org/model``.
 
     plugin, argument = find("captioner", "transformers:org/model")
@@ -24,9 +25,10 @@ import importlib.metadata
 import importlib.util
 import inspect
 import operator
+import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,6 +88,9 @@ _REQUIRED: Mapping[str, tuple[str, ...]] = {
     "preset": ("name", "version", "extra", "config"),
 }  # fmt: skip
 
+ALLOW_CODE = "ARTSOUND_ALLOW_CODE"
+
+_SUM = re.compile(r"[+*\s]+")  # between the bridges of fusion:A+2*B
 _OBJECT = re.compile(
     r"(?P<reference>[A-Za-z_]\w*(?:\.\w+)*:[A-Za-z_]\w*)(?::(?P<argument>.*))?", re.S
 )
@@ -231,6 +236,64 @@ def get(kind: str, name: str, key: str = "") -> tuple[Any, str]:
     """The object that a name means, imported, and its argument; raises as `find` and `load` do."""
     plugin, argument = find(kind, name, key)
     return plugin.load(), argument
+
+
+def refuse_code(kind: str, name: str, where: str, given: Collection[str] = ()) -> None:
+    """Raise BadUsage if a name that was read from a file would import code nobody chose here.
+
+    Built-in names and those of installed packages' entry points are chosen. ``module:Object`` is
+    if the user allows code of files (`may_import`), or has named the same object.
+
+    Args:
+        kind: One of `KINDS`.
+        name: As `find` takes it; in the argument of a bridge, names of others are looked at, too.
+        where: The file, and where in it.
+        given: Names of this kind that the user gave.
+    """
+    chosen = {reference for one in given for reference in _unlisted(kind, one)}
+    for reference in _unlisted(kind, name):
+        if reference not in chosen:
+            refuse_import(reference, where)
+
+
+def refuse_import(reference: str, where: str) -> None:
+    """Raise BadUsage unless the user allows that files name modules to import."""
+    if not may_import():
+        raise BadUsage(
+            f"{where} would import {reference}: if you trust that code, give --allow-code where "
+            f"the command has it, or set {ALLOW_CODE}=1."
+        )
+
+
+def may_import() -> bool:
+    """Whether the environment says that files may name modules to import."""
+    return os.environ.get(ALLOW_CODE, "") not in ("", "0")
+
+
+def _unlisted(kind: str, name: str) -> list[str]:
+    """Each ``module:Object`` in a name that is neither built-in nor an entry point's."""
+    kinds = ("bridge", "encoder") if kind == "bridge" else (kind,)
+    listed_ones = {
+        reference
+        for one in kinds
+        for reference in (
+            *_BUILT_IN[one].values(),
+            *(entry.reference for entries in _entry_points(one).values() for entry in entries),
+        )
+    }
+    known = {name for one in kinds for name in (*_BUILT_IN[one], *_entry_points(one))}
+    found = []
+    for part in _SUM.split(name) if kind == "bridge" else [name]:
+        rest = part
+        while rest and rest not in known:
+            head, _, argument = rest.partition(":")
+            match = _OBJECT.fullmatch(rest) if head not in known else None
+            if match:
+                argument = match["argument"] or ""
+                if match["reference"] not in listed_ones:
+                    found.append(match["reference"])
+            rest = argument if kind == "bridge" else ""
+    return found
 
 
 def refuse_argument(kind: str, name: str, argument: str, remedy: str = "leave it out") -> None:

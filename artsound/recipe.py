@@ -9,7 +9,7 @@ import difflib
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +23,7 @@ from artsound.errors import BadUsage
 RightsPolicy = Literal["any", "redistributable", "adaptable", "commercial", "trainable"]
 Duplicates = Literal["keep", "drop"]
 
+_NONE: Mapping[str, Collection[str]] = {}
 _BUNDLED = Path(__file__).parent / "recipes"
 
 # Paths of inputs: a build's bytes depend on their contents, not on the paths.
@@ -387,22 +388,56 @@ class Recipe(_Section):
         return tomli_w.dumps(self.model_dump(mode="json"))
 
 
-def load_recipe(path: Path) -> Recipe:
+def load_recipe(path: Path, *, allow_code: bool = False) -> Recipe:
     """Read the recipe in a TOML file.
 
     Args:
         path: The file.
+        allow_code: Whether it may name modules to import, as `package.module:Object`, or as
+            `python:module:function` in `run.notify`. Installed plug-ins need no permission.
 
     Returns:
         The recipe.
 
     Raises:
         BadUsage: The file is missing, is not valid TOML, or has an unknown or wrongly typed key;
-            the message names the key, and the nearest known one.
+            the message names the key, and the nearest known one. Or it names a module to import,
+            and neither `allow_code` nor ARTSOUND_ALLOW_CODE in the environment permits that.
     """
     from artsound.untrusted import read_toml
 
-    return recipe_from(read_toml(path, "recipe"), str(path))
+    recipe = recipe_from(read_toml(path, "recipe"), str(path))
+    if not allow_code:
+        refuse_code(recipe, str(path))
+    return recipe
+
+
+def refuse_code(recipe: Recipe, origin: str, given: Mapping[str, Collection[str]] = _NONE) -> None:
+    """Raise BadUsage if a recipe would import a module that is no installed plug-in.
+
+    Args:
+        recipe: The recipe.
+        origin: The file that it was read from, for the message.
+        given: Names that did not come from the file but from the user, by kind of plug-in; under
+            `notify`, what to notify.
+    """
+    embed, pair, captions = recipe.embed, recipe.pair, recipe.captions
+    for kind, key, names in (
+        ("source", "sources.artworks", recipe.sources.artworks),
+        ("source", "sources.music", recipe.sources.music),
+        ("encoder", "embed.image_encoder", [embed.image_encoder]),
+        ("encoder", "embed.audio_encoder", [embed.audio_encoder]),
+        ("encoder", "embed.text_encoder", [embed.text_encoder]),
+        ("bridge", "pair.bridge", [pair.bridge]),
+        ("bridge", "pair.compare", pair.compare),
+        ("captioner", "captions.artworks", [captions.artworks]),
+        ("captioner", "captions.tracks", [captions.tracks]),
+    ):
+        for name in names:
+            plugins.refuse_code(kind, name, f"{key} of {origin}", given.get(kind, ()))
+    target = recipe.run.notify
+    if target.startswith("python:") and target not in given.get("notify", ()):
+        plugins.refuse_import(target.removeprefix("python:"), f"run.notify of {origin}")
 
 
 def bundled_names() -> list[str]:

@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
+from typer.testing import CliRunner
 
 from artsound import plugins
 from artsound.captions.captioners import open_captioner
+from artsound.cli import app
 from artsound.errors import BadData, BadUsage
-from artsound.recipe import Captions
+from artsound.recipe import Captions, Recipe, load_recipe, refuse_code
 from artsound.testing import _caption_items, check_captioner, check_preset
-from artsound.training.config import Config, find_preset, read_config
+from artsound.training.config import Condition, Config, find_preset, read_config
 
 CAPTIONER = '''
 """A module with a captioner."""
@@ -402,3 +405,58 @@ def test_the_place_of_a_plug_in_is_part_of_its_identity(installed: Installed) ->
     plugin, _ = plugins.find("captioner", "plain")
     assert plugin.identity() != replace(plugin, version="1.1").identity()
     assert plugin.identity() != replace(plugin, reference="moved:Other").identity()
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("pair", "bridge", "foreign:Thing"),
+        ("pair", "bridge", "joint:foreign:Thing"),
+        ("pair", "bridge", "fusion:affect+2*joint:foreign:Thing:x"),
+        ("pair", "compare", ["concepts", "foreign:Thing"]),
+        ("embed", "image_encoder", "foreign:Thing"),
+        ("captions", "tracks", "foreign:Thing:argument"),
+        ("sources", "music", ["folder:a", "foreign:Thing:place"]),
+        ("run", "notify", "python:foreign:Thing"),
+    ],
+)
+def test_the_file_of_a_recipe_imports_no_module_that_nobody_allowed(
+    installed: Installed, monkeypatch: pytest.MonkeyPatch, section: str, key: str, value: Any
+) -> None:
+    (installed.folder / "foreign.py").write_text("raise RuntimeError('imported')")
+    file = installed.folder / "r.toml"
+    file.write_text(tomli_w.dumps({section: {key: value}}))
+    refused = rf"{section}.{key} of .*r.toml would import foreign:Thing: .*--allow-code"
+    with pytest.raises(BadUsage, match=refused):
+        load_recipe(file)
+    doctor = ["doctor", "--recipe", str(file), "--out", str(installed.folder / "out")]
+    with pytest.raises(BadUsage, match=refused):
+        CliRunner().invoke(app, doctor, catch_exceptions=False)
+    assert "foreign" not in sys.modules
+    assert getattr(load_recipe(file, allow_code=True), section) is not None
+    monkeypatch.setenv("ARTSOUND_ALLOW_CODE", "1")
+    assert getattr(load_recipe(file), section) is not None
+
+
+def test_a_recipe_may_name_what_is_installed_or_also_given_as_an_option(
+    installed: Installed,
+) -> None:
+    installed.package("lazy-two", CAPTIONER, captioner={"two": "lazy_two:Plain"})
+    (installed.folder / "foreign.py").write_text("")
+    file = installed.folder / "r.toml"
+    for value in ("two", "two:argument", "lazy_two:Plain"):
+        file.write_text(f'[captions]\ntracks = "{value}"\n')
+        assert load_recipe(file).captions.tracks == value
+    recipe = Recipe().replaced(pair={"bridge": "joint:foreign:Thing"})
+    refuse_code(recipe, "r.toml", {"bridge": ["joint:foreign:Thing"]})
+    with pytest.raises(BadUsage, match="would import"):
+        refuse_code(recipe, "r.toml", {"bridge": ["affect"]})
+
+
+def test_a_checkpoint_imports_no_module_that_nobody_allowed(installed: Installed) -> None:
+    (installed.folder / "foreign.py").write_text("raise RuntimeError('imported')")
+    config = Config(preset="tiny").model_copy(update={"condition": Condition(encoder="foreign:Thing")})
+    saved = installed.folder / "config.json"
+    saved.write_text(config.model_dump_json())
+    with pytest.raises(BadUsage, match=r"condition.encoder of .* would import foreign:Thing"):
+        read_config(saved)

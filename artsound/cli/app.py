@@ -43,6 +43,10 @@ AllowPrivate = Annotated[
     bool,
     typer.Option("--allow-private-hosts", help="Fetch also from servers in a private network."),
 ]
+AllowCode = Annotated[
+    bool,
+    typer.Option("--allow-code", help="Let the recipe's file name Python modules to import."),
+]
 Optouts = Annotated[str, typer.Option(help="An opt-out list: items, addresses, creators.")]
 OptoutList = Annotated[
     Path | None, typer.Option(help="An opt-out list: items, addresses, creators.")

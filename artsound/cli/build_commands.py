@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from artsound.cli.app import (
+    AllowCode,
     AllowPrivate,
     ArtGraph,
     ArtworkIds,
@@ -80,6 +81,7 @@ def _command(name: str, stage: str | None, example: str, doc: str) -> None:
         without: Without = "",
         optouts: Optouts = "",
         allow_private_hosts: AllowPrivate = False,
+        allow_code: AllowCode = False,
         base: Base = "",
         import_pairs: Published = "",
         exclude_pairs: ExcludePairs = "",
@@ -100,7 +102,7 @@ def _command(name: str, stage: str | None, example: str, doc: str) -> None:
             out, recipe, resume, artworks, music, artgraph, fma, limit, bridge, rights, runner,
             workers, scheduler,
             track_ids, artwork_ids, track_where, artwork_where, import_pairs, exclude_pairs,
-            without, optouts, base, allow_private_hosts,
+            without, optouts, base, allow_private_hosts, allow_code,
         )  # fmt: skip
         if stage is None and not recipe and not bridge and _matches_as_usual(chosen):
             say("Matching with the affect bridge (measured descriptors); --bridge chooses others.")
@@ -184,9 +186,10 @@ def _recipe(
     optouts: str,
     earlier: str,
     allow_private_hosts: bool,
+    allow_code: bool,
 ) -> "Recipe":
     """The recipe that was asked for: a file, the workspace's own, or the default; then options."""
-    from artsound.recipe import bundled_recipe, load_recipe
+    from artsound.recipe import load_recipe, refuse_code
     from artsound.untrusted import check_path
 
     check_path(out)
@@ -196,9 +199,9 @@ def _recipe(
             check_path(Path(path))
     stored = out / "recipe.toml"
     if recipe:
-        base = load_recipe(Path(recipe)) if recipe.endswith(".toml") else bundled_recipe(recipe)
+        base = _named_recipe(recipe)
     elif resume and stored.is_file():
-        base = load_recipe(stored)
+        base = load_recipe(stored, allow_code=True)
     else:
         base = _usual_recipe(artworks, music, artgraph, fma)
     if scheduler and runner not in ("", "dask"):
@@ -223,12 +226,25 @@ def _recipe(
             **({"music": [], "fma": ""} if music or fma else {}),
         }
     )
-    return plain.replaced(
+    chosen = plain.replaced(
         **{
             section: {key: value for key, value in keys.items() if value not in ("", None, [])}
             for section, keys in given.items()
         }
     )
+    if not allow_code:  # judged last: what an option replaces is not imported
+        sources = [*(artworks or []), *(music or [])]
+        refuse_code(chosen, recipe or str(stored), {"source": sources, "bridge": [bridge]})
+    return chosen
+
+
+def _named_recipe(recipe: str) -> "Recipe":
+    """The recipe that --recipe names; what it would import is for the caller to judge."""
+    from artsound.recipe import bundled_recipe, load_recipe
+
+    if recipe.endswith(".toml"):
+        return load_recipe(Path(recipe), allow_code=True)
+    return bundled_recipe(recipe)
 
 
 def _usual_recipe(
@@ -340,6 +356,7 @@ def doctor(
     recipe: RecipeFile = "",
     limit: Limit = None,
     allow_private_hosts: AllowPrivate = False,
+    allow_code: AllowCode = False,
     as_json: Json = False,
 ) -> None:
     """Check whether this machine can run a build.
@@ -348,7 +365,7 @@ def doctor(
     """
     sources = {"artworks": artworks, "music": music, "artgraph": artgraph, "fma": fma}
     more = {"limit": limit, "allow_private_hosts": allow_private_hosts}
-    checks = _checks(out, recipe, {**sources, **more})
+    checks = _checks(out, recipe, {**sources, **more}, allow_code)
     missing = sum(check.state == "missing" for check in checks)
     _show_checks(checks)
     print(f"Missing: {missing}. A build cannot run." if missing else "A build can run.")
@@ -357,10 +374,10 @@ def doctor(
         raise SystemExit(1)
 
 
-def _checks(out: Path, recipe: str, sources: dict[str, Any]) -> "list[Check]":
+def _checks(out: Path, recipe: str, sources: dict[str, Any], allow_code: bool) -> "list[Check]":
     try:
         from artsound.environment import examine
-        from artsound.recipe import Recipe, bundled_recipe, load_recipe
+        from artsound.recipe import Recipe, refuse_code
     except ImportError:  # then the packages alone can be examined
         from artsound.extras import check_packages
 
@@ -368,11 +385,13 @@ def _checks(out: Path, recipe: str, sources: dict[str, Any]) -> "list[Check]":
         if all(check.state != "missing" for check in checks):
             raise
         return checks
-    base = Recipe()
-    if recipe:
-        base = load_recipe(Path(recipe)) if recipe.endswith(".toml") else bundled_recipe(recipe)
+    base = _named_recipe(recipe) if recipe else Recipe()
     given = {key: value for key, value in sources.items() if value}
-    return examine(base.replaced(sources=given), out)
+    chosen = base.replaced(sources=given)
+    if not allow_code:
+        named = [*(sources["artworks"] or []), *(sources["music"] or [])]
+        refuse_code(chosen, recipe or "the recipe", {"source": named})
+    return examine(chosen, out)
 
 
 def _show_checks(checks: "Sequence[Check]") -> None:

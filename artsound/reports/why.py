@@ -106,6 +106,8 @@ def _parts(context: Context, pair: dict[str, Any]) -> list[dict[str, Any]]:
     """The share of each named dimension in the score; none if it is of another version or build."""
     bridge, artwork_id, track_id = pair["bridge"], pair["artwork_id"], pair["track_id"]
     try:
+        named = [context.recipe.pair.bridge]  # may be imported, or the recipe was not read
+        plugins.refuse_code("bridge", bridge, "pairs.parquet", named)
         plugin, _ = plugins.get("bridge", bridge)
         build = BridgeContext(context, bridge)
         dimensions = getattr(plugin, "dimensions", None)

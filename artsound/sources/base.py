@@ -374,6 +374,7 @@ def _checked(spec: str, side: str) -> str:
 def home_page(name: str) -> str:
     """The address of a source's own page, for cards; "" for none, or for an unknown source."""
     try:
+        plugins.refuse_code("source", name, "the table of works")
         return str(getattr(plugins.get("source", name)[0], "home", ""))
     except BadUsage:
         return ""

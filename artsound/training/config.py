@@ -374,9 +374,14 @@ def with_settings(config: Config, settings: Sequence[str]) -> Config:
 
 
 def read_config(path: Path) -> Config:
-    """The configuration saved in a checkpoint; BadData if it is missing or broken."""
+    """The configuration saved in a checkpoint.
+
+    Raises:
+        BadData: It is missing or broken.
+        BadUsage: Its encoder would import a module that is no installed plug-in.
+    """
     try:
-        return Config.model_validate(read_json(path))
+        config = Config.model_validate(read_json(path))
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"])
@@ -384,3 +389,5 @@ def read_config(path: Path) -> Config:
             f"{path} is not a configuration of this version ({where}: {fault['msg']}): "
             "train again, or use the version that wrote it."
         ) from error
+    plugins.refuse_code("encoder", config.condition.encoder, f"condition.encoder of {path}")
+    return config

@@ -12,7 +12,14 @@ from prefect.artifacts import create_markdown_artifact
 
 from artsound.errors import BadData
 from artsound.progress import QUIET
-from artsound.recipe import BridgeName, Recipe, RightsPolicy, bundled_recipe, load_recipe
+from artsound.recipe import (
+    BridgeName,
+    Recipe,
+    RightsPolicy,
+    bundled_recipe,
+    load_recipe,
+    refuse_code,
+)
 from artsound.shards.push import push
 from artsound.shards.verify import verify
 from artsound.storage import Workspace
@@ -63,7 +70,8 @@ def rebuild(
         from_scratch: Repeat every part.
     """
     workspace = Workspace(out)
-    chosen = load_recipe(Path(recipe)) if recipe.endswith(".toml") else bundled_recipe(recipe)
+    own = recipe.endswith(".toml")
+    chosen = load_recipe(Path(recipe), allow_code=True) if own else bundled_recipe(recipe)
     chosen = _with_options(
         chosen,
         sources={
@@ -74,6 +82,7 @@ def rebuild(
         rights={"policy": rights},
         run={"runner": runner, "workers": workers, "dask_address": scheduler, "notify": notify},
     )  # fmt: skip
+    refuse_code(chosen, recipe, {"bridge": [bridge], "notify": [notify]})
     with session(workspace, chosen, retry_failed=retry_failed):
         if from_scratch:
             shutil.rmtree(workspace.parts, ignore_errors=True)
