@@ -6,11 +6,53 @@ bug and shows its traceback.
 
 from __future__ import annotations
 
+import re
+
+# In texts of any origin, such as an exception of a library: who logs in at an address, what a
+# query signs or proves itself with, and a header or a token of its own.
+_USER = re.compile(r"(?<=://)[^/\s?#\"'<>]*@")
+_QUERY = re.compile(
+    r"((?:[\w-]*(?:token|secret|passw(?:or)?d|signature|api[_-]?key|credential)"
+    r"|sig|awsaccesskeyid|key-pair-id|x-(?:amz|goog)-[\w-]+)(?:=|%3D))[^&#\s\"'<>;,)\]]*",
+    re.IGNORECASE,
+)
+_HEADER = re.compile(
+    r"(authorization[\"']?\s*[:=]\s*[\"']?(?:(?:basic|bearer|digest|token)\s+)?)[^\s\"',}]+",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"(\bbearer\s+)[\w.~+/=-]{12,}|\bhf_[A-Za-z0-9]{16,}", re.IGNORECASE)
+
+
+def redacted(text: str) -> str:
+    """A text without the passwords, tokens and signatures of the addresses and headers in it.
+
+    Everything that people or logs are shown goes through it: every message of an `ArtSoundError`
+    by itself.
+    """
+    text = _USER.sub("...@", text)
+    text = _QUERY.sub(r"\1...", text)
+    text = _HEADER.sub(r"\1...", text)
+    return _BEARER.sub(lambda found: f"{found[1] or ''}...", text)
+
+
+def redacted_values(value: object) -> object:
+    """A JSON value with every text in it `redacted`."""
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, dict):
+        return {name: redacted_values(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [redacted_values(one) for one in value]
+    return value
+
 
 class ArtSoundError(Exception):
     """A user-facing error: one line that names the file and the remedy."""
 
     exit_code = 1
+
+    def __init__(self, *values: object) -> None:
+        super().__init__(*map(redacted_values, values))
 
 
 class BadData(ArtSoundError):

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from artsound.errors import BadUsage
+from artsound.errors import BadUsage, redacted
 
 _SECONDS = 10.0
 
@@ -38,7 +38,8 @@ def announce(
     if not target:
         return
     values = {
-        "flow": flow, "flow_run": flow_run, "state": state, "message": message, "out": str(out),
+        "flow": flow, "flow_run": flow_run, "state": state,
+        "message": redacted(message), "out": str(out),
     }  # fmt: skip
     try:
         notify(target, values)

@@ -45,7 +45,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from artsound.errors import BadUsage
+from artsound.errors import BadUsage, redacted, redacted_values
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -78,7 +78,7 @@ def command_line() -> str:
     """The command line of this process, as one would type it."""
     program = Path(sys.argv[0])
     name = "artsound" if program.parent.name in ("artsound", "cli") else program.name
-    return shlex.join([name, *sys.argv[1:]])
+    return redacted(shlex.join([name, *sys.argv[1:]]))
 
 
 class _File(logging.FileHandler):
@@ -96,7 +96,7 @@ class _JsonLine(logging.Formatter):
             **getattr(record, "fields", {}),
             "message": record.getMessage(),
         }
-        return json.dumps(values, ensure_ascii=False, default=str)
+        return json.dumps(redacted_values(values), ensure_ascii=False, default=str)
 
 
 class Progress(Protocol):

@@ -455,7 +455,9 @@ def test_a_recipe_may_name_what_is_installed_or_also_given_as_an_option(
 
 def test_a_checkpoint_imports_no_module_that_nobody_allowed(installed: Installed) -> None:
     (installed.folder / "foreign.py").write_text("raise RuntimeError('imported')")
-    config = Config(preset="tiny").model_copy(update={"condition": Condition(encoder="foreign:Thing")})
+    config = Config(preset="tiny").model_copy(
+        update={"condition": Condition(encoder="foreign:Thing")}
+    )
     saved = installed.folder / "config.json"
     saved.write_text(config.model_dump_json())
     with pytest.raises(BadUsage, match=r"condition.encoder of .* would import foreign:Thing"):

@@ -11,6 +11,8 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
+from artsound.errors import redacted, redacted_values
+
 app = typer.Typer(
     name="artsound",
     help="Rebuild, curate and stream ArtSound: artwork-music pairs from ArtGraph and the FMA.",
@@ -113,14 +115,19 @@ ShardsFolder = Annotated[
 Many = list[str] | None
 
 
+def _as_text(value: object) -> str:
+    return redacted(str(value))
+
+
 def print_summary(as_json: bool, value: Any) -> None:
     """Print `value` as one line of JSON if `--json` was given."""
     if as_json:
         plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
         results = _results[-1] if _results else sys.stdout
-        print(json.dumps(plain, default=str, sort_keys=True), file=results, flush=True)
+        text = json.dumps(redacted_values(plain), default=_as_text, sort_keys=True)
+        print(text, file=results, flush=True)
 
 
 def say(line: str) -> None:
     """Print a line to standard error; standard output is for results."""
-    print(line, file=sys.stderr, flush=True)
+    print(redacted(line), file=sys.stderr, flush=True)

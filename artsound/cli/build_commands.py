@@ -48,7 +48,7 @@ from artsound.cli.app import (
     print_summary,
     say,
 )
-from artsound.errors import BadData, BadUsage
+from artsound.errors import BadData, BadUsage, redacted
 from artsound.extras import install_command
 from artsound.progress import human_seconds
 
@@ -408,7 +408,7 @@ def _show_checks(checks: "Sequence[Check]") -> None:
     for group, members in groupby(checks, key=lambda check: check.group):
         table.add_row("", Text(group, style="bold"), "")
         for check in _folded(group, members):
-            text = Text(check.found)
+            text = Text(redacted(check.found))
             if check.remedy and check.state != "ok":
                 text.append(f"\n→ {check.remedy}", style="dim")
             table.add_row(Text(check.state, style=_STYLES[check.state]), check.name, text)

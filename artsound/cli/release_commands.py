@@ -16,7 +16,7 @@ from artsound.cli.app import (
     print_summary,
     say,
 )
-from artsound.errors import BadUsage
+from artsound.errors import BadUsage, redacted
 from artsound.progress import counted
 
 
@@ -257,7 +257,7 @@ def push(
         shards, target, restricted=restricted, optouts=optouts, keep_stale=keep_stale,
         purge_history=purge_history, viewer=viewer,
     )  # fmt: skip
-    sent = summary["files"] - summary["skipped"]
+    sent, target = summary["files"] - summary["skipped"], redacted(target)
     print(f"{sent} of {counted(summary['files'], 'file')} sent to {target}; the others were there.")
     if summary["unmatched"]:
         say(names_nothing(str(optouts), str(shards), summary["unmatched"]))

@@ -24,7 +24,7 @@ from typing import Any
 
 import polars as pl
 
-from artsound.errors import ArtSoundError, BadData, BadUsage
+from artsound.errors import ArtSoundError, BadData, BadUsage, redacted
 from artsound.progress import QUIET, Progress, human_bytes, human_seconds
 from artsound.read_ahead import ordered_ahead
 from artsound.recipe import Recipe
@@ -168,22 +168,38 @@ def _fetch(url: str, client: Client, largest: int) -> bytes | Refusal:
     try:
         with client.get(url) as response:
             if response.status_code in (401, 403, 451):
-                return "filtered", "image-refused", f"{url} answered {response.status_code}"
+                return (
+                    "filtered",
+                    "image-refused",
+                    f"{redacted(url)} answered {response.status_code}",
+                )
             if response.status_code != 200:
-                return "failed", "image-unreachable", f"{url} answered {response.status_code}"
+                return (
+                    "failed",
+                    "image-unreachable",
+                    f"{redacted(url)} answered {response.status_code}",
+                )
             for answer in (*response.history, response):
                 if rule := refusal_in(answer.raw.headers.items()):
-                    return "filtered", "image-refused", f"{url} asks not to be used: {rule}"
+                    return (
+                        "filtered",
+                        "image-refused",
+                        f"{redacted(url)} asks not to be used: {rule}",
+                    )
             data = bytearray()
             for chunk in read_body(response, largest + 1, client.patience):
                 data += chunk
                 if len(data) > largest:
-                    return "failed", "file-too-large", f"{url} is larger than {largest:,} bytes"
+                    return (
+                        "failed",
+                        "file-too-large",
+                        f"{redacted(url)} is larger than {largest:,} bytes",
+                    )
             return bytes(data)
     except ArtSoundError as error:
         return "failed", "image-unreachable", str(error)
     except Exception as error:  # noqa: BLE001  (a library's fault with one answer costs one picture)
-        return "failed", "image-unreachable", f"{url} broke off: {reason(error)}"
+        return "failed", "image-unreachable", redacted(f"{url} broke off: {reason(error)}")
 
 
 _RATE = 20_000_000  # bytes per second that a rough time is reckoned with

@@ -40,7 +40,7 @@ from urllib3.exceptions import HTTPError, MaxRetryError
 from urllib3.util import Retry
 
 from artsound import __version__
-from artsound.errors import ArtSoundError, BadData, BadUsage
+from artsound.errors import ArtSoundError, BadData, BadUsage, redacted
 from artsound.progress import QUIET, Progress, human_bytes
 from artsound.sources.files import DAMAGED
 from artsound.storage import make_folder, read_json, sync_folder, write_json
@@ -66,7 +66,6 @@ _FIRST_CONTACT = 8.0  # seconds within which a host must be reached for the firs
 _REMEMBERED = 30.0  # seconds for which a host that was not reached is not asked again
 _NUMBER = re.compile(r"\d{1,18}")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # IPv4 addresses in IPv6
-_SECRET = re.compile(r"((?:access_)?token|sig(?:nature)?|X-Amz-[A-Za-z-]+)=[^&#\s]*", re.IGNORECASE)
 
 # Its warnings of retries and of odd headers are for developers: what matters becomes an error.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
@@ -363,7 +362,7 @@ def status(response: requests.Response | None) -> str:
 
 def shown(url: str) -> str:
     """An address as a message may show it: without secrets, not too long."""
-    return _SECRET.sub(r"\1=...", url)[:300]
+    return redacted(url)[:300]
 
 
 def reason(error: BaseException | None) -> str:

@@ -10,7 +10,7 @@ from typing import Literal
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from artsound.errors import BadData
+from artsound.errors import BadData, redacted
 from artsound.progress import QUIET
 from artsound.recipe import (
     BridgeName,
@@ -108,7 +108,7 @@ def publish(shards: Path, target: str, deep: bool = True, restricted: bool = Fal
     summary = push(shards, target, restricted=restricted)
     sent = summary["files"] - summary["skipped"]
     create_markdown_artifact(
-        f"{sent} of {summary['files']} files sent to `{target}`; the others were there.",
+        f"{sent} of {summary['files']} files sent to `{redacted(target)}`; the others were there.",
         key="published",
     )
 
