@@ -160,7 +160,7 @@ def steps_per_second(config: Config, codec: SoundCodec, source: PairSource, step
 
     torch.set_num_threads(1)
     dim = len(source.read(0)[0])
-    model = build_model(config, condition_dim=dim, channels=config.codec.latent_channels)
+    model = build_model(config, condition_dim=dim, channels=config.codec.channels)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     schedule = noise_schedule(config)
     batches = itertools.islice(endless(source, config, codec), steps + 1)
@@ -221,7 +221,7 @@ def on_cuda(release: Release, steps: int, folder: Path) -> tuple[dict[str, Any],
     memory = torch.cuda.max_memory_allocated()
     codec, source, _ = sources(release, config, folder / "latents")
     bare = fixed_batch(config, codec, source, steps, warm)
-    model = build_model(config, condition_dim=20, channels=config.codec.latent_channels).cuda()
+    model = build_model(config, condition_dim=20, channels=config.codec.channels).cuda()
     ask = np.zeros((1, 20), np.float32)
     began = 0.0
     for turn in range(2):  # the first is a warm-up
@@ -253,7 +253,7 @@ def fixed_batch(
     import torch
 
     dim = len(source.read(0)[0])
-    model = build_model(config, condition_dim=dim, channels=config.codec.latent_channels).cuda()
+    model = build_model(config, condition_dim=dim, channels=config.codec.channels).cuda()
     if config.optimisation.channels_last:
         model.unet.to(memory_format=torch.channels_last)
     if config.optimisation.compile:

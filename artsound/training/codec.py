@@ -6,10 +6,7 @@ levels below the floor are silence. Only published modules that were trained at 
 
 There are two codecs. Small runs use a fixed linear map: a cell of the spectrogram (`cell_frames`
 frames by bins / bands mel bins) becomes `channels` numbers, its first principal components over
-the training mels (Pearson 1901), partly whitened. On request the mean of a clip is separate from
-the deviations of its cells, each in units of its own spread: clips differ more in level and timbre
-than the cells of one clip do, so a network's errors in the deviations stay as small as these are.
-It is linear, so it preserves absolute loudness
+the training mels (Pearson 1901), partly whitened. It is linear, so it preserves absolute loudness
 and brightness and needs no training. Runs with published weights use the autoencoder and vocoder
 of AudioLDM 2 (AutoencoderKL and HiFi-GAN).
 """
@@ -152,7 +149,7 @@ class _Shaped:
 
     def shape(self, seconds: float) -> tuple[int, int, int]:
         """(channels, cells, bands) of a latent that covers `seconds`."""
-        return self.codec.latent_channels, cells(seconds, self.codec, self.mel), self.codec.bands
+        return self.codec.channels, cells(seconds, self.codec, self.mel), self.codec.bands
 
 
 @dataclass(frozen=True)
@@ -162,8 +159,7 @@ class PatchCodec(_Shaped):
     Attributes:
         mean: float32 [bands, cell].
         basis: float32 [bands, channels, cell].
-        spread: float32 [bands, channels]; with `clip_mean` that of the mean, then that of the
-            deviations from it.
+        spread: float32 [bands, channels].
     """
 
     mean: np.ndarray
@@ -174,17 +170,11 @@ class PatchCodec(_Shaped):
         """Latent float32 [channels, cells, bands] of levels [frames, bins], in whole cells."""
         cut = _cells(levels, self.codec)
         values = np.einsum("tbd,bcd->ctb", cut - self.mean, self.basis)
-        if self.codec.clip_mean:
-            whole = values.mean(axis=1, keepdims=True)
-            values = np.concatenate([np.broadcast_to(whole, values.shape), values - whole])
         return (values / self.spread.T[:, None, :]).astype(np.float32)
 
     def decode(self, latent: np.ndarray) -> np.ndarray:
         """Levels float32 [frames, bins] in dB, between the floor and 0, of a latent."""
         values = latent * self.spread.T[:, None, :]
-        if self.codec.clip_mean:
-            whole, deviations = np.split(values, 2)
-            values = whole.mean(axis=1, keepdims=True) + deviations
         patches = np.einsum("ctb,bcd->tbd", values, self.basis) + self.mean
         count, bands, _ = patches.shape
         frames = self.codec.cell_frames
@@ -207,7 +197,7 @@ class PatchCodec(_Shaped):
         shapes = {
             "codec.mean": (codec.bands, cell),
             "codec.basis": (codec.bands, codec.channels, cell),
-            "codec.spread": (codec.bands, codec.latent_channels),
+            "codec.spread": (codec.bands, codec.channels),
         }
         for name, shape in shapes.items():
             if name not in tensors or tensors[name].shape != shape:
@@ -217,12 +207,11 @@ class PatchCodec(_Shaped):
 
 def fit_codec(mel: Mel, codec: Codec, clips: Sequence[np.ndarray]) -> PatchCodec:
     """Fit a codec to `clips`, log-mels [frames, bins] each; the same for the same clips."""
-    cut = [_cells(clip, codec).astype(np.float64) for clip in clips]
-    patches = np.concatenate(cut)
+    patches = np.concatenate([_cells(clip, codec) for clip in clips]).astype(np.float64)
     if len(patches) < codec.channels:
         raise BadData("There is too little music to fit the codec: add pairs to the train split.")
     mean = patches.mean(axis=0)
-    basis = []
+    basis, spread = [], []
     for band in range(codec.bands):
         centred = patches[:, band] - mean[band]
         values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
@@ -231,27 +220,14 @@ def fit_codec(mel: Mel, codec: Codec, clips: Sequence[np.ndarray]) -> PatchCodec
         # An eigenvector's sign is arbitrary: its largest entry is made positive.
         largest = np.take_along_axis(rows, np.abs(rows).argmax(axis=1)[:, None], axis=1)
         basis.append(rows * np.sign(largest))
-    numbers = [np.einsum("tbd,bcd->tbc", clip - mean, np.array(basis)) for clip in cut]
-    if codec.clip_mean:
-        whole = [clip.mean(axis=0, keepdims=True) for clip in numbers if len(clip)]
-        deviations = [clip - clip.mean(axis=0, keepdims=True) for clip in numbers if len(clip)]
-        spread = np.concatenate([_spread(whole, codec), _spread(deviations, codec)], axis=1)
-    else:
-        spread = _spread(numbers, codec)
+        spread.append(np.sqrt(np.maximum(values[top], 1e-6)) ** codec.whiten)
+    scale = np.array(spread)
+    # One factor scales the latents to unit variance, as the noise schedule expects.
+    values = np.einsum("tbd,bcd->tbc", patches - mean, np.array(basis)) / scale
+    scale = scale * values.std()
     return PatchCodec(
-        mel, codec, mean.astype(np.float32), np.array(basis, np.float32), spread.astype(np.float32)
+        mel, codec, mean.astype(np.float32), np.array(basis, np.float32), scale.astype(np.float32)
     )
-
-
-def _spread(values: Sequence[np.ndarray], codec: Codec) -> np.ndarray:
-    """What to divide coefficients by, [bands, channels], from those of clips [t, bands, channels].
-
-    Their standard deviations to the power of `whiten`; one factor scales them all to unit variance,
-    as the noise schedule expects.
-    """
-    together = np.concatenate(values)
-    scale = np.sqrt(np.maximum(np.square(together).mean(axis=0), 1e-6)) ** codec.whiten
-    return np.asarray(scale * (together / scale).std())
 
 
 def _cells(levels: np.ndarray, codec: Codec) -> np.ndarray:

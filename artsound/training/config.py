@@ -73,8 +73,7 @@ class Codec(_ConfigSection):
     """Mel to latent and back.
 
     `patch` is a fixed linear map fitted once to the training mels: each cell of `cell_frames`
-    frames by bins / `bands` mel bins becomes `channels` numbers. With `clip_mean` these are the
-    deviations from the clip's mean, and as many further channels hold that mean in every cell.
+    frames by bins / `bands` mel bins becomes `channels` numbers.
     """
 
     kind: Literal["patch", "vae"] = "patch"
@@ -84,13 +83,7 @@ class Codec(_ConfigSection):
     whiten: float = Field(
         0.5, ge=0, le=1, description="0 leaves the channels' spread, 1 makes it equal"
     )
-    clip_mean: bool = Field(False, description="the clip's mean as channels of its own (patch)")
     vocoder_iterations: int = Field(48, ge=1, le=1000)
-
-    @property
-    def latent_channels(self) -> int:
-        """Channels of a latent."""
-        return self.channels * (2 if self.clip_mean and self.kind == "patch" else 1)
 
 
 class Condition(_ConfigSection):
@@ -249,7 +242,7 @@ class TinyPreset(PresetPlugin):
 
     name = "tiny"
     version = "1"
-    config = Config(preset="tiny", mel=Mel(n_fft=2048, bins=192), codec=Codec(clip_mean=True))
+    config = Config(preset="tiny")
 
 
 # `base` has the shapes of the published AudioLDM 2 (cvssp/audioldm2-music): its UNet, its two

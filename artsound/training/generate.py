@@ -71,7 +71,7 @@ class Generator:
         self.model = build_model(
             self.config,
             condition_dim=self.checkpoint.state.condition_dim,
-            channels=self.config.codec.latent_channels,
+            channels=self.config.codec.channels,
             bands=self.config.codec.bands,
         )
         load_weights(self.model, self.checkpoint.weights, self.checkpoint.path)

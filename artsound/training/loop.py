@@ -256,7 +256,7 @@ class TrainingRun:
         model = build_model(
             config,
             condition_dim=self.condition_dim,
-            channels=config.codec.latent_channels,
+            channels=config.codec.channels,
             bands=config.codec.bands,
         )
         if config.optimisation.channels_last:
