@@ -205,7 +205,7 @@ def test_the_command_lists_all_with_their_origin_and_what_is_wrong(installed: In
     assert (plain["extra"], plain["summary"]) == ("models", "Says which item it is.")
     assert "nowhere_to_be_found" in lines["captioner", "bad 1.0", "sad"]["error"]
     assert lines["preset", "cover 1.0", "tiny"]["shadowed"] is True
-    assert "Shadowed" in done.stdout
+    assert "Shadowed" in command(installed, "plugins").stdout
     assert "preset" not in command(installed, "plugins", "captioner").stdout
     done = command(installed, "plugins", "captoner")
     assert (done.returncode, "did you mean captioner?" in done.stderr) == (2, True)
