@@ -50,8 +50,7 @@ def write_sample(
         folder: Where to write.
         seed: Another seed gives other pictures and other music.
         progress: Counts files.
-        more: Clips that each held-out split has beyond the usual eight; there are as many more
-            pictures for them.
+        more: Clips, and pictures, that each held-out split has beyond the usual ones.
 
     Raises:
         BadUsage: When ``folder`` has an artgraph/ or fma/ that is not ours.
@@ -68,9 +67,7 @@ def write_sample(
     if not found and (paths.artgraph.exists() or paths.fma.exists()):
         raise BadUsage(f"{folder} holds data that is not ArtSound's sample: choose another folder.")
     # The heavy half of the package is loaded only when there is something to make.
-    from artsound.sample.clips import HELD_OUT
-    from artsound.sample.layouts import write_artgraph, write_fma
-    from artsound.sample.museum import WORKS
+    from artsound.sample.layouts import HELD_OUT, WORKS, write_artgraph, write_fma
 
     write_json(marker, made | {"complete": False})
     progress.start("sample", 0)
