@@ -7,11 +7,11 @@ is called with the same values.
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from artsound.errors import BadUsage, redacted
+from artsound.progress import report_error
 
 _SECONDS = 10.0
 
@@ -44,7 +44,7 @@ def announce(
     try:
         notify(target, values)
     except BadUsage as error:
-        print(f"artsound: {error}", file=sys.stderr, flush=True)
+        report_error(str(error))
 
 
 def _post(target: str, values: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from types import FrameType
 
-from artsound.progress import log
+from artsound.progress import error_head, log
 
 # What <malloc.h> calls M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, with bytes; 32 MiB is the most that
 # glibc allows for the latter.
@@ -126,7 +126,7 @@ def ends_at_once(sentence: str) -> Iterator[None]:
 def end_now(sentence: str) -> None:
     """Within `ends_at_once`, end this process with `sentence` and code 2; elsewhere do nothing."""
     if _ends:
-        _ends[-1](f"artsound: {sentence}", 2)
+        _ends[-1](f"{error_head()}{sentence}", 2)
 
 
 def retake_signals() -> None:

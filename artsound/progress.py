@@ -38,6 +38,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shlex
 import sys
 import time
@@ -290,6 +291,17 @@ class _BarProgress:
 
     def note(self, sentence: str) -> None:
         print(sentence, file=sys.stderr, flush=True)
+
+
+def report_error(sentence: str) -> None:
+    """Print `error: sentence` to standard error."""
+    print(f"{error_head()}{redacted(sentence)}", file=sys.stderr, flush=True)
+
+
+def error_head() -> str:
+    """`error: `, in red on a terminal that shows colours and without the variable NO_COLOR."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return "error: " if plain or not sys.stderr.isatty() else "\033[1;31merror:\033[0m "
 
 
 def counted(count: int, noun: str) -> str:

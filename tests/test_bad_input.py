@@ -57,7 +57,7 @@ def test_a_path_that_cannot_be_is_one_line_and_nothing_is_left(
     out = () if option == "--out" else ("--out", "out")
     code, line = run("build", *out, option, value)
     assert code == 2
-    assert line.startswith("artsound: ")
+    assert line.startswith("error: ")
     assert "too long" in line or "not valid UTF-8" in line
     assert len(line) < 400
     assert os.listdir() == []
@@ -150,7 +150,7 @@ def test_servers_that_cannot_be_reached_are_one_line_and_nothing_is_left(
     assert done.returncode == 1
     assert done.stderr.splitlines()[-2:] == [
         "Connecting to the servers of the sources …",
-        "artsound: http://127.0.0.1:9/a.zip cannot be reached: [Errno 111] Connection refused; "
+        "error: http://127.0.0.1:9/a.zip cannot be reached: [Errno 111] Connection refused; "
         "check the network or its proxy.",
     ]
     assert not (tmp_path / "out").exists()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 import sys
 import zipfile
@@ -24,7 +26,7 @@ def artsound(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def build(artgraph: object, fma: object, out: Path, *more: object) -> tuple[int, str]:
+def build(artgraph: object, fma: object, out: object, *more: object) -> tuple[int, str]:
     done = artsound(
         "build", "--artgraph", artgraph, "--fma", fma, "--out", out, "--runner", "serial", *more
     )
@@ -53,6 +55,38 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     done = artsound(command, "--help")
     assert done.returncode == 0
     assert f"Example: artsound {command}" in done.stdout
+
+
+def test_help_groups_the_commands_and_fits_80_columns() -> None:
+    lines = artsound("--help").stdout.splitlines()
+    heads = [line for line in lines if line and line == line.strip() and line.endswith(":")]
+    assert heads == ["Options:", "Build:", "Release:", "Training:", "Tools:"]
+    assert max(map(len, lines)) <= 80
+    assert not [line for line in lines[1:] if line.endswith("...")]
+
+
+@pytest.mark.parametrize(
+    ("variables", "head"),
+    [
+        ({}, "\033[1;31merror:\033[0m "),
+        ({"NO_COLOR": "1"}, "error: "),
+        ({"TERM": "dumb"}, "error: "),
+    ],
+)
+def test_an_error_is_red_on_a_terminal_unless_colours_are_refused(
+    variables: dict[str, str], head: str
+) -> None:
+    environment = {**os.environ, "TERM": "xterm", **variables}
+    if "NO_COLOR" not in variables:
+        environment.pop("NO_COLOR", None)
+    parent, child = pty.openpty()
+    command = [sys.executable, "-m", "artsound", "stats", "/nowhere"]
+    try:
+        subprocess.run(command, stderr=child, env=environment, check=False)
+        assert os.read(parent, 1000).decode().startswith(f"{head}There is no folder /nowhere")
+    finally:
+        os.close(parent)
+        os.close(child)
 
 
 def test_wrong_usage_leaves_with_two() -> None:
@@ -147,7 +181,7 @@ def test_out_that_can_be_no_path_is_wrong_usage(
                 main()
             assert left.value.code == 2
             said = capsys.readouterr().err
-            assert said.startswith("artsound: ")
+            assert said.startswith("error: ")
             assert said.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 

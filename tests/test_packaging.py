@@ -128,7 +128,7 @@ def test_without_the_packages_of_an_extra_a_command_names_what_installs_it(
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     expected = installing.install_command("browse")
-    assert (done.returncode, done.stderr) == (2, f"artsound: this needs starlette: {expected}\n")
+    assert (done.returncode, done.stderr) == (2, f"error: this needs starlette: {expected}\n")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

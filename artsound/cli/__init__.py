@@ -21,10 +21,10 @@ from artsound.cli import (  # noqa: F401
     tool_commands,
     training_commands,
 )
-from artsound.cli.app import app, say
+from artsound.cli.app import app
 from artsound.errors import ArtSoundError, BadUsage
 from artsound.extras import EXTRAS, install_command
-from artsound.progress import command_line, log, log_to
+from artsound.progress import command_line, log, log_to, report_error
 
 
 @app.callback(invoke_without_command=True)
@@ -65,12 +65,12 @@ def main() -> None:
         raise
     except ArtSoundError as error:
         ends(str(error), error.exit_code)
-        say(f"artsound: {error}")
+        report_error(str(error))
         raise SystemExit(error.exit_code) from None
     except Exception as error:
         if sentence := _path_fault(error):
             ends(sentence, 2)
-            say(f"artsound: {sentence}")
+            report_error(sentence)
             raise SystemExit(2) from None
         missing = (getattr(error, "name", "") or "").partition(".")[0]
         if not isinstance(error, ModuleNotFoundError) or missing not in EXTRAS:
@@ -78,7 +78,7 @@ def main() -> None:
             raise
         sentence = f"this needs {missing}: {install_command(EXTRAS[missing])}"
         ends(sentence, 2)
-        say(f"artsound: {sentence}")
+        report_error(sentence)
         raise SystemExit(2) from None
 
 

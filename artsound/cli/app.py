@@ -10,11 +10,34 @@ from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
+from typer.core import TyperGroup
 
 from artsound.errors import redacted, redacted_values
 
+_PANELS = {  # of the help: the module of a command gives its panel
+    "artsound.cli.build_commands": "Build",
+    "artsound.cli.release_commands": "Release",
+    "artsound.cli.training_commands": "Training",
+    "artsound.cli.tool_commands": "Tools",
+}
+
+
+class _Commands(TyperGroup):
+    """Lists the commands of the help by panel, with whole summaries."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        panels: dict[str, list[tuple[str, str]]] = {panel: [] for panel in _PANELS.values()}
+        for name, command in self.commands.items():
+            module = getattr(command.callback, "__module__", "")
+            panels[_PANELS[module]].append((name, command.get_short_help_str(limit=200)))
+        for panel, rows in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl(rows)
+
+
 app = typer.Typer(
     name="artsound",
+    cls=_Commands,
     help="Rebuild, curate and stream ArtSound: artwork-music pairs from ArtGraph and the FMA.",
     no_args_is_help=True,
     add_completion=False,

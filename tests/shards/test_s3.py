@@ -196,7 +196,7 @@ def test_nobody_at_the_endpoint_is_one_line_from_the_command_line_too(
     monkeypatch.setenv("AWS_ENDPOINT_URL", NOBODY)
     done = command("push", shards, pushed, "--restricted")
     assert done.returncode == 1
-    assert done.stderr.startswith(f"artsound: {pushed} cannot be reached")
+    assert done.stderr.startswith(f"error: {pushed} cannot be reached")
     assert done.stderr.count("\n") == 1
     store = open_store(pushed, {"endpoint_url": NOBODY})
     with pytest.raises(BadData, match="cannot be reached"):
@@ -213,4 +213,4 @@ def test_where_s3fs_is_missing_the_extra_is_named(pushed: str) -> None:
         [sys.executable, "-c", code, "stats", pushed], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert done.stderr == f"artsound: {pushed} needs s3fs: {install_command('s3')}\n"
+    assert done.stderr == f"error: {pushed} needs s3fs: {install_command('s3')}\n"

@@ -49,7 +49,7 @@ def artsound(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[in
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
     """Exit code and the one sentence of a command that fails."""
     code, _, reported = artsound(capsys, *arguments)
-    [sentence] = [line for line in reported.splitlines() if line.startswith("artsound: ")]
+    [sentence] = [line for line in reported.splitlines() if line.startswith("error: ")]
     assert "Traceback" not in reported
     assert sentence.endswith(".")
     return code, sentence
