@@ -33,6 +33,8 @@ LIFE_AFTER_A_WORK = 100
 LONGEST_CAREER = 85
 # Prints and casts are made, and dated, for some years after a painter's death.
 POSTHUMOUS_YEARS = 10
+# A lower year is none: 0 and 1 stand for no date in databases, 87 is 1987 cut short.
+FIRST_YEAR = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,7 @@ _HARMLESS_TAIL = re.compile(
 _REST = re.compile(r"^(?:\(aka music sharing\)\s*)?(?:v?(?P<version>\d\.\d)\b\s*)?(?P<port>.*)$")
 _GNU = re.compile(
     r"^(?:gnu\s+)?(?P<name>a?gpl|lgpl|gfdl|(?:lesser |affero )?general public license"
-    r"|free documentation license)[\s,-]*(?:v|version\s)?(?P<version>\d(?:\.\d)?)?(?P<later>.*)$"
+    r"|free documentation license)[\s,-]*(?:version\s|v)?(?P<version>\d(?:\.\d)?)?(?P<later>.*)$"
 )
 _GNU_NAMES = {
     "general public license": "GPL",
@@ -221,6 +223,11 @@ _GNU_NAMES = {
     "affero general public license": "AGPL",
     "free documentation license": "GFDL",
 }
+# What may follow the name of a GNU licence; any other words may limit it.
+_GNU_TAIL = re.compile(
+    r"(?:[\s\d.,+()/-]|\b(?:or|any|at your option|later|newer|higher|only|licen[cs]e|version"
+    r"|a?gpl|lgpl|gfdl)\b)*"
+)
 
 _NO_GRANT = "grants no use beyond what FMA itself offers"
 _OTHER = (
@@ -533,7 +540,7 @@ def _cc_rights(elements: tuple[str, ...], version: str, port: str) -> Rights:
 
 def _gnu(text: str) -> Rights | None:
     match = _GNU.match(text)
-    if match is None:
+    if match is None or not _GNU_TAIL.fullmatch(match["later"]):
         return None
     name = _GNU_NAMES.get(match["name"], match["name"].upper())
     if not match["version"]:
@@ -563,12 +570,15 @@ class PainterDates:
 
 
 def painter_dates(died: int, works: Iterable[int]) -> PainterDates:
-    """The dates of a painter from the year of death and the years of all works (-1 unknown).
+    """The dates of a painter from the year of death and the years of all works.
+
+    Years below `FIRST_YEAR`, such as -1 and 0, are unknown.
 
     Years are read from file names, where a title may end in one ("the-great-fire-1666"): one
     work that is too early to fit with all the others is taken for such a case and left out.
     """
-    years = sorted(year for year in works if year >= 0)
+    died = died if died >= FIRST_YEAR else -1
+    years = sorted(year for year in works if year >= FIRST_YEAR)
     if len(years) > 2 and years[-1] - years[0] > LONGEST_CAREER:
         years = years[1:]
     if not years:
@@ -606,7 +616,8 @@ def artwork_rights(
     A faithful photograph of a flat work in the public domain gets no protection of its own
     (directive (EU) 2019/790, article 14; Bridgeman Art Library v. Corel, S.D.N.Y. 1999).
     """
-    if painter.died >= 0:
+    year = year if year >= FIRST_YEAR else -1
+    if painter.died >= FIRST_YEAR:
         if year > painter.died or not _fits_death(painter):
             return _restricted(
                 UNKNOWN, f"the painter's works contradict the year of death, {painter.died}"

@@ -136,6 +136,8 @@ SPELLINGS = [
     ("CC BY 4.0 (revoked)", UNKNOWN, NOTHING),
     ("Not under http://creativecommons.org/licenses/by/4.0/", UNKNOWN, NOTHING),
     ("GNU GPL v2, no commercial use", UNKNOWN, NOTHING),
+    ("GPL 3 for personal use only", UNKNOWN, NOTHING),
+    ("GPL, Version 2 or (at your option) any later version", "GPL-2.0-or-later", SA),
     ("http://creativecommons.org.example.com/licenses/by/4.0/", UNKNOWN, NOTHING),
 ]
 

@@ -23,7 +23,7 @@ from urllib.parse import unquote_to_bytes
 import polars as pl
 
 from artsound.errors import BadData
-from artsound.rights import Rights, artwork_rights, bears_out, painter_dates
+from artsound.rights import FIRST_YEAR, Rights, artwork_rights, bears_out, painter_dates
 from artsound.sources.files import find_file, list_files, read_table
 from artsound.untrusted import csv_rows, parse_csv
 
@@ -40,6 +40,10 @@ _ROUNDS = 3  # encoded twice, at most, and once more to see that nothing is left
 # A lead byte of UTF-8 as a Latin-1 letter, lower-cased or not, and what may follow it.
 _LEAD_TWO = range(0xC2, 0xE0)
 _LEAD_THREE = range(0xE0, 0xF0)
+# "é’" and "è…" are a letter and a sign, not what is left of one lower-cased letter, unless the
+# first has one of these codes in capitals.
+_LEAD_LOWERED = (0xC3, 0xC4, 0xC5)
+_SIGNS = (0x85, *range(0x91, 0x98), 0xAB, 0xBB)
 
 
 def repaired(text: str) -> str:
@@ -87,6 +91,8 @@ def _sequence(text: str) -> tuple[str, int]:
     codes = [_byte(letter) for letter in text]
     for lead in dict.fromkeys((codes[0], codes[0] - 0x20)):  # as written, then as lower-cased
         size = 2 if lead in _LEAD_TWO else 3 if lead in _LEAD_THREE else 0
+        if lead != codes[0] and lead not in _LEAD_LOWERED and {*codes[1:2]} & {*_SIGNS}:
+            continue
         if size and len(codes) >= size and all(0x80 <= code < 0xC0 for code in codes[1:size]):
             try:
                 return bytes([lead, *codes[1:size]]).decode("utf-8"), size
@@ -119,7 +125,14 @@ _DASHES = re.compile(r"[\u2010-\u2015\u2212]")
 _NUMBER = re.compile(r"(?<!\d)(?<!\d,)(\d{3,4})(?!\d)")
 _TIME = re.compile(r"t\d\d:\d\d\S*")
 _DECADE = re.compile(r"(?<!\d)(\d{3,4})(?:\s?['’]?s|er|-?er)\b|(?<!\d)(\d{3,4})\s(?:decade)\b")
-_SPAN = re.compile(r"(?<!\d)(\d{4})\s*[-/]\s*(\d{2})(?!\d)(?!-\d)(s?)")
+_SPAN = re.compile(
+    r"(?<!\d)(\d{4})(?:\s?['’]?s|er)?\s*(?:[-/&,;|]|or|and|to|und|et|oder|ou|bis|y|o)"
+    r"\s*['’‘]?(\d{1,2})(?!\d)(?![-/.]\d)(['’]?s|-?er)?"
+)
+# Dates that stand for none in databases and spreadsheets.
+_PLACEHOLDERS = ("1899-12-30", "1899-12-31", "1900-01-00", "1900-01-01", "1970-01-01")
+# "1.955" may be 1955 with a mark for thousands; "3.4.56" has a year of two digits.
+_MISLEADING = re.compile(r"(?<!\d)\d[.,'’ ]\d{3}(?!\d)|(?<!\d)\d{1,2}[./]\d{1,2}[./]\d{2}(?!\d)")
 _HOLES = re.compile(r"(?<!\d)\d{1,3}(?:[x?*_]|-{1,2}(?=\?|$|\s|,|;|\)))|\d[x?*_]\d")
 _ABOUT = re.compile(r"\b(?:c|ca|cca|circa|about|around|approx\w*|near|um|vers|verso|hacia|probably"
                     r"|possibly|perhaps|maybe|estimated?|est)\b|[?~≈]")  # fmt: skip
@@ -140,6 +153,25 @@ _BIRTH = re.compile(
     r"(?:\*|\b(?:born|birth|b|geb|geboren|n[eé]e?|nato|nata|nacid[oa]|n)\b)[\s.:=-]*"
     r"[^,;()†/|]*?(?<!\d)\d{3,4}(?!\d)"
 )
+# fmt: off
+# The words that leave a date as it is. Any other, in any language, may mean that it is one of a
+# birth or sets no upper bound, as in "ur. 1855" and "1855 and beyond".
+_PLAIN_WORDS = frozenset({
+    "jan", "january", "januar", "jänner", "janvier", "gennaio", "enero", "janeiro",
+    "feb", "february", "februar", "février", "febbraio", "febrero", "fevereiro",
+    "mar", "march", "märz", "mars", "marzo", "março", "apr", "april", "avril", "aprile", "abril",
+    "may", "mai", "maggio", "mayo", "maio", "jun", "june", "juni", "juin", "giugno", "junio",
+    "jul", "july", "juli", "juillet", "luglio", "julio", "aug", "august", "août", "agosto",
+    "sep", "sept", "september", "septembre", "settembre", "septiembre", "setembro",
+    "oct", "okt", "october", "oktober", "octobre", "ottobre", "octubre", "outubro",
+    "nov", "november", "novembre", "noviembre", "novembro",
+    "dec", "dez", "december", "dezember", "décembre", "dicembre", "diciembre", "dezembro",
+    "st", "nd", "rd", "th", "in", "on", "at", "the", "of", "by", "de", "di", "or", "and", "to",
+    "und", "et", "y", "e", "o", "ou", "oder", "bis", "between", "entre", "zwischen", "before",
+    "bef", "vor", "avant", "prima", "antes", "until", "till", "year", "years", "yr", "anno", "a",
+    "ad", "ce", "bc", "bce", "age", "aged", "old", "so", "i", "ii", "г", "год", "年",
+})
+# fmt: on
 
 
 def latest_year(text: str, this_year: int) -> int:
@@ -151,26 +183,40 @@ def latest_year(text: str, this_year: int) -> int:
         this_year: The year in which the text is read.
 
     Returns:
-        The year, at most `this_year`. -1 where there is none, where it lies ahead, where the text
-        sets no upper bound ("after 1950", "born 1940", "active 1870", "1940-"), and where "c."
-        leaves it open whether 70 years have passed since.
+        The year, at most `this_year`. -1 where there is none, where it lies ahead, where words or
+        signs are not understood, where the text sets no upper bound ("after 1950", "born 1940",
+        "active 1870", "1940-"), and where "c." leaves it open whether 70 years have passed since.
     """
-    plain = _TIME.sub("", _DASHES.sub("-", " ".join(text.casefold().split())))
+    plain = unicodedata.normalize("NFC", " ".join(text.casefold().split()))
+    plain = _TIME.sub("", _DASHES.sub("-", plain))
+    if plain.startswith(_PLACEHOLDERS):
+        return UNKNOWN_YEAR
+    plain = re.sub(r"(?<=[^\W\d_])(?=\d)", " ", plain)  # "b1901" as "b 1901"
     dead = _BIRTH.sub(" ", plain)
     if marks := list(_DEATH.finditer(dead)):
         dead = dead[marks[-1].end() :] or dead[: marks[-1].start()]
     dead = dead.strip(" .,;:()[]")
     if _OPEN.search(dead) or _HOLES.search(dead) or re.search(r"\d\s*-\s*\??\s*$", dead):
         return UNKNOWN_YEAR
+    if _MISLEADING.search(dead) or not _is_plain(dead):
+        return UNKNOWN_YEAR
     years = [int(number) for number in _NUMBER.findall(dead)]
     years += [_end_of_decade(match[1] or match[2]) for match in _DECADE.finditer(dead)]
     years += [_end_of_span(*match.groups()) for match in _SPAN.finditer(dead)]
     latest = max(years, default=UNKNOWN_YEAR)
-    if latest > this_year:
+    if latest > this_year or latest < FIRST_YEAR:
         return UNKNOWN_YEAR
     if _ABOUT.search(dead) and this_year - (latest + CIRCA_YEARS) <= TERM_YEARS:
         return UNKNOWN_YEAR
     return latest
+
+
+def _is_plain(date: str) -> bool:
+    """Whether a date has only words and signs of which the meaning is known."""
+    rest = _DEATH.sub(" ", _ABOUT.sub(" ", _DECADE.sub(" ", _SPAN.sub(" ", date))))
+    words = re.findall(r"[^\W\d_]+", rest)
+    signs = re.sub(r"[\w\s.,;:/()\[\]'’‘\"<≤=|&-]", "", rest)
+    return not signs and all(word in _PLAIN_WORDS for word in words)
 
 
 def _end_of_decade(year: str) -> int:
@@ -180,7 +226,7 @@ def _end_of_decade(year: str) -> int:
 
 def _end_of_span(start: str, end: str, decade: str) -> int:
     """The last year of "1890-95" or "1950-60s", or the first where the second number is none."""
-    last = int(start[:2] + end) + (9 if decade else 0)
+    last = int(start[: -len(end)] + end) + (9 if decade else 0)
     return max(int(start), last)
 
 

@@ -28,6 +28,12 @@ _ADDRESS = re.compile(r"^(?:[a-z][a-z0-9+.-]*://|www\.)", re.IGNORECASE)
 # An address without its scheme: a host, and perhaps a path.
 _HOST = re.compile(r"^[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,}(?:[/:?#]|$)", re.IGNORECASE)
 _CREATOR = re.compile(r"^(?:artist|painter|musician|creator|author|band)s?\s*[:=]\s*(?=\S)", re.I)
+# Letters that no normalization takes apart, as names are written without them.
+_UNACCENTED = str.maketrans(
+    {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "ħ": "h"}
+)
+# The years of a life, as libraries add them to a name: "Monet, Claude, 1840-1926".
+_LIFE = re.compile(r"[\s,]*\(?\s*\d{4}\s*[-\u2010-\u2015]\s*(?:\d{4})?\s*\)?$")
 _DIGEST = re.compile(r"^(?:sha-?256[:=\s]\s*)?([0-9a-f]{64})$", re.IGNORECASE)
 _AUDIO = r"\.(?:mp3|wav|flac|ogg|m4a|aiff?)"
 _TRACK = re.compile(
@@ -108,7 +114,7 @@ def line_keys(line: str, *, optout: bool = False) -> frozenset[str]:
         return frozenset({f"sha256:{match[1].lower()}"})
     if match := _CREATOR.match(text):
         return _names_of(text[match.end() :])
-    if _ADDRESS.match(text):
+    if _ADDRESS.match(text) or (_HOST.match(text) and "/" in text and not optout):
         return _address_keys(text) | (_below(text) if optout else frozenset())
     last = re.split(r"[/\\]", _decoded(text))[-1].strip()
     match = _TRACK.match(unicodedata.normalize("NFKC", last))
@@ -124,7 +130,7 @@ def line_keys(line: str, *, optout: bool = False) -> frozenset[str]:
 
 def creator_keys(name: str) -> frozenset[str]:
     """The key by which a line may name all works of a painter or a musician."""
-    letters = unicodedata.normalize("NFKD", _decoded(name).casefold())
+    letters = unicodedata.normalize("NFKD", _decoded(name).casefold()).translate(_UNACCENTED)
     plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
     words = re.sub(r"[\W_]+", "-", plain).strip("-") or " ".join(plain.split())
     return frozenset({f"creator:{words}"} if words else ())
@@ -223,6 +229,9 @@ def _address_keys(text: str) -> frozenset[str]:
 
 def _names_of(text: str) -> frozenset[str]:
     """The keys of a creator's name as written, and of `Last, First` turned round."""
+    plain = _LIFE.sub("", text)
+    if plain and plain != text:
+        return creator_keys(text) | _names_of(plain)
     last, comma, first = text.partition(",")
     turned = creator_keys(f"{first} {last}") if comma else frozenset()
     return creator_keys(text) | turned
@@ -252,7 +261,7 @@ def _plain_address(address: str) -> str:
     text = address.strip()
     parts = urlsplit(text if "://" in text else f"http://{text}")
     host = parts.netloc.rpartition("@")[2].partition(":")[0].lower().removeprefix("www.")
-    path = _decoded(parts.path).casefold().rstrip("/")
+    path = _SIZE.sub(r"\1", _decoded(re.sub("/+", "/", parts.path))).casefold().rstrip("/")
     return unicodedata.normalize("NFC", f"{host}{path}")
 
 

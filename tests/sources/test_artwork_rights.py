@@ -165,6 +165,29 @@ def test_works_that_contradict_a_year_of_death_lock_each_other(tmp_path: Path) -
         ("fl. 1600", -1),
         ("19th century", -1),
         ("1901-2999", -1),
+        *(
+            (none, -1)
+            for none in (
+                "0000-00-00",
+                "0001-01-01",
+                "1900-01-01",
+                "1.955",
+                "1 955",
+                "ur. 1855",
+                "född 1855",
+                "b1855",
+                "°1855",
+                "1855 / unknown",
+                "1855 and beyond",
+                "1850 - 3.4.56",
+                "död okänd, född 1855",
+            )
+        ),
+        ("1901-'87", 1987),
+        ("1901-7", 1907),
+        ("1860s-70s", 1879),
+        ("1950 or '60", 1960),
+        ("12 März 1855", 1855),
     ],
 )
 def test_a_date_is_as_late_as_its_text_allows(text: str, year: int) -> None:
@@ -199,6 +222,7 @@ def test_names_that_were_encoded_once_too_often_get_their_letters_back(tmp_path:
         ("a%2Fb", "a%2Fb"),
         ("a%00b", "a%00b"),
         ("x«y»", "x«y»"),
+        ("beyoncé’s été–1885", "beyoncé’s été–1885"),
     ],
 )
 def test_only_what_is_valid_afterwards_is_repaired(text: str, whole: str) -> None:

@@ -48,6 +48,8 @@ PAGE = "http://freemusicarchive.org/music/AWOL/Hop/Food"
         "https://example.org/pictures/jos%C3%A9-x_b-1650.jpg?size=large#top",
         ADDRESS,
         ADDRESS.replace("https://", "http://www."),
+        ADDRESS.removeprefix("https://"),
+        f"{ADDRESS}!Large.jpg",
     ],
 )
 def test_every_spelling_of_an_image_names_it(line: str) -> None:
@@ -139,9 +141,10 @@ def test_any_spelling_of_a_number_names_that_track_alone(
     "line",
     ["Frida Kahlo", "frida-kahlo", "KAHLO, Frida", "artist: Frida Kahlo", "fri%CC%81da_kahlo",
      "painter = Frida KAHLO", "https://www.wikiart.org/en/frida-kahlo",
-     "wikiart.org/en/frida-kahlo/"],
+     "wikiart.org/en/frida-kahlo/", "Kahlo, Frida, 1907-1954", "Frida Kahlo (1907–1954)"],
 )  # fmt: skip
 def test_an_opt_out_list_names_creators(line: str) -> None:
+    assert Listed(["Lukasz Soren"], optouts=True).names(creator_keys("Łukasz Søren"))
     assert Listed([line], optouts=True).names(creator_keys("Frída Kahlo"))
     assert not Listed([line], optouts=True).names(creator_keys("Frida"))
     takedown = Listed([line])
