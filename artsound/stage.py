@@ -29,7 +29,7 @@ from typing import Any, Protocol, TypeVar
 import pyarrow as pa
 
 from artsound.errors import ArtSoundError, BadData
-from artsound.progress import QUIET, Progress, log
+from artsound.progress import QUIET, Progress, counted, log
 from artsound.recipe import Recipe
 from artsound.schema import Reject, to_table
 from artsound.storage import (
@@ -563,7 +563,7 @@ def _run_stage(
         # In a later round, parts of this run are neither counted as skipped nor tried again.
         retry = retry_failed and not results
         total = sum(part.items for part in parts)
-        begins = f"{stage.name}: {total:,} items in {len(parts):,} parts"
+        begins = f"{stage.name}: {counted(total, 'item')} in {counted(len(parts), 'part')}"
         log("begin", begins, stage=stage.name, parts=len(parts), total=total)
         progress.start(stage.name, total)
         try:
@@ -607,7 +607,7 @@ def _log_part(report: Report) -> None:
     items, seconds = report.items_in, report.seconds
     log(
         "part",
-        f"{report.stage}: {report.done.name}, {items:,} items"
+        f"{report.stage}: {report.done.name}, {counted(items, 'item')}"
         + (" done before" if report.skipped else f" in {seconds:.1f} s"),
         stage=report.stage,
         part=report.done.name,

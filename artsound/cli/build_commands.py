@@ -50,7 +50,7 @@ from artsound.cli.app import (
 )
 from artsound.errors import BadData, BadUsage, redacted
 from artsound.extras import install_command
-from artsound.progress import human_seconds
+from artsound.progress import counted, human_seconds
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -127,8 +127,8 @@ def _check_files(out: Path, as_json: bool) -> None:
     print_summary(as_json, {"out": str(out), "damaged": damaged})
     if damaged:
         raise BadData(
-            f"{len(damaged):,} files of {out} are damaged or missing: the same command without "
-            "--check writes them again."
+            f"{out} has {counted(len(damaged), 'damaged or missing file')}: the same command "
+            "without --check writes them again."
         )
     say("No file is damaged.")
 

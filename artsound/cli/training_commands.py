@@ -45,7 +45,7 @@ def latents(
     as_json: Json = False,
 ) -> None:
     """Write latents and embeddings for training as sidecar shards."""
-    from artsound.progress import console_progress
+    from artsound.progress import console_progress, counted
     from artsound.training.config import find_preset, with_settings
     from artsound.training.data import write_latents
 
@@ -53,7 +53,7 @@ def latents(
     pairs = write_latents(
         data, out, preset=config, pretrained=pretrained, progress=console_progress()
     )
-    print(f"{pairs:,} latents: {out}")
+    print(f"{counted(pairs, 'latent')}: {out}")
     print_summary(as_json, {"pairs": pairs, "out": str(out)})
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from artsound.errors import BadData, BadUsage
 from artsound.pairing.previous_release import FITS
+from artsound.progress import counted
 from artsound.rights import policy_condition
 from artsound.shards.beside import is_beside
 from artsound.shards.dataset import Dataset, open_shards
@@ -324,7 +325,7 @@ def _check_optouts(data: Dataset, folder: Path, optouts: Path) -> tuple[str, ...
     apart = withheld_rows(folder)
     found = find_listed((), data.frame, apart, optouts=read_lines(optouts))
     if named := sorted(found.ids | found.digests):
-        more = f" and {len(named) - 3:,} others" if len(named) > 3 else ""
+        more = f" and {counted(len(named) - 3, 'other')}" if len(named) > 3 else ""
         raise BadUsage(
             f"{optouts} names {', '.join(named[:3])}{more} of {folder}: make a release without "
             "them first, with `artsound withdraw --optouts`."

@@ -29,6 +29,7 @@ import polars as pl
 
 from artsound.errors import BadData
 from artsound.keys import normal_name, stem
+from artsound.progress import counted
 from artsound.rights import AI_TRAINING
 from artsound.sources.artgraph import IMAGE_SUFFIXES, is_nameless, slugify
 from artsound.sources.files import read_table
@@ -256,7 +257,7 @@ def _places(root: Path, media: pl.DataFrame, where: str, names: list[str]) -> di
     if absent:
         near = nearest(absent[0], list(exact), 0.4) if absent[0] else ""
         hint = f" (did you mean {near!r}?)" if near else ""
-        more = f" and {len(absent) - 1} others" if len(absent) > 1 else ""
+        more = f" and {counted(len(absent) - 1, 'other')}" if len(absent) > 1 else ""
         raise BadData(
             f"{where} names {absent[0]!r}{hint}{more}, which {root} does not hold: correct the "
             "column `file`, or add the files."
