@@ -22,6 +22,7 @@ from artsound.errors import ArtSoundError, BadUsage
 from artsound.reports.judge_desk import JudgeDesk
 from artsound.reports.judging import MIN_HEARD, checked_judge
 from artsound.reports.views import PairTable, Query, catalogue_of
+from artsound.reports.why import ReleaseReasons
 from artsound.shards.dataset import Dataset, open_pairs
 from artsound.shards.subset import write_ids, write_shards, write_view
 from artsound.untrusted import parse_json
@@ -174,6 +175,7 @@ class Site:
         self.desk = JudgeDesk(
             self.catalogue, self._folder, min_heard=self.min_heard, release=self.release
         )
+        self.reasons = ReleaseReasons(self.catalogue.data)
 
     def view(self, request: Request) -> Response:
         """One page of the pairs that a query finds, and the facets."""
@@ -183,11 +185,29 @@ class Site:
         return json_response({**found, "name": self.catalogue.data.name, **more})
 
     def pair(self, request: Request) -> Response:
-        """Everything about one pair."""
+        """Everything about one pair, and the pairs next to it in the view of the address."""
         position = self.catalogue.places.get(request.path_params["key"])
         if position is None:
             return json_response({"error": "There is no such pair."}, 404)
-        return json_response(self.catalogue.pair(position))
+        try:
+            query = query_of(request.query_params.multi_items())
+            return json_response(self.catalogue.pair(position, query))
+        except BadUsage:  # the pair is there, whatever the address says of the others
+            return json_response(self.catalogue.pair(position))
+
+    def why(self, request: Request) -> Response:
+        """The parts of a pair's score, and runners-up of both sides with what the page shows."""
+        position = self.catalogue.places.get(request.path_params["key"])
+        if position is None:
+            return json_response({"error": "There is no such pair."}, 404)
+        found = self.reasons.of(position)
+        for side, other in (("artwork", "track"), ("track", "artwork")):
+            rows = found["runners_up"][side]
+            cards = self.catalogue.item_cards(other, [one["item_id"] for one in rows])
+            found["runners_up"][side] = [
+                {**one, "pair": card} for one, card in zip(rows, cards, strict=True)
+            ]
+        return json_response(found)
 
     def media(self, request: Request) -> Response:
         """The picture or the sound of one pair."""
@@ -480,6 +500,7 @@ def browse_app(
             Route("/page/{name}", _file),
             Route("/api/view", site.view),
             Route("/api/pair/{key}", site.pair),
+            Route("/api/why/{key}", site.why),
             Route("/api/save", site.save, methods=["POST"]),
             Route("/api/judging", site.about_judging),
             Route("/api/trial", site.trial),

@@ -6,7 +6,7 @@ rows takes milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -250,16 +250,45 @@ class PairTable:
         """The fields of these pairs that the grid shows."""
         return self.data.frame[np.asarray(positions, dtype=np.int64)].select(_CARD).to_dicts()
 
-    def pair(self, position: int, *, neighbours: int = 4) -> dict[str, Any]:
-        """A pair's record, its rank by score, and the pairs just above and below it."""
-        order, rank = self.order("best"), int(self.ranks[position])
+    def pair(self, position: int, query: Query | None = None) -> dict[str, Any]:
+        """A pair's record, its rank by score, and where it is among the pairs that a query finds.
+
+        Args:
+            position: Position of the pair.
+            query: A query; all pairs without one, or where it does not find this pair.
+
+        Returns:
+            JSON values: `record`; `rank` by score, from 1, `of` all; `place`, from 1, among the
+            `total` found, and the keys `previous` and `next` to it there, or None.
+        """
+        query = query or Query()
+        found = self.rows(query)
+        if not found[position]:
+            found = np.ones(len(self.data), dtype=bool)
+        order = self.order(query.sort)
+        order = order[found[order]]
+        place = int(np.flatnonzero(order == position)[0])
+        keys = self.data.frame["key"]
         return {
             "record": self.data.frame.row(position, named=True),
-            "rank": rank + 1,
+            "rank": int(self.ranks[position]) + 1,
             "of": len(self.data),
-            "above": self.cards(order[max(0, rank - neighbours) : rank]),
-            "below": self.cards(order[rank + 1 : rank + 1 + neighbours]),
+            "place": place + 1,
+            "total": len(order),
+            "previous": keys[int(order[place - 1])] if place else None,
+            "next": keys[int(order[place + 1])] if place + 1 < len(order) else None,
         }
+
+    def item_cards(self, side: str, item_ids: Sequence[str]) -> list[dict[str, Any] | None]:
+        """For each artwork (by id) or track (by key) the card of its first pair; None without."""
+        places = self.places if side == "track" else self._artwork_places
+        return [self.cards([places[item]])[0] if item in places else None for item in item_ids]
+
+    @cached_property
+    def _artwork_places(self) -> dict[str, int]:
+        """The position of the first pair of each artwork."""
+        ids = self.data.frame["artwork_id"].to_list()
+        return {ids[n]: n for n in reversed(range(len(ids)))}
 
     def chosen(self, query: Query) -> Dataset:
         """The pairs that a query finds, as a dataset."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,11 @@ import polars as pl
 
 from artsound import plugins
 from artsound.errors import ArtSoundError, BadUsage
-from artsound.pairing.bridge import BridgeContext, rows_in
+from artsound.pairing.bridge import BridgeContext, Rows, rows_in
 from artsound.recipe import load_recipe
+from artsound.shards.beside import RETRIEVAL
+from artsound.shards.dataset import Dataset
+from artsound.shards.index import read_frame
 from artsound.stage import Context
 from artsound.storage import Workspace, read_json
 from artsound.untrusted import nearest
@@ -41,8 +47,9 @@ def why(out: Path, key: str) -> dict[str, Any]:
         `recipe`, the values that decide the pairing; `runners_up` of the `artwork` (other tracks)
         and of the `track` (other artworks), best first, with scores; and `parts` of the score, one
         for each axis or concept of the bridge, largest share first: `name`, where the `artwork`
-        and the `track` are on it, and its `share` of the score (the shares add up to it). No parts
-        where the bridge's dimensions have no names, or the score is of another version.
+        and the `track` are on it, the `range` of these places (None: any number), and its `share`
+        of the score (the shares add up to it). No parts where the bridge's dimensions have no
+        names, or the score is of another version.
 
     Raises:
         BadUsage: There is no build, or no such pair in it.
@@ -93,8 +100,14 @@ def _encoders(workspace: Workspace) -> dict[str, str]:
 def _runners_up(workspace: Workspace, key: str) -> dict[str, list[dict[str, Any]]]:
     path = workspace.pairs / "runners_up.parquet"
     if not path.is_file():
+        return _by_side(None)
+    return _by_side(pl.scan_parquet(path).filter(pl.col("track_id") == key).sort("place").collect())
+
+
+def _by_side(rows: pl.DataFrame | None) -> dict[str, list[dict[str, Any]]]:
+    """Runners-up of a pair's artwork and of its track, best first."""
+    if rows is None:
         return {side: [] for side in ("artwork", "track")}
-    rows = pl.scan_parquet(path).filter(pl.col("track_id") == key).sort("place").collect()
     # In the file a row has the side of the other partner; here, of the item that it is for.
     return {
         side: rows.filter(side=other).select("place", "item_id", "score").to_dicts()
@@ -106,18 +119,12 @@ def _parts(context: Context, pair: dict[str, Any]) -> list[dict[str, Any]]:
     """The share of each named dimension in the score; none if it is of another version or build."""
     bridge, artwork_id, track_id = pair["bridge"], pair["artwork_id"], pair["track_id"]
     try:
-        named = [context.recipe.pair.bridge]  # may be imported, or the recipe was not read
-        plugins.refuse_code("bridge", bridge, "pairs.parquet", named)
-        plugin, _ = plugins.get("bridge", bridge)
-        build = BridgeContext(context, bridge)
-        dimensions = getattr(plugin, "dimensions", None)
-        if dimensions is None:
-            return []
-        names: list[str] = dimensions(build)
-        artworks, a, tracks, t = rows_in(build)
+        names, (artworks, a, tracks, t) = context.once(
+            f"dimensions of {bridge}", lambda: _dimensions(context, bridge)
+        )
     except (ArtSoundError, ValueError):
         return []  # vectors or weights are no longer there, or of an older version
-    if artwork_id not in artworks or track_id not in tracks:
+    if not names or artwork_id not in artworks or track_id not in tracks:
         return []
     one, other = a[artworks.index(artwork_id)], t[tracks.index(track_id)]
     parts: list[dict[str, Any]] = []
@@ -128,6 +135,7 @@ def _parts(context: Context, pair: dict[str, Any]) -> list[dict[str, Any]]:
                 "name": name,
                 "artwork": _place(one[at]),
                 "track": _place(other[at]),
+                "range": None if len(at) == 1 else [0.0, 1.0],
                 "share": float(one[at] @ other[at]),
             }
         )
@@ -136,11 +144,100 @@ def _parts(context: Context, pair: dict[str, Any]) -> list[dict[str, Any]]:
     return sorted(parts, key=lambda part: (-part["share"], part["name"]))
 
 
+def _dimensions(context: Context, bridge: str) -> tuple[list[str], Rows]:
+    """The name of each dimension of a bridge, and its rows; no names where it has none."""
+    named = [context.recipe.pair.bridge]  # may be imported, or the recipe was not read
+    plugins.refuse_code("bridge", bridge, "pairs.parquet", named)
+    plugin, _ = plugins.get("bridge", bridge)
+    build = BridgeContext(context, bridge)
+    dimensions = getattr(plugin, "dimensions", None)
+    if dimensions is None:
+        return [], ([], np.empty((0, 0)), [], np.empty((0, 0)))
+    return dimensions(build), rows_in(build)
+
+
 def _place(values: np.ndarray) -> float:
     """Where an item is: its value, or 0 to 1 on the half circle of an affect axis."""
     if len(values) == 1:
         return float(values[0])
     return math.atan2(float(values[1]), float(values[0])) / math.pi
+
+
+@dataclass(eq=False)
+class ReleaseReasons:
+    """Why the pairs of a release were made, as far as its files and its build say.
+
+    The build is the folder that contains the shards, as long as it still has the same pairs.
+    Without it there are no parts of a score, and runners-up only from the release's
+    retrieval.parquet.
+
+    Attributes:
+        data: The release.
+    """
+
+    data: Dataset
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def of(self, position: int) -> dict[str, Any]:
+        """Return what is known of one pair, as JSON values.
+
+        Args:
+            position: Its position in the release.
+
+        Returns:
+            `build`: whether the build is there; `parts` and `runners_up` as those of `why`.
+        """
+        row = self.data.frame.row(position, named=True)
+        with self._lock:  # the first of several requests opens the files
+            context = self._build
+            pair = _made(context.workspace, row) if context is not None else None
+            if context is None or pair is None:
+                return {
+                    "build": False,
+                    "parts": [],
+                    "runners_up": _by_side(self._of_key(row["key"])),
+                }
+            found = _runners_up(context.workspace, row["key"])
+            return {"build": True, "parts": _parts(context, pair), "runners_up": found}
+
+    @cached_property
+    def _build(self) -> Context | None:
+        if not self.data.store.is_local:
+            return None
+        workspace = Workspace(Path(self.data.store.location).absolute().parent)
+        try:
+            return Context(workspace, load_recipe(workspace.recipe))
+        except ArtSoundError:
+            return None  # no build, or not a readable one
+
+    @cached_property
+    def _retrieval(self) -> pl.DataFrame | None:
+        place = f"{self.data.store.location}/{RETRIEVAL}"
+        try:
+            found = read_frame(self.data.store.read(RETRIEVAL), place)
+        except ArtSoundError:
+            return None  # optional, and so is a readable one
+        columns = {"key", "side", "place", "item_id", "score"}
+        return found if columns <= set(found.columns) else None
+
+    def _of_key(self, key: str) -> pl.DataFrame | None:
+        found = self._retrieval
+        return None if found is None else found.filter(pl.col("key") == key).sort("place")
+
+
+def _made(workspace: Workspace, row: dict[str, Any]) -> dict[str, Any] | None:
+    """The row of pairs.parquet that a row of a release is made of; None if there is none."""
+    path = workspace.pairs / "pairs.parquet"
+    try:
+        for pair in (
+            pl.scan_parquet(path).filter(pl.col("track_id") == row["key"]).collect().to_dicts()
+        ):
+            same = all(pair[name] == row[name] for name in ("artwork_id", "bridge"))
+            if same and abs(pair["score"] - row["score"]) < _SAME:
+                return pair
+    except (OSError, KeyError, pl.exceptions.PolarsError):
+        pass  # no pairs, or not readable ones
+    return None
 
 
 def print_why(found: dict[str, Any]) -> None:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import uvicorn
+
+from artsound.reports.browse import browse_app, listen
 from artsound.schema import to_table
+from artsound.shards.dataset import open_shards
 from artsound.shards.format import sample_json, write_shard
 from artsound.shards.index import index_rows, write_index
 
@@ -73,3 +80,18 @@ class Served:
 
     url: str
     folder: Path
+
+
+@contextmanager
+def serving(shards: Path, folder: Path) -> Iterator[Served]:
+    """A site over some shards, on a free port, saving in a folder."""
+    app = browse_app(open_shards(shards), save_to=folder)
+    with listen("127.0.0.1", 0) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", folder)
+        finally:
+            server.should_exit = True
+            thread.join(10)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import uvicorn
 from hypothesis import given
@@ -22,8 +23,10 @@ from artsound.errors import BadData, BadUsage
 from artsound.reports import web_guard
 from artsound.reports.browse import Site, browse_app, byte_range, listen
 from artsound.reports.judging import read_judgements
+from artsound.reports.why import why
 from artsound.shards.dataset import open_shards
 from artsound.shards.verify import verify
+from artsound.storage import Workspace
 
 Save = Callable[..., Any]
 
@@ -91,14 +94,65 @@ def test_pages_of_a_view_are_its_pairs_in_order_each_once(client: TestClient) ->
     assert scores == sorted(scores, reverse=True)
 
 
-def test_a_pair_comes_with_its_record_and_its_neighbours_by_score(client: TestClient) -> None:
-    best = client.get("/api/view").json()["pairs"]
-    found = client.get(f"/api/pair/{best[5]['key']}").json()
-    assert found["rank"] == 6
-    assert [pair["key"] for pair in found["above"]] == [p["key"] for p in best[1:5]]
-    assert [pair["key"] for pair in found["below"]] == [p["key"] for p in best[6:10]]
+def test_a_pair_comes_with_its_record_and_those_beside_it_in_the_view(client: TestClient) -> None:
+    best = [pair["key"] for pair in client.get("/api/view").json()["pairs"]]
+    found = client.get(f"/api/pair/{best[5]}").json()
+    assert (found["rank"], found["place"], found["total"]) == (6, 6, 50)
+    assert (found["previous"], found["next"]) == (best[4], best[6])
     assert found["record"]["audio_sha256"]
+    view = "q=morisot&sort=painter"
+    some = [pair["key"] for pair in client.get(f"/api/view?{view}").json()["pairs"]]
+    ends = [client.get(f"/api/pair/{key}?{view}").json() for key in (some[0], some[-1])]
+    assert (ends[0]["previous"], ends[0]["next"]) == (None, some[1])
+    assert (ends[1]["previous"], ends[1]["next"]) == (some[-2], None)
+    outside = next(key for key in best if key not in some)
+    for address in (f"{outside}?{view}", f"{best[5]}?where=nonsense+%3E", f"{best[5]}?sort=none"):
+        assert client.get(f"/api/pair/{address}").json()["total"] == 50
     assert client.get("/api/pair/999999").status_code == 404
+
+
+def test_the_reasons_of_a_pair_are_those_of_its_build_or_else_of_the_release(
+    built: Workspace, tmp_path: Path
+) -> None:
+    def reasons(shards: Path, key: str) -> Any:
+        return TestClient(
+            browse_app(open_shards(shards), save_to=tmp_path), base_url="http://127.0.0.1:8000"
+        ).get(f"/api/why/{key}")
+
+    row = open_shards(built.shards).frame.row(0, named=True)
+    with_build = reasons(built.shards, row["key"]).json()
+    derived = why(built.root, row["key"])
+    assert with_build["build"]
+    assert with_build["parts"] == derived["parts"] != []
+    for side, found in with_build["runners_up"].items():
+        names = [(one["item_id"], one["score"]) for one in found]
+        assert names == [(one["item_id"], one["score"]) for one in derived["runners_up"][side]]
+        column = "key" if side == "artwork" else "artwork_id"
+        frame = artsound.open(built.shards).frame
+        for one in found:
+            if one["pair"] is None:  # not in the release
+                assert one["item_id"] not in frame[column]
+            else:
+                its = frame.filter(pl.col("key") == one["pair"]["key"])[column]
+                assert its.to_list() == [one["item_id"]]
+    assert reasons(built.shards, "no-such").status_code == 404
+
+    alone = tmp_path / "release"
+    shutil.copytree(built.shards, alone)
+    nothing = {"build": False, "parts": [], "runners_up": {"artwork": [], "track": []}}
+    assert reasons(alone, row["key"]).json() == nothing
+    runners = pl.read_parquet(built.pairs / "runners_up.parquet").rename({"track_id": "key"})
+    runners.write_parquet(alone / "retrieval.parquet")
+    assert reasons(alone, row["key"]).json()["runners_up"] == with_build["runners_up"]
+    shutil.copy(built.recipe, tmp_path)  # a recipe beside it, and pairs of another build
+    pairs = tmp_path / "pairs" / "pairs.parquet"
+    pairs.parent.mkdir()
+    others = pl.read_parquet(built.pairs / "pairs.parquet").with_columns(pl.col("score") - 0.1)
+    others.write_parquet(pairs)
+    assert not reasons(alone, row["key"]).json()["build"]
+    pairs.write_bytes(b"no parquet")
+    (alone / "retrieval.parquet").write_bytes(b"no parquet")
+    assert reasons(alone, row["key"]).json() == nothing
 
 
 def test_media_are_served_whole_by_range_and_not_again_when_cached(

@@ -9,11 +9,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from stripes_site import Served
+from stripes_site import Served, serving
 
 import artsound
 from artsound.reports.judging import MIN_HEARD, read_judgements
 from artsound.reports.preferences import read_preferences
+from artsound.reports.why import why
+from artsound.storage import Workspace
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 
@@ -105,11 +107,52 @@ def test_a_pair_page_shows_both_captions_the_facts_and_the_record(
     expect(page.locator("#artwork-caption")).to_contain_text(row["artwork_caption"])
     expect(page.locator("#music-caption")).to_contain_text(row["track_caption"])
     expect(page.locator(".facts")).to_contain_text("CC BY 4.0")
-    assert page.locator(".row-of-cards .card").count() >= 4
+    expect(page.locator("#why")).to_contain_text("shards.retrieval in the recipe")
     page.get_by_text("Raw record").click()
     expect(page.locator("#raw")).to_contain_text(row["audio_sha256"])
     page.goto("/pair/999999")
     expect(page.get_by_role("alert")).to_have_text("There is no such pair.")
+
+
+def test_a_pair_page_leads_to_the_pairs_beside_it_in_the_view(page: Page) -> None:
+    page.goto("/?q=morisot&sort=painter")
+    second = page.locator(".card").nth(1)
+    key = second.get_attribute("data-key")
+    second.locator("a.title").click()
+    expect(page.locator(f"article.pair[data-key='{key}']")).to_be_visible()
+    expect(page.locator(".steps")).to_contain_text("2 of 17")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".steps")).to_contain_text("1 of 17")
+    expect(page.get_by_role("link", name="Previous")).to_have_count(0)
+    page.get_by_role("link", name="Next").click()
+    expect(page.locator(f"article.pair[data-key='{key}']")).to_be_visible()
+    page.get_by_role("link", name="All of this view").click()
+    _total(page, "17 of 50 pairs")
+
+
+def test_a_pair_page_says_why_and_plays_what_else_it_might_have_been(
+    browser: Browser, built: Workspace, tmp_path: Path
+) -> None:
+    row = artsound.open(built.shards).frame.row(0, named=True)
+    derived = why(built.root, row["key"])
+    with serving(built.shards, tmp_path) as site:
+        context = browser.new_context(base_url=site.url, viewport={"width": 375, "height": 720})
+        page = context.new_page()
+        page.goto(f"/pair/{row['key']}")
+        first = page.locator("tr.part").first
+        expect(first).to_contain_text(derived["parts"][0]["name"])
+        expect(first).to_contain_text(f"{100 * derived['parts'][0]['share'] / row['score']:.1f} %")
+        for mark, side in (("mark artwork", "artwork"), ("mark track", "track")):
+            place = first.locator(f"[class='{mark}']").evaluate("one => one.style.left")
+            assert float(place.rstrip("%")) == pytest.approx(
+                100 * derived["parts"][0][side], abs=0.1
+            )
+        assert page.evaluate("document.documentElement.scrollWidth") <= 375
+        other = page.locator(".runners li").filter(has=page.locator(".play")).first
+        other.get_by_role("button").click()
+        _until(page, "document.getElementById('audio').currentTime > 0.1")
+        expect(other.locator(".play.playing")).to_have_count(1)
+        context.close()
 
 
 def test_hostile_texts_stay_texts(page: Page) -> None:

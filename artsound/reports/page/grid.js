@@ -1,6 +1,7 @@
 // The grid of pairs with its facets.
 import {
-  ask, artworkTitle, byId, clock, make, media, notice, number, playButton, showPlaying, trackTitle,
+  ask, artworkTitle, byId, clock, make, media, notice, number, pairAddress, playButton,
+  showPlaying, trackTitle,
 } from "/page/page.js";
 
 const SORTS = [
@@ -62,7 +63,7 @@ export async function refreshGrid(query, changed, found) {
   byId("sort").value = query.get("sort") || "best";
   showChips(query, changed);
   showFacets(view.facets, query, changed);
-  byId("grid").replaceChildren(...view.pairs.map(card));
+  byId("grid").replaceChildren(...cards(view, query.toString()));
   if (!view.total) byId("grid").append(notice("No pair fulfils all of this: take a filter away."));
   more = { query: query.toString(), shown: view.pairs.length, total: view.total, busy: false };
   showPlaying();
@@ -75,7 +76,7 @@ async function showMore() {
   try {
     const view = await ask(`/api/view?${more.query}&start=${more.shown}`);
     if (mine !== asked) return;
-    byId("grid").append(...view.pairs.map(card));
+    byId("grid").append(...cards(view, more.query));
     more.shown += view.pairs.length;
     showPlaying();
   } finally {
@@ -90,9 +91,11 @@ function resort(value, changed) {
   changed(query);
 }
 
-/** One pair in the grid. */
-export function card(pair) {
-  const address = `/pair/${encodeURIComponent(pair.key)}`;
+const cards = (view, query) => view.pairs.map((pair) => card(pair, query));
+
+/** One pair in the grid; its page shows the pairs before and after it in the query. */
+function card(pair, query) {
+  const address = pairAddress(pair.key, query);
   return make(
     "article", { class: "card", "data-key": pair.key },
     make("div", { class: "picture" },

@@ -41,6 +41,10 @@ export const number = (value) => value.toLocaleString("en-GB");
 
 export const media = (key, member) => `/media/${encodeURIComponent(key)}.${member}`;
 
+/** The address of a pair's page, within the pairs that a query finds. */
+export const pairAddress = (key, query = "") =>
+  `/pair/${encodeURIComponent(key)}${String(query) && `?${query}`}`;
+
 /** Title and year of an artwork, as on a museum label. */
 export function artworkTitle(pair) {
   const title = pair.artwork_title || "Untitled";

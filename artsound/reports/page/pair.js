@@ -1,6 +1,9 @@
-// One pair: picture, sound, both captions, all facts, its neighbours by score, and the raw record.
-import { artworkTitle, ask, byId, clock, make, media, notice, number, playButton, trackTitle } from "/page/page.js";
-import { card } from "/page/grid.js";
+// One pair: picture, sound, both captions, why it was made, all facts, and the raw record.
+import {
+  artworkTitle, ask, byId, clock, make, media, notice, number, pairAddress, playButton, showPlaying, trackTitle,
+} from "/page/page.js";
+
+const SHOWN = 12; // parts of the score that are shown before all are
 
 const listed = (values) => values.join(", ");
 const year = (value) => (value === null ? "" : String(value));
@@ -26,17 +29,23 @@ const TRACK = [
   ["Share alike", (r) => yes(r.track_share_alike)], ["Source", (r) => source(r.track_source, r.track_source_url)],
 ];
 
-export async function showPair(key) {
+export async function showPair(key, query) {
   let found;
   try {
-    found = await ask(`/api/pair/${encodeURIComponent(key)}`);
+    found = await ask(`/api/pair/${encodeURIComponent(key)}?${query}`);
   } catch (error) {
     byId("main").replaceChildren(notice(error.message));
     return;
   }
   const { record } = found;
+  const why = make("section", { class: "why", "aria-label": "Why this pair" }, make("h2", {}, "Why this pair"),
+    placed(record), make("div", { id: "why" }));
   document.title = `${artworkTitle(record)} – ArtSound`;
   byId("main").replaceChildren(
+    make("nav", { class: "steps", "aria-label": "Pairs" },
+      make("a", { href: String(query) ? `/?${query}` : "/" }, "All of this view"),
+      make("span", { class: "soft" }, `${number(found.place)} of ${number(found.total)}`),
+      step("Previous", found.previous, query), step("Next", found.next, query)),
     make("article", { class: "pair", "data-key": record.key },
       make("figure", { class: "picture" },
         make("img", { src: media(record.key, "jpg"), alt: record.artwork_caption }), playButton(record)),
@@ -52,15 +61,132 @@ export async function showPair(key) {
         make("dl", { class: "numbers" },
           ...figure("score", record.score.toFixed(3)),
           ...figure("rank by score", `${number(found.rank)} of ${number(found.of)}`),
-          ...figure("percentile", record.percentile === null ? "unknown" : record.percentile.toFixed(4)),
+          ...figure("percentile", record.percentile === null ? "unknown" : percent(record.percentile)),
           ...figure("margin", record.margin.toFixed(3)),
           ...figure("bridge", record.bridge)))),
+    why,
     make("div", { class: "facts" }, facts("Artwork", ARTWORK, record), facts("Music", TRACK, record)),
-    row("Neighbours by score", [...found.above, ...found.below]),
     make("details", { class: "raw" }, make("summary", {}, "Raw record"),
       make("pre", { id: "raw" }, JSON.stringify(record, null, 2))),
   );
+  await showWhy(record);
 }
+
+const step = (text, key, query) =>
+  key === null ? "" : make("a", { class: "button", href: pairAddress(key, query) }, text);
+const percent = (share) => `${(100 * share).toFixed(share > 0.999 && share < 1 ? 2 : 1)} %`;
+const nth = (rank) => (rank === 1 ? "the best" : `number ${number(rank)}`);
+
+// The arrow keys go to the pairs before and after this one, except where they move something else.
+document.addEventListener("keydown", (event) => {
+  const to = { ArrowLeft: "Previous", ArrowRight: "Next" }[event.key];
+  const taken = event.altKey || event.ctrlKey || event.metaKey || event.shiftKey || event.defaultPrevented;
+  if (!to || taken || document.body.dataset.page !== "pair" || document.querySelector("dialog[open]")) return;
+  if (event.target.closest("input, select, textarea, audio, pre")) return;
+  [...document.querySelectorAll(".steps a.button")].find((link) => link.textContent === to)?.click();
+});
+
+/** What the index itself says of a pair's score. */
+function placed(record) {
+  const sentences = [];
+  if (record.percentile !== null)
+    sentences.push(`Its score is higher than that of ${percent(record.percentile)} of random pairs of the split ${record.split}.`);
+  if (record.track_rank !== null && record.artwork_rank !== null)
+    sentences.push(`Of all artworks of the split, this one is ${nth(record.track_rank)} for the track; ` +
+      `of all tracks, this one is ${nth(record.artwork_rank)} for the artwork.`);
+  const gap = Math.abs(record.margin).toFixed(4);
+  sentences.push(record.margin >= 0
+    ? `The best other artwork for the track scores ${gap} less.`
+    : `Another artwork scores ${gap} more for the track, and belongs to another pair.`);
+  return make("p", {}, sentences.join(" "));
+}
+
+/** The parts of the score and the runners-up, which need files beside the index. */
+async function showWhy(record) {
+  const box = byId("why");
+  let found;
+  try {
+    found = await ask(`/api/why/${encodeURIComponent(record.key)}`);
+  } catch (error) {
+    box.replaceChildren(notice(error.message));
+    return;
+  }
+  if (!box.isConnected) return; // another pair is shown by now
+  const { artwork, track } = found.runners_up;
+  box.replaceChildren(
+    ...(found.parts.length ? [partsTable(found.parts, record)] : []),
+    make("div", { class: "runners" },
+      runners("Best other tracks for this artwork", artwork, record, otherTrack),
+      runners("Best other artworks for this track", track, record, otherArtwork)));
+  const missing = [];
+  if (!found.parts.length)
+    missing.push(found.build ? `The bridge ${record.bridge} has no named parts, or its vectors are no longer there.`
+      : "The parts of the score are in the build that these shards came from, which is not beside them.");
+  if (!artwork.length && !track.length && !found.build)
+    missing.push("The release has no runners-up: shards.retrieval in the recipe adds them.");
+  if (missing.length) box.append(make("p", { class: "soft" }, missing.join(" ")));
+  showPlaying();
+}
+
+/** One row for each axis or concept: the picture and the music on one line, and the share. */
+function partsTable(parts, record) {
+  const values = parts.flatMap((part) => [part.artwork, part.track, ...(part.range || [0])]);
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const at = (value) => `${(100 * (value - low)) / (high - low || 1)}%`;
+  const mark = (side, value) => {
+    const dot = make("i", { class: `mark ${side}` });
+    dot.style.left = at(value);
+    return dot;
+  };
+  const line = (part) => {
+    const between = make("i", { class: "between" });
+    between.style.left = at(Math.min(part.artwork, part.track));
+    between.style.right = `calc(100% - ${at(Math.max(part.artwork, part.track))})`;
+    const share = record.score ? `${((100 * part.share) / record.score).toFixed(1)} %` : part.share.toFixed(4);
+    return make("tr", { class: "part" },
+      make("th", { scope: "row" }, part.name),
+      make("td", { "aria-hidden": "true" },
+        make("span", { class: "line" }, between, mark("artwork", part.artwork), mark("track", part.track))),
+      make("td", {}, part.artwork.toFixed(2)), make("td", {}, part.track.toFixed(2)), make("td", {}, share));
+  };
+  const body = make("tbody", {}, ...parts.slice(0, SHOWN).map(line));
+  const all = parts.length > SHOWN && make("button", { class: "plain", type: "button", onclick: (event) => {
+    body.append(...parts.slice(SHOWN).map(line));
+    event.target.remove();
+  } }, `Show all ${number(parts.length)}`);
+  return make("div", { class: "parts" },
+    make("table", {},
+      make("thead", {}, make("tr", {},
+        make("th", { scope: "col" }, "Part"),
+        make("td", { "aria-hidden": "true" }),
+        make("th", { scope: "col" }, make("i", { class: "mark artwork" }), "Picture"),
+        make("th", { scope: "col" }, make("i", { class: "mark track" }), "Music"),
+        make("th", { scope: "col" }, "Share of the score"))),
+      body),
+    all || "");
+}
+
+function runners(title, rows, record, show) {
+  if (!rows.length) return "";
+  return make("section", {}, make("h2", {}, title),
+    make("ol", {}, ...rows.map((one) => make("li", { "data-item": one.item_id },
+      ...(one.pair ? show(one.pair, record) : [make("span", { class: "soft" }, `${one.item_id}, which is not in this release`)]),
+      make("span", { class: "soft score" }, one.score.toFixed(4))))));
+}
+
+const otherTrack = (pair) => [
+  playButton(pair),
+  make("a", { href: pairAddress(pair.key) }, make("b", {}, trackTitle(pair)),
+    make("span", { class: "soft" }, [pair.track_genre, clock(pair.duration_s)].filter(Boolean).join(" · "))),
+];
+
+/** Another artwork, beside which the music of this pair plays. */
+const otherArtwork = (pair, record) => [
+  playButton(record),
+  make("img", { src: media(pair.key, "jpg"), alt: "", loading: "lazy" }),
+  make("a", { href: pairAddress(pair.key) }, make("b", {}, artworkTitle(pair)),
+    make("span", { class: "soft" }, [pair.painter, pair.artwork_style].filter(Boolean).join(" · "))),
+];
 
 const figure = (name, value) => [make("div", {}, make("dt", {}, name), make("dd", {}, value))];
 
@@ -76,10 +202,4 @@ function facts(title, fields, record) {
 function source(name, address) {
   if (!/^https?:\/\//i.test(address)) return name;
   return make("a", { href: address, target: "_blank", rel: "noopener noreferrer" }, address);
-}
-
-function row(title, pairs) {
-  if (!pairs.length) return "";
-  return make("section", { class: "row-of-cards" }, make("h2", {}, title),
-    make("div", { class: "cards" }, ...pairs.map(card)));
 }
