@@ -401,6 +401,7 @@ def json_response(value: Any, status: int = 200) -> Response:
 # The server.
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_REQUESTED = ("/api/", "/media/", "/generated/", "/trial/", "/page/")  # by the page, not by people
 _FILES = {
     "browse.css": "text/css",
     "browse.js": "text/javascript",
@@ -516,14 +517,21 @@ def browse_app(
             Middleware(Guard, pages=("/", "/judge", "/compare", "/pair/")),
             Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
         ],
-        exception_handlers={ArtSoundError: _error_response},
+        exception_handlers={ArtSoundError: _error_response, 404: _unknown},
     )
 
 
-def _shell(request: Request) -> Response:
+def _shell(request: Request, status: int = 200) -> Response:
     from starlette.responses import Response
 
-    return Response(_page_file("browse.html"), media_type="text/html")
+    return Response(_page_file("browse.html"), status, media_type="text/html")
+
+
+def _unknown(request: Request, error: Exception) -> Response:
+    """The page, which says that there is no such address; what it requests itself gets JSON."""
+    if request.url.path.startswith(_REQUESTED):
+        return json_response({"error": "There is no such address."}, 404)
+    return _shell(request, 404)
 
 
 def _file(request: Request) -> Response:

@@ -111,7 +111,29 @@ def test_a_pair_page_shows_both_captions_the_facts_and_the_record(
     page.get_by_text("Raw record").click()
     expect(page.locator("#raw")).to_contain_text(row["audio_sha256"])
     page.goto("/pair/999999")
-    expect(page.get_by_role("alert")).to_have_text("There is no such pair.")
+    expect(page.get_by_role("alert")).to_contain_text("There is no such pair.")
+
+
+@pytest.mark.parametrize("address", ["/nowhere/x", "/pair/", "/pair/%E0%A4%A", "/pair/a%20b"])
+def test_an_unknown_address_is_a_page_with_a_way_back(page: Page, address: str) -> None:
+    page.goto(address)
+    expect(page.get_by_role("alert")).to_contain_text("There is no")
+    page.get_by_role("link", name="Show all pairs").click()
+    _total(page, "50 pairs")
+
+
+def test_a_picture_whose_shard_is_missing_is_a_sentence(
+    browser: Browser, site_shards: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "index.parquet").write_bytes((site_shards / "index.parquet").read_bytes())
+    (tmp_path / "index.json").write_bytes((site_shards / "index.json").read_bytes())
+    with serving(tmp_path, tmp_path) as site:
+        page = browser.new_page(base_url=site.url)
+        page.goto("/")
+        expect(page.locator(".card .lost").first).to_have_text("This picture cannot be loaded.")
+        page.goto("/pair/000014")
+        expect(page.locator("article.pair .lost")).to_contain_text(".tar")
+        page.close()
 
 
 def test_a_pair_page_leads_to_the_pairs_beside_it_in_the_view(page: Page) -> None:

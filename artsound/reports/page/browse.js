@@ -1,5 +1,5 @@
 // The page's frame: addresses, the search box, saving; what is shown is in grid, pair and judge.
-import { ask, byId, number, showPlaying, stopPlaying, post } from "/page/page.js";
+import { ask, byId, noticeWithWayBack, number, showLost, showPlaying, stopPlaying, post } from "/page/page.js";
 import { showGrid, refreshGrid } from "/page/grid.js";
 import { showPair } from "/page/pair.js";
 import { showJudge } from "/page/judge.js";
@@ -13,18 +13,23 @@ async function show() {
   state.query = new URLSearchParams(search);
   byId("words").value = state.query.get("q") || "";
   const pair = pathname.match(/^\/pair\/([^/]+)$/);
-  document.body.dataset.page = pair ? "pair" : { "/judge": "judge", "/compare": "compare" }[pathname] || "grid";
+  const others = { "/": "grid", "/judge": "judge", "/compare": "compare" };
+  document.body.dataset.page = pair ? "pair" : others[pathname] || "unknown";
   document.body.classList.remove("filtering");
   byId("filters").setAttribute("aria-expanded", "false");
   byId("to-judge").href = `/judge?${state.query}`;
-  if (pair) await showPair(decodeURIComponent(pair[1]), state.query);
+  if (pair) await showPair(pair[1], state.query);
   else if (pathname === "/judge") {
     stopPlaying();
     await showJudge(state.query);
   } else if (pathname === "/compare") {
     stopPlaying();
     await showCompare(state.query);
-  } else await showGrid(state.query, changed, found);
+  } else if (pathname === "/") await showGrid(state.query, changed, found);
+  else {
+    document.title = "Unknown address – ArtSound";
+    byId("main").replaceChildren(noticeWithWayBack(`There is no page ${pathname} here.`));
+  }
   showPlaying();
 }
 
@@ -67,6 +72,9 @@ byId("filters").addEventListener("click", () => {
 
 for (const name of ["play", "pause", "ended", "emptied"])
   byId("audio").addEventListener(name, showPlaying);
+
+// A picture whose shard is missing or damaged gives way to a sentence; errors do not bubble.
+document.addEventListener("error", (event) => showLost(event.target), true);
 
 // Links within the page do not reload it, so that music continues.
 document.addEventListener("click", (event) => {

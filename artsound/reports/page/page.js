@@ -64,6 +64,22 @@ export function notice(text) {
   return make("p", { class: "notice", role: "alert" }, text);
 }
 
+/** A notice that ends in a link to all pairs. */
+export function noticeWithWayBack(text) {
+  const element = notice(text);
+  element.append(" ", make("a", { href: "/" }, "Show all pairs"));
+  return element;
+}
+
+/** Put a sentence where a picture of a pair cannot be loaded; the judge page has its own. */
+export async function showLost(picture) {
+  if (picture.tagName !== "IMG" || !picture.closest(".picture, .compared, .runners")) return;
+  const text = make("span", { class: "lost" }, "This picture cannot be loaded.");
+  picture.replaceWith(text);
+  if (!text.closest("article.pair")) return;
+  await ask(picture.src).catch((error) => text.append(` ${error.message}`)); // which shard, and why
+}
+
 /** Play a pair in the bar at the foot of the page; pause or continue if it is there already. */
 export function play(pair) {
   const audio = byId("audio");

@@ -1,6 +1,7 @@
 // One pair: picture, sound, both captions, why it was made, all facts, and the raw record.
 import {
-  artworkTitle, ask, byId, clock, make, media, notice, number, pairAddress, playButton, showPlaying, trackTitle,
+  artworkTitle, ask, byId, clock, make, media, notice, noticeWithWayBack, number, pairAddress, playButton,
+  showPlaying, trackTitle,
 } from "/page/page.js";
 
 const SHOWN = 12; // parts of the score that are shown before all are
@@ -29,12 +30,14 @@ const TRACK = [
   ["Share alike", (r) => yes(r.track_share_alike)], ["Source", (r) => source(r.track_source, r.track_source_url)],
 ];
 
+/** Show a pair by its key as it is in the address. */
 export async function showPair(key, query) {
   let found;
   try {
-    found = await ask(`/api/pair/${encodeURIComponent(key)}?${query}`);
+    found = await ask(`/api/pair/${key}?${query}`);
   } catch (error) {
-    byId("main").replaceChildren(notice(error.message));
+    document.title = "Unknown pair – ArtSound";
+    byId("main").replaceChildren(noticeWithWayBack(error.message));
     return;
   }
   const { record } = found;
