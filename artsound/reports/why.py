@@ -13,9 +13,10 @@ import numpy as np
 import polars as pl
 
 from artsound import plugins
-from artsound.errors import ArtSoundError, BadUsage
+from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.pairing.bridge import BridgeContext, Rows, rows_in
-from artsound.recipe import load_recipe
+from artsound.pairing.previous_release import FITS, read_fits
+from artsound.recipe import Recipe, load_recipe
 from artsound.shards.beside import RETRIEVAL
 from artsound.shards.dataset import Dataset
 from artsound.shards.index import read_frame
@@ -76,7 +77,7 @@ def why(out: Path, key: str) -> dict[str, Any]:
         "encoders": _encoders(workspace),
         "recipe": {"seed": recipe.seed, **recipe.pair.model_dump()},
         "runners_up": _runners_up(workspace, key),
-        "parts": _parts(Context(workspace, recipe), pair),
+        "parts": _parts(_matched(workspace, recipe), pair),
     }
 
 
@@ -144,6 +145,21 @@ def _parts(context: Context, pair: dict[str, Any]) -> list[dict[str, Any]]:
     return sorted(parts, key=lambda part: (-part["share"], part["name"]))
 
 
+def _matched(workspace: Workspace, recipe: Recipe) -> Context:
+    """The build with the fit that its pairs were matched with, which need not be fitted again."""
+    from artsound.pairing.affect import Affect  # SciPy, which opening a page does not need
+
+    fit = workspace.pairs / FITS
+    if fit.is_file() and not recipe.pair.affect_fit:
+        try:
+            if Affect.name in read_fits(fit):
+                pair = recipe.pair.model_copy(update={"affect_fit": str(fit)})
+                recipe = recipe.model_copy(update={"pair": pair})
+        except BadData:
+            pass  # it is fitted again
+    return Context(workspace, recipe)
+
+
 def _dimensions(context: Context, bridge: str) -> tuple[list[str], Rows]:
     """The name of each dimension of a bridge, and its rows; no names where it has none."""
     named = [context.recipe.pair.bridge]  # may be imported, or the recipe was not read
@@ -206,7 +222,7 @@ class ReleaseReasons:
             return None
         workspace = Workspace(Path(self.data.store.location).absolute().parent)
         try:
-            return Context(workspace, load_recipe(workspace.recipe))
+            return _matched(workspace, load_recipe(workspace.recipe))
         except ArtSoundError:
             return None  # no build, or not a readable one
 
