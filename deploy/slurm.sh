@@ -12,8 +12,7 @@ set -uo pipefail
 out="$1"
 shift
 
-artsound build --out "$out" --workers "${SLURM_CPUS_PER_TASK:-0}" "$@" &
-build=$!
 # Slurm signals this script alone: pass it on, and queue the job again, which continues the build.
-trap 'kill -TERM "$build"; wait "$build"; scontrol requeue "$SLURM_JOB_ID"; exit 0' TERM
-wait "$build"
+trap 'kill -TERM "${!-}"; wait; scontrol requeue "$SLURM_JOB_ID"; exit 0' TERM
+artsound build --out "$out" --workers "${SLURM_CPUS_PER_TASK:-0}" "$@" &
+wait "$!"

@@ -197,13 +197,15 @@ def safe_cell(value: object) -> str:
 
     Spreadsheets run a cell that begins with an equals, plus, minus or at sign, some of them also
     after white space, or with the sign in its full-width form. An apostrophe before it makes it
-    text. Numbers stay as they are.
+    text. Numbers stay as they are. A text that has apostrophes before such a sign gets one more, so
+    that `plain_cell` finds every text again.
     """
     text = str(value)
-    if text[:1] in ("\t", "\r", "\n"):
+    bare = text.lstrip("'")
+    if bare[:1] in ("\t", "\r", "\n"):
         return f"'{text}"
-    first = next((sign for sign in text if not _is_unseen(sign)), "")
-    if unicodedata.normalize("NFKC", first) not in _FORMULA or _NUMBER.fullmatch(text):
+    first = next((sign for sign in bare if not _is_unseen(sign)), "")
+    if unicodedata.normalize("NFKC", first) not in _FORMULA or _NUMBER.fullmatch(bare):
         return text
     return f"'{text}"
 
