@@ -7,10 +7,11 @@ A name is looked up in this order:
    ``artsound.encoders``, ``artsound.captioners``, ``artsound.bridges`` and ``artsound.presets``;
 3. ``package.module:Object``, anything that can be imported.
 
-Nothing is imported before it is named. A name in a file, which may be somebody else's, imports only
-what 1 and 2 list, unless the user says so: `refuse_code`. A built-in name is never replaced by
-another package's. A name may carry an argument after a colon, which the object itself reads: in
-``transformers:org/model`` the plug-in is ``transformers``, its argument ``org/model``.
+Nothing is imported before it is named. A name in a recipe or checkpoint, which may come from
+another person, imports only what 1 and 2 list, unless the user allows more: `refuse_code`. A
+built-in name is never replaced by another package's. A name may carry an argument after a colon,
+which the object itself reads: in ``transformers:org/model`` the plug-in is ``transformers``, its
+argument ``org/model``.
 
     plugin, argument = find("captioner", "transformers:org/model")
     captioner = plugin.load()
@@ -239,7 +240,7 @@ def get(kind: str, name: str, key: str = "") -> tuple[Any, str]:
 
 
 def refuse_code(kind: str, name: str, where: str, given: Collection[str] = ()) -> None:
-    """Raise BadUsage if a name that was read from a file would import code nobody chose here.
+    """Raise BadUsage if a name that was read from a file would import code not chosen here.
 
     Built-in names and those of installed packages' entry points are chosen. ``module:Object`` is
     if the user allows code of files (`may_import`), or has named the same object.

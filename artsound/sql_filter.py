@@ -1,8 +1,9 @@
 """SQL conditions over the columns of a table.
 
-A condition may come from somebody else's recipe or web page, so its cost is bounded before it runs:
-only functions whose result is no longer than their arguments, and so many operations that polars,
-whose planning time grows with their cube, takes a second or two over the full set at most.
+A condition may come from another person's recipe or a web page, so its cost is bounded before it
+runs: only functions whose result is no longer than their arguments are allowed, and only so many
+operations that polars, whose planning time grows with their cube, takes at most a second or two
+over the full set.
 """
 
 from __future__ import annotations
