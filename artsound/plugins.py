@@ -62,11 +62,11 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "concepts": "artsound.pairing.concepts:Concepts",
         "captions": "artsound.pairing.caption_bridge:CaptionsBridge",
         "text": "artsound.pairing.caption_bridge:TextBridge",
-        "cca": "artsound.pairing.learned:Cca",
+        "cca": "artsound.pairing.cca:Cca",
         "learned": "artsound.pairing.learned:Learned",
         "joint": "artsound.pairing.joint:Joint",
         "imagebind": "artsound.pairing.joint:ImageBindBridge",
-        "fusion": "artsound.pairing.bridge:Fusion",
+        "fusion": "artsound.pairing.fusion:Fusion",
     },
     "preset": {
         "audioldm2": "artsound.training.config:AudioLdm2Preset",

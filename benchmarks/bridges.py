@@ -32,10 +32,11 @@ from fair_worlds import FairWorld
 from planted import Planted, accuracy, caption_vectors, recall, text_pairs
 from scipy.optimize import linear_sum_assignment
 
-from artsound.pairing.bridge import fused_rows
 from artsound.pairing.caption_bridge import caption_rows
+from artsound.pairing.cca import cca_rows
 from artsound.pairing.concepts import concept_rows
-from artsound.pairing.learned import BATCH, EPOCHS, cca_rows, train_heads
+from artsound.pairing.fusion import fused_rows
+from artsound.pairing.learned import BATCH, EPOCHS, train_heads
 from artsound.pairing.match import match
 from artsound.pairing.rows import centred_rows, decorrelated, standardised, unit_rows
 

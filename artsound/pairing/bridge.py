@@ -8,7 +8,6 @@ embedded texts, captions and measured descriptors.
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,9 +25,9 @@ from artsound.encoders.base import (
     open_encoder,
 )
 from artsound.encoders.batching import one_torch_thread
-from artsound.errors import ArtSoundError, BadData, BadUsage
+from artsound.errors import ArtSoundError, BadData
 from artsound.pairing.imported_pairs import imported_pairs
-from artsound.pairing.rows import check_vectors, deviation
+from artsound.pairing.rows import check_vectors
 from artsound.pairing.splits import PairSide, split_catalogue
 from artsound.recipe import Recipe
 from artsound.stage import Context
@@ -181,7 +180,8 @@ class Bridge(Protocol):
     the release hold under its name; one of measurements with errors, `measured_again(build, seed)`:
     its rows if all were measured again. One whose columns have a meaning,
     `dimensions(build)`: a name for each column, where two columns of one name are the cosine and
-    sine of an axis; `artsound why` shows their shares of a score.
+    sine of an axis; `artsound why` shows their shares of a score. One made of other bridges,
+    `parts(argument)`: their names.
 
     Attributes:
         name: The name in a recipe.
@@ -271,9 +271,9 @@ def saved_fits(context: Context) -> dict[str, Any]:
 def saved_in(build: BridgeContext) -> dict[str, Any]:
     """`saved_fits` of the bridge that `build` is for."""
     plugin, _ = plugins.get("bridge", build.name)
-    if isinstance(plugin, Fusion):
-        parts = [saved_in(build.of(name)) for name in fused(build.argument)]
-        return {name: fit for part in parts for name, fit in part.items()}
+    if parts := getattr(plugin, "parts", None):
+        fits = [saved_in(build.of(name)) for name in parts(build.argument)]
+        return {name: fit for fit_of_part in fits for name, fit in fit_of_part.items()}
     save = getattr(plugin, "saved", None)
     return {plugin.name: save(build)} if save else {}
 
@@ -379,99 +379,3 @@ def _read(path: Path, count: int) -> np.ndarray:
     if rows.ndim != 2 or len(rows) != count:
         raise BadData(f"{path} is not what was written there: delete it and run again.")
     return rows
-
-
-# The `fusion` bridge: several bridges' scores in one, each on the scale of its own deviation.
-
-_PART = re.compile(r"(?:(?P<weight>\d+(?:\.\d+)?)\*)?(?P<name>[^*+\s]+)")
-
-
-class Fusion:
-    """A weighted sum of other bridges' standardised scores: fusion:affect+2*cca."""
-
-    name = "fusion"
-    version = "1"
-
-    def needs(self, recipe: Recipe, argument: str) -> Needs:
-        """All that its bridges need."""
-        parts = [
-            plugins.get("bridge", name)[0].needs(recipe, plugins.find("bridge", name)[1])
-            for name in fused(argument)
-        ]
-
-        def union(field: str) -> tuple[str, ...]:
-            return tuple(dict.fromkeys(name for part in parts for name in getattr(part, field)))
-
-        return Needs(
-            union("artworks"),
-            union("tracks"),
-            union("texts"),
-            any(part.captions for part in parts),
-            next((part.extra for part in parts if part.extra), ""),
-        )
-
-    def inputs(self, build: BridgeContext) -> Any:
-        """What its bridges depend on."""
-        return {name: inputs_in(build.of(name)) for name in fused(build.argument)}
-
-    def rows(self, build: BridgeContext) -> Rows:
-        """The rows of `fused_rows`; BadData where one bridge has no row for an item of another."""
-        parts = fused(build.argument)
-        rows = [rows_in(build.of(name)) for name in parts]
-        artworks, _, tracks, _ = rows[0]
-        sides = [
-            (_in_order(name, artworks, *one[:2]), _in_order(name, tracks, *one[2:]))
-            for name, one in zip(parts, rows, strict=True)
-        ]
-        a, t = fused_rows(sides, list(parts.values()))
-        return artworks, a, tracks, t
-
-
-def fused(argument: str) -> dict[str, float]:
-    """The bridges of an argument such as `affect+2*cca`, and their weights (1 where none is given).
-
-    Raises BadUsage for anything else, for a weight of 0, and for an unknown bridge.
-    """
-    parts: dict[str, float] = {}
-    for text in argument.split("+"):
-        found = _PART.fullmatch(text)
-        weight = float(found["weight"] or 1) if found else 0.0
-        if not found or not weight or found["name"] in parts:
-            raise BadUsage(
-                f"fusion:{argument} is not a sum of bridges: write, for example, "
-                "fusion:affect+2*cca, with each bridge once and weights above 0."
-            )
-        if plugins.find("bridge", found["name"])[0].name == Fusion.name:
-            raise BadUsage("The bridge fusion cannot be part of a fusion: name its parts instead.")
-        parts[found["name"]] = weight
-    return parts
-
-
-def fused_rows(
-    sides: list[tuple[np.ndarray, np.ndarray]], weights: list[float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Both sides as unit rows float32, whose score is a weighted sum of standardised scores.
-
-    Args:
-        sides: Unit rows [nA, D] and [nT, D] of each bridge.
-        weights: Of each bridge, above 0. Its scores are divided by their deviation over all pairs;
-            one whose scores do not vary adds nothing.
-    """
-    spreads = [deviation(*both) for both in sides]
-    shares = np.array([w / s if s > 1e-6 else 0.0 for w, s in zip(weights, spreads, strict=True)])
-    if not shares.any():
-        shares[:] = 1.0
-    parts = np.sqrt(shares / shares.sum()).astype(np.float32)
-    a, t = (
-        np.concatenate([both[side] * part for both, part in zip(sides, parts, strict=True)], axis=1)
-        for side in (0, 1)
-    )
-    return a, t
-
-
-def _in_order(name: str, wanted: list[str], ids: list[str], rows: np.ndarray) -> np.ndarray:
-    place = {item: n for n, item in enumerate(ids)}
-    if missing := [item for item in wanted if item not in place]:
-        raise BadData(f"The bridge {name} has no row for {missing[0]} ({len(missing)} in all).")
-    found: np.ndarray = rows[[place[item] for item in wanted]]
-    return found

@@ -5,7 +5,7 @@ import pytest
 from planted import Planted, recall, text_pairs
 
 from artsound.errors import BadData
-from artsound.pairing.learned import RIDGES, best_ridge, cca_rows
+from artsound.pairing.cca import RIDGES, best_ridge, cca_rows
 
 ARTWORKS, TRACKS = 300, 240
 
