@@ -38,7 +38,7 @@ COMMANDS = ARTSOUND.commands  # type: ignore[attr-defined]
 
 # Where each stage's reason codes are written, and what only looks like one there.
 PACKAGE = PROJECT / "artsound"
-MEDIA = ("media/audio.py", "media/images.py")
+MEDIA = ("media/audio.py", "media/images.py", "media/limits.py")
 FETCH = (
     "sources/fma.py",
     "sources/selection.py",

@@ -38,6 +38,7 @@ _OTHERS = (
         "SVG",
     ),
 )
+_MOST_FRAMES = 10_000  # of an animation, or pages; the first alone is ever decoded
 _MOST_SCANS = 500  # of a JPEG, each decoded over the whole area; libjpeg-turbo's own limit
 _PADDING = re.compile(rb"\x00{64,}")  # no 64 bytes of a real scan are all zero: see _padded_jpeg
 _HASH_SAMPLES = 192
@@ -85,6 +86,10 @@ def check_image(data: bytes, *, min_side: int, max_pixels: int) -> ImageInfo:
     # 0xFF in a scan's own bytes is never followed by 0xDA, which begins a scan.
     if image.format == "JPEG" and (scans := data.count(b"\xff\xda")) > _MOST_SCANS:
         raise MediaError("image-too-large", f"the JPEG has {scans:,} scans, over {_MOST_SCANS}")
+    if (frames := _frame_count(data, image.format or "")) > _MOST_FRAMES:
+        raise MediaError(
+            "image-too-large", f"the file has {frames:,} frames or pages, over {_MOST_FRAMES:,}"
+        )
     _load(image)
     _check_end(data, image.format or "")
     orientation = _orientation(image)
@@ -193,6 +198,10 @@ def _load(image: Image.Image) -> None:
     try:
         with suppress_stderr() if image.format == "TIFF" else nullcontext():
             image.load()
+    except MemoryError:
+        raise MediaError(
+            "image-too-large", "the picture needs more memory to decode than there is"
+        ) from None
     except Exception as error:  # noqa: BLE001  decoders raise anything on hostile bytes
         cut = "truncated" in str(error) or isinstance(error, EOFError)
         raise MediaError(
@@ -204,6 +213,17 @@ def _load(image: Image.Image) -> None:
 def _brief(error: Exception) -> str:
     text = re.sub(r"<_io\.BytesIO object at 0x[0-9a-f]+>", "the data", str(error))
     return (text.splitlines() or [type(error).__name__])[0][:120] or type(error).__name__
+
+
+def _frame_count(data: bytes, kind: str) -> int:
+    """How many frames or pages there are; 1 if that cannot be counted: the first one counts."""
+    if kind in ("JPEG", "BMP"):
+        return 1
+    try:
+        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
+            return int(getattr(image, "n_frames", 1))
+    except Exception:  # noqa: BLE001  as `_open`; what follows the first frame is not used
+        return 1
 
 
 def _check_end(data: bytes, kind: str) -> None:

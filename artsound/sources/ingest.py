@@ -23,6 +23,7 @@ from artsound.media import MediaError
 from artsound.media.audio import check_audio, release_mp3
 from artsound.media.fingerprint import clusters, near_audio, near_images
 from artsound.media.images import check_image
+from artsound.media.limits import limited
 from artsound.progress import Progress
 from artsound.recipe import Recipe
 from artsound.schema import Reject, arrow_schema
@@ -193,7 +194,8 @@ STAGE = Stage(
 def _take_image(
     workspace: Workspace, recipe: Recipe, row: Mapping[str, Any], data: bytes
 ) -> dict[str, Any]:
-    info = check_image(data, min_side=recipe.images.min_side, max_pixels=recipe.images.max_pixels)
+    sizes = recipe.images
+    info = limited(check_image, "image", data, min_side=sizes.min_side, max_pixels=sizes.max_pixels)
     suffix = _SUFFIXES.get(info.format, f".{info.format.lower()}")
     path, sha256 = store_media(workspace, "artworks", data, suffix)
     return {
@@ -212,14 +214,15 @@ def _take_image(
 def _take_audio(
     workspace: Workspace, recipe: Recipe, row: Mapping[str, Any], data: bytes
 ) -> dict[str, Any]:
-    info = check_audio(
-        data, min_seconds=recipe.audio.min_seconds, silence_db=recipe.audio.silence_db
+    least = recipe.audio
+    info = limited(
+        check_audio, "audio", data, min_seconds=least.min_seconds, silence_db=least.silence_db
     )
     if info.format != "MP3":
         # Everything after this measures, and releases, the same bytes. Releases have one kind of
         # sound: readers of WebDataset (Hugging Face's among them) refuse samples of several kinds.
-        data = release_mp3(data)
-        info = check_audio(data, min_seconds=0.0, silence_db=-math.inf)
+        data = limited(release_mp3, "audio", data)
+        info = limited(check_audio, "audio", data, min_seconds=0.0, silence_db=-math.inf)
     path, sha256 = store_media(workspace, "tracks", data, f".{info.format.lower()}")
     return {
         **_fields("track", row),
