@@ -288,10 +288,13 @@ def _vocabulary_files(context: Context) -> list[Path]:
 
 
 def _captioner(context: Context, side: Side) -> Captioner:
-    # One per side and GPU, so that a model is loaded once on each.
+    # One per side and, for models, per GPU, so that each is loaded once there. Only a model asks for
+    # its GPU: that imports torch, which takes seconds in each worker.
+    plugin, _ = captioner_plugin(side.name, context.recipe.captions)
+    place = f" on {current_gpu()}" if plugin.uses_gpu else ""
     responses = context.workspace.captions / "responses"
     return context.once(
-        f"captioner of {side.files} on {current_gpu()}",
+        f"captioner of {side.files}{place}",
         lambda: open_captioner(side.name, context.recipe.captions, responses),
         _vocabulary_files(context),
     )
