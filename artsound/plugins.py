@@ -435,6 +435,15 @@ def _outside(kind: str, reference: str) -> Plugin:
             if entry.reference == reference:
                 return replace(entry, name=reference, shadowed=False)
     top = reference.partition(":")[0].partition(".")[0]
+    package, version = _distribution_of(tuple(sys.path), top)
+    return Plugin(kind, reference, reference, package, version)
+
+
+@functools.cache
+def _distribution_of(_path: tuple[str, ...], top: str) -> tuple[str, str]:
+    """The distribution that has a top-level module, and its version; "" for both without one.
+
+    Found once for each `sys.path`: the metadata of every installed package is read for it.
+    """
     names = importlib.metadata.packages_distributions().get(top, [])
-    version = importlib.metadata.version(names[0]) if names else ""
-    return Plugin(kind, reference, reference, names[0] if names else "", version)
+    return (names[0], importlib.metadata.version(names[0])) if names else ("", "")
