@@ -19,7 +19,7 @@ from artsound.pairing.learned import catalogue_words
 from artsound.pairing.pair import STAGE as PAIR
 from artsound.recipe import Recipe, load_recipe
 from artsound.stage import Context, run_stage
-from artsound.storage import Workspace, read_parquet
+from artsound.storage import Workspace, read_parquet, write_parquet
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "encoders"))
 from random_weights import CLAP_MODEL, CLIP_MODEL, register_clip, write_clap, write_clip
@@ -37,10 +37,14 @@ dark = { painting = "a dark painting", music = "dark music" }
 
 @pytest.fixture(scope="module")
 def workspace(built: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """The built sample's catalogue and media, to be embedded by CLIP and CLAP."""
+    """Every third item of the built sample and its media, to be embedded by CLIP and CLAP."""
     root = tmp_path_factory.mktemp("language") / "out"
-    for name in ("catalog", "embeddings", "media", "parts/embed", "parts/ingest"):
+    for name in ("catalog", "media"):
         shutil.copytree(built.root / name, root / name)
+    for name in ("artwork", "track"):
+        path = root / "catalog" / f"{name}s.parquet"
+        rows = read_parquet(path, name)
+        write_parquet(path, name, rows.take(list(range(0, len(rows), 3))))
     return Workspace(root)
 
 
