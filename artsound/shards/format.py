@@ -24,6 +24,7 @@ from artsound.storage import atomic_write
 
 BLOCK = 512
 END = bytes(2 * BLOCK)  # two zero blocks close an archive
+READ_AHEAD = 1 << 16  # bytes read at once from a tar whose headers and .json are looked at
 LARGEST = 8**11 - 1  # the size field has eleven octal digits
 
 
@@ -52,23 +53,26 @@ def header(name: str, size: int) -> bytes:
     return extra + _block(short, size, b"0")
 
 
-def _block(name: bytes, size: int, kind: bytes) -> bytes:
-    fields = [
-        name.ljust(100, b"\0"),
-        b"0000644\0",  # mode
-        b"0000000\0" * 2,  # owner, group
-        b"%011o\0" % size,
-        b"00000000000\0",  # modification time
-        b" " * 8,  # checksum, computed as if blank
-        kind,  # 0: a regular file; x: what the next header has no room for
+# What every header has after the name, the size, and the kind of member.
+_OWNED = b"0000644\0" + b"0000000\0" * 2  # mode; owner, group
+_TIME = b"00000000000\0"  # modification time
+_REST = b"".join(
+    [
         bytes(100),  # link target
         b"ustar\x0000",
         bytes(64),  # names of owner and group
         bytes(16),  # device
         bytes(167),  # name prefix, filler
     ]
-    block = b"".join(fields)
-    return b"%s%06o\0 %s" % (block[:148], sum(block), block[156:])
+)
+_SUM = sum(_OWNED) + sum(_TIME) + sum(b" " * 8) + sum(_REST)  # the checksum counts as blank
+
+
+def _block(name: bytes, size: int, kind: bytes) -> bytes:
+    """One header; `kind` is 0 for a regular file, x for what the next header has no room for."""
+    length = b"%011o\0" % size
+    checksum = b"%06o\0 " % (_SUM + sum(name) + sum(length) + kind[0])
+    return b"".join((name.ljust(100, b"\0"), _OWNED, length, _TIME, checksum, kind, _REST))
 
 
 def padding(size: int) -> bytes:

@@ -23,7 +23,7 @@ import polars as pl
 from artsound.errors import BadData, BadUsage
 from artsound.shards.beside import carry
 from artsound.shards.dataset import Dataset, open_pairs
-from artsound.shards.format import Shard, key_of, sample_json, scan_tar, write_shard
+from artsound.shards.format import READ_AHEAD, Shard, key_of, sample_json, scan_tar, write_shard
 from artsound.shards.index import FORMAT, read_frame, read_shard_index, write_index
 from artsound.shards.release import (
     WITHHELD,
@@ -41,13 +41,22 @@ from artsound.shards.release import (
 )
 from artsound.shards.store import shards_folder
 from artsound.shards.subset import members, moved
-from artsound.sources.item_names import artwork_key, line_keys, names_nothing
+from artsound.sources.item_names import (
+    artwork_key,
+    line_keys,
+    names_nothing,
+    shown_lines,
+    text_of,
+)
 from artsound.storage import atomic_write, make_folder, sha256_bytes, sync_folder, temporary_prefix
 from artsound.untrusted import parse_json
 
 _KEY_COLUMNS = ("key", "track_id", "track_cluster", "item_id")
 _ARTWORK_FIELDS = ("artwork_id", "artwork_cluster", "item_id")
-_ARTWORK_BYTES = tuple(name.encode() for name in _ARTWORK_FIELDS)
+# Such a field in JSON, and its value where that is text.
+_ARTWORK_FIELD = re.compile(rb'"(?:%b)"(?:\s*:\s*("[^"]*"))?' % "|".join(_ARTWORK_FIELDS).encode())
+_TOGETHER = 8 << 20  # bytes of .json members that are searched at once
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _WORD = re.compile(r"[^\s\"'`<>|,;()\[\]{}]+")
 _LISTED_KEY = re.compile(r"(?m)^\s*(?:- )?(\d{6})\s*$")
 
@@ -70,7 +79,7 @@ def named(ids: Collection[str]) -> tuple[set[str], set[str], set[str]]:
         found = line_keys(line)
         keys |= {key.removeprefix("track:") for key in found if key.startswith("track:")}
         if found and not any(key.startswith("track:") for key in found):
-            texts.add(line.strip())
+            texts.add(text_of(line))
             texts |= {key.removeprefix("sha256:") for key in found if key.startswith("sha256:")}
             spellings |= {
                 key.removeprefix("artwork:") for key in found if key.startswith("artwork:")
@@ -144,12 +153,25 @@ def _mentions(path: Path, texts: _Texts, keys: frozenset[str]) -> bool:
         found = any(word in texts or word in keys for word in _words(value))
         return found or any(map(texts.spelled, _named_artworks(value)))
     if name.endswith(".csv"):
-        rows = [list(map(plain_cell, row)) for row in csv.reader(text.splitlines())]
-        found = any(not texts.isdisjoint(row) or not keys.isdisjoint(row[1:2]) for row in rows)
-        return found or any(texts.spelled(cell) for row in rows for cell in row[:3])
+        return _csv_mentions(text, texts, keys)
     found = any(one in text for one in texts)
     found = found or any(map(texts.spelled, _WORD.findall(text) if texts.spellings else ()))
     return found or not keys.isdisjoint(_LISTED_KEY.findall(text))
+
+
+def _csv_mentions(text: str, texts: _Texts, keys: frozenset[str]) -> bool:
+    cells: set[str] = set()
+    second: set[str] = set()
+    names: set[str] = set()
+    for row in csv.reader(text.splitlines()):
+        cells.update(row)
+        second.update(row[1:2])
+        names.update(row[:3] if texts.spellings else ())
+    return not (
+        texts.isdisjoint(map(plain_cell, cells))
+        and keys.isdisjoint(map(plain_cell, second))
+        and not any(texts.spelled(plain_cell(cell)) for cell in names)
+    )
 
 
 def _table_mentions(table: pl.DataFrame, texts: _Texts, keys: frozenset[str]) -> bool:
@@ -167,46 +189,57 @@ def _table_mentions(table: pl.DataFrame, texts: _Texts, keys: frozenset[str]) ->
     return False
 
 
-def _may_mention(data: bytes, texts: _Texts, wanted: frozenset[bytes]) -> bool:
-    """Whether JSON may have one of some strings, or an artwork's name in another spelling.
-
-    Without escapes and in UTF-8, each string is between two quotation marks as it is; whatever is
-    written in another way may have anything, and must be parsed.
-    """
-    if b"\\" in data or b"\0" in data:
-        return True
-    pieces = data.split(b'"')
-    if not wanted.isdisjoint(pieces):
-        return True
-    for field in _ARTWORK_BYTES if texts.spellings else ():
-        at = 0
-        while field in pieces[at:]:
-            at = pieces.index(field, at) + 1
-            if pieces[at].strip() != b":" or texts.spelled(pieces[at + 1].decode(errors="replace")):
-                return True
-    return False
-
-
 def _tar_mentions(path: Path, texts: _Texts, keys: frozenset[str]) -> bool:
-    wanted = frozenset(one.encode() for one in {*texts, *keys})
-    with path.open("rb") as file:
+    """Whether the name, the bytes or the fields of a member reference what is searched for."""
+    digests = frozenset(filter(_DIGEST.fullmatch, texts))
+    samples: list[bytes] = []
+    waiting = 0
+    with path.open("rb", buffering=READ_AHEAD) as file:
         for member in list(scan_tar(file, path.stat().st_size)):
             if key_of(member.name)[0] in keys:
                 return True
+            has_fields = member.name.endswith(".json")
+            if not has_fields and not digests:
+                continue
             file.seek(member.offset)
             data = file.read(member.size)
-            if sha256_bytes(data) in texts:
+            if digests and sha256_bytes(data) in digests:
                 return True
-            if member.name.endswith(".json"):
-                if not _may_mention(data, texts, wanted):
-                    continue
-                fields = parse_json(data)
-                if not texts.isdisjoint(_words(fields)):
+            if has_fields:
+                samples.append(data)
+                waiting += len(data)
+            if waiting > _TOGETHER:
+                if _samples_mention(samples, texts, keys):
                     return True
-                if texts.spellings and any(map(texts.spelled, _named_artworks(fields))):
-                    return True
-                if isinstance(fields, dict) and any(fields.get(n) in keys for n in _KEY_COLUMNS):
-                    return True
+                samples, waiting = [], 0
+    return _samples_mention(samples, texts, keys)
+
+
+def _samples_mention(samples: Sequence[bytes], texts: _Texts, keys: frozenset[str]) -> bool:
+    """Whether a .json member references what is searched for.
+
+    Without escapes and in UTF-8, each string is between two quotation marks as it is. So members
+    are searched together as bytes, and parsed only where that finds anything.
+    """
+    plain = [data for data in samples if b"\\" not in data and b"\0" not in data]
+    together = b'"'.join(plain)  # which ends no string early: it is between two values
+    wanted = frozenset(one.encode() for one in {*texts, *keys})
+    if wanted.isdisjoint(together.split(b'"')) and not (
+        texts.spellings
+        and any(
+            not name or texts.spelled(name[1:-1].decode(errors="replace"))
+            for name in set(_ARTWORK_FIELD.findall(together))
+        )
+    ):
+        samples = [data for data in samples if b"\\" in data or b"\0" in data]
+    for data in samples:
+        fields = parse_json(data)
+        if not texts.isdisjoint(_words(fields)):
+            return True
+        if texts.spellings and any(map(texts.spelled, _named_artworks(fields))):
+            return True
+        if isinstance(fields, dict) and any(fields.get(name) in keys for name in _KEY_COLUMNS):
+            return True
     return False
 
 
@@ -285,10 +318,9 @@ def withdraw(
         count = len(ids) + len(optouts)
         raise BadUsage(f"{folder} has none of the {count} listed ids: nothing to withdraw.")
     if listed.unmatched and not allow_unmatched:
-        lines = ", ".join(map(repr, listed.unmatched))
         raise BadData(
-            f"{folder} has nothing that these lines name: {lines}. Correct them, or give "
-            "--allow-unmatched."
+            f"{folder} has nothing that these lines name: {shown_lines(listed.unmatched)}. "
+            "Correct them, or give --allow-unmatched."
         )
     if listed.unmatched:
         note(names_nothing("the list", str(folder), listed.unmatched))
@@ -344,7 +376,8 @@ def write_next(
             with atomic_write(place / WITHHELD) as file:
                 apart.write_parquet(file)
         carry(folder, place, rows)
-        write_attribution(place, rows.to_arrow())
+        table = rows.to_arrow()
+        write_attribution(place, table)
         write_readme(place, data.name, shards, rows.height)
         copy_fits(folder, place)
         formats = (data.format, FORMAT)
@@ -358,7 +391,7 @@ def write_next(
             for name in ("parent", "release", "sources", "rejects")
             if name in about
         }
-        write_index(place, data.name, about["recipe_digest"], shards, rows.to_arrow(), more)
+        write_index(place, data.name, about["recipe_digest"], shards, table, more)
         describe(place)
         check(place, rows)
         os.replace(place, out)
@@ -404,8 +437,9 @@ def _write_shards(
     frames: list[pl.DataFrame] = []
     renamed = _renamed(data.frame, gone)
     frame = data.frame.with_row_index("position").with_columns(gone=gone)
+    parts = frame.partition_by("shard", maintain_order=True, as_dict=True)
     for shard in data.shards:
-        rows = frame.filter(pl.col("shard") == shard.name)
+        rows = parts.get((shard.name,), frame.clear())
         stay = rows.filter(~pl.col("gone")).drop("gone")
         if not stay.height:
             continue

@@ -5,10 +5,16 @@ web pages. A line may hold an image's name with or without folder and suffix, in
 or NFD, percent-encoded or not; a track's number with or without zeros, or its file; a web address;
 the SHA-256 of a file; or `artist: NAME` for all works of a painter or a musician. In an opt-out
 list the name alone is enough, and an address stands for everything below it.
+
+A line may also have a label (`track: 123`, `FMA #123`, `artwork_id = NAME`), and a comment after an
+item that is clearly complete (`000123  # asked by mail`). A table needs a first line that names
+its columns. Whatever may mean two things names nothing, and `remedy` says what to write instead.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 import unicodedata
 from collections import defaultdict
@@ -34,11 +40,26 @@ _UNACCENTED = str.maketrans(
 )
 # The years of a life, as libraries add them to a name: "Monet, Claude, 1840-1926".
 _LIFE = re.compile(r"[\s,]*\(?\s*\d{4}\s*[-\u2010-\u2015]\s*(?:\d{4})?\s*\)?$")
-_DIGEST = re.compile(r"^(?:sha-?256[:=\s]\s*)?([0-9a-f]{64})$", re.IGNORECASE)
+# Also as sha256sum prints it, before the name of the file.
+_DIGEST = re.compile(
+    r"^(?:sha-?256(?:sum)?\s*[:=\s]\s*)?([0-9a-f]{64})(?:\s+\*?\S.*)?$", re.IGNORECASE
+)
 _AUDIO = r"\.(?:mp3|wav|flac|ogg|m4a|aiff?)"
 _TRACK = re.compile(
-    rf"^(?:(?:fma|track|trk|id)[\s:_#-]*)*0*(\d{{1,6}})(?:\.0+)?({_AUDIO})?$", re.IGNORECASE
+    rf"^(?:(?:fma|track|trk|id)[\s:=_#-]*|#)*0*(\d{{1,6}})(?:\.0+)?({_AUDIO})?$", re.IGNORECASE
 )
+# What stands before an item in a form, in JSON or in a mail: `track: 123`, `"artwork_id": "NAME"`.
+_LABEL = re.compile(
+    r"""^["']?(?:
+        (?P<track>(?:(?:fma|free\ music\ archive)[\s_-]*)?(?:track|trk|song|clip|recording)|fma)
+            (?:[\s_-]*(?:id|key|no|nr|number|file|url|page))?
+      | (?P<artwork>artwork|image|img|picture|painting)(?:[\s_-]*(?:id|key|name|file|url|page))?
+      | (?:item[\s_-]*)?(?:id|key|file(?:[\s_-]*name)?|path|url|uri|link|address|sha-?256|digest)
+    )["']?\s*[:=]\s*(?=\S)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_LINK = re.compile(r"^\[[^\]]*\]\(\s*<?(\S+?)>?\s*\)$")  # of Markdown
+_COMMENT = re.compile(r"\s+#")
 # WikiArt appends the size to an image's address: claude-monet/haystacks.jpg!Large.jpg
 _SIZE = re.compile(r"(\.jpe?g|\.png)!\w+(?:\.jpe?g|\.png)?$", re.IGNORECASE)
 
@@ -48,25 +69,35 @@ def artwork_key(name: str) -> str:
 
     It has no folder, no suffix of an image, no percent-encoding, no capitals; it is in NFC.
     """
-    base = re.split(r"[/\\]", _decoded(name).strip())[-1]
-    base = _DASHES.sub("-", _INVISIBLE.sub("", base)).casefold()
-    base = " ".join(unicodedata.normalize("NFC", base).split())
+    if name.isascii() and "%" not in name:  # most names: nothing of it is to be undone
+        base = name.strip().replace("\\", "/").rpartition("/")[2].lower()
+    else:
+        base = _plain_base(name)
+    base = " ".join(base.split())
     for suffix in IMAGE_SUFFIXES:
         if base.endswith(suffix):
             return base[: -len(suffix)].rstrip()
     return base
 
 
+def _plain_base(name: str) -> str:
+    base = re.split(r"[/\\]", _decoded(name).strip())[-1]
+    base = _DASHES.sub("-", _INVISIBLE.sub("", base)).casefold()
+    return unicodedata.normalize("NFC", base)
+
+
 def read_lines(path: Path, kind: str = "ids") -> list[str]:
     """Read the lines of a list of items; every command and recipe reads its lists here.
 
     Args:
-        path: A text file with an item a line; a .npy file of ids; or a .parquet file with a column
-            `key`, `track_id` or `artwork_id`, the first that it has.
+        path: A text file with an item a line; one with a table (CSV, or with semicolons or tabs)
+            whose first line names its columns; a .npy file of ids; or a .parquet file with a
+            column `key`, `track_id` or `artwork_id`, the first that it has.
         kind: What the list holds, for messages.
 
     Returns:
-        The lines, without empty ones; ids as text.
+        The lines, without empty ones; ids as text. Of a table the items, with a label where the
+        column says which side they are of; a row without one is the row itself.
 
     Raises:
         BadUsage: There is no such file, or it is not a list.
@@ -89,7 +120,97 @@ def read_lines(path: Path, kind: str = "ids") -> list[str]:
         raise BadUsage(f"{path}, a list of {kind}, cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise BadUsage(f"{path} is not a list of {kind}, one a line: {error}.") from error
-    return [line.strip() for line in lines if line.strip()]
+    lines = [line for line in lines if line.strip()]  # a table's first cell may be empty: a tab
+    first = next((n for n, line in enumerate(lines) if not _is_comment(line)), 0)
+    columns, mark = _columns_of(lines[first] if lines else "", path.suffix.lower())
+    if columns:
+        return _cells(path, kind, lines[first + 1 :], columns, mark)
+    if mark:
+        raise BadUsage(
+            f"{path}, a list of {kind}, is a table whose first line names no column of items: "
+            "call one track_id, artwork_id, key, file, url or sha256."
+        )
+    return [line.strip() for line in lines]
+
+
+# The columns of a table of items that are looked at, the first that a row fills; and the label of
+# their cells. A table that has a side in one of the first may not have the other in the same row.
+_COLUMNS: tuple[tuple[frozenset[str], str], ...] = (
+    (frozenset({"track_id", "fma_id", "track_key", "fma_track_id"}), "track: "),
+    (frozenset({"artwork_id", "image_id", "artwork_key"}), "artwork: "),
+    (frozenset({"key", "keys", "item_id", "id", "ids", "item_key", "item"}), ""),
+    (frozenset({"file", "filename", "file_name", "path"}), ""),
+    (frozenset({"url", "uri", "link", "address", "page", "source_url"}), ""),
+    (frozenset({"track_source_url", "track_url"}), "track: "),
+    (frozenset({"artwork_source_url", "image_url", "artwork_url"}), "artwork: "),
+    (frozenset({"sha256", "sha_256", "digest"}), ""),
+    (frozenset({"audio_sha256", "image_sha256", "image_original_sha256"}), ""),
+)
+# Further names, in a file that says by its suffix that it is a table.
+_LOOSE = {"track": "track: ", "tracks": "track: ", "clip": "track: ", "artwork": "artwork: "}
+_LOOSE |= {"artworks": "artwork: ", "image": "artwork: ", "picture": "artwork: ", "name": ""}
+_CREATORS = frozenset({"artist", "painter", "musician", "creator", "artists", "author"})
+_MARKS = {".csv": ",;\t", ".tsv": "\t"}
+
+Columns = list[tuple[int, str]]  # position and label, the preferred ones first
+
+
+def _is_comment(line: str) -> bool:
+    return re.match(r"\s*#(?:\s|$)", line) is not None
+
+
+def _columns_of(header: str, suffix: str) -> tuple[Columns, str]:
+    """The columns of items that a first line names, and what separates them.
+
+    No columns and a mark: a table that names none. Neither: no table.
+    """
+    marks = _MARKS.get(suffix, ",;\t")
+    several = ""
+    for mark in marks:
+        cells = [
+            re.sub(r"[\s-]+", "_", cell.strip().casefold())
+            for cell in next(csv.reader([header], delimiter=mark), [])
+        ]
+        if len(cells) > 1 and suffix in _MARKS:
+            several = several or mark
+        found = [
+            (number, label)
+            for names, label in _COLUMNS
+            for number, cell in enumerate(cells)
+            if cell in names
+        ]
+        if suffix in _MARKS:
+            found += [(n, _LOOSE[cell]) for n, cell in enumerate(cells) if cell in _LOOSE]
+            if not found:
+                found = [(n, "artist: ") for n, cell in enumerate(cells) if cell in _CREATORS]
+        if found:
+            return found, mark
+    return [], several
+
+
+def _cells(path: Path, kind: str, lines: list[str], columns: Columns, mark: str) -> list[str]:
+    """The item of each row of a table, or the row where it has none."""
+    items = []
+    try:
+        rows = list(csv.reader(io.StringIO("\n".join(lines)), delimiter=mark, strict=True))
+    except csv.Error as error:
+        raise BadUsage(f"{path}, a list of {kind}, is not a valid table: {error}.") from error
+    for row in rows:
+        whole = f"{mark} ".join(row)
+        if _is_comment(whole):
+            continue
+        filled = [
+            (label, row[number].strip())
+            for number, label in columns
+            if number < len(row) and row[number].strip()
+        ]
+        if {"track: ", "artwork: "} <= {label for label, _ in filled}:
+            raise BadUsage(
+                f"{path}, a list of {kind}, names a track and an artwork in one row: "
+                f"{whole[:80]!r}. Leave only the column of the side that is meant."
+            )
+        items.append("".join(filled[0]) if filled else whole)
+    return items
 
 
 def line_keys(line: str, *, optout: bool = False) -> frozenset[str]:
@@ -104,16 +225,15 @@ def line_keys(line: str, *, optout: bool = False) -> frozenset[str]:
         optout: Whether it is one of an opt-out list, which may name a creator by the name alone
             and everything below an address.
     """
-    text = unicodedata.normalize("NFC", _INVISIBLE.sub("", line)).strip()
-    if re.match(r"#(?:\s|$)", text):
-        return frozenset()
-    text = re.sub(r"^[-*\u2022]\s+", "", text).rstrip(",;").strip().strip(_QUOTES).strip()
+    text = text_of(line)
     if not text:
         return frozenset()
     if match := _DIGEST.match(text):
         return frozenset({f"sha256:{match[1].lower()}"})
     if match := _CREATOR.match(text):
-        return _names_of(text[match.end() :])
+        return _names_of(text[match.end() :].strip(_QUOTES))
+    if (match := _LABEL.match(text)) and not _ADDRESS.match(text):
+        return _labelled(text, match, optout=optout)
     if _ADDRESS.match(text) or (_HOST.match(text) and "/" in text and not optout):
         return _address_keys(text) | (_below(text) if optout else frozenset())
     last = re.split(r"[/\\]", _decoded(text))[-1].strip()
@@ -126,6 +246,59 @@ def line_keys(line: str, *, optout: bool = False) -> frozenset[str]:
     if optout and not match:
         found |= _names_of(text) | (_below(text) if _HOST.match(text) else frozenset())
     return frozenset(found - {"artwork:", "key:"})
+
+
+def text_of(line: str) -> str:
+    """A line of a list without its bullet, quotation marks and comment; "" for a comment alone."""
+    text = unicodedata.normalize("NFC", _INVISIBLE.sub("", line)).strip()
+    if re.match(r"#(?:\s|$)", text):
+        return ""
+    text = _bare(_without_comment(re.sub(r"^[-*\u2022]\s+", "", text)))
+    link = _LINK.match(text)
+    return link[1] if link else text
+
+
+def _bare(text: str) -> str:
+    return text.strip().rstrip(",;").strip().strip(_QUOTES).strip()
+
+
+def _without_comment(text: str) -> str:
+    """A line up to a comment, where what is before it is an item beyond doubt.
+
+    That is a number, a file's name with its suffix, an address, a digest, or `artist: NAME`. Other
+    names may have a # of their own: "Symphony #5".
+    """
+    for match in _COMMENT.finditer(text):
+        before, after = _bare(text[: match.start()]), text[match.end() :]
+        plain = _LABEL.sub("", before, count=1).strip(_QUOTES)
+        last = re.split(r"[/\\]", plain)[-1]
+        if _CREATOR.match(before):
+            certain = after[:1].isspace()
+        elif track := _TRACK.match(last):
+            named = bool(track[2]) or not text.casefold().endswith(IMAGE_SUFFIXES)
+            certain = named and not after.strip().isdigit()
+        else:
+            whole_address = _ADDRESS.match(plain) and " " not in plain
+            certain = bool(
+                _DIGEST.match(plain) or whole_address or last.casefold().endswith(IMAGE_SUFFIXES)
+            )
+        if certain:
+            return before
+    return text
+
+
+def _labelled(text: str, label: re.Match[str], *, optout: bool) -> frozenset[str]:
+    """The keys of an item behind a label: those of the side that the label names."""
+    rest = text[label.end() :].strip(_QUOTES).strip()
+    keys = line_keys(rest, optout=optout)
+    others: tuple[str, ...] = ()
+    if label["track"]:
+        others = ("artwork:", "creator:")
+    elif label["artwork"]:
+        others = ("track:", "key:", "creator:")
+        keys |= {f"artwork:{artwork_key(rest)}"} if not _ADDRESS.match(rest) else frozenset()
+    found = {key for key in keys if not key.startswith(others)} if others else set(keys)
+    return frozenset(found | {f"artwork:{artwork_key(text)}"} - {"artwork:"})
 
 
 def creator_keys(name: str) -> frozenset[str]:
@@ -197,7 +370,34 @@ class Listed:
 
 def names_nothing(what: str, where: str, lines: Collection[str]) -> str:
     """A sentence with every line of a list that names nothing."""
-    return f"{what} has lines that name nothing in {where}: {', '.join(map(repr, lines))}."
+    return f"{what} has lines that name nothing in {where}: {shown_lines(lines)}."
+
+
+def shown_lines(lines: Iterable[str]) -> str:
+    """Lines that name nothing, each with what is to be written instead, where that shows."""
+    return ", ".join(f"{line!r}{f' ({hint})' if (hint := remedy(line)) else ''}" for line in lines)
+
+
+def remedy(line: str) -> str:
+    """Why a line may name nothing, and what to write; empty where its form is not the reason."""
+    text = text_of(line)
+    if not text or artwork_key(text) != " ".join(text.casefold().split()):
+        return ""  # it has a folder, a suffix or an escape, so it is a name
+    if _TRACK.match(text):
+        return ""
+    if re.match(r"#\S", text):
+        return "a comment begins with a # and a space"
+    if re.search(r"\S\s+#", text):
+        return "before a comment write a number, or a name with its suffix"
+    if re.search(r"[,;\t]\s*\S", text) or len(re.findall(r"(?<!\S)\d{2,6}(?!\S)", text)) > 1:
+        return "one item a line, or a table whose first line names the columns"
+    if match := re.match(r"(?:\D*[\s:=#])?0*(\d{7,})$", text):
+        return f"a track's number has at most six digits, not {len(match[1])}"
+    if re.match(r"(?:title|album|name|genre|label)\s*[:=]", text, re.IGNORECASE):
+        return "an item is named by its number, file, address or digest, not by its title"
+    if re.match(r"#?\d{1,6}(?:\s|[-:/(])", text):
+        return "write a remark as a comment, after a # and a space"
+    return ""
 
 
 def address_keys(address: str) -> frozenset[str]:

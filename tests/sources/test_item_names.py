@@ -21,7 +21,9 @@ from artsound.sources.item_names import (
     artwork_keys,
     creator_keys,
     line_keys,
+    names_nothing,
     read_lines,
+    remedy,
     track_keys,
 )
 
@@ -64,7 +66,9 @@ def test_every_spelling_of_an_image_names_it(line: str) -> None:
     [
         "2", "000002", "02", "0000002", "2.0", "000002.mp3", "000/000002.MP3", "fma:2", "track 2",
         "fma_large\\000\\000002.mp3", "https://files.example.org/000/000002.mp3?x=1", PAGE + "/",
-        PAGE.replace("http://", "https://www."), "２",
+        PAGE.replace("http://", "https://www."), "２", "#2", "FMA #2", "id=2", '"track_id": 2,',
+        "track: 2", "FMA track no: 2", "000002  # asked by mail", "2 #gone", "'000002'", "* 2",
+        "file: 000/000002.mp3 # asked", f"url: {PAGE}", f"{PAGE} # asked", f"[Food]({PAGE})",
     ],
 )  # fmt: skip
 def test_every_spelling_of_a_track_names_it(line: str) -> None:
@@ -77,6 +81,78 @@ def test_lines_that_match_nothing_are_known_and_comments_are_no_lines() -> None:
     assert listed.chosen([NAME, "other.jpg"], artwork_keys) == {NAME}
     assert listed.unmatched == ("claude-monet_typo", "000009.mp3")
     assert line_keys("# taken down in May") == line_keys("  ") == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("2, 3", "one item a line"), ("000002 000003", "one item a line"), ("2\tgone", "one item"),
+        ("2 (asked by mail)", "after a # and a space"), ("2: asked", "after a # and a space"),
+        ("#asked by mail", "a comment begins with"), ("2 #3", "with its suffix"),
+        ("lace # asked", "with its suffix"), ("Symphony #2", "with its suffix"),
+        ("title: Lace", "not by its title"), ("track 0002000003", "at most six digits"),
+        ("artwork: 2.mp3", ""), ("2 # 3.jpg", ""), ("lace #2.jpg", ""), ("2.jpg", ""),
+    ],
+)  # fmt: skip
+def test_a_line_that_may_mean_two_things_names_nothing_and_shows_the_remedy(
+    line: str, hint: str
+) -> None:
+    listed = Listed([line])
+    assert not listed.names(track_keys("000002") | artwork_keys("lace.jpg"))
+    assert hint in names_nothing("the list", "here", listed.unmatched)
+    assert bool(remedy(line)) == bool(hint)
+
+
+def test_a_label_says_which_side_is_meant_and_a_digest_may_have_a_name_after_it() -> None:
+    assert not Listed(["artwork: 000002"]).names(track_keys("000002"))
+    assert not Listed(["track: 2"]).names(artwork_keys("2.jpg"))
+    for line in (
+        NAME + "  # gone",
+        f"artwork = {NAME}",
+        f'"image": "{NAME}"',
+        f"picture: {ADDRESS}",
+    ):
+        assert Listed([line]).names(artwork_keys(NAME, ADDRESS))
+    digest = hashlib.sha256(b"").hexdigest()
+    for line in (f"{digest}  000002.mp3", f"{digest} *lace.jpg", f"sha256: {digest} # gone"):
+        assert line_keys(line) == {f"sha256:{digest}"}
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ('track_id,note\n2,asked\n3,"see,\n4"\n', ["track: 2", "track: 3"]),
+        ("# a list\nID;why\n#2;gone\n# 3;none\n", ["#2"]),
+        ("Artwork ID\ttrack_id\nlace.jpg\t\n\t5\n", ["artwork: lace.jpg", "track: 5"]),
+        ("side,id,title\ntrack,000002,Food\n", ["000002"]),
+        ("key,why\n,asked\n", [", asked"]),
+        ("track_id\n2\n", ["track: 2"]),
+        ("2,3\nlace, in red.jpg\n", ["2,3", "lace, in red.jpg"]),
+    ],
+)
+def test_a_table_whose_first_line_names_a_column_of_items_is_a_list(
+    tmp_path: Path, text: str, lines: list[str]
+) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text(f"\ufeff{text}")
+    assert read_lines(path) == lines
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("artwork_id,track_id\nlace.jpg,5\n", "a track and an artwork in one row"),
+        ("what,why\n2,gone\n", "names no column of items"),
+        ('key,why\n2,"gone\n', "not a valid table"),
+    ],
+)
+def test_a_table_that_does_not_say_what_is_meant_is_refused(
+    tmp_path: Path, text: str, fault: str
+) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(text)
+    with pytest.raises(BadUsage, match=fault):
+        read_lines(path)
 
 
 def test_a_build_leaves_out_what_any_spelling_names_and_shows_which_lines_name_nothing(
