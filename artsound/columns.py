@@ -325,6 +325,14 @@ def row_of(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def column_of(name: str, values: Iterable[Any]) -> list[Any]:
+    """A column of an index, of one field of many samples; see `row_of`."""
+    found = list(values)
+    if name in _UNKNOWN and _UNKNOWN[name][0] in found:
+        return [_UNKNOWN[name][1] if _stands_in(name, value) else value for value in found]
+    return found
+
+
 # Of a column that may be unknown, what a sample's .json has there, and what its row has.
 _UNKNOWN: Mapping[str, tuple[Any, Any]] = {
     **{column.name: (column.stand_in, None) for column in SAMPLE if column.unknown},

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import functools
-import io
 import re
+import string
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ _TRACK = (
 _CREATIVE_COMMONS = re.compile(r"CC-(BY(?:-NC)?(?:-ND|-SA)?)(?:-(\d\.\d)(?:-([A-Z]{2,3}))?)?")
 _SPDX = re.compile(r"CC-PDDC|LAL-1\.[23]|(?:A|L)?GPL-\d\.\d-(?:only|or-later)|GFDL-1\.\d-\w+")
 _FORMULA = ("=", "+", "-", "@", "\N{MINUS SIGN}")
+_PLAIN = frozenset(string.ascii_letters + string.digits + '“"(')  # begins no formula
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.A)
 # What else of a row says what was done to a work's file.
 _DONE_TO = (
@@ -86,7 +88,7 @@ def write_attribution(folder: Path, rows: pa.Table) -> Path:
     Returns:
         The path of the file.
     """
-    text = "".join(_csv_line(line) for line in (_COLUMNS, *attributions(rows)))
+    text = _csv_text((_COLUMNS, *attributions(rows)))
     write_bytes(folder / "ATTRIBUTION.csv", text.encode())
     return folder / "ATTRIBUTION.csv"
 
@@ -94,11 +96,11 @@ def write_attribution(folder: Path, rows: pa.Table) -> Path:
 def attributions(rows: pa.Table) -> list[tuple[str, ...]]:
     """The lines of ATTRIBUTION.csv for the rows of an index, sorted, without its header."""
     known = [name for name in _DONE_TO if name in rows.column_names]
-    lines = {
-        _attributed(side, [row[name] or "" for name in columns], row)
-        for side, columns in (("artwork", _ARTWORK), ("track", _TRACK))
-        for row in rows.select([*columns, *known]).to_pylist()
-    }
+    lines: set[tuple[str, ...]] = set()
+    for side, columns in (("artwork", _ARTWORK), ("track", _TRACK)):
+        said = [[value or "" for value in rows[name].to_pylist()] for name in columns]
+        done = rows.select(known).to_pylist()
+        lines.update(map(_attributed, repeat(side), zip(*said, strict=True), done))
     return sorted(lines)
 
 
@@ -181,15 +183,21 @@ def licence_url(licence: str) -> str:
     return f"urn:artsound:licence:{re.sub(r'[^A-Za-z0-9.-]+', '-', licence).lower()}"
 
 
-def _csv_line(values: Sequence[object]) -> str:
-    """One row of CSV that ends with a line feed.
+def _csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Rows of CSV that end with a line feed each.
 
     The writer quotes only the characters of its own line terminator, so that has both kinds:
     readers also end a row at an unquoted carriage return.
     """
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(map(safe_cell, values))
-    return text.getvalue().removesuffix("\r\n") + "\n"
+    lines = _Lines()
+    csv.writer(lines, lineterminator="\r\n").writerows(map(safe_cell, row) for row in rows)
+    return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
+
+
+class _Lines(list[str]):
+    """What `csv.writer` writes to: it writes a row at a time."""
+
+    write = list.append
 
 
 def safe_cell(value: object) -> str:
@@ -201,6 +209,8 @@ def safe_cell(value: object) -> str:
     that `plain_cell` finds every text again.
     """
     text = str(value)
+    if text[:1] in _PLAIN:  # most cells
+        return text
     bare = text.lstrip("'")
     if bare[:1] in ("\t", "\r", "\n"):
         return f"'{text}"

@@ -5,7 +5,9 @@ Nothing is extracted, and no name in a shard is used as a path.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import operator
 import os
 import re
 import tarfile
@@ -18,15 +20,12 @@ from typing import IO, Any
 import jsonschema
 import polars as pl
 
-from artsound.columns import fields_now, is_format_1, row_of, sample_of, with_late
+from artsound.columns import column_of, fields_now, is_format_1, row_of, sample_of, with_late
 from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.media import MediaError
-from artsound.media.audio import check_audio
-from artsound.media.images import check_image
 from artsound.schema import arrow_schema, check_table, json_schema
 from artsound.shards.beside import check_beside
-from artsound.shards.decode import AUDIO, IMAGES
-from artsound.shards.format import Shard, TarMember, key_of, scan_tar
+from artsound.shards.format import READ_AHEAD, Shard, TarMember, key_of, scan_tar
 from artsound.shards.index import (
     INDEX,
     extensions,
@@ -161,16 +160,19 @@ def check_shard(path: Path, shard: Shard, rows: pl.DataFrame, deep: bool) -> Ite
             yield Problem(path.name, "", f"it has {size} bytes, not {shard.bytes}")
         if sha256_file(path) != shard.sha256:
             yield Problem(path.name, "", "its SHA-256 is not the one in index.json")
-        with path.open("rb") as file:
+        with path.open("rb", buffering=READ_AHEAD) as file:
             try:
                 members = list(scan_tar(file, size, external=not is_ours(rows)))
             except (tarfile.TarError, ValueError, OverflowError) as error:
                 yield Problem(path.name, "", f"it is not a valid tar: {error}")
                 return
             yield from _check_members(path.name, shard, rows, members)
-            ours = is_ours(rows)
-            for row in rows.iter_rows(named=True):
-                yield from _check_sample(path.name, file, row, ours=ours, deep=deep)
+            if is_ours(rows):
+                yield from _check_fields(path.name, file, rows)
+            if deep:
+                ours, parts = is_ours(rows), extensions(rows)
+                for row in rows.iter_rows(named=True):
+                    yield from _check_media(path.name, file, row, parts, ours=ours)
     except OSError as error:
         yield Problem(path.name, "", f"it cannot be read: {error.strerror or error}")
 
@@ -179,25 +181,31 @@ def _check_members(
     name: str, shard: Shard, rows: pl.DataFrame, members: Sequence[TarMember]
 ) -> Iterator[Problem]:
     """Compare the files in the shard, and their positions, with the index."""
-    found = {(".".join(key_of(m.name)), m.offset, m.size) for m in members}
-    expected = [
-        (f"{row['key']}.{extension}", row[f"{extension}_offset"], row[f"{extension}_size"])
-        for row in rows.iter_rows(named=True)
+    split = [key_of(member.name) for member in members]
+    found = {
+        (f"{key}.{extension}" if extension else key, member.offset, member.size)
+        for (key, extension), member in zip(split, members, strict=True)
+    }
+    expected = {
+        (f"{key}.{extension}", offset, size)
         for extension in extensions(rows)
-        if row[f"{extension}_offset"] >= 0
-    ]
-    for member, offset, _ in sorted(set(expected) - found):
+        for key, offset, size in rows.select(
+            "key", f"{extension}_offset", f"{extension}_size"
+        ).iter_rows()
+        if offset >= 0
+    }
+    for member, offset, _ in sorted(expected - found):
         yield Problem(
             name, key_of(member)[0], f"{member} is not at offset {offset}, where the index says"
         )
-    for member, offset, _ in sorted(found - set(expected)):
+    for member, offset, _ in sorted(found - expected):
         key = key_of(member)[0]
         yield Problem(name, key, f"{member} at offset {offset} is not in the index")
-    keys = list(dict.fromkeys(key_of(member.name)[0] for member in members))
+    grouped = [key for key, _ in split]
+    keys = list(dict.fromkeys(grouped))
     if is_ours(rows) and keys != sorted(keys):
         before, key = next(pair for pair in itertools.pairwise(keys) if pair[0] > pair[1])
         yield Problem(name, key, f"it comes after {before}: keys are not in order")
-    grouped = [key_of(member.name)[0] for member in members]
     if sum(a != b for a, b in itertools.pairwise(grouped)) + 1 > len(keys) > 0:
         yield Problem(name, "", "the members of a sample are not next to each other")
     if len(keys) != shard.samples:
@@ -206,19 +214,20 @@ def _check_members(
         yield Problem(name, "", "its first or last key is not the one in index.json")
 
 
-def _check_sample(
-    name: str, file: IO[bytes], row: dict[str, Any], *, ours: bool, deep: bool
+def _check_media(
+    name: str, file: IO[bytes], row: dict[str, Any], parts: Sequence[str], *, ours: bool
 ) -> Iterator[Problem]:
+    """Decode the picture and the clip of a sample, and check their digests."""
+    from artsound.media.audio import check_audio  # the libraries that decode load slowly
+    from artsound.media.images import check_image
+    from artsound.shards.decode import AUDIO, IMAGES
+
     key = row["key"]
-    members = [name for name in (*IMAGES, *AUDIO, "json") if row.get(f"{name}_offset", -1) >= 0]
+    members = [name for name in (*IMAGES, *AUDIO) if name in parts and row[f"{name}_offset"] >= 0]
 
     def data(member: str) -> bytes:
-        return os.pread(file.fileno(), row[f"{member}_size"], row[f"{member}_offset"])
+        return _member(file, row[f"{member}_offset"], row[f"{member}_size"])
 
-    if ours and "json" in members:
-        yield from _check_json(name, key, data("json"), row)
-    if not deep:
-        return
     for member, digest in (("jpg", "image_sha256"), ("mp3", "audio_sha256")):
         if ours and member in members and sha256_bytes(data(member)) != row[digest]:
             yield Problem(name, key, f"the SHA-256 of its .{member} is not the one in its .json")
@@ -226,10 +235,54 @@ def _check_sample(
         try:
             if member in IMAGES:
                 check_image(data(member), min_side=1, max_pixels=200_000_000)
-            elif member in AUDIO:
+            else:
                 check_audio(data(member), min_seconds=0.0, silence_db=float("-inf"))
         except MediaError as error:
             yield Problem(name, key, str(error))
+
+
+def _member(file: IO[bytes], offset: int, size: int) -> bytes:
+    file.seek(offset)
+    return file.read(size)
+
+
+def _check_fields(name: str, file: IO[bytes], rows: pl.DataFrame) -> Iterator[Problem]:
+    """Compare the .json of every sample with its row of the index.
+
+    Columns are compared as a whole; a sample is looked at by itself where they differ.
+    """
+    present = rows.filter(pl.col("json_offset") >= 0)
+    places = present.select("json_offset", "json_size").iter_rows()
+    texts = [_member(file, offset, size) for offset, size in places]
+    doubtful = _unequal(texts, present)
+    for number in doubtful:
+        row = present.row(number, named=True)
+        yield from _check_json(name, row["key"], texts[number], row)
+
+
+def _unequal(texts: Sequence[bytes], rows: pl.DataFrame) -> list[int]:
+    """The numbers of the .json members that are not at once equal to their rows."""
+    names = arrow_schema("sample").names
+    expected, values_of = frozenset(names), operator.itemgetter(*names)
+    found: list[tuple[Any, ...]] = []
+    numbers: list[int] = []
+    for number, text in enumerate(texts):
+        with contextlib.suppress(ValueError):
+            fields = parse_json(text)
+            if isinstance(fields, dict) and fields.keys() == expected:
+                found.append(values_of(fields))
+                numbers.append(number)
+    doubtful = set(range(len(texts))) - set(numbers)
+    complete = rows[numbers]
+    for name, column in zip(names, zip(*found, strict=True), strict=False):
+        values, indexed = column_of(name, column), complete[name].to_list()
+        if values != indexed or list(map(type, values)) != list(map(type, indexed)):
+            doubtful |= {
+                number
+                for number, *pair in zip(numbers, values, indexed, strict=True)
+                if not _same(*pair)
+            }
+    return sorted(doubtful)
 
 
 def _check_json(name: str, key: str, data: bytes, row: dict[str, Any]) -> Iterator[Problem]:
