@@ -288,8 +288,8 @@ def _vocabulary_files(context: Context) -> list[Path]:
 
 
 def _captioner(context: Context, side: Side) -> Captioner:
-    # One per side and, for models, per GPU, so that each is loaded once there. Only a model asks for
-    # its GPU: that imports torch, which takes seconds in each worker.
+    # One per side and, for models, per GPU, so that each is loaded once there. Only a model asks
+    # for its GPU: that imports torch, which takes seconds in each worker.
     plugin, _ = captioner_plugin(side.name, context.recipe.captions)
     place = f" on {current_gpu()}" if plugin.uses_gpu else ""
     responses = context.workspace.captions / "responses"
