@@ -380,14 +380,25 @@ def frame_now(frame: pl.DataFrame) -> pl.DataFrame:
 
     if is_format_1(frame.columns):
         frame = renamed(frame)
-    if not {column.name for column in COLUMNS if not column.unknown} <= set(frame.columns):
-        return frame
-    types = {"string": pl.String, "integer": pl.Int32, "number": pl.Float32}
-    late = {c.name: types[c.rules["type"]] for c in COLUMNS if c.name not in frame.columns}
+    late = absent(frame.columns)
     if not late:
         return frame
     frame = frame.with_columns(pl.lit(None, kind).alias(name) for name, kind in late.items())
     return frame.select(*BY_NAME, *(name for name in frame.columns if name not in BY_NAME))
+
+
+def absent(names: Iterable[str]) -> dict[str, Any]:
+    """The columns, and their types in polars, that an index of this project lacks.
+
+    Those came later, and may be unknown. None of an index of shards made elsewhere.
+    """
+    import polars as pl
+
+    there = set(names)
+    if not {column.name for column in COLUMNS if not column.unknown} <= there:
+        return {}
+    types = {"string": pl.String, "integer": pl.Int32, "number": pl.Float32}
+    return {c.name: types[c.rules["type"]] for c in COLUMNS if c.name not in there}
 
 
 def renamed(frame: pl.DataFrame) -> pl.DataFrame:

@@ -83,13 +83,15 @@ def show(what: str, value: str, limit: str = "") -> None:
     print(f"{what:<58} {value:>16}   {limit}")
 
 
-def best(run: Callable[[], Any], repeats: int) -> float:
+def best(
+    run: Callable[[], Any], repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """The shortest of several times, in seconds."""
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = clock()
         run()
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return min(times)
 
 
@@ -131,7 +133,8 @@ def fields(number: int) -> dict[str, Any]:
         }.get(kind, number)  # fmt: skip
     digest = sha256_bytes(str(number).encode())
     return row | {
-        "key": f"{number:06d}", "split": "train", "track_cluster": f"{number:06d}",
+        "key": f"{number:06d}", "track_id": f"{number:06d}", "track_cluster": f"{number:06d}",
+        "split": "train",
         "artwork_source": "sample", "track_source": "sample", "artwork_year": 1500 + number % 500,
         "score": round(number * 7919 % 10_000 / 10_000, 4), "artwork_style": f"style {number % 32}",
         "artwork_caption": f"A picture with many words in its caption, number {number}. " * 3,
@@ -308,12 +311,22 @@ def measure_index(disk: Path, repeats: int) -> None:
     del rows
     artsound.open(folder)
     data = artsound.open(folder)
-    opened = best(lambda: artsound.open(folder), repeats + 2)
-    show(f"open an index of {len(data):,} rows", f"{opened * 1e3:.0f} ms", "≤ 300 ms")
-    filtered = best(
-        lambda: data.filter(artwork_style="style 3", where="artwork_year < 1900 and score > 0.3"), 5
+    opened = best(lambda: artsound.open(folder), repeats + 2, time.process_time)
+    show(
+        f"open an index of {len(data):,} rows",
+        f"{opened * 1e3:.0f} ms",
+        "≤ 200 ms of processor time",
     )
-    show("filter it by a value and a condition", f"{filtered * 1e3:.1f} ms", "≤ 50 ms")
+    filtered = best(
+        lambda: data.filter(artwork_style="style 3", where="artwork_year < 1900 and score > 0.3"),
+        5,
+        time.process_time,
+    )
+    show(
+        "filter it by a value and a condition",
+        f"{filtered * 1e3:.1f} ms",
+        "≤ 10 ms of processor time",
+    )
     state = {**data.stream().state_dict(), "epoch": 3, "position": 77_777}
 
     def resume() -> None:

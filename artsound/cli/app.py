@@ -76,6 +76,7 @@ Optouts = Annotated[str, typer.Option(help="An opt-out list: items, addresses, c
 OptoutList = Annotated[
     Path | None, typer.Option(help="An opt-out list: items, addresses, creators.")
 ]
+ReleaseDate = Annotated[str, typer.Option(help="Date of the new release: YYYY-MM-DD.")]
 Base = Annotated[str, typer.Option(help="Previous release: its pairs, splits and shards stay.")]
 Published = Annotated[
     str, typer.Option("--import-pairs", help="Use published pairs (JSON, CSV or Parquet file).")

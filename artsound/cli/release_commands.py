@@ -9,6 +9,7 @@ from artsound.cli.app import (
     Json,
     Many,
     OptoutList,
+    ReleaseDate,
     RightsChoice,
     ShardsFolder,
     Workers,
@@ -96,6 +97,7 @@ def subset(
     top: Annotated[
         int | None, typer.Option(help="Choose the N pairs with the highest score.", min=1)
     ] = None,
+    date: ReleaseDate = "",
     as_json: Json = False,
 ) -> None:
     """Choose pairs, as ids, as a view, or as new shards.
@@ -110,7 +112,7 @@ def subset(
         track_genre=music_genre or (), painter=painter or (), split=split or (),
         rights=rights, where=where, exclude=exclude, optouts=optouts,
         per_painter=per_painter, per_genre=per_genre, sample=sample, sample_by=sample_by,
-        seed=seed, top=top,
+        seed=seed, top=top, date=date,
     )  # fmt: skip
     if (out / "ATTRIBUTION.csv").is_file():  # new shards of artsound's pairs get a card
         from artsound.reports.card import write_cards
@@ -163,6 +165,7 @@ def withdraw(
     allow_unmatched: Annotated[
         bool, typer.Option("--allow-unmatched", help="Ignore lines that name nothing here.")
     ] = False,
+    date: ReleaseDate = "",
     as_json: Json = False,
 ) -> None:
     """Make a release without some tracks or artworks.
@@ -178,7 +181,7 @@ def withdraw(
     found = withdraw_ids(
         shards, out, read_lines(ids) if ids else (),
         optouts=read_lines(optouts, "opt-outs") if optouts else (),
-        allow_unmatched=allow_unmatched,
+        allow_unmatched=allow_unmatched, date=date,
         describe=lambda folder: write_cards(folder, folder), note=say,
     )  # fmt: skip
     print(
@@ -193,6 +196,7 @@ def withdraw(
 def migrate(
     shards: Annotated[Path, typer.Argument(help="A release of an earlier format: a folder.")],
     out: Annotated[Path, typer.Option(help="A new folder for the next release.")],
+    date: ReleaseDate = "",
     as_json: Json = False,
 ) -> None:
     """Write a release of an earlier format in today's.
@@ -202,7 +206,9 @@ def migrate(
     from artsound.reports.card import write_cards
     from artsound.shards.migrate import migrate as migrate_release
 
-    found = migrate_release(shards, out, describe=lambda folder: write_cards(folder, folder))
+    found = migrate_release(
+        shards, out, date=date, describe=lambda folder: write_cards(folder, folder)
+    )
     print(f"{counted(len(found.shards_changed), 'shard')} written in {out}.")
     print_summary(as_json, found)
 

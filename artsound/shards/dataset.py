@@ -30,15 +30,17 @@ from artsound.progress import counted
 from artsound.rights import policy_condition
 from artsound.shards.format import Shard
 from artsound.shards.index import (
+    INDEX,
     SPLITS,
+    IndexTable,
     SampleLocations,
     check_pointers,
     extensions,
     index_columns,
     is_ours,
     locations_of,
-    read_frame,
-    read_index,
+    open_index,
+    place_columns,
     read_shard_index,
     shards_of,
 )
@@ -258,7 +260,7 @@ def open_shards(
         return _open_ids(Path(place), os.fspath(source), connect)
     store = connect(place)
     value = read_shard_index(store)
-    return _dataset(store, value, read_index(store, value))
+    return _dataset(store, value, open_index(store, value))
 
 
 def open_pairs(
@@ -270,7 +272,7 @@ def open_pairs(
         BadData: As `open_shards`, and where the samples are not those of an ArtSound release.
     """
     data = open_shards(location, storage_options=storage_options)
-    if missing := [name for name in index_columns() if name not in data.index.columns]:
+    if missing := [name for name in index_columns() if name not in data.columns]:
         raise BadData(
             f"The index of {data.store.location} has no {missing[0]}: it is no release of ArtSound."
         )
@@ -286,9 +288,9 @@ def _open_view(path: Path, source: str, connect: Callable[[str], Store]) -> Data
         raise BadData(
             f"The shards at {store.location} changed since the view {path} was made: make it again."
         )
-    frame = read_frame(path.read_bytes(), str(path))
-    check_pointers(frame, shards_of(value), str(path))
-    return replace(_dataset(store, value, frame), asked=tuple(map(str, about["query"])))
+    table = IndexTable(path.read_bytes(), str(path))
+    data = _dataset(store, value, table, str(path))
+    return replace(data, asked=tuple(map(str, about["query"])))
 
 
 def _open_ids(path: Path, source: str, connect: Callable[[str], Store]) -> Dataset:
@@ -313,7 +315,7 @@ def _open_ids(path: Path, source: str, connect: Callable[[str], Store]) -> Datas
         raise BadData(f"{path} holds no list of ids: {error}.") from error
     keys = [_key(one) for one in listed]
     store, value = _source_of(path, "list", source, connect, near=near)
-    whole = _dataset(store, value, read_index(store, value))
+    whole = _dataset(store, value, open_index(store, value))
     if missing := [key for key in keys if key not in whole]:
         raise BadData(
             f"{whole.store.location} has no sample {min(missing)}, which {path} lists: "
@@ -350,16 +352,19 @@ def _about_view(path: Path) -> dict[str, Any]:
         raise BadData(f"{path} is not a view made by `artsound subset`.") from error
 
 
-def _dataset(store: Store, value: dict[str, Any], frame: pl.DataFrame) -> Dataset:
+def _dataset(store: Store, value: dict[str, Any], table: IndexTable, place: str = "") -> Dataset:
+    """The dataset of an index, of which every offset is checked; `place` names it in errors."""
+    places = table.some(place_columns(table.columns))
+    check_pointers(places, shards_of(value), place or f"{store.location}/{INDEX}")
     return Dataset(
         store=store,
         name=value["name"],
         index_sha256=value["index_sha256"],
         format=value["format"],
         shards=shards_of(value),
-        index=frame,
-        locations=locations_of(frame, shards_of(value)),
-        rows=np.arange(frame.height),
+        table=table,
+        locations=locations_of(places, shards_of(value), ours=is_ours(table.columns)),
+        rows=np.arange(table.height),
     )
 
 
@@ -381,7 +386,7 @@ class Dataset:
         index_sha256: Digest of the index, hexadecimal.
         format: Format of the release, as index.json has it; the index has today's names always.
         shards: All shards of the release.
-        index: One row for every sample of the shards.
+        table: One row for every sample of the shards.
         locations: The positions of all of them in the shards.
         rows: Which of them this dataset holds, int64, ascending; a sample may occur repeatedly.
         asked: The conditions that led here, as text.
@@ -393,7 +398,7 @@ class Dataset:
     index_sha256: str
     format: str
     shards: tuple[Shard, ...]
-    index: pl.DataFrame
+    table: IndexTable
     locations: SampleLocations
     rows: npt.NDArray[np.int64]
     asked: tuple[str, ...] = ()
@@ -401,14 +406,14 @@ class Dataset:
 
     def __repr__(self) -> str:
         """`Dataset('artsound', 79 pairs, 6 shards, train 63, val 8, test 8)`."""
-        frame = self.frame
+        frame = self._some("split", "shard")
         counts = dict(frame["split"].value_counts().iter_rows())
         splits = [*SPLITS, *sorted(set(counts) - set(SPLITS))]
         return "Dataset({})".format(
             ", ".join(
                 [
                     repr(self.name),
-                    counted(len(self), "pair" if is_ours(self.index) else "sample"),
+                    counted(len(self), "pair" if is_ours(self.columns) else "sample"),
                     counted(frame["shard"].n_unique(), "shard"),
                     *(f"{split} {counts[split]:,}" for split in splits if split in counts),
                 ]
@@ -418,20 +423,35 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def index(self) -> pl.DataFrame:
+        """One row for every sample of the shards, of which these may be a part."""
+        return self.table.frame
+
     @cached_property
     def frame(self) -> pl.DataFrame:
         """The index rows of these samples: every field, with shard, offsets and sizes."""
         return self.index if self._whole else self.index[self.rows]
 
+    def _some(self, *names: str) -> pl.DataFrame:
+        """The index rows of these samples, only some columns: no others have to be read.
+
+        All columns if one of those does not exist, for an error that names them.
+        """
+        if not set(names) <= set(self.columns):
+            return self.frame
+        some = self.table.some(names)
+        return some if self._whole else some[self.rows]
+
     @cached_property
     def _whole(self) -> bool:
         """Whether these are all samples, each once."""
-        return len(self) == self.index.height and bool((np.diff(self.rows) > 0).all())
+        return len(self) == self.table.height and bool((np.diff(self.rows) > 0).all())
 
     @property
     def columns(self) -> list[str]:
         """The names of the fields known of every sample, for `filter` and `frame`."""
-        return list(self.index.columns)
+        return list(self.table.columns)
 
     def to_pandas(self) -> pandas.DataFrame:
         """The index rows of these samples as a pandas DataFrame, one row a sample.
@@ -447,7 +467,7 @@ class Dataset:
 
     def split(self, name: str) -> Dataset:
         """The samples of one split, none when it is empty; BadUsage when there is no such split."""
-        mask = self.frame["split"] == name
+        mask = self._some("split")["split"] == name
         if name not in SPLITS and not mask.any():
             raise BadUsage(f"There is no split {name!r}: choose one of {', '.join(SPLITS)}.")
         return self.pick(np.flatnonzero(mask.to_numpy()), f"split={name!r}")
@@ -460,7 +480,11 @@ class Dataset:
         Keywords are columns with the value or values wanted; `where` is a SQL condition. Raises
         BadUsage, one sentence, for an unknown column or value or a bad condition.
         """
-        mask = mask_of(self.frame, where, equals)
+        named = [name for name in self.columns if name in where or name in equals]
+        try:
+            mask = mask_of(self._some("key", *named, *equals), where, equals)
+        except BadUsage:
+            mask = mask_of(self.frame, where, equals)  # whose message names all columns
         asked = [f"{name}={value!r}" for name, value in equals.items()] + [where] * bool(where)
         return self.pick(np.flatnonzero(mask), *asked)
 
@@ -470,20 +494,22 @@ class Dataset:
 
     def top(self, count: int) -> Dataset:
         """The `count` samples of highest score."""
-        return self.pick(best(self.frame, count), f"top {count} by score")
+        return self.pick(best(self._some("key", "score"), count), f"top {count} by score")
 
     def sample(self, count: int, *, seed: int = 0, by: str = "") -> Dataset:
         """`count` samples drawn by chance; with `by`, each value of that column keeps its share."""
         asked = f"sample {count} with seed {seed}" + (f", by {by}" if by else "")
-        return self.pick(drawn(self.frame, count, seed=seed, by=by), asked)
+        return self.pick(drawn(self._some("key", *[by] * bool(by)), count, seed=seed, by=by), asked)
 
     def cap(self, column: str, most: int) -> Dataset:
         """At most `most` samples for each value of a column, those of highest score."""
-        return self.pick(capped(self.frame, column, most), f"at most {most} per {column}")
+        return self.pick(
+            capped(self._some("key", "score", column), column, most), f"at most {most} per {column}"
+        )
 
     def without(self, keys: Collection[Any]) -> Dataset:
         """The samples whose keys, or track ids, are not in `keys`."""
-        return self.pick(without(self.frame, keys), f"without {len(keys)} listed samples")
+        return self.pick(without(self._some("key"), keys), f"without {len(keys)} listed samples")
 
     def pick(self, positions: npt.ArrayLike, *asked: str) -> Dataset:
         """The samples at some positions, in the order of the shards.
@@ -591,7 +617,7 @@ class Dataset:
         Raises BadUsage when both have a member of one name, BadData (when samples are read) for a
         key that `other` lacks or has twice.
         """
-        both = set(extensions(self.index)) & set(extensions(other.index))
+        both = set(extensions(self.columns)) & set(extensions(other.columns))
         if both:
             raise BadUsage(f"Both datasets have a .{min(both)} for a sample: join others.")
         return replace(self, joined=(*self.joined, other))
@@ -680,7 +706,7 @@ class Dataset:
             raise BadUsage(f"Streams need torch: {install_command(package='torch')}") from error
         return open_stream(
             [self],
-            chances=chances_of(self.frame, balance, weights),
+            chances=self._chances(balance, weights),
             batch_size=batch_size,
             shuffle=shuffle,
             seed=seed,
@@ -703,6 +729,13 @@ class Dataset:
             cache_bytes=cache_bytes,
             dense=dense,
         )
+
+    def _chances(
+        self, balance: str, weights: str | npt.ArrayLike | None
+    ) -> tuple[npt.NDArray[np.float64], Positions | None] | None:
+        column = balance or weights
+        named = [column] if isinstance(column, str) and column else []
+        return chances_of(self._some("key", *named), balance, weights)
 
     def webdataset(
         self,

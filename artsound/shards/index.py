@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,14 +24,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from artsound.columns import BY_NAME, fields_now, frame_now
+from artsound.columns import BY_NAME, absent, fields_now, frame_now, is_format_1
 from artsound.errors import BadData
 from artsound.keys import frame_with_text_keys
 from artsound.schema import arrow_schema, check_table, json_schema
 from artsound.shards.format import Placed, Shard
 from artsound.shards.store import Range, Store
 from artsound.storage import atomic_write, sha256_bytes, sha256_file, write_json
-from artsound.untrusted import parse_json, read_table
+from artsound.untrusted import parse_json, read_table, read_table_schema
 
 INDEX = "index.parquet"
 SHARDS = "index.json"
@@ -39,6 +39,8 @@ FORMATS = ("artsound-shards-1", "artsound-shards-2")  # that can be read
 FORMAT = FORMATS[-1]
 SPLITS = ("train", "val", "test")
 NAMES = ("key", "shard", "split")  # the text columns of every index
+# What reading an untrusted table raises.
+_FAULTS = (ValueError, TypeError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
 def index_rows(
@@ -183,13 +185,26 @@ def read_index(store: Store, value: Mapping[str, Any]) -> pl.DataFrame:
     Raises:
         BadData: It is not the file that index.json names, or points outside a shard.
     """
+    frame = open_index(store, value).frame
+    check_pointers(frame, shards_of(value), f"{store.location}/{INDEX}")
+    return frame
+
+
+def open_index(store: Store, value: Mapping[str, Any]) -> IndexTable:
+    """Open index.parquet, and check its digest; see `IndexTable`.
+
+    Args:
+        store: Where the shards are.
+        value: The value of index.json.
+
+    Raises:
+        BadData: It is not the file that index.json names, or is no index.
+    """
     data = store.read(INDEX)
     place = f"{store.location}/{INDEX}"
     if sha256_bytes(data) != value["index_sha256"]:
         raise BadData(f"{place} is not the file that {SHARDS} names: run `artsound index` again.")
-    frame = read_frame(data, place)
-    check_pointers(frame, shards_of(value), place)
-    return frame
+    return IndexTable(data, place)
 
 
 def read_frame(data: bytes, place: str) -> pl.DataFrame:
@@ -202,22 +217,120 @@ def read_frame(data: bytes, place: str) -> pl.DataFrame:
     Raises:
         BadData: It is no readable parquet file.
     """
-    faults = pl.exceptions
     try:
         frame = pl.DataFrame(read_table(data))
         frame = frame_now(frame)
-        return frame_with_text_keys(frame) if is_ours(frame) else frame
-    except (ValueError, TypeError, faults.PolarsError, faults.PanicException) as error:
-        raise BadData(f"{place} is not a readable parquet file: {error}.") from error
+        return frame_with_text_keys(frame) if is_ours(frame.columns) else frame
+    except _FAULTS as error:
+        raise _unreadable(place, error) from error
 
 
-def extensions(frame: pl.DataFrame) -> tuple[str, ...]:
+def _unreadable(place: str, error: BaseException) -> BadData:
+    return BadData(f"{place} is not a readable parquet file: {error}.")
+
+
+class IndexTable:
+    """The rows of an index, of which a column is read when it is first asked for.
+
+    A dataset that is only streamed needs the positions of its samples and no text: of 105,884 rows
+    a twentieth of the time that all columns take. Names and types are checked at once, values when
+    they are read.
+
+    Attributes:
+        columns: The names of its columns, those of any format under today's names.
+        height: The number of rows.
+    """
+
+    def __init__(self, data: bytes, place: str) -> None:
+        """Open an index.
+
+        Args:
+            data: The bytes of a parquet file.
+            place: What errors call it.
+
+        Raises:
+            BadData: It is no readable parquet file, or a column has another type than it should.
+        """
+        self._place = place
+        self._data: bytes | None = data
+        self._read: dict[str, pl.Series] = {}
+        try:
+            schema, self.height, nulls = read_table_schema(data)
+            empty = pl.DataFrame(pa.Table.from_batches([], schema))
+        except _FAULTS as error:
+            raise _unreadable(place, error) from error
+        self._absent = absent(empty.columns)
+        number = "track_id" in empty.columns and empty.schema["track_id"].is_integer()
+        if is_format_1(empty.columns) or number:  # values change too
+            self._keep(read_frame(data, place))
+            return
+        empty = frame_now(empty)
+        self.columns = tuple(empty.columns)
+        _check_types(empty, place)
+        for name in set(_never_null(self.columns)) & nulls:
+            raise _not_an_index(name, empty.schema[name], place)
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame, place: str = "the index") -> IndexTable:
+        """The table of rows that are read already."""
+        table = cls.__new__(cls)
+        table._place, table._read, table._absent = place, {}, {}
+        table._keep(frame)
+        return table
+
+    def _keep(self, frame: pl.DataFrame) -> None:
+        self._data = None
+        self.columns, self.height = tuple(frame.columns), frame.height
+        self._read = dict(zip(frame.columns, frame.get_columns(), strict=True))
+        self.__dict__["frame"] = frame
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Its columns once, not also as a frame."""
+        return {name: value for name, value in self.__dict__.items() if name != "frame"}
+
+    def some(self, names: Iterable[str]) -> pl.DataFrame:
+        """Return some of the columns.
+
+        Args:
+            names: Names of columns.
+
+        Raises:
+            BadData: The values of one are damaged, or unknown where that may not be.
+        """
+        wanted = list(dict.fromkeys(names))
+        new = [name for name in wanted if name not in self._read]
+        stored = [name for name in new if name not in self._absent]
+        data = self._data  # which another thread, having read all, may let go of
+        if stored and data is not None:
+            try:
+                read = pl.DataFrame(read_table(data, stored).select(stored))
+            except _FAULTS as error:
+                raise _unreadable(self._place, error) from error
+            _check_known(read, self.columns, self._place)
+            self._read |= dict(zip(stored, read.get_columns(), strict=True))
+        for name in new:
+            if name in self._absent:
+                self._read[name] = pl.repeat(
+                    None, self.height, dtype=self._absent[name], eager=True
+                ).alias(name)
+        return pl.DataFrame([self._read[name] for name in wanted])
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        """All columns."""
+        found = self.some(self.columns)
+        self._data = None
+        return found
+
+
+def extensions(columns: Iterable[str]) -> tuple[str, ...]:
     """Return the extensions of the members of an index's samples, in the order of its columns."""
-    columns = set(frame.columns)
+    names = list(columns)
+    known = set(names)
     return tuple(
         name.removesuffix("_offset")
-        for name in frame.columns
-        if name.endswith("_offset") and name.removesuffix("_offset") + "_size" in columns
+        for name in names
+        if name.endswith("_offset") and name.removesuffix("_offset") + "_size" in known
     )
 
 
@@ -226,19 +339,23 @@ def index_columns() -> list[str]:
     return list(arrow_schema("index").names)
 
 
-def is_ours(frame: pl.DataFrame) -> bool:
+def is_ours(columns: Iterable[str]) -> bool:
     """Whether an index has all columns of a release, so that its samples are pairs."""
-    return set(index_columns()) <= set(frame.columns)
+    return set(index_columns()) <= set(columns)
+
+
+def place_columns(columns: Iterable[str]) -> list[str]:
+    """Return the columns of an index that say where its samples are."""
+    names = list(columns)
+    members = extensions(names)
+    return [*NAMES, *(f"{m}_{what}" for what in ("offset", "size") for m in members)]
 
 
 def check_pointers(frame: pl.DataFrame, shards: Sequence[Shard], place: str) -> None:
     """Raise BadData unless every row points into a listed shard; `place` names the index."""
-    missing = set(NAMES) - set(frame.columns)
-    members = extensions(frame)
-    if missing or not members:
-        lacking = ", ".join(sorted(missing)) or "offsets"
-        raise BadData(f"{place} is not an index of shards: it lacks {lacking}.")
-    _check_types(frame, members, place)
+    _check_types(frame, place)
+    _check_known(frame, frame.columns, place)
+    members = extensions(frame.columns)
     known = pl.DataFrame(
         {"shard": [s.name for s in shards], "_bytes": [s.bytes for s in shards]},
         schema={"shard": pl.String, "_bytes": pl.Int64},
@@ -258,22 +375,48 @@ def check_pointers(frame: pl.DataFrame, shards: Sequence[Shard], place: str) -> 
         raise BadData(f"{place} points outside the shard {name!r}: it is damaged or not its index.")
 
 
-def _check_types(frame: pl.DataFrame, members: Iterable[str], place: str) -> None:
-    """Raise BadData for a column of an index that has another type, or lacks values.
+def _check_types(frame: pl.DataFrame, place: str) -> None:
+    """Raise BadData for an index that lacks a column, or has one of another type.
 
     Fields of an external index may have any type.
     """
+    missing = set(NAMES) - set(frame.columns)
+    members = extensions(frame.columns)
+    if missing or not members:
+        lacking = ", ".join(sorted(missing)) or "offsets"
+        raise BadData(f"{place} is not an index of shards: it lacks {lacking}.")
     expected: dict[str, pl.DataType] = dict.fromkeys(NAMES, pl.String())
-    expected |= {
-        f"{member}_{what}": pl.Int64() for member in members for what in ("offset", "size")
-    }
-    if is_ours(frame):
-        expected |= pl.DataFrame(pa.Table.from_batches([], arrow_schema("index"))).schema
+    expected |= dict.fromkeys(place_columns(frame.columns)[len(NAMES) :], pl.Int64())
+    if is_ours(frame.columns):
+        expected |= _types_of_ours()
     for name, kind in expected.items():
-        may_be_null = name in BY_NAME and BY_NAME[name].unknown
-        if frame[name].dtype != kind or (frame[name].null_count() and not may_be_null):
-            rule = f"{kind}, or null" if may_be_null else f"{kind}, no null"
-            raise BadData(f"{place} is not an index of shards: its {name} must be {rule}.")
+        if name in frame.columns and frame.schema[name] != kind:
+            raise _not_an_index(name, kind, place)
+
+
+def _check_known(frame: pl.DataFrame, columns: Iterable[str], place: str) -> None:
+    """Raise BadData for a column that has null where an index of `columns` may have none."""
+    for name in _never_null(columns):
+        if name in frame.columns and frame[name].null_count():
+            raise _not_an_index(name, frame.schema[name], place)
+
+
+def _never_null(columns: Iterable[str]) -> list[str]:
+    """The columns of an index that have a value in every row."""
+    names = list(columns)
+    needed = [*place_columns(names), *(index_columns() if is_ours(names) else ())]
+    return [name for name in needed if not (name in BY_NAME and BY_NAME[name].unknown)]
+
+
+def _not_an_index(name: str, kind: pl.DataType, place: str) -> BadData:
+    may_be_null = name in BY_NAME and BY_NAME[name].unknown
+    rule = f"{kind}, or null" if may_be_null else f"{kind}, no null"
+    return BadData(f"{place} is not an index of shards: its {name} must be {rule}.")
+
+
+@cache
+def _types_of_ours() -> Mapping[str, pl.DataType]:
+    return pl.DataFrame(pa.Table.from_batches([], arrow_schema("index"))).schema
 
 
 def _ends(members: Iterable[str]) -> list[pl.Expr]:
@@ -408,9 +551,15 @@ class SampleLocations:
         return order[at]
 
 
-def locations_of(frame: pl.DataFrame, shards: Sequence[Shard]) -> SampleLocations:
-    """Return the positions of the samples of an index, whose rows are in the shards' order."""
-    members = extensions(frame)
+def locations_of(frame: pl.DataFrame, shards: Sequence[Shard], *, ours: bool) -> SampleLocations:
+    """Return the positions of the samples of an index, whose rows are in the shards' order.
+
+    Args:
+        frame: Its columns `place_columns`.
+        shards: The shards.
+        ours: Whether it is the index of a release.
+    """
+    members = extensions(frame.columns)
     numbers = {shard.name: number for number, shard in enumerate(shards)}
     return SampleLocations(
         shards=tuple(shards),
@@ -419,7 +568,7 @@ def locations_of(frame: pl.DataFrame, shards: Sequence[Shard]) -> SampleLocation
         shard=_shard_numbers(frame["shard"], numbers),
         offsets=_columns(frame, members, "offset"),
         sizes=_columns(frame, members, "size"),
-        ours=is_ours(frame),
+        ours=ours,
     )
 
 

@@ -16,7 +16,7 @@ from artsound.shards.withdraw import write_next
 
 
 def migrate(
-    folder: Path, out: Path, *, describe: Callable[[Path], object] = lambda _: None
+    folder: Path, out: Path, *, date: str = "", describe: Callable[[Path], object] = lambda _: None
 ) -> Difference:
     """Write a release of an earlier format in today's.
 
@@ -26,6 +26,7 @@ def migrate(
     Args:
         folder: The release, a folder on this machine.
         out: A new folder; it is complete or absent afterwards.
+        date: The date of the new release, YYYY-MM-DD.
         describe: Called with the folder before it is published, to write cards into it.
 
     Returns:
@@ -40,4 +41,4 @@ def migrate(
     if data.format == FORMAT:
         raise BadUsage(f"{folder} is of the format {FORMAT} already: there is nothing to migrate.")
     none = pl.repeat(False, len(data), dtype=pl.Boolean, eager=True)
-    return write_next(data, folder, out, none, withheld_rows(folder), describe)
+    return write_next(data, folder, out, none, withheld_rows(folder), date, describe)

@@ -42,7 +42,7 @@ from artsound.untrusted import parse_json
 _CHUNK = 4 << 20
 CROISSANT = "croissant.json"
 # What a publisher must say of a release before it is pushed to the public.
-_MUST_SAY = ("authors", "contact", "takedown", "license")
+_MUST_SAY = ("authors", "contact", "takedown", "license", "date")
 _OUR_SHARD = re.compile(r"artsound-(?:train|val|test)-\d{6}\.tar")
 # What a release may have beside its shards and is not in each: stale where this one has it not.
 _OURS = frozenset({WITHHELD, CHANGES, CHANGELOG, FITS, "query.json"})
@@ -341,8 +341,8 @@ def _check_published(folder: Path, target: str) -> None:
     if lacking := [name for name in _MUST_SAY if not said.get(name)]:
         raise BadUsage(
             f"{folder} does not say who publishes it: give {', '.join(lacking)} in the table "
-            "[release] of the recipe and build again, or push with --restricted to a private "
-            "target."
+            "[release] of the recipe and build again (the date of a subset or of a release without "
+            "withdrawn items is given with --date), or push with --restricted to a private target."
         )
 
 

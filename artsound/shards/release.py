@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import functools
 import re
 import string
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 from artsound.catalogue import SideName
 from artsound.columns import renamed
 from artsound.encoders.base import load_embeddings
-from artsound.errors import ArtSoundError, BadData
+from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.pairing.previous_release import FITS
 from artsound.rights import licence_rights, policy_condition
 from artsound.shards.dataset import open_shards
@@ -238,6 +239,33 @@ def copy_fits(source: Path, folder: Path) -> list[Path]:
         return []
     write_bytes(path, (source / FITS).read_bytes())
     return [path]
+
+
+# What a publisher says of one release, which does not hold of the next one or of a part.
+_OF_ONE_RELEASE = frozenset({"doi", "date"})
+
+
+def said_of_next(said: Mapping[str, Any], date: str) -> dict[str, Any]:
+    """What the publisher says of a release, as it holds of one that is made of it.
+
+    Args:
+        said: The table `release` of the index.json before.
+        date: The date of the new release, YYYY-MM-DD; "" if it is not given.
+
+    Raises:
+        BadUsage: It is no date.
+    """
+    if date and not _is_date(date):
+        raise BadUsage(f"The date of a release is {date!r}: give it as YYYY-MM-DD.")
+    still = {name: value for name, value in said.items() if name not in _OF_ONE_RELEASE}
+    return {**still, **({"date": date} if date else {})}
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return datetime.date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def write_readme(

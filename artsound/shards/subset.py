@@ -32,8 +32,10 @@ from artsound.shards.index import (
 )
 from artsound.shards.release import (
     FIRST,
+    copy_fits,
     find_listed,
     pairs_listed,
+    said_of_next,
     write_attribution,
     write_first_changelog,
     write_readme,
@@ -51,7 +53,7 @@ from artsound.storage import (
 )
 
 # What a publisher says of a release that does not hold of a part of it.
-_NOT_PASSED = frozenset({"title", "doi", "date", "homepage", "hosting"})
+_NOT_PASSED = frozenset({"title", "homepage", "hosting"})
 
 
 def write_subset(
@@ -69,6 +71,7 @@ def write_subset(
     seed: int = 0,
     top: int | None = None,
     pairs_per_shard: int = 256,
+    date: str = "",
     **equals: Any,
 ) -> dict[str, Any]:
     """Choose samples and write them.
@@ -92,6 +95,7 @@ def write_subset(
         seed: Seeds the random sample.
         top: Keep so many samples with the highest score.
         pairs_per_shard: Samples in each new shard, about.
+        date: The date of the release that new shards are, YYYY-MM-DD.
         **equals: Columns with one value or several, as in `Dataset.filter`; empty: all.
 
     Returns:
@@ -105,6 +109,8 @@ def write_subset(
             f"{out} ends in {out.suffix}, which subset does not write: give ids.npy, view.parquet, "
             "or a folder for new shards."
         )
+    if date and out.suffix in (".npy", ".parquet"):
+        raise BadUsage(f"{out} is no release that has a date: give a folder for new shards.")
     data = open_shards(shards)
     chosen = {name: values for name, values in equals.items() if values}
     everything = data
@@ -141,7 +147,7 @@ def write_subset(
     elif out.suffix == ".parquet":
         write_view(data, out)
     else:
-        write_shards(data, out, pairs_per_shard=pairs_per_shard)
+        write_shards(data, out, pairs_per_shard=pairs_per_shard, date=date)
     unmatched = [*listed.unmatched, *listed.optouts_unmatched]
     return {**_query(data), "out": str(out), "unmatched": unmatched}
 
@@ -155,19 +161,22 @@ def write_view(data: Dataset, path: Path) -> None:
         pq.write_table(table, file, compression="zstd")
 
 
-def write_shards(data: Dataset, folder: Path, *, pairs_per_shard: int = 256) -> list[Shard]:
+def write_shards(
+    data: Dataset, folder: Path, *, pairs_per_shard: int = 256, date: str = ""
+) -> list[Shard]:
     """Pack the samples into new shards; their members keep their bytes.
 
     Args:
         data: The samples.
         folder: A new folder; it is complete or absent afterwards.
         pairs_per_shard: Samples of one split in each shard, about; in the order of their keys.
+        date: The date of the new release, YYYY-MM-DD.
 
     Returns:
         The new shards.
 
     Raises:
-        BadUsage: `folder` is in use.
+        BadUsage: `folder` is in use, or the date is none.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BadUsage(f"{folder} is in use: give --out a new folder.")
@@ -175,7 +184,7 @@ def write_shards(data: Dataset, folder: Path, *, pairs_per_shard: int = 256) -> 
     place = Path(tempfile.mkdtemp(prefix=temporary_prefix(), dir=folder.parent))
     try:
         place.chmod(0o755)
-        _write_all(data, place, pairs_per_shard)
+        _write_all(data, place, pairs_per_shard, date)
         os.replace(place, folder)  # an empty folder may be there
         sync_folder(folder.parent)
     finally:
@@ -183,7 +192,9 @@ def write_shards(data: Dataset, folder: Path, *, pairs_per_shard: int = 256) -> 
     return list(open_shards(folder).shards)
 
 
-def _write_all(data: Dataset, folder: Path, pairs_per_shard: int) -> None:
+def _write_all(data: Dataset, folder: Path, pairs_per_shard: int, date: str) -> None:
+    about = read_shard_index(data.store)
+    said = said_of_next(about.get("release", {}), date)
     shards: list[Shard] = []
     frames: list[pl.DataFrame] = []
     splits = data.frame["split"].to_numpy()
@@ -199,11 +210,10 @@ def _write_all(data: Dataset, folder: Path, pairs_per_shard: int) -> None:
             frames.append(moved(rows, shard.name, placed))
     rows = pl.concat(frames)
     # A name of its own: of the release that it was chosen from, and of the choice.
-    about = read_shard_index(data.store)
     version = about.get("version", FIRST)
     parent = {"name": data.name, "version": version, "index_sha256": data.index_sha256}
     name = f"{data.name}-subset-{digest([parent, data.asked])[:8]}"
-    said = {key: value for key, value in about.get("release", {}).items() if key not in _NOT_PASSED}
+    said = {key: value for key, value in said.items() if key not in _NOT_PASSED}
     more = {"version": FIRST, "parent": parent, **({"release": said} if said else {})}
     more |= {"sources": about["sources"]} if "sources" in about else {}
     write_index(folder, name, "", shards, rows.to_arrow(), more)
@@ -213,6 +223,7 @@ def _write_all(data: Dataset, folder: Path, pairs_per_shard: int) -> None:
         write_attribution(folder, rows.to_arrow())
         if data.store.is_local:
             carry(Path(data.store.location), folder, rows)
+            copy_fits(Path(data.store.location), folder)
     write_readme(folder, name, shards, rows.height, asked=data.asked)
 
 
@@ -259,7 +270,7 @@ def write_ids(data: Dataset, path: Path) -> None:
     Keys that are all FMA's are written as its numbers.
     """
     numbers = [track_number(key) for key in sorted(data.frame["key"])]
-    if is_ours(data.index) and None not in numbers:
+    if is_ours(data.columns) and None not in numbers:
         ids = np.array(numbers, dtype=np.int32)
     else:
         ids = np.array(sorted(data.frame["key"]), dtype=np.str_)

@@ -162,15 +162,15 @@ def check_shard(path: Path, shard: Shard, rows: pl.DataFrame, deep: bool) -> Ite
             yield Problem(path.name, "", "its SHA-256 is not the one in index.json")
         with path.open("rb", buffering=READ_AHEAD) as file:
             try:
-                members = list(scan_tar(file, size, external=not is_ours(rows)))
+                members = list(scan_tar(file, size, external=not is_ours(rows.columns)))
             except (tarfile.TarError, ValueError, OverflowError) as error:
                 yield Problem(path.name, "", f"it is not a valid tar: {error}")
                 return
             yield from _check_members(path.name, shard, rows, members)
-            if is_ours(rows):
+            if is_ours(rows.columns):
                 yield from _check_fields(path.name, file, rows)
             if deep:
-                ours, parts = is_ours(rows), extensions(rows)
+                ours, parts = is_ours(rows.columns), extensions(rows.columns)
                 for row in rows.iter_rows(named=True):
                     yield from _check_media(path.name, file, row, parts, ours=ours)
     except OSError as error:
@@ -188,7 +188,7 @@ def _check_members(
     }
     expected = {
         (f"{key}.{extension}", offset, size)
-        for extension in extensions(rows)
+        for extension in extensions(rows.columns)
         for key, offset, size in rows.select(
             "key", f"{extension}_offset", f"{extension}_size"
         ).iter_rows()
@@ -203,7 +203,7 @@ def _check_members(
         yield Problem(name, key, f"{member} at offset {offset} is not in the index")
     grouped = [key for key, _ in split]
     keys = list(dict.fromkeys(grouped))
-    if is_ours(rows) and keys != sorted(keys):
+    if is_ours(rows.columns) and keys != sorted(keys):
         before, key = next(pair for pair in itertools.pairwise(keys) if pair[0] > pair[1])
         yield Problem(name, key, f"it comes after {before}: keys are not in order")
     if sum(a != b for a, b in itertools.pairwise(grouped)) + 1 > len(keys) > 0:
@@ -329,7 +329,7 @@ def _validator() -> jsonschema.Draft202012Validator:
 
 def _check_rows(frame: pl.DataFrame, value: dict[str, Any]) -> Iterator[Problem]:
     """Check the rows of an index made by this project against its schema."""
-    if is_ours(frame):
+    if is_ours(frame.columns):
         try:
             check_table("index", to_index_table(frame.to_arrow()))
         except BadData as error:

@@ -34,6 +34,7 @@ from artsound.shards.release import (
     find_listed,
     lineage_after,
     plain_cell,
+    said_of_next,
     withheld_rows,
     write_attribution,
     write_changes,
@@ -279,6 +280,7 @@ def withdraw(
     *,
     optouts: Collection[str] = (),
     allow_unmatched: bool = False,
+    date: str = "",
     describe: Callable[[Path], object] = lambda _: None,
     note: Callable[[str], object] = lambda _: None,
 ) -> Difference:
@@ -296,6 +298,7 @@ def withdraw(
             as 000123, an artwork id, a file, an address, a digest.
         optouts: Lines of an opt-out list, which may also name creators, and need not name anything.
         allow_unmatched: Continue when a line names nothing in the release.
+        date: The date of the new release, YYYY-MM-DD.
         describe: Called with the folder before it is published, to write cards into it.
         note: Called with a sentence about lines that name nothing.
 
@@ -336,7 +339,7 @@ def withdraw(
         if left := traces(place, texts, keys):
             raise BadData(f"A withdrawn pair is still referenced in {', '.join(left)}.")
 
-    return write_next(data, folder, out, gone, apart.filter(~gone_apart), describe, check)
+    return write_next(data, folder, out, gone, apart.filter(~gone_apart), date, describe, check)
 
 
 def write_next(
@@ -345,6 +348,7 @@ def write_next(
     out: Path,
     gone: pl.Series,
     apart: pl.DataFrame,
+    date: str,
     describe: Callable[[Path], object],
     check: Callable[[Path, pl.DataFrame], object] = lambda *_: None,
 ) -> Difference:
@@ -356,6 +360,7 @@ def write_next(
         out: A new folder; it is complete or absent afterwards.
         gone: Which of its pairs are left out.
         apart: The rows of withheld.parquet of the new release.
+        date: The date of the new release, YYYY-MM-DD; "" if it is not given.
         describe: Called with the folder before it is published, to write cards into it.
         check: Called with the folder and its rows before it is published; it may raise.
 
@@ -363,8 +368,10 @@ def write_next(
         What the new release changes.
 
     Raises:
-        BadUsage: `out` is in use.
+        BadUsage: `out` is in use, or the date is none.
     """
+    about = read_shard_index(data.store)
+    said = said_of_next(about.get("release", {}), date)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadUsage(f"{out} is in use: give --out a new folder.")
     make_folder(out.parent)
@@ -384,13 +391,8 @@ def write_next(
         found = difference(data.frame, data.shards, rows, shards, formats=formats)
         lineage = lineage_after(folder, found, at_least="major")
         write_changes(place, folder, found, lineage)
-        about = read_shard_index(data.store)
-        more: dict[str, Any] = dict(lineage.fields())
-        more |= {
-            name: about[name]
-            for name in ("parent", "release", "sources", "rejects")
-            if name in about
-        }
+        more: dict[str, Any] = {**lineage.fields(), **({"release": said} if said else {})}
+        more |= {name: about[name] for name in ("parent", "sources", "rejects") if name in about}
         write_index(place, data.name, about["recipe_digest"], shards, table, more)
         describe(place)
         check(place, rows)

@@ -25,6 +25,7 @@ from artsound.reports.browse import Site, browse_app, byte_range, listen
 from artsound.reports.judging import read_judgements
 from artsound.reports.why import why
 from artsound.shards.dataset import open_shards
+from artsound.shards.index import IndexTable
 from artsound.shards.verify import verify
 from artsound.storage import Workspace
 
@@ -403,7 +404,7 @@ def test_shards_that_are_not_ours_and_a_taken_port_are_reported_in_a_sentence(
     site_shards: Path, tmp_path: Path
 ) -> None:
     plain = open_shards(site_shards)
-    foreign = replace(plain, index=plain.index.drop("artwork_style"))
+    foreign = replace(plain, table=IndexTable.of(plain.index.drop("artwork_style")))
     with pytest.raises(BadData, match="only shards built by artsound"):
         browse_app(foreign)
     with (

@@ -22,6 +22,7 @@ from artsound.reports.preferences import (
     summarise_preferences,
 )
 from artsound.shards.dataset import Dataset, open_shards
+from artsound.shards.index import IndexTable
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_runners_up_and_another_release_take_part(data: Dataset) -> None:
     ids, tracks = data.frame["artwork_id"].to_list(), data.frame["track_id"].to_list()
     runners = {name: [tracks[(n + 1) % 30]] for n, name in enumerate(ids[:30])}
     sounds = data.index.with_columns(pl.col("audio_sha256").str.replace("^.", "f"))
-    other = replace(data, index=sounds)
+    other = replace(data, table=IndexTable.of(sounds))
     comparisons = ComparisonList(data, runners, other)
     kinds = {one.against for one in comparisons._comparisons()}
     assert kinds == {"control", "runner-up", "release"}

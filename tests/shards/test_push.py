@@ -148,8 +148,33 @@ def test_no_withdrawn_key_is_left_in_any_file_of_a_target(
     assert not set(gone) & set(artsound.open(target, storage_options=options).frame["key"])
     if place == "hub":
         assert repository.tags == {"v1.0.0": 2, "v2.0.0": len(repository.commits)}
+        stored = dict(repository.large)
+        repository.commits.append(["notes.txt"])  # by somebody else
+        again = push(tmp_path / "next", target, restricted=True, **options)
+        assert (again["bytes_sent"], again["skipped"]) == (0, again["files"])
+        assert repository.large == stored
+        assert repository.tags["v2.0.0"] == len(repository.commits)  # moved; nothing else was done
         push(tmp_path / "next", target, restricted=True, purge_history=True, **options)
         assert repository.squashed
+
+
+def test_a_public_push_needs_what_its_publisher_must_say(make: Make, repository: Hub) -> None:
+    said = dict.fromkeys(("contact", "takedown", "license"), "x") | {
+        "authors": ["Ada"], "date": "2026-12-01"
+    }  # fmt: skip
+    folder = make({"train": [2]})
+    rows = artsound.open(folder).frame.with_columns(
+        artwork_redistribute=pl.lit(True), track_redistribute=pl.lit(True)
+    )
+    shards = shards_of(read_shard_index(LocalStore(folder)))
+    target, options = f"hf://datasets/{REPO}", {"endpoint": repository.url, "token": "hf_abc"}
+    for name in said:
+        less = {other: value for other, value in said.items() if other != name}
+        write_index(folder, "set", "", shards, rows.to_arrow(), {"release": less})
+        with pytest.raises(BadUsage, match=rf"who publishes it: give {name} in the table"):
+            push(folder, target, **options)
+    write_index(folder, "set", "", shards, rows.to_arrow(), {"release": said})
+    assert push(folder, target, **options)["skipped"] == 0
 
 
 def test_a_new_repository_is_private_and_a_public_one_takes_no_restricted_release(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 
 import artsound
@@ -162,9 +163,13 @@ def test_an_index_that_points_outside_a_shard_is_refused(make: Callable[..., Pat
         artsound.open(folder)
 
 
-def reindexed(folder: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Path:
+def reindexed(
+    folder: Path, change: Callable[[pl.DataFrame], pl.DataFrame | None] = lambda _: None
+) -> Path:
     """The folder with its index.parquet changed, and index.json in agreement."""
-    change(pl.read_parquet(folder / "index.parquet")).write_parquet(folder / "index.parquet")
+    frame = change(pl.read_parquet(folder / "index.parquet"))
+    if frame is not None:
+        frame.write_parquet(folder / "index.parquet")
     index = json.loads((folder / "index.json").read_text())
     index["index_sha256"] = sha256_file(folder / "index.parquet")
     (folder / "index.json").write_text(json.dumps(index))
@@ -294,3 +299,43 @@ def test_an_index_whose_track_ids_are_numbers_is_read_as_any_other(
     assert data.frame.equals(before.frame)
     assert data.frame["track_id"].to_list() == data.frame["key"].to_list()
     assert verify(folder) == []
+
+
+def test_opening_reads_no_field_until_one_is_asked_for(
+    shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from artsound.shards import index
+
+    read: list[str] = []
+    plain = index.read_table
+
+    def noted(data: bytes, columns: list[str]) -> pa.Table:
+        read.extend(columns)
+        return plain(data, columns)
+
+    monkeypatch.setattr(index, "read_table", noted)
+    data = artsound.open(shards)
+    assert not {name for name in read if not name.endswith(("_offset", "_size"))} - {*index.NAMES}
+    read.clear()
+    part = data.filter(where="score > 0.2 and artwork_style is not null")
+    assert read == ["artwork_style", "score"]
+    assert (
+        part.frame["painter"].to_list()
+        == data.frame.filter(pl.col("key").is_in(part.frame["key"].to_list()))["painter"].to_list()
+    )
+
+
+def test_a_null_that_the_statistics_of_a_file_do_not_tell_is_found_when_it_is_read(
+    make: Callable[..., Path],
+) -> None:
+    first = pl.int_range(pl.len()) == 0
+    folder = make({"train": [3]})
+    frame = pl.read_parquet(folder / "index.parquet").with_columns(
+        pl.when(~first).then(pl.col("score")).alias("score")
+    )
+    frame.write_parquet(folder / "index.parquet", statistics=False)
+    data = artsound.open(reindexed(folder))
+    assert len(data.filter(where="tempo_bpm >= 0")) == 3
+    for use in (lambda: data.filter(where="score > 0"), lambda: data.top(2), lambda: data.frame):
+        with pytest.raises(BadData, match="its score must be Float32, no null"):
+            use()

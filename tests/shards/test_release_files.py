@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 import artsound
+from artsound.errors import BadUsage
 from artsound.recipe import Recipe
 from artsound.reports.card import CARDS, UNANSWERED, licence_texts, write_cards
 from artsound.shards.index import read_shard_index, shards_of, write_index
@@ -42,6 +43,7 @@ def said(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         artwork_source=pl.lit("artgraph"), track_source=pl.lit("fma"), synthetic=pl.lit(False)
     )
     entries = shards_of(read_shard_index(store))
+    (folder / "fits.json").write_bytes(b"{}\n")
     write_index(folder, "real", "", entries, rows.to_arrow(), {"version": "1.0.0", "release": SAID})
     write_cards(folder, folder)
     return folder
@@ -193,7 +195,28 @@ def test_a_subset_has_a_name_a_version_and_a_parent_of_its_own(said: Path, tmp_p
     assert some["parent"]["name"] == "real"
     assert some["parent"]["index_sha256"] == artsound.open(said).index_sha256
     assert some["release"] == {k: SAID[k] for k in ("authors", "contact", "takedown")}
+    assert (tmp_path / "some" / "fits.json").read_bytes() == b"{}\n"
     assert "A subset of a release" in (tmp_path / "some" / "README.md").read_text()
+
+
+def test_a_new_release_has_a_date_of_its_own_or_none(said: Path, tmp_path: Path) -> None:
+    key = artsound.open(said).frame["key"][0]
+    for date in ("", "2026-12-01"):
+        write_subset(said, tmp_path / f"some{date}", top=5, date=date)
+        withdraw(said, tmp_path / f"next{date}", [key], date=date)
+        for name in ("some", "next"):
+            about = json.loads((tmp_path / f"{name}{date}" / "index.json").read_text())
+            assert about["release"].get("date", "") == date
+    for date in ("2026-13-01", "20261201", "1 December 2026"):
+        for make in (
+            lambda date=date: write_subset(said, tmp_path / "no", top=5, date=date),
+            lambda date=date: withdraw(said, tmp_path / "no", [key], date=date),
+        ):
+            with pytest.raises(BadUsage, match="give it as YYYY-MM-DD"):
+                make()
+    assert not (tmp_path / "no").exists()
+    with pytest.raises(BadUsage, match="is no release that has a date"):
+        write_subset(said, tmp_path / "ids.npy", date="2026-12-01")
 
 
 def test_the_schemas_that_ship_hold_for_the_release(said: Path) -> None:
