@@ -144,6 +144,12 @@ COLUMNS: tuple[Column, ...] = (
     _late("artwork_caption_fallback", "text",
            "the check that the chosen captioner's text for the artwork failed, so that another "
            "wrote the caption; null where it passed them all", "repeated"),
+    _late("artwork_caption_check", "text",
+           "what the checks of texts say of the artwork's caption: passed, or the first check that "
+           "it fails", "passed"),
+    _late("artwork_caption_agreement", "share",
+           "share of other artworks that the encoder finds less similar to the caption than its "
+           "own; null where it was not measured", 0.98),
     _of("track_caption", "text", "caption of the music, written by a machine",
         "A strong, regular beat and hardly any change in volume mark this sombre rock track, set "
         "in B-flat minor at a middling tempo of about 114 BPM.", old="music_caption"),
@@ -156,6 +162,12 @@ COLUMNS: tuple[Column, ...] = (
     _late("track_caption_fallback", "text",
            "the check that the chosen captioner's text for the music failed, so that another "
            "wrote the caption; null where it passed them all", "repeated"),
+    _late("track_caption_check", "text",
+           "what the checks of texts say of the caption of the music: passed, or the first check "
+           "that it fails", "passed"),
+    _late("track_caption_agreement", "share",
+           "share of other tracks that the encoder finds less similar to the caption than its own; "
+           "null where it was not measured", 0.98),
     _maybe("artwork_title", "text", "title of the artwork; of ArtGraph's, read from a file name",
            "Jug in a fever"),
     _maybe("painter", "text", "painter's name for display", "Example Painter"),

@@ -180,6 +180,8 @@ class Caption:
     settings: str
     words: int
     fallback_reason: str
+    check: str
+    agreement: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ import pyarrow as pa
 from artsound.captions.base import Captioner, CaptionItem
 from artsound.captions.captioners import captioner_plugin, open_captioner
 from artsound.captions.checks import (
+    PASSED,
     Limits,
     caption_agreements,
     check_embedded,
@@ -40,6 +41,8 @@ from artsound.recipe import Recipe
 from artsound.schema import Caption, from_row
 from artsound.stage import Context, Outcome, Part, Report, Stage, part_path, split_into_parts
 from artsound.storage import digest, read_parquet, write_parquet
+
+_ANY_LENGTH = Limits(1, 1_000_000)
 
 
 def before_pairs(recipe: Recipe) -> bool:
@@ -137,7 +140,8 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
     """Merge the parts into captions/artworks.parquet and captions/tracks.parquet.
 
     `extra` has for each side: the captioner, the number of captions, the distinct share, words
-    (mean, least, most), replaced captions by reason and their share; if agreement was checked,
+    (mean, least, most), captions by what the checks say of them, replaced captions by reason and
+    their share; if agreement was checked,
     the number of captions and the mean agreement.
     """
     workspace = context.workspace
@@ -171,7 +175,7 @@ def needs(recipe: Recipe, part: Part) -> tuple[str, ...]:
 
 STAGE = Stage(
     name="caption",
-    version=1,
+    version=2,
     sections=(),  # plan digests what the parts depend on
     plan=plan,
     work=work,
@@ -212,6 +216,9 @@ def _caption(captioner: Captioner, item: CaptionItem, text: str) -> Caption:
         settings=json.dumps(dict(captioner.settings), sort_keys=True),
         words=word_count(text),
         fallback_reason="",
+        # Limits of length and names of other people are for models' texts, which were checked.
+        check=failure(text, item, _ANY_LENGTH) or PASSED,
+        agreement=-1.0,
     )
 
 
@@ -229,7 +236,8 @@ def _replace_disagreeing(captions: list[Caption], context: Context, side: Side) 
     names = [captions[index].item_id for index in written]
     texts = [captions[index].caption for index in written]
     found = caption_agreements(context.workspace, recipe, side, names, texts)
-    for index, agreement in zip(written, found, strict=True):
+    for index, agreement in zip(written, found.tolist(), strict=True):
+        captions[index] = replace(captions[index], agreement=agreement)
         if agreement < recipe.captions.min_agreement:
             captions[index] = _replacement(context, side, index, "disagrees")
     return {"agreement": {"captions": len(written), "mean": float(found.mean())}}
@@ -269,6 +277,7 @@ def _summary(captions: Sequence[Caption]) -> dict[str, Any]:
         "mean_words": sum(words) / len(words),
         "min_words": min(words),
         "max_words": max(words),
+        "checks": dict(sorted(Counter(caption.check for caption in captions).items())),
         "fallbacks": dict(sorted(fallbacks.items())),
         "fallback_share": fallbacks.total() / len(captions),
     }

@@ -29,6 +29,8 @@ from artsound.recipe import Recipe
 from artsound.schema import Artwork, ArtworkDescriptors, TrackDescriptors
 from artsound.storage import Workspace, read_json, sha256_bytes
 
+PASSED = "passed"  # what is recorded of a caption that fails no check
+
 
 @dataclass(frozen=True)
 class Limits:

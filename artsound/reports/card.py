@@ -22,6 +22,7 @@ import pyarrow as pa
 from artsound import __version__
 from artsound.columns import KINDS, SAMPLE
 from artsound.errors import BadData
+from artsound.progress import counted
 from artsound.recipe import ReleaseSection
 from artsound.reports.stats import frame_stats, value_counts
 from artsound.rights import PUBLIC_DOMAIN, TRAINABLE, UNKNOWN, licence_rights, policy_condition
@@ -559,6 +560,7 @@ CARDS = (
 )
 UNANSWERED = "not answered by the publisher"
 _PAPER = "https://arxiv.org/abs/2602.17599"
+_SOURCES_OF_THE_PAPER = frozenset({"artgraph", "fma"})
 _HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
 _RULE = 80 * "="
@@ -637,15 +639,18 @@ def card_values(data: Dataset) -> dict[str, Any]:
         "version": f"{about.get('version', __version__)}+{data.index_sha256[:12]}",
         "semantic": about.get("version", FIRST),
         "summary": (
-            f"{frame.height:,} pairs of an artwork and a music clip, each side with a caption in "
-            f"English, as WebDataset shards with an index."
+            f"{counted(frame.height, 'pair')} of an artwork and a music clip, each side with a "
+            f"caption{_english(frame)}, as WebDataset shards with an index."
         ),
         "synthetic": synthetic,
         "asked": asked,
         "parent": parent,
         "removed": removed,
-        "about": _about(sources, asked, removed, imported, synthetic=synthetic),
-        "extent": _extent(asked, removed, synthetic=synthetic),
+        "imported": imported,
+        "base": about.get("base", ""),
+        "rejects_recorded": "sources" in about and not parent,
+        "about": _about(sources, asked, parent, removed, imported, synthetic=synthetic),
+        "extent": _extent(parent, removed, synthetic=synthetic),
         "said": said,
         "people": [re.sub(r"\s*\(.*\)$", "", name) for name in said.get("authors", [])],
         "release": {key: _said(said, key) for key in ReleaseSection.model_fields},
@@ -679,7 +684,7 @@ def card_values(data: Dataset) -> dict[str, Any]:
         "features": [(field.name, _feature(field.type)) for field in arrow_schema("sample")],
         "negative": frame.filter(pl.col("margin") < 0).height,
         "size_category": next((name for top, name in _SIZES if frame.height < top), "100K<n<1M"),
-        "painters": frame["painter_id"].n_unique(),
+        "painters": frame.filter(pl.col("painter").is_not_null())["painter_id"].n_unique(),
         "musicians": frame["musician"].drop_nulls().n_unique(),
         "crossing": crossing,
         "counts": counts,
@@ -733,7 +738,7 @@ def card_values(data: Dataset) -> dict[str, Any]:
             )
             for column in SAMPLE
         ],
-        **_warnings(frame, synthetic=synthetic),
+        **_warnings(frame, imported, synthetic=synthetic),
     }
 
 
@@ -751,11 +756,17 @@ def _title(name: str, sources: Sequence[str], *, synthetic: bool) -> str:
 
 def _rebuilds(sources: Sequence[str]) -> bool:
     """Whether a release has the sources of the paper's set."""
-    return {"artgraph", "fma"} <= set(sources)
+    return set(sources) >= _SOURCES_OF_THE_PAPER
 
 
 def _about(
-    sources: Sequence[str], asked: Sequence[str], removed: int, imported: int, *, synthetic: bool
+    sources: Sequence[str],
+    asked: Sequence[str],
+    parent: Mapping[str, Any] | None,
+    removed: int,
+    imported: int,
+    *,
+    synthetic: bool,
 ) -> list[str]:
     """What kind of release it is, in sentences of Markdown."""
     lines = []
@@ -765,10 +776,11 @@ def _about(
             "pipeline out; they are no person's works of art."
         )
     elif _rebuilds(sources):
+        others = "" if set(sources) == _SOURCES_OF_THE_PAPER else ", and others,"
         lines.append(
             f"**An independent rebuild** of the set that the paper [arXiv 2602.17599]({_PAPER}) "
-            "describes, made from the same sources by other code. It is not by the paper's "
-            "authors, and its pairs and captions are not theirs."
+            f"describes, made from the same sources{others} by other code. It is not by the "
+            "paper's authors, and its pairs and captions are not theirs."
         )
     if "artgraph" in sources:
         lines.append(
@@ -777,20 +789,23 @@ def _about(
         )
     if imported:
         lines.append(
-            f"{imported:,} pairs were not matched here: they were imported from a list of pairs, "
-            "and their scores were computed afterwards."
+            f"{counted(imported, 'pair')} of this release were not matched here, but imported from "
+            "a list of pairs; their scores were computed afterwards."
         )
-    if asked:
-        lines.append(f"A subset of a release, chosen by: {_cell('; '.join(asked))}.")
+    if parent:
+        chosen = f", chosen by: {_cell('; '.join(asked))}" if asked else ""
+        lines.append(
+            f"A subset of a release, {_cell(parent['name'])} {_cell(parent['version'])}{chosen}."
+        )
     if removed:
-        lines.append(f"{removed:,} pairs of the release before were taken out of this one.")
+        lines.append(f"Pairs of the release before that were taken out of this one: {removed:,}.")
     return lines
 
 
-def _extent(asked: Sequence[str], removed: int, *, synthetic: bool) -> str:
+def _extent(parent: Mapping[str, Any] | None, removed: int, *, synthetic: bool) -> str:
     """Whether a release is all there could be."""
-    if asked:
-        return "A part of a release, chosen by the query above."
+    if parent:
+        return "A part of a release: see above."
     if removed:
         return "A release without the pairs that were taken out of the one before."
     if synthetic:
@@ -872,6 +887,16 @@ def _of_training(frame: pl.DataFrame, about: Mapping[str, Any]) -> dict[str, Any
         "hosts": sorted(hosts.iter_rows(), key=lambda one: (-one[1], one[0]))[:_MOST],
         "captioners": captioners,
         "fallbacks": fallbacks,
+        "english": _english(frame),
+        "checks": {
+            side: found
+            for side in ("artwork", "track")
+            if (
+                found := value_counts(
+                    frame.drop_nulls(f"{side}_caption_check"), f"{side}_caption_check"
+                )
+            )
+        },
         "synthetic_pairs": int(frame["synthetic"].sum()),
         "training": training,
         "opted_out": sum(side.get("opted-out", 0) for side in rejects),
@@ -997,10 +1022,19 @@ def _crossing(frame: pl.DataFrame, column: str) -> int:
     return int((splits > 1).sum())
 
 
-def _span(values: pl.Series) -> list[int]:
-    """The first and the last of known numbers; empty when none is known."""
+def _span(values: pl.Series) -> str:
+    """The first and the last of known years, as in "from 1611 to 1915"; empty when none is."""
     known = values.drop_nulls()
-    return [int(known.min()), int(known.max())] if known.len() else []  # type: ignore[arg-type]
+    if not known.len():
+        return ""
+    first, last = int(known.min()), int(known.max())  # type: ignore[arg-type]
+    return f"from {first} to {last}" if first < last else f"of {first}"
+
+
+def _english(frame: pl.DataFrame) -> str:
+    """Words for the language of captions: none where a check says of one that it is another."""
+    columns = [frame[f"{side}_caption_check"] for side in ("artwork", "track")]
+    return "" if any((column == "not-english").any() for column in columns) else " in English"
 
 
 def _clustered(frame: pl.DataFrame, column: str) -> int:
@@ -1009,7 +1043,7 @@ def _clustered(frame: pl.DataFrame, column: str) -> int:
     return int(sizes.filter(sizes > 1).sum())
 
 
-def _warnings(frame: pl.DataFrame, *, synthetic: bool) -> dict[str, list[str]]:
+def _warnings(frame: pl.DataFrame, imported: int, *, synthetic: bool) -> dict[str, list[str]]:
     """Uses, biases, limitations and impact; with shares where they can be measured."""
 
     def leading(column: str) -> str:
@@ -1032,8 +1066,13 @@ def _warnings(frame: pl.DataFrame, *, synthetic: bool) -> dict[str, list[str]]:
             "what any one listener would choose.",
         ],
         "limitations": [
-            "Pairs are made by machine: no artist meant them, and a score says only how well two "
-            "items fit in the space of its bridge. Scores of different bridges do not compare.",
+            (
+                "Imported pairs are as their list has them; a"
+                if imported
+                else "Pairs are made by machine: no artist meant them, and a"
+            )
+            + " score says only how well two items fit in the space of its bridge. Scores of "
+            "different bridges do not compare.",
             "Captions are machine-generated and may err; measured facts are estimates.",
             "Rights were read from metadata by rule; this is no legal advice.",
         ],

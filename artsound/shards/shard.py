@@ -251,6 +251,8 @@ def _captions(path: Path, prefix: str, key: str) -> pl.DataFrame:
         f"{prefix}_captioner": "captioner",
         f"{prefix}_captioner_version": "captioner_version",
         f"{prefix}_caption_fallback": "fallback_reason",
+        f"{prefix}_caption_check": "check",
+        f"{prefix}_caption_agreement": "agreement",
         "prompt": "prompt",
     }
     rows = _read(path, "caption", columns).unique(key, keep="any")
@@ -604,7 +606,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
 
 STAGE = Stage(
     name="shard",
-    version=8,
+    version=9,
     sections=("seed", "shards", "release"),
     plan=plan,
     work=work,

@@ -170,6 +170,9 @@ def test_in_a_build_captions_below_the_threshold_fall_back_and_nothing_is_writte
     assert "agreement" not in found.extra["tracks"]
     rows = read_parquet(workspace.captions / "artworks.parquet", "caption").to_pylist()
     assert {row["captioner"] for row in rows if row["fallback_reason"]} == {"grounded"}
+    assert {row["check"] for row in rows} == {"passed"}
+    for row in rows:
+        assert row["agreement"] == -1 if row["fallback_reason"] else 0.5 <= row["agreement"] <= 1
 
     stricter = run_stage(CAPTION, workspace, _with_server(recipe, server, 0.9))
     assert stricter.extra["artworks"]["fallbacks"]["disagrees"] > fallen

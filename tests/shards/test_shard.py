@@ -229,7 +229,8 @@ def test_a_sample_says_how_its_pair_caption_picture_and_clip_came_about(
 ) -> None:
     captions = pl.read_parquet(workspace.captions / "tracks.parquet").to_dicts()
     captions[0] |= {"prompt": "Describe it.", "fallback_reason": "repeated"}
-    captions[1] |= {"prompt": "", "fallback_reason": ""}
+    captions[0] |= {"check": "too-long", "agreement": 0.75}
+    captions[1] |= {"prompt": "", "fallback_reason": "", "check": "passed", "agreement": -1.0}
     write_parquet(workspace.captions / "tracks.parquet", "caption", captions)
     run_stage(STAGE, workspace, RECIPE)
     data = artsound.open(str(workspace.shards))
@@ -237,6 +238,9 @@ def test_a_sample_says_how_its_pair_caption_picture_and_clip_came_about(
     assert first["track_prompt_sha256"] == sha256_bytes(b"Describe it.")
     assert (first["track_caption_fallback"], second["track_caption_fallback"]) == ("repeated", "")
     assert second["track_prompt_sha256"] == ""
+    assert (first["track_caption_check"], second["track_caption_check"]) == ("too-long", "passed")
+    agreements = data.frame.sort("key")["track_caption_agreement"].to_list()
+    assert (agreements[:2], second["track_caption_agreement"]) == ([0.75, None], -1)
     assert data.frame["track_caption_fallback"].to_list().count(None) == 1
     with Image.open(io.BytesIO(data.read(data.position("000000"))["jpg"])) as picture:
         assert (first["image_width"], first["image_height"]) == picture.size
