@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, wait
 from typing import Any, TypeVar
 
@@ -15,7 +17,7 @@ Result = TypeVar("Result")
 
 def ordered_ahead(
     pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield `function(item)` of each item, in the order of the items.
 
     Args:
@@ -50,6 +52,32 @@ def _result(future: Future[Result]) -> Result:
     return future.result()
 
 
+def in_a_thread(items: Iterator[Result]) -> Iterator[Result]:
+    """Make the items of an iterator in a thread of their own, one ahead.
+
+    Args:
+        items: A generator; it is closed in that thread.
+
+    Yields:
+        Its items.
+
+    Raises:
+        Exception: What the generator raises, when that item's turn comes.
+    """
+    end: Any = object()
+    pool = DaemonThreads(1)
+    made = ordered_ahead(pool, lambda _: next(items, end), itertools.repeat(None), 1)
+    try:
+        with contextlib.closing(made):
+            for item in made:
+                if item is end:
+                    return
+                yield item
+    finally:
+        pool.submit(getattr(items, "close", lambda: None))
+        pool.shutdown(cancel_futures=False)
+
+
 class DaemonThreads(Executor):
     """A pool of threads that the end of the process does not wait for.
 
@@ -80,7 +108,7 @@ class DaemonThreads(Executor):
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = True) -> None:  # noqa: ARG002
         """Cancel the calls that have not begun; those under way are left to themselves."""
         self._left = 0
-        while True:
+        while cancel_futures:
             try:
                 call = self._calls.get_nowait()
             except queue.Empty:

@@ -1,19 +1,26 @@
 """How many samples a job loses and sees twice when it is stopped and resumed, system by system.
 
-    python benchmarks/stream_truth.py [artsound torchdata webdataset datasets]
+    python benchmarks/stream_truth.py [artsound torchdata webdataset datasets mosaicml=PYTHON …]
+
+A name may be given with the interpreter of an environment that has the system, where its pins do
+not fit this project's: mosaicml (mosaicml-streaming) and litdata.
 
 240 samples in 12 shards are read by some ranks, stopped after some batches and continued, on the
 same or other numbers of ranks and workers, as each system's documentation says: by its state, or
 where it has none (webdataset) by skipping as many batches over all ranks. Counted are samples of
 the epoch that no rank saw (lost) and those seen more often than without the stop (doubled), as a
-Markdown table. Ranks run one after another in this process: none of the systems lets them talk to
-each other.
+Markdown table. Ranks run one after another in this process, each as a node of its own: none of the
+systems lets them talk to each other. "–" is what a system does not offer: mosaicml-streaming and
+litdata have no filter.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import json
 import os
+import subprocess
 import sys
 import tempfile
 import warnings
@@ -191,23 +198,142 @@ def _keys_of(shards: list[int]) -> Iterator[dict[str, str]]:
             yield {"key": f"{number:06}"}
 
 
+class NotOffered(Exception):
+    """The system has nothing of this kind."""
+
+
+@contextlib.contextmanager
+def _world(rank: int, ranks: int) -> Iterator[None]:
+    """The environment of one of several nodes with a process each."""
+    names = {"RANK": rank, "GLOBAL_RANK": rank, "WORLD_SIZE": ranks, "NNODES": ranks,
+             "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1}  # fmt: skip
+    os.environ.update({name: str(value) for name, value in names.items()})
+    try:
+        yield
+    finally:
+        for name in names:
+            del os.environ[name]
+
+
+def in_mosaicml(
+    folder: Path, case: Case, state: Any, rank: int, ranks: int, workers: int
+) -> Batches:
+    """mosaicml-streaming: StreamingDataset in its StreamingDataLoader."""
+    import streaming
+    from streaming.base import dataset, util
+
+    # Nodes of one process each have nothing to wait for: no group of processes is made.
+    dataset.maybe_init_dist = util.maybe_init_dist = lambda: False
+    if case.kind == "filter":
+        raise NotOffered
+    places = [folder / "mosaicml" / part for part in ("first", "second")]
+    for number, place in enumerate(places):
+        if not place.exists():
+            half = range(number * SHARDS // 2, (number + 1) * SHARDS // 2)
+            with streaming.MDSWriter(
+                out=str(place), columns={"key": "str"}, size_limit=EACH * 16
+            ) as out:
+                for row in _keys_of(list(half)):
+                    out.write(row)
+    with _world(rank, ranks):
+        util.clean_stale_shared_memory()
+        shares = (0.75, 0.25) if case.kind == "mix" else (None, None)
+        streams = [
+            streaming.Stream(local=str(place), proportion=share)
+            for place, share in zip(places, shares, strict=True)
+        ]
+        source = streaming.StreamingDataset(
+            streams=streams, shuffle=True, shuffle_seed=1, batch_size=BATCH,
+            epoch_size=SHARDS * EACH if case.kind == "mix" else None,
+        )  # fmt: skip
+        loader = streaming.StreamingDataLoader(source, batch_size=BATCH, num_workers=workers)
+        if state is not None:
+            loader.load_state_dict(state)
+        for batch in loader:
+            yield list(batch["key"]), loader.state_dict
+
+
+def in_litdata(
+    folder: Path, case: Case, state: Any, rank: int, ranks: int, workers: int
+) -> Batches:
+    """litdata: StreamingDataset, or CombinedStreamingDataset, in its StreamingDataLoader."""
+    import litdata
+
+    if case.kind == "filter":
+        raise NotOffered
+    parts = {"whole": (0, SHARDS), "first": (0, SHARDS // 2), "second": (SHARDS // 2, SHARDS)}
+    wanted_parts = ("first", "second") if case.kind == "mix" else ("whole",)
+    for part in wanted_parts:
+        place = folder / "litdata" / part
+        if not place.exists():
+            litdata.optimize(
+                _key_of, list(range(parts[part][0] * EACH, parts[part][1] * EACH)), str(place),
+                chunk_size=EACH, num_workers=1, start_method="fork",
+            )  # fmt: skip
+    with _world(rank, ranks):
+        sources = [
+            litdata.StreamingDataset(str(folder / "litdata" / part), shuffle=True, seed=1)
+            for part in wanted_parts
+        ]
+        source: Any = sources[0]
+        if case.kind == "mix":
+            source = litdata.CombinedStreamingDataset(
+                sources, seed=1, weights=(0.75, 0.25), iterate_over_all=False
+            )
+        loader = litdata.StreamingDataLoader(source, batch_size=BATCH, num_workers=workers)
+        if state is not None:
+            loader.load_state_dict(state)
+        for batch in loader:
+            yield list(batch["key"]), loader.state_dict
+
+
+def _key_of(number: int) -> dict[str, str]:
+    return {"key": f"{number:06}"}
+
+
 SYSTEMS = {
     "artsound": ours, "torchdata": in_torchdata, "webdataset": in_webdataset,
-    "datasets": in_datasets,
+    "datasets": in_datasets, "mosaicml": in_mosaicml, "litdata": in_litdata,
 }  # fmt: skip
+HERE = ("artsound", "torchdata", "webdataset", "datasets")  # by default: what the extra dev has
+
+
+def found_by(name: str, folder: Path, some: list[Case]) -> list[Any]:
+    """Lost and doubled samples of each case, or the name of what the system raised.
+
+    `name` may be NAME=PYTHON, which counts in another environment.
+    """
+    system, _, python = name.partition("=")
+    if python:
+        done = subprocess.run(
+            [python, __file__, "--cases", system], input=json.dumps([_plain(c) for c in some]),
+            stdout=subprocess.PIPE, check=True, text=True,
+        )  # fmt: skip
+        found: list[Any] = json.loads(done.stdout.splitlines()[-1])
+        return found
+    results: list[Any] = []
+    for case in some:
+        try:
+            results.append(count(folder, SYSTEMS[system], case))
+        except Exception as error:  # noqa: BLE001  whatever a system raises is its answer
+            results.append(type(error).__name__)
+            print(f"{name} {case}: {type(error).__name__} {error!s:.200}", file=sys.stderr)
+    return results
+
+
+def _plain(case: Case) -> list[Any]:
+    return [case.kind, case.stop, list(case.begin), list(case.resume)]
 
 
 def table(folder: Path, names: list[str], some: list[Case]) -> str:
     """Lost and doubled samples, summed over the stops, or "error" where a system raises one."""
     rows: dict[tuple[Any, ...], dict[str, list[Any]]] = {}
-    for case, name in itertools.product(some, names):
-        row = rows.setdefault((case.kind, case.begin, case.resume), {}).setdefault(name, [])
-        try:
-            row.append(count(folder, SYSTEMS[name], case))
-        except Exception as error:  # noqa: BLE001  whatever a system raises is its answer
-            row.append(type(error).__name__)
-            print(f"{name} {case}: {error!s:.200}", file=sys.stderr)
-    lines = ["| samples | ranks | workers | " + " | ".join(names) + " |"]
+    for name in names:
+        for case, result in zip(some, found_by(name, folder, some), strict=True):
+            row = rows.setdefault((case.kind, case.begin, case.resume), {})
+            row.setdefault(name, []).append(result)
+    heads = [name.partition("=")[0] for name in names]
+    lines = ["| samples | ranks | workers | " + " | ".join(heads) + " |"]
     lines.append("|---" * (3 + len(names)) + "|")
     for (kind, begin, resume), found in rows.items():
         shown = [_shown(found[name]) for name in names]
@@ -218,16 +344,22 @@ def table(folder: Path, names: list[str], some: list[Case]) -> str:
 
 def _shown(found: list[Any]) -> str:
     if any(isinstance(one, str) for one in found):
-        return "error"
+        return "–" if found[0] == NotOffered.__name__ else "error"
     lost, doubled = (sum(part) for part in zip(*found, strict=True))
     return f"{lost} lost, {doubled} doubled" if lost or doubled else "0, 0"
 
 
 def main() -> None:
-    names = sys.argv[1:] or list(SYSTEMS)
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as place:
-        print(table(write_samples(Path(place) / "shards"), names, cases()))
+        folder = write_samples(Path(place) / "shards")
+        if sys.argv[1:2] == ["--cases"]:
+            some = [
+                Case(kind, stop, tuple(a), tuple(b)) for kind, stop, a, b in json.load(sys.stdin)
+            ]
+            print("\n" + json.dumps(found_by(sys.argv[2], folder, some)))
+        else:
+            print(table(folder, sys.argv[1:] or list(HERE), cases()))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from artsound.read_ahead import ordered_ahead
+from artsound.read_ahead import in_a_thread, ordered_ahead
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
@@ -67,3 +67,35 @@ def test_when_it_is_closed_early_calls_not_begun_are_cancelled() -> None:
         results.close()
         go.set()
     assert len(begun) <= 2
+
+
+def test_items_are_made_in_a_thread_one_ahead_and_the_generator_is_closed_there() -> None:
+    made: list[int] = []
+    closed = threading.Event()
+    thread: list[str] = []
+
+    def items() -> Iterator[int]:
+        try:
+            for number in range(5):
+                made.append(number)
+                thread.append(threading.current_thread().name)
+                yield number
+        finally:
+            closed.set()
+
+    ahead = in_a_thread(items())
+    assert next(ahead) == 0
+    ahead.close()  # type: ignore[attr-defined]
+    assert closed.wait(10)
+    assert len(made) <= 3
+    assert set(thread) - {threading.current_thread().name} == set(thread)
+    assert list(in_a_thread(items())) == [0, 1, 2, 3, 4]
+
+    def failing() -> Iterator[int]:
+        yield 1
+        raise ValueError("the second")
+
+    faulty = in_a_thread(failing())
+    assert next(faulty) == 1
+    with pytest.raises(ValueError, match="the second"):
+        next(faulty)

@@ -23,7 +23,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, default_convert, get_worker_info
 
-from artsound.errors import BadUsage
+from artsound.errors import ArtSoundError, BadUsage
+from artsound.read_ahead import in_a_thread
 from artsound.shards import order
 from artsound.shards.batches import Pass, Plan, Sample, StreamOptions, as_plain_batch, collate
 from artsound.shards.decode import decode_options
@@ -196,8 +197,13 @@ class Loader:
     def _batches(self, progress: _Progress, rank: int) -> Iterator[Any]:
         start, ranks = progress.start, progress.ranks
         if self._workers:
-            yield from self._from_processes(start, rank, ranks)
+            yield from _without_trace(self._from_processes(start, rank, ranks))
             return
+        batches = self._made_here(start, rank, ranks)
+        # The training loop waits for no collating either.
+        yield from in_a_thread(batches) if self._threads else batches
+
+    def _made_here(self, start: order.Point, rank: int, ranks: int) -> Iterator[Any]:
         ahead = (self._prefetch or 2) * self.plan.options.batch
         for batch in self.plan.batches(start, rank, ranks, threads=self._threads, ahead=ahead):
             made = self._convert(batch)
@@ -655,6 +661,21 @@ def _count(name: str, value: Any) -> int:
     if number < 0:
         raise BadUsage(f"{name} is {value!r}: give a whole number, 0 or more.")
     return number
+
+
+def _without_trace(batches: Iterator[Any]) -> Iterator[Any]:
+    """The batches of worker processes; an error of this project is raised as its one sentence.
+
+    torch puts the worker's trace before it, some forty lines; for any other error that is needed.
+    """
+    try:
+        yield from batches
+    except ArtSoundError as error:
+        kind = type(error)
+        trace, _, said = str(error).rpartition(f"{kind.__name__}: ")
+        if not trace.startswith("Caught "):
+            raise
+        raise kind(said.strip()) from None
 
 
 def _pinned(batch: Any) -> Any:

@@ -506,8 +506,10 @@ def test_a_damaged_sample_is_raised_or_its_place_taken_by_the_next(
     with (folder / row["shard"]).open("r+b") as file:
         file.seek(row["json_offset"])
         file.write(b"\0" * 8)
-    with pytest.raises(BadData, match=row["key"]):
-        list(data.stream())
+    for options in ({}, {"threads": 2}, {"workers": 1}):
+        with pytest.raises(BadData, match=row["key"]) as raised:
+            list(data.stream().loader(**options))
+        assert "\n" not in str(raised.value)  # without the trace of a thread or worker
     with caplog.at_level(logging.WARNING):
         found = [sample["key"] for sample in data.stream(on_error="skip")]
     at = whole.index(row["key"])
