@@ -139,7 +139,7 @@ def test_the_summary_for_training_counts_the_index_and_what_was_left_out(
     write_cards(folder, folder)
     summary = (folder / "TRAINING_DATA_SUMMARY.md").read_text()
     assert f"| 1,234,567 | {len(artsound.open(said))} |" in summary
-    assert "an opt-out list names them: 17;" in summary
+    assert "by the recipe's policy: 17 and 23." in summary
     assert "a" * 64 in summary
     assert "names when the release was built" not in summary
     assert "that were left out: 17." in (folder / "TAKEDOWN.md").read_text()
