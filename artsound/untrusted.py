@@ -183,26 +183,18 @@ def read_table(source: Path | bytes, columns: Sequence[str] | None = None) -> pa
     return _parsed(pa.BufferReader(source), columns)
 
 
-def read_table_schema(data: bytes) -> tuple[pa.Schema, int, set[str]]:
-    """Read what the bytes of a .parquet file say of its columns, without their values.
+def read_table_schema(data: bytes) -> tuple[pa.Schema, int]:
+    """Read what columns the bytes of a .parquet file have, and its number of rows.
 
-    Returns:
-        The columns, the number of rows, and the plain columns that have nulls by the file's own
-        statistics, which a file need not have.
+    What the file says of each part of a column is not looked at: pyarrow ends the process over
+    some damage there, which it reports when the column is read.
 
     Raises:
         ValueError: It is not a valid file.
     """
     try:
         with pq.ParquetFile(pa.BufferReader(data)) as parquet:
-            about, nulls = parquet.metadata, set()
-            for number in range(about.num_row_groups):
-                group = about.row_group(number)
-                for place in range(group.num_columns):
-                    column = group.column(place)
-                    if column.statistics is not None and column.statistics.null_count:
-                        nulls.add(column.path_in_schema)
-            return parquet.schema_arrow, about.num_rows, nulls
+            return parquet.schema_arrow, parquet.metadata.num_rows
     except (OSError, pa.ArrowException, *_FAULTS) as error:
         raise _damaged(error) from error
 

@@ -272,7 +272,12 @@ def in_litdata(
             )  # fmt: skip
     with _world(rank, ranks):
         sources = [
-            litdata.StreamingDataset(str(folder / "litdata" / part), shuffle=True, seed=1)
+            litdata.StreamingDataset(
+                str(folder / "litdata" / part),
+                shuffle=True,
+                seed=1,
+                drop_last=False,  # by default so on one rank alone, which no other may continue
+            )  # fmt: skip
             for part in wanted_parts
         ]
         source: Any = sources[0]

@@ -200,6 +200,8 @@ def _equal(frame: pl.DataFrame, column: str, values: list[Any]) -> npt.NDArray[n
             hint = f"it is called {RENAMED[column]} since format {NUMBER}."
         raise BadUsage(f"The index has no column {column!r}: {hint}")
     series = frame[column]
+    if isinstance(series.dtype, (pl.Categorical, pl.Enum)):  # as pandas writes repeated text
+        series = series.cast(pl.String)
     if isinstance(series.dtype, pl.List):
         inner = pl.element().str.to_lowercase() if series.dtype.inner == pl.String else pl.element()
         series = series.list.eval(inner)
