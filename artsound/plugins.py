@@ -1,10 +1,11 @@
-"""Names of sources, encoders, captioners, bridges and presets, and the objects behind them.
+"""Names of sources, encoders, captioners, bridges, presets and metrics, and their objects.
 
 A name is looked up in this order:
 
 1. the built-in ones, listed here and nowhere else;
 2. the entry points of installed packages, in the groups ``artsound.sources``,
-   ``artsound.encoders``, ``artsound.captioners``, ``artsound.bridges`` and ``artsound.presets``;
+   ``artsound.encoders``, ``artsound.captioners``, ``artsound.bridges``, ``artsound.presets`` and
+   ``artsound.metrics``;
 3. ``package.module:Object``, anything that can be imported.
 
 Nothing is imported before it is named. A name in a recipe or checkpoint, which may come from
@@ -35,7 +36,7 @@ from typing import Any
 
 from artsound.errors import BadUsage
 
-KINDS = ("source", "encoder", "captioner", "bridge", "preset")
+KINDS = ("source", "encoder", "captioner", "bridge", "preset", "metric")
 
 _BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "source": {
@@ -73,6 +74,13 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "base": "artsound.training.config:BasePreset",
         "tiny": "artsound.training.config:TinyPreset",
     },
+    "metric": {
+        "clap": "artsound.training.paper:ClapMetric",
+        "encoder": "artsound.training.paper:EncoderMetric",
+        "imagebind": "artsound.training.paper:ImageBindMetric",
+        "panns": "artsound.training.paper:PannsMetric",
+        "vggish": "artsound.training.paper:VggishMetric",
+    },
 }  # fmt: skip
 
 # What an object of each kind must have; `artsound.testing` checks how it behaves.
@@ -87,6 +95,7 @@ _REQUIRED: Mapping[str, tuple[str, ...]] = {
     ),
     "bridge": ("name", "version", "needs", "inputs", "rows"),
     "preset": ("name", "version", "extra", "config"),
+    "metric": ("name", "version", "extra", "open"),
 }  # fmt: skip
 
 ALLOW_CODE = "ARTSOUND_ALLOW_CODE"

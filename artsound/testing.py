@@ -208,6 +208,53 @@ def check_preset(plugin: Any) -> None:
     _require(read == config, f"{what}: its config is another one when read from JSON.")
 
 
+def check_metric(plugin: Any, *, device: str = "cpu") -> None:
+    """Check a metric: its scores of eight clips, as themselves and as a system's.
+
+    Args:
+        plugin: A name, with its argument after a colon, or the object.
+        device: Where it runs.
+
+    Raises:
+        AssertionError: It does not keep the contract of `artsound.training.paper.MetricPlugin`.
+        BadData: Its weights are missing.
+        BadUsage: There is no such metric, or it lacks an attribute.
+    """
+    from artsound.training.paper import Clip, Score
+
+    found, argument, what = _open("metric", plugin)
+    _require(isinstance(found.extra, str), f"{what}: extra must be text.")
+    opened = found.open(argument, device)
+    clips = [
+        Clip(
+            str(seed), clip(seed), picture(seed), f"A picture {seed}.", f"A piece of music {seed}."
+        )
+        for seed in range(8)
+    ]
+
+    def scores(shift: int) -> list[Score]:
+        real = [opened.read(one) for one in clips]
+        made = [opened.read(clips[(place + shift) % len(clips)]) for place in range(len(clips))]
+        given = opened.scores(real, made)
+        _require(
+            isinstance(given, list) and all(isinstance(one, Score) for one in given),
+            f"{what}: scores must be a list of Score.",
+        )
+        return list(given)
+
+    first = scores(1)
+    _require(bool(first), f"{what} gave no scores.")
+    for score in first:
+        _require(score.better in ("lower", "higher"), f"{what}: better is lower or higher.")
+        right = score.value is None or bool(np.isfinite(score.value))
+        _require(right, f"{what} gave {score.value} as {score.name}.")
+    names = [score.name for score in first]
+    _require(len(set(names)) == len(names), f"{what} has two scores of the same name.")
+    again = [one.value for one in scores(1)]
+    _require([one.value for one in first] == again, f"{what} gives other scores when asked again.")
+    _require([one.name for one in scores(0)] == names, f"{what}: the names of scores change.")
+
+
 def check_encoder(plugin: Any, *, settings: Any = None, device: str = "cpu") -> None:
     """Check an encoder: what it states, and its rows for four items of each of its modalities.
 

@@ -185,6 +185,19 @@ def evaluate(
         str | None,
         typer.Option(help="AudioLDM 2 (folder or hub name): compare with captions."),
     ] = None,
+    protocol: Annotated[
+        str, typer.Option(help="own, or paper: the measures of published papers too.")
+    ] = "own",
+    vggish: Annotated[
+        Path | None, typer.Option(help="VGGish's weights, for --protocol paper.")
+    ] = None,
+    panns: Annotated[
+        Path | None, typer.Option(help="PANNs CNN14's weights, for --protocol paper.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="Another metric (`artsound plugins metric`); may be repeated."),
+    ] = None,
     pretrained: MovedModules = None,
     clip_checkpoint: MovedClip = None,
     as_json: Json = False,
@@ -206,6 +219,10 @@ def evaluate(
         clap=clap,
         clap_tower=clap_tower,
         text_route=text_route,
+        protocol=protocol,
+        vggish=vggish,
+        panns=panns,
+        metrics=metric or (),
         pretrained=pretrained,
         clip_checkpoint=clip_checkpoint,
         progress=console_progress(),

@@ -111,7 +111,11 @@ def load_tensors(path: Path) -> dict[str, Any]:
         raise
     except Exception as error:  # torch and safetensors raise anything for a broken file
         raise broken(path, error) from error
-    tensors = content.get("state_dict", content) if isinstance(content, dict) else content
+    tensors = content
+    for name in ("state_dict", "model"):  # as training scripts name them
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            tensors = content[name]
+            break
     if isinstance(tensors, dict):
         tensors = {
             name: torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value

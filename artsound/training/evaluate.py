@@ -7,8 +7,9 @@ checkpoint is evaluated, not the best one on val.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,7 @@ from artsound.training.metrics import (
     retrieval,
 )
 from artsound.training.model import language_of_audio
+from artsound.training.paper import Clip, Opened, measure_paper, open_metrics, paper_table
 from artsound.training.pictures import (
     PictureEncoder,
     Standardiser,
@@ -92,6 +94,11 @@ def evaluation_table(summary: dict[str, Any]) -> str:
     ]
     columns = ("system", "similarity to the picture ↑", "condition effect ↑")
     parts.append(f"## On the affect bridge\n\n{_table(columns, rows)}")
+    if paper := summary.get("paper"):
+        parts.append(
+            f"## As published\n\n{_table(*paper_table(paper))}\n\n{paper['pairs']:,} pairs, one "
+            f"clip each of {paper['seconds']:g} s at {paper['sample_rate']:,} Hz."
+        )
     return "\n\n".join(parts) + "\n"
 
 
@@ -212,6 +219,7 @@ SPLITS = {
     "test": ("test",),
     "held-out": ("val", "test"),
 }
+PROTOCOLS = ("own", "paper")
 LEAST_PAIRS = 4
 # Waveforms of some pictures, from the number of the take and their rows.
 Make = Callable[[int, slice], list[np.ndarray]]
@@ -229,8 +237,9 @@ class Take:
 @dataclass(frozen=True)
 class MusicSet:
     """Pairs of a release: keys, captions, genres, the pictures' descriptors [n, 20] and embeddings
-    [n, D] by the model's encoder, and the tracks."""
+    [n, D] by the model's encoder, and the tracks. `samples` are their splits and places."""
 
+    samples: tuple[tuple[str, int], ...]
     keys: tuple[str, ...]
     captions: tuple[str, ...]
     genres: tuple[str, ...]
@@ -253,6 +262,10 @@ def evaluate(
     clap: Path | None = None,
     clap_tower: str = "HTSAT-base",
     text_route: str | Path | None = None,
+    protocol: str = "own",
+    vggish: Path | None = None,
+    panns: Path | None = None,
+    metrics: Sequence[str] = (),
     pretrained: str | None = None,
     clip_checkpoint: str | None = None,
     progress: Progress = QUIET,
@@ -277,6 +290,10 @@ def evaluate(
         clap: A LAION-CLAP checkpoint; None: without CLAP.
         clap_tower: Its audio tower.
         text_route: Folder or hub name of AudioLDM 2; None: without it.
+        protocol: "own", or "paper" for the measures of published papers too (`paper.py`).
+        vggish: Weights of VGGish, for "paper"; None: what needs them is not measured.
+        panns: Weights of PANNs CNN14, for "paper"; None: what needs them is not measured.
+        metrics: Names of more metrics, plug-ins, for "paper".
         pretrained: As for `generate`.
         clip_checkpoint: As for `generate`.
         progress: Counts measured and generated clips.
@@ -290,6 +307,7 @@ def evaluate(
     """
     if split not in SPLITS:
         raise BadUsage(f"There is no split {split!r}: choose one of {', '.join(SPLITS)}.")
+    _check_protocol(protocol, bool(vggish or panns or metrics))
     splits = SPLITS[split]
     release = data if isinstance(data, Release) else open_release(data)
     generator = Generator(checkpoint, pretrained=pretrained, clip_checkpoint=clip_checkpoint)
@@ -304,6 +322,10 @@ def evaluate(
     embedders = [DESCRIPTORS]
     if clap is not None:
         embedders.append(clap_embedder(clap, clap_tower))
+    opened = None
+    if protocol == "paper":  # before hours of generation
+        tower = None if clap is None else f"{clap_tower}@{clap}"
+        opened = _open_published({"vggish": vggish, "panns": panns, "clap": tower}, metrics)
     mel = generator.config.mel
     encode = generator.encode
     known = measure(release, ("train",), encode, embedders, mel, limit, progress)
@@ -368,6 +390,11 @@ def evaluate(
         "own_track_in_bridge": _similarity(bridge, asked.pictures, [asked.sounds], seed),
         "systems": results,
     }
+    if opened is not None:
+        tracks = [known.samples[place] for place in near]
+        summary["paper"] = _as_published(
+            opened, release, asked.samples, tracks, list(makers), mel, out, progress
+        )
     write_json(out / "metrics.json", summary)
     write_bytes(out / "table.md", evaluation_table(summary).encode())
     write_bytes(out / "effect.png", effect_png(summary, effects))
@@ -386,7 +413,7 @@ def measure(
 ) -> MusicSet:
     """Measure the pairs of `splits`; of the music its middle, at the rate and level of `mel`."""
     rate = mel.sample_rate
-    keys, captions, genres, pictures, seen = [], [], [], [], []
+    places, keys, captions, genres, pictures, seen = [], [], [], [], [], []
     sounds: list[Take] = []
     for split in splits:
         pairs = release.pairs(split)
@@ -395,6 +422,7 @@ def measure(
         # Evenly over the split, since neighbours in a shard may be of one artist.
         for position in np.linspace(0, len(pairs) - 1, count).round().astype(int):
             sample = pairs.read(int(position))
+            places.append((split, int(position)))
             keys.append(sample["key"])
             captions.append(str(sample["json"].get("artwork_caption", "")))
             genres.append(str(sample["json"].get("track_genre", "")))
@@ -405,6 +433,7 @@ def measure(
             progress.advance(1)
         progress.finish()
     return MusicSet(
+        tuple(places),
         tuple(keys),
         tuple(captions),
         tuple(genres),
@@ -445,12 +474,82 @@ def _take(
         rows = slice(first, first + BATCH)
         waves = make(turn, rows)
         if turn == 0:
-            folder = out / ("wavs" if name == "model" else f"wavs {name}")
-            _keep(folder, keys[rows], waves, rate, mel if name == "model" else None)
+            _keep(_wavs(out, name), keys[rows], waves, rate, mel if name == "model" else None)
         parts.append(embed_sound([levelled(wave, mel) for wave in waves], rate, embedders))
         progress.advance(len(waves))
     progress.finish()
     return _together(parts)
+
+
+def _check_protocol(protocol: str, of_papers: bool) -> None:
+    """Raise BadUsage if there is no such protocol, or options of papers' measures are not used."""
+    if protocol not in PROTOCOLS:
+        raise BadUsage(f"There is no protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}.")
+    if of_papers and protocol != "paper":
+        raise BadUsage(
+            "--vggish, --panns and --metric are of --protocol paper: add it, or leave them out."
+        )
+
+
+def _open_published(weights: Mapping[str, object], metrics: Sequence[str]) -> Opened:
+    given = {name: str(file) for name, file in weights.items() if file is not None}
+    return open_metrics(given, metrics, device=choose_device("auto"))
+
+
+def _as_published(
+    opened: Opened,
+    release: Release,
+    samples: Sequence[tuple[str, int]],
+    nearest_tracks: Sequence[tuple[str, int]],
+    made: Sequence[str],
+    mel: Mel,
+    out: Path,
+    progress: Progress,
+) -> dict[str, Any]:
+    """The published measures of the first take of every system, from the files in `out`."""
+    systems: dict[str, Callable[[], Iterator[Clip]]] = {
+        name: partial(_made_clips, release, samples, _wavs(out, name)) for name in made
+    }
+    systems["nearest track"] = partial(_real_clips, release, samples, mel, nearest_tracks)
+    real = _real_clips(release, samples, mel)
+    return {
+        "pairs": len(samples),
+        "seconds": mel.seconds,
+        "sample_rate": mel.sample_rate,
+        **measure_paper(opened, real, systems, progress, pairs=len(samples)),
+    }
+
+
+def _wavs(out: Path, system: str) -> Path:
+    """The folder of the first take of a system."""
+    return out / ("wavs" if system == "model" else f"wavs {system}")
+
+
+def _real_clips(
+    release: Release,
+    samples: Sequence[tuple[str, int]],
+    mel: Mel,
+    sounds: Sequence[tuple[str, int]] | None = None,
+) -> Iterator[Clip]:
+    """The pairs' own tracks at the model's rate and length, or the tracks of `sounds`."""
+    for place, other in zip(samples, sounds or samples, strict=True):
+        mp3 = release.pairs(other[0]).read(other[1])["mp3"]
+        wave = window_of(mp3, mel.seconds, mel.sample_rate)
+        yield _clip(release.pairs(place[0]).read(place[1]), wav_bytes(wave, mel.sample_rate))
+
+
+def _made_clips(
+    release: Release, samples: Sequence[tuple[str, int]], folder: Path
+) -> Iterator[Clip]:
+    """The files of a system's first take."""
+    for split, position in samples:
+        sample = release.pairs(split).read(position)
+        yield _clip(sample, (folder / f"{sample['key']}.wav").read_bytes())
+
+
+def _clip(sample: dict[str, Any], sound: bytes) -> Clip:
+    captions = (str(sample["json"].get(f"{side}_caption", "")) for side in ("artwork", "track"))
+    return Clip(str(sample["key"]), sound, sample["jpg"], *captions)
 
 
 def _together(parts: Sequence[Take]) -> Take:
