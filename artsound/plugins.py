@@ -1,11 +1,11 @@
-"""Names of sources, encoders, captioners, bridges, presets and metrics, and their objects.
+"""Names of sources, encoders, captioners, bridges, presets, families and metrics.
 
 A name is looked up in this order:
 
 1. the built-in ones, listed here and nowhere else;
 2. the entry points of installed packages, in the groups ``artsound.sources``,
-   ``artsound.encoders``, ``artsound.captioners``, ``artsound.bridges``, ``artsound.presets`` and
-   ``artsound.metrics``;
+   ``artsound.encoders``, ``artsound.captioners``, ``artsound.bridges``, ``artsound.presets``,
+   ``artsound.families`` and ``artsound.metrics``;
 3. ``package.module:Object``, anything that can be imported.
 
 Nothing is imported before it is named. A name in a recipe or checkpoint, which may come from
@@ -36,7 +36,7 @@ from typing import Any
 
 from artsound.errors import BadUsage
 
-KINDS = ("source", "encoder", "captioner", "bridge", "preset", "metric")
+KINDS = ("source", "encoder", "captioner", "bridge", "preset", "family", "metric")
 
 _BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "source": {
@@ -73,6 +73,11 @@ _BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "audioldm2": "artsound.training.config:AudioLdm2Preset",
         "base": "artsound.training.config:BasePreset",
         "tiny": "artsound.training.config:TinyPreset",
+        "tiny-musicgen": "artsound.training.config:TinyMusicgenPreset",
+    },
+    "family": {
+        "diffusion": "artsound.training.family:DiffusionFamily",
+        "musicgen": "artsound.training.tokens:MusicgenFamily",
     },
     "metric": {
         "clap": "artsound.training.paper:ClapMetric",
@@ -95,6 +100,7 @@ _REQUIRED: Mapping[str, tuple[str, ...]] = {
     ),
     "bridge": ("name", "version", "needs", "inputs", "rows"),
     "preset": ("name", "version", "extra", "config"),
+    "family": ("name", "version", "extra", "open"),
     "metric": ("name", "version", "extra", "open"),
 }  # fmt: skip
 
@@ -413,7 +419,7 @@ def _entry_points(kind: str) -> Mapping[str, list[Plugin]]:
 @functools.cache
 def _entry_points_on(_path: tuple[str, ...], kind: str) -> Mapping[str, list[Plugin]]:
     found: dict[str, list[Plugin]] = {}
-    for entry in importlib.metadata.entry_points(group=f"artsound.{kind}s"):
+    for entry in importlib.metadata.entry_points(group=_group(kind)):
         distribution = entry.dist
         plugin = Plugin(
             kind,
@@ -427,6 +433,11 @@ def _entry_points_on(_path: tuple[str, ...], kind: str) -> Mapping[str, list[Plu
         if plugin not in entries:
             entries.append(plugin)
     return found
+
+
+def _group(kind: str) -> str:
+    """The group of entry points of a kind."""
+    return f"artsound.{kind.removesuffix('y')}ies" if kind.endswith("y") else f"artsound.{kind}s"
 
 
 def _can_be_found(module: str) -> bool:

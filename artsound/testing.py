@@ -220,25 +220,25 @@ def check_metric(plugin: Any, *, device: str = "cpu") -> None:
         BadData: Its weights are missing.
         BadUsage: There is no such metric, or it lacks an attribute.
     """
-    from artsound.training.paper import Clip, Score
+    from artsound.training.paper import MetricScore, PairClip
 
     found, argument, what = _open("metric", plugin)
     _require(isinstance(found.extra, str), f"{what}: extra must be text.")
     opened = found.open(argument, device)
     clips = [
-        Clip(
+        PairClip(
             str(seed), clip(seed), picture(seed), f"A picture {seed}.", f"A piece of music {seed}."
         )
         for seed in range(8)
     ]
 
-    def scores(shift: int) -> list[Score]:
+    def scores(shift: int) -> list[MetricScore]:
         real = [opened.read(one) for one in clips]
         made = [opened.read(clips[(place + shift) % len(clips)]) for place in range(len(clips))]
         given = opened.scores(real, made)
         _require(
-            isinstance(given, list) and all(isinstance(one, Score) for one in given),
-            f"{what}: scores must be a list of Score.",
+            isinstance(given, list) and all(isinstance(one, MetricScore) for one in given),
+            f"{what}: scores must be a list of MetricScore.",
         )
         return list(given)
 

@@ -160,6 +160,20 @@ class Network(_ConfigSection):
     groups: int = Field(8, ge=1)
 
 
+class Tokens(_ConfigSection):
+    """Of the autoregressive family: the codebooks of a cell, the decoder, and how tokens are drawn.
+
+    The decoder is as wide as a token of the picture (`condition.width`).
+    """
+
+    codebooks: int = Field(4, ge=1, le=32)
+    entries: int = Field(64, ge=2, le=2048, description="entries of a codebook")
+    layers: int = Field(2, ge=1)
+    heads: int = Field(4, ge=1)
+    top: int = Field(32, ge=1, description="tokens are drawn from so many likeliest")
+    temperature: float = Field(1.0, gt=0)
+
+
 class Optimisation(_ConfigSection):
     """AdamW, its schedule, precision and threads."""
 
@@ -208,6 +222,11 @@ class Config(_ConfigSection):
         description="of a preset from another package: the place of the object, its package and "
         "version",
     )
+    family: str = Field(
+        "diffusion",
+        exclude_if=lambda value: value == "diffusion",
+        description="the kind of generator: `artsound plugins family` lists them",
+    )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     mel: Mel = Mel()
     codec: Codec = Codec()
@@ -217,6 +236,7 @@ class Config(_ConfigSection):
     extra: Extra = Extra()
     optimisation: Optimisation = Optimisation()
     pretrained: Pretrained | None = None
+    tokens: Tokens | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class PresetPlugin(Protocol):
@@ -243,6 +263,19 @@ class TinyPreset(PresetPlugin):
     name = "tiny"
     version = "1"
     config = Config(preset="tiny")
+
+
+class TinyMusicgenPreset(PresetPlugin):
+    """A small MusicGen decoder with random weights on measured descriptors, minutes on a CPU."""
+
+    name = "tiny-musicgen"
+    version = "1"
+    config = Config(
+        preset="tiny-musicgen",
+        family="musicgen",
+        tokens=Tokens(),
+        optimisation=Optimisation(steps=500, learning_rate=1e-3),
+    )
 
 
 # `base` has the shapes of the published AudioLDM 2 (cvssp/audioldm2-music): its UNet, its two
@@ -383,4 +416,5 @@ def read_config(path: Path) -> Config:
             "train again, or use the version that wrote it."
         ) from error
     plugins.refuse_code("encoder", config.condition.encoder, f"condition.encoder of {path}")
+    plugins.refuse_code("family", config.family, f"family of {path}")
     return config

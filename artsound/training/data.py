@@ -20,8 +20,9 @@ from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.media import MediaError
 from artsound.progress import QUIET, Progress
 from artsound.storage import atomic_write, digest, make_folder, sha256_bytes
-from artsound.training.codec import SoundCodec, make_codec, open_codec, training_log_mel
+from artsound.training.codec import SoundCodec, training_log_mel
 from artsound.training.config import Config, Mel, Optimisation, find_preset
+from artsound.training.family import open_family
 from artsound.training.pictures import (
     PictureEncoder,
     Standardiser,
@@ -273,7 +274,7 @@ def fit_on_some(
     """The codec and the standardiser of a run, from FIT_PAIRS pairs, evenly over `pairs`."""
     encode = open_picture_encoder(config.condition, device)
     some = [decode_pair(pairs.read(n), config.mel, encode) for n in _evenly(len(pairs))]
-    codec = make_codec(config, [clip for _, clip in some], device)
+    codec = open_family(config).fit_codec([clip for _, clip in some], device)
     return codec, fit_standardiser(np.array([picture for picture, _ in some], np.float32))
 
 
@@ -323,7 +324,7 @@ def write_latents(
         with atomic_write(place) as file:
             np.savez(file, **fitted.tensors())  # type: ignore[arg-type]
     stored = place.read_bytes()
-    codec = open_codec(config, _arrays(stored, str(place)), device)
+    codec = open_family(config).open_codec(_arrays(stored, str(place)), device)
     encode = open_picture_encoder(config.condition, device)
 
     def make(sample: Sample) -> dict[str, np.ndarray]:
@@ -386,7 +387,7 @@ def open_latents(
             f"{place} holds latents for other settings than those of {config.preset}: make them "
             "again in another folder."
         )
-    codec = open_codec(config, _arrays(stored, f"{place}/{_CODEC}"), device)
+    codec = open_family(config).open_codec(_arrays(stored, f"{place}/{_CODEC}"), device)
     return Latents(data, codec, str(place))
 
 
@@ -416,7 +417,11 @@ def latents_digest(release: Release, config: Config) -> str:
 
 def _settings(release: Release, config: Config, codec: bytes) -> dict[str, Any]:
     """What decides the arrays."""
-    return {
+    family: dict[str, Any] = {}
+    if config.family != "diffusion":
+        tokens = config.tokens.model_dump(mode="json") if config.tokens else None
+        family = {"family": config.family, "tokens": tokens}
+    return family | {
         "release": release.digest,
         "mel": config.mel.model_dump(mode="json"),
         "codec": config.codec.model_dump(mode="json"),

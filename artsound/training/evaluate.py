@@ -48,7 +48,7 @@ from artsound.training.metrics import (
     retrieval,
 )
 from artsound.training.model import language_of_audio
-from artsound.training.paper import Clip, Opened, measure_paper, open_metrics, paper_table
+from artsound.training.paper import Opened, PairClip, measure_paper, open_metrics, paper_table
 from artsound.training.pictures import (
     PictureEncoder,
     Standardiser,
@@ -507,7 +507,7 @@ def _as_published(
     progress: Progress,
 ) -> dict[str, Any]:
     """The published measures of the first take of every system, from the files in `out`."""
-    systems: dict[str, Callable[[], Iterator[Clip]]] = {
+    systems: dict[str, Callable[[], Iterator[PairClip]]] = {
         name: partial(_made_clips, release, samples, _wavs(out, name)) for name in made
     }
     systems["nearest track"] = partial(_real_clips, release, samples, mel, nearest_tracks)
@@ -530,7 +530,7 @@ def _real_clips(
     samples: Sequence[tuple[str, int]],
     mel: Mel,
     sounds: Sequence[tuple[str, int]] | None = None,
-) -> Iterator[Clip]:
+) -> Iterator[PairClip]:
     """The pairs' own tracks at the model's rate and length, or the tracks of `sounds`."""
     for place, other in zip(samples, sounds or samples, strict=True):
         mp3 = release.pairs(other[0]).read(other[1])["mp3"]
@@ -540,16 +540,16 @@ def _real_clips(
 
 def _made_clips(
     release: Release, samples: Sequence[tuple[str, int]], folder: Path
-) -> Iterator[Clip]:
+) -> Iterator[PairClip]:
     """The files of a system's first take."""
     for split, position in samples:
         sample = release.pairs(split).read(position)
         yield _clip(sample, (folder / f"{sample['key']}.wav").read_bytes())
 
 
-def _clip(sample: dict[str, Any], sound: bytes) -> Clip:
+def _clip(sample: dict[str, Any], sound: bytes) -> PairClip:
     captions = (str(sample["json"].get(f"{side}_caption", "")) for side in ("artwork", "track"))
-    return Clip(str(sample["key"]), sound, sample["jpg"], *captions)
+    return PairClip(str(sample["key"]), sound, sample["jpg"], *captions)
 
 
 def _together(parts: Sequence[Take]) -> Take:

@@ -16,9 +16,10 @@ from artsound.media import MediaError
 from artsound.progress import QUIET, Progress
 from artsound.storage import sha256_bytes, write_bytes
 from artsound.training.checkpoint import Checkpoint, load_checkpoint, load_weights
-from artsound.training.codec import open_codec, training_log_mel
+from artsound.training.codec import training_log_mel
 from artsound.training.config import Config, Mel
-from artsound.training.model import SCHEDULERS, build_model, sample_latents
+from artsound.training.family import open_family
+from artsound.training.model import SCHEDULERS
 from artsound.training.pictures import (
     PictureEncoder,
     Standardiser,
@@ -66,14 +67,10 @@ class Generator:
         check_encoder(self.config.condition)
         self.encode: PictureEncoder = open_picture_encoder(self.config.condition, device)
         arrays = self.checkpoint.arrays
-        self.codec = open_codec(self.config, arrays, device)
+        self.family = open_family(self.config)
+        self.codec = self.family.open_codec(arrays, device)
         self.standardise = Standardiser.from_tensors(arrays)
-        self.model = build_model(
-            self.config,
-            condition_dim=self.checkpoint.state.condition_dim,
-            channels=self.config.codec.channels,
-            bands=self.config.codec.bands,
-        )
+        self.model = self.family.build(self.checkpoint.state.condition_dim)
         load_weights(self.model, self.checkpoint.weights, self.checkpoint.path)
         self.model.to(device)
 
@@ -115,9 +112,8 @@ class Generator:
         with self._threads():
             for first in range(0, len(pictures), batch):
                 rows = slice(first, first + batch)
-                latents = sample_latents(
+                latents = self.family.sample(
                     self.model,
-                    self.config,
                     self.standardise(pictures[rows]),
                     shape=shape,
                     seeds=list(seeds[rows]),

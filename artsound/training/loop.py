@@ -30,7 +30,7 @@ from artsound.training.checkpoint import (
     read_tensors,
     save_checkpoint,
 )
-from artsound.training.codec import SoundCodec, open_codec
+from artsound.training.codec import SoundCodec
 from artsound.training.config import Config, Optimisation, find_preset
 from artsound.training.data import (
     Batch,
@@ -49,16 +49,8 @@ from artsound.training.data import (
     training_batches,
     write_latents,
 )
-from artsound.training.model import (
-    averaged_weights,
-    build_model,
-    diffusion_loss,
-    language_of_audio,
-    learned,
-    noise_schedule,
-    sample_latents,
-    update_average,
-)
+from artsound.training.family import open_family
+from artsound.training.model import averaged_weights, language_of_audio, learned, update_average
 from artsound.training.pictures import Standardiser, with_encoder
 from artsound.training.plots import spectrogram
 from artsound.training.pretrained import (
@@ -71,8 +63,6 @@ from artsound.training.pretrained import (
 from artsound.untrusted import read_array
 
 if TYPE_CHECKING:
-    import torch
-
     from artsound.shards.dataset import Dataset
 
 
@@ -253,13 +243,9 @@ class TrainingRun:
         self.source, self.validation, self.targets = source, validation, targets
         self.loader = training_batches(source, config, codec.latent_shape[1], accelerator)
         self.condition_dim = len(standardise.mean)
-        model = build_model(
-            config,
-            condition_dim=self.condition_dim,
-            channels=config.codec.channels,
-            bands=config.codec.bands,
-        )
-        if config.optimisation.channels_last:
+        self.family = open_family(config)
+        model = self.family.build(self.condition_dim)
+        if config.optimisation.channels_last and hasattr(model, "unet"):
             model.unet.to(memory_format=torch.channels_last)
         self.trained = [p for p in model.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(
@@ -271,10 +257,9 @@ class TrainingRun:
         )
         self.model, self.optimiser = accelerator.prepare(model, optimiser)
         self.plain = accelerator.unwrap_model(self.model)
-        if settings.compile and accelerator.device.type == "cuda":
+        if settings.compile and accelerator.device.type == "cuda" and hasattr(self.plain, "unet"):
             self.plain.unet.compile()  # in place, so that the names of weights are unchanged
         self.averaged = {n: t.clone() for n, t in learned(self.plain).items()}
-        self.schedule = noise_schedule(config)
         self.step = self.resumed_from = 0
         self.curve: list[float] = []
         self.recent: list[float] = []
@@ -398,7 +383,7 @@ class TrainingRun:
             last = index == len(batches) - 1
             with self.accelerator.no_sync(self.model) if not last else nullcontext():
                 with self.accelerator.autocast():
-                    each = self._loss(batch, self.model)
+                    each = self.family.loss(self.model, batch)
                 loss = each.mean() / len(batches)
                 self._check_finite(bool(torch.isfinite(each).all()), batch.keys)
                 self.accelerator.backward(loss)
@@ -421,19 +406,6 @@ class TrainingRun:
         log.scalar("speed/learning_rate", group["lr"], self.step)
         log.scalar("speed/pairs_per_second", settings.batch / seconds, self.step)
         log.scalar("speed/data_wait_share", waited / seconds, self.step)
-
-    def _loss(self, batch: Batch, model: Any) -> torch.Tensor:
-        return diffusion_loss(
-            model,
-            self.schedule,
-            self.config,
-            latents=batch.latents,
-            embedding=batch.embedding,
-            keep=batch.keep,
-            noise=batch.noise,
-            timestep=batch.timestep,
-            target=batch.target,
-        )
 
     def _check_finite(self, finite: bool, keys: Sequence[str]) -> None:
         """Raise BadData on every process if the loss of any is not finite."""
@@ -495,10 +467,9 @@ class TrainingRun:
                 step, dim = VALIDATION_STEP + index, self.condition_dim
                 choice = draw_step(quiet, step=step, condition_dim=dim, latent=shape)
                 made = make_batch(pairs, choice, quiet, self.accelerator.device)
-                losses.append(float(self._loss(made, self.plain).mean()))
-            [latent] = sample_latents(
+                losses.append(float(self.family.loss(self.plain, made).mean()))
+            [latent] = self.family.sample(
                 self.plain,
-                self.config,
                 self.validation.read(0)[0][None],
                 shape=shape,
                 seeds=[self.config.seed],
@@ -706,7 +677,7 @@ def _sources(
     Codec and standardiser come from a checkpoint's `arrays` if there are any.
     """
     pairs, held_out = release.pairs("train"), release.pairs("val")
-    codec = open_codec(config, arrays, device) if arrays else None
+    codec = open_family(config).open_codec(arrays, device) if arrays else None
     standardise = Standardiser.from_tensors(arrays) if arrays else None
     if latents == ON_THE_FLY:
         if codec is None or standardise is None:
@@ -771,7 +742,7 @@ def _changed(before: dict[str, Any], now: dict[str, Any], within: str = "") -> l
     """The names of settings that differ, as for --set, with their previous values."""
     changed: list[str] = []
     for name, value in now.items():
-        was = before[name]
+        was = before.get(name)
         if isinstance(was, dict) and isinstance(value, dict):
             changed += _changed(was, value, f"{within}{name}.")
         elif was != value:

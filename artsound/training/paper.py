@@ -31,7 +31,7 @@ _SMALLEST = 1e-6  # added to probabilities by AudioLDM's evaluation
 
 
 @dataclass(frozen=True)
-class Clip:
+class PairClip:
     """What a metric reads: the sound of a pair, and the picture and captions it belongs to.
 
     Attributes:
@@ -54,7 +54,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Score:
+class MetricScore:
     """One number of a system.
 
     Attributes:
@@ -73,11 +73,11 @@ class Score:
 class Metric(Protocol):
     """An opened metric."""
 
-    def read(self, clip: Clip) -> Any:
+    def read(self, clip: PairClip) -> Any:
         """What `scores` needs of one clip."""
         ...
 
-    def scores(self, real: Sequence[Any], made: Sequence[Any]) -> list[Score]:
+    def scores(self, real: Sequence[Any], made: Sequence[Any]) -> list[MetricScore]:
         """The measures of a system.
 
         Args:
@@ -117,7 +117,7 @@ class MetricPlugin(Protocol):
         ...
 
 
-def _frechet(real: np.ndarray, made: np.ndarray, what: str, unit: str) -> list[Score]:
+def _frechet(real: np.ndarray, made: np.ndarray, what: str, unit: str) -> list[MetricScore]:
     """The Fréchet distance and its limit for many clips, with what limits their ranks."""
     counts = f"{len(real):,} and {len(made):,} {unit} of {real.shape[1]:,} numbers"
     if min(len(real), len(made)) <= real.shape[1]:
@@ -127,8 +127,8 @@ def _frechet(real: np.ndarray, made: np.ndarray, what: str, unit: str) -> list[S
         )
     unbiased = frechet_without_bias(frechet_by_size(real, made))
     return [
-        Score(f"FAD ({what})", frechet_distance(real, made), "lower", counts),
-        Score(f"FAD∞ ({what})", unbiased, "lower", counts),
+        MetricScore(f"FAD ({what})", frechet_distance(real, made), "lower", counts),
+        MetricScore(f"FAD∞ ({what})", unbiased, "lower", counts),
     ]
 
 
@@ -146,10 +146,10 @@ class VggishMetric(MetricPlugin):
 class _Vggish:
     model: Vggish
 
-    def read(self, clip: Clip) -> np.ndarray:
+    def read(self, clip: PairClip) -> np.ndarray:
         return self.model(clip.mono(self.model.rate))
 
-    def scores(self, real: Sequence[np.ndarray], made: Sequence[np.ndarray]) -> list[Score]:
+    def scores(self, real: Sequence[np.ndarray], made: Sequence[np.ndarray]) -> list[MetricScore]:
         return _frechet(np.concatenate(real), np.concatenate(made), "VGGish", "frames")
 
 
@@ -167,10 +167,10 @@ class PannsMetric(MetricPlugin):
 class _Panns:
     model: Cnn14
 
-    def read(self, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, clip: PairClip) -> tuple[np.ndarray, np.ndarray]:
         return self.model(clip.mono(self.model.rate))
 
-    def scores(self, real: Sequence[Any], made: Sequence[Any]) -> list[Score]:
+    def scores(self, real: Sequence[Any], made: Sequence[Any]) -> list[MetricScore]:
         first, second = (np.array([row for row, _ in rows]) for rows in (real, made))
         logits = [np.array([each for _, each in rows]) for rows in (real, made)]
         divergence = tag_divergence(*logits)
@@ -178,14 +178,14 @@ class _Panns:
         return [
             *_frechet(first, second, "PANNs", "clips"),
             _kernel(first, second, "PANNs"),
-            Score("KL (PANNs)", divergence, "lower", classes),
+            MetricScore("KL (PANNs)", divergence, "lower", classes),
         ]
 
 
-def _kernel(real: np.ndarray, made: np.ndarray, what: str) -> Score:
+def _kernel(real: np.ndarray, made: np.ndarray, what: str) -> MetricScore:
     """The kernel distance as kadtk 1.1.0 has it: its width is a distance within the made clips."""
     counts = f"{len(real):,} and {len(made):,} clips; unbiased at any number"
-    return Score(f"KAD ({what})", kernel_distance(made, real), "lower", counts)
+    return MetricScore(f"KAD ({what})", kernel_distance(made, real), "lower", counts)
 
 
 def tag_divergence(real: np.ndarray, made: np.ndarray) -> float:
@@ -222,14 +222,14 @@ class ClapMetric(MetricPlugin):
 class _Clap:
     model: Any
 
-    def read(self, clip: Clip) -> list[float | None]:
+    def read(self, clip: PairClip) -> list[float | None]:
         [sound] = self.model.audio([clip.sound])
         texts = (clip.track_caption, clip.artwork_caption)
         known = [text for text in texts if text.strip()]
         rows = iter(self.model.texts(known) if known else ())
         return [float(next(rows) @ sound) if text.strip() else None for text in texts]
 
-    def scores(self, real: Sequence[Any], made: Sequence[Any]) -> list[Score]:  # noqa: ARG002
+    def scores(self, real: Sequence[Any], made: Sequence[Any]) -> list[MetricScore]:  # noqa: ARG002
         names = ("CLAP score (track's caption)", "CLAP score (artwork's caption)")
         return [
             _mean(name, [row[place] for row in made], "captions")
@@ -252,13 +252,13 @@ class ImageBindMetric(MetricPlugin):
 class _ImageBind:
     model: Any
 
-    def read(self, clip: Clip) -> float | None:
+    def read(self, clip: PairClip) -> float | None:
         if not clip.picture:
             return None
         [sound], [picture] = self.model.audio([clip.sound]), self.model.images([clip.picture])
         return float(sound @ picture)
 
-    def scores(self, real: Sequence[Any], made: Sequence[Any]) -> list[Score]:  # noqa: ARG002
+    def scores(self, real: Sequence[Any], made: Sequence[Any]) -> list[MetricScore]:  # noqa: ARG002
         return [_mean("ImageBind score", made, "pictures")]
 
 
@@ -283,11 +283,11 @@ class _Encoder:
     name: str
     model: Any
 
-    def read(self, clip: Clip) -> np.ndarray:
+    def read(self, clip: PairClip) -> np.ndarray:
         [row] = self.model.audio([clip.sound])
         return np.asarray(row)
 
-    def scores(self, real: Sequence[np.ndarray], made: Sequence[np.ndarray]) -> list[Score]:
+    def scores(self, real: Sequence[np.ndarray], made: Sequence[np.ndarray]) -> list[MetricScore]:
         first, second = np.array(real), np.array(made)
         return [
             *_frechet(first, second, self.name, "clips"),
@@ -295,11 +295,11 @@ class _Encoder:
         ]
 
 
-def _mean(name: str, values: Sequence[float | None], what: str) -> Score:
+def _mean(name: str, values: Sequence[float | None], what: str) -> MetricScore:
     known = [value for value in values if value is not None]
     if not known:
-        return Score(name, None, "higher", f"not measured: the release has no {what}")
-    return Score(name, float(np.mean(known)), "higher", f"{len(known):,} clips")
+        return MetricScore(name, None, "higher", f"not measured: the release has no {what}")
+    return MetricScore(name, float(np.mean(known)), "higher", f"{len(known):,} clips")
 
 
 def _given(argument: str, name: str, published: str) -> str:
@@ -322,7 +322,7 @@ class Opened:
     """The metrics to measure by, and the rows of those that cannot be measured."""
 
     metrics: Mapping[str, Metric]
-    missing: tuple[Score, ...]
+    missing: tuple[MetricScore, ...]
 
 
 def open_metrics(
@@ -341,7 +341,7 @@ def open_metrics(
         BadUsage: There is no such metric, or its argument is wrong.
     """
     opened: dict[str, Metric] = {}
-    missing: list[Score] = []
+    missing: list[MetricScore] = []
     for name, (measures, option) in _PUBLISHED.items():
         remedy = option
         if name in weights or not option:
@@ -352,7 +352,7 @@ def open_metrics(
                 if name in weights:
                     raise
                 remedy = str(error).rstrip(".")
-        missing += [Score(each, None, "", f"not measured: {remedy}") for each in measures]
+        missing += [MetricScore(each, None, "", f"not measured: {remedy}") for each in measures]
     for name in others:
         plugin, argument = plugins.get("metric", name, "--metric")
         opened[name] = plugin.open(argument, device)
@@ -361,8 +361,8 @@ def open_metrics(
 
 def measure_paper(
     opened: Opened,
-    real: Iterable[Clip],
-    systems: Mapping[str, Callable[[], Iterator[Clip]]],
+    real: Iterable[PairClip],
+    systems: Mapping[str, Callable[[], Iterator[PairClip]]],
     progress: Progress = QUIET,
     *,
     pairs: int = 0,
@@ -383,7 +383,7 @@ def measure_paper(
         BadData: A metric gave a number that is not finite.
     """
 
-    def read(name: str, clips: Iterable[Clip]) -> dict[str, list[Any]]:
+    def read(name: str, clips: Iterable[PairClip]) -> dict[str, list[Any]]:
         rows: dict[str, list[Any]] = {metric: [] for metric in opened.metrics}
         progress.start(f"read {name}", pairs)
         for clip in clips if opened.metrics else ():

@@ -16,7 +16,7 @@ from toy_pairs import open_toys, toy_pairs, toy_release
 
 from artsound.errors import BadData, BadUsage
 from artsound.storage import read_json
-from artsound.training import loop
+from artsound.training import family
 from artsound.training.checkpoint import load_checkpoint
 from artsound.training.config import Config, with_settings
 from artsound.training.data import Release
@@ -142,13 +142,13 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_pairs(
 def test_gradients_that_are_not_finite_stop_before_they_reach_the_weights(
     release: Release, small: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = loop.diffusion_loss
+    plain = family.diffusion_loss
 
     def steep(*values: Any, **options: Any) -> torch.Tensor:
         each = plain(*values, **options)
         return each + (0 * each).sqrt()  # the slope of a root at 0 is infinite
 
-    monkeypatch.setattr(loop, "diffusion_loss", steep)
+    monkeypatch.setattr(family, "diffusion_loss", steep)
     with pytest.raises(BadData, match=r"gradients of step 1 .* optimisation\.learning"):
         train(release, small, tmp_path, steps=2)
 

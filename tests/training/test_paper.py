@@ -21,7 +21,7 @@ from artsound.training.evaluate import evaluate
 from artsound.training.generate import wav_bytes
 from artsound.training.loop import TrainReport
 from artsound.training.metrics import frechet_distance, kernel_distance
-from artsound.training.paper import Clip, measure_paper, open_metrics, tag_divergence
+from artsound.training.paper import PairClip, measure_paper, open_metrics, tag_divergence
 
 RATE = 16_000
 CHANCE = np.random.default_rng(0)
@@ -143,8 +143,8 @@ def test_the_divergence_of_tags_is_that_of_audioldm_eval() -> None:
     assert tag_divergence(REAL, REAL) == pytest.approx(0, abs=1e-4)
 
 
-def clips(shift: float) -> list[Clip]:
-    return [Clip(str(n), wav_bytes(tone(100 * (n + 1) + shift), RATE)) for n in range(5)]
+def clips(shift: float) -> list[PairClip]:
+    return [PairClip(str(n), wav_bytes(tone(100 * (n + 1) + shift), RATE)) for n in range(5)]
 
 
 def test_systems_are_compared_and_what_lacks_weights_says_what_to_give(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_the_protocol_of_papers_stands_beside_our_own_measures(
     vggish = Vggish(str(files["vggish"]), "cpu")
     samples = [release.pairs(split).read(n) for split in ("val", "test") for n in range(4)]
     wavs = [(out / "wavs" / f"{sample['key']}.wav").read_bytes() for sample in samples]
-    made = np.concatenate([vggish(Clip("", wav).mono(RATE)) for wav in wavs])
+    made = np.concatenate([vggish(PairClip("", wav).mono(RATE)) for wav in wavs])
     scores = {score["name"]: score for score in paper["systems"]["model"]}
     assert len(made) == 8
     assert scores["FAD (VGGish)"]["note"].startswith("8 and 8 frames of 128 numbers")
