@@ -6,6 +6,7 @@ import io
 import math
 import struct
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import soundfile
@@ -61,6 +62,7 @@ def check_audio(data: bytes, *, min_seconds: float, silence_db: float) -> AudioI
             audio-too-short and audio-silent.
     """
     _check_xing(data)
+    _check_container(data)
     with suppress_stderr():
         sound = _decode(data)
     frames, rate, channels = sound.frames, sound.sample_rate, sound.channels
@@ -233,6 +235,7 @@ _BITRATES = {
     (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
+_UNKNOWN_SIZE = 0x7F00_0000  # bytes of sound; more than any clip has
 _JUNK = 1 << 16  # bytes within which the first frame must begin
 _ALIKE = 3  # consecutive frames that identify an MP3
 
@@ -277,6 +280,34 @@ def _mp3_start(data: bytes) -> int:
 def _corrupt(error: Exception) -> MediaError:
     reason = getattr(error, "error_string", str(error)).strip().rstrip(".") or "no reason given"
     return MediaError("audio-corrupt", f"the clip stops decoding midway ({reason})")
+
+
+def _check_container(data: bytes) -> None:
+    """Compare WAV, AIFF and Ogg with the lengths that they declare.
+
+    libsndfile takes a file that is cut short as a short one.
+    """
+    if data[:4] in (b"RIFF", b"FORM") and data[8:12] in (b"WAVE", b"AIFF", b"AIFC"):
+        order: Literal["little", "big"] = "little" if data[:4] == b"RIFF" else "big"
+        at = 12
+        while at + 8 <= len(data):
+            size = int.from_bytes(data[at + 4 : at + 8], order)
+            if data[at : at + 4] in (b"data", b"SSND"):
+                # Who writes to a pipe does not know the size, and writes the largest.
+                if at + 8 + size > len(data) + 1 and size < _UNKNOWN_SIZE:
+                    raise MediaError(
+                        "audio-truncated",
+                        f"the file is cut short: {len(data) - at - 8:,} of the {size:,} bytes of "
+                        "sound that its header declares",
+                    )
+                return
+            at += 8 + size + size % 2
+    elif data[:4] == b"OggS":
+        last = data.rfind(b"OggS")
+        segments = data[last + 26] if last + 26 < len(data) else 255
+        table = data[last + 27 : last + 27 + segments]
+        if len(table) < segments or last + 27 + segments + sum(table) > len(data):
+            raise MediaError("audio-truncated", "the Ogg file ends within a page: it is cut short")
 
 
 def _check_xing(data: bytes) -> None:

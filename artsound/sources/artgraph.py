@@ -11,6 +11,7 @@ required. Tables exported from ArtGraph's Neo4j dump may take the place of this 
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -747,6 +748,8 @@ class _Graph:
                         f"but mapping/{relation[3]}_entidx2name.csv is not."
                     )
                 pairs = self._numbers(path, ["source", "index"])
+                if (pairs["source"] < 0).any():
+                    raise BadData(f"{self.root}: {path} has an edge from a node below zero.")
                 frames.append(self._named(path, pairs, nodes))
         return pl.concat(frames)
 
@@ -789,8 +792,8 @@ class _Graph:
             raise BadData(f"{where} is not a table of index,name: {error}.") from error
         # An unquoted name may hold commas: everything after the first is the name.
         rows = [(row[0], ",".join(row[1:]).strip()) for row in cells if row]
-        if rows and not rows[0][0].strip().isdecimal():
-            rows = rows[1:]
+        if rows and not _is_number(rows[0][0]):
+            rows = rows[1:]  # a header; 0.0 or -1 is a wrong index
         try:
             nodes = pl.DataFrame(
                 {"index": [int(row[0]) for row in rows], "name": [row[1] for row in rows]},
@@ -829,6 +832,13 @@ class _Graph:
         if sum(frame.null_count().row(0)):
             raise BadData(f"{self.root / self.box}: {path} has an empty cell.")
         return frame
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _first(edges: pl.DataFrame) -> pl.DataFrame:

@@ -291,7 +291,11 @@ def address_of(place: str, official: str) -> str:
     hosts = {"zenodo.org", "doi.org", urlsplit(official).netloc} - {""}
     found = []
     for word in place.split():
-        bare = word.strip("<>\"'").rstrip(".,;")
+        bare = word.strip("<>[]\"'").rstrip(".,;")
+        bare = bare.strip(".,;()") if bare[:1] == "(" or "(" not in bare else bare
+        if bare.lower() in ("doi:", "doi"):  # the DOI itself is the next word
+            continue
+        bare = re.sub(r"^((?:doi:/*)?10\.\d{4,9})%2f", r"\1/", bare, flags=re.IGNORECASE)
         host = bare.partition("/")[0].lower()
         if "://" in bare:
             found.append(bare)

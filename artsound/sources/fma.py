@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import operator
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from artsound.errors import BadData
+from artsound.rights import track_rights
 from artsound.sources.files import find_file, list_files, read_table
 from artsound.untrusted import csv_rows, parse_csv
 
@@ -88,14 +90,14 @@ def read_tracks(root: Path, files: pl.DataFrame, subset: str, this_year: int) ->
         _year("album.date_released", this_year), _year("track.date_recorded", this_year), pl.lit(-1)
     )
     tracks = table.select(
-        _number("track_id").alias("track_id"),
+        _number("track_id", whole=True).alias("track_id"),
         *(_cleaned(table[column]).alias(field) for field, column in _TEXTS.items()),
         _number("artist.id").cast(pl.Int32, strict=False).fill_null(-1).alias("artist_id"),
         _number("album.id").cast(pl.Int32, strict=False).fill_null(-1).alias("album_id"),
         _excerpt_start(subset).alias("excerpt_start"),
         _mapped(table["track.tags"], parse_list, pl.List(pl.String)).alias("tags"),
         date.cast(pl.Int32).alias("year"),
-        _number("track.listens").alias("listens"),
+        _number("track.listens").clip(lower_bound=-1).alias("listens"),
         pl.col("track.language_code").alias("language"),
         pl.col("set.subset").alias("subset"),
         pl.col("set.split").replace_strict(_SPLITS, default="").alias("split"),
@@ -296,22 +298,42 @@ def _read_raw(root: Path, files: pl.DataFrame) -> pl.DataFrame:
         raise BadData(f"{where} is not FMA's raw_tracks.csv: {reason}.") from error
     if named[0] == "track_id":
         _check_swallowed(where, data, raw["track_id"], len(named))
-    ids = _number("track_id")
+    ids = _number("track_id", whole=True)
     absent = [pl.lit("").alias(column) for column in _RAW if column not in there]
-    return raw.with_columns(ids, *absent).unique("track_id", keep="first", maintain_order=True)
+    return _one_each(raw.with_columns(ids, *absent), where)
 
 
-def _number(column: str) -> pl.Expr:
-    """A column of whole numbers, -1 where there is none; "12.0" counts as 12."""
-    return (
-        pl.col(column)
-        .str.strip_chars()
-        .cast(pl.Float64, strict=False)
-        .fill_nan(-1)
-        .fill_null(-1)
-        .cast(pl.Int64, strict=False)
-        .fill_null(-1)
-    )
+def _one_each(raw: pl.DataFrame, where: Path) -> pl.DataFrame:
+    """One row for each track: of several the one whose licence grants least."""
+    twice = raw.unique(maintain_order=True).filter(pl.col("track_id").is_duplicated())
+    twice = twice.filter(pl.col("track_id") >= 0).with_columns(pl.col(*_RAW).fill_null(""))
+    least: dict[int, tuple[tuple[bool, ...], dict[str, Any]]] = {}
+    for row in twice.rows(named=True):
+        rights = track_rights(row["license_title"], row["license_url"])
+        grants = (rights.redistribute, rights.commercial, rights.derivatives)
+        other = least.setdefault(row["track_id"], (grants, row))[0]
+        if all(map(operator.le, grants, other)) and grants != other:
+            least[row["track_id"]] = (grants, row)
+        elif not all(map(operator.le, other, grants)):
+            raise BadData(
+                f"{where} lists track {row['track_id']} with two licences, each of which forbids "
+                "what the other grants: keep one row."
+            )
+    chosen = [row for _, row in least.values()]
+    single = raw.filter(~pl.col("track_id").is_in(list(least)))
+    return pl.concat([single.unique("track_id", keep="first", maintain_order=True),
+                      pl.DataFrame(chosen, schema=raw.schema)])  # fmt: skip
+
+
+def _number(column: str, *, whole: bool = False) -> pl.Expr:
+    """A column of whole numbers, -1 where there is none; "12.0" counts as 12.
+
+    Fractions are cut off, or, where `whole`, are no numbers.
+    """
+    number = pl.col(column).str.strip_chars().cast(pl.Float64, strict=False)
+    if whole:
+        number = pl.when(number == number.floor()).then(number)
+    return number.fill_nan(-1).fill_null(-1).cast(pl.Int64, strict=False).fill_null(-1)
 
 
 def _excerpt_start(subset: str) -> pl.Expr:

@@ -180,7 +180,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
 
 STAGE = Stage(
     name=NAME,
-    version=4,
+    version=5,
     sections=("images", "audio", "rights"),
     plan=plan,
     work=work,

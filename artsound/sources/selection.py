@@ -206,7 +206,7 @@ Refusal = tuple[str, str, str]  # kind, code and message of a reject
 _STAGE = "ingest"
 # Raised whenever the same sources and recipe would give other rows, here or in what is used here:
 # the readers of both sources, the completion of names and dates, and the rights.
-_VERSION = 5
+_VERSION = 6
 _ARTWORKS_PER_TRACK = 4
 _FEWEST_ARTWORKS = 64
 _FAULTS = ("image-absent", "track-number-too-long")

@@ -26,6 +26,7 @@ _RECORD = re.compile(
 )
 _DOI = re.compile(r"(?:^|/|doi:)10\.5281/zenodo\.(?P<id>\d+)(?:\.svg)?/?$", re.IGNORECASE)
 _LONGEST_ANSWER = 8 << 20
+_NO_RECORD = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
 _DIGESTS = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}
 
 
@@ -63,7 +64,7 @@ def record_files(url: str, client: Client) -> dict[str, RemoteFile]:
             entries = files.get("entries") or {}
             files = list(entries.values()) if isinstance(entries, dict) else entries
         listed = dict(_file(api, file) for file in files)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (*_NO_RECORD, RecursionError) as error:
         raise BadData(
             f"{shown(api)} does not answer like a Zenodo record that shows its files: download "
             "them yourself, and give the folder."
@@ -97,18 +98,19 @@ def _file(api: str, file: Mapping[str, Any]) -> tuple[str, RemoteFile]:
     place = urljoin(api, str(link))
     if query and "token=" not in place and urlsplit(place).netloc == urlsplit(api).netloc:
         place += ("&" if "?" in place else "?") + query
-    if int(size) < 0:
-        raise ValueError("a size below zero")
-    return str(name), RemoteFile(place, _digest(str(file.get("checksum") or "")), int(size))
+    if int(size) < 0 or not (isinstance(name, str) and name):
+        raise ValueError("a size below zero, or no name")
+    return name, RemoteFile(place, _digest(str(file.get("checksum") or "")), int(size))
 
 
 def _digest(checksum: str) -> str:
     """The checksum when it is of a kind that is checked here; else none."""
-    kind, mark, value = checksum.partition(":")
+    kind, mark, value = (part.strip().lower() for part in checksum.partition(":"))
     if not mark:
-        kind, value = _DIGESTS.get(len(checksum), ""), checksum
-    known = kind in _DIGESTS.values() and re.fullmatch(r"[0-9a-fA-F]+", value)
-    return f"{kind}:{value.lower()}" if known else ""
+        kind, value = "", kind
+    length = len(value) if re.fullmatch(r"[0-9a-f]+", value) else 0
+    found = _DIGESTS.get(length, "")
+    return f"{found}:{value}" if found and kind in ("", found) else ""
 
 
 @dataclass(frozen=True)

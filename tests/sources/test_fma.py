@@ -87,6 +87,19 @@ def test_a_year_without_recordings_is_unknown(
     assert _read(tmp_path)["year"].to_list() == [year]
 
 
+def test_of_two_rows_for_one_track_the_licence_that_grants_less_holds(tmp_path: Path) -> None:
+    by = "http://creativecommons.org/licenses/{}/4.0/"
+    raw = [["track_id", "license_url"], [2, by.format("by")], [2, by.format("by-nc")], [3, "x"]]
+    files = fma_files([{"track_id": 2, "track.listens": "-7"}], {})
+    write_files(tmp_path, {**files, "fma_metadata/raw_tracks.csv": table(raw)})
+    [track] = _read(tmp_path).rows(named=True)
+    assert (track["license_url"], track["listens"]) == (by.format("by-nc"), -1)
+    other = table([*raw, [2, by.format("by-nd")]])
+    write_files(tmp_path, {"fma_metadata/raw_tracks.csv": other})
+    with pytest.raises(BadData, match="two licences, each of which forbids"):
+        _read(tmp_path)
+
+
 def test_clips_begin_where_the_rule_that_cut_them_says(tmp_path: Path) -> None:
     lengths = {1: "168", 2: "31", 3: "30", 4: "", 5: "199.0"}
     rows = [{"track_id": one, "track.duration": text, "album.id": one} for one, text in

@@ -228,6 +228,14 @@ FORMS = {
             }
         ]
     },
+    "digest in capitals": {
+        "files": [
+            {
+                "key": "art.zip", "size": 1, "checksum": "MD5: " + "D" * 32,
+                "links": {"self": "http://x/art.zip"},
+            }
+        ]
+    },
     "with filename": {
         "files": [
             {
@@ -270,7 +278,9 @@ def test_a_record_is_read_in_every_form(form: str) -> None:
 
 @pytest.mark.parametrize(
     "answer", [b"", b"[]", b"{}", b'{"files": 1}', b'{"files": [1]}', b'{"files": {"entries": 3}}',
-               b'{"files": [{"key": "a", "size": -1}]}', b"[" * 100_000],
+               b'{"files": [{"key": "a", "size": -1}]}',
+               b'{"files": [{"key": "a", "size": 1e400}]}',
+               b'{"files": [{"key": null, "size": 1}]}', b"[" * 100_000],
 )  # fmt: skip
 def test_an_answer_that_is_no_record_is_one_error(answer: bytes) -> None:
     with faulty_server(answer) as server, pytest.raises(BadData, match="like a Zenodo record"):
@@ -319,6 +329,8 @@ def test_a_doi_is_a_record_and_a_file_of_one_is_not(url: str, record: bool) -> N
         ("10.5281/zenodo.8172374", "https://doi.org/10.5281/zenodo.8172374"),
         ("doi:10.5281/zenodo.8172374", "https://doi.org/10.5281/zenodo.8172374"),
         ("DOI:10.5281/ZENODO.8172374.", "https://doi.org/10.5281/ZENODO.8172374"),
+        ("DOI: 10.5281/zenodo.8172374", "https://doi.org/10.5281/zenodo.8172374"),
+        ("(10.5281%2Fzenodo.8172374)", "https://doi.org/10.5281/zenodo.8172374"),
         ("doi.org/10.5281/zenodo.8172374", "https://doi.org/10.5281/zenodo.8172374"),
         ("zenodo.org/records/8172374", "https://zenodo.org/records/8172374"),
         ("www.zenodo.org/record/8172374#files", "https://www.zenodo.org/record/8172374#files"),
