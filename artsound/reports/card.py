@@ -29,7 +29,7 @@ from artsound.rights import PUBLIC_DOMAIN, TRAINABLE, UNKNOWN, licence_rights, p
 from artsound.schema import arrow_schema, json_schema, schema_folder
 from artsound.shards.dataset import Dataset, open_shards
 from artsound.shards.index import INDEX, SPLITS
-from artsound.shards.release import CHANGES, FIRST, credit_lacks, licence_url
+from artsound.shards.release import CHANGES, CREDIT_COLUMNS, FIRST, credit_lacks, licence_url
 from artsound.sources.base import home_page
 from artsound.storage import write_bytes
 
@@ -661,7 +661,9 @@ def card_values(data: Dataset) -> dict[str, Any]:
         "sources": sources,
         "source_rows": _source_rows(frame, about),
         **_of_training(frame, about),
-        "credit": credit_lacks(frame.to_arrow()),
+        "credit": credit_lacks(
+            frame.select(name for name in CREDIT_COLUMNS if name in frame.columns).to_arrow()
+        ),
         "unanswered": UNANSWERED,
         "source_links": [] if synthetic else [(name, home_page(name)) for name in sources],
         "recipe_digest": about["recipe_digest"],

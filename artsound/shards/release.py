@@ -70,6 +70,7 @@ _DONE_TO = (
     *("image_sha256", "image_original_sha256", "image_width", "image_height"),
     *("image_original_width", "image_original_height", "excerpt_start_s", "duration_s"),
 )
+CREDIT_COLUMNS = (*_ARTWORK, *_TRACK, *_DONE_TO)  # of an index, where it has them
 
 
 def write_attribution(folder: Path, rows: pa.Table) -> Path:
