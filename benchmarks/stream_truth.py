@@ -277,7 +277,7 @@ def in_litdata(
                 shuffle=True,
                 seed=1,
                 drop_last=False,  # by default so on one rank alone, which no other may continue
-            )  # fmt: skip
+            )
             for part in wanted_parts
         ]
         source: Any = sources[0]

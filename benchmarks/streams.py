@@ -19,6 +19,7 @@ Processor time is printed beside wall time, since the latter depends on what els
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -99,9 +100,10 @@ def memory_of_tree() -> float:
     children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
     found = 0
     for process in (str(own), *children):
-        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                found += int(line.split()[1]) * 1024
+        with contextlib.suppress(OSError):  # a worker may have ended
+            for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    found += int(line.split()[1]) * 1024
     return float(found)
 
 
