@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shlex
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -18,10 +19,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from artsound.errors import ArtSoundError, BadUsage
+from artsound.reports.finding import LARGEST_PICTURE, Finder, Likeness
 from artsound.reports.judge_desk import JudgeDesk
 from artsound.reports.judging import MIN_HEARD, checked_judge
-from artsound.reports.views import PairTable, Query, catalogue_of
+from artsound.reports.notes import Notes, SavedViews
+from artsound.reports.thumbnails import SIDES, Thumbnails
+from artsound.reports.views import RANGES, Bounds, PairTable, Query, catalogue_of
 from artsound.reports.why import ReleaseReasons
 from artsound.shards.dataset import Dataset, open_pairs
 from artsound.shards.subset import write_ids, write_shards, write_view
@@ -154,7 +160,9 @@ def find_generated(folder: Path, keys: Mapping[str, int]) -> dict[str, dict[str,
 
 COMPARED = 24  # pairs on a page of generated music
 _LONGEST_REQUEST = 1 << 16
-_LONGEST_FIELD = (500, 2000)  # characters of a field, and of `where`
+_LONGEST_FIELD = (500, 2000)  # characters of a field, and of `where` and `inside`
+_MOST_CARDS = 500  # of one request
+_PICTURE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff")
 _MOST_FIELDS = 1000
 _BODY_SECONDS = 20.0  # in which the body of a request must come
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -166,6 +174,7 @@ class Site:
 
     catalogue: PairTable
     save_to: Path | None
+    finder: Finder
     generated: dict[str, dict[str, Path]] = field(default_factory=dict)
     min_heard: float = MIN_HEARD
     release: Dataset | None = None
@@ -176,24 +185,132 @@ class Site:
             self.catalogue, self._folder, min_heard=self.min_heard, release=self.release
         )
         self.reasons = ReleaseReasons(self.catalogue.data)
+        self.thumbnails = Thumbnails()
+
+    def prepare(self) -> None:
+        """Compute what the first page does not need, before somebody asks for it."""
+        _ = self.catalogue.texts
+        self.finder.likeness.prepare()
 
     def view(self, request: Request) -> Response:
-        """One page of the pairs that a query finds, and the facets."""
-        start = _whole(request.query_params.get("start", "0"))
-        found = self.catalogue.view(query_of(request.query_params.multi_items()), start=start)
-        more = {"saves": self.save_to is not None, "compares": bool(self.generated)}
-        return json_response({**found, "name": self.catalogue.data.name, **more})
+        """One page of the pairs that a query finds, and the facets.
+
+        With `cards` in the address, only the cards: a list that is scrolled has the rest already.
+        """
+        params = request.query_params
+        start, count = _whole(params.get("start", "0")), _whole(params.get("count", "48"))
+        query, only_cards = query_of(params.multi_items()), "cards" in params
+        found = self.catalogue.view(
+            query, start=start, count=min(count, _MOST_CARDS), facets=not only_cards
+        )
+        if only_cards:
+            return json_response(found)
+        return json_response(
+            {
+                **found,
+                "name": self.catalogue.data.name,
+                "saves": self.save_to is not None,
+                "compares": bool(self.generated),
+                "by": self.finder.likeness.known_words(),
+                "views": self.finder.views.listed(),
+                "marks": self.finder.notes.counts(),
+            }
+        )
+
+    def command(self, request: Request) -> Response:
+        """The view as a command of `artsound subset`; null where it must be saved first."""
+        data = self.catalogue.data
+        query = query_of(request.query_params.multi_items())
+        condition = self.catalogue.condition(query)
+        if condition is None:
+            return json_response({"command": None})
+        parts = ["artsound", "subset", shlex.quote(data.store.location)]
+        parts += ["--where", shlex.quote(condition)] if condition else []
+        return json_response({"command": " ".join([*parts, "--out", "pairs.parquet"])})
+
+    def map(self, request: Request) -> Response:
+        """The places of all pairs on both maps: uint16, little endian, four for each pair."""
+        from starlette.responses import Response
+
+        data = self.catalogue.data
+        etag = f'"map-{data.index_sha256[:32]}-{len(data)}"'
+        headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+        if request.headers.get("if-none-match") == etag:
+            return Response(status_code=304, headers=headers)
+        body = self.finder.likeness.places().astype("<u2").tobytes()
+        return Response(body, media_type="application/octet-stream", headers=headers)
+
+    def found(self, request: Request) -> Response:
+        """Which pairs a query finds: a bit for each, the first of a byte the highest."""
+        from starlette.responses import Response
+
+        rows = self.catalogue.rows(query_of(request.query_params.multi_items()))
+        return Response(
+            np.packbits(rows).tobytes(),
+            media_type="application/octet-stream",
+            headers={"Cache-Control": "no-store"},
+        )
+
+    def at(self, request: Request) -> Response:
+        """The card of the pair at a position of the release, which the map knows it by."""
+        position = _whole(request.path_params["position"])
+        if position >= len(self.catalogue.data):
+            return json_response({"error": "There is no such pair."}, 404)
+        return json_response(self.catalogue.cards([position])[0])
+
+    async def picture(self, request: Request) -> Response:
+        """Measure an uploaded picture, to find music for it; it is not stored."""
+        from starlette.concurrency import run_in_threadpool
+
+        body = await _bytes(request, _PICTURE_TYPES, LARGEST_PICTURE)
+        token = await run_in_threadpool(self.finder.likeness.upload, body)
+        return json_response({"like": f"file:{token}"})
+
+    async def note(self, request: Request) -> Response:
+        """Save the flag and the note of a pair."""
+        from starlette.concurrency import run_in_threadpool
+
+        asked = await _body(request)
+        key, flag, note = (asked.get(name) for name in ("key", "flag", "note"))
+        if not isinstance(key, str) or not isinstance(flag, bool) or not isinstance(note, str):
+            raise BadUsage("A note has a key, a flag and a text.")
+
+        def save() -> dict[str, Any]:
+            return self.finder.notes.save(key, flag=flag, note=note)
+
+        return json_response(await run_in_threadpool(save))
+
+    def thumbnail(self, request: Request) -> Response:
+        """A small picture of one pair."""
+        from starlette.responses import Response
+
+        position = self.catalogue.places.get(request.path_params["key"])
+        side = _whole(request.query_params.get("s", str(SIDES[1])))
+        if position is None or side not in SIDES:
+            return json_response({"error": "There is no such picture."}, 404)
+        data = self.catalogue.data
+        digest = data.frame["image_sha256"][position]
+        etag = f'"{digest}-{side}"'
+        headers = {"ETag": etag, "Cache-Control": "private, max-age=86400"}
+        if request.headers.get("if-none-match") == etag:
+            return Response(status_code=304, headers=headers)
+        row = data.frame.select("shard", "jpg_offset", "jpg_size").row(position)
+        span = row[1], row[1] + row[2]
+        made = self.thumbnails.get(digest, side, lambda: data.store.read_ranges(row[0], [span])[0])
+        return Response(made, media_type=MEDIA_TYPES["jpg"], headers=headers)
 
     def pair(self, request: Request) -> Response:
         """Everything about one pair, and the pairs next to it in the view of the address."""
         position = self.catalogue.places.get(request.path_params["key"])
         if position is None:
             return json_response({"error": "There is no such pair."}, 404)
+        key = request.path_params["key"]
+        more = {**self.finder.notes.of(key), "saves": self.save_to is not None}
         try:
             query = query_of(request.query_params.multi_items())
-            return json_response(self.catalogue.pair(position, query))
+            return json_response({**self.catalogue.pair(position, query), **more})
         except BadUsage:  # the pair is there, whatever the address says of the others
-            return json_response(self.catalogue.pair(position))
+            return json_response({**self.catalogue.pair(position), **more})
 
     def why(self, request: Request) -> Response:
         """The parts of a pair's score, and runners-up of both sides with what the page shows."""
@@ -336,19 +453,40 @@ def _judge_and_query(request: Request) -> tuple[str, Query, int]:
 
 def query_of(items: list[tuple[str, str]]) -> Query:
     """The query of an address: q, where, sort, and values of facets, which may be repeated."""
-    plain = {"q": "", "where": "", "sort": "best"}
+    plain: dict[str, str] = {}
     chosen: dict[str, tuple[str, ...]] = {}
+    ranges: dict[str, Bounds] = {}
     if len(items) > _MOST_FIELDS:
         raise BadUsage(f"A query has at most {_MOST_FIELDS} fields.")
     for name, value in items:
-        longest = _LONGEST_FIELD[name == "where"]
+        longest = _LONGEST_FIELD[name in ("where", "inside")]
         if len(value) > longest:
             raise BadUsage(f"The field {name[:40]!r} has more than {longest} characters.")
-        if name in plain:
-            plain[name] = value
-        elif name != "start":
+        if name in _PLAIN:
+            plain[_PLAIN[name]] = value
+        elif name in _RANGES:
+            ranges[name] = _bounds(name, value)
+        elif name not in _OF_THE_PAGE:
             chosen[name] = (*chosen.get(name, ()), value)
-    return Query(plain["q"], chosen, plain["where"], plain["sort"])
+    return Query(chosen=chosen, ranges=ranges, **plain)
+
+
+# Fields of an address, and what a query calls them; others are facets.
+_PLAIN = {
+    "q": "text", "where": "where", "sort": "sort", "by": "by", "like": "like",
+    "saved": "saved", "marked": "marked", "inside": "inside",
+}  # fmt: skip
+_RANGES = frozenset(name for name, *_ in RANGES)
+_OF_THE_PAGE = frozenset({"start", "count", "cards", "at", "show"})  # how, not what, it shows
+_BOUND = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,9})?")
+
+
+def _bounds(name: str, text: str) -> Bounds:
+    """The two ends of a range such as 1800..1900, 1800.. or ..1900."""
+    low, dots, high = text.partition("..")
+    if not dots or not all(one == "" or _BOUND.fullmatch(one) for one in (low, high)):
+        raise BadUsage(f"{name}={text[:40]} is no range: write 1800..1900, 1800.. or ..1900.")
+    return (float(low) if low else None, float(high) if high else None)
 
 
 def _pairs(query: Any) -> list[tuple[str, str]]:
@@ -362,19 +500,25 @@ def _pairs(query: Any) -> list[tuple[str, str]]:
         raise BadUsage(f"A query has at most {_MOST_FIELDS} fields.") from error
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    """The JSON object of a request; BadUsage for any other request."""
-    if request.headers.get("content-type", "").partition(";")[0] != "application/json":
-        raise BadUsage("The content type of a request must be application/json.")
+async def _bytes(request: Request, types: tuple[str, ...], most: int) -> bytes:
+    """The body of a request of one of some content types; BadUsage for any other request."""
+    if request.headers.get("content-type", "").partition(";")[0] not in types:
+        raise BadUsage(f"The content type of a request must be {' or '.join(types)}.")
     raw = b""
     try:
         async with asyncio.timeout(_BODY_SECONDS):
             async for chunk in request.stream():
                 raw += chunk
-                if len(raw) > _LONGEST_REQUEST:
-                    raise BadUsage("The request is too long.")
+                if len(raw) > most:
+                    raise BadUsage(f"The request is too long: it has more than {most:,} bytes.")
     except TimeoutError as error:
         raise BadUsage("The request did not come in time.") from error
+    return raw
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """The JSON object of a request; BadUsage for any other request."""
+    raw = await _bytes(request, ("application/json",), _LONGEST_REQUEST)
     try:
         value = parse_json(raw)
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
@@ -401,12 +545,16 @@ def json_response(value: Any, status: int = 200) -> Response:
 # The server.
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_REQUESTED = ("/api/", "/media/", "/generated/", "/trial/", "/page/")  # by the page, not by people
+# By the page, not by people.
+_REQUESTED = ("/api/", "/media/", "/thumb/", "/generated/", "/trial/", "/page/")
 _FILES = {
     "browse.css": "text/css",
     "browse.js": "text/javascript",
     "compare.js": "text/javascript",
     "grid.js": "text/javascript",
+    "facets.js": "text/javascript",
+    "list.js": "text/javascript",
+    "map.js": "text/javascript",
     "pair.js": "text/javascript",
     "judge.js": "text/javascript",
     "page.js": "text/javascript",
@@ -484,11 +632,12 @@ def browse_app(
 
     if save_to is None and data.store.is_local:
         save_to = Path(data.store.location).absolute().parent
-    catalogue = catalogue_of(data)
+    finder = Finder(Likeness(data), Notes(save_to, data), SavedViews(save_to))
+    catalogue = catalogue_of(data, finder)
     made = find_generated(generated, catalogue.places) if generated is not None else {}
-    site = Site(catalogue, save_to, made, min_heard, release)
+    site = Site(catalogue, save_to, finder, made, min_heard, release)
     # Computed in the background after the first page, not when the first letter is typed.
-    prepare = threading.Timer(0.25, lambda: site.catalogue.texts)
+    prepare = threading.Timer(0.25, site.prepare)
     prepare.daemon = True
     prepare.start()
     hosts = [*LOOPBACK, "[::1]"] if host in LOOPBACK else ["*"]
@@ -503,6 +652,13 @@ def browse_app(
             Route("/api/pair/{key}", site.pair),
             Route("/api/why/{key}", site.why),
             Route("/api/save", site.save, methods=["POST"]),
+            Route("/api/note", site.note, methods=["POST"]),
+            Route("/api/picture", site.picture, methods=["POST"]),
+            Route("/api/command", site.command),
+            Route("/api/map", site.map),
+            Route("/api/found", site.found),
+            Route("/api/at/{position}", site.at),
+            Route("/thumb/{key}.jpg", site.thumbnail),
             Route("/api/judging", site.about_judging),
             Route("/api/trial", site.trial),
             Route("/api/judgement", site.judgement, methods=["POST"]),

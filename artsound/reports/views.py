@@ -1,15 +1,19 @@
 """Searching and filtering the pairs of a release in memory, for `artsound browse`.
 
 Facets code columns of the index as small integers once, so that filtering and counting 100,000
-rows takes milliseconds.
+rows takes milliseconds. What a query finds by other files than the index (likeness, places on the
+map, flags, saved views) comes from `Aids`.
 """
 
 from __future__ import annotations
 
+import math
+import threading
+from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -42,14 +46,17 @@ _LAST_COLUMNS = (
 class Facet:
     """One way to filter pairs: row n has the value `values[codes[n]]`.
 
-    `ranked` facets are shown in the order of their values, the others by frequency.
+    `conditions` are the values as SQL. `ranked` facets are shown in the order of their values, the
+    others by frequency. One that is not `shown` only filters, for addresses of earlier versions.
     """
 
     name: str
     title: str
     values: tuple[str, ...]
     codes: npt.NDArray[np.int32]
+    conditions: Mapping[str, str]
     ranked: bool = False
+    shown: bool = True
 
     def mask(self, chosen_values: Collection[str]) -> Mask:
         """The rows that have one of some values, bool [n]; unknown values match no row."""
@@ -77,13 +84,23 @@ def facets_of(frame: pl.DataFrame) -> tuple[Facet, ...]:
 def _column_facet(column: pl.Series, name: str, title: str) -> Facet:
     texts = column.fill_null(UNKNOWN)
     values = texts.unique().sort()
+    quoted = {value: f"{column.name} = {sql_text(value)}" for value in values}
+    if column.null_count():  # a value that is the word itself counts as unknown, too
+        unknown = f"{column.name} IS NULL"
+        also = UNKNOWN in column
+        quoted[UNKNOWN] = f"({unknown} OR {quoted[UNKNOWN]})" if also else unknown
     codes = pl.DataFrame({"value": texts}).join(
         pl.DataFrame({"value": values}).with_row_index("code"),
         on="value",
         how="left",
         maintain_order="left",
     )["code"]
-    return Facet(name, title, tuple(values.to_list()), codes.to_numpy().astype(np.int32))
+    return Facet(name, title, tuple(values.to_list()), codes.to_numpy().astype(np.int32), quoted)
+
+
+def sql_text(value: str) -> str:
+    """A text as a literal of SQL."""
+    return "'" + value.replace("'", "''") + "'"
 
 
 def _century_facet(years: pl.Series) -> Facet:
@@ -91,7 +108,13 @@ def _century_facet(years: pl.Series) -> Facet:
     centuries = np.where(year > 0, (year - 1) // 100 + 1, 0)
     found, codes = np.unique(centuries, return_inverse=True)
     names = tuple(f"{ordinal(int(c))} century" if c else UNKNOWN for c in found)
-    return Facet("century", "Century", names, codes.astype(np.int32), ranked=True)
+    conditions = {
+        name: f"artwork_year BETWEEN {100 * int(c) - 99} AND {100 * int(c)}"
+        if c
+        else "(artwork_year IS NULL OR artwork_year <= 0)"
+        for name, c in zip(names, found, strict=True)
+    }
+    return Facet("century", "Century", names, codes.astype(np.int32), conditions, True, False)
 
 
 def _score_facet(scores: npt.NDArray[np.float32]) -> Facet:
@@ -103,10 +126,17 @@ def _score_facet(scores: npt.NDArray[np.float32]) -> Facet:
     # A score of 0.3 is stored as 0.30000001192…, so bounds are compared with a tolerance.
     bins = np.floor(scores / step + 1e-4).astype(int)
     first, last = (int(bins.min()), int(bins.max())) if bins.size else (0, 0)
-    names = tuple(
-        f"{number * step:.2f} to {(number + 1) * step:.2f}" for number in range(last, first - 1, -1)
-    )
-    return Facet("score", "Score", names, (last - bins).astype(np.int32), ranked=True)
+    bounds = {
+        f"{number * step:.2f} to {(number + 1) * step:.2f}": (number * step, (number + 1) * step)
+        for number in range(last, first - 1, -1)
+    }
+    slack = 1e-4 * step
+    conditions = {
+        name: f"(score >= {low - slack:.7f} AND score < {high - slack:.7f})"
+        for name, (low, high) in bounds.items()
+    }
+    codes = (last - bins).astype(np.int32)
+    return Facet("score", "Score", tuple(bounds), codes, conditions, True, False)
 
 
 def _rights_facet(frame: pl.DataFrame) -> Facet:
@@ -114,7 +144,14 @@ def _rights_facet(frame: pl.DataFrame) -> Facet:
     shareable = (frame["artwork_redistribute"] & frame["track_redistribute"]).to_numpy()
     commercial = (frame["artwork_commercial"] & frame["track_commercial"]).to_numpy()
     codes = np.where(shareable, np.where(commercial, 0, 1), 2).astype(np.int32)
-    return Facet("rights", "Rights", (COMMERCIAL, SHAREABLE, RESTRICTED), codes, ranked=True)
+    share = "(artwork_redistribute AND track_redistribute)"
+    sell = "(artwork_commercial AND track_commercial)"
+    conditions = {
+        COMMERCIAL: f"({share} AND {sell})",
+        SHAREABLE: f"({share} AND NOT {sell})",
+        RESTRICTED: f"NOT {share}",
+    }
+    return Facet("rights", "Rights", tuple(conditions), codes, conditions, ranked=True)
 
 
 def ordinal(number: int) -> str:
@@ -123,9 +160,113 @@ def ordinal(number: int) -> str:
     return f"{number}{tail or 'th'}"
 
 
+# Ranges of a numeric column: name in an address, heading, column, digits that are shown.
+RANGES = (
+    ("year", "Year of the artwork", "artwork_year", 0),
+    ("percentile", "Percentile of the score", "percentile", 3),
+    ("points", "Score", "score", 3),
+    ("tempo", "Tempo (BPM)", "tempo_bpm", 0),
+    ("duration", "Duration (s)", "duration_s", 0),
+    ("lightness", "Lightness", "artwork_lightness", 2),
+    ("saturation", "Saturation", "artwork_saturation", 2),
+    ("warmth", "Warmth", "artwork_warmth", 2),
+)
+_BINS = 24  # bars of the histogram above a slider
+
+
+@dataclass(frozen=True, eq=False)
+class Range:
+    """A numeric column that a query bounds; rows without a value are outside all bounds."""
+
+    name: str
+    title: str
+    column: str
+    digits: int
+    values: npt.NDArray[np.float64]
+
+    @cached_property
+    def low(self) -> float:
+        """The least value, rounded down to what is shown."""
+        return self._end(np.nanmin, math.floor, _SLACK)
+
+    @cached_property
+    def high(self) -> float:
+        """The largest value, rounded up to what is shown."""
+        return self._end(np.nanmax, math.ceil, -_SLACK)
+
+    def _end(self, end: Any, rounded: Any, slack: float) -> float:
+        if np.isnan(self.values).all():
+            return 0.0
+        scale = 10**self.digits
+        return float(rounded((float(end(self.values)) + slack) * scale)) / scale
+
+    @cached_property
+    def _bins(self) -> npt.NDArray[np.int64]:
+        spread = max(self.high - self.low, 1e-12)
+        places = np.nan_to_num((self.values - self.low) / spread * _BINS, nan=_BINS)
+        return np.clip(places, 0, _BINS - 1).astype(np.int64)
+
+    def mask(self, bounds: tuple[float | None, float | None]) -> Mask:
+        """The rows within bounds, both included; None: no bound."""
+        low, high = bounds
+        mask = ~np.isnan(self.values)
+        if low is not None:
+            mask &= self.values >= low - _SLACK
+        if high is not None:
+            mask &= self.values <= high + _SLACK
+        return mask
+
+    def condition(self, bounds: tuple[float | None, float | None]) -> str:
+        """The same as SQL."""
+        low, high = bounds
+        parts = [f"{self.column} >= {low - _SLACK:.7f}"] if low is not None else []
+        parts += [f"{self.column} <= {high + _SLACK:.7f}"] if high is not None else []
+        return " AND ".join(parts) or f"{self.column} IS NOT NULL"
+
+    def counts(self, rows: Mask) -> list[int]:
+        """How many of these rows each bar of the histogram has."""
+        known = rows & ~np.isnan(self.values)
+        return np.bincount(self._bins[known], minlength=_BINS).tolist()
+
+
+_SLACK = 1e-6  # a bound such as 0.3 is stored as 0.30000001192…
+
+
+def ranges_of(frame: pl.DataFrame) -> tuple[Range, ...]:
+    """The ranges of an index, in the order in which they are shown."""
+    return tuple(
+        Range(
+            name,
+            title,
+            column,
+            digits,
+            frame[column].cast(pl.Float64).fill_null(math.nan).to_numpy(),
+        )
+        for name, title, column, digits in RANGES
+    )
+
+
 # The pairs in memory, and the views of them that the page requests.
 
 Rows = npt.NDArray[np.integer[Any]]
+Bounds = tuple[float | None, float | None]
+
+
+class Aids(Protocol):
+    """What a query may also ask for, beyond the index."""
+
+    def find(self, query: Query) -> Mapping[str, Mask]:
+        """Masks of the pairs that a query finds, by what it asks for; BadUsage if it cannot."""
+        ...
+
+    def closeness(self, query: Query) -> npt.NDArray[np.float32] | None:
+        """How near each pair is to what the query names, -inf for unknown; None: it names none."""
+        ...
+
+    def state(self, query: Query) -> str:
+        """Text that changes when the pairs of the query may be others."""
+        ...
+
 
 # Sort order by name: what to sort by, and whether each descends.
 SORTS: Mapping[str, tuple[tuple[str | pl.Expr, ...], tuple[bool, ...]]] = {
@@ -149,23 +290,54 @@ _SEARCHED_LISTS = (
 _CARD = (
     *("key", "artwork_title", "painter", "artwork_year", "artwork_style", "artwork_genre"),
     *("track_title", "musician", "track_genre", "duration_s", "score", "split"),
-    *("artwork_caption", "track_caption"),
+    *("artwork_caption", "track_caption", "percentile", "tempo_bpm"),
 )
+# Columns of the table, by which it can be sorted: `sort=COLUMN`, or `sort=-COLUMN` descending.
+TABLE = (
+    *("artwork_title", "painter", "artwork_year", "artwork_style", "artwork_genre"),
+    *("track_title", "musician", "track_genre", "duration_s", "tempo_bpm"),
+    *("percentile", "score", "split", "key"),
+)
+_REMEMBERED = 8  # results of queries
 
 
 @dataclass(frozen=True)
 class Query:
-    """A query: words, values of facets, one SQL condition, and an order."""
+    """A query: conditions that all must hold, and an order.
+
+    Attributes:
+        text: Words to be found, or described where `by` says so.
+        chosen: Values of facets.
+        where: One SQL condition.
+        sort: A name of SORTS, or a column of TABLE, after a hyphen for descending.
+        by: "" finds the words in texts; `pictures` and `music` order by how well they fit.
+        like: `picture:KEY` or `music:KEY` orders by likeness to that of a pair; `file:TOKEN` by
+            how well the music fits an uploaded picture.
+        ranges: Bounds of columns, by the names of RANGES.
+        saved: Name of a saved view, which the pairs are in.
+        marked: `flagged`, `noted` or `any`: what people have said of the pairs.
+        inside: `artworks:x,y;…` or `tracks:x,y;…`: a polygon on the map.
+    """
 
     text: str = ""
     chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     where: str = ""
     sort: str = "best"
+    by: str = ""
+    like: str = ""
+    ranges: Mapping[str, Bounds] = field(default_factory=dict)
+    saved: str = ""
+    marked: str = ""
+    inside: str = ""
 
     def asked(self) -> tuple[str, ...]:
         """The conditions as text, for the record of a saved view."""
-        conditions = [f"search {self.text!r}"] if self.text.strip() else []
+        conditions = [f"search {self.text!r}"] if self.text.strip() and not self.by else []
         conditions += [f"{name} in {sorted(values)}" for name, values in self.chosen.items()]
+        conditions += [f"{name} from {low} to {high}" for name, (low, high) in self.ranges.items()]
+        for name in ("saved", "marked", "inside"):
+            if value := getattr(self, name):
+                conditions.append(f"{name} {value}")
         return (*conditions, *([self.where] if self.where.strip() else []))
 
 
@@ -178,17 +350,45 @@ class PairTable:
 
     data: Dataset
     facets: tuple[Facet, ...]
+    ranges: tuple[Range, ...] = ()
+    aids: Aids | None = None
     _orders: dict[str, Rows] = field(default_factory=dict)
+    _found: OrderedDict[str, tuple[Mask, dict[str, Mask], Mask]] = field(
+        default_factory=OrderedDict
+    )
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def order(self, name: str) -> Rows:
-        """The positions of all pairs in one of SORTS."""
+        """The positions of all pairs in one of SORTS, or by a column of TABLE."""
         if name not in self._orders:
-            columns, descending = SORTS[name]
+            column = name.removeprefix("-")
+            if name in SORTS:
+                columns, descending = SORTS[name]
+            elif column in TABLE:
+                columns, descending = (column, "key"), (name.startswith("-"), False)
+            else:
+                raise BadUsage(
+                    f"There is no order {name!r}: choose one of {', '.join((*SORTS, *TABLE))}."
+                )
             sorted_by = pl.arg_sort_by(
                 columns, descending=list(descending), nulls_last=[True] * len(columns)
             )
             self._orders[name] = self.data.frame.select(sorted_by).to_series().to_numpy()
         return self._orders[name]
+
+    def ordered(self, query: Query) -> tuple[Rows, npt.NDArray[np.float32] | None]:
+        """The positions that a query finds, in its order, and the closeness of all pairs if any.
+
+        By closeness, pairs that are alike come in the order of their scores.
+        """
+        found = self.rows(query)
+        order = self.order(query.sort)
+        order = order[found[order]]
+        near = self.aids.closeness(query) if self.aids is not None else None
+        if near is None:
+            return order, None
+        order = order[np.isfinite(near[order])]
+        return order[np.argsort(-near[order], kind="stable")], near
 
     @cached_property
     def texts(self) -> pl.Series:
@@ -213,38 +413,58 @@ class PairTable:
 
     def rows(self, query: Query) -> Mask:
         """Which pairs a query finds, bool [n]; BadUsage when it is invalid."""
-        found = self._plain(query)
-        for mask in self._facet_masks(query).values():
-            found = found & mask
-        return found
+        return self._masks(query)[2]
 
-    def view(self, query: Query, *, start: int = 0, count: int = 48) -> dict[str, Any]:
+    def view(
+        self, query: Query, *, start: int = 0, count: int = 48, facets: bool = True
+    ) -> dict[str, Any]:
         """One page of the pairs that a query finds, their number, and counts of every facet.
 
         The counts of a facet ignore its own values in the query, so that a second value of the
-        same facet can be added. Returns JSON values.
+        same facet can be added; so do those of a range.
+
+        Args:
+            query: The query.
+            start: Place of the first pair of the page, from 0.
+            count: Pairs of the page, at most.
+            facets: Whether to count facets and ranges.
+
+        Returns:
+            JSON values.
         """
-        plain, masks = self._plain(query), self._facet_masks(query)
-        found = plain
-        for mask in masks.values():
-            found = found & mask
-        facets = []
+        order, near = self.ordered(query)
+        page = order[start : start + count]
+        cards = self.cards(page)
+        if near is not None:
+            cards = [
+                {**card, "closeness": float(near[n])} for card, n in zip(cards, page, strict=True)
+            ]
+        found = {"total": len(order), "of": len(self.data), "start": start, "pairs": cards}
+        return {**found, **(self._counted(query) if facets else {})}
+
+    def _counted(self, query: Query) -> dict[str, Any]:
+        plain, masks, found = self._masks(query)
+        facets, ranges = [], []
         for facet in self.facets:
-            others = plain
-            for name, mask in masks.items():
-                if name != facet.name:
-                    others = others & mask
-            counts = facet.counts(others)
-            if len(facet.values) > 1:
-                facets.append({"name": facet.name, "title": facet.title, "counts": counts})
-        order = self.order(query.sort)
-        page = order[found[order]][start : start + count]
-        return {
-            "total": int(found.sum()),
-            "of": len(self.data),
-            "facets": facets,
-            "pairs": self.cards(page),
-        }
+            if not facet.shown or len(facet.values) < 2:
+                continue
+            counts = facet.counts(_all(plain, masks, facet.name) if facet.name in masks else found)
+            facets.append({"name": facet.name, "title": facet.title, "counts": counts})
+        for one in self.ranges:
+            if one.low == one.high:
+                continue
+            others = _all(plain, masks, one.name) if one.name in masks else found
+            ranges.append(
+                {
+                    "name": one.name,
+                    "title": one.title,
+                    "low": one.low,
+                    "high": one.high,
+                    "digits": one.digits,
+                    "counts": one.counts(others),
+                }
+            )
+        return {"facets": facets, "ranges": ranges}
 
     def cards(self, positions: npt.ArrayLike) -> list[dict[str, Any]]:
         """The fields of these pairs that the grid shows."""
@@ -261,12 +481,9 @@ class PairTable:
             JSON values: `record`; `rank` by score, from 1, `of` all; `place`, from 1, among the
             `total` found, and the keys `previous` and `next` to it there, or None.
         """
-        query = query or Query()
-        found = self.rows(query)
-        if not found[position]:
-            found = np.ones(len(self.data), dtype=bool)
-        order = self.order(query.sort)
-        order = order[found[order]]
+        order, _ = self.ordered(query or Query())
+        if position not in order:
+            order = self.order("best")
         place = int(np.flatnonzero(order == position)[0])
         keys = self.data.frame["key"]
         return {
@@ -294,10 +511,55 @@ class PairTable:
         """The pairs that a query finds, as a dataset."""
         return self.data.pick(np.flatnonzero(self.rows(query)), *query.asked())
 
+    def condition(self, query: Query, most: int = 100) -> str | None:
+        """The pairs of a query as one SQL condition over the index; "" for all pairs.
+
+        Args:
+            query: The query.
+            most: The number of keys that the condition may list, where the query asks for what is
+                not in the columns.
+
+        Returns:
+            None, where no such condition is short enough.
+        """
+        self._masks(query)  # refuses what is no query
+        facets = {facet.name: facet for facet in self.facets}
+        ranges = {one.name: one for one in self.ranges}
+        parts = []
+        for name, values in query.chosen.items():
+            known = [facets[name].conditions.get(value, "FALSE") for value in values]
+            parts.append(known[0] if len(known) == 1 else f"({' OR '.join(known)})")
+        parts += [ranges[name].condition(bounds) for name, bounds in query.ranges.items()]
+        parts += [f"({query.where.strip()})"] if query.where.strip() else []
+        if (query.text.strip() and not query.by) or query.saved or query.marked or query.inside:
+            keys = self.data.frame["key"].filter(self.rows(query)).to_list()
+            listed = ", ".join(sql_text(key) for key in keys)
+            return f"key IN ({listed})" if 0 < len(keys) <= most else None
+        return " AND ".join(parts)
+
+    def _masks(self, query: Query) -> tuple[Mask, dict[str, Mask], Mask]:
+        """What words and conditions find, what each facet and range finds, and what all do."""
+        name = repr((query, self.aids.state(query) if self.aids is not None else ""))
+        with self._lock:
+            if name in self._found:
+                self._found.move_to_end(name)
+                return self._found[name]
+        self.order(query.sort)  # refuses what is no order
+        plain, masks = self._plain(query), self._facet_masks(query)
+        made = plain, masks, _all(plain, masks)
+        with self._lock:
+            self._found[name] = made
+            while len(self._found) > _REMEMBERED:
+                self._found.popitem(last=False)
+        return made
+
     def _plain(self, query: Query) -> Mask:
-        """The rows that the words and the SQL condition find."""
+        """The rows that the words, the SQL condition and the aids find."""
         found = np.ones(len(self.data), dtype=bool)
-        for word in folded(pl.Series([query.text]))[0].split():
+        for mask in self.aids.find(query).values() if self.aids is not None else ():
+            found &= mask
+        words = "" if query.by else folded(pl.Series([query.text]))[0]
+        for word in words.split():
             hits = self.texts.filter(pl.Series(found)).str.contains(word, literal=True)
             found[found] = hits.to_numpy()
         if query.where.strip():
@@ -305,16 +567,27 @@ class PairTable:
         return found
 
     def _facet_masks(self, query: Query) -> dict[str, Mask]:
-        known = {facet.name: facet for facet in self.facets}
-        for name in query.chosen:
-            if name not in known:
-                raise BadUsage(f"There is no facet {name!r}: choose one of {', '.join(known)}.")
-        if query.sort not in SORTS:
-            raise BadUsage(f"There is no order {query.sort!r}: choose one of {', '.join(SORTS)}.")
-        return {name: known[name].mask(set(values)) for name, values in query.chosen.items()}
+        facets = {facet.name: facet for facet in self.facets}
+        ranges = {one.name: one for one in self.ranges}
+        for name in (*query.chosen, *query.ranges):
+            if name not in facets and name not in ranges:
+                raise BadUsage(
+                    f"There is no facet {name!r}: choose one of {', '.join((*facets, *ranges))}."
+                )
+        masks = {name: facets[name].mask(set(values)) for name, values in query.chosen.items()}
+        return masks | {name: ranges[name].mask(bounds) for name, bounds in query.ranges.items()}
 
 
-def catalogue_of(data: Dataset) -> PairTable:
+def _all(plain: Mask, masks: Mapping[str, Mask], but: str = "") -> Mask:
+    """The rows of all masks but one."""
+    found = plain
+    for name, mask in masks.items():
+        if name != but:
+            found = found & mask
+    return found
+
+
+def catalogue_of(data: Dataset, aids: Aids | None = None) -> PairTable:
     """The table of a dataset; BadData when its index lacks columns of this project's."""
     frame = data.frame
     missing = [name for name in arrow_schema("sample").names if name not in frame.columns]
@@ -323,7 +596,7 @@ def catalogue_of(data: Dataset) -> PairTable:
             f"{data.store.location} has no {missing[0]} for its samples: only shards built by "
             "artsound can be browsed."
         )
-    return PairTable(data, facets_of(frame))
+    return PairTable(data, facets_of(frame), ranges_of(frame), aids)
 
 
 def folded(texts: pl.Series) -> pl.Series:

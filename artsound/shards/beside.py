@@ -9,7 +9,8 @@ later releases.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from artsound.catalogue import SIDES
 from artsound.encoders.base import load_embeddings
 from artsound.errors import BadData
 from artsound.shards.index import read_frame
+from artsound.shards.store import Store
 from artsound.storage import Workspace, atomic_write, read_parquet
 
 RETRIEVAL = "retrieval.parquet"
@@ -37,8 +39,29 @@ def tables_of(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file() and is_beside(path.name))
 
 
+def embedding_tables(store: Store) -> dict[str, Callable[[], pl.DataFrame]]:
+    """The embeddings beside a release on this machine, by encoder, to be read; none elsewhere."""
+    if not store.is_local:
+        return {}
+    folder = Path(store.location)
+    return {
+        path.stem.removeprefix(_EMBEDDINGS): partial(_read_whole, path)
+        for path in tables_of(folder)
+        if not _runs(path)
+    }
+
+
+def _read_whole(path: Path) -> pl.DataFrame:
+    return read_frame(path.read_bytes(), str(path))
+
+
 def write_beside(
-    workspace: Workspace, rows: pa.Table, *, retrieval: bool, embeddings: bool
+    workspace: Workspace,
+    rows: pa.Table,
+    *,
+    retrieval: bool,
+    embeddings: bool,
+    folder: Path | None = None,
 ) -> list[Path]:
     """Write the tables that a recipe asks for, and remove those that it does not.
 
@@ -47,6 +70,7 @@ def write_beside(
         rows: The rows of the release's index.
         retrieval: Whether to write retrieval.parquet.
         embeddings: Whether to write embeddings-ENCODER.parquet for each encoder with vectors.
+        folder: Of the release; by default that of the build.
 
     Returns:
         The files.
@@ -62,10 +86,11 @@ def write_beside(
         made[RETRIEVAL] = _still_there(runners, frame).to_arrow()
     for encoder in _encoders(workspace) if embeddings else ():
         made[f"{_EMBEDDINGS}{encoder}.parquet"] = _vectors(workspace, encoder, frame)
-    for path in tables_of(workspace.shards):
+    folder = folder or workspace.shards
+    for path in tables_of(folder):
         if path.name not in made:
             path.unlink()
-    return [_write(workspace.shards / name, table) for name, table in made.items()]
+    return [_write(folder / name, table) for name, table in made.items()]
 
 
 def carry(folder: Path, out: Path, rows: pl.DataFrame) -> list[Path]:

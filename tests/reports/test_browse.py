@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import shlex
 import shutil
 import socket
 import threading
@@ -16,18 +18,23 @@ import pytest
 import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from starlette.testclient import TestClient
 
 import artsound
+from artsound.encoders.base import open_encoder, save_embeddings
 from artsound.errors import BadData, BadUsage
+from artsound.recipe import load_recipe
 from artsound.reports import web_guard
 from artsound.reports.browse import Site, browse_app, byte_range, listen
 from artsound.reports.judging import read_judgements
 from artsound.reports.why import why
+from artsound.shards.beside import write_beside
 from artsound.shards.dataset import open_shards
 from artsound.shards.index import IndexTable
 from artsound.shards.verify import verify
-from artsound.storage import Workspace
+from artsound.storage import Workspace, write_bytes
+from artsound.untrusted import read_table
 
 Save = Callable[..., Any]
 
@@ -63,13 +70,167 @@ def test_values_of_one_facet_add_up_and_facets_narrow_one_another(client: TestCl
     assert counts["music_genre"]["Folk"] > 0  # what choosing it as well would add
 
 
-def test_scores_are_shown_in_intervals_that_cover_all_pairs(client: TestClient) -> None:
-    facets = {f["name"]: f["counts"] for f in client.get("/api/view").json()["facets"]}
-    assert sum(count for _, count in facets["score"]) == 50
-    label = facets["score"][0][0]
-    low, high = map(float, label.split(" to "))
-    best = client.get("/api/view", params={"score": label}).json()["pairs"]
-    assert all(low - 1e-3 <= pair["score"] < high + 1e-3 for pair in best)
+def test_a_range_finds_what_lies_within_both_bounds(client: TestClient) -> None:
+    whole = client.get("/api/view").json()
+    year = next(one for one in whole["ranges"] if one["name"] == "year")
+    assert sum(year["counts"]) == 50
+    some = client.get("/api/view?year=1810..1830&points=0.5..").json()
+    assert 0 < some["total"] < 50
+    assert all(1810 <= p["artwork_year"] <= 1830 and p["score"] >= 0.5 for p in some["pairs"])
+    years = next(one for one in some["ranges"] if one["name"] == "year")
+    scores = client.get("/api/view?points=0.5..").json()
+    assert sum(years["counts"]) == scores["total"]  # its own bounds do not narrow it
+    for bad in ("year=x..", "year=5", "year=1..2..3", "year=--1.."):
+        assert client.get(f"/api/view?{bad}").status_code == 400
+    for facet in whole["facets"]:  # the value of every facet is a condition as well
+        for value, count in facet["counts"]:
+            params = {facet["name"]: value, "year": "..1990"}
+            shown = client.get("/api/view", params=params).json()["total"]
+            assert _of_command(client, params) == shown <= count
+    for params in ({"century": "19th century"}, {"score": "0.90 to 1.00"}, {"q": "Stripes 2"}):
+        assert _of_command(client, params) == client.get("/api/view", params=params).json()["total"]
+
+
+def _of_command(client: TestClient, params: dict[str, str]) -> int:
+    """How many pairs the command of a view chooses."""
+    command = shlex.split(client.get("/api/command", params=params).json()["command"])
+    assert command[:2] == ["artsound", "subset"]
+    where = command[command.index("--where") + 1] if "--where" in command else ""
+    return len(artsound.open(command[2]).filter(where))
+
+
+def test_any_place_of_a_view_can_be_asked_for(client: TestClient) -> None:
+    order = [
+        pair["key"] for pair in client.get("/api/view?count=500&sort=-artwork_year").json()["pairs"]
+    ]
+    some = client.get("/api/view?cards=1&count=3&start=40&sort=-artwork_year").json()
+    assert [pair["key"] for pair in some["pairs"]] == order[40:43]
+    assert (some["total"], "facets" in some) == (50, False)
+    years = [client.get(f"/api/pair/{key}").json()["record"]["artwork_year"] for key in order[:5]]
+    assert years == sorted(years, reverse=True)
+    assert client.get("/api/view?sort=image_sha256").status_code == 400
+
+
+def test_thumbnails_are_small_and_not_sent_again(client: TestClient, site_shards: Path) -> None:
+    whole = artsound.open(site_shards).filter(key="000014").read(0)["jpg"]
+    small = client.get("/thumb/000014.jpg?s=160")
+    assert max(Image.open(io.BytesIO(small.content)).size) <= 160
+    assert len(small.content) <= len(whole)
+    again = client.get("/thumb/000014.jpg?s=160", headers={"If-None-Match": small.headers["etag"]})
+    assert again.status_code == 304
+    for bad in ("/thumb/000014.jpg?s=5000", "/thumb/x.jpg"):
+        assert client.get(bad).status_code == 404
+
+
+def test_flags_notes_and_saved_views_are_found_again(
+    client: TestClient, save: Save, tmp_path: Path, site_shards: Path
+) -> None:
+    for key, flag, note in (("000011", True, ""), ("000014", False, "<b>loud</b>")):
+        assert client.post("/api/note", json={"key": key, "flag": flag, "note": note}).json()
+    assert _keys(client.get("/api/view?marked=flagged")) == {"000011"}
+    assert _keys(client.get("/api/view?marked=any")) == {"000011", "000014"}
+    again = TestClient(
+        browse_app(open_shards(site_shards), save_to=tmp_path), base_url="http://127.0.0.1:8000"
+    )
+    assert again.get("/api/pair/000014").json()["note"] == "<b>loud</b>"
+    assert again.get("/api/view").json()["marks"] == {"flagged": 1, "noted": 1}
+    again.post("/api/note", json={"key": "000014", "flag": False, "note": " "})
+    assert [path.stem for path in (tmp_path / "notes").iterdir()] == ["000011"]
+    for bad in ({"key": "x", "flag": True, "note": ""}, {"key": "000011", "flag": 1, "note": ""},
+                {"key": "000011", "flag": True, "note": "x" * 2001}):  # fmt: skip
+        assert again.post("/api/note", json=bad).status_code == 400
+    for kind in ("ids", "view", "shards"):
+        save(name=f"jazz-{kind}", kind=kind, query="music_genre=Jazz")
+        found = again.get(f"/api/view?saved=jazz-{kind}&count=100")
+        assert _keys(found) == _keys(again.get("/api/view?music_genre=Jazz&count=100"))
+    listed = [(one["name"], one["kind"]) for one in again.get("/api/view").json()["views"]]
+    assert listed == [("jazz-ids", "ids"), ("jazz-shards", "shards"), ("jazz-view", "view")]
+    (tmp_path / "views" / "jazz-view.parquet").write_bytes(b"no parquet")
+    for name in ("jazz-view", "../up", "none"):
+        assert again.get("/api/view", params={"saved": name}).status_code == 400
+
+
+def test_likeness_maps_and_music_for_a_picture_come_from_the_build_or_the_release(
+    built: Workspace, tmp_path: Path
+) -> None:
+    def site(shards: Path) -> TestClient:
+        app = browse_app(open_shards(shards), save_to=tmp_path)
+        return TestClient(app, base_url="http://127.0.0.1:8000")
+
+    client = site(built.shards)
+    frame = artsound.open(built.shards).frame
+    key = frame["key"][3]
+    for kind in ("picture", "music"):
+        alike = client.get(f"/api/view?like={kind}:{key}").json()
+        near = [pair["closeness"] for pair in alike["pairs"]]
+        assert (alike["pairs"][0]["key"], near[0]) == (key, pytest.approx(1.0, abs=1e-4))
+        assert near == sorted(near, reverse=True)
+    places = np.frombuffer(client.get("/api/map").content, "<u2").reshape(-1, 4)
+    assert places.shape == (len(frame), 4)
+    assert len(np.unique(places[:, :2], axis=0)) > len(frame) / 2
+    half = places[:, 0] < 0.5 * 65535
+    asked = {"inside": "artworks:0,0;500,0;500,1000;0,1000", "count": "500"}
+    assert _keys(client.get("/api/view", params=asked)) == set(frame["key"].filter(half))
+    bits = np.unpackbits(np.frombuffer(client.get("/api/found", params=asked).content, np.uint8))
+    assert bits[: len(frame)].tolist() == half.astype(int).tolist()
+    assert client.get("/api/at/3").json()["key"] == key
+    picture = artsound.open(built.shards).read(3)["jpg"]
+    headers = {"Content-Type": "image/jpeg"}
+    like = client.post("/api/picture", content=picture, headers=headers).json()["like"]
+    fitting = client.get(f"/api/view?like={like}&count=500").json()["pairs"]
+    own = next(pair for pair in fitting if pair["key"] == key)
+    # The bridge places an artwork among those of its style, which an uploaded picture has not.
+    assert own["closeness"] == pytest.approx(own["score"], abs=0.35)
+    assert fitting[0]["closeness"] == max(pair["closeness"] for pair in fitting)
+    for bad in ("like=file:0", "like=x:1", "like=picture:none", "inside=artworks:1,2;3,4",
+                "inside=x:1,1;2,2;3,3", "q=calm&by=smell", "q=calm&by=pictures"):  # fmt: skip
+        assert client.get(f"/api/view?{bad}").status_code == 400, bad
+    assert client.post("/api/picture", content=b"no picture", headers=headers).status_code == 400
+    assert client.post("/api/picture", json={}).status_code == 400
+
+    alone = tmp_path / "release"
+    shutil.copytree(built.shards, alone)
+    nothing = site(alone).get(f"/api/view?like=picture:{key}")
+    assert "shards.embeddings" in nothing.json()["error"]
+    rows = read_table(alone / "index.parquet")
+    write_beside(built, rows, retrieval=False, embeddings=True, folder=alone)
+    from_release = site(alone)
+    again = from_release.get(f"/api/view?like=music:{key}").json()["pairs"]
+    assert [pair["key"] for pair in again] == [pair["key"] for pair in alike["pairs"]]
+    assert from_release.get("/api/map").content == client.get("/api/map").content
+    assert (
+        from_release.post("/api/picture", content=picture, headers=headers).json()["like"] == like
+    )
+
+
+def test_words_are_compared_with_pictures_by_an_encoder_that_takes_them(
+    built: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARTSOUND_ALLOW_CODE", "1")
+    shutil.copytree(built.root, tmp_path / "out")
+    build = Workspace(tmp_path / "out")
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    name = "colour_words:ColourWords"
+    recipe = load_recipe(build.recipe).replaced(embed={"image_encoder": name})
+    write_bytes(build.recipe, recipe.to_toml().encode())
+    data = open_shards(build.shards)
+    ids = sorted(set(data.frame["artwork_id"]))
+    pictures = {row["artwork_id"]: n for n, row in enumerate(data.frame.to_dicts())}
+    opened = open_encoder(name, recipe)
+    rows = opened.images([data.read(pictures[one])["jpg"] for one in ids])
+    save_embeddings(build, name, "artworks", opened.digest, ids, rows)
+    app = browse_app(data, save_to=tmp_path)
+    client = TestClient(app, base_url="http://127.0.0.1:8000")
+    finder = next(r for r in app.routes if r.path == "/api/view").endpoint.__self__.finder
+    finder.likeness.prepare()
+    assert client.get("/api/view").json()["by"] == ["pictures"]
+    by = {}
+    for word in ("light", "dark"):
+        found = client.get(f"/api/view?q={word}&by=pictures").json()
+        assert found["total"] == len(data)  # words order, and leave nothing out
+        by[word] = [pair["key"] for pair in found["pairs"]]
+    best = {w: data.frame.row(data.position(keys[0]), named=True) for w, keys in by.items()}
+    assert best["light"]["artwork_lightness"] > best["dark"]["artwork_lightness"]
 
 
 def test_a_condition_in_sql_narrows_and_a_bad_one_is_answered_in_a_sentence(

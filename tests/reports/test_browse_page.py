@@ -319,3 +319,85 @@ def test_on_a_phone_nothing_sticks_out_and_filters_open(browser: Browser, served
     page.locator("[data-facet=split]").get_by_label("test").check()
     _total(page, "8 of 50 pairs")
     context.close()
+
+
+def test_going_back_from_a_pair_returns_to_its_place_in_a_long_list(page: Page) -> None:
+    page.set_viewport_size({"width": 700, "height": 500})
+    page.goto("/")
+    page.wait_for_selector(".card")
+    assert page.locator(".card").count() < 50  # only those near the window
+    page.evaluate("window.scrollTo(0, 4000)")
+    _until(page, "new URLSearchParams(location.search).get('at') > 10")
+    _until(page, "document.querySelectorAll('.card.loading').length === 0")
+    at = page.evaluate("Number(new URLSearchParams(location.search).get('at'))")
+    card = page.locator(f".card[aria-posinset='{at + 1}']")
+    key = card.get_attribute("data-key")
+    card.locator("a.title").click()
+    expect(page.locator(f"article.pair[data-key='{key}']")).to_be_visible()
+    page.go_back()
+    expect(page.locator(f".card[data-key='{key}']")).to_be_in_viewport()
+    assert page.evaluate("document.activeElement.closest('[data-key]').dataset.key") == key
+    page.goto("/?at=45&show=table")
+    expect(page.locator(".pairline[aria-rowindex='50']")).to_be_in_viewport()
+    page.get_by_role("button", name="Painter").click()
+    expect(page.locator(".pairline").nth(1)).to_contain_text("</script>")
+    assert "sort=painter" in page.url
+
+
+def test_a_flag_a_saved_view_and_a_range_narrow_the_list(page: Page, served: Served) -> None:
+    page.goto("/pair/000014")
+    page.get_by_label("Flag").check()
+    page.get_by_label("Note").fill("too loud")
+    page.get_by_label("Note").blur()
+    expect(page.locator(".noted .soft")).to_have_text("Saved.")
+    page.goto("/")
+    page.locator("[data-facet=marked]").get_by_label("Flagged").check()
+    _total(page, "1 of 50 pairs")
+    page.get_by_role("button", name="Remove the marks").click()
+    page.get_by_role("slider", name="Year of the artwork, to").focus()
+    page.keyboard.press("Home")
+    expect(page.locator("#chips")).to_contain_text("Year of the artwork")
+    page.get_by_role("button", name="Save this view").click()
+    page.get_by_label("Name").fill("first-years")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#save-status")).to_contain_text("saved in")
+    page.get_by_text("Or choose it on the command line").click()
+    expect(page.locator("#command-text")).to_contain_text("artwork_year <=")
+    page.get_by_role("button", name="Close").click()
+    page.goto("/?show=table")
+    page.locator("[data-facet=saved]").get_by_label("first-years").check()
+    expect(page.locator("#chips")).to_contain_text("View first-years")
+
+
+def test_an_area_of_the_map_is_chosen_and_a_picture_file_finds_music(
+    browser: Browser, built: Workspace, tmp_path: Path
+) -> None:
+    with serving(built.shards, tmp_path) as site:
+        page = browser.new_page(base_url=site.url)
+        page.goto("/?show=map")
+        pairs = len(artsound.open(built.shards))
+        _total(page, f"{pairs} pairs")
+        canvas = page.locator("canvas[data-map=artworks]")
+        box = canvas.bounding_box()
+        assert box is not None
+        corners = [(0.01, 0.01), (0.6, 0.01), (0.6, 0.99), (0.01, 0.99), (0.01, 0.02)]
+        places = [(box["x"] + u * box["width"], box["y"] + v * box["height"]) for u, v in corners]
+        page.mouse.move(*places[0])
+        page.mouse.down()
+        for place in places[1:]:
+            page.mouse.move(*place)
+        page.mouse.up()
+        expect(page.locator("#chips")).to_contain_text("Area on the map of pictures")
+        expect(page.locator("#total")).to_contain_text(f"of {pairs} pairs")
+        page.locator("canvas[data-map=tracks]").focus()
+        page.keyboard.press("Escape")
+        _total(page, f"{pairs} pairs")
+        page.keyboard.press("Enter")  # an area around the cross
+        expect(page.locator("#chips")).to_contain_text("Area on the map of music")
+        picture = tmp_path / "mine.jpg"
+        picture.write_bytes(artsound.open(built.shards).read(0)["jpg"])
+        page.goto("/")
+        page.locator("#picture-file").set_input_files(picture)
+        expect(page.locator("#chips")).to_contain_text("Music for your picture")
+        expect(page.locator(".card").first).to_contain_text("near")
+        page.close()

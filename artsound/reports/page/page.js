@@ -41,6 +41,9 @@ export const number = (value) => value.toLocaleString("en-GB");
 
 export const media = (key, member) => `/media/${encodeURIComponent(key)}.${member}`;
 
+/** A small picture of a pair, at most so many pixels wide and high. */
+export const thumbnail = (key, side = 320) => `/thumb/${encodeURIComponent(key)}.jpg?s=${side}`;
+
 /** The address of a pair's page, within the pairs that a query finds. */
 export const pairAddress = (key, query = "") =>
   `/pair/${encodeURIComponent(key)}${String(query) && `?${query}`}`;
@@ -73,7 +76,7 @@ export function noticeWithWayBack(text) {
 
 /** Put a sentence where a picture of a pair cannot be loaded; the judge page has its own. */
 export async function showLost(picture) {
-  if (picture.tagName !== "IMG" || !picture.closest(".picture, .compared, .runners")) return;
+  if (picture.tagName !== "IMG" || !picture.closest(".picture, .compared, .runners, .table")) return;
   const text = make("span", { class: "lost" }, "This picture cannot be loaded.");
   picture.replaceWith(text);
   if (!text.closest("article.pair")) return;
@@ -86,7 +89,7 @@ export function play(pair) {
   if (audio.dataset.key !== pair.key) {
     audio.dataset.key = pair.key;
     audio.src = media(pair.key, "mp3");
-    byId("player-picture").src = media(pair.key, "jpg");
+    byId("player-picture").src = thumbnail(pair.key, 160);
     const text = byId("player-text");
     text.replaceChildren(
       make("b", {}, trackTitle(pair)),
@@ -120,8 +123,11 @@ export function playButton(pair) {
 /** Update all play buttons to the state of the player. */
 export function showPlaying() {
   const audio = byId("audio");
-  for (const button of document.querySelectorAll("[data-play]"))
-    button.classList.toggle("playing", !audio.paused && button.dataset.play === audio.dataset.key);
+  for (const button of document.querySelectorAll("[data-play]")) {
+    const plays = !audio.paused && button.dataset.play === audio.dataset.key;
+    button.classList.toggle("playing", plays);
+    button.setAttribute("aria-pressed", String(plays));
+  }
 }
 
 export function stopPlaying() {

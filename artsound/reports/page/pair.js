@@ -1,7 +1,7 @@
 // One pair: picture, sound, both captions, why it was made, all facts, and the raw record.
 import {
-  artworkTitle, ask, byId, clock, make, media, notice, noticeWithWayBack, number, pairAddress, playButton,
-  showPlaying, trackTitle,
+  artworkTitle, ask, byId, clock, make, media, notice, noticeWithWayBack, number, pairAddress, playButton, post,
+  showPlaying, thumbnail, trackTitle,
 } from "/page/page.js";
 
 const SHOWN = 12; // parts of the score that are shown before all are
@@ -31,7 +31,10 @@ const TRACK = [
 ];
 
 /** Show a pair by its key as it is in the address. */
-export async function showPair(key, query) {
+export async function showPair(key, address) {
+  const query = new URLSearchParams(address);
+  const show = query.get("show");
+  for (const name of ["at", "show"]) query.delete(name);
   let found;
   try {
     found = await ask(`/api/pair/${key}?${query}`);
@@ -46,7 +49,7 @@ export async function showPair(key, query) {
   document.title = `${artworkTitle(record)} – ArtSound`;
   byId("main").replaceChildren(
     make("nav", { class: "steps", "aria-label": "Pairs" },
-      make("a", { href: String(query) ? `/?${query}` : "/" }, "All of this view"),
+      make("a", { href: allAddress(query, show, found.place) }, "All of this view"),
       make("span", { class: "soft" }, `${number(found.place)} of ${number(found.total)}`),
       step("Previous", found.previous, query), step("Next", found.next, query)),
     make("article", { class: "pair", "data-key": record.key },
@@ -66,7 +69,11 @@ export async function showPair(key, query) {
           ...figure("rank by score", `${number(found.rank)} of ${number(found.of)}`),
           ...figure("percentile", record.percentile === null ? "unknown" : percent(record.percentile)),
           ...figure("margin", record.margin.toFixed(3)),
-          ...figure("bridge", record.bridge)))),
+          ...figure("bridge", record.bridge)),
+        make("p", { class: "likes" },
+          make("a", { class: "button", href: `/?like=picture:${encodeURIComponent(record.key)}` }, "Pictures like this"),
+          make("a", { class: "button", href: `/?like=music:${encodeURIComponent(record.key)}` }, "Music like this")),
+        found.saves ? noteBox(record.key, found) : "")),
     why,
     make("div", { class: "facts" }, facts("Artwork", ARTWORK, record), facts("Music", TRACK, record)),
     make("details", { class: "raw" }, make("summary", {}, "Raw record"),
@@ -75,14 +82,40 @@ export async function showPair(key, query) {
   await showWhy(record);
 }
 
+/** The list with this pair in the window. */
+function allAddress(query, show, place) {
+  const all = new URLSearchParams(query);
+  if (show) all.set("show", show);
+  if (place > 1) all.set("at", place - 1);
+  return String(all) ? `/?${all}` : "/";
+}
+
+/** A flag and a note, which anybody who browses this folder sees. */
+function noteBox(key, { flag, note }) {
+  const box = make("input", { type: "checkbox", id: "flag", checked: flag, onchange: () => save() });
+  const text = make("textarea", { id: "note", rows: "2", maxlength: "2000", "aria-label": "Note",
+    placeholder: "A note on this pair", onchange: () => save() });
+  text.value = note;
+  const status = make("span", { class: "soft", role: "status" });
+  const save = async () => {
+    try {
+      await post("/api/note", { key, flag: box.checked, note: text.value });
+      status.textContent = "Saved.";
+    } catch (error) {
+      status.textContent = error.message;
+    }
+  };
+  return make("div", { class: "noted" }, make("label", {}, box, " Flag"), text, status);
+}
+
 const step = (text, key, query) =>
   key === null ? "" : make("a", { class: "button", href: pairAddress(key, query) }, text);
 const percent = (share) => `${(100 * share).toFixed(share > 0.999 && share < 1 ? 2 : 1)} %`;
 const nth = (rank) => (rank === 1 ? "the best" : `number ${number(rank)}`);
 
-// The arrow keys go to the pairs before and after this one, except where they move something else.
+// The arrow keys, J and K go to the pairs before and after this one, except where they do something else.
 document.addEventListener("keydown", (event) => {
-  const to = { ArrowLeft: "Previous", ArrowRight: "Next" }[event.key];
+  const to = { ArrowLeft: "Previous", ArrowRight: "Next", k: "Previous", j: "Next" }[event.key];
   const taken = event.altKey || event.ctrlKey || event.metaKey || event.shiftKey || event.defaultPrevented;
   if (!to || taken || document.body.dataset.page !== "pair" || document.querySelector("dialog[open]")) return;
   if (event.target.closest("input, select, textarea, audio, pre")) return;
@@ -186,7 +219,7 @@ const otherTrack = (pair) => [
 /** Another artwork, beside which the music of this pair plays. */
 const otherArtwork = (pair, record) => [
   playButton(record),
-  make("img", { src: media(pair.key, "jpg"), alt: "", loading: "lazy" }),
+  make("img", { src: thumbnail(pair.key, 160), alt: "", loading: "lazy" }),
   make("a", { href: pairAddress(pair.key) }, make("b", {}, artworkTitle(pair)),
     make("span", { class: "soft" }, [pair.painter, pair.artwork_style].filter(Boolean).join(" · "))),
 ];
