@@ -56,6 +56,7 @@ card: $(INSTALLED) ## Write data_cards/ anew, from a small build of the sample
 	@$(BIN)/artsound build --recipe data_cards/recipe.toml --out $(DEMO)/card
 	@cp $(DEMO)/card/shards/index.parquet $(DEMO)/card/shards/index.json data_cards
 	@$(BIN)/python -m artsound.reports.card data_cards data_cards
+	@$(BIN)/python docs/pictures.py $(DEMO)/card
 
 docs: $(INSTALLED) ## Build the documentation as one site: build/docs/index.html
 	@$(BIN)/python docs/recipe_tables.py

@@ -42,6 +42,7 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -134,9 +135,13 @@ class _Quiet:
 QUIET: Progress = _Quiet()
 
 
-def console_progress() -> Progress:
-    """A bar on a terminal, plain lines elsewhere; both with lines in the log."""
-    return _LoggedProgress(_BarProgress() if sys.stderr.isatty() else _LineProgress())
+def console_progress(stages: Sequence[str] = ()) -> Progress:
+    """A bar on a terminal, plain lines elsewhere; both with lines in the log.
+
+    Args:
+        stages: All stages of the build, in order: a bar says which of how many it is for.
+    """
+    return _LoggedProgress(_BarProgress(stages) if sys.stderr.isatty() else _LineProgress())
 
 
 _SILENCE = 60.0  # seconds between two plain lines at most
@@ -257,37 +262,52 @@ class _LineProgress:
 
 
 class _BarProgress:
-    """A bar with rate and time left."""
+    """A bar with rate and time left, one for each stage; that of an ended stage stays."""
 
     _bars: Bars
     _task: TaskID
+
+    def __init__(self, stages: Sequence[str] = ()) -> None:
+        self._stages = list(stages)
 
     def start(self, stage: str, items: int, unit: str = "items") -> None:
         from rich import progress
         from rich.console import Console
 
         in_bytes = unit == "bytes"
+        self._unit, self._pace = unit, _Pace(items)
         self._bars = progress.Progress(
-            progress.TextColumn("{task.description:<8}"),
-            progress.BarColumn(),
+            progress.TextColumn("{task.description:<12}"),
+            progress.BarColumn(bar_width=None),
             progress.DownloadColumn() if in_bytes else progress.MofNCompleteColumn(),
-            *([progress.TransferSpeedColumn()] if in_bytes else []),
-            progress.TimeElapsedColumn(),
-            progress.TextColumn("left"),
-            progress.TimeRemainingColumn(),
+            progress.TextColumn("{task.fields[rest]}"),
             console=Console(stderr=True),
+            expand=True,
         )
-        self._task = self._bars.add_task(stage, total=items or None)
+        self._task = self._bars.add_task(self._titled(stage), total=items or None, rest="")
         self._bars.start()
 
     def total(self, items: int) -> None:
+        self._pace.total = items
         self._bars.update(self._task, total=items if items > 0 else None)
 
     def advance(self, items: int) -> None:
-        self._bars.advance(self._task, items)
+        self._pace.advance(items)
+        rate, left = self._pace.rate(), self._pace.left()
+        many = human_bytes(round(rate)) if self._unit == "bytes" else f"{rate:,.3g}"
+        rest = [f"{many}/s"] if rate else []
+        rest += [f"{human_seconds(left)} left"] if left is not None else []
+        self._bars.update(self._task, advance=items, rest=", ".join(rest))
 
     def finish(self) -> None:
+        self._bars.update(self._task, rest=f"in {human_seconds(self._pace.seconds)}")
         self._bars.stop()
+
+    def _titled(self, stage: str) -> str:
+        """The name of a stage, with which of the build's it is."""
+        if stage not in self._stages:
+            return stage
+        return f"{self._stages.index(stage) + 1}/{len(self._stages)} {stage}"
 
     def note(self, sentence: str) -> None:
         print(sentence, file=sys.stderr, flush=True)

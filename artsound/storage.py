@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from artsound.recipe import Recipe
 
 
+EFFECTS = "effects.json"  # of an evaluation: each system's effect of the picture, by key
 TEMPORARY_PREFIX = ".tmp-"
 _TEMPORARY = re.compile(r"\.tmp-([0-9a-f]{8})-(\d{1,10})-(\d{1,20})-")
 _OWN_BIRTH: dict[int, int] = {}  # by number of the process

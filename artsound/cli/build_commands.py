@@ -262,12 +262,13 @@ def _usual_recipe(
 def _run_stages(
     only: str | None, out: Path, recipe: "Recipe", retry_failed: bool, as_json: bool
 ) -> None:
+    from artsound.build import stage_order
     from artsound.processes import ends_at_once
     from artsound.progress import console_progress
     from artsound.storage import Workspace
 
     workspace = Workspace(out)
-    progress = console_progress()
+    progress = console_progress(stage_order(recipe) if only is None else ())
     with ends_at_once("artsound: stopped; the same command continues from here."):
         run = _runner(workspace, recipe, only, progress)
         reports = run(workspace, recipe, only=only, progress=progress, retry_failed=retry_failed)
@@ -321,7 +322,7 @@ def _print_stages(reports: "Sequence[Report]") -> None:
 
     from artsound.progress import human_bytes
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("stage")
     for column in ("in", "out", "filtered", "failed", "seconds", "items/s", "size", "memory"):
         table.add_column(column, justify="right")
@@ -338,7 +339,7 @@ def _print_stages(reports: "Sequence[Report]") -> None:
             human_bytes(report.bytes),
             human_bytes(report.peak_memory),
         )
-    Console(width=100 if not sys.stdout.isatty() else None).print(table)
+    Console(width=80 if not sys.stdout.isatty() else None).print(table)
 
 
 # `artsound doctor`: checks whether this machine can run a build.

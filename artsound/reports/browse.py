@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 import shlex
 import socket
@@ -31,6 +32,7 @@ from artsound.reports.views import RANGES, Bounds, PairTable, Query, catalogue_o
 from artsound.reports.why import ReleaseReasons
 from artsound.shards.dataset import Dataset, open_pairs
 from artsound.shards.subset import write_ids, write_shards, write_view
+from artsound.storage import EFFECTS, read_json
 from artsound.untrusted import parse_json
 
 if TYPE_CHECKING:
@@ -156,6 +158,16 @@ def find_generated(folder: Path, keys: Mapping[str, int]) -> dict[str, dict[str,
     return found
 
 
+def read_effects(folder: Path) -> dict[str, float]:
+    """The effect of the picture on the model's music, by key; none without an evaluation's file."""
+    path = folder / EFFECTS
+    try:
+        found = read_json(path)["model"] if path.is_file() else {}
+        return {str(key): float(value) for key, value in found.items() if math.isfinite(value)}
+    except (ArtSoundError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadUsage(f"{path} is damaged ({error}): run `artsound evaluate` again.") from error
+
+
 # The requests of the page: views, pairs, media, saving views and judgements.
 
 COMPARED = 24  # pairs on a page of generated music
@@ -178,6 +190,7 @@ class Site:
     generated: dict[str, dict[str, Path]] = field(default_factory=dict)
     min_heard: float = MIN_HEARD
     release: Dataset | None = None
+    effects: Mapping[str, float] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -337,15 +350,28 @@ class Site:
         return media_response(request, self.catalogue.data, position, member, etag=etag)
 
     def compared(self, request: Request) -> Response:
-        """One page of the pairs that have generated music."""
+        """One page of the pairs that have generated music, of the largest effect first."""
         if not self.generated:
             return json_response({"error": "Start `artsound browse` with --generated FOLDER."}, 404)
         start = _whole(request.query_params.get("start", "0"))
-        keys = list(self.generated)[start : start + COMPARED]
+        # Without an effect last; the order of the names among equals.
+        order = sorted(self.generated, key=lambda key: -self.effects.get(key, -math.inf))
+        if request.query_params.get("sort") == "lowest":
+            order = sorted(self.generated, key=lambda key: self.effects.get(key, math.inf))
+        keys = order[start : start + COMPARED]
         cards = self.catalogue.cards([self.catalogue.places[key] for key in keys])
-        pairs = [{**card, "spectrogram": "png" in self.generated[card["key"]]} for card in cards]
+        pairs = [
+            {
+                **card,
+                "spectrogram": "png" in self.generated[card["key"]],
+                "effect": self.effects.get(card["key"]),
+            }
+            for card in cards
+        ]
         name, total = self.catalogue.data.name, len(self.generated)
-        return json_response({"pairs": pairs, "total": total, "page": COMPARED, "name": name})
+        measured = bool(self.effects)
+        about = {"total": total, "page": COMPARED, "name": name, "measured": measured}
+        return json_response({"pairs": pairs, **about})
 
     def generated_media(self, request: Request) -> Response:
         """Generated music or its spectrogram; only what was found when the site was started."""
@@ -635,7 +661,8 @@ def browse_app(
     finder = Finder(Likeness(data), Notes(save_to, data), SavedViews(save_to))
     catalogue = catalogue_of(data, finder)
     made = find_generated(generated, catalogue.places) if generated is not None else {}
-    site = Site(catalogue, save_to, finder, made, min_heard, release)
+    effects = read_effects(generated) if generated is not None else {}
+    site = Site(catalogue, save_to, finder, made, min_heard, release, effects)
     # Computed in the background after the first page, not when the first letter is typed.
     prepare = threading.Timer(0.25, site.prepare)
     prepare.daemon = True

@@ -90,11 +90,14 @@ def two_bars(
     return svg.getvalue()
 
 
-def histogram_chart(values: Sequence[float], *, label: str, alt: str, bins: int = 30) -> str:
-    """A histogram of values."""
+def histogram_chart(values: Sequence[float], *, label: str, alt: str, most: int = 40) -> str:
+    """A histogram of values in at most so many bars, as wide as Freedman and Diaconis advise."""
+    bins = min(most, max(4, len(np.histogram_bin_edges(values, "auto")) - 1))
     with _axes(WIDTH, 2.6, alt) as (axes, svg):
         axes.hist(values, bins=bins, color=_MAIN)
-        _quiet(axes, label)
+        axes.set_xlabel(label)
+        axes.locator_params(axis="x", nbins=5)
+        axes.locator_params(axis="y", nbins=3, integer=True)
     return svg.getvalue()
 
 
@@ -121,20 +124,32 @@ def two_histograms(
 
 
 def heat_map(
-    rows: Sequence[str], columns: Sequence[str], values: np.ndarray, *, alt: str, form: str = ",.0f"
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: np.ndarray,
+    *,
+    alt: str,
+    form: str = ",.0f",
+    tints: np.ndarray | None = None,
 ) -> str:
     """Values [rows, columns] as tinted cells, each with its number in `form`; none where NaN.
 
-    As wide as its columns need: the page lets it be scrolled.
+    `tints` [rows, columns] are what the cells are tinted by, from their least to their largest;
+    without, the values from 0. As wide as its columns need: the page lets it be scrolled.
     """
     width = 2.2 + 0.62 * len(columns)
     with _axes(width, 1.3 + 0.32 * len(rows), alt, shrinks=False) as (axes, svg):
-        known = values[np.isfinite(values)]
-        peak, least = known.max(initial=0.0), min(known.min(initial=0.0), 0.0)
+        shades = values if tints is None else tints
+        known = shades[np.isfinite(values)]
+        peak = known.max() if known.size else 0.0
+        least = (
+            known.min() if tints is not None and known.size else min(known.min(initial=0.0), 0.0)
+        )
         for row, column in np.argwhere(np.isfinite(values)).tolist():
             value = values[row, column]
             # Tint by opacity, so that the cell fits any background colour.
-            opacity = 0.05 + 0.75 * ((value - least) / max(peak - least, 1e-9)) ** 0.6
+            shade = (shades[row, column] - least) / max(peak - least, 1e-9)
+            opacity = 0.05 + 0.75 * shade**0.6
             axes.add_patch(_cell(column, row, opacity))
             axes.text(column, row, f"{value:{form}}", ha="center", va="center", fontsize=11)
         axes.set_xlim(-0.5, len(columns) - 0.5)

@@ -38,7 +38,7 @@ from artsound.reports.notes import Notes, SavedViews
 from artsound.reports.views import Mask, Query
 from artsound.shards.beside import embedding_tables
 from artsound.shards.dataset import Dataset
-from artsound.storage import Workspace, read_json, sha256_bytes
+from artsound.storage import Workspace, digest, read_json, sha256_bytes, sha256_file
 
 AFFECT = "affect"
 LARGEST_PICTURE = 32_000_000  # bytes of an upload
@@ -66,6 +66,22 @@ class SideVectors:
     made_by: str = ""
 
 
+def vectors_digest(workspace: Workspace, recipe: Recipe) -> str:
+    """The digest of the files that `side_vectors` reads; "" where there are none."""
+    files = [_encoder_of(workspace, recipe, side)[1] for side in SIDES]
+    return digest([sha256_file(path) if path.is_file() else "" for path in files])
+
+
+def _encoder_of(workspace: Workspace, recipe: Recipe, side: SideName) -> tuple[str, Path]:
+    """The encoder of a side whose vectors are compared, and their file."""
+    embed = recipe.embed
+    for encoder in (embed.image_encoder if side == "artworks" else embed.audio_encoder, AFFECT):
+        path = embedding_folder(workspace, encoder) / f"{side}.npy"
+        if path.is_file():
+            break
+    return encoder, path
+
+
 def side_vectors(
     workspace: Workspace, recipe: Recipe, side: SideName, items: list[str]
 ) -> SideVectors:
@@ -80,12 +96,9 @@ def side_vectors(
     Raises:
         BadData: The build has no vectors of the side.
     """
-    embed = recipe.embed
-    named = embed.image_encoder if side == "artworks" else embed.audio_encoder
-    there = (embedding_folder(workspace, named) / f"{side}.npy").is_file()
-    encoder = named if there else AFFECT
+    encoder, path = _encoder_of(workspace, recipe, side)
     ids, matrix = load_embeddings(workspace, encoder, side)
-    names = read_json(embedding_folder(workspace, encoder) / f"{side}.json")
+    names = read_json(path.with_suffix(".json"))
     rows = _aligned(ids, matrix, items)
     return SideVectors(encoder, _comparable(encoder, rows), workspace, str(names.get("digest", "")))
 

@@ -17,12 +17,15 @@ import numpy as np
 import polars as pl
 
 from artsound import __version__
+from artsound.catalogue import SIDES
 from artsound.errors import BadData
 from artsound.media.audio import load_mono
 from artsound.media.images import load_rgb
 from artsound.recipe import Recipe
+from artsound.reports.art_map import MAP, places_of, write_map
 from artsound.reports.card import write_cards
 from artsound.reports.charts import bars, heat_map, histogram_chart, two_bars, two_histograms
+from artsound.reports.finding import side_vectors, vectors_digest
 from artsound.reports.stats import frame_stats, value_counts
 from artsound.shards.dataset import Dataset, open_shards
 from artsound.stage import Context, Outcome, Part, Report, Stage
@@ -61,18 +64,75 @@ def markup(svg: str) -> Any:
 
 # Pairs to look at and listen to, small enough to be embedded in the page.
 
-PAIRS = 24
+PAIRS = 16  # of the gallery
+ROW = 4  # pairs of a row to judge by ear
+_BROWSE = "http://127.0.0.1:8000"  # where `artsound browse` listens by default
 PICTURE_SIDE = 420  # pixels
 SOUND_SECONDS = 12.0
 SOUND_RATE = 24_000  # hertz
 
 
 def gallery(data: Dataset) -> list[dict[str, Any]]:
-    """At most 24 pairs, spread evenly over the ranking by score, best first; base64 media."""
-    samples = [data.read(position) for position in _positions(data.frame)]
+    """At most 16 pairs, spread evenly over the ranking by score, best first; base64 media."""
+    return _all_shown(data, _positions(data.frame))
+
+
+def _all_shown(data: Dataset, positions: Sequence[int]) -> list[dict[str, Any]]:
+    samples = [data.read(position) for position in positions]
     # Two thirds of the stage's time, in libraries that release the GIL.
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
         return list(threads.map(_shown, samples))
+
+
+def rows_by_ear(data: Dataset, measured: Mapping[str, Any]) -> list[tuple[str, str, list[Any]]]:
+    """Rows of pairs whose difference can be heard: title, explanation, and pairs as in `gallery`.
+
+    Args:
+        data: The release.
+        measured: The evidence of the pair stage.
+    """
+    frame = data.frame
+    order = frame.with_row_index("row").sort(["score", "key"], descending=[True, False])["row"]
+    first = max(0, (frame.height - ROW) // 2)
+    middle = [int(row) for row in order[first : first + ROW]]
+    certain, uncertain = (
+        [data.position(pair["track_id"]) for pair in measured[name] if pair["track_id"] in data]
+        for name in ("most_certain", "least_certain")
+    )
+    uncertain = [row for row in uncertain if row not in middle][:ROW]
+    shown = _all_shown(data, [*middle, *uncertain, *certain[:ROW], *_others(frame, middle)])
+    rows, place = [], 0
+    for title, text, count in (
+        ("Median pairs", "Pairs in the middle of the ranking by score.", len(middle)),
+        ("Least certain pairs", "The narrowest margin to the best other artwork.", len(uncertain)),
+        ("Most certain pairs", "The widest margin to the best other artwork.", len(certain[:ROW])),
+    ):
+        rows.append((title, text, shown[place : place + count]))
+        place += count
+    sound = ("sound", "track_caption", "track_credit")
+    controls = [
+        {**own, **{name: other[name] for name in sound}, "tags": ["random track"], "key": ""}
+        for own, other in zip(rows[0][2], shown[place:], strict=False)
+    ]
+    control = (
+        "The same pictures with random tracks",
+        "If these fit as well, the matching cannot be heard.",
+        controls,
+    )
+    return [rows[0], control, *rows[1:]]
+
+
+def _others(frame: pl.DataFrame, rows: Sequence[int]) -> list[int]:
+    """For each pair one of its split with another musician's music, drawn by chance."""
+    drawn = np.random.default_rng(0).permutation(frame.height).tolist()
+    musicians, splits = frame["musician"].to_list(), frame["split"].to_list()
+    found: list[int] = []
+    for row in rows:
+        own = musicians[row]
+        free = [n for n in drawn if n != row and n not in found and splits[n] == splits[row]]
+        free = [n for n in free if own is None or musicians[n] != own] or free
+        found += free[:1]
+    return found
 
 
 def _positions(frame: pl.DataFrame) -> list[int]:
@@ -244,25 +304,8 @@ def score_values(measured: Mapping[str, Any]) -> dict[str, Any]:
         "match_tables": [
             ("Matching, split by split", ["split", *names.values()], rows),
             *_evidence(measured["splits"]),
-            *_certain(measured),
         ],
     }
-
-
-def _certain(
-    measured: Mapping[str, Any], most: int = 6
-) -> Iterator[tuple[str, list[str], list[Any]]]:
-    """Tables of the pairs with the widest and the narrowest margin to the next best artwork."""
-    for title, key in (("Most certain", "most_certain"), ("Least certain", "least_certain")):
-        rows = [
-            [
-                pair["artwork_id"],
-                pair["track_id"],
-                *_numbers(pair, "score", "margin"),
-            ]
-            for pair in measured[key][:most]
-        ]
-        yield f"{title} pairs", ["artwork", "track", "score", "margin"], rows
 
 
 def _evidence(splits: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
@@ -315,7 +358,11 @@ def _evidence(splits: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[
 
 
 def style_genre_maps(frame: pl.DataFrame, most: int = 14) -> list[tuple[str, Any]]:
-    """(title, chart): how many pairs each style has with each music genre, and their mean score."""
+    """(title, chart): how many pairs each style has with each music genre, and their mean score.
+
+    Counts are tinted by how many times as many they are as by chance; means of fewer than five
+    pairs are left out.
+    """
     frame = frame.select(pl.col("artwork_style", "track_genre").fill_null("unknown"), "score")
     styles = _frequent(frame, "artwork_style", most)
     genres = _frequent(frame, "track_genre", most)
@@ -326,13 +373,22 @@ def style_genre_maps(frame: pl.DataFrame, most: int = 14) -> list[tuple[str, Any
         if style in styles and genre in genres:
             cell = styles.index(style), genres.index(genre)
             counts[cell], scores[cell] = count, score
+    scores[~(counts >= _FEWEST)] = np.nan
     largest = int(np.nanmax(counts, initial=0))
+    known = np.nan_to_num(counts)
+    chance = np.outer(known.sum(axis=1), known.sum(axis=0)) / max(known.sum(), 1.0)
+    lift = np.log2(np.maximum(counts, 0.5) / np.maximum(chance, 0.5)).clip(-2, 2)
     alt = f"Pairs by style and music genre; the largest cell holds {largest} pairs"
-    scored = "Mean score of the pairs by style and music genre"
-    return [
-        ("Pairs", markup(heat_map(styles, genres, counts, alt=alt))),
-        ("Mean score", markup(heat_map(styles, genres, scores, alt=scored, form=".2f"))),
-    ]
+    title = "Pairs: the darker, the more there are than by chance (up to 4 times)"
+    maps = [(title, markup(heat_map(styles, genres, counts, tints=lift, alt=alt)))]
+    if np.isfinite(scores).sum() > 1:
+        scored = f"Mean score by style and music genre, where there are at least {_FEWEST} pairs"
+        chart = heat_map(styles, genres, scores, tints=scores, alt=scored, form=".2f")
+        maps.append((scored, markup(chart)))
+    return maps
+
+
+_FEWEST = 5  # pairs or expected pairs below which a mean or a share says little
 
 
 def _frequent(frame: pl.DataFrame, column: str, most: int) -> list[str]:
@@ -374,6 +430,7 @@ def plan(context: Context) -> list[Part]:
         raise BadData(f"{index} is missing: run the shard stage first.")
     inputs = {
         "index": sha256_file(index),
+        "vectors": vectors_digest(workspace, recipe),
         "rejects": sha256_file(workspace.catalog / "rejects.parquet"),
         "unmatched": sha256_file(workspace.pairs / "unmatched.parquet"),
         "stages": digest(_stage_values(workspace)),
@@ -390,7 +447,22 @@ def work(context: Context, part: Part) -> Outcome:
     page = render_report(_values(workspace, recipe, data))
     path = workspace.report / "index.html"
     write_bytes(path, page.encode())
-    return Outcome((path,), part.items)
+    return Outcome((path, *_write_map(workspace, recipe, data)), part.items)
+
+
+def _write_map(workspace: Workspace, recipe: Recipe, data: Dataset) -> tuple[Path, ...]:
+    """The maps of both sides, for `artsound browse`; none without vectors."""
+    path = workspace.report / MAP
+    keys = data.frame["key"].to_list()
+    places = {}
+    try:
+        for side, record in SIDES.items():
+            items = keys if side == "tracks" else data.frame["artwork_id"].to_list()
+            places[record.name] = places_of(side_vectors(workspace, recipe, side, items).rows)
+    except BadData:
+        path.unlink(missing_ok=True)
+        return ()
+    return (write_map(path, keys, places),)
 
 
 def finish(context: Context, results: Sequence[Report]) -> Outcome:
@@ -401,7 +473,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
     )
 
 
-STAGE = Stage("report", 7, ("name",), plan, work, finish, side_by_side=False)
+STAGE = Stage("report", 8, ("name",), plan, work, finish, side_by_side=False)
 
 
 def _stage_values(workspace: Workspace) -> dict[str, Any]:
@@ -439,6 +511,8 @@ def _values(workspace: Workspace, recipe: Recipe, data: Dataset) -> dict[str, An
         ],
         "funnel": _funnel(workspace, frame),
         **score_values(measured["pair"]["extra"]),
+        "by_ear": rows_by_ear(data, measured["pair"]["extra"]),
+        "browse": _BROWSE,
         "heat_maps": style_genre_maps(frame),
         "gallery": gallery(data),
         "gallery_text": (
@@ -532,9 +606,12 @@ def _coverage(workspace: Workspace, frame: pl.DataFrame) -> dict[str, Any]:
                 ("Styles", "Share of styles in the catalogue and in the pairs", styles),
                 ("Music genres", "Share of genres in the catalogue and in the pairs", genres),
             )
+            if found.distance > 0  # equal bars say nothing
         ],
-        "painters_over": painters.extremes(most=True),
-        "painters_under": painters.extremes(most=False),
+        **{
+            name: [row for row in painters.extremes(most=most) if max(row[2], row[3]) >= _FEWEST]
+            for name, most in (("painters_over", True), ("painters_under", False))
+        },
         "clusters": [
             (title, *cluster_summary(column))
             for title, column in (("Artworks", artworks["cluster"]), ("Clips", tracks["cluster"]))
@@ -580,26 +657,28 @@ def _captions(frame: pl.DataFrame, measured: Mapping[str, Any]) -> dict[str, Any
 def _charts(frame: pl.DataFrame, stats: Mapping[str, Any]) -> list[tuple[str, str]]:
     counts = stats["counts"]
     years = frame["artwork_year"].drop_nulls().to_list()
+    keys = value_counts(frame, "musical_key")
     drawn = [
-        ("Styles", bars(counts["artwork_style"], alt="Pairs by style")),
-        ("Music genres", bars(counts["track_genre"], alt="Pairs by music genre")),
-        ("Artwork genres", bars(counts["artwork_genre"], alt="Pairs by artwork genre")),
-        ("Painters", bars(counts["painter"], alt="Pairs by painter")),
-        ("Periods", bars(value_counts(frame, "artwork_period"), alt="Pairs by period")),
-        # ArtGraph has the school of a painter, but no nationality.
-        (
-            "Schools of the painters (ArtGraph gives no nationality)",
-            bars(value_counts(frame, "artwork_school"), alt="Pairs by the painter's school"),
-        ),
-        (
-            "Keys of the music",
-            bars(value_counts(frame, "musical_key"), alt="Pairs by key", most=24),
-        ),
-        ("Licences of the music", bars(counts["track_license_id"], alt="Pairs by track licence")),
-        (
-            "Rights of the pictures",
-            bars(counts["artwork_license_id"], alt="Pairs by picture rights"),
-        ),
+        (title, bars(values, alt=alt, most=24 if values is keys else 15))
+        for title, values, alt in (
+            ("Styles", counts["artwork_style"], "Pairs by style"),
+            ("Music genres", counts["track_genre"], "Pairs by music genre"),
+            ("Artwork genres", counts["artwork_genre"], "Pairs by artwork genre"),
+            ("Painters", counts["painter"], "Pairs by painter"),
+            ("Periods", value_counts(frame, "artwork_period"), "Pairs by period"),
+            # ArtGraph has the school of a painter, but no nationality.
+            (
+                "Schools of the painters (ArtGraph gives no nationality)",
+                value_counts(frame, "artwork_school"),
+                "Pairs by the painter's school",
+            ),
+            ("Keys of the music", keys, "Pairs by key"),
+            ("Licences of the music", counts["track_license_id"], "Pairs by track licence"),
+            ("Rights of the pictures", counts["artwork_license_id"], "Pairs by picture rights"),
+        )
+        if len(values) > 1  # one bar says nothing
+    ]
+    drawn += [
         (
             "Tempo",
             histogram_chart(frame["tempo_bpm"].to_list(), label="beats per minute", alt="Tempo"),

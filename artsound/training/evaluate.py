@@ -21,7 +21,7 @@ from artsound.encoders.weights import quiet_libraries
 from artsound.errors import BadData, BadUsage
 from artsound.pairing.affect import AffectBridge, fit_affect
 from artsound.progress import QUIET, Progress
-from artsound.storage import write_bytes, write_json
+from artsound.storage import EFFECTS, write_bytes, write_json
 from artsound.training.checkpoint import check_release
 from artsound.training.codec import levelled, training_log_mel
 from artsound.training.config import Mel
@@ -396,6 +396,10 @@ def evaluate(
             opened, release, asked.samples, tracks, list(makers), mel, out, progress
         )
     write_json(out / "metrics.json", summary)
+    by_key = {
+        name: dict(zip(asked.keys, map(float, each), strict=True)) for name, each in effects.items()
+    }
+    write_json(out / EFFECTS, by_key)
     write_bytes(out / "table.md", evaluation_table(summary).encode())
     write_bytes(out / "effect.png", effect_png(summary, effects))
     write_bytes(out / "frechet.png", frechet_png(summary))

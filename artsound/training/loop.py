@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from artsound.errors import BadData, BadUsage
+from artsound.errors import ArtSoundError, BadData, BadUsage
+from artsound.media import MediaError
+from artsound.media.images import load_rgb
 from artsound.progress import QUIET, Progress
 from artsound.storage import atomic_write, digest
 from artsound.training.checkpoint import (
@@ -52,7 +54,7 @@ from artsound.training.data import (
 from artsound.training.family import open_family
 from artsound.training.model import averaged_weights, language_of_audio, learned, update_average
 from artsound.training.pictures import Standardiser, with_encoder
-from artsound.training.plots import spectrogram
+from artsound.training.plots import preview_image
 from artsound.training.pretrained import (
     constant_stream,
     load_module,
@@ -194,6 +196,8 @@ CURVE = 25  # steps whose losses become one point of the saved curve
 VALIDATION_STEP = 2**40  # beyond all training steps, so that validation has fixed noise of its own
 VALIDATION_BATCHES = 4
 PREVIEW_STEPS = 12
+PREVIEWS = 4  # pictures of the val split, the same at every preview
+_PREVIEW_SIDE = 240  # pixels
 
 
 @dataclass(frozen=True)
@@ -264,6 +268,7 @@ class TrainingRun:
         self.curve: list[float] = []
         self.recent: list[float] = []
         self.best: float | None = None
+        self._pictures: dict[str, np.ndarray | None] = {}
 
     def begin(self) -> None:
         """Initialise a new run: set the constant text of published modules."""
@@ -450,7 +455,8 @@ class TrainingRun:
     def _validate(self, log: Log) -> float | None:
         """Mean loss of the averaged weights on the val split, with fixed noise and windows.
 
-        The music for the first val picture is logged as sound and spectrogram.
+        The music for the first PREVIEWS val pictures is logged: as sound, beside the sound of their
+        own tracks, and as an image of picture and both spectrograms.
         """
         if self.validation is None or not self.accelerator.is_main_process:
             return None
@@ -468,11 +474,13 @@ class TrainingRun:
                 choice = draw_step(quiet, step=step, condition_dim=dim, latent=shape)
                 made = make_batch(pairs, choice, quiet, self.accelerator.device)
                 losses.append(float(self.family.loss(self.plain, made).mean()))
-            [latent] = self.family.sample(
+            shown = range(min(PREVIEWS, len(self.validation.keys)))
+            conditions, true = zip(*(self.validation.read(n) for n in shown), strict=True)
+            latents = self.family.sample(
                 self.plain,
-                self.validation.read(0)[0][None],
+                np.stack(conditions),
                 shape=shape,
-                seeds=[self.config.seed],
+                seeds=[self.config.seed + n for n in shown],
                 steps=PREVIEW_STEPS,
                 guidance=1.0,
             )
@@ -481,12 +489,27 @@ class TrainingRun:
             raise BadData(
                 f"The validation loss of step {self.step} is not finite: {self._lower_rate()}."
             )
-        levels = self.codec.decode(latent)
-        wave = self.codec.sound(levels)
-        log.sound(f"preview/{self.validation.keys[0]}", wave, mel.sample_rate, self.step)
-        log.picture(f"preview/{self.validation.keys[0]}", spectrogram(levels, mel), self.step)
+        for number, latent in zip(shown, latents, strict=True):
+            key = self.validation.keys[number]
+            levels = self.codec.decode(latent)
+            own = self.codec.decode(true[number][:, : shape[1]])
+            log.sound(f"preview/{key}", self.codec.sound(levels), mel.sample_rate, self.step)
+            log.sound(f"own track/{key}", self.codec.sound(own), mel.sample_rate, self.step)
+            log.picture(
+                f"preview/{key}", preview_image(self._picture(key), own, levels, mel), self.step
+            )
         log.scalar("loss/validation", loss, self.step)
         return loss
+
+    def _picture(self, key: str) -> np.ndarray | None:
+        """A pair's picture uint8 [H, W, 3], read once; None if it cannot be read."""
+        if key not in self._pictures:
+            try:
+                sample = self.release.data.read(self.release.data.position(key))
+                self._pictures[key] = load_rgb(sample["jpg"], max_side=_PREVIEW_SIDE)
+            except (ArtSoundError, MediaError):
+                self._pictures[key] = None
+        return self._pictures[key]
 
     def _save(self, validation: float | None, keep: int) -> None:
         if not self.accelerator.is_main_process:

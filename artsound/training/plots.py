@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from artsound.media.mel import mel_frequencies
 from artsound.training.config import Mel
 
 if TYPE_CHECKING:
@@ -35,9 +36,43 @@ def spectrogram_png(levels: np.ndarray, mel: Mel) -> bytes:
 
 def labelled_spectrogram_png(levels: np.ndarray, mel: Mel) -> bytes:
     """`spectrogram` as a PNG file with axes in seconds and Hz, and a colour scale."""
-    import librosa
-
     figure, axis = _figure(8.0, 3.2)
+    shown = _draw(axis, levels, mel)
+    unit = "dB of full scale" if mel.scale == "decibel" else "log magnitude"
+    figure.colorbar(shown, ax=axis, label=unit, pad=0.01)
+    return _png(figure)
+
+
+def preview_image(
+    picture: np.ndarray | None, own: np.ndarray, made: np.ndarray, mel: Mel
+) -> np.ndarray:
+    """A picture, the spectrogram of its own track, and that of the music made for it.
+
+    Args:
+        picture: uint8 [H, W, 3]; None: it cannot be read.
+        own: Log-mel [frames, bins].
+        made: Log-mel [frames, bins].
+        mel: What both were made by.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    figure = Figure(figsize=(11.0, 2.6), dpi=100, layout="constrained")
+    axes = figure.subplots(1, 3, width_ratios=(1, 2, 2))
+    axes[0].axis("off")
+    if picture is not None:
+        axes[0].imshow(picture)
+    for axis, levels, title in ((axes[1], own, "its own track"), (axes[2], made, "generated")):
+        _draw(axis, levels, mel)
+        axis.set_title(title, fontsize=10)
+    return np.asarray(Image.open(io.BytesIO(_png(figure))).convert("RGB"))
+
+
+def _draw(axis: Any, levels: np.ndarray, mel: Mel) -> Any:
+    """A spectrogram with axes in seconds and Hz."""
     seconds = len(levels) * mel.hop / mel.sample_rate
     shown = axis.imshow(
         levels.T,
@@ -48,15 +83,13 @@ def labelled_spectrogram_png(levels: np.ndarray, mel: Mel) -> bytes:
         vmax=mel.ceiling,
         extent=(0, seconds, 0, mel.bins),
     )
-    # The edges and centres of the bands; Slaney's mel scale, as in librosa.
-    edges = librosa.mel_frequencies(n_mels=mel.bins + 2, fmin=mel.low_hz, fmax=mel.high_hz)
+    # The edges and centres of the bands.
+    edges = mel_frequencies(mel.bins + 2, mel.low_hz, mel.high_hz)
     marks = [hertz for hertz in (250, 500, 1000, 2000, 4000, 8000, 16000) if hertz <= mel.high_hz]
     axis.set_yticks(np.interp(marks, edges, np.arange(mel.bins + 2) - 0.5), map(str, marks))
     axis.set_xlabel("seconds")
     axis.set_ylabel("Hz")
-    unit = "dB of full scale" if mel.scale == "decibel" else "log magnitude"
-    figure.colorbar(shown, ax=axis, label=unit, pad=0.01)
-    return _png(figure)
+    return shown
 
 
 def effect_png(summary: dict[str, Any], effects: dict[str, np.ndarray]) -> bytes:

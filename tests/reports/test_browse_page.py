@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +18,7 @@ from artsound.reports.preferences import read_preferences
 from artsound.reports.why import why
 from artsound.storage import Workspace
 
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 
 
@@ -401,3 +403,55 @@ def test_an_area_of_the_map_is_chosen_and_a_picture_file_finds_music(
         expect(page.locator("#chips")).to_contain_text("Music for your picture")
         expect(page.locator(".card").first).to_contain_text("near")
         page.close()
+
+
+WIDTHS = {"desktop": (1280, "light"), "phone": (375, "dark"), "zoomed to 200 %": (640, "light")}
+
+
+@pytest.mark.parametrize("address", ["/", "/?show=table", "/pair/000014", "/judge", "/nowhere"])
+def test_no_page_has_a_serious_fault_of_accessibility(
+    browser: Browser, served: Served, address: str
+) -> None:
+    for name, (width, scheme) in WIDTHS.items():
+        context = browser.new_context(
+            base_url=served.url,
+            viewport={"width": width, "height": 720},
+            color_scheme=scheme,
+            reduced_motion="reduce",
+        )
+        page = context.new_page()
+        page.goto(address)
+        page.wait_for_selector(".card img, .pairline img, .pair, .welcome, .notice")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        page.evaluate(AXE)  # not by a script element, which the page's policy forbids
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        serious = [
+            (name, one["id"], [node["html"][:120] for node in one["nodes"]][:3])
+            for one in found
+            if one["impact"] in ("serious", "critical")
+        ]
+        assert serious == []
+        moving = "document.getAnimations().filter((one) => one.playState === 'running').length"
+        assert page.evaluate(moving) == 0
+        context.close()
+
+
+def test_pairs_are_found_played_and_left_with_the_keyboard_alone(page: Page) -> None:
+    page.goto("/")
+    _total(page, "50 pairs")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the pairs")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("/")
+    page.keyboard.type("morisot")
+    _total(page, "17 of 50 pairs")
+    page.locator(".card a.title").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("article.pair h1")).to_be_visible()
+    page.locator("article.pair .play").focus()
+    page.keyboard.press("Space")
+    _until(page, "document.getElementById('audio').currentTime > 0.1")
+    page.keyboard.press("j")
+    expect(page.locator(".steps")).to_contain_text("2 of 17")
+    page.keyboard.press("Alt+ArrowLeft")
+    expect(page.locator(".steps")).to_contain_text("1 of 17")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from collections.abc import Iterator
@@ -56,6 +57,22 @@ def test_pairs_with_generated_music_are_listed(client: TestClient, keys: list[st
     assert client.get("/api/generated?start=2").json()["pairs"] == []
     assert client.get("/api/generated?start=-1").status_code == 400
     assert client.get("/api/view").json()["compares"] is True
+
+
+def test_the_largest_effect_of_the_picture_comes_first(
+    site_shards: Path, generated: Path, keys: list[str], tmp_path: Path
+) -> None:
+    effects = {"model": {keys[0]: -0.25, keys[1]: 0.5}}
+    (generated / "effects.json").write_text(json.dumps(effects))
+    app = browse_app(open_shards(site_shards), save_to=tmp_path, generated=generated)
+    client = TestClient(app, base_url="http://127.0.0.1:8000")
+    for query, order in (("", [keys[1], keys[0]]), ("?sort=lowest", [keys[0], keys[1]])):
+        shown = client.get(f"/api/generated{query}").json()["pairs"]
+        assert [pair["key"] for pair in shown] == order
+        assert [pair["effect"] for pair in shown] == [effects["model"][key] for key in order]
+    (generated / "effects.json").write_text("[]")
+    with pytest.raises(BadUsage, match="artsound evaluate"):
+        browse_app(open_shards(site_shards), save_to=tmp_path, generated=generated)
 
 
 def test_sound_and_spectrogram_are_served_whole_and_by_range(

@@ -4,15 +4,18 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
+from artsound.reports.art_map import read_map
 from artsound.reports.card import CARDS, write_cards
 from artsound.reports.charts import bars, heat_map, histogram_chart
-from artsound.reports.report import _evidence, environment, gallery
+from artsound.reports.report import STAGE, _evidence, environment, gallery, rows_by_ear
 from artsound.shards.dataset import open_shards
 from artsound.shards.verify import verify
-from artsound.storage import Workspace
+from artsound.storage import Workspace, read_json
 
 
 class Page(HTMLParser):
@@ -34,10 +37,15 @@ def text(built: Workspace) -> str:
 
 def test_the_page_asks_nothing_of_the_network(text: str) -> None:
     for tag, attributes in Page(text).tags:
-        assert tag not in ("script", "link", "iframe", "object", "base")
+        assert tag not in ("link", "iframe", "object", "base")
+        if tag == "a":  # followed by people, to a site of this machine
+            assert attributes["href"].startswith(("#", "http://127.0.0.1:8000/pair/"))
+            continue
         for name in ("src", "href", "xlink:href", "poster"):
             target = attributes.get(name, "#")
             assert target.startswith(("#", "data:image/jpeg;base64,", "data:audio/mpeg;base64,"))
+    script = text[text.index("<script>") : text.index("</script>")]
+    assert not re.search(r"fetch|import|XMLHttp|http", script)
     assert re.search(r"url\(\s*['\"]?(?!#)", text) is None
     assert "@import" not in text
 
@@ -59,7 +67,7 @@ def test_the_page_shows_what_came_in_and_why_not_all_went_out(text: str) -> None
 
 
 def test_the_page_shows_hubs_retrieval_and_what_other_bridges_make_of_the_pairs(text: str) -> None:
-    for reported in ("hubness before", "R@10", "median rank", "Least certain pairs", "Mean score"):
+    for reported in ("hubness before", "R@10", "median rank", "Least certain pairs", "mean score"):
         assert reported in text
     agreed = {"concepts": {"spearman": 0.5, "preferred": 0.6, "equal_pairs": 0.1}}
     ranks = {
@@ -75,6 +83,34 @@ def test_the_page_shows_hubs_retrieval_and_what_other_bridges_make_of_the_pairs(
         "train", "music", "4", "10", "0.100 (0.050–0.150)", "0.200 (0.100–0.300)", "", "9.0"
     ]  # fmt: skip
     assert tables[-1][2] == [["train", "concepts", "0.500", "0.600", "0.100"]]
+
+
+def test_pairs_to_judge_by_ear_stand_beside_their_pictures_with_random_tracks(
+    built: Workspace, text: str
+) -> None:
+    data = open_shards(built.shards)
+    measured = read_json(built.runs / "pair.json")["extra"]
+    rows = {title: pairs for title, _, pairs in rows_by_ear(data, measured)}
+    assert [len(pairs) for pairs in rows.values()] == [4, 4, 4, 4]
+    own, random, uncertain, certain = rows.values()
+    for pair, control in zip(own, random, strict=True):
+        assert pair["picture"] == control["picture"]
+        assert pair["sound"] != control["sound"]
+        assert (control["key"], control["tags"]) == ("", ["random track"])
+    margins = dict(zip(data.frame["key"], data.frame["margin"], strict=True))
+    keys = [[margins[pair["key"]] for pair in pairs] for pairs in (uncertain, certain)]
+    assert max(keys[0]) < min(keys[1])
+    order = re.findall(r'<section id="(\w+)"', text)
+    assert order == re.findall(r'href="#(\w+)"', text)
+    places = read_map(built.report / "map.parquet", data.frame["key"].to_list())
+    assert places is not None
+    assert len(np.unique(places, axis=0)) > len(data) / 2
+
+
+def test_the_picture_of_the_report_shows_the_present_one(project: Path) -> None:
+    """`data_cards/report.png` says which version of the report it shows (docs/pictures.py)."""
+    with Image.open(project / "data_cards" / "report.png") as picture:
+        assert picture.info["report"] == f"version {STAGE.version}"
 
 
 def test_the_gallery_escapes_texts_from_the_data(site_shards: Path) -> None:

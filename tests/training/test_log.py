@@ -37,13 +37,19 @@ def test_there_is_sound_with_its_spectrogram_for_a_picture_never_trained_on(
     trained: tuple[Path, TrainReport], small: Config
 ) -> None:
     events = EventAccumulator(str(trained[0] / "log")).Reload()
-    name = "preview/002000"  # the first pair of val
+    names = [tag for tag in events.Tags()["images"] if tag.startswith("preview/")]
+    assert names == [f"preview/00{number}" for number in range(2000, 2000 + len(names))]
+    assert len(names) == 4  # the same pairs of val at every preview, from the first on
+    assert all([one.step for one in events.Images(each)] == [40, 80] for each in names)
+    name = names[0]
     heard, seen = events.Audio(name)[-1], events.Images(name)[-1]
+    own = events.Audio(name.replace("preview", "own track"))[-1]
+    assert own.encoded_audio_string != heard.encoded_audio_string
     wave, rate = soundfile.read(io.BytesIO(heard.encoded_audio_string))
     assert rate == small.mel.sample_rate
     assert len(wave) >= small.mel.seconds * rate
     picture = Image.open(io.BytesIO(seen.encoded_image_string))
-    assert picture.height == 3 * small.mel.bins
+    assert picture.width > 4 * picture.height  # a picture and two spectrograms side by side
 
 
 def test_steps_done_again_after_a_crash_are_shown_once(tmp_path: Path) -> None:

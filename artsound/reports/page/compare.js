@@ -3,9 +3,12 @@ import { artworkTitle, ask, byId, make, media, notice, number, trackTitle } from
 
 export async function showCompare(query) {
   const start = Number(query.get("start")) || 0;
+  const lowest = query.get("sort") === "lowest";
+  const address = (from, low) => `/compare?${new URLSearchParams({ ...(low ? { sort: "lowest" } : {}), start: from })}`;
+  const link = (from, text) => make("a", { class: "button", href: address(from, lowest) }, text);
   let found;
   try {
-    found = await ask(`/api/generated?start=${start}`);
+    found = await ask(`/api/generated?start=${start}${lowest ? "&sort=lowest" : ""}`);
   } catch (error) {
     byId("main").replaceChildren(notice(error.message));
     return;
@@ -14,16 +17,16 @@ export async function showCompare(query) {
   byId("name").textContent = found.name;
   const step = found.page;
   byId("main").replaceChildren(
+    make("h1", { class: "hidden" }, "Generated music"),
     make("div", { class: "bar" },
       make("p", { id: "compared" }, `${number(found.total)} pieces of generated music`),
       make("nav", { "aria-label": "Pages" },
+        found.measured ? make("a", { class: "button", href: address(0, !lowest) }, lowest ? "Largest effect first" : "Lowest effect first") : "",
         start > 0 ? link(Math.max(0, start - step), "Earlier") : "",
         start + step < found.total ? link(start + step, "Later") : "")),
     ...found.pairs.map(line),
   );
 }
-
-const link = (start, text) => make("a", { class: "button", href: `/compare?start=${start}` }, text);
 
 function line(pair) {
   const made = (member) => `/generated/${encodeURIComponent(pair.key)}.${member}`;
@@ -33,7 +36,8 @@ function line(pair) {
     make("div", {},
       make("h2", {}, artworkTitle(pair)),
       make("p", { class: "soft" }, [pair.painter, pair.split, `pair ${pair.key}`].filter(Boolean).join(" · ")),
-      make("p", {}, pair.artwork_caption)),
+      make("p", {}, pair.artwork_caption),
+      pair.effect === null ? "" : make("p", { class: "soft" }, `effect of the picture ${pair.effect.toFixed(2)}`)),
     sound("Its own track", trackTitle(pair), media(pair.key, "mp3"), ""),
     sound("Generated", "from the picture alone", made("wav"), pair.spectrogram ? made("png") : ""));
 }
