@@ -453,5 +453,5 @@ def test_pairs_are_found_played_and_left_with_the_keyboard_alone(page: Page) -> 
     _until(page, "document.getElementById('audio').currentTime > 0.1")
     page.keyboard.press("j")
     expect(page.locator(".steps")).to_contain_text("2 of 17")
-    page.keyboard.press("Alt+ArrowLeft")
+    page.keyboard.press("k")
     expect(page.locator(".steps")).to_contain_text("1 of 17")

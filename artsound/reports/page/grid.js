@@ -17,7 +17,7 @@ export const plain = (query) => without(query, "at", "show");
 
 export async function showGrid(query, changed, found, { back = "" } = {}) {
   document.title = "ArtSound";
-  const upload = make("input", { type: "file", id: "picture-file", class: "hidden", accept: "image/*", tabindex: "-1",
+  const upload = make("input", { type: "file", id: "picture-file", hidden: true, accept: "image/*",
     onchange: (event) => event.target.files[0] && findMusic(event.target.files[0], changed) });
   byId("main").replaceChildren(
     make("aside", { id: "facets", "aria-label": "Filters" }),

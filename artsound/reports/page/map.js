@@ -3,6 +3,7 @@ import { artworkTitle, ask, byId, make, notice, play, thumbnail, trackTitle } fr
 
 const SIDES = [["artworks", "Pictures"], ["tracks", "Music"]];
 const NEAR = 12; // pixels from the pointer to a point
+const STILL = 5; // pixels that a click may move
 const STEPS = 1000; // of the corners of an area
 const MOST_CORNERS = 100;
 const ROUND = 0.06; // radius of the area that Enter selects, of the map's width
@@ -22,6 +23,7 @@ export async function showMap(box, query, changed) {
     box.replaceChildren(notice(error.message));
     return;
   }
+  const before = now?.maps.find((map) => map.element === document.activeElement);
   now = { found, query, changed, maps: [], hover: -1, asked: 0 };
   const tip = make("div", { class: "tip", hidden: true });
   box.replaceChildren(
@@ -31,7 +33,12 @@ export async function showMap(box, query, changed) {
       make("figcaption", {}, title), canvas(side, title, n)))),
     tip);
   now.tip = tip;
-  for (const map of now.maps) size(map);
+  for (const map of now.maps) {
+    size(map);
+    if (before?.side !== map.side) continue;
+    map.cursor = before.cursor; // the keyboard continues where it was
+    map.element.focus({ preventScroll: true });
+  }
   drawAll();
 }
 
@@ -56,20 +63,21 @@ function canvas(side, title, n) {
   now.maps.push(map);
   element.addEventListener("pointerdown", (event) => {
     map.line = [point(map, event)];
+    map.still = true; // so far: a line that returns to its beginning is no click
     map.from = [event.clientX, event.clientY];
     element.setPointerCapture(event.pointerId);
   });
   element.addEventListener("pointermove", (event) => {
     if (map.line) {
       map.line.push(point(map, event));
+      if (Math.hypot(event.clientX - map.from[0], event.clientY - map.from[1]) > STILL) map.still = false;
       drawAll();
     } else hover(map, point(map, event), event);
   });
   element.addEventListener("pointerup", (event) => {
     const line = map.line;
     map.line = null;
-    const still = Math.hypot(event.clientX - map.from[0], event.clientY - map.from[1]) < 5;
-    if (!line || still) playNearest(map, point(map, event));
+    if (!line || map.still) playNearest(map, point(map, event));
     else select(map, line);
   });
   element.addEventListener("pointerleave", () => !map.line && leave());
@@ -210,7 +218,7 @@ function hover(map, at) {
 }
 
 function leave() {
-  if (!now) return;
+  if (!now?.tip) return;
   now.hover = -1;
   now.tip.hidden = true;
   drawAll();
