@@ -142,7 +142,7 @@ def make_index(folder: Path, rows: int) -> None:
     splits = np.array(["train"] * 8 + ["val", "test"])[numbers * 10 // rows]
     values: dict[str, object] = {
         "key": [f"{n:06d}" for n in numbers],
-        "track_id": numbers,
+        "track_id": [f"{n:06d}" for n in numbers],
         "artwork_id": [f"painter_work-{n}.jpg" for n in numbers],
         "split": splits,
         "artwork_caption": [texts[n] for n in rng.integers(0, 4096, rows)],
@@ -162,6 +162,7 @@ def make_index(folder: Path, rows: int) -> None:
         "artwork_source": ["artgraph"] * rows,
         "track_source": ["fma"] * rows,
         "bridge": ["concepts"] * rows,
+        "pairing_method": ["sparse"] * rows,
         "shard": [f"artsound-{split}-000000.tar" for split in splits],
     }
     for name in arrow_schema("sample").names:

@@ -8,6 +8,7 @@ picture is measured, and music fits it as the affect bridge says, which needs no
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -152,6 +153,9 @@ class Likeness:
             except ArtSoundError:
                 continue  # a query that needs it says so
             self.takes_words(side)
+        if len(self._sides) == len(SIDES):
+            with contextlib.suppress(ArtSoundError):
+                self.places()
 
     def side(self, side: SideName) -> SideVectors:
         """The vectors of a side; BadUsage if there are none."""
@@ -235,16 +239,15 @@ class Likeness:
         Raises:
             BadUsage: There are no vectors.
         """
-        with self._lock:
-            if self._places is None:
-                keys = self.data.frame["key"].to_list()
-                build = self._build()
-                found = read_map(build[0].report / MAP, keys) if build else None
-                if found is None:
-                    sides = [places_of(self.side(side).rows) for side in SIDES]
-                    found = np.concatenate(sides, axis=1)
-                self._places = found
-            return self._places
+        if self._places is None:  # without the lock, which other queries wait for
+            keys = self.data.frame["key"].to_list()
+            build = self._build()
+            found = read_map(build[0].report / MAP, keys) if build else None
+            if found is None:
+                sides = [places_of(self.side(side).rows) for side in SIDES]
+                found = np.concatenate(sides, axis=1)
+            self._places = found
+        return self._places
 
     def _items(self, side: SideName) -> list[str]:
         column = "artwork_id" if side == "artworks" else "key"
@@ -281,7 +284,8 @@ class Likeness:
                 continue
             table = tables[encoder]()
             if column in table.columns and "key" in table.columns:
-                matrix = np.array(table[column].to_list(), dtype=np.float32)
+                # A column of arrays, whose values are one block of memory.
+                matrix = np.asarray(table[column].to_numpy(), dtype=np.float32)
                 keys = self.data.frame["key"].to_list()
                 rows = _aligned(table["key"].to_list(), matrix, keys)
                 return SideVectors(encoder, rows if only else _comparable(encoder, rows))
