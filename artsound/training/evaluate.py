@@ -395,15 +395,22 @@ def evaluate(
         summary["paper"] = _as_published(
             opened, release, asked.samples, tracks, list(makers), mel, out, progress
         )
+    _write_results(out, summary, asked.keys, effects)
+    return summary
+
+
+def _write_results(
+    out: Path, summary: dict[str, Any], keys: Sequence[str], effects: dict[str, np.ndarray]
+) -> None:
+    """Write measures, plots, and the effect of each picture on each system's music."""
     write_json(out / "metrics.json", summary)
     by_key = {
-        name: dict(zip(asked.keys, map(float, each), strict=True)) for name, each in effects.items()
+        name: dict(zip(keys, map(float, each), strict=True)) for name, each in effects.items()
     }
     write_json(out / EFFECTS, by_key)
     write_bytes(out / "table.md", evaluation_table(summary).encode())
     write_bytes(out / "effect.png", effect_png(summary, effects))
     write_bytes(out / "frechet.png", frechet_png(summary))
-    return summary
 
 
 def measure(
