@@ -139,7 +139,9 @@ def generate(
     """Generate music for pictures."""
     from artsound.progress import console_progress
     from artsound.training.generate import generate as run_generation
+    from artsound.training.generate import import_only_needed
 
+    import_only_needed(checkpoint)
     pieces = run_generation(
         checkpoint,
         image,

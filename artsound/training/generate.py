@@ -15,11 +15,16 @@ from artsound.errors import BadData, BadUsage
 from artsound.media import MediaError
 from artsound.progress import QUIET, Progress
 from artsound.storage import sha256_bytes, write_bytes
-from artsound.training.checkpoint import Checkpoint, load_checkpoint, load_weights
+from artsound.training.checkpoint import (
+    Checkpoint,
+    find_checkpoint,
+    load_checkpoint,
+    load_weights,
+)
 from artsound.training.codec import training_log_mel
-from artsound.training.config import Config, Mel
+from artsound.training.config import Config, Mel, read_config
 from artsound.training.family import open_family
-from artsound.training.model import SCHEDULERS
+from artsound.training.model import SCHEDULERS, import_unet_only
 from artsound.training.pictures import (
     PictureEncoder,
     Standardiser,
@@ -126,6 +131,17 @@ class Generator:
                     wave = self.codec.sound(self.codec.decode(latent), seed=seed)
                     waves.append(wave[:length])
         return waves
+
+
+def import_only_needed(checkpoint: Path) -> None:
+    """Import what generation from a checkpoint needs, in a process that does nothing else.
+
+    A network from nothing on measured descriptors, as of the preset tiny, needs few libraries.
+    """
+    config = read_config(find_checkpoint(checkpoint) / "config.json")
+    own = config.pretrained is None and config.condition.encoder == "affect"
+    if own and config.family == "diffusion":
+        import_unet_only()
 
 
 def generate(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from artsound.errors import BadUsage
@@ -156,8 +158,43 @@ def build_model(config: Config, *, condition_dim: int, channels: int, bands: int
         return ArtToMusic()
 
 
+# What diffusers imports with any model and its UNet does without; None: it cannot be imported.
+_ABSENT = ("transformers", "peft", "torchvision")
+_COMPILER = "torch._dynamo"
+
+
+def import_unet_only() -> None:
+    """Import the UNet without the libraries that it does without, which take most of the time.
+
+    For a process that does nothing else: diffusers then has no pipelines, no LoRA and nothing to
+    compile for as long as it runs. Does nothing where one of these libraries is imported already.
+    """
+    if any(name in sys.modules for name in (*_ABSENT, _COMPILER, "diffusers")):
+        return
+    import torch  # noqa: F401  (completely, before its compiler is replaced)
+
+    # The compiler's marks of functions are all that diffusers uses of it on import.
+    unmarked = ModuleType(_COMPILER)
+    vars(unmarked).update(allow_in_graph=_unmarked, disable=_unmarked)
+    modules: dict[str, Any] = {**dict.fromkeys(_ABSENT), _COMPILER: unmarked}
+    sys.modules.update(modules)
+    try:
+        from diffusers.pipelines.audioldm2 import modeling_audioldm2  # noqa: F401
+    except (ImportError, RuntimeError, AttributeError):  # a version that needs them
+        for name in [name for name in sys.modules if name.partition(".")[0] == "diffusers"]:
+            del sys.modules[name]
+    finally:
+        for name in modules:
+            del sys.modules[name]
+
+
+def _unmarked(function: Any = None, *_: Any, **__: Any) -> Any:
+    return _unmarked if function is None else function
+
+
 def _random_unet(config: Config, channels: int) -> Any:
-    from diffusers import AudioLDM2UNet2DConditionModel
+    # From its own module, which is there without transformers too.
+    from diffusers.pipelines.audioldm2.modeling_audioldm2 import AudioLDM2UNet2DConditionModel
 
     shape, condition = config.network, config.condition
     return AudioLDM2UNet2DConditionModel(

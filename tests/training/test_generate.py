@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +129,22 @@ def test_a_negative_picture_changes_what_guidance_pushes_away_from(
         digest(3.0, tmp_path / "none.jpg")
     with pytest.raises(BadUsage, match="guidance -1"):
         digest(-1.0, None)
+
+
+def test_the_command_gives_the_same_bytes_without_libraries_that_it_does_not_need(
+    trained: tuple[Path, TrainReport], tmp_path: Path
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(picture(0.5, 0.5, 1))
+    code = (
+        "import sys; from artsound.cli import main\n"
+        "try: main()\n"
+        "finally: print([n for n in ('transformers', 'torch._inductor') if n in sys.modules])"
+    )
+    options = ["--checkpoint", trained[0], "--image", tmp_path / "a.jpg", "--steps", "2"]
+    command = ["generate", *options, "--scheduler", "unipc", "--out", tmp_path / "command.wav"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, command)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+    generate(trained[0], [tmp_path / "a.jpg"], tmp_path / "b.wav", steps=2, scheduler="unipc")
+    assert (tmp_path / "command.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
