@@ -61,6 +61,7 @@ card: $(INSTALLED) ## Write data_cards/ anew, from a small build of the sample
 docs: $(INSTALLED) ## Build the documentation as one site: build/docs/index.html
 	@$(BIN)/python docs/recipe_tables.py
 	@$(BIN)/python docs/column_tables.py
+	@$(BIN)/python docs/dependency_tables.py
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@echo "For the search, serve it: $(BIN)/python -m http.server --directory build/docs"
 

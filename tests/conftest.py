@@ -78,8 +78,12 @@ class OutsideNetworkError(OSError):
 
 @pytest.fixture(scope="session", autouse=True)
 def loopback_only() -> Iterator[None]:
-    """Refuse connections of this process to any address but loopback: no test needs a network."""
+    """Refuse connections to any address but loopback: no test needs a network.
+
+    Of this process, and of the Python processes that it starts with its environment.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(PROJECT / "tests" / "loopback_only"), prepend=os.pathsep)
         for name in ("connect", "connect_ex"):
             patch.setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))
         yield
