@@ -16,7 +16,7 @@ from concurrent.futures import Executor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
 
 from prefect import Flow, get_client, task
@@ -34,7 +34,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task, exponential_backoff
 
 from artsound.build import log_lost_worker, open_build, unload_models, uses_gpu
-from artsound.errors import ArtSoundError, BadUsage
+from artsound.errors import ArtSoundError, BadUsage, redacted_values
 from artsound.gpus import gpu_lease
 from artsound.processes import (
     clean_up_with,
@@ -62,6 +62,23 @@ from artsound.storage import Workspace
 from artsound_flows import server
 from artsound_flows.artifacts import ProgressInPrefect, show_counts, show_report
 from artsound_flows.cluster import check_cluster, dask_cluster, placement, watched_cluster
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+class DiscreetFlow(Flow[Parameters, Result]):
+    """A flow whose parameters reach Prefect's records without passwords, tokens and signatures."""
+
+    def serialize_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """What the server stores and shows of the parameters."""
+        return cast(dict[str, Any], redacted_values(super().serialize_parameters(parameters)))
+
+    def with_options(self, **options: Any) -> DiscreetFlow[Parameters, Result]:  # type: ignore[override]
+        """A copy with other options, of this class: Prefect would make a plain flow."""
+        changed = super().with_options(**options)
+        changed.__class__ = DiscreetFlow
+        return cast(DiscreetFlow[Parameters, Result], changed)
 
 
 class Stopped(ArtSoundError):
@@ -252,7 +269,9 @@ def stage_flow(stage: Stage, doc: str) -> Flow[..., Report]:
                 show_report(opened.workspace.report / "index.html")
             return report
 
-    return Flow(run, name=stage.name, description=doc, flow_run_name=f"{stage.name} {{out}}")
+    return DiscreetFlow(
+        run, name=stage.name, description=doc, flow_run_name=f"{stage.name} {{out}}"
+    )
 
 
 def run_flow(stage: Flow[..., Report], opened: Session) -> Report:

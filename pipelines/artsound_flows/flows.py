@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from prefect import flow
 
 from artsound.build import STAGES, check_build, stage_of, stage_order
 from artsound.errors import BadData
@@ -15,7 +12,7 @@ from artsound.progress import QUIET, Progress
 from artsound.recipe import Recipe
 from artsound.stage import Report
 from artsound.storage import Workspace
-from artsound_flows.engine import run_flow, session, stage_flow
+from artsound_flows.engine import DiscreetFlow, run_flow, session, stage_flow
 
 _WHAT = {
     "ingest": "Pull, check and catalogue artworks and tracks.",
@@ -28,17 +25,30 @@ _WHAT = {
 FLOWS = {name: stage_flow(stage_of(name), _WHAT[name]) for name in STAGES}
 
 
+_targets: dict[str, str] = {}  # by the folder of a build: where its end is announced
+
+
 def notify_end(flow: Any, flow_run: Any, state: Any) -> None:
     """Prefect's hook at the end of a build, however it ended."""
-    parameters = flow_run.parameters
-    recipe = parameters.get("recipe")
-    run = recipe.get("run") if isinstance(recipe, Mapping) else getattr(recipe, "run", None)
-    target = run.get("notify", "") if isinstance(run, Mapping) else getattr(run, "notify", "")
-    message, out = state.message or "", parameters.get("out", "")
-    announce(target, state.type.value.lower(), message, out, str(flow_run.id), flow.name)
+    # Not from the run's parameters, in which passwords are replaced.
+    out = str(flow_run.parameters.get("out", ""))
+    message = state.message or ""
+    announce(
+        _targets.get(out, ""), state.type.value.lower(), message, out, str(flow_run.id), flow.name
+    )
 
 
-@flow(
+def _build(out: Path, recipe: Recipe) -> list[Report]:
+    """Run every stage on the workspace `out`; what is done already is skipped."""
+    _targets[str(out)] = recipe.run.notify
+    with session(Workspace(out), recipe) as opened:
+        opened.entered_flow()
+        check_build(opened.workspace, recipe)
+        return [run_flow(FLOWS[name], opened) for name in stage_order(recipe)]
+
+
+build = DiscreetFlow(
+    _build,
     name="build",
     flow_run_name="build {out}",
     on_completion=[notify_end],
@@ -46,12 +56,6 @@ def notify_end(flow: Any, flow_run: Any, state: Any) -> None:
     on_crashed=[notify_end],
     on_cancellation=[notify_end],
 )
-def build(out: Path, recipe: Recipe) -> list[Report]:
-    """Run every stage on the workspace `out`; what is done already is skipped."""
-    with session(Workspace(out), recipe) as opened:
-        opened.entered_flow()
-        check_build(opened.workspace, recipe)
-        return [run_flow(FLOWS[name], opened) for name in stage_order(recipe)]
 
 
 def run_with_prefect(

@@ -72,7 +72,7 @@ def test_a_build_leaves_its_counts_and_report_in_prefect_and_notifies_the_webhoo
     from artsound_flows.flows import run_with_prefect
 
     workspace = Workspace(tmp_path / "out")
-    run = {"runner": "processes", "workers": 2, "part_size": 2, "notify": webhook}
+    run = {"runner": "processes", "workers": 2, "part_size": 2, "notify": f"{webhook}?token=S3CRET"}
     reports = run_with_prefect(workspace, small_recipe(sample).replaced(run=run))
     [reported] = TOLD
     assert (reported["flow"], reported["state"], reported["out"]) == (
@@ -80,11 +80,11 @@ def test_a_build_leaves_its_counts_and_report_in_prefect_and_notifies_the_webhoo
         "completed",
         str(workspace.root),
     )
-    flow_runs = [
-        run.id
-        for run in client.read_flow_runs()
-        if str(workspace.root) in run.name and not run.name.startswith("build")
-    ]
+    own = [run for run in client.read_flow_runs() if str(workspace.root) in run.name]
+    recorded = json.dumps([run.parameters for run in own])
+    assert f"{webhook}?token=..." in recorded
+    assert "S3CRET" not in recorded
+    flow_runs = [run.id for run in own if not run.name.startswith("build")]
     assert len(flow_runs) == len(reports) == 6
     artifacts = client.read_artifacts(
         artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=flow_runs))
