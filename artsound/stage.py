@@ -26,14 +26,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from artsound.errors import ArtSoundError, BadData
 from artsound.progress import QUIET, Progress, counted, log
 from artsound.recipe import Recipe
-from artsound.schema import Reject, to_table
+from artsound.schema import Reject, arrow_schema, to_table
 from artsound.storage import (
     Workspace,
+    atomic_write,
     digest,
     read_json,
     read_parquet,
@@ -42,6 +45,7 @@ from artsound.storage import (
     write_json,
     write_parquet,
 )
+from artsound.untrusted import read_table
 
 T = TypeVar("T")
 
@@ -394,6 +398,82 @@ def gather_rejects(workspace: Workspace) -> None:
     order = [(name, "ascending") for name in ("stage", "side", "item_id", "reason")]
     rows = pa.concat_tables(tables).sort_by(order) if tables else to_table("reject", [])
     write_parquet(workspace.catalog / "rejects.parquet", "reject", rows)
+
+
+# What the last run of a stage computed for each item: of a part in which a few items have changed,
+# the others are not computed again. It is a cache, and checked before its use.
+
+
+def remember(
+    workspace: Workspace, made_by: str, table: Path, ids: Sequence[str], contents: Sequence[str]
+) -> None:
+    """Let `recall` find the rows of a table that a stage has just written.
+
+    Args:
+        workspace: The build's folders.
+        made_by: The digest of all that a row depends on besides its item's content.
+        table: The .parquet file.
+        ids: The key of each row.
+        contents: A digest of the content that each row was computed from.
+    """
+    about = {"made_by": made_by, "sha256": sha256_file(table)}
+    found = pa.table({"id": pa.array(ids, pa.string()), "content": pa.array(contents, pa.string())})
+    with atomic_write(_remembered(workspace, table)) as file:
+        pq.write_table(found.replace_schema_metadata(about), file, compression="zstd")
+
+
+def recall(
+    context: Context, made_by: str, table: Path, schema: str, ids: Sequence[str]
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """The rows that `remember` recorded, of some items in the order of their keys.
+
+    Args:
+        context: The stage's.
+        made_by: As it was remembered; the rows of another digest are not found.
+        table: The .parquet file, in the order of its keys.
+        schema: The name of its schema, of which the first column is the key.
+        ids: The items, of which the first and the last limit what is read.
+
+    Returns:
+        Rows by key and digest of the content; none if the file is not as it was remembered.
+    """
+    remembered = _remembered(context.workspace, table)
+
+    def read() -> tuple[np.ndarray, np.ndarray] | None:
+        try:
+            found = read_table(remembered)
+            about = found.schema.metadata or {}
+            stated = about.get(b"made_by", b"").decode(), about.get(b"sha256", b"").decode()
+            if stated != (made_by, sha256_file(table)):
+                return None
+            keys = np.array(found["id"].to_pylist(), dtype=bytes)
+            return (keys, np.array(found["content"].to_pylist(), dtype=bytes))
+        except (OSError, ValueError, KeyError, UnicodeError):
+            return None
+
+    earlier = context.once(f"earlier {table.name} {made_by}", read, [table, remembered])
+    if earlier is None or not ids:
+        return {}
+    keys, contents = earlier
+    key = arrow_schema(schema).names[0]
+    start = int(np.searchsorted(keys, ids[0].encode()))
+    stop = int(np.searchsorted(keys, ids[-1].encode(), side="right"))
+    try:
+        rows = pq.read_table(
+            table, filters=[(key, ">=", ids[0]), (key, "<=", ids[-1])], schema=arrow_schema(schema)
+        ).to_pylist()
+    except (OSError, ValueError, pa.ArrowException):
+        return {}
+    if [row[key].encode() for row in rows] != keys[start:stop].tolist():
+        return {}
+    return {
+        (row[key], content.decode()): row
+        for row, content in zip(rows, contents[start:stop].tolist(), strict=True)
+    }
+
+
+def _remembered(workspace: Workspace, table: Path) -> Path:
+    return workspace.runs / f"{'-'.join(Path(workspace.relative(table)).parts)}.seen"
 
 
 class LostItems(ArtSoundError):

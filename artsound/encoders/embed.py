@@ -39,7 +39,17 @@ from artsound.errors import BadData
 from artsound.media import MediaError
 from artsound.recipe import Recipe
 from artsound.schema import arrow_schema
-from artsound.stage import Context, Outcome, Part, Report, Stage, part_path, split_into_parts
+from artsound.stage import (
+    Context,
+    Outcome,
+    Part,
+    Report,
+    Stage,
+    part_path,
+    recall,
+    remember,
+    split_into_parts,
+)
 from artsound.storage import Workspace, atomic_write, digest, read_parquet, write_parquet
 from artsound.untrusted import read_array
 
@@ -200,6 +210,7 @@ def _encoded(
 
 
 NAME = "embed"
+_MADE_BY = digest(["affect", VERSION])
 
 
 def plan(context: Context) -> list[Part]:
@@ -229,9 +240,15 @@ def work(context: Context, part: Part) -> Outcome:
     workspace = context.workspace
     side = part.inputs["side"]
     record = SIDES[side].name
+    items = media_items(context, SIDES[side])[part.inputs["start"] : part.inputs["stop"]]
+    known = recall(
+        context, _MADE_BY, workspace.embeddings / "affect" / f"{side}.parquet",
+        f"{record}_descriptors", [item.id for item in items],
+    )  # fmt: skip
     rows = [
-        {f"{record}_id": item.id, **_measure(workspace, side, item)}
-        for item in media_items(context, SIDES[side])[part.inputs["start"] : part.inputs["stop"]]
+        known.get((item.id, item.sha256))
+        or {f"{record}_id": item.id, **_measure(workspace, side, item)}
+        for item in items
     ]
     path = part_path(workspace, NAME, part.name)
     write_parquet(path, f"{record}_descriptors", rows)
@@ -258,8 +275,9 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
         path = workspace.embeddings / "affect" / f"{side}.parquet"
         write_parquet(path, f"{record}_descriptors", table)
         ids = table[SIDES[side].key].to_pylist()
-        made_by = digest(["affect", VERSION])
-        files += [path, *save_embeddings(workspace, "affect", side, made_by, ids, numbers(table))]
+        files += [path, *save_embeddings(workspace, "affect", side, _MADE_BY, ids, numbers(table))]
+        contents = {item.id: item.sha256 for item in media_items(context, SIDES[side])}
+        remember(workspace, _MADE_BY, path, ids, [contents[item] for item in ids])
         extra[side] = len(ids)
     more, counts = merge_vectors(context, results, NAME)
     return Outcome((*files, *more), extra={**extra, **counts})

@@ -35,6 +35,7 @@ from artsound.sources.selection import (
     blank_columns,
     check_selection,
     choice_of,
+    content_of,
     count_reasons,
     extend_limit,
     is_aside,
@@ -42,10 +43,21 @@ from artsound.sources.selection import (
     plan,
     shortage,
     snapshots_of,
+    staged_contents,
     staged_rows,
     unmatched_lines,
 )
-from artsound.stage import Context, Outcome, Part, Report, Stage, part_path
+from artsound.stage import (
+    Context,
+    Outcome,
+    Part,
+    Report,
+    Stage,
+    damaged_files_of,
+    part_path,
+    recall,
+    remember,
+)
 from artsound.storage import (
     Workspace,
     begun,
@@ -56,9 +68,23 @@ from artsound.storage import (
     write_parquet,
     write_parquet_tables,
 )
+from artsound.storage import (
+    digest as digest_of,
+)
 
 NAME = "ingest"
 
+_KINDS = {"artwork": "image", "track": "audio"}
+_MEASURED = {
+    "artwork": (
+        "image_path", "image_sha256", "image_bytes", "image_format", "width", "height",
+        "image_phash",
+    ),
+    "track": (
+        "audio_path", "audio_sha256", "audio_bytes", "audio_format", "duration", "sample_rate",
+        "channels", "loudness", "peak", "fingerprint",
+    ),
+}  # fmt: skip
 _SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif"}
 
 
@@ -101,9 +127,17 @@ def work(context: Context, part: Part) -> Outcome:
     roots = [place.root(workspace, recipe) for place in places(recipe, side)]
     digests = listed_digests(recipe)
     take = _take_image if side == "artwork" else _take_audio
+    known = {}
+    if not digests:  # those are compared with the bytes of the sources
+        ids = [_item_id(side, row) for row in rows]
+        known = recall(context, _made_by(recipe, side), _catalogue(workspace, side), side, ids)
     records: list[dict[str, Any]] = []
     rejects: list[Reject] = []
     for row in rows:
+        earlier = known.get((_item_id(side, row), content_of(row)))
+        if earlier is not None and _is_stored(workspace, side, earlier):
+            records.append(_take_again(side, row, earlier))
+            continue
         try:
             data = read_file(roots[row["origin"]], row["box"], row["name"])
             if digests and (digest := sha256_bytes(data)) in digests:
@@ -167,10 +201,14 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
         if not usable:
             raise BadData(f"No {side} could be used: {_reasons(workspace, side, results)}.")
         extra[f"{side}s_out"] = len(usable)
-        path = workspace.catalog / f"{side}s.parquet"
+        path = _catalogue(workspace, side)
         tables = _with_clusters(_tables(workspace, side, results), cluster, policy == "drop")
         write_parquet_tables(path, side, tables)
         files.append(path)
+        written = read_parquet(path, side, [f"{side}_id"])[f"{side}_id"].to_pylist()
+        contents = staged_contents(workspace, side)
+        stamps = [contents[item] for item in written]
+        remember(workspace, _made_by(recipe, side), path, written, stamps)
     if unmatched:
         extra["lines_unmatched"] = sum(map(len, unmatched.values()))
         said = [names_nothing(path, "the sources", lines) for path, lines in unmatched.items()]
@@ -189,6 +227,28 @@ STAGE = Stage(
     downloads=downloads,
     check=check,
 )
+
+
+def _catalogue(workspace: Workspace, side: str) -> Path:
+    return workspace.catalog / f"{side}s.parquet"
+
+
+def _made_by(recipe: Recipe, side: str) -> str:
+    """The digest of all that the record of a picture or clip depends on, besides its bytes."""
+    limits = recipe.images if side == "artwork" else recipe.audio
+    return digest_of([STAGE.version, limits.model_dump()])
+
+
+def _is_stored(workspace: Workspace, side: str, earlier: Mapping[str, Any]) -> bool:
+    """Whether the file of a record is in the workspace, with its digest."""
+    kind = _KINDS[side]
+    return not damaged_files_of(workspace, {earlier[f"{kind}_path"]: earlier[f"{kind}_sha256"]})
+
+
+def _take_again(side: str, row: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a file that is as it was when the run before checked it; see `recall`."""
+    measured = {name: earlier[name] for name in _MEASURED[side]}
+    return {**_fields(side, row), **measured, "cluster": _item_id(side, row)}
 
 
 def _take_image(

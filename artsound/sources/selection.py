@@ -685,6 +685,21 @@ def _set_aside(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame, pl.Da
     return kept.drop(done_with), out
 
 
+_CONTENT = ("origin", "box", "name", "size", "stamp")
+
+
+def content_of(row: Mapping[str, Any]) -> str:
+    """The digest of what identifies the bytes of a row's medium without reading them."""
+    return digest([row[name] for name in _CONTENT])
+
+
+def staged_contents(workspace: Workspace, side: str) -> dict[str, str]:
+    """`content_of` every staged row with a medium, by its id."""
+    path = _folder(workspace) / f"{side}s.parquet"
+    table = pl.read_parquet(path, columns=[f"{side}_id", *_CONTENT])
+    return {row[f"{side}_id"]: content_of(row) for row in table.iter_rows(named=True)}
+
+
 def _stage_rows(
     folder: Path,
     side: str,

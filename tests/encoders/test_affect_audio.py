@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from synthetic import PATTERNS, RATE, cadence, drums
 
+from artsound.encoders import affect_audio
 from artsound.encoders.affect_audio import KEYS, describe_audio
 from artsound.schema import check_table, to_table
 
@@ -153,3 +155,10 @@ def test_another_rate_or_shape_is_refused():
         describe_audio(np.zeros(1000, np.float32), 44_100)
     with pytest.raises(ValueError, match="mono"):
         describe_audio(np.zeros((1000, 2), np.float32))
+
+
+@pytest.mark.parametrize("width", [3, 9, 17])
+def test_a_sorting_network_finds_the_medians_that_scipy_finds(width: int) -> None:
+    values = np.random.default_rng(width).integers(0, 40, (60, 5)).astype(np.float32)
+    expected = ndimage.median_filter(values, (width, 1))
+    assert np.array_equal(affect_audio._median(values, width), expected)

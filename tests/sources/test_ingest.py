@@ -19,6 +19,7 @@ from tiny_sources import (
 )
 
 from artsound.errors import BadData, BadUsage
+from artsound.media.limits import limited
 from artsound.progress import QUIET
 from artsound.recipe import Audio, Images, Recipe, RightsSection, RunSection, Sources
 from artsound.sources import ingest
@@ -26,6 +27,7 @@ from artsound.stage import Context, Report, run_stage
 from artsound.storage import Workspace, read_parquet, sha256_bytes
 
 BY, NC = "Attribution 3.0 International", "Attribution-NonCommercial 3.0 International"
+SIDES = ("artwork", "track")
 OLD, NEW = "old-master_castle-1800.jpg", "new-master_tower-1960.jpg"
 
 
@@ -394,3 +396,34 @@ def test_sources_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
         with pytest.raises(kind, match=sentence):
             _ingest(tmp_path, {**sources, **changes})
     assert not (tmp_path / "out/catalog").exists()
+
+
+def test_of_a_part_in_which_one_file_has_changed_only_that_one_is_decoded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[bytes] = []
+
+    def counted(function: Any, kind: str, data: bytes, **options: Any) -> Any:
+        decoded.append(data)
+        return limited(function, kind, data, **options)
+
+    def catalogue(out: str) -> list[bytes]:
+        sources = {name: str(tmp_path / name) for name in ("artgraph", "fma")}
+        workspace = Workspace(tmp_path / out)
+        run_stage(ingest.STAGE, workspace, Recipe(sources=Sources(**sources)))
+        return [(workspace.catalog / f"{side}s.parquet").read_bytes() for side in SIDES]
+
+    monkeypatch.setattr(ingest, "limited", counted)
+    changed = clip(77)
+    _sources(tmp_path)
+    catalogue("out")
+    assert len(decoded) == 5
+    (tmp_path / "fma/fma_large/000/000005.mp3").write_bytes(changed)
+    again = catalogue("out")
+    assert decoded[5:] == [changed]
+    assert again == catalogue("another")
+    # A catalogue that has been damaged since is not believed.
+    (tmp_path / "out/catalog/tracks.parquet").write_bytes(b"damaged")
+    for marker in (tmp_path / "out/parts/ingest").glob("tracks-*.json"):
+        marker.unlink()
+    assert catalogue("out") == again
