@@ -49,7 +49,7 @@ bench: $(INSTALLED) ## Run every benchmark that docs/benchmarks.md quotes
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 rehearsal: $(INSTALLED) ## Build a release of full size from small synthetic media (under an hour, 6 GB)
-	@$(BIN)/python benchmarks/rehearsal.py --pairs 105884 --out rehearsal
+	@$(BIN)/python benchmarks/rehearsal.py --pairs 105884 --more --out rehearsal
 
 card: $(INSTALLED) ## Write data_cards/ anew, from a small build of the sample
 	@rm -rf $(DEMO)/card && mkdir -p $(DEMO)

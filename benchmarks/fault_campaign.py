@@ -241,8 +241,11 @@ FAULTS: dict[str, Callable[[Case], None]] = {
 
 
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[tuple[str, list[int]]]:
-    """The address of a server of `folder`, and how many bytes it gives before it hangs up."""
+def serving(folder: Path, latency: float = 0.0) -> Iterator[tuple[str, list[int]]]:
+    """The address of a server of `folder`, and how many bytes it gives before it hangs up.
+
+    Each answer begins after `latency` seconds.
+    """
     left = [1 << 60]
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -251,6 +254,7 @@ def serving(folder: Path) -> Iterator[tuple[str, list[int]]]:
         def log_message(self, *_: object) -> None: ...
 
         def do_GET(self) -> None:
+            time.sleep(latency)
             path = folder / self.path.strip("/")
             if not path.is_file():
                 self.send_error(404)

@@ -5,10 +5,11 @@
 
 Writes ArtGraph and the FMA in their own layouts (names and numbers from ../shared/data where that
 is, else invented; pictures of 4 kB, clips of 10 s and 10 kB), then runs the real commands on them:
-build, verify, index, stats, subset, browse, and an epoch of training data. Prints for each step
-what it took (processor time and memory of all its processes together), and writes the same to
-OUT/rehearsal.json, from which cost_model.py reckons. Killed, the same command goes on.
-Limits at the full size, on 2 cores: 60 minutes, 8 GB of memory, 15 GB of disk.
+build, verify, index, stats, subset, browse, and an epoch of training data; with --more also why,
+bench, a twentieth pulled by range, a delta release (1 % of the tracks changed) and a takedown.
+Prints for each step what it took (processor time and memory of all its processes together), and
+writes the same to OUT/rehearsal.json, from which cost_model.py computes. Killed, the same command
+continues. Limits at the full size, on 2 cores: 75 minutes, 8 GB of memory, 15 GB of disk.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import pyarrow.parquet as pq
 from full_size.measure import Timeline, disk_usage, watch
 
 from artsound.build import STAGES
@@ -141,8 +143,10 @@ def line(row: Row) -> str:
     )
 
 
-def rehearse(out: Path, pairs: int, data: Path | None, runner: str) -> Rehearsal:
-    """All steps, or the rest of them."""
+def rehearse(
+    out: Path, pairs: int, data: Path | None, runner: str, *, more: bool = False
+) -> Rehearsal:
+    """All steps, or the rest of them; with `more`, also those of the life after a release."""
     out.mkdir(parents=True, exist_ok=True)
     done = Rehearsal(out, pairs, data)
     python, artsound = sys.executable, str(Path(sys.executable).parent / "artsound")
@@ -189,10 +193,48 @@ def rehearse(out: Path, pairs: int, data: Path | None, runner: str) -> Rehearsal
     train = read_json(workspace / "shards" / "index.json")["shards"]
     count = sum(shard["samples"] for shard in train if shard["split"] == "train")
     done.run("streamed epoch", [python, str(HERE / "full_size" / "epoch.py"), shards], count)
+    if more:
+        live_on(done, recipe)
     if not done.disk:
         done.disk = disk_usage(out)
         done.save()
     return done
+
+
+def live_on(done: Rehearsal, recipe: Path) -> None:
+    """Ask why, measure, pull by range, release what 1 % changed sources give, take 100 ids down."""
+    out, pairs = done.out, done.pairs
+    python, artsound = sys.executable, str(Path(sys.executable).parent / "artsound")
+    workspace, delta, taken = out / "build", out / "delta", out / "taken"
+    keys = pq.read_table(workspace / "shards" / "index.parquet", columns=["key"])["key"].to_pylist()
+    done.run("why", [artsound, "why", keys[len(keys) // 2], "--out", str(workspace)], 1)
+    done.run("bench", [artsound, "bench", str(workspace), "--bridge", "affect"], pairs)
+    some = max(10, pairs // 20)
+    pull = [python, str(HERE / "full_size" / "pull.py"), str(out), "--limit", str(some)]
+    done.run("pull by range", pull, some)
+    base = out / "base"
+    if not base.is_dir():
+        _link_release(workspace / "shards", base)
+    if "delta" not in done.rows:
+        tracks = out / "fma" / "fma_metadata" / "tracks.csv"
+        watch([python, str(HERE / "full_size" / "change.py"), str(tracks)], out / "log.txt")
+        if not delta.is_dir():
+            shutil.copytree(workspace, delta, copy_function=shutil.copy2)
+    build = [artsound, "build", "--recipe", str(recipe), "--out", str(delta), "--base", str(base)]
+    done.run("delta", build, pairs, delta / "shards")
+    listed = out / "takedown.txt"
+    count = min(100, max(1, pairs // 20))
+    listed.write_text("".join(f"{key}.mp3\n" for key in keys[:: len(keys) // count][:count]))
+    if "withdraw" not in done.rows:
+        shutil.rmtree(taken, ignore_errors=True)
+    withdraw = [artsound, "withdraw", str(base), str(listed), "--out", str(taken)]
+    done.run("withdraw", withdraw, pairs, taken)
+    done.run("verify --without", [artsound, "verify", str(taken), "--without", str(listed)], pairs)
+
+
+def _link_release(shards: Path, folder: Path) -> None:
+    """A release once more, in a folder of its own."""
+    shutil.copytree(shards, folder, copy_function=os.link)
 
 
 def _link_shards(shards: Path, folder: Path) -> None:
@@ -238,6 +280,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="kept, and gone on with; else a temporary folder")
     parser.add_argument("--invented", action="store_true", help="leave the real names alone")
     parser.add_argument("--markdown", action="store_true", help="print the table in markdown too")
+    parser.add_argument(
+        "--more", action="store_true", help="also why, bench, a pull, a delta and a takedown"
+    )
     parser.add_argument("--runner", default="processes", help="as of artsound build")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
@@ -245,7 +290,7 @@ def main() -> None:
     try:
         with tempfile.TemporaryDirectory() as folder:
             out = (options.out or Path(folder)).resolve()
-            done = rehearse(out, options.pairs, data, options.runner)
+            done = rehearse(out, options.pairs, data, options.runner, more=options.more)
             print(summary(done))
             if options.markdown:
                 print(markdown(done))
