@@ -68,6 +68,7 @@ _NAMES = {
 }
 # Packages whose metadata state none; from the LICENSE files of their repositories.
 _UNSTATED = {
+    "axe-playwright-python": "MIT",  # it contains axe-core, under the MPL 2.0
     "mlcroissant": "Apache 2.0",
     "torchcodec": "BSD",
     "cuda-toolkit": "NVIDIA",
