@@ -234,7 +234,9 @@ class PairSection(_Section):
         0, ge=0, description="pairs that a painter may have in a split; 0: no limit"
     )
     compare: list[BridgeName] = Field(
-        default=[], description="other bridges whose agreement is reported"
+        default=[],
+        description="other bridges whose agreement and equal pairs are reported; "
+        "agreement alone of those that need nothing more",
     )
     optimality: float = Field(
         0.999,

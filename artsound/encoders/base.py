@@ -13,9 +13,9 @@ import gc
 import re
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -429,15 +429,47 @@ class Needs:
 
 
 def bridges_of(recipe: Recipe) -> tuple[str, ...]:
-    """The names of the recipe's bridges, each once; the one that makes the pairs is first."""
-    return tuple(dict.fromkeys((recipe.pair.bridge, *recipe.pair.compare)))
+    """The names of the recipe's bridges, each once; the one that makes the pairs is first.
+
+    The last are the built-in ones that need nothing beside what the others need: their agreement
+    is reported though no one asked for it.
+    """
+    named = dict.fromkeys((recipe.pair.bridge, *recipe.pair.compare))
+    return (*named, *(name for name in _at_hand(recipe, named) if name not in named))
+
+
+def _at_hand(recipe: Recipe, named: Collection[str]) -> Iterator[str]:
+    """The built-in bridges without an argument whose needs are among those of the `named`."""
+    needs = [_needs(recipe, name) for name in named]
+    known = {
+        field.name: {value for one in needs for value in _several(getattr(one, field.name))}
+        for field in fields(Needs)
+    }
+    for plugin in plugins.available("bridge"):
+        if plugin.built_in:
+            try:
+                own = _needs(recipe, plugin.name)
+            except BadUsage:  # it needs an argument, or weights that the recipe does not name
+                continue
+            if all(set(_several(getattr(own, name))) <= values for name, values in known.items()):
+                yield plugin.name
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    """The values of one of the Needs: those that are not empty."""
+    return tuple(one for one in (value if isinstance(value, tuple) else (value,)) if one)
+
+
+def _needs(recipe: Recipe, name: str) -> Needs:
+    plugin, argument = plugins.get("bridge", name)
+    needs: Needs = plugin.needs(recipe, argument)
+    return needs
 
 
 def needs_of(recipe: Recipe) -> Iterator[Needs]:
     """What each bridge of the recipe needs."""
-    for name in bridges_of(recipe):
-        plugin, argument = plugins.get("bridge", name)
-        yield plugin.needs(recipe, argument)
+    for name in dict.fromkeys((recipe.pair.bridge, *recipe.pair.compare)):
+        yield _needs(recipe, name)
 
 
 def captions_come_first(recipe: Recipe) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from artsound.encoders.base import bridges_of
 from artsound.errors import BadData, BadUsage
 from artsound.pairing import evidence
 from artsound.pairing.affect import load_axes, read_fit
@@ -313,10 +314,10 @@ def _evidence(context: Context, members: _Members, found: Match) -> dict[str, An
             *moved, chosen, again.assignment.artworks if again else None
         )
     extra["agreement"] = {}
-    for name in settings.compare:
+    for name in bridges_of(recipe)[1:]:
         other = unit_vectors(context, name, members.track_ids, members.artwork_ids)
         agreed: dict[str, float] = evidence.agreement((t, a), other, chosen, recipe.seed)
-        if free:
+        if free and name in settings.compare:
             matched = match_split(
                 recipe, *other, members.painters, members.excluded
             ).assignment.artworks

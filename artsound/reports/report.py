@@ -344,10 +344,14 @@ def _evidence(splits: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[
             steady,
         )
     agreed = [
-        [split, name, *_numbers(found, "spearman", "preferred", "equal_pairs")]
+        [
+            split,
+            name,
+            *_numbers(found, "spearman", "preferred"),
+            *(_numbers(found, "equal_pairs") if "equal_pairs" in found else ["–"]),
+        ]
         for split, measured in splits.items()
         for name, found in measured["agreement"].items()
-        if "equal_pairs" in found
     ]
     if agreed:
         yield (

@@ -11,7 +11,7 @@ import pytest
 
 from artsound.build import stage_order
 from artsound.captions.caption import STAGE as CAPTION
-from artsound.encoders.base import load_embeddings, save_embeddings
+from artsound.encoders.base import bridges_of, load_embeddings, save_embeddings
 from artsound.encoders.embed import STAGE as EMBED
 from artsound.errors import BadData, BadUsage
 from artsound.pairing.bridge import BridgeContext, bridge_inputs, bridge_rows
@@ -99,6 +99,18 @@ def test_bridges_are_compared_by_their_order_of_pairs_and_the_pairs_they_share(
     assert 0.0 <= found["equal_pairs"] < 0.3
     assert abs(found["spearman"]) < 0.5
     assert 0.2 < found["preferred"] < 0.8
+    # Bridges that need nothing more than these are compared by their order alone.
+    assert bridges_of(recipe) == ("affect", "concepts")
+    assert bridges_of(recipe.replaced(pair={"bridge": "captions", "compare": []})) == (
+        "captions",
+        "affect",
+        "concepts",
+        "cca",
+    )
+    recipe = recipe.replaced(pair={"bridge": "concepts", "compare": []})
+    assert bridges_of(recipe) == ("concepts", "affect")
+    reported = run_stage(PAIR, workspace, recipe).extra["splits"]["train"]
+    assert set(reported["agreement"]["affect"]) == {"spearman", "preferred"}
 
 
 def test_a_bank_is_known_by_its_content_not_its_path(
