@@ -41,7 +41,7 @@ _PLACES = {
         "image_urls",
         "allow_private_hosts",
     },
-    "pair": {"given", "exclude", "concept_bank", "affect_axes", "affect_fit"},
+    "pair": {"given", "exclude", "concept_bank", "affect_axes", "affect_fit", "calibrate"},
     "captions": {"vocabulary"},
 }
 
@@ -224,6 +224,11 @@ class PairSection(_Section):
     )
     affect_fit: str = Field(
         "", description="fits.json of a release whose scale to use; empty: fit to the train split"
+    )
+    calibrate: str = Field(
+        "",
+        description="judgements.parquet to which the weights of a fusion are fitted; "
+        "empty: those of its name",
     )
     device: str = Field("cpu", description="of the candidate search: cpu, cuda or cuda:N")
     candidates: int = Field(32, ge=1, description="best partners to search of each item, both ways")

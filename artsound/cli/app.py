@@ -84,6 +84,9 @@ Published = Annotated[
 ExcludePairs = Annotated[
     str, typer.Option(help="Excluded pairs: a Parquet list made by `artsound judgements`.")
 ]
+Calibrate = Annotated[
+    str, typer.Option(help="judgements.parquet to fit the weights of a fusion's bridges to.")
+]
 Bridge = Annotated[str, typer.Option(help="A name that `artsound plugins bridge` lists.")]
 RightsChoice = Annotated[
     str, typer.Option(help="any, redistributable, adaptable, commercial or trainable.")

@@ -26,6 +26,7 @@ from artsound.cli.app import (
     ArtworkWhere,
     Base,
     Bridge,
+    Calibrate,
     CheckOnly,
     ExcludePairs,
     Fma,
@@ -85,6 +86,7 @@ def _command(name: str, stage: str | None, example: str, doc: str) -> None:
         base: Base = "",
         import_pairs: Published = "",
         exclude_pairs: ExcludePairs = "",
+        calibrate: Calibrate = "",
         bridge: Bridge = "",
         rights: RightsChoice = "",
         runner: Runner = "",
@@ -102,7 +104,7 @@ def _command(name: str, stage: str | None, example: str, doc: str) -> None:
             out, recipe, resume, artworks, music, artgraph, fma, limit, bridge, rights, runner,
             workers, scheduler,
             track_ids, artwork_ids, track_where, artwork_where, import_pairs, exclude_pairs,
-            without, optouts, base, allow_private_hosts, allow_code,
+            calibrate, without, optouts, base, allow_private_hosts, allow_code,
         )  # fmt: skip
         if stage is None and not recipe and not bridge and _matches_as_usual(chosen):
             say("Matching with the affect bridge (measured descriptors); --bridge chooses others.")
@@ -182,6 +184,7 @@ def _recipe(
     artwork_where: str,
     import_pairs: str,
     exclude_pairs: str,
+    calibrate: str,
     without: str,
     optouts: str,
     earlier: str,
@@ -194,7 +197,7 @@ def _recipe(
 
     check_path(out)
     for path in (artgraph, fma, recipe, track_ids, artwork_ids, import_pairs, exclude_pairs,
-                 without, optouts, earlier):  # fmt: skip
+                 calibrate, without, optouts, earlier):  # fmt: skip
         if path and "://" not in path:
             check_path(Path(path))
     stored = out / "recipe.toml"
@@ -215,7 +218,8 @@ def _recipe(
             "artwork_where": artwork_where, "without": without, "optouts": optouts,
             "base": earlier, "allow_private_hosts": allow_private_hosts or None,
         },
-        "pair": {"bridge": bridge, "given": import_pairs, "exclude": exclude_pairs},
+        "pair": {"bridge": bridge, "given": import_pairs, "exclude": exclude_pairs,
+                 "calibrate": calibrate},
         "rights": {"policy": rights},
         "run": {"runner": runner, "workers": workers, "dask_address": scheduler},
     }  # fmt: skip

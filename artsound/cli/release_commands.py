@@ -380,6 +380,10 @@ def judgements(
     min_heard: Annotated[
         float, typer.Option(help="Count only answers after N seconds of sound.", min=0)
     ] = 0.0,
+    publish: Annotated[
+        bool,
+        typer.Option("--publish", help="Add them to the release, without names, and to its card."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Summarise judgements, and list unfit pairs.
@@ -405,6 +409,17 @@ def judgements(
         if not as_json:
             print(f"{counted(len(unfit), 'pair')} listed in {out}")
         summary |= {"listed": len(unfit), "out": str(out)}
+    if publish:
+        from artsound.reports.card import write_cards
+        from artsound.shards.dataset import open_shards
+
+        if not (shards / "index.parquet").is_file():
+            raise BadUsage(f"{shards} is no release: give the folder of its shards.")
+        path = judging.publish(found, shards, open_shards(shards).index_sha256)
+        write_cards(shards, shards)
+        summary["published"] = str(path)
+        if not as_json:
+            print(f"published in {path} and in README.md")
     print_summary(as_json, summary)
 
 

@@ -271,11 +271,13 @@ def saved_fits(context: Context) -> dict[str, Any]:
 def saved_in(build: BridgeContext) -> dict[str, Any]:
     """`saved_fits` of the bridge that `build` is for."""
     plugin, _ = plugins.get("bridge", build.name)
+    fits: dict[str, Any] = {}
     if parts := getattr(plugin, "parts", None):
-        fits = [saved_in(build.of(name)) for name in parts(build.argument)]
-        return {name: fit for fit_of_part in fits for name, fit in fit_of_part.items()}
-    save = getattr(plugin, "saved", None)
-    return {plugin.name: save(build)} if save else {}
+        for name in parts(build.argument):
+            fits |= saved_in(build.of(name))
+    if (save := getattr(plugin, "saved", None)) and (fit := save(build)):
+        fits[plugin.name] = fit
+    return fits
 
 
 def vector_inputs(context: Context) -> tuple[str, dict[str, Any]]:

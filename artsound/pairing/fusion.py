@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from artsound import plugins
 from artsound.encoders.base import Needs
 from artsound.errors import BadData, BadUsage
 from artsound.pairing.bridge import BridgeContext, Rows, inputs_in, rows_in
+from artsound.pairing.calibrate import Calibration, calibrate
 from artsound.pairing.rows import deviation
 from artsound.recipe import Recipe
+from artsound.storage import sha256_file
 
 _PART = re.compile(r"(?:(?P<weight>\d+(?:\.\d+)?)\*)?(?P<name>[^*+\s]+)")
 
@@ -46,20 +49,42 @@ class Fusion:
         return list(fused(argument))
 
     def inputs(self, build: BridgeContext) -> Any:
-        """What its bridges depend on."""
-        return {name: inputs_in(build.of(name)) for name in fused(build.argument)}
+        """What its bridges depend on, and the digest of the judgements that weigh them."""
+        found = {name: inputs_in(build.of(name)) for name in fused(build.argument)}
+        if path := build.recipe.pair.calibrate:
+            found["pair.calibrate"] = sha256_file(Path(path))
+        return found
+
+    def saved(self, build: BridgeContext) -> dict[str, Any]:
+        """The weights fitted to judgements, for fits.json; empty without `pair.calibrate`."""
+        fitted = _parts(build)[3] if build.recipe.pair.calibrate else None
+        return fitted.to_json() if fitted else {}
 
     def rows(self, build: BridgeContext) -> Rows:
         """The rows of `fused_rows`; BadData where one bridge has no row for an item of another."""
-        parts = fused(build.argument)
-        rows = [rows_in(build.of(name)) for name in parts]
-        artworks, _, tracks, _ = rows[0]
-        sides = [
-            (_in_order(name, artworks, *one[:2]), _in_order(name, tracks, *one[2:]))
-            for name, one in zip(parts, rows, strict=True)
-        ]
-        a, t = fused_rows(sides, list(parts.values()))
+        artworks, tracks, sides, fitted = _parts(build)
+        weights = fitted.weights if fitted else fused(build.argument)
+        a, t = fused_rows(sides, list(weights.values()))
         return artworks, a, tracks, t
+
+
+_Sides = list[tuple[np.ndarray, np.ndarray]]
+
+
+def _parts(build: BridgeContext) -> tuple[list[str], list[str], _Sides, Calibration | None]:
+    """Ids of artworks and of tracks, the rows of each bridge in their order, fitted weights."""
+    parts = fused(build.argument)
+    rows = [rows_in(build.of(name)) for name in parts]
+    artworks, _, tracks, _ = rows[0]
+    sides = [
+        (_in_order(name, artworks, *one[:2]), _in_order(name, tracks, *one[2:]))
+        for name, one in zip(parts, rows, strict=True)
+    ]
+    fitted = None
+    if path := build.recipe.pair.calibrate:
+        spreads = [deviation(*both) for both in sides]
+        fitted = calibrate(path, parts, sides, spreads, artworks, tracks)
+    return artworks, tracks, sides, fitted
 
 
 def fused(argument: str) -> dict[str, float]:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from artsound import plugins
 from artsound.encoders.base import bridges_of
 from artsound.errors import BadData, BadUsage
 from artsound.pairing import evidence
@@ -27,6 +28,7 @@ from artsound.pairing.bridge import (
     vector_inputs,
     vectors_measured_again,
 )
+from artsound.pairing.calibrate import read_ratings
 from artsound.pairing.concepts import load_bank
 from artsound.pairing.excluded import excluded_keys, excluded_pairs
 from artsound.pairing.imported_pairs import ImportedPair, imported_pairs, unpaired
@@ -76,6 +78,13 @@ def check(context: Context) -> None:
     load_axes(recipe.pair.affect_axes)
     if recipe.pair.affect_fit:
         read_fit(recipe.pair.affect_fit)
+    if recipe.pair.calibrate:
+        if not hasattr(plugins.get("bridge", recipe.pair.bridge)[0], "parts"):
+            raise BadUsage(
+                "pair.calibrate weighs the bridges of a fusion, and "
+                f"{recipe.pair.bridge} has none: use, for example, --bridge fusion:affect+text."
+            )
+        read_ratings(recipe.pair.calibrate)
 
 
 def plan(context: Context) -> list[Part]:

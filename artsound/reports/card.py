@@ -24,6 +24,7 @@ from artsound.columns import KINDS, SAMPLE
 from artsound.errors import BadData
 from artsound.progress import counted
 from artsound.recipe import ReleaseSection
+from artsound.reports.judging import published, summarise_judgements
 from artsound.reports.stats import frame_stats, value_counts
 from artsound.rights import PUBLIC_DOMAIN, TRAINABLE, UNKNOWN, licence_rights, policy_condition
 from artsound.schema import arrow_schema, json_schema, schema_folder
@@ -724,6 +725,7 @@ def card_values(data: Dataset) -> dict[str, Any]:
             )
             for licence in sorted({*counts["track_license_id"], *counts["artwork_license_id"]})
         ],
+        "judged": _judged(data),
         "unknown": {name: _unknown(frame, name) for name in _MAY_LACK},
         "clustered": {
             "artworks": _clustered(frame, "artwork_cluster"),
@@ -942,6 +944,14 @@ def _removed(data: Dataset) -> int:
         return 0
 
 
+def _judged(data: Dataset) -> dict[str, Any] | None:
+    """What judges said of this release, if it has their judgements."""
+    if "://" in data.store.location:
+        return None
+    found = published(Path(data.store.location))
+    return summarise_judgements(found) if found is not None else None
+
+
 def _rights(frame: pl.DataFrame) -> list[tuple[str, int]]:
     """How many pairs may be used how: both sides, or where it says so, either."""
 
@@ -1093,6 +1103,7 @@ def _render(template: str, values: Mapping[str, Any]) -> str:
     )
     environment.filters["cell"] = _cell
     environment.filters["quoted"] = quoted
+    environment.filters["measured"] = lambda value: "–" if value is None else f"{value:.2f}"
     environment.filters["sentence"] = lambda text: f"{_cell(text).rstrip('. ')}."
     source = (files("artsound.reports") / template).read_text(encoding="utf-8")
     return environment.from_string(source).render(**values)

@@ -1,8 +1,9 @@
 """Blind judging of pairs: trials, the record of judgements, agreement, and unfit pairs.
 
 All judges of a view are shown the same trials in blocks of twenty, each judge in an order of their
-own, so that judgements can be compared however early a judge stops. A fifth of every block are
-controls, which combine an artwork with the music of another pair; judges cannot recognise them.
+own, so that judgements can be compared however early a judge stops. Half of every block are
+controls, which combine an artwork with the music of another pair; judges cannot recognise them. A
+difference between the two needs the fewest trials if there are as many of both.
 """
 
 from __future__ import annotations
@@ -26,14 +27,15 @@ from artsound.keys import normal_name, six_digits, with_text_keys
 from artsound.progress import counted
 from artsound.schema import arrow_schema, check_table
 from artsound.shards.dataset import Dataset
-from artsound.storage import digest, write_parquet
+from artsound.storage import digest, read_parquet, write_parquet
 from artsound.untrusted import read_table
 
 BLOCK = 20
-CONTROLS = 4  # of each block
+CONTROLS = 10  # of each block
 VERDICTS = ("", "accept", "reject", "skip")
 MIN_HEARD = 3.0  # seconds of a clip that a judge hears at least
 UNKNOWN_HEARD = -1.0
+JUDGED = "judgements.parquet"  # in a release
 _LONGEST_NAME = 64  # characters
 _MOST_COUNTED = 5_000  # pairs up to which trials are counted one by one
 
@@ -393,7 +395,8 @@ def summarise_judgements(judgements: pl.DataFrame) -> dict[str, Any]:
         several judges; `judges`: judgements and mean ratings of each; `alpha`: agreement of ratings
         and verdicts; `rating` and `accepted`: means of pairs and of controls. `difference` is the
         mean rating of pairs minus that of controls, with its 95 % interval over 2,000 bootstrap
-        samples of trials.
+        samples that draw judges, artworks and tracks; `planned`: the trials needed to see a
+        difference of DIFFERENCE.
     """
     said = latest(judgements)
     rated = said.filter(pl.col("rating") > 0)
@@ -419,6 +422,7 @@ def summarise_judgements(judgements: pl.DataFrame) -> dict[str, Any]:
             "controls": _mean(rated.filter("control")["rating"]),
             "difference": _difference(rated),
         },
+        "planned": planned_trials(_deviation(rated)),
         "accepted": {
             "pairs": _mean(decided.filter(~pl.col("control"))["verdict"] == "accept"),
             "controls": _mean(decided.filter("control")["verdict"] == "accept"),
@@ -445,19 +449,59 @@ def _per_judge(said: pl.DataFrame) -> pl.DataFrame:
 
 
 def _difference(rated: pl.DataFrame) -> dict[str, float] | None:
-    """Mean rating of pairs minus that of controls, by trial, with its bootstrap interval."""
-    means = rated.group_by(*_TRIAL, "control", maintain_order=True).agg(pl.col("rating").mean())
-    pairs = means.filter(~pl.col("control"))["rating"].to_numpy()
-    controls = means.filter("control")["rating"].to_numpy()
-    if not pairs.size or not controls.size:
+    """Mean rating of pairs minus that of controls, with its bootstrap interval.
+
+    Judges, artworks and tracks are each drawn with replacement, and a rating counts by the product
+    (Owen, Ann. Appl. Stat. 1, 2007): another judge and other works would have given others.
+    """
+    ratings, control = rated["rating"].to_numpy().astype(float), rated["control"].to_numpy()
+    if control.all() or not control.any():
         return None
+    numbers = [codes(rated[name]) - 1 for name in ("judge", "artwork_id", "track_id")]
     rng = np.random.default_rng(0)
-    drawn = [
-        rng.choice(pairs, pairs.size).mean() - rng.choice(controls, controls.size).mean()
-        for _ in range(_DRAWS)
-    ]
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return {"mean": float(pairs.mean() - controls.mean()), "low": float(low), "high": float(high)}
+    drawn = []
+    for _ in range(_DRAWS):
+        weights = np.ones(len(ratings))
+        for number in numbers:
+            count = int(number.max()) + 1
+            weights *= rng.multinomial(count, np.full(count, 1.0 / count))[number]
+        if weights[control].sum() and weights[~control].sum():
+            sides = (np.average(ratings[one], weights=weights[one]) for one in (~control, control))
+            drawn.append(next(sides) - next(sides))
+    low, high = np.quantile(drawn, (0.025, 0.975)) if drawn else (np.nan, np.nan)
+    mean = ratings[~control].mean() - ratings[control].mean()
+    return {"mean": float(mean), "low": float(low), "high": float(high)}
+
+
+DIFFERENCE = 0.3  # of mean ratings, on a scale of 1 to 5
+_USUAL_DEVIATION = 1.2  # of ratings, until ENOUGH are there to measure it
+_ENOUGH = 30
+
+
+def _deviation(rated: pl.DataFrame) -> float:
+    """The standard deviation of ratings within pairs and within controls."""
+    if rated.height < _ENOUGH:
+        return _USUAL_DEVIATION
+    ratings, control = rated["rating"].to_numpy().astype(float), rated["control"].to_numpy()
+    parts = [ratings[side] - ratings[side].mean() for side in (control, ~control) if side.any()]
+    return float(np.concatenate(parts).std()) or _USUAL_DEVIATION
+
+
+def planned_trials(
+    deviation: float, difference: float = DIFFERENCE, controls: float = CONTROLS / BLOCK
+) -> int:
+    """How many trials show a difference of mean ratings of pairs and controls.
+
+    Of two samples of independent ratings, at a level of 5 %, two-sided, with a power of 80 %.
+
+    Args:
+        deviation: The standard deviation of ratings.
+        difference: To be seen.
+        controls: The share of controls among the trials.
+    """
+    quantiles = 1.959964 + 0.841621  # of the normal distribution, at 97.5 % and 80 %
+    needed = (quantiles * deviation / difference) ** 2 / (controls * (1 - controls))
+    return int(np.ceil(needed))
 
 
 def _mean(values: pl.Series) -> float | None:
@@ -525,6 +569,40 @@ def folder_of(place: Path) -> Path:
     return folder
 
 
+def publish(judgements: pl.DataFrame, shards: Path, index_sha256: str) -> Path:
+    """Write the judgements of a release beside its index, as JUDGED, judges by number only.
+
+    Args:
+        judgements: Rows of `read_judgements`.
+        shards: The folder of the release.
+        index_sha256: Of the release's index.
+
+    Raises:
+        BadData: No judgement is of this release.
+    """
+    own = judgements.filter(index_sha256=index_sha256)
+    if own.is_empty():
+        raise BadData(
+            f"None of the {judgements.height:,} judgements is of the release in {shards}: give the "
+            "shards that were judged."
+        )
+    names = sorted(set(own["judge"]), key=lambda name: digest([index_sha256, name]))
+    numbers = {name: f"judge {n + 1}" for n, name in enumerate(names)}
+    anonymous = own.with_columns(pl.col("judge").replace_strict(numbers)).sort("judge", "at")
+    write_parquet(shards / JUDGED, "judgement", anonymous.to_dicts())
+    return shards / JUDGED
+
+
+def published(shards: Path) -> pl.DataFrame | None:
+    """The judgements that a release has, None without.
+
+    Raises:
+        BadData: The file is damaged.
+    """
+    path = shards / JUDGED
+    return pl.DataFrame(read_parquet(path, "judgement")) if path.is_file() else None
+
+
 def write_exclusions(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write a list of excluded pairs, for a recipe (`pair.exclude`) and `subset --exclude`.
 
@@ -560,8 +638,12 @@ def print_judgement_summary(summary: dict[str, Any]) -> None:
         gain = rating["difference"]
         console.print(
             f"mean rating of pairs minus controls: {gain['mean']:+.2f} "
-            f"(95 % interval {gain['low']:+.2f} to {gain['high']:+.2f})"
+            f"(95 % interval {gain['low']:+.2f} to {gain['high']:+.2f}, over judges and works)"
         )
+    console.print(
+        f"{counted(summary['planned'], 'trial')} show a difference of {DIFFERENCE} (power 80 %)"
+        + (": there are fewer" if summary["trials"] < summary["planned"] else "")
+    )
     alpha = summary["alpha"]
     console.print(
         f"Krippendorff's alpha: ratings {_shown(alpha['rating_ordinal'])} ordinal, "

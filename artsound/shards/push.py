@@ -45,7 +45,7 @@ CROISSANT = "croissant.json"
 _MUST_SAY = ("authors", "contact", "takedown", "license", "date")
 _OUR_SHARD = re.compile(r"artsound-(?:train|val|test)-\d{6}\.tar")
 # What a release may have beside its shards and is not in each: stale where this one has it not.
-_OURS = frozenset({WITHHELD, CHANGES, CHANGELOG, FITS, "query.json"})
+_OURS = frozenset({WITHHELD, CHANGES, CHANGELOG, FITS, "judgements.parquet", "query.json"})
 # The Hub limits commits per hour, and advises against commits of more files.
 _COMMIT_FILES = 100
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 
 import artsound
 from artsound.cli import app
-from artsound.errors import BadUsage
+from artsound.errors import BadData, BadUsage
 from artsound.reports import judging
 from artsound.reports.judging import krippendorff_alpha, summarise_judgements, unfit
 from artsound.shards.dataset import Dataset
@@ -64,14 +65,14 @@ def data(site_shards: Path) -> Dataset:
     return artsound.open(site_shards)
 
 
-def test_every_pair_is_shown_once_with_a_fifth_of_controls_from_its_own_split(
+def test_every_pair_is_shown_once_with_as_many_controls_from_its_own_split(
     data: Dataset,
 ) -> None:
     shown = [trial for block in judging.trials(data) for trial in block]
     real = [trial.artwork for trial in shown if not trial.control]
     controls = [trial for trial in shown if trial.control]
     assert sorted(real) == list(range(50))
-    assert len(controls) == judging.CONTROLS * 4  # blocks of 16 pairs
+    assert len(controls) == judging.CONTROLS * 5 == 50
     splits = data.frame["split"]
     assert all(splits[t.artwork] == splits[t.track] for t in controls)
     assert shown == [trial for block in judging.trials(data) for trial in block]
@@ -126,6 +127,45 @@ def test_the_summary_shows_agreement_and_how_pairs_fare_against_controls(
     gain = said["rating"]["difference"]
     assert 0 < gain["low"] < gain["mean"] < gain["high"]
     assert said["accepted"]["controls"] == 0.0
+
+
+def test_a_difference_of_ratings_needs_fewest_trials_with_as_many_controls() -> None:
+    assert judging.planned_trials(1.2) == 503
+    assert judging.planned_trials(1.2, controls=0.2) == 785
+    assert judging.planned_trials(2.4) == pytest.approx(4 * 503, abs=3)
+
+
+def test_the_interval_of_a_difference_is_over_judges_and_works(
+    data: Dataset, tmp_path: Path
+) -> None:
+    judgements = _judged(tmp_path, data)
+    lone = judgements.filter(judge="ada")
+    copies = pl.concat([lone.with_columns(judge=pl.lit(f"judge {n}")) for n in range(20)])
+    one, many = (summarise_judgements(rows)["rating"]["difference"] for rows in (lone, copies))
+    # Twenty judges of the same works leave the works as uncertain as before.
+    assert many["high"] - many["low"] > 0.8 * (one["high"] - one["low"])
+
+
+def test_judgements_are_published_without_names_and_the_card_says_what_they_show(
+    data: Dataset, site_shards: Path, tmp_path: Path
+) -> None:
+    judgements = _judged(tmp_path, data)
+    release = tmp_path / "shards"
+    shutil.copytree(site_shards, release)
+    result = CliRunner().invoke(app, ["judgements", str(release), "--publish"])
+    assert result.exit_code == 0, result.output
+    found = judging.published(release)
+    assert found is not None
+    assert set(found["judge"]) == {"judge 1", "judge 2"}
+    ours, theirs = (summarise_judgements(rows)["rating"] for rows in (judgements, found))
+    assert (ours["pairs"], ours["controls"]) == (theirs["pairs"], theirs["controls"])
+    card = (release / "README.md").read_text(encoding="utf-8")
+    said = card.split("## What people said")[1].split("## What it is for")[0]
+    assert "80 judgements by 2 judges" in said
+    assert "**Too few to tell**" in said
+    assert "ada" not in said
+    with pytest.raises(BadData, match="None of the 80 judgements is of the release"):
+        judging.publish(judgements, release, "0" * 64)
 
 
 def test_unfit_pairs_are_those_rejected_or_rated_low_and_never_controls(
