@@ -305,8 +305,13 @@ def read_fit(path: str | Path) -> AffectBridge:
     """
     if not Path(path).is_file():
         raise BadUsage(f"There is no affect fit {path}: give the {FITS} of a release.")
+    return fit_of(read_fits(Path(path)), str(path))
+
+
+def fit_of(fits: Mapping[str, Any], path: str) -> AffectBridge:
+    """The fitted affect bridge in the content of a fits.json, read at `path`; raises BadData."""
     try:
-        value = read_fits(Path(path))[Affect.name]
+        value = fits[Affect.name]
         if (value["format"], value["bridge"]) != (_FORMAT, f"{Affect.name} {Affect.version}"):
             raise BadData(
                 f"{path} is a fit of {value['bridge']}, not {Affect.name} {Affect.version}: "

@@ -105,8 +105,7 @@ def audit(
         threads: 0: one per processor.
         excluded: Keys of excluded pairs (see excluded.py), which count only for ranks.
     """
-    count, matched = len(tracks), np.flatnonzero(assigned >= 0)
-    mine = assigned[matched]
+    count = len(tracks)
     own, level, artwork_own = _own_scores(tracks, artworks, assigned)
     # How many score more, and how many as much or more.
     above_at = [(own + near, artwork_own + near) for near in _NEAR]
@@ -147,20 +146,7 @@ def audit(
             search.merge(heap, more)
     offered = [search.lists(heap) for heap in best]
 
-    held = np.full(count, -np.inf)
-    held[matched] = own[matched].astype(np.float64) - (penalties + low)[mine]
-    without = np.ones(count, dtype=bool)  # tracks that have none of the artworks not needed
-    without[matched] = needed[mine]
-    top = [worth[:, 0].astype(np.float64) for _, worth in offered]
-    top.append(np.full(count, -np.inf))
-    top[0] = np.maximum(top[0], np.where(without, -np.inf, held))
-    top[1] = np.maximum(top[1], np.where(without, held, -np.inf))
-    most = int((top[0] > -np.inf).sum() + uses * needed.sum())
-    least = [np.where(without, -np.inf, held), np.where(without, np.maximum(held, 0.0), np.inf)]
-    missed = []
-    for (which, worth), limit in zip(offered, least, strict=False):
-        who, place = np.nonzero((worth > limit[:, None] + TOLERANCE) & (which >= 0))
-        missed.append(np.stack([who, which[who, place].astype(np.int64)], axis=1))
+    duals = _duals(assigned, own, penalties, prices, uses, rows, offered)
     ranks = [np.where(assigned >= 0, by_track + 1, 0) for by_track in track_above]
     rivals = [np.where(assigned >= 0, table[level, assigned] + 1, 0) for table in artwork_above]
     ties = [np.maximum(more - fewer - 1, 0) for fewer, more in (ranks, rivals)]
@@ -169,10 +155,138 @@ def audit(
         artwork_ranks=rivals[0],
         track_ties=ties[0],
         artwork_ties=ties[1],
-        bound=_bound(top[0], top[1], low, uses, len(matched), most),
-        most=min(most, count),
-        missed=np.concatenate(missed),
+        bound=duals.bound,
+        most=duals.most,
+        missed=duals.missed,
     )
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What duality proves of an assignment: the last three of `Audit`."""
+
+    bound: float
+    most: int
+    missed: np.ndarray
+
+
+def certify(
+    tracks: np.ndarray,
+    artworks: np.ndarray,
+    found: Assignment,
+    candidates: Candidates,
+    *,
+    penalties: np.ndarray,
+    floor: float,
+    uses: int,
+    optimality: float,
+    offers: int,
+    excluded: np.ndarray | None,
+) -> Certificate:
+    """The same bound as of `audit`, or one a little above it, mostly without another product.
+
+    A pair in neither list of candidates scores no more than the last of the track's list, nor than
+    the last of the artwork's. With the prices, that bounds what a track can gain. Only the tracks
+    for which these bounds are too far above what they have are compared with all artworks: together
+    the others stay within half of what `optimality` allows.
+    """
+    assigned, count = found.artworks, len(tracks)
+    every = np.arange(count)
+    matched = np.flatnonzero(assigned >= 0)
+    own = np.full(count, np.inf, dtype=np.float32)
+    own[matched] = pair_scores(tracks, artworks, matched, assigned[matched])
+    cost = unmatched_cost(count)
+    needed = found.prices > cost / 2
+    low = found.prices - cost * needed
+    some, rest = every, np.zeros(count)
+    large = count * len(artworks) > _SMALL
+    if large and len(matched) == count and not needed.any():
+        off = penalties + low
+        rest = _unlisted_bounds(candidates, off)
+        edges = found.edges
+        who, what = np.divmod(edges.keys, len(artworks))
+        starts = np.searchsorted(who, every)
+        rest = np.maximum(rest, np.maximum.reduceat(edges.scores - off[what], starts))
+        held = own - off[assigned]
+        rest = np.maximum(rest, held)
+        slack = rest - held
+        order = np.argsort(slack, kind="stable")
+        allowed_gap = (1.0 - optimality) / 2 * abs(float(own.sum(dtype=np.float64)))
+        few = np.searchsorted(np.cumsum(slack[order]), allowed_gap, side="right")
+        some = np.sort(order[few:])
+    offs = [np.where(needed, np.inf, penalties + low)]
+    if needed.any():
+        offs.append(np.where(needed, penalties + low, np.inf))
+    near = floor + TOLERANCE if floor > -1 else floor
+    limits = search.pair_limits(len(artworks), near, excluded)
+    size = min(offers, len(artworks))
+    offered = search.best_by_weight(tracks, artworks, some, offs, size, limits)
+    return _duals(assigned, own, penalties, found.prices, uses, some, offered, rest)
+
+
+_SMALL = 2**24  # pairs up to which all are compared, and the bound is the lowest
+
+
+def _unlisted_bounds(candidates: Candidates, off: np.ndarray) -> np.ndarray:
+    """The most that a track can have of an artwork in neither list, less `off`: float64 [n]."""
+    last = candidates.artwork_scores[:, -1].astype(np.float64)
+    of_artwork = candidates.track_scores[:, -1].astype(np.float64)
+    order = np.argsort(-of_artwork, kind="stable")
+    reach, less = of_artwork[order], off[order]
+    none = np.array([-np.inf])
+    # Artworks whose own list ends above the track's, and the others.
+    above = np.concatenate([none, np.maximum.accumulate(-less)])
+    below = np.concatenate([np.maximum.accumulate((reach - less)[::-1])[::-1], none])
+    at = np.searchsorted(-reach, -last, side="right")
+    bounds: np.ndarray = np.maximum(last + above[at], below[at])
+    return bounds
+
+
+def _duals(
+    assigned: np.ndarray,
+    own: np.ndarray,
+    penalties: np.ndarray,
+    prices: np.ndarray,
+    uses: int,
+    some: np.ndarray,
+    offered: list[tuple[np.ndarray, np.ndarray]],
+    rest: np.ndarray | None = None,
+) -> Certificate:
+    """The bounds that the prices prove.
+
+    Args:
+        assigned: int64 [n], the artwork of each track, -1 for none.
+        own: The score of its pair.
+        penalties: Of the artworks.
+        prices: Of the artworks.
+        uses: How often an artwork may be used.
+        some: int64 [s], the tracks that were compared with all artworks.
+        offered: Artworks and weights less price [s, k], best first: of those that are not needed,
+            and, if there are any, of those that are.
+        rest: [n], an upper bound for the tracks that are not among `some`.
+    """
+    count, matched = len(assigned), np.flatnonzero(assigned >= 0)
+    mine, cost = assigned[matched], unmatched_cost(len(assigned))
+    needed = prices > cost / 2
+    low = prices - cost * needed
+    held = np.full(count, -np.inf)
+    held[matched] = own[matched].astype(np.float64) - (penalties + low)[mine]
+    without = np.ones(count, dtype=bool)  # tracks that have none of the artworks not needed
+    without[matched] = needed[mine]
+    best = np.full(count, -np.inf) if rest is None else rest.astype(np.float64)
+    best_needed = np.full(count, -np.inf)
+    for values, (_, worth) in zip((best, best_needed), offered, strict=False):
+        values[some] = worth[:, 0]
+    best = np.maximum(best, np.where(without, -np.inf, held))
+    best_needed = np.maximum(best_needed, np.where(without, held, -np.inf))
+    most = int((best > -np.inf).sum() + uses * needed.sum())
+    least = [np.where(without, -np.inf, held), np.where(without, np.maximum(held, 0.0), np.inf)]
+    missed = []
+    for (which, worth), limit in zip(offered, least, strict=False):
+        who, place = np.nonzero((worth > limit[some, None] + TOLERANCE) & (which >= 0))
+        missed.append(np.stack([some[who], which[who, place].astype(np.int64)], axis=1))
+    bound = _bound(best, best_needed, low, uses, len(matched), most)
+    return Certificate(bound, min(most, count), np.concatenate(missed))
 
 
 def _own_scores(
@@ -290,6 +404,7 @@ def match(
     optimality: float = 0.999,
     device: str = "cpu",
     excluded: np.ndarray | None = None,
+    ranks: bool = True,
 ) -> Match:
     """Candidates, hub correction, assignment and audit; repeated with the missed pairs.
 
@@ -307,6 +422,8 @@ def match(
         optimality: A share, 0 to 1.
         device: Of the search for candidates.
         excluded: Keys of excluded pairs, ascending (see excluded.py).
+        ranks: Whether the ranks in `audit` are needed, which take one more pass over all pairs:
+            without, they are 0, and the bound may be a little higher (see `certify`).
     """
     candidates = find_candidates(tracks, artworks, count, device=device)
     penalties = hub_penalties(candidates, neighbours)
@@ -322,10 +439,18 @@ def match(
             painters=painters, painter_uses=painter_uses,
         )  # fmt: skip
         offers = max(OFFERS, min(OFFERS << rounds, MOST_OFFERS // len(tracks)))
-        looked = audit(
-            tracks, artworks, found.artworks, penalties=penalties, prices=found.prices,
-            floor=floor, uses=uses, offers=offers, excluded=excluded,
-        )  # fmt: skip
+        if ranks:
+            looked = audit(
+                tracks, artworks, found.artworks, penalties=penalties, prices=found.prices,
+                floor=floor, uses=uses, offers=offers, excluded=excluded,
+            )  # fmt: skip
+        else:
+            proved = certify(
+                tracks, artworks, found, candidates, penalties=penalties, floor=floor, uses=uses,
+                optimality=optimality, offers=offers, excluded=excluded,
+            )  # fmt: skip
+            none = np.zeros(len(tracks), dtype=np.int64)
+            looked = Audit(none, none, none, none, proved.bound, proved.most, proved.missed)
         rounds += 1
         matched = np.flatnonzero(found.artworks >= 0)
         chosen = found.artworks[matched]
@@ -433,6 +558,10 @@ def painter_numbers(names: pa.ChunkedArray) -> np.ndarray:
 # The same for any two sets of unit rows: `artsound.match`.
 
 _CANDIDATES = 32
+# With longer lists fewer tracks must be compared with all artworks for the certificate (at 8,000
+# rows of each side 6 % in place of 37 %). Their memory is too large for the largest sides.
+_MANY_CANDIDATES = 64
+_LARGEST = 400_000
 
 
 @dataclass(frozen=True)
@@ -476,8 +605,10 @@ def match_rows(
     if not len(x) or not len(y):
         none = np.zeros((0, 2), np.int64)
         return Matching(none, np.zeros(0, np.float32), 0.0, 0.0, 1.0)
+    not_too_many = max(len(x), len(y)) <= _LARGEST
     options: dict[str, Any] = {
-        "count": _CANDIDATES,
+        "count": _MANY_CANDIDATES if len(x) * len(y) > _SMALL and not_too_many else _CANDIDATES,
+        "ranks": False,
         "floor": -2.0 if floor is None else floor,  # no dot product of unit rows is lower
         "optimality": optimality,
         "device": device,

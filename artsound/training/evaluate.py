@@ -18,8 +18,9 @@ import numpy as np
 from artsound.encoders.base import choose_device
 from artsound.encoders.descriptors import measure_wave
 from artsound.encoders.weights import quiet_libraries
-from artsound.errors import BadData, BadUsage
-from artsound.pairing.affect import AffectBridge, fit_affect
+from artsound.errors import ArtSoundError, BadData, BadUsage
+from artsound.pairing.affect import AffectBridge, fit_affect, fit_of
+from artsound.pairing.previous_release import FITS
 from artsound.progress import QUIET, Progress
 from artsound.storage import EFFECTS, write_bytes, write_json
 from artsound.training.checkpoint import check_release
@@ -57,6 +58,7 @@ from artsound.training.pictures import (
 )
 from artsound.training.plots import effect_png, frechet_png, spectrogram_png
 from artsound.training.pretrained import find_pretrained, load_module
+from artsound.untrusted import parse_json
 
 if TYPE_CHECKING:
     import torch
@@ -236,13 +238,15 @@ class Take:
 
 @dataclass(frozen=True)
 class MusicSet:
-    """Pairs of a release: keys, captions, genres, the pictures' descriptors [n, 20] and embeddings
-    [n, D] by the model's encoder, and the tracks. `samples` are their splits and places."""
+    """Pairs of a release: keys, captions, genres, the pictures' styles ("" for unknown),
+    descriptors [n, 20] and embeddings [n, D] by the model's encoder, and the tracks.
+    `samples` are their splits and places."""
 
     samples: tuple[tuple[str, int], ...]
     keys: tuple[str, ...]
     captions: tuple[str, ...]
     genres: tuple[str, ...]
+    styles: tuple[str, ...]
     pictures: np.ndarray
     seen: np.ndarray
     sounds: Take
@@ -361,7 +365,8 @@ def evaluate(
         Take(known.sounds.described[near], {n: r[near] for n, r in known.sounds.embedded.items()})
     ]
 
-    bridge = fit_affect(known.pictures, known.sounds.described)
+    released = _release_fit(release)
+    bridge = released or fit_affect(known.pictures, known.sounds.described, styles=known.styles)
     results: dict[str, dict[str, Any]] = {name: {} for name in systems}
     effects: dict[str, np.ndarray] = {}
     for embedder in embedders:
@@ -372,7 +377,7 @@ def evaluate(
                 _, rows, _ = compared
                 effects[name] = picture_effects(_apart(compared[0], rows))
     for name, sets in systems.items():
-        results[name]["bridge"] = _similarity(bridge, asked.pictures, sets, seed)
+        results[name]["bridge"] = _similarity(bridge, asked, sets, seed)
     first = results["model"][embedders[0].name]
     summary: dict[str, Any] = {
         "checkpoint": str(generator.checkpoint.path),
@@ -387,7 +392,8 @@ def evaluate(
         "sampling_steps": steps,
         "embeddings": [embedder.name for embedder in embedders],
         "condition_effect": first["condition_effect"],
-        "own_track_in_bridge": _similarity(bridge, asked.pictures, [asked.sounds], seed),
+        "bridge_fitted_to": "release" if released else "train split",
+        "own_track_in_bridge": _similarity(bridge, asked, [asked.sounds], seed),
         "systems": results,
     }
     if opened is not None:
@@ -424,7 +430,7 @@ def measure(
 ) -> MusicSet:
     """Measure the pairs of `splits`; of the music its middle, at the rate and level of `mel`."""
     rate = mel.sample_rate
-    places, keys, captions, genres, pictures, seen = [], [], [], [], [], []
+    places, keys, captions, genres, styles, pictures, seen = [], [], [], [], [], [], []
     sounds: list[Take] = []
     for split in splits:
         pairs = release.pairs(split)
@@ -435,8 +441,10 @@ def measure(
             sample = pairs.read(int(position))
             places.append((split, int(position)))
             keys.append(sample["key"])
-            captions.append(str(sample["json"].get("artwork_caption", "")))
-            genres.append(str(sample["json"].get("track_genre", "")))
+            for texts, name in (
+                (captions, "artwork_caption"), (genres, "track_genre"), (styles, "artwork_style"),
+            ):  # fmt: skip
+                texts.append(str(sample["json"].get(name) or ""))  # null: unknown
             pictures.append(describe_picture(sample["jpg"]))
             seen.append(encode(sample["jpg"]))
             wave = levelled(window_of(sample["mp3"], mel.seconds, rate), mel)
@@ -448,10 +456,21 @@ def measure(
         tuple(keys),
         tuple(captions),
         tuple(genres),
+        tuple(styles),
         np.array(pictures),
         np.array(seen),
         _together(sounds),
     )
+
+
+def _release_fit(release: Release) -> AffectBridge | None:
+    """The affect bridge that fits.json of the release holds; None without one of this version."""
+    store = release.data.store
+    try:
+        fits = parse_json(store.read(FITS))
+        return fit_of(fits, f"{store.location}/{FITS}")
+    except (ArtSoundError, ValueError):
+        return None
 
 
 def embed_sound(waves: Sequence[np.ndarray], rate: int, embedders: Sequence[AudioEmbedder]) -> Take:
@@ -656,14 +675,14 @@ def _measures(
 
 
 def _similarity(
-    bridge: AffectBridge, pictures: np.ndarray, sets: Sequence[Take], seed: int
+    bridge: AffectBridge, asked: MusicSet, sets: Sequence[Take], seed: int
 ) -> dict[str, Any]:
     """Scores of pictures with the music made from them by the affect bridge (−1 to 1).
 
-    The bridge is fitted to the train split. `effect` is the difference between a picture's score
-    with its own music and with that of others.
+    The bridge is that of the release, else fitted to the train split. `effect` is the difference
+    between a picture's score with its own music and with that of others.
     """
-    artworks = bridge.artworks(pictures)
+    artworks = bridge.artworks(asked.pictures, asked.styles)
     score = np.mean([artworks @ bridge.tracks(take.described).T for take in sets], axis=0)
     return {
         "similarity": asdict(paired_mean(np.diagonal(score), seed=seed)),

@@ -8,6 +8,7 @@ from scipy.optimize import linear_sum_assignment
 
 import artsound
 from artsound.errors import BadUsage
+from artsound.pairing import search
 
 
 def unit(n: int, seed: int, dim: int = 6) -> np.ndarray:
@@ -78,3 +79,35 @@ def test_what_cannot_be_matched_is_refused(change: dict[str, object], fault: str
     given: dict[str, object] = {"x": unit(3, 0, 4), "y": unit(5, 1, 4), **change}
     with pytest.raises(BadUsage, match=fault):
         artsound.match(given.pop("x"), given.pop("y"), **given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("optimality", [0.98, 0.999, 1.0])
+def test_the_certificate_of_large_sides_holds_without_comparing_all_pairs(
+    optimality: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("artsound.pairing.match._SMALL", 0)
+    monkeypatch.setattr("artsound.pairing.match._MANY_CANDIDATES", 6)
+    compared = []
+    best_by_weight = search.best_by_weight
+
+    def counted(*args):  # type: ignore[no-untyped-def]
+        compared.append(len(args[2]))
+        return best_by_weight(*args)
+
+    monkeypatch.setattr("artsound.pairing.search.best_by_weight", counted)
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        n, m = rng.integers(80, 200, size=2).tolist()
+        uses = int(rng.integers(1, 3))
+        x, y = unit(n, seed, 4), unit(m, seed + 100, 4)
+        apart = np.stack([rng.integers(n, size=50), rng.integers(m, size=50)], axis=1)
+        exclude = apart if seed % 2 else None
+        found = artsound.match(x, y, uses=uses, exclude=exclude, optimality=optimality)
+        scores = (x @ y.T).astype(np.float64)
+        if exclude is not None:
+            scores[apart[:, 0], apart[:, 1]] = -9.0
+        optimum = best(np.repeat(scores, uses, axis=1))
+        assert found.bound >= optimum - 1e-4
+        assert optimality * optimum - 1e-4 <= found.total <= optimum + 1e-4
+        assert found.share >= optimality - 1e-6
+    assert sum(compared) > 0

@@ -55,6 +55,7 @@ def test_music_made_without_the_picture_shows_no_effect_of_it(
 
 def test_own_tracks_score_highest_on_the_bridge(evaluated: tuple[Path, dict[str, Any]]) -> None:
     own = evaluated[1]["own_track_in_bridge"]
+    assert evaluated[1]["bridge_fitted_to"] == "release"
     assert own["effect"]["low"] > 0
 
 
