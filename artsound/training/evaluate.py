@@ -365,7 +365,7 @@ def evaluate(
         Take(known.sounds.described[near], {n: r[near] for n, r in known.sounds.embedded.items()})
     ]
 
-    released = _release_fit(release)
+    released = release_fit(release)
     bridge = released or fit_affect(known.pictures, known.sounds.described, styles=known.styles)
     results: dict[str, dict[str, Any]] = {name: {} for name in systems}
     effects: dict[str, np.ndarray] = {}
@@ -463,7 +463,7 @@ def measure(
     )
 
 
-def _release_fit(release: Release) -> AffectBridge | None:
+def release_fit(release: Release) -> AffectBridge | None:
     """The affect bridge that fits.json of the release holds; None without one of this version."""
     store = release.data.store
     try:

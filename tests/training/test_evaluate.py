@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from toy_pairs import toy_release
+from toy_pairs import open_toys, toy_release
 
 from artsound.errors import BadData, BadUsage
+from artsound.pairing.affect import fit_affect
 from artsound.training.data import Release
-from artsound.training.evaluate import evaluate, nearest
+from artsound.training.evaluate import evaluate, nearest, release_fit
 from artsound.training.loop import TrainReport
 from artsound.training.pictures import fit_standardiser
 
@@ -55,8 +57,22 @@ def test_music_made_without_the_picture_shows_no_effect_of_it(
 
 def test_own_tracks_score_highest_on_the_bridge(evaluated: tuple[Path, dict[str, Any]]) -> None:
     own = evaluated[1]["own_track_in_bridge"]
-    assert evaluated[1]["bridge_fitted_to"] == "release"
+    assert evaluated[1]["bridge_fitted_to"] == "train split"  # these pairs have no fits.json
     assert own["effect"]["low"] > 0
+
+
+def test_the_affect_fit_of_a_release_is_read_from_it(release: Release, tmp_path: Path) -> None:
+    place = tmp_path / "shards"
+    shutil.copytree(release.data.store.location, place)
+    assert release_fit(open_toys(place)) is None
+    rng = np.random.default_rng(0)
+    fit = fit_affect(rng.standard_normal((30, 20)), rng.standard_normal((30, 20)))
+    (place / "fits.json").write_text(json.dumps({"affect": fit.to_json()}), encoding="utf-8")
+    found = release_fit(open_toys(place))
+    assert found is not None
+    assert found.to_json() == fit.to_json()
+    (place / "fits.json").write_text("[", encoding="utf-8")
+    assert release_fit(open_toys(place)) is None
 
 
 def test_tables_plots_and_the_sounds_are_written(evaluated: tuple[Path, dict[str, Any]]) -> None:
