@@ -365,8 +365,7 @@ def evaluate(
         Take(known.sounds.described[near], {n: r[near] for n, r in known.sounds.embedded.items()})
     ]
 
-    released = release_fit(release)
-    bridge = released or fit_affect(known.pictures, known.sounds.described, styles=known.styles)
+    bridge, fitted_to = _bridge(release, known)
     results: dict[str, dict[str, Any]] = {name: {} for name in systems}
     effects: dict[str, np.ndarray] = {}
     for embedder in embedders:
@@ -392,7 +391,7 @@ def evaluate(
         "sampling_steps": steps,
         "embeddings": [embedder.name for embedder in embedders],
         "condition_effect": first["condition_effect"],
-        "bridge_fitted_to": "release" if released else "train split",
+        "bridge_fitted_to": fitted_to,
         "own_track_in_bridge": _similarity(bridge, asked, [asked.sounds], seed),
         "systems": results,
     }
@@ -461,6 +460,13 @@ def measure(
         np.array(seen),
         _together(sounds),
     )
+
+
+def _bridge(release: Release, known: MusicSet) -> tuple[AffectBridge, str]:
+    """The affect bridge of the release, else one fitted to the train split; and which it is."""
+    if found := release_fit(release):
+        return found, "release"
+    return fit_affect(known.pictures, known.sounds.described, styles=known.styles), "train split"
 
 
 def release_fit(release: Release) -> AffectBridge | None:
