@@ -429,7 +429,10 @@ def measure(
 ) -> MusicSet:
     """Measure the pairs of `splits`; of the music its middle, at the rate and level of `mel`."""
     rate = mel.sample_rate
-    places, keys, captions, genres, styles, pictures, seen = [], [], [], [], [], [], []
+    places, keys, pictures, seen = [], [], [], []
+    captions: list[str] = []
+    genres: list[str] = []
+    styles: list[str] = []
     sounds: list[Take] = []
     for split in splits:
         pairs = release.pairs(split)
