@@ -323,7 +323,7 @@ def _evidence(context: Context, members: _Members, found: Match) -> dict[str, An
             *moved, chosen, again.assignment.artworks if again else None
         )
     extra["agreement"] = {}
-    for name in bridges_of(recipe)[1:]:
+    for name in dict.fromkeys((*settings.compare, *bridges_of(recipe)[1:])):
         other = unit_vectors(context, name, members.track_ids, members.artwork_ids)
         agreed: dict[str, float] = evidence.agreement((t, a), other, chosen, recipe.seed)
         if free and name in settings.compare:
