@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from artsound.cli import main
 from artsound.cli.app import print_summary, say
 from artsound.errors import BadData, redacted
 from artsound.progress import _JsonLine, command_line
@@ -50,6 +51,20 @@ def test_no_secret_is_shown_or_logged(
         assert "..." in one
         assert "S3CRET" not in one
     assert json.loads(shown[3])["message"] == redacted(text)
+
+
+def test_a_usage_error_with_json_leaves_nothing_behind(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sys.stdout
+    monkeypatch.setattr(sys, "argv", ["artsound", "stats", "nowhere", "--json", "--unknown"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    monkeypatch.setattr(sys, "stdout", before)  # as the next user of this process has it
+    capsys.readouterr()
+    print_summary(True, {"pairs": 3})
+    assert json.loads(capsys.readouterr().out) == {"pairs": 3}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -100,19 +101,23 @@ CheckOnly = Annotated[
 ]
 
 
-_results: list[TextIO] = []  # standard output of commands with --json
+class _Silent(io.TextIOWrapper):
+    """Standard output of a command with --json: nowhere, but for its `results`."""
+
+    def __init__(self, results: TextIO) -> None:
+        super().__init__(Path(os.devnull).open("wb"), encoding="utf-8")  # noqa: SIM115
+        self.results = results
 
 
 def _json_alone(context: typer.Context, value: bool) -> bool:
     """With --json, only the JSON goes to standard output: it has all that people are shown."""
     if value:
-        _results.append(sys.stdout)
-        nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-        sys.stdout = nowhere
+        silent = _Silent(sys.stdout)
+        sys.stdout = silent
 
         def restore() -> None:
-            sys.stdout = _results.pop()
-            nowhere.close()
+            sys.stdout = silent.results
+            silent.close()
 
         context.call_on_close(restore)
     return value
@@ -150,7 +155,8 @@ def print_summary(as_json: bool, value: Any) -> None:
     """Print `value` as one line of JSON if `--json` was given."""
     if as_json:
         plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-        results = _results[-1] if _results else sys.stdout
+        # A usage error leaves the context unclosed and sys.stdout silent, so ask the file itself.
+        results = sys.stdout.results if isinstance(sys.stdout, _Silent) else sys.stdout
         text = json.dumps(redacted_values(plain), default=_as_text, sort_keys=True)
         print(text, file=results, flush=True)
 

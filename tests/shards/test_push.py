@@ -201,7 +201,7 @@ def test_free_samples_need_no_flag(make: Make, tmp_path: Path) -> None:
     shards = shards_of(read_shard_index(LocalStore(folder)))
     write_index(folder, "free", "", shards, free.to_arrow())
     assert push(folder, str(tmp_path / "public"))["files"] == 3
-    with pytest.raises(BadUsage, match="give authors, contact, takedown, license in the table"):
+    with pytest.raises(BadUsage, match="authors, contact, takedown, license, date in the table"):
         push(folder, "s3://bucket/artsound")
 
 
