@@ -62,9 +62,12 @@ def traits() -> list[str]:
 def main() -> None:
     """Print the figures of a workspace."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("workspace", type=Path)
+    parser.add_argument("workspace", type=Path, nargs="?", default=Path("out"))
     parser.add_argument("--show", type=int, default=0, help="captions of each side to print")
     options = parser.parse_args()
+    if not (options.workspace / "embeddings").is_dir():
+        print(f"not run: {options.workspace} holds no embedded build (artsound embed)")
+        return
     for side, record, kind, measured, describe in SIDES:
         pairs = items(Workspace(options.workspace), side, record, kind, measured)
         captions = [describe(*pair) for pair in pairs]

@@ -1,5 +1,6 @@
 """One large one-to-one matching, certified, against the bare product of the same size.
 
+    python benchmarks/large_match.py                 # 20,000 rows, 512 values
     python benchmarks/large_match.py 250000 512
     python benchmarks/large_match.py 1000000 128
 
@@ -21,8 +22,8 @@ import artsound
 def main() -> None:
     """Match the vectors and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("rows", type=int, help="rows of each side")
-    parser.add_argument("width", type=int, help="values of a row")
+    parser.add_argument("rows", type=int, nargs="?", default=20_000, help="rows of each side")
+    parser.add_argument("width", type=int, nargs="?", default=512, help="values of a row")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     x, y = vectors(options.rows, options.rows, options.width, options.seed)

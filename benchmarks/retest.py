@@ -33,11 +33,17 @@ HEAD = """\
 def main() -> None:
     """Print the table, or write it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path, help="a folder of pictures and clips, at any depth")
+    near = Path(__file__).resolve().parents[2] / "shared" / "data"
+    parser.add_argument(
+        "data", type=Path, nargs="?", default=near, help="a folder of pictures and clips"
+    )
     parser.add_argument("--write", action="store_true", help=f"replace {TABLE.name}")
     options = parser.parse_args()
     pictures = sorted(options.data.rglob("*.jpg"))
     clips = sorted(options.data.rglob("*.mp3"))
+    if not pictures or not clips:
+        print(f"not run: it needs pictures (.jpg) and clips (.mp3) in {options.data}")
+        return
     errors = {
         "artwork": _errors("artwork", map(_pictures, pictures)),
         "track": _errors("track", map(_clips, clips)),

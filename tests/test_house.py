@@ -54,3 +54,23 @@ def test_the_sample_is_as_small_as_its_purpose_allows() -> None:
 def test_numbers_are_written_in_six_digits_in_one_place() -> None:
     places = [file.name for file in FILES if ":06d}" in file.read_text(encoding="utf-8")]
     assert places == ["keys.py"]
+
+
+def test_every_benchmark_runs_without_arguments() -> None:
+    calls = [
+        (script.name, node)
+        for script in sorted((ROOT.parent / "benchmarks").glob("*.py"))
+        for node in ast.walk(ast.parse(script.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "add_argument"
+    ]
+    assert calls
+    for name, call in calls:
+        first = call.args[0]
+        given = {keyword.arg: keyword.value for keyword in call.keywords}
+        assert "required" not in given, name
+        if isinstance(first, ast.Constant) and not str(first.value).startswith("-"):
+            many = given.get("nargs")
+            assert isinstance(many, ast.Constant), (name, first.value)
+            assert many.value in ("?", "*"), (name, first.value)
