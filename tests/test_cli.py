@@ -57,6 +57,25 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert f"Example: artsound {command}" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nosuch"], "No such command 'nosuch'"),
+        (["--nope"], "No such option: --nope"),
+        (["why", "--build", "x"], "No such option: --build"),
+        (["stats", "a", "b"], "unexpected extra argument"),
+        (["build", "--out", "x", "--limit", "-3"], "'--limit'"),
+    ],
+)
+def test_a_usage_error_begins_as_other_errors_do(arguments: list[str], said: str) -> None:
+    done = artsound(*arguments)
+    last = done.stderr.splitlines()[-1]
+    assert (done.returncode, done.stdout) == (2, "")
+    assert last.startswith("error: ")
+    assert said in last
+    assert "Usage: " in done.stderr
+
+
 def test_help_groups_the_commands_and_fits_80_columns() -> None:
     lines = artsound("--help").stdout.splitlines()
     heads = [line for line in lines if line and line == line.strip() and line.endswith(":")]

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -14,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from artsound.errors import redacted, redacted_values
+from artsound.progress import report_error
 
 _PANELS = {  # of the help: the module of a command gives its panel
     "artsound.cli.build_commands": "Build",
@@ -23,8 +26,33 @@ _PANELS = {  # of the help: the module of a command gives its panel
 }
 
 
+# Typer's own, whose module depends on its version; BadParameter, which it exports, is a subclass.
+_UsageError: type[Any] = typer.BadParameter.__bases__[0]
+
+
+@contextmanager
+def _usage_errors_as_others() -> Iterator[None]:
+    """Print a usage error with the head that all errors have, and exit with 2."""
+    try:
+        yield
+    except _UsageError as error:
+        if error.ctx is not None:
+            say(error.ctx.get_usage())
+            say(f"Try '{error.ctx.command_path} -h' for help.\n")
+        report_error(error.format_message())
+        raise SystemExit(2) from None
+
+
 class _Commands(TyperGroup):
     """Lists the commands of the help by panel, with whole summaries."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        with _usage_errors_as_others():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _usage_errors_as_others():
+            return super().invoke(ctx)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         panels: dict[str, list[tuple[str, str]]] = {panel: [] for panel in _PANELS.values()}
