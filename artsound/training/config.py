@@ -17,6 +17,7 @@ from artsound.recipe import Embed, EncoderName
 from artsound.storage import read_json
 
 LEAST_MAGNITUDE = 1e-5  # AudioLDM 2's mels are never smaller
+_FAMILY = "diffusion"  # of presets that name none
 
 
 class _ConfigSection(BaseModel):
@@ -223,8 +224,8 @@ class Config(_ConfigSection):
         "version",
     )
     family: str = Field(
-        "diffusion",
-        exclude_if=lambda value: value == "diffusion",
+        _FAMILY,
+        exclude_if=lambda value: value == _FAMILY,
         description="the kind of generator: `artsound plugins family` lists them",
     )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

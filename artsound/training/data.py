@@ -417,10 +417,8 @@ def latents_digest(release: Release, config: Config) -> str:
 
 def _settings(release: Release, config: Config, codec: bytes) -> dict[str, Any]:
     """What decides the arrays."""
-    family: dict[str, Any] = {}
-    if config.family != "diffusion":
-        tokens = config.tokens.model_dump(mode="json") if config.tokens else None
-        family = {"family": config.family, "tokens": tokens}
+    # Neither is there at its default, so that latents of before there were families stay valid.
+    family = config.model_dump(mode="json", include={"family", "tokens"})
     return family | {
         "release": release.digest,
         "mel": config.mel.model_dump(mode="json"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from artsound import plugins
 from artsound.encoders.batching import one_torch_thread
 from artsound.errors import BadData, BadUsage
 from artsound.media import MediaError
@@ -24,7 +25,7 @@ from artsound.training.checkpoint import (
 from artsound.training.codec import training_log_mel
 from artsound.training.config import Config, Mel, read_config
 from artsound.training.family import open_family
-from artsound.training.model import SCHEDULERS, import_unet_only
+from artsound.training.model import SCHEDULERS
 from artsound.training.pictures import (
     PictureEncoder,
     Standardiser,
@@ -139,9 +140,9 @@ def import_only_needed(checkpoint: Path) -> None:
     A network from nothing on measured descriptors, as of the preset tiny, needs few libraries.
     """
     config = read_config(find_checkpoint(checkpoint) / "config.json")
-    own = config.pretrained is None and config.condition.encoder == "affect"
-    if own and config.family == "diffusion":
-        import_unet_only()
+    plugin, _ = plugins.get("family", config.family)
+    if hasattr(plugin, "import_needed"):  # a class need not be a subclass of FamilyPlugin
+        plugin.import_needed(config)
 
 
 def generate(
