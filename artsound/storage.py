@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 import tempfile
 import time
@@ -172,10 +173,8 @@ class Workspace:
         )
         found = [path for folder in folders for path in folder.rglob(f"{TEMPORARY_PREFIX}*")]
         found += self.root.glob(f"{TEMPORARY_PREFIX}*")
-        for path in sorted(found):
-            if _is_abandoned(path.name):
-                with contextlib.suppress(OSError):
-                    path.unlink()
+        for folder in sorted({path.parent for path in found}):
+            sweep(folder)
 
 
 def check_out(root: Path) -> None:
@@ -254,6 +253,47 @@ def make_folder(path: Path) -> Path:
     except OSError as error:
         raise _disk_fault(path, error) from error
     return path
+
+
+def sweep(folder: Path, mark: str = "") -> None:
+    """Remove what killed processes of this machine left in `folder` while they wrote into it.
+
+    Args:
+        folder: Searched without its folders.
+        mark: Remove only names with this part.
+    """
+    for path in sorted(folder.glob(f"{TEMPORARY_PREFIX}*")):
+        if mark in path.name and _is_abandoned(path.name):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
+@contextlib.contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A temporary folder beside `out` that becomes `out` if the block ends without an exception.
+
+    What a killed process left of an earlier attempt at the same `out` is removed.
+
+    Raises:
+        BadUsage: `out` is a file or a folder that is not empty.
+        BadData: Its parent cannot be created.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BadUsage(f"{out} is in use: give --out a new folder.")
+    make_folder(out.parent)
+    mark = f"-{sha256_bytes(out.name.encode('utf-8', 'surrogateescape'))[:8]}-"
+    sweep(out.parent, mark)
+    place = Path(tempfile.mkdtemp(prefix=f"{temporary_prefix()}x{mark}", dir=out.parent))
+    try:
+        place.chmod(0o755)
+        yield place
+        os.replace(place, out)  # an empty folder may be there
+        sync_folder(out.parent)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from artsound.storage import (
     Workspace,
     atomic_write,
     digest,
+    new_folder,
     read_json,
     read_parquet,
     sha256_bytes,
@@ -276,6 +277,28 @@ def test_sweeping_removes_what_a_killed_process_left_and_nothing_else(tmp_path: 
     assert writing <= now
     assert {"parts/.tmp-x", ".tmp-notes.txt", "thesis/.tmp-notes.txt"} <= now
     assert len(swept) == 2
+
+
+def test_a_killed_attempt_at_a_new_folder_leaves_nothing_behind_the_next(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from artsound.storage import new_folder\n"
+        "with new_folder(Path(sys.argv[1])) as place:\n"
+        "    (place / 'half').write_bytes(b'x'); os._exit(1)\n"
+    )
+    for name in ("release", "other"):
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / name)], check=False)
+    assert len(list(tmp_path.iterdir())) == 2
+    with new_folder(tmp_path / "release") as place:
+        (place / "whole").write_bytes(b"x")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names[1:] == ["release"]  # and what the other command left, which is not this one's
+    assert [path.name for path in (tmp_path / "release").iterdir()] == ["whole"]
+    with pytest.raises(BadUsage, match="in use"), new_folder(tmp_path / "release"):
+        pass
+    (tmp_path / "release" / "whole").unlink()
+    with pytest.raises(ValueError, match="stop"), new_folder(tmp_path / "release") as place:
+        raise ValueError("stop")
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_written_files_follow_the_umask(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from artsound.read_ahead import DaemonThreads, ordered_ahead
 from artsound.shards.dataset import Dataset
 from artsound.shards.format import Placed, Shard, key_of, scan_tar, write_shard
 from artsound.shards.index import pointers, write_index
-from artsound.storage import digest, make_folder, read_json, sha256_file, write_json
+from artsound.storage import digest, make_folder, read_json, sha256_file, sweep, write_json
 
 _SETTINGS = "companion.json"
 
@@ -51,7 +51,7 @@ def write_sidecar(
         BadUsage: The folder has arrays made with other settings.
         BadData: A sidecar shard is damaged.
     """
-    make_folder(folder)
+    sweep(make_folder(folder))
     about = {"index_sha256": data.index_sha256, "settings": dict(settings)}
     place = folder / _SETTINGS
     if place.exists() and digest(read_json(place)) != digest(about):

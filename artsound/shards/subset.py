@@ -6,8 +6,6 @@ import io
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,9 +43,7 @@ from artsound.sql_filter import without_match
 from artsound.storage import (
     atomic_write,
     digest,
-    make_folder,
-    sync_folder,
-    temporary_prefix,
+    new_folder,
     write_bytes,
     write_json,
 )
@@ -178,17 +174,8 @@ def write_shards(
     Raises:
         BadUsage: `folder` is in use, or the date is none.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BadUsage(f"{folder} is in use: give --out a new folder.")
-    make_folder(folder.parent)
-    place = Path(tempfile.mkdtemp(prefix=temporary_prefix(), dir=folder.parent))
-    try:
-        place.chmod(0o755)
+    with new_folder(folder) as place:
         _write_all(data, place, pairs_per_shard, date)
-        os.replace(place, folder)  # an empty folder may be there
-        sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
     return list(open_shards(folder).shards)
 
 

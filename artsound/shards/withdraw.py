@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +48,7 @@ from artsound.sources.item_names import (
     shown_lines,
     text_of,
 )
-from artsound.storage import atomic_write, make_folder, sha256_bytes, sync_folder, temporary_prefix
+from artsound.storage import atomic_write, new_folder, sha256_bytes
 from artsound.untrusted import parse_json
 
 _KEY_COLUMNS = ("key", "track_id", "track_cluster", "item_id")
@@ -372,12 +371,7 @@ def write_next(
     """
     about = read_shard_index(data.store)
     said = said_of_next(about.get("release", {}), date)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BadUsage(f"{out} is in use: give --out a new folder.")
-    make_folder(out.parent)
-    place = Path(tempfile.mkdtemp(prefix=temporary_prefix(), dir=out.parent))
-    try:
-        place.chmod(0o755)
+    with new_folder(out) as place:
         shards, rows = _write_shards(data, folder, place, gone)
         if not apart.is_empty():
             with atomic_write(place / WITHHELD) as file:
@@ -396,10 +390,6 @@ def write_next(
         write_index(place, data.name, about["recipe_digest"], shards, table, more)
         describe(place)
         check(place, rows)
-        os.replace(place, out)
-        sync_folder(out.parent)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
     return found
 
 

@@ -22,7 +22,14 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from artsound.errors import BadData, BadUsage
-from artsound.storage import make_folder, read_json, sync_folder, temporary_prefix, write_json
+from artsound.storage import (
+    make_folder,
+    read_json,
+    sweep,
+    sync_folder,
+    temporary_prefix,
+    write_json,
+)
 from artsound.training.config import Config, read_config
 from artsound.training.model import learned
 
@@ -84,6 +91,7 @@ def save_checkpoint(
     from safetensors.torch import save_file
 
     home = make_folder(folder / "checkpoints")
+    sweep(home)
     final = home / f"step-{state.step:08d}"
     temporary = Path(tempfile.mkdtemp(prefix=temporary_prefix(), dir=home))
     try:

@@ -6,9 +6,7 @@ shards, their pictures' embeddings and this library. `space_app` is the page tha
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -24,7 +22,7 @@ from artsound.progress import QUIET, Progress
 from artsound.schema import schema_folder
 from artsound.shards.dataset import open_shards
 from artsound.shards.subset import write_shards
-from artsound.storage import TEMPORARY_PREFIX, make_folder, write_json
+from artsound.storage import make_folder, new_folder, write_json
 from artsound.training.checkpoint import find_checkpoint
 from artsound.training.config import Config
 from artsound.training.generate import Generator
@@ -125,10 +123,7 @@ def write_space(
     check_portable(generator.config)
     data = open_shards(shards).split("train").rights(rights)
     chosen = data.sample(min(tracks, len(data)))
-    make_folder(out.parent)
-    place = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=out.parent))
-    try:
-        place.chmod(0o755)
+    with new_folder(out) as place:
         write_shards(chosen, place / "pairs")
         np.save(place / "pictures.npy", _embedded(place / "pairs", generator, progress))
         make_folder(place / "checkpoint")
@@ -142,9 +137,6 @@ def write_space(
         about = _readme(generator, title=title, pairs=len(chosen), rights=rights)
         (place / "README.md").write_text(about, encoding="utf-8")
         size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
-        os.replace(place, out)  # an empty folder may be there
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
     return Space(str(out), len(chosen), size)
 
 
