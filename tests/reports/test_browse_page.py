@@ -356,6 +356,7 @@ def test_a_flag_a_saved_view_and_a_range_narrow_the_list(page: Page, served: Ser
     page.locator("[data-facet=marked]").get_by_label("Flagged").check()
     _total(page, "1 of 50 pairs")
     page.get_by_role("button", name="Remove the marks").click()
+    _total(page, "50 pairs")
     page.get_by_role("slider", name="Year of the artwork, to").focus()
     page.keyboard.press("Home")
     expect(page.locator("#chips")).to_contain_text("Year of the artwork")
