@@ -201,7 +201,7 @@ class Site:
         self.thumbnails = Thumbnails()
 
     def prepare(self) -> None:
-        """Compute what the first page does not need, before somebody asks for it."""
+        """Compute what the first page does not need, before it is asked for."""
         _ = self.catalogue.texts
         self.finder.likeness.prepare()
 

@@ -149,7 +149,7 @@ def test_no_withdrawn_key_is_left_in_any_file_of_a_target(
     if place == "hub":
         assert repository.tags == {"v1.0.0": 2, "v2.0.0": len(repository.commits)}
         stored = dict(repository.large)
-        repository.commits.append(["notes.txt"])  # by somebody else
+        repository.commits.append(["notes.txt"])  # a commit of another user
         again = push(tmp_path / "next", target, restricted=True, **options)
         assert (again["bytes_sent"], again["skipped"]) == (0, again["files"])
         assert repository.large == stored

@@ -317,7 +317,7 @@ def test_no_bytes_make_the_scan_fail_in_any_other_way(data: bytes) -> None:
 
 def test_a_missing_column_in_the_index_of_a_build_is_reported(make: Make) -> None:
     folder = respoilt(make({"train": [3]}), lambda frame: frame.drop("score"))
-    assert verify(folder) == []  # somebody else's, for all that is known
+    assert verify(folder) == []  # it may be another program's
     value = json.loads((folder / "index.json").read_text())
     (folder / "index.json").write_text(json.dumps({**value, "recipe_digest": "a" * 64}))
     assert told(folder) == "index.parquet: it lacks the columns score"

@@ -10,6 +10,9 @@ let ranges = []; // of the last answer, for the titles of chips
 
 const isRange = (value) => /^-?[\d.]*\.\.-?[\d.]*$/.test(value);
 
+/** The query of the address; the list and the facets may still show the one before. */
+export const current = () => new URLSearchParams(window.location.search);
+
 export function without(query, ...names) {
   const next = new URLSearchParams(query);
   for (const name of names) next.delete(name);
@@ -36,34 +39,40 @@ function replaced(query, name, value) {
 /** The conditions of a query, each as a button that takes it away. */
 export function showChips(query, changed) {
   const chips = [];
-  const chip = (label, content, next) => chips.push(make("button", {
-    class: "chip", type: "button", "aria-label": `Remove ${label}`, onclick: () => changed(next),
-  }, content, make("span", { "aria-hidden": "true" }, " ×")));
+  const cross = () => make("span", { "aria-hidden": "true" }, " ×");
+  const chip = (label, content, ...names) => chips.push(make("button", {
+    class: "chip", type: "button", "aria-label": `Remove ${label}`,
+    onclick: () => changed(without(current(), ...names)),
+  }, content, cross()));
   const like = query.get("like");
-  if (like) chip("the likeness", likeText(like), without(query, "like"));
+  if (like) chip("the likeness", likeText(like), "like");
   if (query.get("q") && query.get("by"))
     chip("the words", `${query.get("by") === "music" ? "Music" : "Pictures"} that fit “${query.get("q")}”`,
-      without(query, "q", "by"));
-  if (query.get("saved")) chip("the view", `View ${query.get("saved")}`, without(query, "saved"));
-  if (query.get("marked")) chip("the marks", MARKS[query.get("marked")] || query.get("marked"), without(query, "marked"));
+      "q", "by");
+  if (query.get("saved")) chip("the view", `View ${query.get("saved")}`, "saved");
+  if (query.get("marked")) chip("the marks", MARKS[query.get("marked")] || query.get("marked"), "marked");
   if (query.get("inside"))
     chip("the area", `Area on the map of ${query.get("inside").startsWith("tracks") ? "music" : "pictures"}`,
-      without(query, "inside"));
+      "inside");
   for (const [name, value] of query) {
     if (NOT_FACETS.includes(name)) continue;
     const range = ranges.find((one) => one.name === name);
-    if (range || isRange(value)) chip(range?.title || name, `${range?.title || name} ${value.replace("..", " to ").trim()}`, without(query, name));
-    else chip(value, value, toggled(query, name, value));
+    if (range || isRange(value)) chip(range?.title || name, `${range?.title || name} ${value.replace("..", " to ").trim()}`, name);
+    else
+      chips.push(make("button", {
+        class: "chip", type: "button", "aria-label": `Remove ${value}`,
+        onclick: () => changed(toggled(current(), name, value)),
+      }, value, cross()));
   }
   if (query.get("where"))
-    chip("the condition", make("code", {}, query.get("where")), without(query, "where"));
+    chip("the condition", make("code", {}, query.get("where")), "where");
   if (chips.length > 1)
     chips.push(make("button", {
       class: "chip plain", type: "button",
       onclick: () => {
-        const next = new URLSearchParams();
+        const now = current(), next = new URLSearchParams();
         for (const name of ["q", "sort", "show"])
-          if (query.get(name) && !(name === "q" && query.get("by"))) next.set(name, query.get(name));
+          if (now.get(name) && !(name === "q" && now.get("by"))) next.set(name, now.get(name));
         changed(next);
       },
     }, "Clear all"));
@@ -107,7 +116,7 @@ function savedBoxes(view, query, changed) {
   const line = (name, value, text, count) => {
     const box = make("input", {
       type: "checkbox", checked: query.get(name) === value, "data-value": `${name}=${value}`,
-      onchange: () => changed(replaced(query, name, query.get(name) === value ? "" : value)),
+      onchange: () => changed(replaced(current(), name, box.checked ? value : "")),
     });
     return make("label", {}, box, make("span", {}, text), make("b", {}, count));
   };
@@ -135,7 +144,7 @@ function facetBox(facet, query, changed) {
       ...shown.map(([value, count]) => {
         const box = make("input", {
           type: "checkbox", checked: chosen.has(value), "data-value": `${facet.name}=${value}`,
-          onchange: () => changed(toggled(query, facet.name, value)),
+          onchange: () => changed(toggled(current(), facet.name, value)),
         });
         const bar = make("i", {});
         bar.style.width = `${(100 * count) / most}%`;
@@ -182,7 +191,7 @@ function rangeBox(range, query, changed) {
     type: "range", min: range.low, max: range.high, step, value, "data-value": `${range.name} ${name}`,
     "aria-label": `${range.title}, ${name}`,
     oninput: () => update(),
-    onchange: () => changed(replaced(query, range.name, bounds())),
+    onchange: () => changed(replaced(current(), range.name, bounds())),
   });
   const low = slider("from", from === "" ? range.low : from);
   const high = slider("to", to === "" ? range.high : to);
@@ -214,7 +223,7 @@ export function whereBox(query, changed) {
   });
   const submit = (event) => {
     event.preventDefault();
-    changed(replaced(query, "where", input.value.trim()));
+    changed(replaced(current(), "where", input.value.trim()));
   };
   return make("fieldset", {}, make("legend", {}, "Condition"), make("form", { onsubmit: submit }, input));
 }

@@ -1,6 +1,6 @@
 // The page of all pairs: filters, and the pairs of the query as cards, as a table, or on maps.
 import { ask, byId, make, notice, number, showPlaying } from "/page/page.js";
-import { showChips, showFacets, whereBox, without } from "/page/facets.js";
+import { current, showChips, showFacets, whereBox, without } from "/page/facets.js";
 import { endList, focusPair, showList } from "/page/list.js";
 import { showMap } from "/page/map.js";
 
@@ -105,7 +105,7 @@ function rememberPlace(next) {
 /** Write the place into the address at once, as before the page is left. */
 export function keepPlace() {
   if (window.location.pathname !== "/" || document.body.dataset.page !== "grid") return;
-  const query = new URLSearchParams(window.location.search);
+  const query = current();
   if ((Number(query.get("at")) || 0) === place) return;
   if (place) query.set("at", place);
   else query.delete("at");
@@ -114,14 +114,14 @@ export function keepPlace() {
 }
 
 function resort(value, changed) {
-  const query = new URLSearchParams(window.location.search);
+  const query = current();
   if (value === "best") query.delete("sort");
   else query.set("sort", value);
   changed(query);
 }
 
 function show(value, changed) {
-  const query = new URLSearchParams(window.location.search);
+  const query = current();
   if (value === "cards") query.delete("show");
   else query.set("show", value);
   changed(query);
@@ -134,7 +134,7 @@ export async function findMusic(file, changed) {
     const answer = await ask("/api/picture", {
       method: "POST", headers: { "Content-Type": file.type || "image/jpeg" }, body: file,
     });
-    const query = new URLSearchParams(window.location.search);
+    const query = current();
     query.set("like", answer.like);
     changed(query);
   } catch (error) {

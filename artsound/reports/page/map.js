@@ -1,5 +1,6 @@
 // Two maps, of the pictures and of the music, on which a pair is a point on each.
 import { artworkTitle, ask, byId, make, notice, play, thumbnail, trackTitle } from "/page/page.js";
+import { current } from "/page/facets.js";
 
 const SIDES = [["artworks", "Pictures"], ["tracks", "Music"]];
 const NEAR = 12; // pixels from the pointer to a point
@@ -117,7 +118,7 @@ function select(map, line) {
 }
 
 function choose(area) {
-  const next = new URLSearchParams(now.query);
+  const next = current();
   next.delete("at");
   if (area) next.set("inside", area);
   else next.delete("inside");
