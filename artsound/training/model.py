@@ -92,13 +92,7 @@ def build_model(config: Config, *, condition_dim: int, channels: int, bands: int
     class ArtToMusic(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.projector = projector(
-                condition_dim,
-                hidden=condition.hidden,
-                tokens=condition.tokens,
-                width=condition.width,
-                kind=condition.projector,
-            )
+            self.projector = projector(condition_dim, condition)
             # The second stream is AudioLDM 2's text; here it is the same for every picture.
             if published is None:
                 self.constant = nn.Parameter(torch.zeros(1, 1, condition.constant_width))

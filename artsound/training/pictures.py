@@ -67,18 +67,18 @@ def fit_standardiser(values: np.ndarray) -> Standardiser:
     return Standardiser(values.mean(axis=0).astype(np.float32), spread.astype(np.float32))
 
 
-def projector(
-    dim: int, *, hidden: int, tokens: int, width: int, kind: str = "mlp", heads: int = 4
-) -> Any:
+def projector(dim: int, condition: Condition, *, heads: int = 4) -> Any:
     """A module from embeddings [B, dim] to conditioning tokens [B, tokens, width].
 
-    `kind` mlp is one hidden layer. perceiver (Jaegle et al. 2021, a single round) maps the
-    embedding to `tokens` latent vectors, which learned queries attend to; `hidden` must then be a
-    multiple of `heads`. Dropped rows (`keep` False) get a learned token sequence instead: the
-    empty condition of classifier-free guidance (Ho & Salimans 2022).
+    `condition.projector` mlp is one hidden layer. perceiver (Jaegle et al. 2021, a single round)
+    maps the embedding to `tokens` latent vectors, which learned queries attend to; `hidden` must
+    then be a multiple of `heads`. Dropped rows (`keep` False) get a learned token sequence instead:
+    the empty condition of classifier-free guidance (Ho & Salimans 2022).
     """
     import torch
     from torch import nn
+
+    hidden, tokens, width = condition.hidden, condition.tokens, condition.width
 
     class Perceiver(nn.Module):
         def __init__(self) -> None:
@@ -99,7 +99,7 @@ def projector(
     class Projector(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            if kind == "perceiver":
+            if condition.projector == "perceiver":
                 self.net: nn.Module = Perceiver()
             else:
                 self.net = nn.Sequential(

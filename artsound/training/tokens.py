@@ -160,13 +160,7 @@ class _Musicgen:
         class ArtToTokens(nn.Module):
             def __init__(self) -> None:
                 super().__init__()
-                self.projector = projector(
-                    condition_dim,
-                    hidden=condition.hidden,
-                    tokens=condition.tokens,
-                    width=condition.width,
-                    kind=condition.projector,
-                )
+                self.projector = projector(condition_dim, condition)
                 self.decoder = MusicgenForCausalLM(
                     MusicgenDecoderConfig(
                         vocab_size=tokens.entries,

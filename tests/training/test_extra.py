@@ -10,7 +10,7 @@ import torch
 
 from artsound.errors import BadUsage
 from artsound.training.checkpoint import load_checkpoint
-from artsound.training.config import Config, find_preset, with_settings
+from artsound.training.config import Condition, Config, find_preset, with_settings
 from artsound.training.data import Release
 from artsound.training.loop import train
 from artsound.training.model import contrast, summarise_states
@@ -57,7 +57,7 @@ def test_a_run_with_contrast_and_a_perceiver_is_saved_and_resumed(
 @pytest.mark.parametrize("tokens", [1, 4, 8])
 @pytest.mark.parametrize("kind", ["mlp", "perceiver"])
 def test_a_projector_gives_tokens_of_the_width_asked_for(kind: str, tokens: int) -> None:
-    module = projector(20, hidden=16, tokens=tokens, width=12, kind=kind)
+    module = projector(20, Condition(hidden=16, tokens=tokens, width=12, projector=kind))
     keep = torch.tensor([True, True, False])
     made = module(torch.randn(3, 20), keep)
     assert made.shape == (3, tokens, 12)
