@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from importlib.resources import files
@@ -463,7 +464,9 @@ def test_pairs_are_found_played_and_left_with_the_keyboard_alone(page: Page) -> 
     page.keyboard.press("/")
     page.keyboard.type("morisot")
     _total(page, "17 of 50 pairs")
-    page.locator(".card a.title").first.focus()
+    first = page.locator(".card a.title").first
+    expect(first).to_have_attribute("href", re.compile("q=morisot"))  # of the new list
+    first.focus()
     page.keyboard.press("Enter")
     expect(page.locator("article.pair h1")).to_be_visible()
     page.locator("article.pair .play").focus()
