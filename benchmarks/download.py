@@ -5,7 +5,7 @@
 Everything runs against one nginx on loopback (Debian: nginx-light), each pair of figures in one
 run, best of several. The big file is random bytes, hashed by us alone, and synced to disk by
 both. The images are JPEGs of about 60 kB, in one zip for us and as single files for
-img2dataset, which is given as many threads as it likes best and told not to resize. img2dataset
+img2dataset, which is given its best number of threads and does not resize. img2dataset
 lives in an environment of its own; without one (`--img2dataset` names its Python) a plain loop
 over requests.get stands in, and the line says so.
 """

@@ -6,7 +6,7 @@ A part checks 256 pictures, as ingest does. Without Prefect the parts go straigh
 processes; with it each is a task of a flow, with its state on a server, progress and artifacts.
 Turn about, warmed up, best of several; the limit is 5 % more seconds. On a busy machine believe
 the processor time: what the driving process used beyond the bare pool's, as a share of the work.
-The start of a temporary server, once a build, is told apart.
+The start of a temporary server, once a build, is printed apart.
 """
 
 from __future__ import annotations

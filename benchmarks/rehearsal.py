@@ -109,25 +109,25 @@ class Rehearsal:
         self.add(Row(step, items, seen.at[-1] - seen.at[0], cpu, memory, size))
 
     def build(self, command: Sequence[str], workspace: Path) -> None:
-        """The build's stages, a row each, told apart by the reports that they leave."""
+        """The build's stages, a row each, from the reports that they leave."""
         if "report" in self.rows:
             return
-        told: dict[str, float] = {}
+        reported: dict[str, float] = {}
 
         def look(seen: Timeline) -> None:
             for stage in STAGES:
                 path = workspace / "runs" / f"{stage}.json"
                 ended = path.stat().st_mtime if path.is_file() else 0.0
-                if ended <= max(seen.at[0], told.get(stage, 0.0)) or ended > seen.at[-1]:
+                if ended <= max(seen.at[0], reported.get(stage, 0.0)) or ended > seen.at[-1]:
                     continue
                 report = read_json(path)
                 cpu, memory = seen.between(ended - report["seconds"], ended)
                 items = round(report["items_per_second"] * report["seconds"])  # of this run
                 self.add(Row(stage, items, report["seconds"], cpu, memory, report["bytes"]))
-                told[stage] = ended  # only now: an interrupt before this leaves it to a later look
+                reported[stage] = ended  # after the row: an interrupt leaves it to a later look
 
         seen = watch(command, self.out / "log.txt", look)
-        here = [self.rows[stage] for stage in told if stage in self.rows]
+        here = [self.rows[stage] for stage in reported if stage in self.rows]
         cpu, memory = seen.between(seen.at[0], seen.at[-1])
         seconds = seen.at[-1] - seen.at[0] - sum(row.seconds for row in here)
         rest = max(0.0, cpu - sum(row.cpu for row in here))
@@ -295,7 +295,7 @@ def main() -> None:
             if options.markdown:
                 print(markdown(done))
     except KeyboardInterrupt:
-        print("stopped; with --out, the same command goes on from here", file=sys.stderr)
+        print("stopped; with --out, the same command continues from here", file=sys.stderr)
         raise SystemExit(130) from None
 
 

@@ -5,8 +5,8 @@
 Ingests and embeds synthetic pictures and clips of real size (--small: of the rehearsal's few kB)
 through Prefect, with one worker process and with several, and prints the ratio of their seconds;
 the limit for two is 1.7. Workers are warmed up by a first pass; every timed pass does all parts
-anew, from planning to the merged files. Best of `--repeats`. What the machine itself allows is
-told beside it: the same parts on as many bare processes, over one.
+again, from planning to the merged files. Best of `--repeats`. What the machine itself allows is
+printed beside it: the same parts on as many bare processes, over one.
 """
 
 from __future__ import annotations

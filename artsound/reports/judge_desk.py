@@ -109,7 +109,7 @@ class JudgeDesk:
         self._lock = threading.Lock()
 
     def about(self, judge: str, query: Query) -> dict[str, Any]:
-        """What a judge is told first: how many trials a view has, and how many are done."""
+        """What a judge is shown first: how many trials a view has, and how many are done."""
         with self._lock:
             trials, _, _ = self._trials(query)
             done = self._judged(judge)

@@ -70,8 +70,8 @@ def watch(
             _end_of(timeline)
             look_too(timeline)
     if running.returncode:
-        told = log.read_text().splitlines()[-8:]
-        raise SystemExit("\n".join([*told, f"{' '.join(command)}: exit {running.returncode}"]))
+        last = log.read_text().splitlines()[-8:]
+        raise SystemExit("\n".join([*last, f"{' '.join(command)}: exit {running.returncode}"]))
     return timeline
 
 

@@ -139,7 +139,7 @@ function keep(view) {
   if (list.pages.size > MOST_PAGES) list.pages.delete(list.pages.keys().next().value);
 }
 
-/** Request the pages of some places, once nobody scrolls any more. */
+/** Request the pages of some places, once scrolling has ended. */
 function request(start, stop) {
   clearTimeout(list.wanted);
   const missing = [];

@@ -90,7 +90,7 @@ function allAddress(query, show, place) {
   return String(all) ? `/?${all}` : "/";
 }
 
-/** A flag and a note, which anybody who browses this folder sees. */
+/** A flag and a note, which everyone who browses this folder sees. */
 function noteBox(key, { flag, note }) {
   const box = make("input", { type: "checkbox", id: "flag", checked: flag, onchange: () => save() });
   const text = make("textarea", { id: "note", rows: "2", maxlength: "2000", "aria-label": "Note",
