@@ -12,12 +12,14 @@ EXTRAS := build,prefect,browse,pandas,models,train,dask,s3,docs,dev
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
+# pip compiles with one processor; compileall with all. It fails at packages' templates, harmlessly.
 setup: $(INSTALLED) ## Make .venv with every extra, at the tested versions
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) (several minutes and about 7 GB the first time) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 	@touch $@
 
 demo: $(INSTALLED) ## Build, verify, train and generate on the bundled synthetic sample
