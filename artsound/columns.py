@@ -285,7 +285,35 @@ COLUMNS: tuple[Column, ...] = (
            1400, unit="pixels"),
     _late("image_original_height", "count", "height of the image as its source has it, upright",
            1050, unit="pixels"),
+    _late("image_sharpness", "positive",
+           "variance of the Laplacian of luma over nine tiles in full resolution, of the image as "
+           "its source has it; little where it is blurred or was enlarged; null unless the recipe "
+           "asks for it", 431.7, unit="squared 8-bit levels"),
+    _late("image_contrast", "share",
+           "standard deviation of luma over its range (RMS contrast); null unless the recipe asks "
+           "for it", 0.1967),
+    _late("image_border_share", "share",
+           "share of the area that plain margins take; null unless the recipe asks for it", 0.12),
+    _late("image_aspect", "positive",
+           "width over height of the image as its source has it, upright; null unless the recipe "
+           "asks for it", 1.3333),
     _of("audio_sha256", "digest", "SHA-256 of the .mp3 member", _SHA),
+    _late("audio_snr_db", "positive",
+           "power of the clip over that of its 5 % quietest stretches of 50 ms, of the clip as its "
+           "source has it: the signal-to-noise ratio is this or more, since music that never "
+           "pauses covers its noise; null unless the recipe asks for it", 31.5, unit="decibels"),
+    _late("audio_clipping_share", "share",
+           "share of samples at 99.9 % of full scale or above; null unless the recipe asks for it",
+           0.0004),
+    _late("audio_bandwidth_hz", "positive",
+           "highest frequency at which the mean spectrum is within 90 dB of the whole power: about "
+           "16,000 of a clip that was once an MP3 of 128 kbit/s; null unless the recipe asks for "
+           "it", 16085.3, unit="hertz"),
+    _late("audio_silence_share", "share",
+           "share of stretches of 50 ms below -60 dBFS; null unless the recipe asks for it", 0.01),
+    _late("audio_stereo_width", "share",
+           "power of the difference of the channels over that of sum and difference: 0 mono, 0.5 "
+           "unrelated channels, 1 opposite phases; null unless the recipe asks for it", 0.106),
     _of("artwork_cluster", "name",
         "smallest artwork_id of the artwork's near-duplicates; its own when alone", _WORK),
     _of("track_cluster", "key", "smallest key of the track's near-duplicates; its own when alone",
@@ -304,6 +332,20 @@ COLUMNS: tuple[Column, ...] = (
     _place("json_size", "bytes", "size of the .json member", 2226, unit="bytes"),
 )  # fmt: skip
 SAMPLE: tuple[Column, ...] = tuple(column for column in COLUMNS if column.in_sample)
+# Measures of technical quality, and their headings: unknown unless the recipe asks for them.
+QUALITY: Mapping[str, str] = MappingProxyType(
+    {
+        "image_sharpness": "Sharpness",
+        "image_contrast": "RMS contrast",
+        "image_border_share": "Share of plain margins",
+        "image_aspect": "Width over height",
+        "audio_snr_db": "Signal to noise (dB)",
+        "audio_clipping_share": "Share of clipped samples",
+        "audio_bandwidth_hz": "Bandwidth (Hz)",
+        "audio_silence_share": "Share of silence",
+        "audio_stereo_width": "Stereo width",
+    }
+)
 BY_NAME: Mapping[str, Column] = MappingProxyType({column.name: column for column in COLUMNS})
 
 # The names of format 1, and those that they have now.

@@ -67,6 +67,8 @@ _ADDED = {
     ("embed", "image_encoder"): "clip",
     ("embed", "audio_encoder"): "clap",
     ("embed", "text_encoder"): "sentence-transformers",
+    ("images", "quality"): False,
+    ("audio", "quality"): False,
     ("shards", "embeddings"): False,
     ("shards", "retrieval"): False,
 }
@@ -138,6 +140,9 @@ class Images(_Section):
     min_side: int = Field(128, ge=1, description="smallest side in pixels")
     max_pixels: int = Field(200_000_000, ge=1, description="refuse larger pictures undecoded")
     near_duplicates: Duplicates = Field("keep", description="keep in one split, or drop")
+    quality: bool = Field(
+        False, description="measure sharpness, contrast, margins and aspect of each picture"
+    )
 
 
 class Audio(_Section):
@@ -146,6 +151,10 @@ class Audio(_Section):
     min_seconds: float = Field(10.0, ge=0, description="shortest measured duration")
     silence_db: float = Field(-60.0, le=0, description="a clip below this RMS level is silent")
     near_duplicates: Duplicates = Field("keep", description="keep in one split, or drop")
+    quality: bool = Field(
+        False,
+        description="measure noise, clipping, bandwidth, silence and stereo width of each clip",
+    )
 
 
 class RightsSection(_Section):

@@ -61,6 +61,10 @@ class Artwork:
     rights_reason: str
     ai_training: str
     ai_training_source: str
+    sharpness: float
+    contrast: float
+    border_share: float
+    aspect: float
     cluster: str
 
 
@@ -105,6 +109,11 @@ class Track:
     loudness: float
     peak: float
     fingerprint: str
+    snr: float
+    clipping_share: float
+    bandwidth: float
+    silence_share: float
+    stereo_width: float
     cluster: str
 
 

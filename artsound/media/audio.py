@@ -15,6 +15,7 @@ from scipy.linalg.blas import isamax
 
 from artsound.media import MediaError, suppress_stderr
 from artsound.media.fingerprint import PRINT_SECONDS, Decimator
+from artsound.media.quality import SoundMeter, SoundQuality
 from artsound.media.tags import tag_length
 
 SILENCE = -120.0  # dBFS of digital silence
@@ -37,6 +38,7 @@ class AudioInfo:
         loudness: RMS over all channels, in dBFS.
         peak: The largest absolute sample; 1 is full scale, which decoders may exceed.
         fingerprint: Hexadecimal; see artsound.media.fingerprint.
+        quality: Its technical quality; None where that was not asked for.
     """
 
     format: str
@@ -46,15 +48,19 @@ class AudioInfo:
     loudness: float
     peak: float
     fingerprint: str
+    quality: SoundQuality | None = None
 
 
-def check_audio(data: bytes, *, min_seconds: float, silence_db: float) -> AudioInfo:
+def check_audio(
+    data: bytes, *, min_seconds: float, silence_db: float, quality: bool = False
+) -> AudioInfo:
     """Decode a whole clip, in blocks of fixed size, and check it.
 
     Args:
         data: The encoded clip.
         min_seconds: The least duration.
         silence_db: The least RMS level, in dBFS.
+        quality: Whether to measure its technical quality, too.
 
     Raises:
         MediaError: With one of the reasons audio-empty, audio-not-audio, audio-unsupported,
@@ -64,7 +70,7 @@ def check_audio(data: bytes, *, min_seconds: float, silence_db: float) -> AudioI
     _check_xing(data)
     _check_container(data)
     with suppress_stderr():
-        sound = _decode(data)
+        sound = _decode(data, quality)
     frames, rate, channels = sound.frames, sound.sample_rate, sound.channels
     power, peak = sound.power, sound.peak
     if not (math.isfinite(power) and math.isfinite(peak)):
@@ -80,7 +86,14 @@ def check_audio(data: bytes, *, min_seconds: float, silence_db: float) -> AudioI
             "audio-silent", f"the clip is silent ({loudness:.1f} dBFS, under {silence_db:g})"
         )
     return AudioInfo(
-        sound.format, duration, rate, channels, loudness, peak, sound.low.fingerprint()
+        sound.format,
+        duration,
+        rate,
+        channels,
+        loudness,
+        peak,
+        sound.low.fingerprint(),
+        sound.meter.quality(frames, power) if sound.meter else None,
     )
 
 
@@ -179,12 +192,14 @@ class _Decoded:
     power: float  # sum of squares over all channels
     peak: float
     low: Decimator
+    meter: SoundMeter | None
 
 
-def _decode(data: bytes) -> _Decoded:
+def _decode(data: bytes, quality: bool) -> _Decoded:
     with _open(data) as sound:
         rate, channels = sound.samplerate, sound.channels
         low = Decimator(rate, channels)
+        meter = SoundMeter(rate, channels) if quality else None
         buffer = np.empty((_BLOCK // low.factor * low.factor, channels), np.float32)
         most, print_frames = int(MAX_SECONDS * rate), int(PRINT_SECONDS * rate)
         frames, power, peak = 0, 0.0, 0.0
@@ -192,7 +207,10 @@ def _decode(data: bytes) -> _Decoded:
             while len(block := sound.read(out=buffer)):
                 flat = block.reshape(-1)
                 power += float(flat @ flat)
-                peak = max(peak, abs(float(flat[isamax(flat)])))
+                highest = abs(float(flat[isamax(flat)]))
+                peak = max(peak, highest)
+                if meter:
+                    meter.add(block, highest)
                 if frames < print_frames:
                     low.add(block)
                 frames += len(block)
@@ -202,7 +220,7 @@ def _decode(data: bytes) -> _Decoded:
                     )
         except (soundfile.LibsndfileError, RuntimeError) as error:
             raise _corrupt(error) from None
-        return _Decoded(sound.format, frames, rate, channels, power, peak, low)
+        return _Decoded(sound.format, frames, rate, channels, power, peak, low, meter)
 
 
 def _open(data: bytes) -> soundfile.SoundFile:

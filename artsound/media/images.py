@@ -15,6 +15,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from artsound.media import MediaError, suppress_stderr
 from artsound.media.fingerprint import phash_grey
+from artsound.media.quality import PictureQuality, picture_quality
 
 # Only formats whose decoders read pixels and nothing else: no EPS (runs Ghostscript), PDF, WMF.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -50,16 +51,20 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """The result of decoding a whole picture; sizes in pixels, after EXIF orientation."""
+    """The result of decoding a whole picture; sizes in pixels, after EXIF orientation.
+
+    `quality` is None where it was not asked for.
+    """
 
     format: str
     width: int
     height: int
     mode: str
     phash: str
+    quality: PictureQuality | None = None
 
 
-def check_image(data: bytes, *, min_side: int, max_pixels: int) -> ImageInfo:
+def check_image(data: bytes, *, min_side: int, max_pixels: int, quality: bool = False) -> ImageInfo:
     """Decode a whole picture and check it.
 
     Args:
@@ -67,6 +72,7 @@ def check_image(data: bytes, *, min_side: int, max_pixels: int) -> ImageInfo:
         min_side: The least width and height, in pixels.
         max_pixels: The largest area, checked before anything is decoded; Pillow itself refuses
             more than 178,956,970 pixels.
+        quality: Whether to measure its technical quality, too.
 
     Raises:
         MediaError: With one of the reasons image-empty, image-not-an-image, image-unsupported
@@ -96,7 +102,11 @@ def check_image(data: bytes, *, min_side: int, max_pixels: int) -> ImageInfo:
     if orientation >= 5:
         width, height = height, width
     grey = _grey_samples(image, orientation)
-    return ImageInfo(image.format or "", width, height, image.mode, phash_grey(grey))
+    measured = None
+    if quality:
+        eight = _eight_bits(image) if image.mode.startswith("I") or image.mode == "F" else image
+        measured = picture_quality(eight, grey, width, height)
+    return ImageInfo(image.format or "", width, height, image.mode, phash_grey(grey), measured)
 
 
 def load_rgb(data: bytes, *, max_side: int | None = None) -> np.ndarray:

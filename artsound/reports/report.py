@@ -18,6 +18,7 @@ import polars as pl
 
 from artsound import __version__
 from artsound.catalogue import SIDES
+from artsound.columns import QUALITY
 from artsound.errors import BadData
 from artsound.media.audio import load_mono
 from artsound.media.images import load_rgb
@@ -26,7 +27,7 @@ from artsound.reports.art_map import MAP, places_of, write_map
 from artsound.reports.card import write_cards
 from artsound.reports.charts import bars, heat_map, histogram_chart, two_bars, two_histograms
 from artsound.reports.finding import side_vectors, vectors_digest
-from artsound.reports.stats import frame_stats, value_counts
+from artsound.reports.stats import frame_stats, measured_quality, value_counts
 from artsound.shards.dataset import Dataset, open_shards
 from artsound.stage import Context, Outcome, Part, Report, Stage
 from artsound.storage import Workspace, digest, read_json, read_parquet, sha256_file, write_bytes
@@ -691,6 +692,11 @@ def _charts(frame: pl.DataFrame, stats: Mapping[str, Any]) -> list[tuple[str, st
             "Duration",
             histogram_chart(frame["duration_s"].to_list(), label="seconds", alt="Duration"),
         ),
+    ]
+    drawn += [
+        (title, histogram_chart(frame[name].drop_nulls().to_list(), label=title, alt=title))
+        for name, title in QUALITY.items()
+        if name in measured_quality(frame)
     ]
     if years:
         drawn.append(

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from artsound.columns import QUALITY
 from artsound.progress import counted, human_bytes
 from artsound.shards.dataset import open_pairs
 
@@ -66,7 +67,8 @@ def frame_stats(frame: pl.DataFrame) -> dict[str, Any]:
     Returns:
         JSON values: `pairs`; `hours` of music; `redistributable`: pairs that both sides permit to
         redistribute; `counts`: for each column of COUNTED its values, most frequent first;
-        `measures`: for each column of MEASURED minimum, quartiles and maximum.
+        `measures`: for each column of MEASURED, and of those of quality that a pair has, minimum,
+        quartiles and maximum.
     """
     return {
         "pairs": frame.height,
@@ -77,10 +79,15 @@ def frame_stats(frame: pl.DataFrame) -> dict[str, Any]:
             column: [
                 float(frame[column].quantile(q, "linear") or 0.0) for q in (0, 0.25, 0.5, 0.75, 1)
             ]
-            for column in MEASURED
+            for column in (*MEASURED, *measured_quality(frame))
             if frame.height
         },
     }
+
+
+def measured_quality(frame: pl.DataFrame) -> list[str]:
+    """The columns of technical quality that some row has; see `artsound.columns.QUALITY`."""
+    return [name for name in QUALITY if frame[name].null_count() < frame.height]
 
 
 def value_counts(frame: pl.DataFrame, column: str) -> dict[str, int]:

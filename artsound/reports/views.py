@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from artsound.columns import QUALITY
 from artsound.errors import BadData, BadUsage
 from artsound.schema import arrow_schema
 from artsound.shards.dataset import Dataset, mask_of
@@ -161,6 +162,7 @@ def ordinal(number: int) -> str:
 
 
 # Ranges of a numeric column: name in an address, heading, column, digits that are shown.
+_DIGITS = {"image_sharpness": 0, "image_aspect": 2, "audio_snr_db": 0, "audio_bandwidth_hz": 0}
 RANGES = (
     ("year", "Year of the artwork", "artwork_year", 0),
     ("percentile", "Percentile of the score", "percentile", 3),
@@ -170,6 +172,7 @@ RANGES = (
     ("lightness", "Lightness", "artwork_lightness", 2),
     ("saturation", "Saturation", "artwork_saturation", 2),
     ("warmth", "Warmth", "artwork_warmth", 2),
+    *((name, title, name, _DIGITS.get(name, 3)) for name, title in QUALITY.items()),
 )
 _BINS = 24  # bars of the histogram above a slider
 

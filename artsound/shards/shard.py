@@ -99,6 +99,10 @@ _ARTWORK = {
     "image_original_sha256": "image_sha256",
     "image_original_width": "width",
     "image_original_height": "height",
+    "image_sharpness": "sharpness",
+    "image_contrast": "contrast",
+    "image_border_share": "border_share",
+    "image_aspect": "aspect",
     "artwork_cluster": "cluster",
     "image_path": "image_path",
 }
@@ -130,6 +134,11 @@ _TRACK = {
     "track_source": "source",
     "track_source_url": "source_url",
     "audio_sha256": "audio_sha256",
+    "audio_snr_db": "snr",
+    "audio_clipping_share": "clipping_share",
+    "audio_bandwidth_hz": "bandwidth",
+    "audio_silence_share": "silence_share",
+    "audio_stereo_width": "stereo_width",
     "track_cluster": "cluster",
     "audio_path": "audio_path",
 }
@@ -606,7 +615,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
 
 STAGE = Stage(
     name="shard",
-    version=9,
+    version=10,
     sections=("seed", "shards", "release"),
     plan=plan,
     work=work,

@@ -29,6 +29,7 @@ import polars as pl
 
 from artsound.errors import BadData
 from artsound.keys import normal_name, stem
+from artsound.media.quality import PICTURE_QUALITY, SOUND_QUALITY
 from artsound.progress import counted
 from artsound.rights import AI_TRAINING
 from artsound.sources.artgraph import IMAGE_SUFFIXES, is_nameless, slugify
@@ -63,12 +64,12 @@ _LISTS = {"artwork": ("tags", "media", "emotions"), "track": ("genres", "tags")}
 _MADE = {
     "artwork": {
         "artwork_id", "artwork_index", "painter_id", "source", "image_sha256", "image_bytes",
-        "image_format", "width", "height", "image_phash", "cluster",
+        "image_format", "width", "height", "image_phash", *PICTURE_QUALITY, "cluster",
     },
     "track": {
         "track_id", "artist_id", "subset", "source", "audio_sha256", "audio_bytes",
         "audio_format", "duration", "sample_rate", "channels", "loudness", "peak", "fingerprint",
-        "cluster",
+        *SOUND_QUALITY, "cluster",
     },
 }  # fmt: skip
 _TRUE = frozenset({"true", "yes", "1", "y"})

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from artsound.media.audio import check_audio, release_mp3
 from artsound.media.fingerprint import clusters, near_audio, near_images
 from artsound.media.images import check_image
 from artsound.media.limits import limited
+from artsound.media.quality import PICTURE_QUALITY, SOUND_QUALITY, PictureQuality, SoundQuality
 from artsound.progress import Progress
 from artsound.recipe import Recipe
 from artsound.schema import Reject, arrow_schema
@@ -74,15 +76,17 @@ from artsound.storage import (
 
 NAME = "ingest"
 
+_NOT_MEASURED = -1.0
 _KINDS = {"artwork": "image", "track": "audio"}
 _MEASURED = {
     "artwork": (
         "image_path", "image_sha256", "image_bytes", "image_format", "width", "height",
-        "image_phash",
+        "image_phash", *PICTURE_QUALITY,
     ),
     "track": (
         "audio_path", "audio_sha256", "audio_bytes", "audio_format", "duration", "sample_rate",
         "channels", "loudness", "peak", "fingerprint",
+        *SOUND_QUALITY,
     ),
 }  # fmt: skip
 _SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif"}
@@ -218,7 +222,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
 
 STAGE = Stage(
     name=NAME,
-    version=5,
+    version=6,
     sections=("images", "audio", "rights"),
     plan=plan,
     work=work,
@@ -255,7 +259,10 @@ def _take_image(
     workspace: Workspace, recipe: Recipe, row: Mapping[str, Any], data: bytes
 ) -> dict[str, Any]:
     sizes = recipe.images
-    info = limited(check_image, "image", data, min_side=sizes.min_side, max_pixels=sizes.max_pixels)
+    info = limited(
+        check_image, "image", data,
+        min_side=sizes.min_side, max_pixels=sizes.max_pixels, quality=sizes.quality,
+    )  # fmt: skip
     suffix = _SUFFIXES.get(info.format, f".{info.format.lower()}")
     path, sha256 = store_media(workspace, "artworks", data, suffix)
     return {
@@ -267,6 +274,7 @@ def _take_image(
         "width": info.width,
         "height": info.height,
         "image_phash": info.phash,
+        **_quality(info.quality, PICTURE_QUALITY),
         "cluster": row["artwork_id"],
     }
 
@@ -276,8 +284,10 @@ def _take_audio(
 ) -> dict[str, Any]:
     least = recipe.audio
     info = limited(
-        check_audio, "audio", data, min_seconds=least.min_seconds, silence_db=least.silence_db
-    )
+        check_audio, "audio", data,
+        min_seconds=least.min_seconds, silence_db=least.silence_db, quality=least.quality,
+    )  # fmt: skip
+    quality = info.quality  # of the original
     if info.format != "MP3":
         # Everything after this measures, and releases, the same bytes. Releases have one kind of
         # sound: readers of WebDataset (Hugging Face's among them) refuse samples of several kinds.
@@ -296,8 +306,15 @@ def _take_audio(
         "loudness": info.loudness,
         "peak": info.peak,
         "fingerprint": info.fingerprint,
+        **_quality(quality, SOUND_QUALITY),
         "cluster": _item_id("track", row),
     }
+
+
+def _quality(
+    measured: PictureQuality | SoundQuality | None, names: Sequence[str]
+) -> Mapping[str, float]:
+    return asdict(measured) if measured else dict.fromkeys(names, _NOT_MEASURED)
 
 
 def _fields(side: str, row: Mapping[str, Any]) -> dict[str, Any]:

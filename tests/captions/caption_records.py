@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from artsound.media.quality import PICTURE_QUALITY, SOUND_QUALITY
 from artsound.schema import Artwork, ArtworkDescriptors, Track, TrackDescriptors
 
 
@@ -33,6 +34,7 @@ def artwork(**changes: Any) -> Artwork:
         "width": 512,
         "height": 380,
         "image_phash": "0" * 16,
+        **dict.fromkeys(PICTURE_QUALITY, -1.0),
         "license_id": "public-domain",
         "redistribute": True,
         "derivatives": True,
@@ -118,6 +120,7 @@ def track(**changes: Any) -> Track:
         "loudness": -14.0,
         "peak": 0.9,
         "fingerprint": "00",
+        **dict.fromkeys(SOUND_QUALITY, -1.0),
         "cluster": "000002",
     }
     return Track(**(values | changes))

@@ -21,6 +21,8 @@ import artsound
 from artsound.encoders.base import save_embeddings
 from artsound.errors import BadData
 from artsound.recipe import Recipe
+from artsound.reports.stats import measured_quality
+from artsound.reports.views import Query, catalogue_of
 from artsound.schema import arrow_schema
 from artsound.shards.push import push
 from artsound.shards.release import diff
@@ -376,3 +378,25 @@ def test_a_release_of_format_1_is_continued_in_todays(
     found = diff(str(old), str(workspace.shards))
     assert found.formats == ("artsound-shards-1", "artsound-shards-2")
     assert len(found.added) == 20
+
+
+def test_measured_quality_is_in_index_and_sample_and_null_where_it_was_not_measured(
+    workspace: Workspace,
+) -> None:
+    path = workspace.catalog / "tracks.parquet"
+    rows = pl.read_parquet(path).with_columns(
+        snr=pl.when(pl.col("track_id") == "000003").then(pl.lit(12.5)).otherwise(-1.0)
+    )
+    write_parquet(path, "track", rows.to_dicts())
+    run_stage(STAGE, workspace, RECIPE)
+    data = artsound.open(str(workspace.shards))
+    assert len(data.filter("audio_snr_db > 10")) == 1
+    assert data.frame["audio_snr_db"].null_count() == 23
+    assert data.frame["image_sharpness"].null_count() == 0  # 0, as this catalogue states
+    heard = {data.read(n)["json"]["key"]: data.read(n)["json"]["audio_snr_db"] for n in range(24)}
+    assert heard.pop("000003") == 12.5
+    assert set(heard.values()) == {-1.0}
+    assert verify(workspace.shards) == []
+    assert "audio_snr_db" in measured_quality(data.frame)
+    louder = Query(ranges={"audio_snr_db": (10.0, None)})
+    assert catalogue_of(data).view(louder)["total"] == 1

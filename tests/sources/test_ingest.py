@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tiny_sources import (
     artgraph_files,
@@ -427,3 +428,23 @@ def test_of_a_part_in_which_one_file_has_changed_only_that_one_is_decoded_again(
     for marker in (tmp_path / "out/parts/ingest").glob("tracks-*.json"):
         marker.unlink()
     assert catalogue("out") == again
+
+
+def test_quality_is_measured_if_the_recipe_asks_and_is_not_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = _sources(tmp_path)
+    artworks, tracks, *_ = _ingest(tmp_path, sources)
+    plain = {row["sharpness"] for row in artworks} | {row["snr"] for row in tracks}
+    assert plain == {-1.0}
+    sections = {"images": Images(quality=True), "audio": Audio(quality=True)}
+    artworks, tracks, *_ = _ingest(tmp_path, sources, **sections)
+    assert all(row["sharpness"] > 0 and 0 < row["contrast"] <= 0.5 for row in artworks)
+    assert {row["aspect"] for row in artworks} == {float(np.float32(160 / 140))}
+    assert all(row["bandwidth"] > 100 and row["clipping_share"] == 0 for row in tracks)
+    monkeypatch.setattr(ingest, "limited", None)  # nothing is decoded again
+    write_files(tmp_path, {"artgraph/readme.txt": b"new"})
+    sections["rights"] = RightsSection(policy="redistributable")
+    fewer, *_ = _ingest(tmp_path, sources, **sections)
+    assert fewer
+    assert all(row in artworks for row in fewer)
