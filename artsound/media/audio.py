@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import struct
 from dataclasses import dataclass
 from typing import Literal
@@ -23,6 +24,22 @@ MAX_SECONDS = 4 * 3600.0
 MAX_CHANNELS = 8
 SAMPLE_RATES = (8_000, 192_000)
 _BLOCK = 1 << 18  # frames: few, since python-soundfile seeks after every read
+# Other formats of sound: their first bytes, and their names.
+_OTHERS = (
+    (re.compile(rb"....ftyp", re.S), "M4A or MP4 (AAC or ALAC)"),
+    (re.compile(rb"\xff[\xf0\xf1\xf8\xf9]"), "raw AAC"),
+    (re.compile(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11"), "WMA"),
+    (re.compile(rb"\x1a\x45\xdf\xa3"), "Matroska or WebM"),
+    (re.compile(rb"MAC "), "Monkey's Audio"),
+    (re.compile(rb"wvpk"), "WavPack"),
+    (re.compile(rb"MPCK|MP\+"), "Musepack"),
+    (re.compile(rb"TTA1"), "True Audio"),
+    (re.compile(rb"DSD |FRM8"), "DSD"),
+    (re.compile(rb"\x0b\x77"), "AC-3"),
+    (re.compile(rb"#!AMR"), "AMR"),
+    (re.compile(rb"MThd"), "MIDI, notes without sound"),
+    (re.compile(rb"\.RMF"), "RealAudio"),
+)
 _MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 
 
@@ -229,6 +246,15 @@ def _open(data: bytes) -> soundfile.SoundFile:
     try:
         sound = soundfile.SoundFile(io.BytesIO(data))
     except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
+        begin = 0
+        while length := tag_length(data, begin):
+            begin += length
+        for signature, name in _OTHERS:
+            if signature.match(data[begin : begin + 16]):
+                raise MediaError(
+                    "audio-unsupported",
+                    f"the clip is {name}: convert it to FLAC, WAV or MP3",
+                ) from None
         if (start := _mp3_start(data)) > 0:
             return _open(data[start:])
         reason = getattr(error, "error_string", str(error)).strip().rstrip(".")

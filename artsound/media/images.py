@@ -89,9 +89,6 @@ def check_image(data: bytes, *, min_side: int, max_pixels: int, quality: bool = 
         raise MediaError(
             "image-too-small", f"the picture is {width}×{height}, under {min_side} pixels"
         )
-    # 0xFF in a scan's own bytes is never followed by 0xDA, which begins a scan.
-    if image.format == "JPEG" and (scans := data.count(b"\xff\xda")) > _MOST_SCANS:
-        raise MediaError("image-too-large", f"the JPEG has {scans:,} scans, over {_MOST_SCANS}")
     if (frames := _frame_count(data, image.format or "")) > _MOST_FRAMES:
         raise MediaError(
             "image-too-large", f"the file has {frames:,} frames or pages, over {_MOST_FRAMES:,}"
@@ -186,6 +183,9 @@ def _open(data: bytes) -> Image.Image:
                 "image-unsupported",
                 f"the file is {image.format} with {count} pictures: save the one to use",
             )
+        # 0xFF in a scan's own bytes is never followed by 0xDA, which begins a scan.
+        if image.format == "JPEG" and (scans := data.count(b"\xff\xda")) > _MOST_SCANS:
+            raise MediaError("image-too-large", f"the JPEG has {scans:,} scans, over {_MOST_SCANS}")
         return image
     except MediaError:
         raise
@@ -237,8 +237,12 @@ def _frame_count(data: bytes, kind: str) -> int:
 
 
 def _check_end(data: bytes, kind: str) -> None:
-    """Refuse a JPEG without an end marker or with a padded scan, and a second picture after it."""
+    """Refuse a JPEG that is cut short, padded or lacks scans, and a second picture after any."""
     if kind == "JPEG":
+        if _lacks_scans(data):
+            raise MediaError(
+                "image-truncated", "the JPEG was cut short between two scans, and an end was added"
+            )
         if _padded_jpeg(data):
             raise MediaError("image-truncated", "the JPEG was cut short and filled with zeros")
         if data.endswith(b"\xff\xd9") and data.find(b"\xff\xd8\xff", 2) < 0:
@@ -267,6 +271,34 @@ def _jpeg_end(data: bytes) -> int:
             return at
         if marker not in (0x01, 0xD8):  # all others carry a length; scan data is then searched
             at += int.from_bytes(data[at : at + 2], "big")
+
+
+def _lacks_scans(data: bytes) -> bool:
+    """Whether a JPEG of several scans lacks some: a coefficient of a component, or its last bits.
+
+    A progressive JPEG that is cut between two scans is a blurred picture to decoders. Encoders
+    write every coefficient of every component down to its last bit. (ITU-T T.81, section G.1.1)
+    """
+    left: dict[int, set[int]] = {}  # by component: coefficients whose last bit is to come
+    progressive, at = False, 2
+    while (found := _MARKER.search(data, at)) and data[found.end() - 1] != 0xD9:
+        at, marker = found.end(), data[found.end() - 1]
+        if marker in (0x01, 0xD8):
+            continue
+        length = int.from_bytes(data[at : at + 2], "big")
+        segment = data[at + 2 : at + length]
+        at += length
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            progressive = marker & 3 == 2
+            left = {one: set(range(64)) for one in segment[6 : 6 + 3 * segment[5] : 3]}
+        elif marker == 0xDA and not progressive and segment[0] == len(left):
+            return False  # a single scan, as almost always: the rest need not be read
+        elif marker == 0xDA:
+            first, last, bits = segment[1 + 2 * segment[0] : 4 + 2 * segment[0]]
+            done = range(first, last + 1) if progressive else range(64)
+            for one in segment[1 : 1 + 2 * segment[0] : 2] if bits & 15 == 0 else ():
+                left.get(one, set()).difference_update(done)
+    return any(left.values())
 
 
 def _padded_jpeg(data: bytes) -> bool:

@@ -220,6 +220,7 @@ def _check_media(
     """Decode the picture and the clip of a sample, and check their digests."""
     from artsound.media.audio import check_audio  # the libraries that decode load slowly
     from artsound.media.images import check_image
+    from artsound.media.limits import limited
     from artsound.shards.decode import AUDIO, IMAGES
 
     key = row["key"]
@@ -234,9 +235,11 @@ def _check_media(
     for member in members:
         try:
             if member in IMAGES:
-                check_image(data(member), min_side=1, max_pixels=200_000_000)
+                limited(check_image, "image", data(member), min_side=1, max_pixels=200_000_000)
             else:
-                check_audio(data(member), min_seconds=0.0, silence_db=float("-inf"))
+                limited(
+                    check_audio, "audio", data(member), min_seconds=0.0, silence_db=float("-inf")
+                )
         except MediaError as error:
             yield Problem(name, key, str(error))
 

@@ -22,7 +22,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import polars as pl
 
@@ -487,11 +487,33 @@ def _opened_zip(path: Path, *_key: int) -> _Zip:
                 "is a damaged or truncated zip: fetch it again, or remove it if what it holds "
                 "lies unpacked beside it"
                 if file.read(4) == b"PK\x03\x04"
+                else f"is {other}, not a zip: unpack it and give the folder, or pack it as a zip"
+                if (other := archive_name(file))
                 else "is not a zip: give a folder or a zip"
             )
             raise BadData(f"{path} {fault}.") from error
         stack.pop_all()
         return found
+
+
+_ARCHIVES = (
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"Rar!\x1a\x07", "a RAR archive"),
+    (b"\x1f\x8b", "a gzip file"),
+    (b"BZh", "a bzip2 file"),
+    (b"\xfd7zXZ\0", "an xz file"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file"),
+    (b"\x04\x22\x4d\x18", "an LZ4 file"),
+)
+
+
+def archive_name(file: IO[bytes]) -> str:
+    """What kind of archive other than a zip a file is, by its first bytes; "" if none."""
+    file.seek(0)
+    begin = file.read(512)
+    if begin[257:262] == b"ustar":
+        return "a tar archive"
+    return next((name for start, name in _ARCHIVES if begin.startswith(start)), "")
 
 
 def _is_text(name: str) -> bool:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,11 @@ if TYPE_CHECKING:
 
 AUDIO_SUFFIXES = (".mp3", ".wav", ".flac", ".ogg", ".opus", ".aif", ".aiff")
 _SUFFIXES = {"artwork": IMAGE_SUFFIXES, "track": AUDIO_SUFFIXES}
+# Pictures and clips that no decoder here reads: items that ingest rejects, with their format.
+_UNREADABLE = {
+    "artwork": (".avif", ".heic", ".heif", ".jp2", ".jxl"),
+    "track": (".m4a", ".aac", ".wma", ".ape", ".wv", ".amr"),
+}
 _MEDIA = {"artwork": "pictures", "track": "clips"}
 _TABLES = (".csv", ".csv.gz", ".parquet")
 # Columns that name the file, the surest first; the last ones are those of the records.
@@ -121,8 +126,12 @@ def _own_id(box: str, name: str) -> str:
 def _media(side: str, root: Path, files: pl.DataFrame) -> pl.DataFrame:
     hidden = pl.concat_str(pl.lit("/"), "name").str.contains(r"/(\.|__MACOSX/)")
     lower = pl.col("name").str.to_lowercase()
-    ends = pl.any_horizontal([lower.str.ends_with(suffix) for suffix in _SUFFIXES[side]])
-    media = files.filter(ends & ~hidden)
+
+    def ending(suffixes: Sequence[str]) -> pl.DataFrame:
+        ends = pl.any_horizontal([lower.str.ends_with(suffix) for suffix in suffixes])
+        return files.filter(ends & ~hidden)
+
+    media = ending(_SUFFIXES[side])
     if media.is_empty():
         others = sorted({PurePosixPath(name).suffix.lower() for name in files["name"]} - {""})
         there = f" it holds files that end in {', '.join(others[:6])}." if others else ""
@@ -130,7 +139,14 @@ def _media(side: str, root: Path, files: pl.DataFrame) -> pl.DataFrame:
             f"{root} has no {_MEDIA[side]} ({', '.join(_SUFFIXES[side])}), in folders or zips:"
             f"{there or ' it is empty.'}"
         )
-    return media
+    other = ending(_UNREADABLE[side])
+    if other.is_empty():
+        return media
+    both = pl.concat([media, other])  # of an item in several formats, one that can be read
+    names = [f"{box}/{stem(name)}" for box, name in both.select("box", "name").iter_rows()]
+    first = {name: number for number, name in reversed(list(enumerate(names)))}
+    kept = [n < media.height or first[name] == n for n, name in enumerate(names)]
+    return both.filter(pl.Series(kept))
 
 
 def _check_distinct(root: Path, found: pl.DataFrame, own: str) -> None:

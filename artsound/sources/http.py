@@ -42,7 +42,7 @@ from urllib3.util import Retry
 from artsound import __version__
 from artsound.errors import ArtSoundError, BadData, BadUsage, redacted
 from artsound.progress import QUIET, Progress, human_bytes
-from artsound.sources.files import DAMAGED
+from artsound.sources.files import DAMAGED, archive_name
 from artsound.storage import make_folder, read_json, sync_folder, write_json
 
 USER_AGENT = f"artsound/{__version__} (dataset rebuild; python-requests)"
@@ -739,6 +739,8 @@ def _is_other(path: Path, name: str) -> str:
                 zipfile.ZipFile(file)
             except DAMAGED:
                 page = begin.startswith((b"<!doctype", b"<html"))
+                if other := archive_name(file):
+                    return f"is {other}, not a zip"
                 return "is a web page, not a zip" if page else "is not a whole zip"
         elif begin.startswith((b"<!doctype html", b"<html")) and not name.endswith(("html", "htm")):
             return "is a web page"

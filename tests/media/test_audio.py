@@ -197,3 +197,24 @@ def test_what_mp3_cannot_hold_is_resampled_or_mixed(
     info = check_audio(release_mp3(encode(sound, "WAV", rate=rate)), **LIMITS)
     assert (info.sample_rate, info.channels) == released
     assert info.duration == pytest.approx(3.0, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        (b"\0\0\0\x20ftypM4A \0\0\0\0", "M4A"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0", "M4A or MP4"),
+        (b"\xff\xf1\x50\x80\x02\x1f\xfc", "raw AAC"),
+        (b"ID3\x04\0\0\0\0\0\x02xx\xff\xf9\x50\x80", "raw AAC"),
+        (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), "WMA"),
+        (b"\x1a\x45\xdf\xa3\x01\0\0\0", "Matroska or WebM"),
+        (b"MAC \x96\x0f", "Monkey's Audio"),
+        (b"wvpk\x10\0", "WavPack"),
+        (b"MThd\0\0\0\x06", "MIDI"),
+        (b"#!AMR\n", "AMR"),
+    ],
+)
+def test_sound_of_another_format_is_named_with_the_remedy(start: bytes, name: str):
+    with pytest.raises(MediaError, match=f"{name}.*convert it") as caught:
+        check_audio(start + bytes(3000), **LIMITS)
+    assert caught.value.reason == "audio-unsupported"

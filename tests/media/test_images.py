@@ -305,3 +305,37 @@ def test_a_jpeg_of_thousands_of_scans_is_refused_before_it_is_decoded() -> None:
     last = data.rindex(b"\xff\xda")
     assert reason(data[:last] + data[last:-2] * 2000 + b"\xff\xd9") == "image-too-large"
     check_image(data, min_side=1, max_pixels=10**6)
+
+
+def scans_of(data: bytes) -> list[int]:
+    """Where the scans of a progressive JPEG begin, with the tables before each."""
+    starts, at = [], 0
+    while (at := data.find(b"\xff\xda", at + 2)) > 0:
+        starts.append(at)
+    return starts
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_progressive_jpeg_cut_between_scans_is_cut_short(mode: str) -> None:
+    whole = encode(noise().convert(mode), progressive=True)
+    assert check_image(whole, **LIMITS).format == "JPEG"
+    starts = scans_of(whole)
+    assert len(starts) > 3
+    for start in starts[1:]:
+        cut = whole[: whole.rindex(b"\xff\xc4", 0, start)] + b"\xff\xd9"
+        with pytest.raises(MediaError, match="between two scans") as caught:
+            check_image(cut, **LIMITS)
+        assert caught.value.reason == "image-truncated"
+
+
+def test_a_picture_of_too_many_scans_is_refused_by_whatever_decodes_it() -> None:
+    whole = encode(picture(), progressive=True)
+    start = whole.rindex(b"\xff\xda")
+    bomb = whole[:-2] + whole[start:-2] * 600 + b"\xff\xd9"
+    for decode in (
+        load_rgb,
+        lambda data: load_square(data, 64),
+        lambda data: check_image(data, **LIMITS),
+    ):
+        with pytest.raises(MediaError, match="scans, over 500"):
+            decode(bomb)

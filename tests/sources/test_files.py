@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
+import gzip
+import lzma
 import os
 import stat
 import struct
@@ -194,3 +197,24 @@ def test_whatever_happens_to_a_zip_it_reads_as_it_was_or_is_refused(
     with contextlib.suppress(ArtSoundError):
         for name in list_files(root / "all.zip")["name"]:
             assert read_file(root / "all.zip", "", name) in FILES.values()
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        (b"7z\xbc\xaf\x27\x1c\0\4", "a 7z archive"),
+        (b"Rar!\x1a\x07\x01\0", "a RAR archive"),
+        (bytes(257) + b"ustar\0", "a tar archive"),
+        (gzip.compress(b"x"), "a gzip file"),
+        (bz2.compress(b"x"), "a bzip2 file"),
+        (lzma.compress(b"x"), "an xz file"),
+        (b"\x28\xb5\x2f\xfd\0", "a Zstandard file"),
+    ],
+)
+def test_an_archive_of_another_kind_is_named_with_the_remedy(
+    tmp_path: Path, start: bytes, name: str
+) -> None:
+    path = tmp_path / "imagesf2.zip"
+    path.write_bytes(start + bytes(600))
+    with pytest.raises(BadData, match=f"is {name}, not a zip: unpack it"):
+        list_files(path)

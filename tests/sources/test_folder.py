@@ -265,3 +265,21 @@ def test_a_source_that_cannot_be_used_is_named(
 def test_the_folder_source_keeps_the_contract(tmp_path: Path, side: str) -> None:
     root = write_files(tmp_path / "place", {**PICTURES, **CLIPS})
     check_source("folder", side, root)
+
+
+def test_media_of_formats_that_are_not_read_are_rejects_and_not_ignored(tmp_path: Path) -> None:
+    root = write_files(
+        tmp_path / "music",
+        {**CLIPS, "02.m4a": b"\0\0\0\x20ftypM4A ", "03.m4a": b"\0\0\0\x20ftypM4A " + bytes(99),
+         "03.wma": b"x", "cover.jpg": picture(3)},
+    )  # fmt: skip
+    museum = write_files(
+        tmp_path / "museum", {**PICTURES, "c.HEIC": b"\0\0\0\x18ftypheic" + bytes(99)}
+    )
+    found = ingested(tmp_path, artworks=[f"folder:{museum}"], music=[f"folder:{root}"])
+    assert (len(found["artwork"]), len(found["track"])) == (2, 2)
+    rejects = read_parquet(tmp_path / "out" / "catalog" / "rejects.parquet", "reject").to_pylist()
+    said = {row["reason"]: row["message"] for row in rejects}
+    assert len(rejects) == 2
+    assert "M4A" in said["audio-unsupported"]
+    assert "HEIC" in said["image-unsupported"]
