@@ -25,7 +25,7 @@ from artsound.captions.base import (
     CaptionItem,
     CaptionSettings,
 )
-from artsound.captions.transformers import chosen_device
+from artsound.captions.transformers import chosen_device, finite_scores
 from artsound.encoders.weights import fetch, hub, load_tensors
 from artsound.errors import BadData, BadUsage
 from artsound.schema import Track
@@ -89,7 +89,12 @@ class LpMusicCaps:
             with torch.inference_mode():
                 inputs = encode_sound(torch.from_numpy(sound).to(bart.device), layers)
                 mask = torch.ones(inputs.shape[:2], dtype=torch.long, device=bart.device)
-                written = bart.generate(inputs_embeds=inputs, attention_mask=mask, **self.settings)
+                written = bart.generate(
+                    inputs_embeds=inputs,
+                    attention_mask=mask,
+                    **self.settings,
+                    logits_processor=[finite_scores(str(self._weights))],
+                )
             texts += tokenizer.decode_batch(written.tolist(), skip_special_tokens=True)
         return texts
 

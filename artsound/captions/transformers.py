@@ -36,14 +36,13 @@ SMALLEST_VOCABULARY = 32
 TASK_PROMPTS: Mapping[str, str] = {"florence2": "<MORE_DETAILED_CAPTION>"}
 _SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 _FILES = [*_SMALL_FILES, "*.safetensors"]
-# What transformers raises for a checkpoint that is incomplete, damaged or of an unknown kind.
-_LOADING_FAULTS = (
-    OSError, ValueError, KeyError, ImportError, AttributeError, TypeError, RuntimeError
-)  # fmt: skip
 
 
 class TransformersCaptioner:
     """Runs the checkpoint `place` (a folder, or a name on the Hugging Face hub) greedily.
+
+    When it is loaded, it writes two tokens for a plain picture or tone, so that a tokenizer or a
+    processor of another model is noticed before the first item.
 
     Raises:
         BadUsage: The checkpoint does not exist.
@@ -75,8 +74,8 @@ class TransformersCaptioner:
             left = items[len(texts) :]
 
             def run(most: int, left: Sequence[CaptionItem] = left) -> list[str]:
-                inputs = self._inputs(processor, left[:most])
-                return list(self._generate(processor, model, inputs))
+                inputs = self._inputs(processor, self._decoded(processor, left[:most]))
+                return list(self._generate(processor, model, inputs, self.settings))
 
             remedy = 'captions.max_new_tokens or captions.device = "cpu"'
             done, self._batch = within_memory(run, self._batch, len(left), remedy)
@@ -96,22 +95,49 @@ class TransformersCaptioner:
     def _model(self) -> tuple[Any, Any]:
         if self._loaded is None:
             self._loaded = _load(self._folder, self._side, self._device)
+            try:
+                self._check_works(*self._loaded)
+            except BadData:
+                self._loaded = None
+                raise
         return self._loaded
 
-    def _inputs(self, processor: Any, items: Sequence[CaptionItem]) -> Any:
+    def _check_works(self, processor: Any, model: Any) -> None:
+        """Write two tokens for a plain picture or tone; BadData if that fails."""
+        try:
+            inputs = self._inputs(processor, [_plain(processor, self._side)])
+            list(self._generate(processor, model, inputs, {**self.settings, "max_new_tokens": 2}))
+        except BadData:
+            raise
+        except Exception as error:  # models raise anything for parts that do not fit
+            if (lack := out_of_memory(error, str(self._folder), str(model.device))) is not None:
+                raise lack from error
+            raise BadData(
+                f"{self._folder} fails its self-test ({_first_line(error)[:200]}): its tokenizer "
+                "or processor may be of another model, or the prompt lacks what the model needs. "
+                f"Fetch the checkpoint again, or correct captions.{self._side}_prompt."
+            ) from error
+
+    def _decoded(self, processor: Any, items: Sequence[CaptionItem]) -> list[Any]:
+        if self._side == "artwork":
+            return [_picture(item) for item in items]
+        return [_sound(item, _sampling_rate(processor)) for item in items]
+
+    def _inputs(self, processor: Any, media: Sequence[Any]) -> Any:
         kind = "image" if self._side == "artwork" else "audio"
         text = _prompt_text(processor, kind, self.prompt)
         arguments: dict[str, Any] = {"return_tensors": "pt"}
         if text:
-            arguments |= {"text": [text] * len(items), "padding": True}
+            arguments |= {"text": [text] * len(media), "padding": True}
         if kind == "image":
-            arguments["images"] = [_picture(item) for item in items]
+            arguments["images"] = list(media)
         else:
-            rate = _sampling_rate(processor)
-            arguments |= {"audio": [_sound(item, rate) for item in items], "sampling_rate": rate}
+            arguments |= {"audio": list(media), "sampling_rate": _sampling_rate(processor)}
         return processor(**arguments)
 
-    def _generate(self, processor: Any, model: Any, inputs: Any) -> Iterator[str]:
+    def _generate(
+        self, processor: Any, model: Any, inputs: Any, settings: Mapping[str, Any]
+    ) -> Iterator[str]:
         import torch
 
         inputs = inputs.to(model.device)
@@ -119,7 +145,9 @@ class TransformersCaptioner:
             if torch.is_tensor(values) and values.is_floating_point():
                 inputs[name] = values.to(model.dtype)
         with torch.inference_mode():
-            produced = model.generate(**inputs, **self.settings)
+            produced = model.generate(
+                **inputs, **settings, logits_processor=[finite_scores(str(self._folder))]
+            )
         if _has_chat(processor):  # in other models the prompt begins the caption
             produced = _without_prompt(produced, inputs.get("input_ids"))
         yield from processor.batch_decode(produced, skip_special_tokens=True)
@@ -166,7 +194,6 @@ def checkpoint_version(folder: Path) -> str:
 
 def _load(folder: Path, side: str, device: str) -> tuple[Any, Any]:
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoProcessor
     from transformers.utils import logging
 
@@ -188,7 +215,9 @@ def _load(folder: Path, side: str, device: str) -> tuple[Any, Any]:
             output_loading_info=True,
         )
         model = model.to(chosen).eval()
-    except (*_LOADING_FAULTS, SafetensorError) as error:
+    except BadData:
+        raise
+    except Exception as error:  # transformers raises anything for what is damaged or unknown
         if (lack := out_of_memory(error, str(folder), chosen)) is not None:
             raise lack from error
         raise BadData(
@@ -205,6 +234,12 @@ def _load(folder: Path, side: str, device: str) -> tuple[Any, Any]:
     # Without its vocabulary file a tokenizer still loads, but knows no words.
     if tokenizer is None or len(tokenizer) < SMALLEST_VOCABULARY:
         raise BadData(f"{folder} has no tokenizer with a vocabulary: fetch the checkpoint again.")
+    words = getattr(config.get_text_config(), "vocab_size", None)
+    if isinstance(words, int) and len(tokenizer) > words:
+        raise BadData(
+            f"{folder} has a tokenizer of {len(tokenizer):,} tokens for a model of {words:,}: it "
+            "is another model's. Fetch the checkpoint again."
+        )
     tokenizer.padding_side = "right" if config.is_encoder_decoder else "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -285,6 +320,37 @@ def _sound(item: CaptionItem, rate: int) -> Any:
 
 def _sampling_rate(processor: Any) -> int:
     return int(processor.feature_extractor.sampling_rate)
+
+
+def _plain(processor: Any, side: str) -> Any:
+    """A picture of two colours, or a second of a tone, as `_decoded` gives them."""
+    import numpy as np
+    from PIL import Image
+
+    if side == "artwork":
+        picture = Image.new("RGB", (96, 96), (150, 110, 60))
+        picture.paste((40, 60, 120), (0, 0, 96, 48))
+        return picture
+    rate = _sampling_rate(processor)
+    return (0.3 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)).astype(np.float32)
+
+
+def finite_scores(weights: str) -> Any:
+    """A step of generation that raises BadData where a model's scores are not numbers.
+
+    The likeliest token of such scores is any, and the text looks like one.
+    """
+
+    def check(_tokens: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        # −inf forbids a token.
+        if bool(scores.isnan().any()) or bool((scores == float("inf")).any()):
+            raise BadData(
+                f"{weights} gives scores of tokens that are not finite: its weights are damaged, "
+                "or need another precision. Fetch the checkpoint again, or choose another one."
+            )
+        return scores
+
+    return check
 
 
 def _first_line(error: Exception) -> str:

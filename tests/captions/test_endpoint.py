@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +19,12 @@ from chat_server import Server, always, completion
 from PIL import Image
 from urllib3.util import Retry
 
+from artsound.captions import endpoint
 from artsound.captions.base import CHAT_PROMPTS, CaptionItem
+from artsound.captions.checks import Limits, failure, tidy
 from artsound.captions.endpoint import KEY_VARIABLE, EndpointCaptioner
 from artsound.errors import BadData
+from artsound.sources.http import Patience
 
 
 @pytest.fixture
@@ -36,10 +44,41 @@ def _items(folder: Path, count: int = 4) -> list[CaptionItem]:
     return items
 
 
-def _captioner(server: Server, folder: Path, side: str = "artwork") -> EndpointCaptioner:
+@contextmanager
+def _raw_server(answer: Callable[[], Iterator[bytes]]) -> Iterator[str]:
+    """A server that sends these bytes for any request, and closes."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    ended = threading.Event()
+
+    def serve() -> None:
+        while not ended.is_set():
+            try:
+                connection, _ = listening.accept()
+                with connection:
+                    connection.recv(1 << 20)
+                    for data in answer():
+                        if ended.is_set():
+                            break
+                        connection.sendall(data)
+            except OSError:
+                pass
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+    finally:
+        ended.set()
+        with socket.create_connection(listening.getsockname()):  # ends its accept
+            pass
+        thread.join(5)
+        listening.close()
+
+
+def _captioner(server: Server | str, folder: Path, side: str = "artwork") -> EndpointCaptioner:
     return EndpointCaptioner(
         side,
-        server.url,
+        server if isinstance(server, str) else server.url,
         "some-model",
         prompt="",
         max_new_tokens=60,
@@ -107,19 +146,100 @@ def test_a_clip_is_sent_as_input_audio(server: Server, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "data", "sentence"),
     [
-        (401, b"", "answered 401 for 0.jpg"),
+        (401, b"", "answered 401 for 0.jpg: check"),
+        (401, b'{"error": {"message": "bad\\nkey secret"}}', r"401 for 0.jpg \(bad key …\): check"),
+        (404, b'{"detail": "Not Found"}', r"404 for 0.jpg \(Not Found\)"),
         (503, b"", "answered 503 for 0.jpg"),
-        (200, b"<html>", "sent no chat completion"),
+        (200, b"<html> <p>", "sent no chat completion, but '<html> <p>'"),
+        (200, b"\xff\xfe\x00{", "sent no chat completion"),
+        (200, b"", "sent no chat completion, but ''"),
+        (200, b"[" * 100_000, "sent no chat completion"),
         (200, b'{"choices": []}', "sent no chat completion"),
+        (200, b'{"choices": {"0": 1}}', "sent no chat completion"),
+        (200, b'data: {"choices": [{"delta": {}}]}', "sent no chat completion"),
+        (200, b'{"error": {"message": "out of memory"}}', r"with an error \(out of memory\)"),
         (200, b'"' + b"x" * (1 << 20) + b'"', "more than 1048576 bytes"),
     ],
 )
 def test_any_other_answer_is_one_sentence(
-    server: Server, tmp_path: Path, status: int, data: bytes, sentence: str
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    data: bytes,
+    sentence: str,
 ) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "secret")
     server.answer = always(status, data)
-    with pytest.raises(BadData, match=sentence):
+    with pytest.raises(BadData, match=sentence) as error:
         _captioner(server, tmp_path).captions(_items(tmp_path, 1))
+    assert str(error.value).isprintable()
+    assert "secret" not in str(error.value)
+
+
+def _endless(count: int, pause: float) -> Iterator[bytes]:
+    for _ in range(count):
+        time.sleep(pause)
+        yield b" "
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",  # shorter than it says
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"nonsense\r\n\r\n",
+    ],
+)
+def test_an_answer_that_breaks_off_is_one_error(tmp_path: Path, head: bytes) -> None:
+    message = r"cannot be reached, or its answer breaks off \("
+    with _raw_server(lambda: iter([head])) as url, pytest.raises(BadData, match=message):
+        _captioner(url, tmp_path).captions(_items(tmp_path, 1))
+
+
+def test_an_answer_that_trickles_is_broken_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "_ANSWER", Patience(stall=30.0, body=0.05))
+    head = b"HTTP/1.1 200 OK\r\n\r\n"
+    endless = _raw_server(lambda: chain([head], _endless(1000, 0.01)))
+    with endless as url, pytest.raises(BadData, match="not done after"):
+        _captioner(url, tmp_path).captions(_items(tmp_path, 1))
+
+
+def test_a_server_that_refuses_everything_is_not_taken_for_one_that_refuses_pictures(
+    server: Server, tmp_path: Path
+) -> None:
+    server.answer = always(400, b'{"error": {"message": "not a multimodal model"}}')
+    items = _items(tmp_path, 9)
+    captioner = _captioner(server, tmp_path)
+    message = r"400 for \d.jpg \(not a multimodal model\), as for the 7 items before: .*pictures"
+    with pytest.raises(BadData, match=message):
+        captioner.captions(items)
+    server.answer = always(200, completion("A calm sea."))  # what was refused is asked again
+    assert _captioner(server, tmp_path).captions(items) == ["A calm sea."] * 9
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([{"type": "text", "text": "A calm "}, {"type": "text", "text": "sea."}], "A calm sea."),
+        ("A \ud800calm sea.", "A calm sea."),
+        ({"text": "x"}, ""),
+        (7, ""),
+    ],
+)
+def test_texts_in_parts_are_joined_and_what_no_file_can_hold_is_left_out(
+    server: Server, tmp_path: Path, content: Any, text: str
+) -> None:
+    server.answer = always(200, completion(content))
+    assert _captioner(server, tmp_path).captions(_items(tmp_path, 1)) == [text]
+
+
+@pytest.mark.parametrize("text", ["word " * 20_000, "x" * 100_000, "<" * 100_000, "a\0b " * 9])
+def test_a_text_beyond_all_limits_is_no_caption(text: str, tmp_path: Path) -> None:
+    [item] = _items(tmp_path, 1)
+    assert failure(tidy(text), item, Limits(5, 60))
 
 
 def test_a_content_that_is_no_text_is_no_caption(server: Server, tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +30,8 @@ from artsound.recipe import Captions
 from artsound.testing import check_captioner
 
 pytest.importorskip("transformers")
+
+Fault = Callable[[Path], None]
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +208,97 @@ def test_a_checkpoint_without_its_vocabulary_is_refused(
         (folder / name).unlink(missing_ok=True)
     with pytest.raises(BadData):
         _captioner("artwork", folder).captions(pictures)
+
+
+def _cut(name: str) -> Fault:
+    def cut(folder: Path) -> None:
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[: len(data) // 2])
+
+    return cut
+
+
+def _half(folder: Path) -> None:
+    _change_tensors(folder, lambda tensors: {n: t.half() for n, t in tensors.items()})
+
+
+def _not_finite(folder: Path) -> None:
+    _change_tensors(folder, lambda tensors: {n: t * float("nan") for n, t in tensors.items()})
+
+
+def _change_tensors(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    from safetensors.torch import load_file, save_file
+
+    place = folder / "model.safetensors"
+    save_file(change(load_file(place)), place, metadata={"format": "pt"})
+
+
+def _other_tokenizer(folder: Path) -> None:
+    from transformers import BertTokenizer
+
+    BertTokenizer(vocab={f"w{n}": n for n in range(500)}).save_pretrained(folder)
+
+
+def _other_picture(folder: Path) -> None:
+    from transformers import BlipImageProcessor
+
+    images = BlipImageProcessor(size={"height": 48, "width": 48})
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        if (folder / name).is_file():
+            value = json.loads((folder / name).read_text())
+            (value.get("image_processor") or value)["size"] = images.to_dict()["size"]
+            (folder / name).write_text(json.dumps(value))
+
+
+def _other_architecture(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
+
+
+FAULTS: dict[str, tuple[Fault, str]] = {
+    "cut weights": (_cut("model.safetensors"), "cannot be loaded as a captioner"),
+    "a cut configuration": (_cut("config.json"), "cannot be loaded as a captioner"),
+    "a cut tokenizer": (_cut("tokenizer.json"), "cannot be loaded as a captioner"),
+    "weights that are no numbers": (_not_finite, "scores of tokens that are not finite"),
+    "a larger tokenizer": (_other_tokenizer, r"tokenizer of 50\d tokens for a model of \d+: it is"),
+    "pictures of another size": (_other_picture, "fails its self-test"),
+    "another architecture": (_other_architecture, "cannot describe pictures|cannot be loaded"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_checkpoint_with_a_fault_is_one_error_that_names_it(
+    blip: Path, tmp_path: Path, pictures: list[CaptionItem], fault: str
+) -> None:
+    folder = Path(shutil.copytree(blip, tmp_path / "copy"))
+    spoil, message = FAULTS[fault]
+    spoil(folder)
+    with pytest.raises(BadData, match=message) as error:
+        _captioner("artwork", folder).captions(pictures[:1])
+    assert str(folder) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_each_missing_file_is_an_error_or_not_needed(
+    blip: Path, tmp_path: Path, pictures: list[CaptionItem]
+) -> None:
+    expected = _captioner("artwork", blip).captions(pictures[:1])
+    for number, missing in enumerate(sorted(path.name for path in blip.iterdir())):
+        folder = Path(shutil.copytree(blip, tmp_path / str(number)))
+        (folder / missing).unlink()
+        try:
+            answer = _captioner("artwork", folder).captions(pictures[:1])
+        except (BadData, BadUsage) as error:
+            answer = [str(folder) if str(folder) in str(error) else str(error)]
+        assert (missing, answer) in [(missing, expected), (missing, [str(folder)])]
+
+
+def test_weights_of_half_precision_are_taken(
+    blip: Path, tmp_path: Path, pictures: list[CaptionItem]
+) -> None:
+    folder = Path(shutil.copytree(blip, tmp_path / "copy"))
+    _half(folder)
+    assert len(_captioner("artwork", folder).captions(pictures[:1])) == 1
 
 
 def test_weights_that_are_not_safetensors_are_refused(
