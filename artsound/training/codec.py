@@ -255,7 +255,7 @@ class VaeCodec(_Shaped):
         given = torch.from_numpy(levels[:frames].astype(np.float32)).to(self.device)
         with torch.inference_mode():
             mode = self.vae.encode(given[None, None]).latent_dist.mode()
-        return (mode[0] * self.vae.config.scaling_factor).float().cpu().numpy()
+        return self._finite("vae", mode[0] * self.vae.config.scaling_factor)
 
     def decode(self, latent: np.ndarray) -> np.ndarray:
         """Levels float32 [frames, bins], never below the floor."""
@@ -264,7 +264,7 @@ class VaeCodec(_Shaped):
         given = torch.from_numpy(latent.astype(np.float32)).to(self.device)
         with torch.inference_mode():
             levels = self.vae.decode(given[None] / self.vae.config.scaling_factor).sample[0, 0]
-        return np.maximum(levels.float().cpu().numpy(), np.float32(self.mel.floor))
+        return np.maximum(self._finite("vae", levels), np.float32(self.mel.floor))
 
     def sound(self, levels: np.ndarray, *, seed: int = 0) -> np.ndarray:  # noqa: ARG002 (the protocol)
         """Waveform float32 [frames * hop] in −1..1; the vocoder is deterministic."""
@@ -273,7 +273,16 @@ class VaeCodec(_Shaped):
         with torch.inference_mode():
             given = torch.from_numpy(levels.astype(np.float32)).to(self.device)
             wave = self.vocoder(given[None])[0]
-        return wave.float().clamp(-1, 1).cpu().numpy()
+        return self._finite("vocoder", wave).clip(-1, 1)
+
+    def _finite(self, name: str, values: torch.Tensor) -> np.ndarray:
+        result: np.ndarray = values.float().cpu().numpy()
+        if not np.isfinite(result).all():
+            raise BadData(
+                f"The {name} of the published modules gives numbers that are not finite: fetch "
+                f"{name}/ again."
+            )
+        return result
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Empty: the run's settings identify the modules."""

@@ -128,6 +128,11 @@ class Generator:
                     scheduler=scheduler,
                     negative=None if negative is None else self.standardise(negative),
                 )
+                if not np.isfinite(latents).all():
+                    raise BadData(
+                        f"{self.checkpoint.path} gives latents that are not finite at a guidance "
+                        f"of {guidance:g}: lower --guidance, or choose an earlier checkpoint."
+                    )
                 for latent, seed in zip(latents, seeds[rows], strict=True):
                     wave = self.codec.sound(self.codec.decode(latent), seed=seed)
                     waves.append(wave[:length])

@@ -56,6 +56,7 @@ from artsound.training.model import averaged_weights, language_of_audio, learned
 from artsound.training.pictures import Standardiser, with_encoder
 from artsound.training.plots import preview_image
 from artsound.training.pretrained import (
+    check_modules,
     constant_stream,
     load_module,
     load_tokenizer,
@@ -643,6 +644,9 @@ def train(
         raise BadUsage("Alignment needs published modules: use the preset audioldm2.")
     if start is None and (out / "checkpoints").exists() and not resume:
         raise BadUsage(f"{out} already holds a run: add --resume, or choose another --out.")
+
+    if chosen.pretrained and start is None:  # before hours of decoding
+        check_modules(chosen, captions=bool(chosen.extra.alignment))
 
     set_seed(chosen.seed)
     # accelerate stores the precision of a process's first run; this run has its own.

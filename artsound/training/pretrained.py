@@ -181,10 +181,9 @@ def load_module(folder: Path, name: str) -> Any:
     """One frozen module of `folder`, float32, on the CPU, from safetensors only.
 
     Raises:
-        BadData: Its weights are damaged or do not match its config.
+        BadData: Its weights are damaged, not finite, or do not match its config.
     """
     from diffusers import AudioLDM2ProjectionModel, AudioLDM2UNet2DConditionModel, AutoencoderKL
-    from safetensors import SafetensorError
     from transformers import ClapModel, GPT2Model, SpeechT5HifiGan, T5EncoderModel
 
     kinds = {
@@ -204,14 +203,16 @@ def load_module(folder: Path, name: str) -> Any:
                 output_loading_info=True,
                 variant=_variant(folder / name),
             )
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        raise BadData(
-            f"{folder / name} cannot be loaded ({str(error).splitlines()[0]}): fetch it again."
-        ) from error
+    except Exception as error:  # the libraries raise anything for what is damaged or another's
+        said = " ".join(str(error).split())[:160] or type(error).__name__
+        raise BadData(f"{folder / name} cannot be loaded ({said}): fetch it again.") from error
     missing = [key for key in info["missing_keys"] if not _restored(module, key)]
     # Missing and misshapen weights would otherwise be random.
     if lost := [*missing, *info["mismatched_keys"]]:
-        raise BadData(f"{folder / name} lacks weights ({lost[0]}): fetch it again.")
+        lack = lost[0] if isinstance(lost[0], str) else lost[0][0]
+        raise BadData(f"{folder / name} lacks weights ({lack}): fetch it again.")
+    if broken := next((n for n, t in module.state_dict().items() if not t.isfinite().all()), None):
+        raise BadData(f"{folder / name} is damaged ({broken} is not finite): fetch it again.")
     return module.float().eval().requires_grad_(False)
 
 
@@ -244,10 +245,41 @@ def load_tokenizer(folder: Path, name: str) -> Any:
     try:
         with quiet_libraries():
             return AutoTokenizer.from_pretrained(folder / name, local_files_only=True)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # tokenizers raises nothing more precise
         raise BadData(
             f"{folder / name} is missing or cannot be read: fetch the tokenizer into it."
         ) from error
+
+
+def check_words(folder: Path, name: str, tokenizer: Any, model: Any) -> None:
+    """Raise BadData if a tokenizer has words that the model it is used with has no vectors of."""
+    known = model.get_input_embeddings().num_embeddings
+    if (words := max(tokenizer.get_vocab().values(), default=0) + 1) > known:
+        raise BadData(
+            f"{folder / name} has {words:,} tokens, and its model {known:,}: it is another "
+            "model's tokenizer. Fetch it again."
+        )
+
+
+def check_modules(config: Config, *, captions: bool = False) -> None:
+    """Load all that a new run needs, module by module, so that a fault is found before the work.
+
+    Args:
+        config: The settings of a run with published modules.
+        captions: Whether pictures are to be aligned with captions too.
+
+    Raises:
+        BadData: A module or tokenizer is missing, damaged, not finite or another model's.
+    """
+    folder = verified_folder(config)
+    for name in ("vocoder", "vae", "unet", "language_model"):
+        load_module(folder, name)
+    if published := config.pretrained:
+        constant_stream(folder, published.text, published.text_tokens)
+    if captions:
+        load_module(folder, "projection_model")
+        encoder = load_module(folder, "text_encoder")
+        check_words(folder, "tokenizer", load_tokenizer(folder, "tokenizer"), encoder.text_model)
 
 
 def constant_stream(folder: Path, text: str, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -267,6 +299,7 @@ def constant_stream(folder: Path, text: str, tokens: int) -> tuple[torch.Tensor,
     if said <= set(tokenizer.all_special_ids):
         raise BadData(f"{folder}/tokenizer_2 has no token for {text!r}: fetch it again.")
     encoder = load_module(folder, "text_encoder_2")
+    check_words(folder, "tokenizer_2", tokenizer, encoder)
     with torch.inference_mode():
         states = encoder(asked.input_ids, attention_mask=asked.attention_mask).last_hidden_state
     return states.clone(), asked.attention_mask.clone()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,13 +14,14 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AudioLDM2Pipeline
+from safetensors.torch import load_file, save_file
 from tiny_audioldm2 import save_tiny_audioldm2
 from toy_pairs import picture, toy_pairs, toy_release
-from transformers import GPT2LMHeadModel
+from transformers import AutoTokenizer, GPT2LMHeadModel
 
 from artsound.errors import BadData, BadUsage
 from artsound.training.checkpoint import load_checkpoint, read_tensors
-from artsound.training.codec import levelled, open_codec
+from artsound.training.codec import VaeCodec, levelled, open_codec
 from artsound.training.config import Config, Pretrained, find_preset, with_settings
 from artsound.training.data import Release
 from artsound.training.evaluate import evaluate
@@ -253,6 +255,96 @@ def test_a_cut_or_foreign_module_is_reported(folder: Path, config: Config, tmp_p
     wide.write_text(json.dumps(json.loads(settings.read_text()) | {"n_layer": 3}))
     with pytest.raises(BadData, match="language_model lacks weights"):
         build_model(_at(config, cut, settings), condition_dim=20, channels=4)
+
+
+def _spoil(place: Path, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Change the last weight of a module that has numbers."""
+    weights = next(place.glob("*.safetensors"))
+    tensors = load_file(weights)
+    name = [name for name, tensor in tensors.items() if tensor.is_floating_point()][-1]
+    save_file({**tensors, name: change(tensors[name])}, weights, metadata={"format": "pt"})
+
+
+def _not_finite(place: Path) -> None:
+    _spoil(place, lambda tensor: tensor * torch.nan)
+
+
+def _half(place: Path) -> None:
+    _spoil(place, lambda tensor: tensor.half())
+
+
+def _cut(place: Path) -> None:
+    weights = next(place.glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-100])
+
+
+def _cut_config(place: Path) -> None:
+    (place / "config.json").write_text((place / "config.json").read_text()[:40])
+
+
+def _misshapen(place: Path) -> None:
+    _spoil(place, lambda tensor: torch.zeros(*tensor.shape, 2))
+
+
+def _another(place: Path) -> None:
+    shutil.rmtree(place)
+    other = "vocoder" if place.name == "vae" else "vae"
+    shutil.copytree(place.parent / other, place)
+
+
+def _more_words(place: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(place)
+    tokenizer.add_tokens([f"word{n}" for n in range(300)])
+    tokenizer.save_pretrained(place)
+
+
+def _no_words(place: Path) -> None:
+    (place / "tokenizer.json").write_text("{}")
+
+
+FAULTS = [
+    *((module, spoil) for module in ("unet", "vae", "vocoder", "language_model", "text_encoder_2")
+      for spoil in (_not_finite, _cut, _cut_config, _misshapen, _another, shutil.rmtree)),
+    *(("tokenizer_2", spoil) for spoil in (_more_words, _no_words, shutil.rmtree)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("module", "spoil"), FAULTS)
+def test_a_fault_of_a_module_is_one_error_before_any_work(
+    release: Release,
+    folder: Path,
+    tmp_path: Path,
+    module: str,
+    spoil: Callable[[Path], None],
+) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    spoil(copy / module)
+    with pytest.raises(BadData, match=rf"{module}|inconsistent|AudioLDM 2 in diffusers") as error:
+        train(release, find_preset("audioldm2"), tmp_path / "run", steps=1, pretrained=str(copy))
+    assert str(copy) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run" / "cache").exists()
+
+
+@pytest.mark.parametrize("module", ["unet", "vae", "vocoder", "language_model"])
+def test_weights_of_another_precision_are_taken(folder: Path, tmp_path: Path, module: str) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    _half(copy / module)
+    assert {p.dtype for p in load_module(copy, module).parameters()} == {torch.float32}
+
+
+def test_what_a_module_or_a_network_makes_of_numbers_is_checked(
+    config: Config, run: Path, tmp_path: Path
+) -> None:
+    codec = open_codec(config, {})
+    assert isinstance(codec, VaeCodec)
+    torch.nn.init.constant_(codec.vae.quant_conv.bias, torch.inf)
+    torch.nn.init.constant_(codec.vocoder.conv_post.bias, torch.nan)
+    for make in (codec.encode, codec.sound):
+        with pytest.raises(BadData, match="gives numbers that are not finite: fetch v"):
+            make(np.zeros((16, 16), np.float32))
+    with pytest.raises(BadData, match=r"latents that are not finite at a guidance of 1e\+38"):
+        generate(run, [_image(tmp_path)], tmp_path / "x.wav", guidance=1e38, steps=2, seconds=1.0)
 
 
 def test_a_text_of_unknown_words_and_a_preset_without_modules_are_refused(folder: Path) -> None:
