@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import itertools
 import queue
 import threading
+import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, wait
@@ -13,6 +16,8 @@ from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_AT_EXIT = 1.0  # seconds that calls under way have when the process ends
 
 
 def ordered_ahead(
@@ -69,10 +74,8 @@ def in_a_thread(items: Iterator[Result]) -> Iterator[Result]:
     made = ordered_ahead(pool, lambda _: next(items, end), itertools.repeat(None), 1)
     try:
         with contextlib.closing(made):
-            for item in made:
-                if item is end:
-                    return
-                yield item
+            # Unlike a loop's variable, `takewhile` holds on to no item that it has given.
+            yield from itertools.takewhile(lambda item: item is not end, made)
     finally:
         pool.submit(getattr(items, "close", lambda: None))
         pool.shutdown(cancel_futures=False)
@@ -82,7 +85,8 @@ class DaemonThreads(Executor):
     """A pool of threads that the end of the process does not wait for.
 
     A `ThreadPoolExecutor` is joined at exit, so that a server that does not answer holds up
-    Ctrl-C until the request times out.
+    Ctrl-C until the request times out. Calls under way at exit have a second to end: a thread
+    that the interpreter stops within a C++ library, such as a decoder, would abort the process.
 
     Args:
         threads: The most threads; each is started when it is first needed.
@@ -93,21 +97,28 @@ class DaemonThreads(Executor):
             queue.SimpleQueue()
         )
         self._left = threads
-        self._started = 0
+        self._started: list[threading.Thread] = []
+        self._closed = False
+        with _POOLS_LOCK:
+            _POOLS.add(self)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Call a function in a thread of the pool."""
+        """Call a function in a thread of the pool. After `shutdown` the call is cancelled."""
         future: Future[Any] = Future()
+        if self._closed:
+            future.cancel()
+            return future
         self._calls.put((future, lambda: fn(*args, **kwargs)))
         if self._left:
             self._left -= 1
-            self._started += 1
-            threading.Thread(target=self._work, daemon=True).start()
+            thread = threading.Thread(target=self._work, daemon=True)
+            thread.start()
+            self._started.append(thread)
         return future
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = True) -> None:  # noqa: ARG002
         """Cancel the calls that have not begun; those under way are left to themselves."""
-        self._left = 0
+        self._closed = True
         while cancel_futures:
             try:
                 call = self._calls.get_nowait()
@@ -115,7 +126,7 @@ class DaemonThreads(Executor):
                 break
             if call is not None:
                 call[0].cancel()
-        for _ in range(self._started):
+        for _ in self._started:
             self._calls.put(None)
 
     def _work(self) -> None:
@@ -128,3 +139,21 @@ class DaemonThreads(Executor):
             except BaseException as error:  # noqa: BLE001  raised where the result is asked for
                 future.set_exception(error)
             del call, future, function  # or the last result lives until the next call
+
+
+_POOLS: weakref.WeakSet[DaemonThreads] = weakref.WeakSet()
+_POOLS_LOCK = threading.Lock()
+
+
+def _end_all() -> None:
+    """Cancel what no pool has begun, and wait a moment for what is under way."""
+    with _POOLS_LOCK:
+        pools = list(_POOLS)
+    until = time.monotonic() + _AT_EXIT
+    for pool in pools:
+        pool.shutdown()
+    for thread in itertools.chain.from_iterable(pool._started for pool in pools):
+        thread.join(max(0.0, until - time.monotonic()))
+
+
+atexit.register(_end_all)

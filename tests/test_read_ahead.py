@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -99,3 +101,26 @@ def test_items_are_made_in_a_thread_one_ahead_and_the_generator_is_closed_there(
     assert next(faulty) == 1
     with pytest.raises(ValueError, match="the second"):
         next(faulty)
+
+
+def test_at_exit_calls_under_way_may_end_but_a_call_that_hangs_is_left() -> None:
+    # The interpreter stops daemon threads; within a C++ library that aborts the process.
+    program = """
+import threading
+from artsound.read_ahead import DaemonThreads
+begun = threading.Barrier(3)
+def call(what):
+    begun.wait()
+    what()
+def short():
+    threading.main_thread().join()  # until the interpreter begins to end
+    print("ended", flush=True)
+pool = DaemonThreads(2)
+pool.submit(call, short)
+pool.submit(call, threading.Event().wait)
+pool.submit(print, "never")
+begun.wait()
+"""
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"ended\n", b"")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import mmap
 import os
+import threading
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import islice
@@ -42,10 +44,16 @@ def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
     """A batch as one dict. `image` becomes uint8 [B, 3, H, W], in memory channels last, as it was
     decoded; arrays of one shape are stacked, numbers become tensors, and all else stays a list of
     B values, arrays among them as tensors. What a sample lacks that another has is None."""
-    return {
-        name: _together(name, [sample.get(name) for sample in samples])
-        for name in dict.fromkeys(name for sample in samples for name in sample)
-    }
+    return _collated(samples, None)
+
+
+def _collated(samples: list[dict[str, Any]], arrays: BatchArrays | None) -> dict[str, Any]:
+    batch = {}
+    for name in dict.fromkeys(name for sample in samples for name in sample):
+        stacked = arrays.stacked(name, len(samples)) if arrays else None
+        values = [sample.get(name) for sample in samples]
+        batch[name] = _together(name, values) if stacked is None else _ready(name, stacked)
+    return batch
 
 
 def _together(name: str, values: list[Any]) -> Any:
@@ -53,8 +61,8 @@ def _together(name: str, values: list[Any]) -> Any:
     if kinds == {np.ndarray} and len({(v.shape, v.dtype) for v in values}) == 1:
         if values[0].dtype.kind in "biuf":
             # default_collate stacks in the memory that a worker shares: one copy less.
-            stacked = default_collate([torch.from_numpy(np.require(v, None, "W")) for v in values])
-            return stacked.permute(0, 3, 1, 2) if name == "image" and stacked.ndim == 4 else stacked
+            writable = [torch.from_numpy(np.require(value, None, "W")) for value in values]
+            return _ready(name, default_collate(writable))
     elif kinds == {torch.Tensor} and len({value.shape for value in values}) == 1:
         return default_collate(values)
     elif kinds <= {bool, int, float}:
@@ -63,6 +71,62 @@ def _together(name: str, values: list[Any]) -> Any:
     elif kinds <= {str, type(None)}:
         return values
     return default_convert(values)
+
+
+def _ready(name: str, stacked: torch.Tensor) -> torch.Tensor:
+    return stacked.permute(0, 3, 1, 2) if name == "image" and stacked.ndim == 4 else stacked
+
+
+class BatchArrays:
+    """The large arrays of a batch in the making; threads put those of their samples into rows.
+
+    So a batch is in memory once, and its samples' own arrays are freed in the thread that decoded
+    them. It is mapped memory, which goes back to the system with the batch: what malloc gives in
+    one thread, and another frees, stays with the process.
+
+    Args:
+        rows: Samples in the batch.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._arrays: dict[str, np.ndarray] = {}
+        self._filled: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def put(self, row: int, sample: Any) -> Any:
+        """Copy a sample's large arrays into a row. Returns the sample with them as views of it."""
+        if type(sample) is not dict:
+            return sample
+        return {name: self._put(name, row, value) for name, value in sample.items()}
+
+    def stacked(self, name: str, rows: int) -> torch.Tensor | None:
+        """The array of so many rows; None unless all of them have been put into it."""
+        if self._filled.get(name) != rows:
+            return None
+        return torch.from_numpy(self._arrays[name][:rows])
+
+    def _put(self, name: str, row: int, value: Any) -> Any:
+        if type(value) is not np.ndarray or value.nbytes <= _SMALL:
+            return value
+        if value.dtype.kind not in "biuf" or not value.dtype.isnative:
+            return value
+        with self._lock:
+            if name not in self._arrays:
+                self._arrays[name] = _mapped((self._rows, *value.shape), value.dtype)
+            array = self._arrays[name]
+            if (array.shape[1:], array.dtype) != (value.shape, value.dtype):
+                return value
+            self._filled[name] = self._filled.get(name, 0) + 1
+        array[row] = value
+        return array[row]
+
+
+def _mapped(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """An array of zeros in memory of its own, taken from the system as it is written to."""
+    count = int(np.prod(shape))
+    memory = mmap.mmap(-1, count * dtype.itemsize, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(memory, dtype, count).reshape(shape)
 
 
 class WorkerBatch(dict[str, Any]):
@@ -234,7 +298,7 @@ class Plan:
         skip: int = 0,
         threads: int = 0,
         ahead: int = 0,
-    ) -> Iterator[Any]:
+    ) -> Generator[Any, None, None]:
         """Make the batches of one worker of a rank, or without batch_size its samples.
 
         Args:
@@ -249,19 +313,29 @@ class Plan:
         """
         reader = SourceReaders(self)
         slots = self.slots(start, rank, ranks, worker, workers, skip)
-        batch: list[Any] = []
+        groups = self._grouped(slots, reader, threads, ahead)
         try:
-            for slot, sample in self._samples(slots, reader, threads, ahead):
-                batch.append(sample)
-                if slot.last:
-                    yield self._finished(batch)
-                    batch = []
+            # Unlike a loop's variable, `map` holds on to no batch that it has given.
+            yield from map(self._finished, groups)
         finally:
+            groups.close()
             reader.close()
+
+    def _grouped(
+        self, slots: Iterable[Slot], reader: SourceReaders, threads: int, ahead: int
+    ) -> Generator[tuple[list[Any], BatchArrays | None], None, None]:
+        """The finished samples of each batch, with the arrays that theirs were put into."""
+        made: list[Any] = []
+        for slot, sample, arrays in self._samples(slots, reader, threads, ahead):
+            made.append(sample)
+            if slot.last:
+                whole = [(made, arrays)]
+                made = []
+                yield whole.pop()
 
     def _samples(
         self, slots: Iterable[Slot], reader: SourceReaders, threads: int, ahead: int
-    ) -> Iterator[tuple[Slot, Any]]:
+    ) -> Iterator[tuple[Slot, Any, BatchArrays | None]]:
         """Each slot with its finished sample; slots are announced to the reader in advance."""
 
         def fetch(slot: Slot) -> tuple[Slot, Sample | BadData]:
@@ -270,8 +344,12 @@ class Plan:
             except BadData as error:
                 return slot, error
 
-        def make(slot: Slot) -> tuple[Slot, Any]:
-            return slot, self._good(reader, *fetch(slot))
+        def make(slot: Slot) -> tuple[Slot, Any, BatchArrays | None]:
+            return slot, self._good(reader, *fetch(slot)), None
+
+        def make_row(place: tuple[Slot, int, BatchArrays]) -> tuple[Slot, Any, BatchArrays | None]:
+            slot, row, arrays = place
+            return slot, arrays.put(row, self._good(reader, *fetch(slot))), arrays
 
         slots = _announced(slots, reader.announce, _ANNOUNCED)
         if reader.is_local:
@@ -280,12 +358,16 @@ class Plan:
                 yield from map(make, slots)
                 return
         pool = DaemonThreads(threads or self.options.threads)
+        stacks = self.options.batch_size and not self.options.collate
         try:
-            if threads:
+            if threads and stacks:
+                places = _rows(slots, self.options.batch_size)
+                yield from ordered_ahead(pool, make_row, places, max(ahead, threads))
+            elif threads:
                 yield from ordered_ahead(pool, make, slots, max(ahead, threads))
             else:
                 for slot, raw in ordered_ahead(pool, fetch, slots, self.options.ahead):
-                    yield slot, self._good(reader, slot, raw)
+                    yield slot, self._good(reader, slot, raw), None
         finally:
             pool.shutdown()
 
@@ -360,12 +442,14 @@ class Plan:
         more = copy if any(copy) else ()
         return int(order.hashed([zlib.crc32(key.encode())], *salt, *more)[0])
 
-    def _finished(self, batch: list[Any]) -> Any:
+    def _finished(self, made: tuple[list[Any], BatchArrays | None]) -> Any:
+        samples, arrays = made
         if not self.options.batch_size:
-            return batch[0]
+            return samples[0]
         if self.options.collate:
-            return self.options.collate(batch)
-        return collate(batch) if get_worker_info() is None else WorkerBatch(collate(batch))
+            return self.options.collate(samples)
+        batch = _collated(samples, arrays)
+        return batch if get_worker_info() is None else WorkerBatch(batch)
 
 
 class SourceReaders:
@@ -422,6 +506,16 @@ class Pass(IterableDataset):  # type: ignore[type-arg]
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         start = order.Point(*(int(number) for number in self.place))
         return self.plan.batches(start, self.rank, self.ranks, worker=worker, workers=workers)
+
+
+def _rows(slots: Iterable[Slot], size: int) -> Iterator[tuple[Slot, int, BatchArrays]]:
+    """Each slot with its row in the arrays of its batch."""
+    row, arrays = 0, BatchArrays(size)
+    for slot in slots:
+        yield slot, row, arrays
+        row += 1
+        if slot.last:
+            row, arrays = 0, BatchArrays(size)
 
 
 def _announced(slots: Iterable[Slot], tell: Callable[[Slot], None], ahead: int) -> Iterator[Slot]:

@@ -12,6 +12,8 @@ have reached; they are enough to continue anywhere.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import logging
 import os
 import sys
@@ -200,14 +202,22 @@ class Loader:
             yield from _without_trace(self._from_processes(start, rank, ranks))
             return
         batches = self._made_here(start, rank, ranks)
-        # The training loop waits for no collating either.
-        yield from in_a_thread(batches) if self._threads else batches
+        if not self._threads:
+            yield from batches
+            return
+        try:
+            yield from in_a_thread(batches)  # the training loop waits for no collating either
+        finally:
+            _return_free_memory()
 
     def _made_here(self, start: order.Point, rank: int, ranks: int) -> Iterator[Any]:
-        ahead = (self._prefetch or 2) * self.plan.options.batch
-        for batch in self.plan.batches(start, rank, ranks, threads=self._threads, ahead=ahead):
-            made = self._convert(batch)
-            yield _pinned(made) if self._pin_memory else made
+        # One batch of those made in advance waits collated: see `_batches`.
+        ahead = ((self._prefetch or 2) - 1) * self.plan.options.batch
+        batches = self.plan.batches(start, rank, ranks, threads=self._threads, ahead=ahead)
+        with contextlib.closing(batches):
+            # Unlike a loop's variable, `map` holds on to no batch that it has given.
+            made = map(self._convert, batches)
+            yield from map(_pinned, made) if self._pin_memory else made
 
     def _from_processes(self, start: order.Point, rank: int, ranks: int) -> Iterator[Any]:
         options = self._process_options
@@ -676,6 +686,12 @@ def _without_trace(batches: Iterator[Any]) -> Iterator[Any]:
         if not trace.startswith("Caught "):
             raise
         raise kind(said.strip()) from None
+
+
+def _return_free_memory() -> None:
+    """Give the system what glibc's malloc holds for each thread, or it grows from pass to pass."""
+    with contextlib.suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _pinned(batch: Any) -> Any:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import logging
 import pickle
 import random
+import time
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -223,12 +225,64 @@ def test_a_state_of_the_same_samples_in_other_shards_is_refused(
     straight.load_state_dict(one.stream(shuffle=False).state_dict())  # the order is the same
 
 
+def ragged(sample: dict[str, Any]) -> dict[str, Any] | None:
+    """Large arrays: of some samples, of several shapes and types, and of one that is dropped."""
+    number = int(sample["key"])
+    size, kind = 2000 + number % 9 // 8, np.float32 if number % 11 else np.float64
+    sample["levels"] = np.full(size, number, kind)
+    if number % 5:
+        sample["wide"] = np.full((3, 2000), number, np.int16)
+    sample["words"] = np.array(["text" * 300] * 2)
+    sample["tensor"] = torch.full((2000,), number)
+    return sample if number % 7 else None
+
+
 @pytest.mark.parametrize("how", [{"workers": 2}, {"threads": 3}], ids=str)
 def test_threads_make_the_batches_that_processes_make(data: Dataset, how: dict[str, int]) -> None:
-    stream = data.stream(batch_size=4, seed=3, decode={"image_size": 32, "audio": False})
+    def same(one: Any, other: Any) -> bool:
+        if isinstance(one, (torch.Tensor, np.ndarray)):
+            return type(one) is type(other) and np.array_equal(one, other)
+        if isinstance(one, (list, tuple)):
+            return len(one) == len(other) and all(map(same, one, other))
+        return bool(one == other)
+
+    decode = {"image_size": 64, "audio": False}
+    stream = data.stream(batch_size=4, seed=3, decode=decode, transform=ragged, on_error="skip")
     for here, there in zip(stream, stream.loader(**how), strict=True):
-        assert here["key"] == there["key"]
-        assert torch.equal(here["image"], there["image"])
+        assert here["image"].is_contiguous(memory_format=torch.channels_last)
+        assert here["image"].stride() == there["image"].stride()
+        assert list(here) == list(there)
+        assert all(same(here[name], there[name]) for name in here)
+
+
+def test_threads_hold_no_more_batches_than_the_loop_and_those_made_in_advance(
+    data: Dataset,
+) -> None:
+    alive: weakref.WeakSet[Held] = weakref.WeakSet()
+    made = []
+
+    def held(sample: dict[str, Any]) -> dict[str, Any]:
+        made.append(sample["key"])
+        one = Held()
+        alive.add(one)
+        return {"held": one}
+
+    def together(samples: list[dict[str, Any]]) -> list[Held]:
+        return [sample["held"] for sample in samples]
+
+    stream = data.stream(batch_size=4, transform=held, collate=together)
+    for number, batch in enumerate(stream.loader(threads=2), start=1):
+        expected = min(45, 4 * number + 2 * 4)  # two batches in advance
+        while len(made) < expected:
+            time.sleep(0.001)
+        time.sleep(0.005)  # so that more would be made, if it could be
+        assert len(made) == expected
+        assert len(alive) == expected - 4 * (number - 1)
+        del batch
+
+
+class Held:
+    """Something that a weak reference can point to."""
 
 
 def test_an_error_in_a_thread_is_that_of_its_sample(data: Dataset) -> None:
