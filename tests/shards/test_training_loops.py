@@ -246,6 +246,67 @@ def test_lightning_validates_the_whole_split_after_its_sanity_check(
     assert found == [whole[:16], whole, whole]
 
 
+_DDP = """
+import json, sys
+import lightning.pytorch as lightning
+import torch
+import artsound
+
+shards, out, batch_size, stop = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+stream = artsound.open(shards).stream(batch_size=batch_size)
+loader = stream.loader()  # Lightning starts the second process in `fit`
+
+class Module(lightning.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+        self.seen = []
+    def training_step(self, batch, _):
+        self.seen.append((self.current_epoch, batch["key"]))
+        return self.layer(torch.ones(1, 1)).sum()
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+def fit(folder, resume=None, **limits):
+    saved = lightning.callbacks.ModelCheckpoint(folder, save_last=True, every_n_train_steps=1)
+    trainer = lightning.Trainer(
+        **limits, accelerator="cpu", devices=2, strategy="ddp", callbacks=[saved], logger=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )
+    module = Module()
+    trainer.fit(module, loader, ckpt_path=resume)
+    return trainer.global_rank, module.seen
+
+rank, first = fit(f"{out}/first", max_steps=stop)
+loader = stream.loader()
+_, rest = fit(f"{out}/rest", f"{out}/first/last.ckpt", max_epochs=2)
+with open(f"{out}/{rank}.json", "w") as file:
+    json.dump([first, rest], file)
+"""
+
+
+def test_lightning_starts_a_second_process_and_both_resume_at_the_exact_sample(
+    lightning: Any, data: Dataset, shards: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "ddp.py"
+    script.write_text(_DDP)
+    launched = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
+    quiet = {name: value for name, value in os.environ.items() if name not in launched}
+    command = [sys.executable, str(script), str(shards), str(tmp_path), "4", "3"]
+    subprocess.run(command, env=quiet | {"OMP_NUM_THREADS": "1"}, check=True, timeout=600)
+    ranks = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    for before, after in ranks:
+        assert [epoch for epoch, _ in before] == [0] * 3
+        assert [epoch for epoch, _ in after] == [0] * 3 + [1] * 6  # 22 samples in batches of 4
+    for epoch in range(2):
+        shares = [
+            [key for number, batch in before + after if number == epoch for key in batch]
+            for before, after in ranks
+        ]
+        together = [key for turn in zip(*shares, strict=True) for key in turn]
+        assert together == keys(data.stream(batch_size=4).loader(epoch=epoch))[:44]
+
+
 # Accelerate and transformers
 
 
