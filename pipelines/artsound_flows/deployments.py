@@ -1,16 +1,24 @@
-"""The flows that `prefect.yaml` deploys; Prefect's UI shows their parameters."""
+"""The flows that `prefect.yaml` deploys; Prefect's UI shows their parameters.
+
+Prefect stores parameters as they are given. So a password or token among them is refused, and a
+reference takes its place: `${NAME}`, an environment variable of the worker, or `${block:NAME}`, a
+Secret block of Prefect.
+"""
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar, cast
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
+from prefect.blocks.system import Secret
 
-from artsound.errors import BadData, redacted
+from artsound.errors import BadData, BadUsage, redacted
 from artsound.progress import QUIET
 from artsound.recipe import (
     BridgeName,
@@ -70,6 +78,7 @@ def rebuild(
         from_scratch: Repeat every part.
     """
     workspace = Workspace(out)
+    recipe, notify = resolved("recipe", recipe), resolved("notify", notify)
     own = recipe.endswith(".toml")
     chosen = load_recipe(Path(recipe), allow_code=True) if own else bundled_recipe(recipe)
     chosen = _with_options(
@@ -102,13 +111,14 @@ def publish(shards: Path, target: str, deep: bool = True, restricted: bool = Fal
     Raises:
         BadData: The shards differ from their index; nothing is pushed.
     """
+    shown, target = target, resolved("target", target)
     problems = verify(str(shards), deep=deep)
     if problems:
         raise BadData(f"{shards} has {len(problems)} problems, the first: {problems[0]}.")
     summary = push(shards, target, restricted=restricted)
     sent = summary["files"] - summary["skipped"]
     create_markdown_artifact(
-        f"{sent} of {summary['files']} files sent to `{redacted(target)}`; the others were there.",
+        f"{sent} of {summary['files']} files sent to `{shown}`; the others were there.",
         key="published",
     )
 
@@ -137,18 +147,57 @@ def train(
     from artsound.training.loop import train as run_training  # imports torch
 
     report = run_training(
-        data, preset, out, steps=steps, resume=resume, seed=seed,
+        resolved("data", data), preset, out, steps=steps, resume=resume, seed=seed,
         progress=ProgressInPrefect(QUIET),
     )  # fmt: skip
     rows = "".join(f"| {key} | {value} |\n" for key, value in asdict(report).items())
     create_markdown_artifact(f"| what | value |\n|---|---|\n{rows}", key="training")
 
 
+_REFERENCE = re.compile(r"\$\{(block:)?([A-Za-z0-9_-]+)\}")
+_USER_NAME = re.compile(r"(?<=://)(?:[\w.-]+|\$\{[^{}]*\}):(?=\$\{[^{}]*\}@)")  # with a reference
+Value = TypeVar("Value")
+
+
+def resolved(name: str, value: Value) -> Value:
+    """The value of a parameter, with what its references stand for.
+
+    Raises:
+        BadUsage: It holds a password, token or signature itself, or a reference that there is not.
+    """
+    if not isinstance(value, str):
+        return value
+    bare = _REFERENCE.sub("...", _USER_NAME.sub("", value))
+    if redacted(bare) != bare:
+        raise BadUsage(
+            f"The parameter {name} ({value}) holds a password, token or signature, which Prefect "
+            "has stored with this run: revoke it, delete the run, and write ${NAME} in its place, "
+            "an environment variable of the worker, or ${block:NAME}, a Secret block."
+        )
+
+    def stands_for(found: re.Match[str]) -> str:
+        is_block, reference = found.groups()
+        there = _secret(reference) if is_block else os.environ.get(reference)
+        if there is None:
+            what = "Secret block of Prefect" if is_block else "environment variable of the worker"
+            raise BadUsage(f"The parameter {name} names {found[0]}, but no {what} has that name.")
+        return there
+
+    return cast(Value, _REFERENCE.sub(stands_for, value))
+
+
+def _secret(name: str) -> str | None:
+    try:
+        return str(cast(Secret[Any], Secret.load(name)).get())
+    except ValueError:
+        return None
+
+
 def _with_options(recipe: Recipe, **sections: dict[str, str | int]) -> Recipe:
     """The recipe with the given options: those that are not empty or 0."""
     return recipe.replaced(
         **{
-            section: {key: value for key, value in options.items() if value}
+            section: {key: resolved(key, value) for key, value in options.items() if value}
             for section, options in sections.items()
         }
     )

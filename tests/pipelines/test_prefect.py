@@ -282,6 +282,51 @@ def test_publishing_checks_first_and_pushes_what_lacks(
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://me:S3CRET@example.org/fma/",
+        "https://${USER}:S3CRET@example.org/fma/",
+        "s3://bucket/a?token=S3CRET",
+        "https://example.org/a?X-Amz-Signature=S3CRET&b=1",
+        "hf_S3CRETS3CRETS3CRET",
+    ],
+)
+def test_a_deployment_refuses_a_secret_that_prefect_would_store(value: str, tmp_path: Path) -> None:
+    from artsound_flows.deployments import publish, rebuild, train
+
+    for run in (
+        lambda: publish.fn(tmp_path, value),
+        lambda: rebuild.fn(tmp_path, fma=value),
+        lambda: rebuild.fn(tmp_path, notify=value),
+        lambda: train.fn(value, tmp_path),
+    ):
+        with pytest.raises(BadUsage, match=r"write \$\{NAME\} in its place") as caught:
+            run()
+        assert "S3CRET" not in str(caught.value)
+
+
+def test_references_to_secrets_are_resolved_where_the_deployment_runs(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.blocks.system import Secret
+
+    from artsound_flows.deployments import resolved
+
+    Secret(value="of the block").save("upload")
+    monkeypatch.setenv("FMA_PASSWORD", "of:the/variable")
+    assert resolved("fma", "https://me:${FMA_PASSWORD}@a.example") == (
+        "https://me:of:the/variable@a.example"
+    )
+    assert resolved("target", "x?token=${block:upload}") == "x?token=of the block"
+    assert resolved("fma", "https://${FMA_PASSWORD}:${FMA_PASSWORD}@a")[8:18] == "of:the/var"
+    assert resolved("limit", 5) == 5
+    assert resolved("out", "costs $5 {a}") == "costs $5 {a}"
+    for absent in ("${ABSENT_VARIABLE}", "${block:absent}"):
+        with pytest.raises(BadUsage, match="has that name"):
+            resolved("fma", absent)
+
+
 def test_the_server_of_these_tests_is_on_postgresql(prefect_server: Any) -> None:
     if not prefect_server.database:
         pytest.skip("PostgreSQL is not installed here (apt-get install postgresql)")
