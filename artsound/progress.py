@@ -1,7 +1,8 @@
 """Progress of a command: on the terminal for people, as structured logs for machines.
 
 Code that works for long reports to a `Progress`: `console_progress` shows a bar or lines on
-standard error, `QUIET` nothing. Results go to standard output, so that a pipe gets results alone.
+standard error, `build_progress` those of a whole build, `QUIET` nothing. Results go to standard
+output, so that a pipe gets results alone.
 
 Logs are a JSON object a line:
 
@@ -36,13 +37,14 @@ has `event` (text) and `fields` (a mapping of the rest).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -110,11 +112,11 @@ class Progress(Protocol):
     def total(self, items: int) -> None:
         """The number of items (or bytes) has become known."""
 
-    def advance(self, items: int) -> None:
-        """So many more items are done."""
+    def advance(self, items: int, *, before: bool = False) -> None:
+        """So many more items are done; with `before`, they were by an earlier run."""
 
     def finish(self) -> None:
-        """The stage has ended, well or not."""
+        """The stage's items are done, or it has failed."""
 
     def note(self, sentence: str) -> None:
         """Something a person should know, between two stages."""
@@ -125,7 +127,7 @@ class _Quiet:
 
     def total(self, items: int) -> None: ...
 
-    def advance(self, items: int) -> None: ...
+    def advance(self, items: int, *, before: bool = False) -> None: ...
 
     def finish(self) -> None: ...
 
@@ -135,13 +137,31 @@ class _Quiet:
 QUIET: Progress = _Quiet()
 
 
-def console_progress(stages: Sequence[str] = ()) -> Progress:
-    """A bar on a terminal, plain lines elsewhere; both with lines in the log.
+def console_progress() -> Progress:
+    """A bar on a terminal, plain lines elsewhere; both with lines in the log."""
+    return _LoggedProgress(_BarProgress() if sys.stderr.isatty() else _LineProgress())
+
+
+@contextlib.contextmanager
+def build_progress(stages: Sequence[str]) -> Iterator[Progress]:
+    """The progress of a whole build within this block, with lines in the log.
+
+    On a terminal, one bar counts the stages and one line below it is for each stage that has begun;
+    they stay when the block ends. Elsewhere plain lines are printed.
 
     Args:
-        stages: All stages of the build, in order: a bar says which of how many it is for.
+        stages: The stages that will run, in order.
     """
-    return _LoggedProgress(_BarProgress(stages) if sys.stderr.isatty() else _LineProgress())
+    if not sys.stderr.isatty():
+        yield _LoggedProgress(_LineProgress())
+        return
+    bars = _BuildBars(stages)
+    try:
+        yield _LoggedProgress(bars)
+    except BaseException:
+        bars.close("failed")
+        raise
+    bars.close("done")
 
 
 _SILENCE = 60.0  # seconds between two plain lines at most
@@ -153,22 +173,25 @@ class _Pace:
 
     def __init__(self, total: int) -> None:
         self.total, self.done = total, 0
-        self._before = 0
+        self.before = 0  # items that an earlier run has done
         self._began = time.monotonic()
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self._began
 
-    def advance(self, items: int) -> None:
+    def advance(self, items: int, *, before: bool = False) -> None:
         self.done += items
-        if self.seconds < 0.5:  # parts of an earlier run come at once and say nothing of speed
-            self._before = self.done
+        self.before += items if before else 0
+
+    def all_before(self) -> bool:
+        """Whether an earlier run has done everything."""
+        return self.total > 0 and self.before == self.total
 
     def rate(self) -> float:
         """Items per second; 0 before there is enough to compute it from."""
         seconds = self.seconds
-        return (self.done - self._before) / seconds if seconds >= 1 else 0.0
+        return (self.done - self.before) / seconds if seconds >= 1 else 0.0
 
     def left(self) -> float | None:
         """Seconds to go; None if unknown."""
@@ -191,9 +214,9 @@ class _LoggedProgress:
         self._other.total(items)
         self._pace.total = items
 
-    def advance(self, items: int) -> None:
-        self._other.advance(items)
-        self._pace.advance(items)
+    def advance(self, items: int, *, before: bool = False) -> None:
+        self._other.advance(items, before=before)
+        self._pace.advance(items, before=before)
         if time.monotonic() - self._logged > _LOGGED:
             self._log()
 
@@ -227,90 +250,227 @@ class _LineProgress:
     def start(self, stage: str, items: int, unit: str = "items") -> None:
         self._stage, self._unit, self._pace, self._quarter = stage, unit, _Pace(items), 0
         self._spoke = time.monotonic()
-        self._say(f"{stage}: {self._count(items)}" if items else stage)
+        self._say(f"{stage}: {_count(items, unit)}" if items else stage)
 
     def total(self, items: int) -> None:
         self._pace.total = items
 
-    def advance(self, items: int) -> None:
+    def advance(self, items: int, *, before: bool = False) -> None:
         pace = self._pace
-        pace.advance(items)
+        pace.advance(items, before=before)
         quarter = 4 * pace.done // max(pace.total, 1)
         now = time.monotonic()
         if pace.done < pace.total and (quarter > self._quarter or now - self._spoke > _SILENCE):
             self._quarter, self._spoke = quarter, now
-            rate, left = self._pace.rate(), self._pace.left()
-            speed = f", {self._count(round(rate))}/s" if rate else ""
-            rest = f", {human_seconds(left)} left" if left is not None else ""
-            self._say(f"{self._stage}: {self._of()}{speed}{rest}")
+            speed = _speed(pace, self._unit)
+            self._say(f"{self._stage}: {_count_of(pace, self._unit)}{speed and f', {speed}'}")
 
     def finish(self) -> None:
-        self._say(f"{self._stage}: {self._of()} in {self._pace.seconds:.1f} s")
+        pace = self._pace
+        how = "done before" if pace.total and pace.before == pace.total else ""
+        self._say(
+            f"{self._stage}: {_count_of(pace, self._unit)} {how or f'in {pace.seconds:.1f} s'}"
+        )
 
     def note(self, sentence: str) -> None:
         self._say(sentence)
-
-    def _of(self) -> str:
-        of = f" of {self._count(self._pace.total)}" if self._pace.total else ""
-        return f"{self._count(self._pace.done)}{of}"
-
-    def _count(self, count: int) -> str:
-        return human_bytes(count) if self._unit == "bytes" else f"{count:,}"
 
     def _say(self, line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
+def _count(count: int, unit: str) -> str:
+    return human_bytes(count) if unit == "bytes" else f"{count:,}"
+
+
+def _count_of(pace: _Pace, unit: str) -> str:
+    """What is done, of how much where that is known: 48 of 188."""
+    of = f" of {_count(pace.total, unit)}" if pace.total else ""
+    return f"{_count(pace.done, unit)}{of}"
+
+
+def _speed(pace: _Pace, unit: str) -> str:
+    """The rate and the time left, as far as they are known: 14/s, 10 s left."""
+    rate, left = pace.rate(), pace.left()
+    many = _count(round(rate), unit) if unit == "bytes" or rate >= 10 else f"{rate:.2g}"
+    parts = [f"{many}/s"] if rate else []
+    parts += [f"{human_seconds(left)} left"] if left is not None and pace.done < pace.total else []
+    return ", ".join(parts)
+
+
+class _Line:
+    """What a bar says beside itself: how much is done, and how fast or in which state."""
+
+    def __init__(self, items: int, unit: str) -> None:
+        self.pace, self.unit = _Pace(items), unit
+        self.state = "running"  # then merging, where results are merged; at last done or failed
+        self._seconds = 0.0
+
+    def end(self, state: str) -> None:
+        """Stop the clock; `state` is done or failed."""
+        self.state, self._seconds = state, self.pace.seconds
+
+    @property
+    def count(self) -> str:
+        return _count_of(self.pace, self.unit)
+
+    @property
+    def rest(self) -> str:
+        match self.state:
+            case "running":
+                return _speed(self.pace, self.unit)
+            case "merging":
+                return f"merging, {human_seconds(self.pace.seconds)}"
+            case "failed":
+                return f"[bold red]failed[/] after {human_seconds(self._seconds)}"
+        if self.pace.all_before():
+            return "done before"
+        return f"in {human_seconds(self._seconds)}"
+
+
+class _BuildLine(_Line):
+    """The line of a whole build, which counts stages and shows the time spent."""
+
+    @property
+    def count(self) -> str:
+        return f"{self.pace.done} of {counted(self.pace.total, 'stage')}"
+
+    @property
+    def rest(self) -> str:
+        return human_seconds(self.pace.seconds) if self.state == "running" else super().rest
+
+
+def _open_bars() -> Bars:
+    """Bars on the terminal of standard error, on which each task's field `line` is shown."""
+    from rich import progress
+    from rich.console import Console
+    from rich.table import Column
+
+    # A file of their own, since decoders redirect file descriptor 2 for moments. Standard output
+    # is left as it is: it is for results.
+    terminal = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", errors="replace")
+    bars = progress.Progress(
+        progress.TextColumn("{task.description:<11}", markup=False),
+        progress.BarColumn(bar_width=None),
+        progress.TextColumn("{task.fields[line].count}", justify="right"),
+        progress.TextColumn("{task.fields[line].rest}", table_column=Column(min_width=16)),
+        console=Console(file=terminal),
+        expand=True,
+        redirect_stdout=False,
+    )
+    bars.start()
+    return bars
+
+
+def _close_bars(bars: Bars) -> None:
+    bars.stop()
+    bars.console.file.close()
+
+
 class _BarProgress:
-    """A bar with rate and time left, one for each stage; that of an ended stage stays."""
+    """A bar for each task, with rate and time left; that of an ended task stays."""
 
     _bars: Bars
     _task: TaskID
-
-    def __init__(self, stages: Sequence[str] = ()) -> None:
-        self._stages = list(stages)
+    _line: _Line
 
     def start(self, stage: str, items: int, unit: str = "items") -> None:
-        from rich import progress
-        from rich.console import Console
-
-        in_bytes = unit == "bytes"
-        self._unit, self._pace = unit, _Pace(items)
-        self._bars = progress.Progress(
-            progress.TextColumn("{task.description:<12}"),
-            progress.BarColumn(bar_width=None),
-            progress.DownloadColumn() if in_bytes else progress.MofNCompleteColumn(),
-            progress.TextColumn("{task.fields[rest]}"),
-            console=Console(stderr=True),
-            expand=True,
-        )
-        self._task = self._bars.add_task(self._titled(stage), total=items or None, rest="")
-        self._bars.start()
+        self._bars, self._line = _open_bars(), _Line(items, unit)
+        self._task = self._bars.add_task(stage, total=items or None, line=self._line)
 
     def total(self, items: int) -> None:
-        self._pace.total = items
+        self._line.pace.total = items
         self._bars.update(self._task, total=items if items > 0 else None)
 
-    def advance(self, items: int) -> None:
-        self._pace.advance(items)
-        rate, left = self._pace.rate(), self._pace.left()
-        many = human_bytes(round(rate)) if self._unit == "bytes" else f"{rate:,.3g}"
-        rest = [f"{many}/s"] if rate else []
-        rest += [f"{human_seconds(left)} left"] if left is not None else []
-        self._bars.update(self._task, advance=items, rest=", ".join(rest))
+    def advance(self, items: int, *, before: bool = False) -> None:
+        self._line.pace.advance(items, before=before)
+        self._bars.update(self._task, advance=items)
 
     def finish(self) -> None:
-        self._bars.update(self._task, rest=f"in {human_seconds(self._pace.seconds)}")
-        self._bars.stop()
-
-    def _titled(self, stage: str) -> str:
-        """The name of a stage, with which of the build's it is."""
-        if stage not in self._stages:
-            return stage
-        return f"{self._stages.index(stage) + 1}/{len(self._stages)} {stage}"
+        self._line.end("done")
+        _close_bars(self._bars)
 
     def note(self, sentence: str) -> None:
         print(sentence, file=sys.stderr, flush=True)
+
+
+class _BuildBars:
+    """A bar that counts the stages of a build, and below it one for each stage and download.
+
+    The items of a stage are not its end: its results are merged after them. So its line is
+    complete when the next stage begins, or the build has ended.
+    """
+
+    def __init__(self, stages: Sequence[str]) -> None:
+        self._stages = list(stages)
+        self._stage = ""  # the one whose line is not complete
+        self._lines: dict[str, tuple[TaskID, _Line]] = {}
+        self._now = ""  # the stage or download that advances
+        self._bars = _open_bars()
+        self._build = _BuildLine(len(self._stages), "stages")
+        several = len(self._stages) > 1
+        self._total = self._bars.add_task(
+            "build", total=len(self._stages), line=self._build, visible=several
+        )
+
+    def close(self, state: str) -> None:
+        """Complete the lines, and end; `state` is done or failed."""
+        self._complete(state)
+        self._build.end(state)
+        # A build that failed at its first checks shows the error alone.
+        self._bars.live.transient = state == "failed" and not self._lines
+        _close_bars(self._bars)
+
+    def start(self, stage: str, items: int, unit: str = "items") -> None:
+        line = _Line(items, unit)
+        if stage in self._stages:
+            if stage != self._stage:  # else another round of the same
+                self._complete("done")
+            self._stage = stage
+        if stage in self._lines:
+            task, _ = self._lines[stage]
+            self._bars.reset(task, total=items or None, line=line)
+        else:
+            task = self._bars.add_task(self._title(stage), total=items or None, line=line)
+        self._lines[stage] = task, line
+        self._now = stage
+
+    def total(self, items: int) -> None:
+        task, line = self._lines[self._now]
+        line.pace.total = items
+        self._bars.update(task, total=items if items > 0 else None)
+
+    def advance(self, items: int, *, before: bool = False) -> None:
+        task, line = self._lines[self._now]
+        line.pace.advance(items, before=before)
+        self._bars.update(task, advance=items)
+        if self._now == self._stage and line.pace.total:
+            share = min(1.0, line.pace.done / line.pace.total)
+            self._bars.update(self._total, completed=self._build.pace.done + share)
+
+    def finish(self) -> None:
+        _, line = self._lines[self._now]
+        if self._now == self._stage:
+            line.state = "merging"
+        else:
+            line.end("done")
+
+    def note(self, sentence: str) -> None:
+        self._bars.console.print(sentence, markup=False, highlight=False)
+
+    def _complete(self, state: str) -> None:
+        if self._stage:
+            self._lines[self._stage][1].end(state)
+            if state == "done":
+                self._build.pace.advance(1)
+                self._bars.update(self._total, completed=self._build.pace.done)
+        self._stage = ""
+
+    def _title(self, stage: str) -> str:
+        """The name of a stage, with which of the build's it is."""
+        if stage not in self._stages or len(self._stages) == 1:
+            return stage
+        return f"{self._stages.index(stage) + 1}/{len(self._stages)} {stage}"
 
 
 def report_error(sentence: str) -> None:

@@ -651,7 +651,7 @@ def _run_stage(
                 if not result.skipped or result.done.name not in results:
                     results[result.done.name] = result
                 _log_part(result)
-                progress.advance(result.items_in)
+                progress.advance(result.items_in, before=result.skipped)
         finally:
             progress.finish()
         ordered = [results[part.name] for part in parts]

@@ -62,7 +62,7 @@ class FirstStep:
         """Only steps count."""
         self.training = stage == "train"
 
-    def advance(self, items: int) -> None:
+    def advance(self, items: int, *, before: bool = False) -> None:  # noqa: ARG002
         """Steps done."""
         self.left -= items if self.training else 0
         if self.left == 0 and not self.at:

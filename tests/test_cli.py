@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import zipfile
@@ -106,6 +108,54 @@ def test_an_error_is_red_on_a_terminal_unless_colours_are_refused(
     finally:
         os.close(parent)
         os.close(child)
+
+
+_BUILD = """
+import sys
+from artsound.progress import build_progress
+
+with build_progress(("ingest", "embed", "pair")) as progress:
+    progress.note("Connecting.")
+    progress.start("raw.zip", 3_000_000, "bytes")
+    progress.advance(3_000_000)
+    progress.finish()
+    progress.start("ingest", 188)
+    progress.advance(188, before=True)
+    progress.finish()
+    progress.start("embed", 179)
+    progress.advance(60)
+    progress.finish()
+    sys.exit("error: a file is damaged")
+"""
+
+
+def test_a_build_on_a_terminal_has_one_line_for_each_stage_under_one_for_all() -> None:
+    parent, child = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "NO_COLOR": "1"}
+    shown = b""
+    command = [sys.executable, "-c", _BUILD]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=child, env=environment) as done:
+        os.close(child)
+        with contextlib.suppress(OSError):  # the end of a pseudo-terminal
+            while some := os.read(parent, 10_000):
+                shown += some
+        results = done.stdout.read() if done.stdout is not None else b""
+    os.close(parent)
+    # The last frame: each begins by moving the cursor up.
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Z]", "\n", shown.decode().replace("\r", ""))
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-z]", "", plain)
+    lines = [line for line in plain.splitlines() if line.strip()]
+    last = [re.sub(r"[ ━╸╺]+", " ", line).strip() for line in lines[-5:]]
+    assert [re.sub(r"\d+ s$", "0 s", line) for line in last] == [
+        "build 1 of 3 stages failed after 0 s",
+        "raw.zip 3.0 MB of 3.0 MB in 0 s",
+        "1/3 ingest 188 of 188 done before",
+        "2/3 embed 60 of 179 failed after 0 s",
+        "error: a file is damaged",
+    ]
+    assert "Connecting." in plain
+    assert max(map(len, lines)) <= 80
+    assert (results, done.returncode) == (b"", 1)
 
 
 def test_wrong_usage_leaves_with_two() -> None:

@@ -268,12 +268,15 @@ def _run_stages(
 ) -> None:
     from artsound.build import stage_order
     from artsound.processes import ends_at_once
-    from artsound.progress import console_progress
+    from artsound.progress import build_progress
     from artsound.storage import Workspace
 
     workspace = Workspace(out)
-    progress = console_progress(stage_order(recipe) if only is None else ())
-    with ends_at_once("artsound: stopped; the same command continues from here."):
+    stages = stage_order(recipe) if only is None else (only,)
+    with (
+        ends_at_once("artsound: stopped; the same command continues from here."),
+        build_progress(stages) as progress,
+    ):
         run = _runner(workspace, recipe, only, progress)
         reports = run(workspace, recipe, only=only, progress=progress, retry_failed=retry_failed)
     _print_stages(reports)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,21 +71,22 @@ def write_sample(
     from artsound.sample.layouts import HELD_OUT, WORKS, write_artgraph, write_fma
 
     write_json(marker, made | {"complete": False})
-    progress.start("sample", 0)
     with ExitStack() as stack:
-        stack.callback(progress.finish)
         over: Callable[..., Iterable[Any]] = map
         if (cores := len(os.sched_getaffinity(0))) > 1:  # no file of the sample needs another
             context = multiprocessing.get_context("spawn")
             over = stack.enter_context(ProcessPoolExecutor(cores, mp_context=context)).map
 
-        def mapper(function: Callable[..., Any], *items: Iterable[Any]) -> Iterator[Any]:
+        def mapper(name: str, function: Callable[..., Any], *items: Sequence[Any]) -> Iterator[Any]:
+            progress.start(name, len(items[0]))
             for result in over(function, *items):
                 progress.advance(1)
                 yield result
+            progress.finish()
 
-        write_artgraph(folder, seed=seed, count=WORKS + 2 * more, mapper=mapper)
-        write_fma(folder, seed=seed, held_out=HELD_OUT + more, mapper=mapper)
+        pictures, clips = partial(mapper, "pictures"), partial(mapper, "clips")
+        write_artgraph(folder, seed=seed, count=WORKS + 2 * more, mapper=pictures)
+        write_fma(folder, seed=seed, held_out=HELD_OUT + more, mapper=clips)
     write_json(marker, made)
     return paths
 

@@ -65,7 +65,7 @@ def write_sidecar(
         keys = [str(key) for key in data.pointers.keys[positions]]
         done = _finished(folder / shard.name, shard.split, keys)
         if done:
-            progress.advance(len(keys))
+            progress.advance(len(keys), before=True)
         made, placed = done or write_shard(
             folder / shard.name, shard.split, _members(data, positions, make, threads, progress)
         )

@@ -684,7 +684,7 @@ def _fetch_rest(
         _check_space(part, total - start)
         _remember(part, response, total)
         progress.total(total)
-        progress.advance(start)
+        progress.advance(start, before=True)
         hashed.catch_up(part, start)
         whole = total if total >= 0 else remote.size
         # Of a body without a length, no more than half of what the disk could take.

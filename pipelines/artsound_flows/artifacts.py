@@ -47,8 +47,8 @@ class ProgressInPrefect:
         self._other.total(items)
         self._items = items
 
-    def advance(self, items: int) -> None:
-        self._other.advance(items)
+    def advance(self, items: int, *, before: bool = False) -> None:
+        self._other.advance(items, before=before)
         self._done += items
         if time.monotonic() - self._reported > _PAUSE:
             self._report()

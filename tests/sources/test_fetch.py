@@ -59,7 +59,7 @@ class Notes:
 
     def total(self, items: int) -> None: ...
 
-    def advance(self, items: int) -> None:  # noqa: ARG002 (the protocol)
+    def advance(self, items: int, *, before: bool = False) -> None:  # noqa: ARG002 (the protocol)
         self.left -= 1
         if self.left == 0:
             raise KeyboardInterrupt

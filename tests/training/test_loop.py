@@ -32,7 +32,7 @@ class StopAfter:
     def start(self, stage: str, items: int) -> None:  # noqa: ARG002 (the protocol)
         self.stage = stage
 
-    def advance(self, items: int) -> None:
+    def advance(self, items: int, *, before: bool = False) -> None:  # noqa: ARG002
         if self.stage == "train":
             self.left -= items
             if self.left == 0:
