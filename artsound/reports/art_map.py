@@ -1,8 +1,9 @@
 """A map of each side of a release: its pictures, and its music, as points in two dimensions.
 
 The points are the first two principal components of a side's vectors. The report stage writes them
-as report/map.parquet: a row per pair with places from 0 to 65,535. `artsound browse` draws them,
-and computes them from the vectors of a release whose build is not there.
+beside the index of the release as map.parquet: a row per pair with places from 0 to 65,535.
+`artsound browse` draws them, also for a release at an address; for one without the file it computes
+them from the vectors on this machine.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from artsound.errors import BadUsage
+from artsound.errors import BadData, BadUsage
+from artsound.shards.beside import MAP
+from artsound.shards.index import read_frame
+from artsound.shards.store import Store
 from artsound.storage import atomic_write
-from artsound.untrusted import read_table
 
-MAP = "map.parquet"  # of report/
 SIDES_OF_MAP = ("artwork", "track")
 STEPS = (1 << 16) - 1
 _EDGE = 0.2  # per cent of the points at each end that are drawn at the edge
@@ -85,17 +88,17 @@ def write_map(path: Path, keys: list[str], places: Mapping[str, Places]) -> Path
     return path
 
 
-def read_map(path: Path, keys: list[str]) -> Places | None:
-    """Read the places of these pairs, uint16 [n, 4]; None where one is missing."""
+def read_map(store: Store, keys: list[str]) -> Places | None:
+    """Read the places of these pairs of a release, uint16 [n, 4]; None where one is missing."""
     names = [f"{side}_{axis}" for side in SIDES_OF_MAP for axis in "xy"]
     try:
-        table = read_table(path, ["key", *names])
-        rows = {key: n for n, key in enumerate(table["key"].to_pylist())}
+        table = read_frame(store.read(MAP), f"{store.location}/{MAP}")
+        rows = {key: n for n, key in enumerate(table["key"].to_list())}
         order = [rows[key] for key in keys]
         points = np.stack([table[name].to_numpy() for name in names], axis=1)
-    except (OSError, ValueError, KeyError, TypeError):
+        return points[order].astype(np.uint16)
+    except (BadData, OSError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError):
         return None
-    return points[order].astype(np.uint16)
 
 
 def polygon_of(text: str) -> tuple[str, npt.NDArray[np.float64]]:

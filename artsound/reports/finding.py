@@ -33,7 +33,7 @@ from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.media import MediaError
 from artsound.pairing.previous_release import FITS
 from artsound.recipe import Recipe, load_recipe
-from artsound.reports.art_map import MAP, SIDES_OF_MAP, Places, places_of, polygon_of, read_map
+from artsound.reports.art_map import SIDES_OF_MAP, Places, places_of, polygon_of, read_map
 from artsound.reports.art_map import within as within_polygon
 from artsound.reports.notes import Notes, SavedViews
 from artsound.reports.views import Mask, Query
@@ -153,7 +153,7 @@ class Likeness:
             except ArtSoundError:
                 continue  # a query that needs it says so
             self.takes_words(side)
-        if len(self._sides) == len(SIDES):
+        if self.data.store.is_local:  # elsewhere it is read when the page shows it
             with contextlib.suppress(ArtSoundError):
                 self.places()
 
@@ -234,17 +234,22 @@ class Likeness:
     def places(self) -> Places:
         """Both maps, uint16 [n, 4]: x and y of the pictures, then of the music.
 
-        From the report of the build, else computed from the vectors.
+        From the release, else computed from the vectors.
 
         Raises:
-            BadUsage: There are no vectors.
+            BadUsage: There is neither.
         """
         if self._places is None:  # without the lock, which other queries wait for
             keys = self.data.frame["key"].to_list()
-            build = self._build()
-            found = read_map(build[0].report / MAP, keys) if build else None
+            found = read_map(self.data.store, keys)
             if found is None:
-                sides = [places_of(self.side(side).rows) for side in SIDES]
+                try:
+                    sides = [places_of(self.side(side).rows) for side in SIDES]
+                except BadUsage as error:
+                    raise BadUsage(
+                        "This release has no map (map.parquet), which the report stage of "
+                        f"`artsound build` writes; and it cannot be computed here. {error}"
+                    ) from error
                 found = np.concatenate(sides, axis=1)
             self._places = found
         return self._places

@@ -17,17 +17,19 @@ import numpy as np
 import polars as pl
 
 from artsound import __version__
+from artsound.captions.vocabulary import PITCHES, key_name
 from artsound.catalogue import SIDES
 from artsound.columns import QUALITY
 from artsound.errors import BadData
 from artsound.media.audio import load_mono
 from artsound.media.images import load_rgb
 from artsound.recipe import Recipe
-from artsound.reports.art_map import MAP, places_of, write_map
+from artsound.reports.art_map import places_of, write_map
 from artsound.reports.card import write_cards
 from artsound.reports.charts import bars, heat_map, histogram_chart, two_bars, two_histograms
 from artsound.reports.finding import side_vectors, vectors_digest
 from artsound.reports.stats import frame_stats, measured_quality, value_counts
+from artsound.shards.beside import MAP
 from artsound.shards.dataset import Dataset, open_shards
 from artsound.stage import Context, Outcome, Part, Report, Stage
 from artsound.storage import Workspace, digest, read_json, read_parquet, sha256_file, write_bytes
@@ -263,7 +265,7 @@ def rights(frame: pl.DataFrame) -> list[tuple[str, int, int, int]]:
     """What may be done with how many pairs: by the artwork, by the music, and by both."""
     rows = []
     for name, flag in (
-        ("may be passed on", "redistribute"),
+        ("may be redistributed", "redistribute"),
         ("may be adapted", "derivatives"),
         ("may be used commercially", "commercial"),
     ):
@@ -288,8 +290,8 @@ def score_values(measured: Mapping[str, Any]) -> dict[str, Any]:
         alt="Distribution of the scores of matched pairs and of random pairs",
     )
     names = {
-        "matched": "matched", "mean": "mean score", "random": "random", "greedy": "greedy",
-        "bound": "upper bound",
+        "matched": "pairs", "mean": "mean score", "random": "random", "greedy": "greedy",
+        "bound": "best possible", "optimality": "share of the best possible",
     }  # fmt: skip
     rows = [
         [split, *_numbers(values, *names)]
@@ -303,25 +305,37 @@ def score_values(measured: Mapping[str, Any]) -> dict[str, Any]:
             f"Scores of different bridges cannot be compared."
         ),
         "match_tables": [
-            ("Matching, split by split", ["split", *names.values()], rows),
+            (
+                "Matching, split by split",
+                "Greedy takes the best remaining pair each time. The best possible is a proven "
+                "upper bound; a share of 1.000 means that no other matching has a higher total.",
+                ["split", *names.values()],
+                rows,
+            ),
             *_evidence(measured["splits"]),
         ],
     }
 
 
-def _evidence(splits: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    """Tables (title, headings, rows) of hubs and retrieval, and of other bridges if compared."""
-    hubs = ["split", "share of the possible", "hubness before", "after"]
+_Table = tuple[str, str, list[str], list[list[str]]]  # title, explanation, headings, rows
+
+
+def _evidence(splits: Mapping[str, Any]) -> Iterator[_Table]:
+    """Tables of hubs and retrieval, and of other bridges if compared."""
     yield (
-        "Share of what is provably possible, and hubness before and after its correction",
-        hubs,
+        "Hubness",
+        "How unevenly artworks occur among the ten nearest of the tracks, as skewness: 0 is even, "
+        "above 1 a few artworks are near to many tracks. The matching can correct for it.",
+        ["split", "hubness before", "after correction"],
         [
-            [split, *_numbers(measured, "optimality", "hubness", "hubness_corrected")]
+            [split, *_numbers(measured, "hubness", "hubness_corrected")]
             for split, measured in splits.items()
         ],
     )
     yield (
-        "Rank of the partner among all of the split, with 95 % intervals",
+        "Rank of the partner among all of the split",
+        "R@k is the share of pairs whose partner is among the k that score best, with its 95 % "
+        "interval. One item can be the best of several, but is matched once.",
         ["split", "from", "pairs", "among", "R@1", "R@5", "R@10", "median rank"],
         [
             [split, start, *_retrieved(measured[way])]
@@ -332,7 +346,8 @@ def _evidence(splits: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[
     steady = [
         [
             split,
-            *_numbers(found, "kept", "median_rank"),
+            *_numbers(found, "kept"),
+            f"{found['median_rank']:.1f}",
             f"{measured['artworks']:,}",
         ]
         for split, measured in splits.items()
@@ -340,7 +355,9 @@ def _evidence(splits: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[
     ]
     if steady:
         yield (
-            "If all were measured again, with the descriptors' test-retest error",
+            "If everything were measured again",
+            "With the test-retest error of the descriptors: how many tracks would get the same "
+            "artwork, and which rank it would have.",
             ["split", "pairs that stay", "median rank of the old artwork", "among"],
             steady,
         )
@@ -357,6 +374,8 @@ def _evidence(splits: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[
     if agreed:
         yield (
             "What other bridges make of the pairs",
+            "Rank correlation of both bridges' scores, how often the other prefers the pair to a "
+            "random one, and the share of pairs that it would make, too.",
             ["split", "bridge", "rank correlation", "prefers the pair to chance", "equal pairs"],
             agreed,
         )
@@ -384,7 +403,7 @@ def style_genre_maps(frame: pl.DataFrame, most: int = 14) -> list[tuple[str, Any
     chance = np.outer(known.sum(axis=1), known.sum(axis=0)) / max(known.sum(), 1.0)
     lift = np.log2(np.maximum(counts, 0.5) / np.maximum(chance, 0.5)).clip(-2, 2)
     alt = f"Pairs by style and music genre; the largest cell holds {largest} pairs"
-    title = "Pairs: the darker, the more there are than by chance (up to 4 times)"
+    title = "Pairs: the stronger the colour, the more there are than by chance (up to 4 times)"
     maps = [(title, markup(heat_map(styles, genres, counts, tints=lift, alt=alt)))]
     if np.isfinite(scores).sum() > 1:
         scored = f"Mean score by style and music genre, where there are at least {_FEWEST} pairs"
@@ -456,8 +475,8 @@ def work(context: Context, part: Part) -> Outcome:
 
 
 def _write_map(workspace: Workspace, recipe: Recipe, data: Dataset) -> tuple[Path, ...]:
-    """The maps of both sides, for `artsound browse`; none without vectors."""
-    path = workspace.report / MAP
+    """The maps of both sides, beside the index of the release; none without vectors."""
+    path = workspace.shards / MAP
     keys = data.frame["key"].to_list()
     places = {}
     try:
@@ -478,7 +497,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
     )
 
 
-STAGE = Stage("report", 8, ("name",), plan, work, finish, side_by_side=False)
+STAGE = Stage("report", 9, ("name",), plan, work, finish, side_by_side=False)
 
 
 def _stage_values(workspace: Workspace) -> dict[str, Any]:
@@ -556,10 +575,10 @@ def _funnel(workspace: Workspace, frame: pl.DataFrame) -> list[dict[str, Any]]:
         matched = frame[column].n_unique() + sum(row["stage"] in _AFTER_PAIR for row in lost)
         usable = matched + spare.total() + len(also_rejected)
         steps = [
-            ("pulled", usable + at_ingest + at_embed),
+            ("read", usable + at_ingest + at_embed),
             ("usable", usable),
             ("matched", matched),
-            ("sharded", frame[column].n_unique()),
+            ("in shards", frame[column].n_unique()),
         ]
         losses = Counter((row["reason"], row["stage"], row["kind"]) for row in lost)
         examples = {row["reason"]: row["message"] for row in reversed(lost)}
@@ -575,7 +594,10 @@ def _funnel(workspace: Workspace, frame: pl.DataFrame) -> list[dict[str, Any]]:
         sides.append(
             {
                 "title": title,
-                "steps": [(name, count, round(100 * count / most, 2)) for name, count in steps],
+                "steps": [
+                    (name, count, round(100 * count / most, 2), _percent(count / most))
+                    for name, count in steps
+                ],
                 "losses": rows,
             }
         )
@@ -583,6 +605,11 @@ def _funnel(workspace: Workspace, frame: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 _AFTER_PAIR = ("caption", "shard")
+
+
+def _percent(share: float) -> str:
+    """A share for people, with two significant digits where it is small: 42 %, 0.15 %."""
+    return f"{100 * share:.0f} %" if share >= 0.1 or not share else f"{100 * share:.2g} %"
 
 
 def _coverage(workspace: Workspace, frame: pl.DataFrame) -> dict[str, Any]:
@@ -662,7 +689,7 @@ def _captions(frame: pl.DataFrame, measured: Mapping[str, Any]) -> dict[str, Any
 def _charts(frame: pl.DataFrame, stats: Mapping[str, Any]) -> list[tuple[str, str]]:
     counts = stats["counts"]
     years = frame["artwork_year"].drop_nulls().to_list()
-    keys = value_counts(frame, "musical_key")
+    keys = _by_fifths(value_counts(frame, "musical_key"))
     drawn = [
         (title, bars(values, alt=alt, most=24 if values is keys else 15))
         for title, values, alt in (
@@ -677,7 +704,7 @@ def _charts(frame: pl.DataFrame, stats: Mapping[str, Any]) -> list[tuple[str, st
                 value_counts(frame, "artwork_school"),
                 "Pairs by the painter's school",
             ),
-            ("Keys of the music", keys, "Pairs by key"),
+            ("Keys of the music, by the circle of fifths", keys, "Pairs by key"),
             ("Licences of the music", counts["track_license_id"], "Pairs by track licence"),
             ("Rights of the pictures", counts["artwork_license_id"], "Pairs by picture rights"),
         )
@@ -705,16 +732,29 @@ def _charts(frame: pl.DataFrame, stats: Mapping[str, Any]) -> list[tuple[str, st
     return drawn
 
 
+def _by_fifths(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts of keys, as captions name them: majors, then minors, each by fifths from C and A."""
+    fifths = [PITCHES[7 * step % 12] for step in range(12)]
+    minors = fifths[3:] + fifths[:3]
+    order = [f"{key} major" for key in fifths] + [f"{key} minor" for key in minors]
+    order += sorted(set(counts) - set(order))
+    return {key_name(key): counts[key] for key in order if key in counts}
+
+
 def _facts(recipe: Recipe, data: Dataset, measured: Mapping[str, Any]) -> list[tuple[str, str]]:
     captions = measured["caption"]["extra"]
     return [
-        ("Recipe", recipe.digest()),
-        ("Index", sha256_file(Path(data.store.location) / "index.parquet")),
+        ("Software", f"artsound {__version__}"),
+        ("Artworks of", ", ".join(sorted(data.frame["artwork_source"].unique()))),
+        ("Music of", ", ".join(sorted(data.frame["track_source"].unique()))),
         ("Bridge", recipe.pair.bridge),
         ("Artwork captions", captions["artworks"]["captioner"]),
         ("Music captions", captions["tracks"]["captioner"]),
         ("Rights policy", recipe.rights.policy),
         ("Seed", str(recipe.seed)),
+        ("To repeat the build", "artsound build --recipe recipe.toml --out FOLDER"),
+        ("Digest of recipe.toml", recipe.digest()),
+        ("Digest of the index", sha256_file(Path(data.store.location) / "index.parquet")),
     ]
 
 

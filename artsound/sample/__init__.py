@@ -84,9 +84,8 @@ def write_sample(
                 yield result
             progress.finish()
 
-        pictures, clips = partial(mapper, "pictures"), partial(mapper, "clips")
-        write_artgraph(folder, seed=seed, count=WORKS + 2 * more, mapper=pictures)
-        write_fma(folder, seed=seed, held_out=HELD_OUT + more, mapper=clips)
+        write_artgraph(folder, seed=seed, count=WORKS + 2 * more, mapper=partial(mapper, "images"))
+        write_fma(folder, seed=seed, held_out=HELD_OUT + more, mapper=partial(mapper, "clips"))
     write_json(marker, made)
     return paths
 

@@ -1,9 +1,10 @@
-"""Tables beside the index of a release: runners-up and embeddings of its pairs, by key.
+"""Tables beside the index of a release: runners-up, embeddings and maps of its pairs, by key.
 
 retrieval.parquet has the best other partners of both items of each pair, as far as they are in the
 release: near ties, which an evaluation of retrieval should not count as wrong.
 embeddings-ENCODER.parquet has a vector for each side of each pair. Both are optional
-(`shards.retrieval` and `shards.embeddings` of a recipe), and follow the pairs into subsets and
+(`shards.retrieval` and `shards.embeddings` of a recipe). map.parquet, written by the report stage,
+has the places of each pair on the maps of `artsound browse`. All follow the pairs into subsets and
 later releases.
 """
 
@@ -26,12 +27,13 @@ from artsound.shards.store import Store
 from artsound.storage import Workspace, atomic_write, read_parquet
 
 RETRIEVAL = "retrieval.parquet"
+MAP = "map.parquet"
 _EMBEDDINGS = "embeddings-"
 
 
 def is_beside(name: str) -> bool:
     """Whether a file of a release is one of these tables."""
-    return name == RETRIEVAL or (name.startswith(_EMBEDDINGS) and name.endswith(".parquet"))
+    return name in (RETRIEVAL, MAP) or (name.startswith(_EMBEDDINGS) and name.endswith(".parquet"))
 
 
 def tables_of(folder: Path) -> list[Path]:
@@ -47,7 +49,7 @@ def embedding_tables(store: Store) -> dict[str, Callable[[], pl.DataFrame]]:
     return {
         path.stem.removeprefix(_EMBEDDINGS): partial(_read_whole, path)
         for path in tables_of(folder)
-        if not _runs(path)
+        if path.name.startswith(_EMBEDDINGS)
     }
 
 
@@ -88,9 +90,17 @@ def write_beside(
         made[f"{_EMBEDDINGS}{encoder}.parquet"] = _vectors(workspace, encoder, frame)
     folder = folder or workspace.shards
     for path in tables_of(folder):
-        if path.name not in made:
+        if path.name not in made and not (path.name == MAP and _has_rows(path, frame)):
             path.unlink()
     return [_write(folder / name, table) for name, table in made.items()]
+
+
+def _has_rows(path: Path, frame: pl.DataFrame) -> bool:
+    """Whether a table has exactly the rows of an index, in its order."""
+    try:
+        return _read_whole(path)["key"].to_list() == frame["key"].to_list()
+    except (BadData, OSError, pl.exceptions.PolarsError):
+        return False
 
 
 def carry(folder: Path, out: Path, rows: pl.DataFrame) -> list[Path]:

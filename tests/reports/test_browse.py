@@ -32,6 +32,7 @@ from artsound.reports.why import why
 from artsound.shards.beside import write_beside
 from artsound.shards.dataset import open_shards
 from artsound.shards.index import IndexTable
+from artsound.shards.push import push
 from artsound.shards.verify import verify
 from artsound.storage import Workspace, write_bytes
 from artsound.untrusted import read_table
@@ -153,7 +154,7 @@ def test_flags_notes_and_saved_views_are_found_again(
 def test_likeness_maps_and_music_for_a_picture_come_from_the_build_or_the_release(
     built: Workspace, tmp_path: Path
 ) -> None:
-    def site(shards: Path) -> TestClient:
+    def site(shards: Path | str) -> TestClient:
         app = browse_app(open_shards(shards), save_to=tmp_path)
         return TestClient(app, base_url="http://127.0.0.1:8000")
 
@@ -192,6 +193,11 @@ def test_likeness_maps_and_music_for_a_picture_come_from_the_build_or_the_releas
     shutil.copytree(built.shards, alone)
     nothing = site(alone).get(f"/api/view?like=picture:{key}")
     assert "shards.embeddings" in nothing.json()["error"]
+    push(alone, "memory://map/release", restricted=True)  # the map is part of a release
+    for place in (str(alone), "memory://map/release"):
+        assert site(place).get("/api/map").content == client.get("/api/map").content
+    (alone / "map.parquet").unlink()
+    assert "has no map (map.parquet)" in site(alone).get("/api/map").json()["error"]
     rows = read_table(alone / "index.parquet")
     write_beside(built, rows, retrieval=False, embeddings=True, folder=alone)
     from_release = site(alone)

@@ -61,7 +61,7 @@ def test_every_picture_and_chart_has_a_text_in_its_place(text: str) -> None:
 
 
 def test_the_page_shows_what_came_in_and_why_not_all_went_out(text: str) -> None:
-    for heading in ("From pulled to sharded", "Coverage", "Captions", "Near-duplicates", "Rights<"):
+    for heading in ("From sources to shards", "Coverage", "Captions", "Near-duplicates", "Rights<"):
         assert heading in text
     assert "audio too short" in text
 
@@ -79,10 +79,10 @@ def test_the_page_shows_hubs_retrieval_and_what_other_bridges_make_of_the_pairs(
         "music_to_artwork": ranks, "artwork_to_music": ranks,
     }  # fmt: skip
     tables = list(_evidence({"train": split}))
-    assert tables[1][2][0] == [
+    assert tables[1][3][0] == [
         "train", "music", "4", "10", "0.100 (0.050–0.150)", "0.200 (0.100–0.300)", "", "9.0"
     ]  # fmt: skip
-    assert tables[-1][2] == [["train", "concepts", "0.500", "0.600", "0.100"]]
+    assert tables[-1][3] == [["train", "concepts", "0.500", "0.600", "0.100"]]
 
 
 def test_pairs_to_judge_by_ear_stand_beside_their_pictures_with_random_tracks(
@@ -102,7 +102,7 @@ def test_pairs_to_judge_by_ear_stand_beside_their_pictures_with_random_tracks(
     assert max(keys[0]) < min(keys[1])
     order = re.findall(r'<section id="(\w+)"', text)
     assert order == re.findall(r'href="#(\w+)"', text)
-    places = read_map(built.report / "map.parquet", data.frame["key"].to_list())
+    places = read_map(data.store, data.frame["key"].to_list())
     assert places is not None
     assert len(np.unique(places, axis=0)) > len(data) / 2
 

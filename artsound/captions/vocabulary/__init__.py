@@ -77,6 +77,17 @@ def bundled_vocabulary() -> Vocabulary:
     return _vocabulary(_bundled())
 
 
+def key_name(key: str) -> str:
+    """The usual name of a key as `musical_key` has it: B-flat major for A# major.
+
+    Other texts are returned as they are.
+    """
+    pitch, _, mode = key.partition(" ")
+    terms = bundled_vocabulary().music
+    names = {"major": terms.major_keys, "minor": terms.minor_keys}.get(mode, {})
+    return f"{names[pitch]} {mode}" if pitch in names else key
+
+
 def load_vocabulary(path: str = "") -> Vocabulary:
     """Load the bundled vocabulary, changed by the TOML file `path` if given.
 
