@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from artsound.captions.vocabulary import key_name
 from artsound.errors import ArtSoundError, BadUsage
 from artsound.reports.finding import LARGEST_PICTURE, Finder, Likeness
 from artsound.reports.judge_desk import JudgeDesk
@@ -318,12 +319,17 @@ class Site:
         if position is None:
             return json_response({"error": "There is no such pair."}, 404)
         key = request.path_params["key"]
-        more = {**self.finder.notes.of(key), "saves": self.save_to is not None}
         try:
             query = query_of(request.query_params.multi_items())
-            return json_response({**self.catalogue.pair(position, query), **more})
+            found = self.catalogue.pair(position, query)
         except BadUsage:  # the pair is there, whatever the address says of the others
-            return json_response({**self.catalogue.pair(position), **more})
+            found = self.catalogue.pair(position)
+        more = {
+            **self.finder.notes.of(key),
+            "saves": self.save_to is not None,
+            "key_name": key_name(found["record"].get("musical_key") or ""),
+        }
+        return json_response({**found, **more})
 
     def why(self, request: Request) -> Response:
         """The parts of a pair's score, and runners-up of both sides with what the page shows."""

@@ -424,6 +424,17 @@ def test_an_area_of_the_map_is_chosen_and_a_picture_file_finds_music(
         page.close()
 
 
+def _serious(page: Page) -> list[tuple[str, list[str]]]:
+    """What axe finds on a page that is serious or critical."""
+    page.evaluate(AXE)  # not by a script element, which the page's policy forbids
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    return [
+        (one["id"], [node["html"][:120] for node in one["nodes"]][:3])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
 WIDTHS = {"desktop": (1280, "light"), "phone": (375, "dark"), "zoomed to 200 %": (640, "light")}
 
 
@@ -442,17 +453,37 @@ def test_no_page_has_a_serious_fault_of_accessibility(
         page.goto(address)
         page.wait_for_selector(".card img, .pairline img, .pair, .welcome, .notice")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
-        page.evaluate(AXE)  # not by a script element, which the page's policy forbids
-        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-        serious = [
-            (name, one["id"], [node["html"][:120] for node in one["nodes"]][:3])
-            for one in found
-            if one["impact"] in ("serious", "critical")
-        ]
-        assert serious == []
+        assert _serious(page) == [], name
         moving = "document.getAnimations().filter((one) => one.playState === 'running').length"
         assert page.evaluate(moving) == 0
         context.close()
+
+
+@pytest.mark.parametrize("name", ["desktop", "phone"])
+def test_no_state_of_judging_has_a_serious_fault_of_accessibility(
+    browser: Browser, served: Served, name: str
+) -> None:
+    width, scheme = WIDTHS[name]
+    context = browser.new_context(
+        base_url=served.url, viewport={"width": width, "height": 720}, color_scheme=scheme
+    )
+    page = context.new_page()
+    for scale in ("Rate from 1 to 5", "Accept or reject", "Compare two clips"):
+        _begin(page, scale)
+        page.wait_for_selector("#judged")
+        assert _serious(page) == [], "answers are disabled"
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        if scale == "Rate from 1 to 5":
+            _ready(page)
+            assert _serious(page) == [], "answers are enabled"
+        page.keyboard.press("?")
+        assert _serious(page) == [], "help"
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="stop").press("Enter")
+        expect(page.locator("#judge-end")).to_be_visible()
+        assert _serious(page) == [], "end"
+        page.get_by_role("button", name="Another scale or judge").press("Enter")
+    context.close()
 
 
 def test_pairs_are_found_played_and_left_with_the_keyboard_alone(page: Page) -> None:

@@ -97,11 +97,12 @@ export function showFacets(view, query, changed) {
   const first = sliders.filter(([name]) => FIRST_RANGES.includes(name)).map(([, box]) => box);
   const rest = sliders.filter(([name]) => !FIRST_RANGES.includes(name)).map(([, box]) => box);
   const used = sliders.some(([name]) => !FIRST_RANGES.includes(name) && query.get(name));
+  const facets = view.facets.filter((facet) => facet.counts.length || query.has(facet.name));
   byId("facets").replaceChildren(
     ...savedBoxes(view, query, changed),
-    ...view.facets.slice(0, 3).map((facet) => facetBox(facet, query, changed)),
+    ...facets.slice(0, 3).map((facet) => facetBox(facet, query, changed)),
     ...first,
-    ...view.facets.slice(3).map((facet) => facetBox(facet, query, changed)),
+    ...facets.slice(3).map((facet) => facetBox(facet, query, changed)),
     ...(rest.length ? [make("details", { class: "more", open: open || used }, make("summary", {}, "More ranges"), ...rest)] : []),
     whereBox(query, changed),
   );
@@ -218,12 +219,12 @@ function rangeBox(range, query, changed) {
 
 export function whereBox(query, changed) {
   const input = make("input", {
-    class: "find", "aria-label": "SQL condition", placeholder: "artwork_year < 1900 and tempo_bpm > 120",
+    class: "find", "aria-label": "SQL condition", placeholder: "tempo_bpm > 120",
     value: query.get("where") || "", spellcheck: "false", autocomplete: "off",
   });
   const submit = (event) => {
     event.preventDefault();
     changed(replaced(current(), "where", input.value.trim()));
   };
-  return make("fieldset", {}, make("legend", {}, "Condition"), make("form", { onsubmit: submit }, input));
+  return make("fieldset", {}, make("legend", {}, "Condition in SQL"), make("form", { onsubmit: submit }, input));
 }

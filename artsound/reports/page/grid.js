@@ -28,11 +28,14 @@ export async function showGrid(query, changed, found, { back = "" } = {}) {
         make("p", { id: "total", role: "status" }),
         make("div", { class: "ways", role: "group", "aria-label": "Show as" }, ...SHOWS.map(([value, text]) =>
           make("button", { type: "button", "data-show": value, onclick: () => show(value, changed) }, text))),
-        make("label", { class: "sort" }, "Sort ",
-          make("select", { id: "sort", onchange: (event) => resort(event.target.value, changed) })),
+        make("label", { class: "sort" }, make("span", {}, "Sort "),
+          make("select", { id: "sort", "aria-label": "Sort", onchange: (event) => resort(event.target.value, changed) })),
         make("button", { type: "button", id: "to-picture", onclick: () => upload.click(),
           title: "Find the music that fits a picture of yours: choose a file, or drop it on the page" },
         "Music for a picture …"), upload),
+      make("p", { id: "words-note", class: "soft", hidden: true }, "Words are looked for in names, titles, tags and " +
+        "captions. To search by meaning, browse the shards in the folder of a build whose encoder takes texts (CLIP, " +
+        "CLAP), with its weights."),
       make("div", { id: "chips" }),
       make("div", { id: "map", hidden: true }),
       make("div", { id: "grid" }),
@@ -55,6 +58,7 @@ export async function refreshGrid(query, changed, found) {
     byId("map").hidden = true;
     byId("grid").replaceChildren(notice(error.message));
     byId("total").textContent = "";
+    showSorts(query);
     showChips(query, changed);
     if (!byId("facets").childElementCount) byId("facets").replaceChildren(whereBox(query, changed));
     return;
@@ -66,6 +70,7 @@ export async function refreshGrid(query, changed, found) {
   const way = query.get("show") || "cards";
   for (const button of document.querySelectorAll("[data-show]"))
     button.setAttribute("aria-pressed", String(button.dataset.show === way));
+  byId("words-note").hidden = !query.get("q") || Boolean(query.get("by")) || view.by.length > 0;
   showSorts(query);
   showFacets(view, query, changed);
   showChips(query, changed);

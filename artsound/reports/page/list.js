@@ -34,7 +34,7 @@ export function showList(options) {
   box.className = table ? "table" : "cards";
   if (!view.total) {
     list = null;
-    box.replaceChildren(notice("No pair fulfils all of this: take a filter away."));
+    box.replaceChildren(notice("No pair matches: remove a filter, or change the words."));
     return;
   }
   const body = make("div", table

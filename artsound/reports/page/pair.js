@@ -17,16 +17,16 @@ const ARTWORK = [
   ["Emotions", (r) => listed(r.artwork_emotions)],
   ["Lightness", (r) => r.artwork_lightness.toFixed(2)], ["Saturation", (r) => r.artwork_saturation.toFixed(2)],
   ["Warmth", (r) => r.artwork_warmth.toFixed(2)], ["Licence", (r) => r.artwork_license_id],
-  ["Why", (r) => r.artwork_rights_reason], ["May be passed on", (r) => yes(r.artwork_redistribute)],
+  ["Grounds of the licence", (r) => r.artwork_rights_reason], ["Redistributable", (r) => yes(r.artwork_redistribute)],
   ["Commercial use", (r) => yes(r.artwork_commercial)], ["Source", (r) => source(r.artwork_source, r.artwork_source_url)],
 ];
 const TRACK = [
   ["Musician", (r) => r.musician], ["Title", (r) => r.track_title], ["Album", (r) => r.album],
   ["Genre", (r) => r.track_genre], ["Genres", (r) => listed(r.track_genres)],
   ["Tags", (r) => listed(r.track_tags)], ["Duration", (r) => clock(r.duration_s)],
-  ["Tempo", (r) => `${Math.round(r.tempo_bpm)} BPM`], ["Key", (r) => r.musical_key],
+  ["Tempo", (r) => `${Math.round(r.tempo_bpm)} BPM`], ["Key", (r) => r.key_name],
   ["Loudness", (r) => `${r.rms_dbfs.toFixed(1)} dBFS`], ["Licence", (r) => r.track_license || r.track_license_id],
-  ["May be passed on", (r) => yes(r.track_redistribute)], ["Commercial use", (r) => yes(r.track_commercial)],
+  ["Redistributable", (r) => yes(r.track_redistribute)], ["Commercial use", (r) => yes(r.track_commercial)],
   ["Share alike", (r) => yes(r.track_share_alike)], ["Source", (r) => source(r.track_source, r.track_source_url)],
 ];
 
@@ -60,10 +60,10 @@ export async function showPair(key, address) {
         make("h1", {}, artworkTitle(record)),
         make("p", { class: "by" }, record.painter),
         make("blockquote", { id: "artwork-caption" }, record.artwork_caption,
-          make("footer", {}, `Caption by ${record.artwork_captioner}`)),
+          make("footer", {}, `Captioner: ${record.artwork_captioner}`)),
         make("h2", {}, "♪ ", trackTitle(record)),
         make("blockquote", { id: "music-caption" }, record.track_caption,
-          make("footer", {}, `Caption by ${record.track_captioner}`)),
+          make("footer", {}, `Captioner: ${record.track_captioner}`)),
         make("dl", { class: "numbers" },
           ...figure("score", record.score.toFixed(3)),
           ...figure("rank by score", `${number(found.rank)} of ${number(found.of)}`),
@@ -75,7 +75,7 @@ export async function showPair(key, address) {
           make("a", { class: "button", href: `/?like=music:${encodeURIComponent(record.key)}` }, "Music like this")),
         found.saves ? noteBox(record.key, found) : "")),
     why,
-    make("div", { class: "facts" }, facts("Artwork", ARTWORK, record), facts("Music", TRACK, record)),
+    make("div", { class: "facts" }, facts("Artwork", ARTWORK, record), facts("Music", TRACK, { ...record, key_name: found.key_name })),
     make("details", { class: "raw" }, make("summary", {}, "Raw record"),
       make("pre", { id: "raw" }, JSON.stringify(record, null, 2))),
   );
