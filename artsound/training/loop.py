@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,6 +185,11 @@ class Log:
         """An image uint8 [H, W, 3]."""
         self._try("add_image", name, rgb, step, dataformats="HWC")
 
+    def settings(self, values: Mapping[str, Any], step: int) -> None:
+        """What a run is made by, as JSON on the page Text."""
+        lines = json.dumps(values, indent=2, default=str).splitlines()
+        self._try("add_text", "settings", "\n".join(f"    {line}" for line in lines), step)
+
     def _try(self, call: str, *values: Any, **options: Any) -> None:
         if self._writer is None:
             return
@@ -304,10 +310,22 @@ class TrainingRun:
         keep: int,
     ) -> TrainReport:
         """Train up to step `total`."""
+        log.settings(
+            {
+                "release": self.release.digest,
+                "pairs": len(self.source),
+                "processes": self.accelerator.num_processes,
+                "steps": total,
+                **self.config.model_dump(mode="json"),
+            },
+            self.step,
+        )
+        if self.step == 0 and not stop.is_set():  # what training begins with, to compare with
+            self._validate(log)
         began, waited, busy, done = time.perf_counter(), 0.0, 0.0, 0
         validation = None
         progress.start("train", total)
-        progress.advance(min(self.step, total))
+        progress.advance(min(self.step, total), before=True)
         stopping = self._any(stop.is_set())
         stream = iter(self.loader)
         with closing(stream):  # type: ignore[type-var]  # a generator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def test_losses_norms_pace_and_waiting_are_logged_at_every_step(
         values = events.Scalars(name)
         assert [value.step for value in values] == list(range(1, 81))
         assert all(np.isfinite(value.value) and value.value >= 0 for value in values)
-    assert [value.step for value in events.Scalars("loss/validation")] == [40, 80]
+    assert [value.step for value in events.Scalars("loss/validation")] == [0, 40, 80]
 
 
 def test_there_is_sound_with_its_spectrogram_for_a_picture_never_trained_on(
@@ -40,7 +41,11 @@ def test_there_is_sound_with_its_spectrogram_for_a_picture_never_trained_on(
     names = [tag for tag in events.Tags()["images"] if tag.startswith("preview/")]
     assert names == [f"preview/00{number}" for number in range(2000, 2000 + len(names))]
     assert len(names) == 4  # the same pairs of val at every preview, from the first on
-    assert all([one.step for one in events.Images(each)] == [40, 80] for each in names)
+    assert all([one.step for one in events.Images(each)] == [0, 40, 80] for each in names)
+    [told] = events.Tensors("settings/text_summary")
+    settings = json.loads(told.tensor_proto.string_val[0])
+    assert settings["optimisation"]["batch"] == small.optimisation.batch
+    assert (settings["steps"], told.step) == (80, 0)
     name = names[0]
     heard, seen = events.Audio(name)[-1], events.Images(name)[-1]
     own = events.Audio(name.replace("preview", "own track"))[-1]
