@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from artsound.errors import redacted, redacted_values
 from artsound.progress import report_error
@@ -43,6 +43,40 @@ def _usage_errors_as_others() -> Iterator[None]:
         raise SystemExit(2) from None
 
 
+class _Command(TyperCommand):
+    """Lists the options of the help by group, with plain names of their types."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is None:
+                continue
+            names, words = record
+            for odd, plain in _TYPES.items():
+                names = names.replace(odd, plain)
+            usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
+            group = getattr(parameter, "rich_help_panel", None) or usual
+            groups.setdefault(group, []).append((names, words))
+        for group in list(groups)[2:]:
+            if len(groups[group]) == 1:  # no group
+                groups["Options"] += groups.pop(group)
+        for group, rows in groups.items():
+            if rows:
+                with formatter.section(group):
+                    formatter.write_dl(rows)
+
+
+_TYPES = {"<list[str]>": "<str>", "<int range>": "<int>", "<float range>": "<float>"}
+
+
+class _App(typer.Typer):
+    """An app whose commands are of the class `_Command`."""
+
+    def command(self, name: str | None = None, **options: Any) -> Any:  # type: ignore[override]
+        return super().command(name, **{"cls": _Command, **options})
+
+
 class _Commands(TyperGroup):
     """Lists the commands of the help by panel, with whole summaries."""
 
@@ -64,7 +98,7 @@ class _Commands(TyperGroup):
                 formatter.write_dl(rows)
 
 
-app = typer.Typer(
+app = _App(
     name="artsound",
     cls=_Commands,
     help="Rebuild, curate and stream ArtSound: artwork-music pairs from ArtGraph and the FMA.",
@@ -78,54 +112,129 @@ app = typer.Typer(
 Out = Annotated[Path, typer.Option(help="The build's folder; created if missing.")]
 Artworks = Annotated[
     list[str] | None,
-    typer.Option(help="A source of artworks, NAME:PLACE (folder:museum/); repeatable."),
+    typer.Option(
+        help="A source of artworks, NAME:PLACE (folder:museum/); repeatable.",
+        rich_help_panel="Sources",
+    ),
 ]
 Music = Annotated[
     list[str] | None,
-    typer.Option(help="A source of music, NAME:PLACE (folder:label.zip); repeatable."),
+    typer.Option(
+        help="A source of music, NAME:PLACE (folder:label.zip); repeatable.",
+        rich_help_panel="Sources",
+    ),
 ]
-ArtGraph = Annotated[str, typer.Option(help="Short for --artworks artgraph:PLACE; or `sample`.")]
-Fma = Annotated[str, typer.Option(help="Short for --music fma:PLACE; or `sample`.")]
+ArtGraph = Annotated[
+    str,
+    typer.Option(
+        help="Short for --artworks artgraph:PLACE; or `sample`.", rich_help_panel="Sources"
+    ),
+]
+Fma = Annotated[
+    str, typer.Option(help="Short for --music fma:PLACE; or `sample`.", rich_help_panel="Sources")
+]
 RecipeFile = Annotated[str, typer.Option(help="A TOML file, or artsound, open or sample.")]
-Limit = Annotated[int | None, typer.Option(help="Use at most N tracks; 0: all.", min=0)]
-TrackIds = Annotated[str, typer.Option(help="A file of tracks to use, one id per line.")]
-ArtworkIds = Annotated[str, typer.Option(help="A file of artworks to use, one name per line.")]
-TrackWhere = Annotated[str, typer.Option(help="SQL condition on tracks: genre = 'Jazz'.")]
-ArtworkWhere = Annotated[str, typer.Option(help="SQL condition on artworks: year < 1900.")]
-Without = Annotated[str, typer.Option(help="A file of tracks and artworks to leave out.")]
+Limit = Annotated[
+    int | None,
+    typer.Option(help="Use at most N tracks; 0: all.", min=0, rich_help_panel="Selection"),
+]
+TrackIds = Annotated[
+    str, typer.Option(help="A file of tracks to use, one id per line.", rich_help_panel="Selection")
+]
+ArtworkIds = Annotated[
+    str,
+    typer.Option(help="A file of artworks to use, one name per line.", rich_help_panel="Selection"),
+]
+TrackWhere = Annotated[
+    str, typer.Option(help="SQL condition on tracks: genre = 'Jazz'.", rich_help_panel="Selection")
+]
+ArtworkWhere = Annotated[
+    str, typer.Option(help="SQL condition on artworks: year < 1900.", rich_help_panel="Selection")
+]
+Without = Annotated[
+    str,
+    typer.Option(help="A file of tracks and artworks to leave out.", rich_help_panel="Selection"),
+]
 AllowPrivate = Annotated[
     bool,
-    typer.Option("--allow-private-hosts", help="Fetch also from servers in a private network."),
+    typer.Option(
+        "--allow-private-hosts",
+        help="Fetch also from servers in a private network.",
+        rich_help_panel="Sources",
+    ),
 ]
 AllowCode = Annotated[
     bool,
     typer.Option("--allow-code", help="Let the recipe's file name Python modules to import."),
 ]
-Optouts = Annotated[str, typer.Option(help="An opt-out list: items, addresses, creators.")]
+Optouts = Annotated[
+    str,
+    typer.Option(help="An opt-out list: items, addresses, creators.", rich_help_panel="Sources"),
+]
 OptoutList = Annotated[
     Path | None, typer.Option(help="An opt-out list: items, addresses, creators.")
 ]
 ReleaseDate = Annotated[str, typer.Option(help="Date of the new release: YYYY-MM-DD.")]
-Base = Annotated[str, typer.Option(help="Previous release: its pairs, splits and shards stay.")]
+Base = Annotated[
+    str,
+    typer.Option(
+        help="Previous release: its pairs, splits and shards stay.", rich_help_panel="Sources"
+    ),
+]
 Published = Annotated[
-    str, typer.Option("--import-pairs", help="Use published pairs (JSON, CSV or Parquet file).")
+    str,
+    typer.Option(
+        "--import-pairs",
+        help="Use published pairs (JSON, CSV or Parquet file).",
+        rich_help_panel="Sources",
+    ),
 ]
 ExcludePairs = Annotated[
-    str, typer.Option(help="Excluded pairs: a Parquet list made by `artsound judgements`.")
+    str,
+    typer.Option(
+        help="Excluded pairs: a Parquet list made by `artsound judgements`.",
+        rich_help_panel="Matching",
+    ),
 ]
 Calibrate = Annotated[
-    str, typer.Option(help="judgements.parquet to fit the weights of a fusion's bridges to.")
+    str,
+    typer.Option(
+        help="judgements.parquet to fit the weights of a fusion's bridges to.",
+        rich_help_panel="Matching",
+    ),
 ]
-Bridge = Annotated[str, typer.Option(help="A name that `artsound plugins bridge` lists.")]
+Bridge = Annotated[
+    str,
+    typer.Option(help="A name that `artsound plugins bridge` lists.", rich_help_panel="Matching"),
+]
 RightsChoice = Annotated[
-    str, typer.Option(help="any, redistributable, adaptable, commercial or trainable.")
+    str,
+    typer.Option(
+        help="any, redistributable, adaptable, commercial or trainable.",
+        rich_help_panel="Selection",
+    ),
 ]
-Runner = Annotated[str, typer.Option(help="processes, threads, serial, prefect or dask.")]
-Workers = Annotated[int | None, typer.Option(help="Parts run in parallel; 0: one per CPU.", min=0)]
-Scheduler = Annotated[str, typer.Option(help="Address of a Dask scheduler; implies dask.")]
-Retry = Annotated[bool, typer.Option("--retry-failed", help="Try failed items again.")]
+Runner = Annotated[
+    str,
+    typer.Option(help="processes, threads, serial, prefect or dask.", rich_help_panel="Running"),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(help="Parts run in parallel; 0: one per CPU.", min=0, rich_help_panel="Running"),
+]
+Scheduler = Annotated[
+    str, typer.Option(help="Address of a Dask scheduler; implies dask.", rich_help_panel="Running")
+]
+Retry = Annotated[
+    bool, typer.Option("--retry-failed", help="Try failed items again.", rich_help_panel="Running")
+]
 CheckOnly = Annotated[
-    bool, typer.Option("--check", help="Only read all files of the build and name damaged ones.")
+    bool,
+    typer.Option(
+        "--check",
+        help="Only read all files of the build and name damaged ones.",
+        rich_help_panel="Running",
+    ),
 ]
 
 

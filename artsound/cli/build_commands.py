@@ -342,7 +342,7 @@ def _print_stages(reports: "Sequence[Report]") -> None:
             f"{report.filtered:,}",
             f"{report.failed:,}",
             f"{report.seconds:.1f}",
-            f"{report.items_per_second:,.0f}" if fresh else "done before",
+            f"{report.items_per_second:,.0f}" if fresh else "reused",
             human_bytes(report.bytes),
             human_bytes(report.peak_memory),
         )

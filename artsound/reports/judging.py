@@ -560,10 +560,15 @@ def judgements_at(place: Path) -> pl.DataFrame:
 def folder_of(place: Path) -> Path:
     """The folder of the judgements of a release: `judgements` beside its shards.
 
+    Args:
+        place: The folder of the shards, of their build, or of the judgements.
+
     Raises:
         BadUsage: There are no judgements.
     """
-    folder = place if place.name == "judgements" else place.absolute().parent / "judgements"
+    of_build = (place / "shards" / "index.json").is_file()
+    home = place.absolute() if of_build else place.absolute().parent
+    folder = place if place.name == "judgements" else home / "judgements"
     if not any(folder.glob("**/*.parquet")):
         raise BadUsage(f"There are no judgements in {folder}: `artsound browse` records them.")
     return folder

@@ -272,10 +272,11 @@ def print_why(found: dict[str, Any]) -> None:
         console.print(label)
         for name in names:
             shown = name.rpartition("_")[2] if name.endswith(("sha256", "id")) else name
+            shown = "musician" if name == "artist" else shown.replace("source_url", "source")
             console.print(f"  {shown:<12}{row[name] or 'unknown'}", soft_wrap=True)
     console.print()
     console.print(
-        f"  score {pair['score']:.4f}, more than {pair['percentile']:.2%} of random pairs"
+        f"  score {pair['score']:.4f}, more than {100 * pair['percentile']:.2f} % of random pairs"
     )
     console.print(
         f"  rank {pair['track_rank']} for the track, {pair['artwork_rank']} for the artwork; "

@@ -236,7 +236,9 @@ def _known_values(series: pl.Series, value: Any) -> str:
         return "nothing is known there."
     near = nearest(str(value), known)
     if near:
-        return f"did you mean {near!r}?"
+        some = [part.strip() for part in str(value).split(",")]
+        listed = len(some) > 1 and bool(set(some) & set(known))
+        return f"did you mean {near!r}?{' Give one value at a time.' if listed else ''}"
     more = ", …" if len(known) > 12 else ""
     return f"there are {', '.join(known[:12])}{more}."
 
