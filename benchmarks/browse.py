@@ -5,7 +5,8 @@
 Prints the time from opening the shards to the whole first page, in processes that did nothing
 before but import; the time from the command to that page, imports included; and those of searches
 and filters. All are asked for over HTTP; the limits are 1,000 ms for opening and first page
-together, and 200 ms for a filter.
+together, and 200 ms for a filter. Then it asks for likeness, maps and the next trial, with vectors
+of 20 dimensions and a map beside the index.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from full_size.first_page import get, served, wait_for
 
+from artsound.reports.art_map import write_map
 from artsound.schema import arrow_schema
+from artsound.shards.beside import MAP
 from artsound.shards.format import Shard
 from artsound.shards.index import write_index
 
@@ -51,6 +55,7 @@ with listen("127.0.0.1", 0) as listener:
     thread.join()
 print(json.dumps([imported - began, opened - imported, shown - opened]))
 """
+VECTOR = 20
 STYLES, SUBJECTS, GENRES, PAINTERS, MUSICIANS = 32, 18, 16, 2_501, 16_000
 QUERIES = {
     "search, one letter": {"q": "a"},
@@ -78,6 +83,7 @@ def main() -> None:
         with served(folder) as (base, server):
             wait_for(f"{base}/", server)
             filters(base)
+            finding(base, rows)
 
 
 def first_pages(folder: str) -> None:
@@ -116,6 +122,22 @@ def filters(base: str) -> None:
         told(name, statistics.median(timed(address) for _ in range(REPEATS)), FILTER)
     spent = statistics.median(timed(f"{base}/api/pair/{100 * n:06d}") for n in range(REPEATS))
     told("a pair with its neighbours", spent)
+
+
+def finding(base: str, rows: int) -> None:
+    """Print how long likeness, any position, the maps and the next trial take."""
+    key = f"{rows // 2:06d}"
+    for name, path, limit in (
+        ("pictures like this", f"api/view?like=picture:{key}", FILTER),
+        ("music like this", f"api/view?like=music:{key}", FILTER),
+        ("any position", f"api/view?start={rows // 2}", 500),
+        ("the maps", "api/map", 1500),
+        ("the pairs of a query on the maps", "api/found?q=harbour", 1500),
+        ("an area of the map", "api/view?inside=artworks:0,0;500,0;500,1000;0,1000", FILTER),
+        ("next trial", "api/trial?judge=ada", 300),
+    ):
+        told(f"{name}: first", timed(f"{base}/{path}"), limit)
+        told(name, statistics.median(timed(f"{base}/{path}") for _ in range(REPEATS)), limit)
 
 
 def told(name: str, spent: float, limit: float = 0) -> None:
@@ -193,6 +215,13 @@ def make_index(folder: Path, rows: int) -> None:
         for s in ("train", "val", "test")
     ]
     write_index(folder, "benchmark", "", shards, pa.table(columns, schema=arrow_schema("index")))
+    sides = {}
+    for side in ("artwork", "track"):  # as many as there are measured descriptors
+        vectors = rng.normal(size=(rows, VECTOR)).astype(np.float32)
+        sides[side] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), VECTOR)
+    pq.write_table(pa.table({"key": values["key"], **sides}), folder / "embeddings-affect.parquet")
+    places = {side: rng.integers(0, 65_536, (rows, 2)).astype(np.uint16) for side in sides}
+    write_map(folder / MAP, [f"{n:06d}" for n in numbers], places)
 
 
 if __name__ == "__main__":
