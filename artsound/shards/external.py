@@ -7,7 +7,7 @@ import tarfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jsonschema
 import pyarrow as pa
@@ -15,7 +15,7 @@ import pyarrow as pa
 from artsound.columns import fields_now, row_of, sample_of
 from artsound.errors import BadData, BadUsage
 from artsound.schema import arrow_schema, json_schema
-from artsound.shards.format import Placed, Shard, key_of, scan_tar
+from artsound.shards.format import BLOCK, Placed, Shard, key_of, scan_tar
 from artsound.shards.index import NAMES, SPLITS, pointers, write_index
 from artsound.storage import sha256_file
 from artsound.untrusted import parse_json
@@ -41,8 +41,9 @@ def index_folder(folder: Path, *, skip: Skip | None = None) -> list[Path]:
 
     Args:
         folder: A folder of WebDataset shards.
-        skip: Called with a line for each damaged sample, which is then left out, as is all that
-            follows a fault of a shard itself. Without it damage is an error.
+        skip: Called with a line for each sample that is damaged or has a member that a shard must
+            not have; it is then left out, as is all that follows a fault of a shard itself.
+            Without it either is an error.
 
     Returns:
         The paths of the two files.
@@ -97,38 +98,73 @@ def _samples(path: Path, skip: Skip | None) -> list[tuple[Placed, Mapping[str, A
     BadData when there is none, or one is damaged; with `skip` these are left out.
     """
     members: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
+    faulty: set[str] = set()
     samples: list[tuple[Placed, Mapping[str, Any]]] = []
+
+    def leave_out(name: str, fault: str) -> None:
+        faulty.add(key_of(name)[0])
+        assert skip is not None
+        skip(f"{path}: a sample is left out: {fault}.")
+
     try:
         with path.open("rb") as file:
             try:
-                for member in scan_tar(file, path.stat().st_size, external=True):
+                left_out = leave_out if skip else None
+                size = path.stat().st_size
+                for member in scan_tar(file, size, external=True, skip=left_out):
                     key, extension = key_of(member.name)
                     members[key][extension] = (member.offset, member.size)
             except (tarfile.TarError, ValueError, OverflowError) as error:
+                fault = error if members or faulty else _no_tar(file, error)
                 if skip is None:
-                    raise
-                _cut(path, members, error, skip)
+                    raise fault from error
+                _cut(path, members, fault, skip)
             for key, spans in members.items():
-                offset, size = spans.get("json", (0, 0))
+                offset, size = spans.get("json", (0, -1))
                 fields = {}
-                if 0 < size <= _MAX_JSON:
+                if key in faulty:
+                    continue
+                if 0 <= size <= _MAX_JSON:
                     file.seek(offset)
                     try:
                         fields = parse_json(file.read(size))
                     except ValueError as error:
-                        fault = f"the .json of {key} is damaged: {error}."
+                        said = f"the .json of {key} is damaged: {error}."
                         if skip is None:
-                            raise BadData(f"{path} cannot be indexed: {fault}") from error
-                        skip(f"{path}: {fault}")
+                            raise BadData(f"{path} cannot be indexed: {said}{_REMEDY}") from error
+                        skip(f"{path}: {said}")
                         continue
                 samples.append((Placed(key, spans), fields if isinstance(fields, dict) else {}))
     except (OSError, tarfile.TarError, ValueError, OverflowError) as error:
-        raise BadData(f"{path} cannot be indexed: {error}.") from error
+        raise BadData(f"{path} cannot be indexed: {error}.{_REMEDY}") from error
     if not samples:
         if skip is None:
             raise BadData(f"{path} has no sample: remove it, or write it again.")
         skip(f"{path}: it has no sample that can be used.")
     return samples
+
+
+_REMEDY = " Correct the shard, or leave out what is wrong with --skip (skip= in Python)."
+_FORMATS = {
+    b"\x1f\x8b": "compressed by gzip: unpack it, as with gunzip",
+    b"BZh": "compressed by bzip2: unpack it, as with bunzip2",
+    b"\xfd7zXZ": "compressed by xz: unpack it, as with unxz",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd: unpack it, as with unzstd",
+    b"PK\x03\x04": "a zip, no tar: write its files as a tar",
+    b"<": "a web page or XML, no tar: download the shard again",
+    b"version https://git-lfs": "a pointer of Git LFS: fetch the shard with `git lfs pull`",
+}
+
+
+def _no_tar(file: IO[bytes], error: Exception) -> Exception:
+    """An error of a file whose first header is wrong: with what the file is, and the remedy."""
+    file.seek(0)
+    head = file.read(BLOCK).lstrip()
+    known = [what for start, what in _FORMATS.items() if head.startswith(start)]
+    if known:
+        return tarfile.ReadError(f"it is {known[0]}")
+    bad = isinstance(error, tarfile.ReadError)
+    return tarfile.ReadError(f"it does not begin as a tar does ({error})") if bad else error
 
 
 def _cut(
@@ -182,8 +218,8 @@ def _all_ours(rows: Iterable[tuple[Placed, Mapping[str, Any], str, str]]) -> boo
 
 
 def _reserved(name: str) -> bool:
-    """Whether a column of this name gives the position of a sample, and so cannot be a field."""
-    return name in NAMES or name.endswith("_offset")
+    """Whether a field cannot be a column: its name is empty, or one that says where samples are."""
+    return not name or name in NAMES or name.endswith("_offset")
 
 
 def _column(values: list[Any]) -> pa.Array | None:

@@ -12,7 +12,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +92,13 @@ class TarMember:
     size: int
 
 
-def scan_tar(file: IO[bytes], size: int, *, external: bool = False) -> Iterator[TarMember]:
+def scan_tar(
+    file: IO[bytes],
+    size: int,
+    *,
+    external: bool = False,
+    skip: Callable[[str, str], object] | None = None,
+) -> Iterator[TarMember]:
     """Yield the files in a tar, in order.
 
     Args:
@@ -100,17 +106,21 @@ def scan_tar(file: IO[bytes], size: int, *, external: bool = False) -> Iterator[
         size: Its size in bytes.
         external: Whether the tar was made elsewhere, such as by `tar`. Then it may also have
             folders, hard links to earlier files (their data are those files'), names that begin
-            with ``./``, and no end blocks; files whose names are not ``key.extension``, such as the
-            ``._…`` files of macOS, are left out.
+            with ``./``, a label, and no end blocks; files whose names are not ``key.extension``,
+            such as the ``._…`` files of macOS, are left out.
+        skip: Called with the name of a member that a shard must not have, and a sentence that
+            says why; the member is then left out.
 
     Raises:
         tarfile.TarError: It has something that a shard must not have: links, folders, devices,
             sparse files, names that lead elsewhere or are not printable, a name that occurs
             twice, names that differ only in the case of the extension, sizes beyond the end,
-            compression, a missing end.
+            compression, a missing end, other data behind it.
     """
     if (plain := _plain_members(file, size)) is not None:
         yield from plain
+        if external:
+            _check_rest(file, size)
         return
     file.seek(0)
     seen: dict[str, TarMember] = {}
@@ -119,43 +129,88 @@ def scan_tar(file: IO[bytes], size: int, *, external: bool = False) -> Iterator[
     with tarfile.open(fileobj=_HeaderReader(file), mode="r:", errorlevel=2) as archive:
         for info in archive:
             name = _plain_name(info.name) if external else info.name
-            end = info.offset_data
-            if external and (info.isdir() or name == "."):
+            end = archive.offset  # of the next header
+            if external and (info.isdir() or name == "." or info.type == _LABEL):
                 continue
-            if external and info.islnk():
-                linked = seen.get(_plain_name(info.linkname))
-                if linked is None:
-                    raise tarfile.TarError(
-                        f"{name!r} is a link to {info.linkname!r}, not before it"
-                    )
-                member = TarMember(name, linked.offset, linked.size)
-            elif not info.isreg() or info.issparse():
-                raise tarfile.TarError(f"{name!r} is not a plain file")
-            else:
-                member = TarMember(name, info.offset_data, info.size)
-                end += info.size
-                if info.size < 0 or end > size:
-                    raise tarfile.TarError(
-                        f"{name!r} claims {info.size} bytes, more than there are"
-                    )
-            if name.startswith("/") or "\\" in name or not name.isprintable():
-                raise tarfile.TarError(f"the name {name!r} is not allowed")
-            if {"", ".", ".."} & set(name.split("/")):
-                raise tarfile.TarError(f"the name {name!r} leads out of its folder")
-            if name in seen:
-                raise tarfile.TarError(f"the name {name!r} occurs twice")
-            seen[name] = member
-            key, extension = key_of(name)
-            if external and (not extension or key.endswith("/") or not key):
-                continue
-            other = names.setdefault((key, extension), name)
-            if extension and other != name:
-                raise tarfile.TarError(f"{other!r} and {name!r} differ in nothing but case")
-            yield member
-    file.seek(end + (-end % BLOCK))
+            if info.type == _INCREMENTAL:
+                raise tarfile.TarError(
+                    "it is an incremental archive: pack it without --listed-incremental"
+                )
+            beyond = info.size < 0 or info.offset_data + info.size > size
+            if beyond and not info.islnk() and not info.issparse():
+                raise tarfile.TarError(f"{name!r} claims {info.size} bytes, more than there are")
+            linked = seen.get(_plain_name(info.linkname)) if external and info.islnk() else None
+            fault = _member_fault(info, name, linked, external) or (
+                f"the name {name!r} occurs twice" if name in seen else ""
+            )
+            if not fault:
+                source = linked or TarMember("", info.offset_data, info.size)
+                member = seen[name] = TarMember(name, source.offset, source.size)
+                key, extension = key_of(name)
+                if external and (not extension or key.endswith("/") or not key):
+                    continue
+                other = names.setdefault((key, extension), name)
+                if other == name or not extension:
+                    yield member
+                    continue
+                fault = f"{other!r} and {name!r} differ in nothing but case"
+            if skip is None:
+                raise tarfile.TarError(fault)
+            skip(name, fault)
+    file.seek(end)
     rest = file.read(len(END))
     if rest != END and not (external and not any(rest)):
         raise tarfile.TarError(f"no end of the archive follows byte {end}: it is cut or damaged")
+    if external:
+        _check_rest(file, size)
+
+
+_LABEL, _INCREMENTAL = b"V", b"D"  # types of members that GNU tar alone writes
+_KINDS = {
+    tarfile.SYMTYPE: "a symbolic link: pack what it points to, with --dereference",
+    tarfile.LNKTYPE: "a hard link: pack its data, with --hard-dereference",
+    tarfile.DIRTYPE: "a folder: leave it out",
+    tarfile.CHRTYPE: "a device: leave it out",
+    tarfile.BLKTYPE: "a device: leave it out",
+    tarfile.FIFOTYPE: "a pipe: leave it out",
+    tarfile.GNUTYPE_SPARSE: "a sparse file: pack it without --sparse",
+}
+
+
+def _member_fault(
+    info: tarfile.TarInfo, name: str, linked: TarMember | None, external: bool
+) -> str:
+    """What is wrong with a member that is whole; empty if nothing."""
+    if external and info.islnk():
+        if linked is None:
+            return f"{name!r} is a link to {info.linkname!r}, which is not before it"
+    elif not info.isreg() or info.issparse():
+        kind = tarfile.GNUTYPE_SPARSE if info.issparse() else info.type
+        what = _KINDS.get(kind, f"of the type {kind!r}: leave it out")
+        return f"{name!r} is not a plain file but {what}"
+    if any("\udc80" <= letter <= "\udcff" for letter in name):
+        shown = name.encode("utf-8", "surrogateescape")
+        return f"the name {shown!r} is not UTF-8: rename the file"
+    if name.startswith("/") or "\\" in name or not name.isprintable():
+        return f"the name {name!r} is not allowed: rename the file"
+    if {"", ".", ".."} & set(name.split("/")):
+        return f"the name {name!r} leads out of its folder: rename the file"
+    return ""
+
+
+def _check_rest(file: IO[bytes], size: int) -> None:
+    """Raise TarError if other than zeros follow, as where archives were put together by `cat`."""
+    at = file.tell()
+    while at < size:
+        data = file.read(_MAX_READ)
+        if not data:
+            return
+        if any(data):
+            raise tarfile.TarError(
+                f"other data follow the end of the archive at byte {at}: put archives together "
+                "with `tar --concatenate`"
+            )
+        at += len(data)
 
 
 def _plain_members(file: IO[bytes], size: int) -> list[TarMember] | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -313,6 +315,61 @@ def test_damaged_samples_of_a_foreign_tar_are_left_out_by_name_with_skip(
     (folder / "x.tar").write_bytes(b"no tar")
     with pytest.raises(BadData, match="holds a sample that is not damaged"):
         index_folder(folder, skip=lines.append)
+
+
+def odd(name: str, *, encoding: str = "utf-8", data: bytes = b"odd", **attributes: Any) -> bytes:
+    """A tar with an odd member between the samples 0 and 1; attributes are of its header."""
+    out = io.BytesIO()
+    options: dict[str, Any] = {"encoding": encoding, "format": tarfile.GNU_FORMAT}
+    with tarfile.open(fileobj=out, mode="w", **options) as archive:
+        for member, content in (("0.txt", b"text"), (name, data), ("1.txt", b"text")):
+            info = tarfile.TarInfo(member)
+            info.size = len(content)
+            for attribute, value in attributes.items() if member == name else ():
+                setattr(info, attribute, value)
+            archive.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "fault", "left"),
+    [
+        (odd("a.txt", type=tarfile.SYMTYPE, linkname="0.txt", data=b""), "--dereference", "01"),
+        (odd("a.txt", type=tarfile.LNKTYPE, linkname="1.txt", data=b""), "not before it", "01"),
+        (odd("a.txt", type=tarfile.CHRTYPE, data=b""), "a device: leave it out", "01"),
+        (odd("a.txt", type=b"Z"), "of the type b'Z'", "01"),
+        (odd("a.txt", type=tarfile.GNUTYPE_SPARSE, size=0, data=b""), "without --sparse", "01"),
+        (odd("/a.txt"), "'/a.txt' is not allowed: rename", "01"),
+        (odd("b/../a.txt"), "leads out of its folder: rename", "01"),
+        (odd("a\nb.txt"), r"'a\\nb.txt' is not allowed", "01"),
+        (odd("é.txt", encoding="latin-1"), r"b'\\xe9.txt' is not UTF-8", "01"),
+        (odd("0.txt"), "occurs twice", "1"),
+        (odd("0.TXT"), "differ in nothing but case", "1"),
+        (odd("a.json", data=b""), r"\.json of a is damaged", "01"),
+        (odd("a.txt", type=b"D"), "without --listed-incremental", "0"),
+        (odd("a.txt") + odd("b.txt"), "other data follow .* --concatenate", "0a1"),
+        (b"\x1f\x8b\x08", "compressed by gzip: unpack it", ""),
+        (b"<!doctype html>", "a web page or XML, no tar: download", ""),
+        (b"text" * 1000, "does not begin as a tar does", ""),
+        (odd("a.txt", type=b"V", data=b""), "", "01"),
+        (odd("a.json", data=b'{"": 1, "txt_offset": 2, "x": 3}'), "", "0a1"),
+    ],
+)  # fmt: skip
+def test_odd_members_of_a_foreign_tar_are_named_with_a_remedy_or_left_out_alone(
+    tmp_path: Path, data: bytes, fault: str, left: str
+) -> None:
+    (tmp_path / "x.tar").write_bytes(data)
+    lines: list[str] = []
+    if fault:
+        with pytest.raises(BadData, match=rf"x\.tar cannot be indexed: .*({fault}).*--skip"):
+            index_folder(tmp_path)
+    if not left:
+        return
+    index_folder(tmp_path, skip=lines.append)
+    assert re.search(fault, " ".join(lines)) if fault else not lines
+    found = [sample["key"] for sample in artsound.open(tmp_path).stream(shuffle=False)]
+    assert found == list(left)
+    assert all(line.isprintable() for line in lines)
 
 
 def test_a_subset_holds_every_key_that_an_index_accepts(tmp_path: Path) -> None:
