@@ -122,7 +122,7 @@ def _numbered(frame: pl.DataFrame, *columns: str) -> pl.DataFrame:
         raise BadUsage(
             f"The index has no column {missing[0]!r}: there are {', '.join(frame.columns)}."
         )
-    return frame.select(pl.int_range(pl.len()).alias("_at"), "key", *columns)
+    return frame.select(pl.int_range(pl.len()).alias("_at"), *dict.fromkeys(("key", *columns)))
 
 
 def _positions(chosen: pl.DataFrame) -> Positions:

@@ -160,11 +160,18 @@ def read_shard_index(store: Store) -> dict[str, Any]:
     """
     place = f"{store.location}/{SHARDS}"
     data = store.read(SHARDS)
+    if data.lstrip()[:1] == b"<":
+        raise BadData(
+            f"{place} is a web page in place of an index: the address may need headers=, or lead "
+            "to a page about the files."
+        )
     try:
         value: dict[str, Any] = parse_json(data)
         jsonschema.validate(value, json_schema("shard_index"))
     except ValueError as error:
-        raise BadData(f"{place} cannot be read as JSON: {error}.") from error
+        raise BadData(
+            f"{place} cannot be read as JSON: {error}: copy or write it again."
+        ) from error
     except jsonschema.ValidationError as error:
         raise BadData(f"{place} is not a shard index: {error.message[:200]}.") from error
     return value

@@ -307,6 +307,7 @@ class HttpStore:
                         "or serve them with a server that does."
                     )
                 data: bytes = response.content
+            self._check_part(name, response.headers, start)
             try:
                 _check_lengths(f"{self.location}/{name}", [data], [span])
             except BadData as error:  # a connection that was cut, if the length was not announced
@@ -316,6 +317,23 @@ class HttpStore:
         return _fetch_joined(
             ranges, lambda span: _again(self, name, functools.partial(fetch, span))
         )
+
+    def _check_part(self, name: str, headers: Mapping[str, str], start: int) -> None:
+        """Raise _BadAnswer if a part of a file is not the one that was asked for."""
+        stated = re.match(r"bytes (\d+)-", headers.get("Content-Range", ""))
+        kind = headers.get("Content-Type", "").lower()
+        fault = ""
+        if stated and int(stated[1]) != start:
+            fault = f"bytes from {stated[1]} on, where those from {start} on were asked for"
+        elif kind.startswith("multipart/byteranges"):
+            fault = "several parts, where one was asked for"
+        elif kind.startswith("text/html") and not stated:
+            fault = "a web page"
+        if fault:
+            raise _BadAnswer(
+                f"{self.location}/{name} cannot be read, since its server, or a cache before it, "
+                f"sends {fault}: copy the shards to a folder, or use another server."
+            )
 
     def chunks(self, name: str) -> Iterator[bytes]:
         with _again(self, name, lambda: self._get(name, stream=True)) as response:
@@ -339,8 +357,19 @@ class HttpStore:
             timeout=_TIMEOUT,
             stream=stream,
         )
-        if 400 <= response.status_code < 500 and response.status_code not in BUSY:
-            raise FileNotFoundError(f"the server answers {response.status_code}")
+        status = response.status_code
+        if status in (401, 403, 407):
+            raise PermissionError(
+                f"the server answers {status}: it may ask for headers=, a signed address may have "
+                "expired, or the file does not exist"
+            )
+        if status == 416:
+            raise _BadAnswer(
+                f"{self.location}/{name} ends before its last sample: it is truncated, or its "
+                "index is of another build; `artsound verify` shows more."
+            )
+        if 400 <= status < 500 and status not in BUSY:
+            raise FileNotFoundError(f"the server answers {status}")
         response.raise_for_status()
         return response
 
@@ -455,7 +484,9 @@ def _again(store: Store, name: str, read: Callable[[], T]) -> T:
 
 def _check_lengths(place: str, pieces: Sequence[bytes], ranges: Sequence[Range]) -> None:
     for data, (start, stop) in zip(pieces, ranges, strict=True):
-        if len(data) != stop - start:
+        if len(data) > stop - start:
+            raise BadData(f"{place}: {len(data)} bytes came in place of {stop - start}.")
+        if len(data) < stop - start:
             raise BadData(
                 f"{place} ends before byte {stop}: it is truncated, or its index is of another "
                 "build; `artsound verify` shows more."
@@ -465,7 +496,7 @@ def _check_lengths(place: str, pieces: Sequence[bytes], ranges: Sequence[Range])
 def _fault(store: Store, name: str, error: OSError, *, lasting: bool = True) -> BadData:
     if isinstance(error, _BadAnswer):
         return BadData(str(error))
-    reason = str(error.strerror or error)
+    reason = str(error.strerror or error).rstrip(".")
     if isinstance(store, HttpStore):
         reason = re.sub(r"\?[^\s'\")]*", "?…", re.sub(r"(\w://)[^/@\s]+@", r"\1", reason))
     if isinstance(error, FileNotFoundError):

@@ -15,7 +15,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
+import math
+import multiprocessing
+import numbers
 import os
+import pickle
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -139,8 +143,12 @@ class Loader:
         given |= {"persistent_workers": True} if persistent_workers else {}
         if given and not workers:
             raise BadUsage(f"{next(iter(given))} is of worker processes: give workers=N with it.")
-        if prefetch_factor is not None and not (workers or threads):
-            raise BadUsage("prefetch_factor is what workers make in advance: give workers=N.")
+        if prefetch_factor is not None:
+            if not (workers or threads):
+                raise BadUsage("prefetch_factor is what workers make in advance: give workers=N.")
+            if not _count("prefetch_factor", prefetch_factor):
+                raise BadUsage("prefetch_factor is 0: let workers make 1 batch in advance or more.")
+        _check_process_options(given)
         self.plan = plan
         self._workers, self._threads = workers, threads
         self._prefetch = prefetch_factor
@@ -149,8 +157,7 @@ class Loader:
         options = plan.options
         converted = not options.batch_size or options.collate is not None
         self._convert = default_convert if converted and convert else as_plain_batch
-        first = options.epoch or 0 if epoch is None else _count("epoch", epoch)
-        self._next = order.Point(first, 0)
+        self._next = _begin(plan, options.epoch or 0 if epoch is None else epoch)
         self._pass: _Progress | None = None
         self._latest: object = None
         self._lasting: DataLoader[Any] | None = None
@@ -238,7 +245,15 @@ class Loader:
         )
         if options.get("persistent_workers"):
             self._lasting = loader
-        return iter(loader)
+        try:
+            return iter(loader)
+        except (AttributeError, TypeError, pickle.PicklingError) as error:
+            if "pickle" not in str(error):
+                raise
+            raise BadUsage(
+                f"Worker processes that are not forked take only what can be pickled ({error}): "
+                "define the function at the top of a module, or give threads=N."
+            ) from error
 
     @property
     def epoch(self) -> int:
@@ -254,8 +269,9 @@ class Loader:
         Raises:
             BadUsage: It is no such number.
         """
-        if _count("epoch", epoch) != self._next.epoch:
-            self._next, self._pass = order.Point(_count("epoch", epoch), 0), None
+        begin = _begin(self.plan, epoch)
+        if begin.epoch != self._next.epoch:
+            self._next, self._pass = begin, None
 
     @property
     def sampler(self) -> Loader:
@@ -614,6 +630,7 @@ def _restored(plan: Plan, state: Mapping[str, Any]) -> tuple[Plan, order.Point]:
             f"The state has no such place: epoch {state.get('epoch')!r}, position "
             f"{state.get('position')!r}."
         )
+    _begin(plan, place.epoch)
     if may_differ:
         plan = replace(plan, epochs=_continued(plan.epochs, state, place))
     return plan, place
@@ -629,6 +646,14 @@ def _continued(epochs: order.Epochs, state: Mapping[str, Any], place: order.Poin
             change = order.Change(int(epoch), int(position), tuple(map(int, drawn)))
         if not len(weights) == len(change.drawn if change else weights) == len(epochs.sources):
             raise ValueError("another number of datasets")
+        if not all(0 < weight < math.inf for weight in weights):
+            raise ValueError("weights are positive numbers")
+        if change and not (
+            min(change.epoch, change.position, *change.drawn) >= 0
+            and (change.epoch, change.position) <= (place.epoch, place.position)
+            and max(change.position, *change.drawn) <= (change.epoch + 1) * epochs.size
+        ):
+            raise ValueError("it was not there that its weights changed")
     except (KeyError, TypeError, ValueError) as error:
         raise BadUsage(f"The state is not one of this mixture: {error}.") from error
     before = replace(epochs, weights=weights, change=change)
@@ -661,6 +686,26 @@ def _from_environment(name: str, default: int) -> int:
     if not text.isdecimal():
         raise BadUsage(f"The environment variable {name} is {text!r}: it must be a whole number.")
     return int(text)
+
+
+def _begin(plan: Plan, epoch: Any) -> order.Point:
+    """The beginning of an epoch; BadUsage for what is none, or is beyond 64 bits of samples."""
+    number = _count("epoch", epoch)
+    if (number + 1) * plan.epochs.size >= 2**63:
+        raise BadUsage(
+            f"Epoch {number} of {plan.epochs.size} samples each is beyond what can be counted: "
+            "give a smaller epoch or epoch_size."
+        )
+    return order.Point(number, 0)
+
+
+def _check_process_options(given: Mapping[str, Any]) -> None:
+    timeout, context = given.get("timeout", 0), given.get("multiprocessing_context", "")
+    if not isinstance(timeout, numbers.Real) or not float(timeout) >= 0:
+        raise BadUsage(f"timeout is {timeout!r}: give seconds, 0 or more.")
+    known = multiprocessing.get_all_start_methods()
+    if isinstance(context, str) and context not in ("", *known):
+        raise BadUsage(f"multiprocessing_context is {context!r}: there are {', '.join(known)}.")
 
 
 def _count(name: str, value: Any) -> int:

@@ -16,7 +16,9 @@ class Served:
     `cuts` by half of the bytes promised, and, when `short`, all by one byte less than asked.
     `whole` ranges are answered by the whole file, `unannounced` ones by half of it without a
     length; when `spoilt`, whole shards have a wrong byte. Once index.parquet is served, all wait
-    for `hanging`, and set `waiting`. `received` has the path and the headers of each request."""
+    for `hanging`, and set `waiting`. `odd` has the end of a name, and the status, headers and
+    first bytes with which such files are answered. `received` has the path and the headers of each
+    request."""
 
     url: str = ""
     failures: int = 0
@@ -29,6 +31,7 @@ class Served:
     waiting: threading.Event = field(default_factory=threading.Event)
     received: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     ranges: bool = True
+    odd: tuple[str, int, dict[str, str], bytes] | None = None
     sent: int = 0
     requests: list[tuple[str, str]] = field(default_factory=list)
 
@@ -74,7 +77,13 @@ def serving(folder: Path) -> Iterator[Served]:
                 first, _, last = wanted.removeprefix("bytes=").partition("-")
                 data, status = data[int(first) : int(last) + 1], 206
             data = data[:-1] if state.short else data
+            headers: dict[str, str] = {}
+            if state.odd and name.endswith(state.odd[0]):
+                _, status, headers, start = state.odd
+                data = start + data[len(start) :]
             self.send_response(status)
+            for header, value in headers.items():
+                self.send_header(header, value)
             if unannounced:
                 self.send_header("Connection", "close")
             else:

@@ -117,10 +117,16 @@ def test_a_state_of_another_mixture_is_refused(both: tuple[Dataset, Dataset]) ->
     ):
         with pytest.raises(BadUsage, match="this one has"):
             other.stream().load_state_dict(state)
-    with pytest.raises(BadUsage, match="not one of this mixture"):
-        artsound.mix([(both[0], 3), (both[1], 1)], epoch=40).stream().load_state_dict(
-            {**state, "weights": [1.0]}
-        )
+    same = artsound.mix([(both[0], 3), (both[1], 1)], epoch=40)
+    for wrong in (
+        {"weights": [1.0]}, {"weights": [float("nan"), 1]}, {"weights": [-1, 1]},
+        {"weights": [0, 0]}, {"change": [1]}, {"change": [0, -4, [1, 1]]},
+        {"change": [0, 0, [1, -1]]}, {"change": [0, 0, [2**70, 0]]}, {"change": [9, 0, [1, 1]]},
+    ):  # fmt: skip
+        with pytest.raises(BadUsage, match="not one of this mixture"):
+            same.stream().load_state_dict({**state, **wrong})
+    with pytest.raises(BadUsage, match="beyond what can be counted"):
+        same.stream().load_state_dict({**state, "epoch": 2**62})
 
 
 def test_a_dataset_mixed_with_itself_is_walked_in_two_orders(

@@ -194,6 +194,26 @@ def test_a_server_without_byte_ranges_is_named(served: Served) -> None:
         data.read(0)
 
 
+@pytest.mark.parametrize(
+    ("name", "status", "headers", "start", "fault"),
+    [
+        ("tar", 206, {"Content-Range": "bytes 1-9/99"}, b"", r"\.tar .* sends bytes from 1 on"),
+        ("tar", 206, {"Content-Type": "multipart/byteranges; boundary=x"}, b"", "several parts"),
+        ("tar", 206, {"Content-Type": "text/html; charset=utf-8"}, b"", "sends a web page"),
+        ("tar", 416, {}, b"", r"\.tar ends before its last sample"),
+        ("tar", 403, {}, b"", "answers 403: it may ask for headers=, a signed address may have"),
+        ("json", 401, {}, b"", r"index\.json cannot be read: the server answers 401"),
+        ("json", 200, {}, b"\n<!doctype html>", "is a web page in place of an index"),
+    ],
+)
+def test_an_odd_answer_of_a_server_is_said_with_a_remedy(
+    served: Served, name: str, status: int, headers: dict[str, str], start: bytes, fault: str
+) -> None:
+    served.odd = (name, status, headers, start)
+    with pytest.raises(BadData, match=fault):
+        artsound.open(served.url).read(0)
+
+
 def test_nobody_at_the_address_is_a_sentence() -> None:
     with pytest.raises(BadData, match="cannot be read"):
         artsound.open("http://127.0.0.1:9/shards")

@@ -420,6 +420,7 @@ def test_weights_say_how_often_samples_occur(data: Dataset) -> None:
         data.stream(weights=weights + 1, batch_size=9).load_state_dict(state)
     for wrong, word in (
         ({"weights": "artwork_style"}, "no numbers"), ({"weights": [1.0]}, "45 weights"),
+        ({"weights": "key"}, "no numbers"),
         ({"weights": np.full(45, -1.0)}, "not all 0"), ({"balance": "styel"}, "no column"),
         ({"balance": "artwork_style", "weights": weights}, "one of them"),
         ({"balance": "artwork_tags"}, "several"),
@@ -636,9 +637,21 @@ def test_an_option_that_does_not_exist_is_an_error(data: Dataset) -> None:
         ({"workers": 1, "threads": 1}, "not both"), ({"workers": -1}, "workers is -1"),
         ({"threads": 1.5}, "threads is 1.5"), ({"timeout": 3}, "timeout is of worker"),
         ({"prefetch_factor": 2}, "prefetch_factor"), ({"persistent_workers": True}, "workers=N"),
+        ({"threads": 1, "prefetch_factor": 0}, "prefetch_factor is 0"),
+        ({"workers": 1, "prefetch_factor": 1.5}, "prefetch_factor is 1.5"),
+        ({"workers": 1, "timeout": -1}, "timeout is -1"), ({"epoch": 2**62}, "beyond what can be"),
+        ({"workers": 1, "multiprocessing_context": "thread"}, "there are .*spawn"),
     ):  # fmt: skip
         with pytest.raises(BadUsage, match=word):
             data.stream().loader(**options)
+
+
+def test_a_transform_that_cannot_be_sent_to_spawned_workers_is_said_so(data: Dataset) -> None:
+    loader = data.stream(transform=lambda sample: sample).loader(
+        workers=1, multiprocessing_context="spawn"
+    )
+    with pytest.raises(BadUsage, match=r"pickled .*top of a module, or give threads=N"):
+        next(iter(loader))
 
 
 def test_whole_numbers_of_numpy_are_whole_numbers(data: Dataset) -> None:
