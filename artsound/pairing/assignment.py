@@ -45,7 +45,9 @@ def heaviest(indptr, indices, weights, dummies, prices, column_of, row_of):  # t
     `weights` int64 [edges]; `dummies` int64 [rows], the weight of leaving a row unmatched.
     Changed in place: `prices` int64 [columns], zero where no row is matched; `column_of` int64
     [rows], a column, DUMMY or FREE; `row_of` int64 [columns], a row or FREE. Start them at 0,
-    FREE, FREE, or from an optimum on fewer edges with the rows that gained edges set FREE.
+    FREE, FREE, or from an optimum on fewer edges with the rows that gained edges set FREE (none of
+    which may have a column). With other prices the result is the largest if no column without a row
+    has a price at the end. The edges of each row are put into another order.
     """
     rows = len(indptr) - 1
     free = np.empty(rows, dtype=np.int64)
@@ -97,17 +99,24 @@ def _augment(indptr, indices, weights, dummies, prices, column_of, row_of, waiti
     touched = np.empty(columns, dtype=np.int64)
     keys = np.empty(len(indices) + 1, dtype=np.int64)  # a heap of (distance, column)
     items = np.empty(len(indices) + 1, dtype=np.int64)
+    tops = _sort_edges(indptr, indices, weights, prices)
+    worth = _worths(indptr, indices, weights, dummies, prices, column_of)
     for start in waiting:
         settles, touches, size = 0, 0, 0
         limit, end_row, end_column = FAR, FREE, FREE  # the best end found so far
         row, base = start, np.int64(0)
+        worth[start] = dummies[start]
+        for edge in range(indptr[start], indptr[start + 1]):
+            worth[start] = max(worth[start], weights[edge] - prices[indices[edge]])
         while True:
-            worth = _worth(indptr, indices, weights, dummies, prices, column_of, row)
-            if base + worth - dummies[row] < limit:
-                limit, end_row, end_column = base + worth - dummies[row], row, DUMMY
+            reach = base + worth[row]
+            if reach - dummies[row] < limit:
+                limit, end_row, end_column = reach - dummies[row], row, DUMMY
             for edge in range(indptr[row], indptr[row + 1]):
+                if reach - tops[edge] >= limit:  # and so for the rest, as prices only rise
+                    break
                 column = indices[edge]
-                far = base + worth - weights[edge] + prices[column]
+                far = reach - weights[edge] + prices[column]
                 if far >= limit or far >= distance[column]:
                     continue
                 if distance[column] == FAR:
@@ -128,24 +137,63 @@ def _augment(indptr, indices, weights, dummies, prices, column_of, row_of, waiti
             settled[settles] = column
             settles += 1
             row = row_of[column]
+        worth[start] -= limit
         for column in settled[:settles]:
             prices[column] += limit - distance[column]
+            worth[row_of[column]] -= limit - distance[column]
         _shift(start, end_row, end_column, reached_from, column_of, row_of)
         for column in touched[:touches]:
             distance[column] = FAR
 
 
 @njit(nogil=True, cache=True)
-def _worth(indptr, indices, weights, dummies, prices, column_of, row):  # type: ignore[no-untyped-def]
-    """A row's weight less price: of its column, else the best it could have."""
-    held = column_of[row]
-    worth = dummies[row]
-    for edge in range(indptr[row], indptr[row + 1]):
-        column = indices[edge]
-        if column == held:
-            return weights[edge] - prices[column]
+def _release(indptr, indices, weights, prices, column_of, row_of):  # type: ignore[no-untyped-def]
+    """Set columns without a row to price 0, and free the rows that gain by another column.
+
+    In place. Returns whether anything changed.
+    """
+    changed = False
+    for column in range(len(prices)):
+        if row_of[column] == FREE and prices[column] > 0:
+            prices[column] = 0
+            changed = True
+    for row in range(len(indptr) - 1):
+        held, best = column_of[row], -FAR
         if held < 0:
-            worth = max(worth, weights[edge] - prices[column])
+            continue
+        worth = -FAR
+        for edge in range(indptr[row], indptr[row + 1]):
+            value = weights[edge] - prices[indices[edge]]
+            best = max(best, value)
+            if indices[edge] == held:
+                worth = value
+        if best > worth:
+            column_of[row], row_of[held] = FREE, FREE
+            changed = True
+    return changed
+
+
+@njit(nogil=True, cache=True)
+def _sort_edges(indptr, indices, weights, prices):  # type: ignore[no-untyped-def]
+    """Order each row's edges by weight less price, the largest first; returns these differences."""
+    tops = weights - prices[indices]
+    for row in range(len(indptr) - 1):
+        part = slice(indptr[row], indptr[row + 1])
+        order = np.argsort(-tops[part], kind="mergesort")
+        tops[part] = tops[part][order]
+        indices[part] = indices[part][order]
+        weights[part] = weights[part][order]
+    return tops
+
+
+@njit(nogil=True, cache=True)
+def _worths(indptr, indices, weights, dummies, prices, column_of):  # type: ignore[no-untyped-def]
+    """Each row's weight less price of its column, or the weight of its dummy."""
+    worth = dummies.copy()
+    for row in range(len(indptr) - 1):
+        for edge in range(indptr[row], indptr[row + 1]):
+            if indices[edge] == column_of[row]:
+                worth[row] = weights[edge] - prices[indices[edge]]
     return worth
 
 
@@ -281,11 +329,32 @@ class Assignment:
         edges: The pairs considered, including new candidates.
         prices: float64 [n_artworks], 0 or more: what taking the artwork from the track that has it
             would cost (the dual solution).
+        places: The state that a next assignment with more edges may start from.
     """
 
     artworks: np.ndarray
     edges: Edges
     prices: np.ndarray
+    places: Places | None = None
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where an assignment starts; an artwork that may be used n times has n places.
+
+    Attributes:
+        prices: int64 [uses * n_artworks], in UNIT: of each place, first all first places.
+        place_of: int64 [n_tracks], FREE or the place of each track.
+    """
+
+    prices: np.ndarray
+    place_of: np.ndarray
+
+
+def guessed_places(prices: np.ndarray, tracks: int, uses: int) -> Places:
+    """A start from guessed prices [n_artworks] without any pair."""
+    units = np.rint(np.maximum(prices, 0.0) / UNIT).astype(np.int64)
+    return Places(np.tile(units, uses), np.full(tracks, FREE, dtype=np.int64))
 
 
 def _among(ascending: np.ndarray, keys: np.ndarray) -> np.ndarray:
@@ -319,6 +388,7 @@ def assign(
     uses: int = 1,
     painters: np.ndarray | None = None,
     painter_uses: int = 0,
+    start: Places | None = None,
 ) -> Assignment:
     """Assign an artwork to each track so that the total of score less penalty is the largest.
 
@@ -335,6 +405,7 @@ def assign(
         uses: How many tracks may have the same artwork.
         painters: Whole numbers [m].
         painter_uses: How many pairs a painter may have; 0: no limit.
+        start: Prices and pairs near the optimum, which save time; not with `painter_uses`.
 
     Raises:
         BadData: There are fewer artworks than tracks within these limits.
@@ -343,7 +414,7 @@ def assign(
     allowed = np.ones(len(artworks), dtype=bool)
     _check_enough(len(tracks), len(artworks) * uses, "pair.artwork_uses")
     if not painter_uses or painters is None:
-        return _assign(tracks, artworks, edges, penalties, floor, uses, allowed)
+        return _assign(tracks, artworks, edges, penalties, floor, uses, allowed, start)
     each = painter_uses // uses
     if not each:
         raise BadUsage(
@@ -459,12 +530,17 @@ def _assign(
     floor: float,
     uses: int,
     allowed: np.ndarray,
+    start: Places | None = None,
 ) -> Assignment:
     count, width = len(tracks), len(artworks)
     # An artwork that may be used n times is n equal columns.
     prices = np.zeros(width * uses, dtype=np.int64)
     row_of = np.full(width * uses, FREE, dtype=np.int64)
     column_of = np.full(count, FREE, dtype=np.int64)
+    if start is not None:
+        prices[:], column_of[:] = start.prices, start.place_of
+        matched = np.flatnonzero(column_of >= 0)
+        row_of[column_of[matched]] = matched
     # At first a track may stay unmatched rather than get little more than a random artwork would
     # give: new candidates serve it better than displacing other tracks.
     random = float(tracks.mean(axis=0) @ artworks.mean(axis=0))
@@ -472,10 +548,14 @@ def _assign(
     little = (3 * random + least) / 4 - penalties.mean()
     dummies = np.full(count, round(little / UNIT), dtype=np.int64)
     never = -round(unmatched_cost(count) / UNIT)
+    if (column_of >= 0).any():
+        dummies[:] = never
     pairs = pair_limits(width, floor, edges.excluded)
     turn = 0
     while True:
         graph = _graph(edges, count, width, uses, penalties, floor, allowed)
+        if start is not None and (column_of >= 0).any():
+            _release(*graph, prices, column_of, row_of)
         heaviest(*graph, dummies, prices, column_of, row_of)
         left = np.flatnonzero(column_of == DUMMY)
         if not len(left):
@@ -495,8 +575,35 @@ def _assign(
         dummies[slice(None) if turn else left] = never  # later, every track must be matched
         column_of[left] = FREE
         turn += 1
+    if start is not None:
+        _settle(graph, dummies, prices, column_of, row_of)
     chosen = np.where(column_of >= 0, column_of % width, -1)
-    return Assignment(chosen, edges, _of_artworks(prices, uses))
+    places = Places(prices, np.maximum(column_of, FREE))
+    return Assignment(chosen, edges, _of_artworks(prices, uses), places)
+
+
+_RELEASES = 8
+
+
+def _settle(
+    graph: tuple[np.ndarray, np.ndarray, np.ndarray],
+    dummies: np.ndarray,
+    prices: np.ndarray,
+    column_of: np.ndarray,
+    row_of: np.ndarray,
+) -> None:
+    """Make the result of a start from other prices the largest, in place.
+
+    The prices of columns without a row become 0, and the rows that gain by that are matched again,
+    a few times; if columns without a row have a price even then, all rows are.
+    """
+    for _ in range(_RELEASES):
+        if not _release(*graph, prices, column_of, row_of):
+            return
+        heaviest(*graph, dummies, prices, column_of, row_of)
+    if _release(*graph, prices, column_of, row_of):
+        prices[:], column_of[:], row_of[:] = 0, FREE, FREE
+        heaviest(*graph, dummies, prices, column_of, row_of)
 
 
 def _of_artworks(prices: np.ndarray, uses: int) -> np.ndarray:

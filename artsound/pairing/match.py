@@ -6,7 +6,7 @@ previous release if there is one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,14 @@ from artsound.pairing import search
 from artsound.pairing.assignment import (
     Assignment,
     Edges,
+    Places,
     assign,
     candidate_edges,
+    guessed_places,
     unmatched_cost,
 )
 from artsound.pairing.excluded import excluded_within
+from artsound.pairing.guess import Guess, guess_prices, no_guess, with_guess
 from artsound.pairing.previous_release import free_artworks
 from artsound.pairing.rows import UNIT_TOLERANCE
 from artsound.pairing.search import (
@@ -175,6 +178,7 @@ def certify(
     artworks: np.ndarray,
     found: Assignment,
     candidates: Candidates,
+    guess: Guess,
     *,
     penalties: np.ndarray,
     floor: float,
@@ -185,52 +189,63 @@ def certify(
 ) -> Certificate:
     """The same bound as of `audit`, or one a little above it, mostly without another product.
 
-    A pair in neither list of candidates scores no more than the last of the track's list, nor than
-    the last of the artwork's. With the prices, that bounds what a track can gain. Only the tracks
-    for which these bounds are too far above what they have are compared with all artworks: together
-    the others stay within half of what `optimality` allows.
+    A pair in neither list of candidates has no more than the last of the track's list, nor than
+    the last of the artwork's. With the prices, that bounds what a track can gain by it. Only the
+    pairs for which both bounds leave a gain are compared, and none of tracks that can gain so
+    little that together they stay within half of what `optimality` allows.
     """
     assigned, count = found.artworks, len(tracks)
-    every = np.arange(count)
     matched = np.flatnonzero(assigned >= 0)
     own = np.full(count, np.inf, dtype=np.float32)
     own[matched] = pair_scores(tracks, artworks, matched, assigned[matched])
     cost = unmatched_cost(count)
     needed = found.prices > cost / 2
     low = found.prices - cost * needed
-    some, rest = every, np.zeros(count)
-    large = count * len(artworks) > _SMALL
-    if large and len(matched) == count and not needed.any():
-        off = penalties + low
-        rest = _unlisted_bounds(candidates, off)
-        edges = found.edges
-        who, what = np.divmod(edges.keys, len(artworks))
-        starts = np.searchsorted(who, every)
-        rest = np.maximum(rest, np.maximum.reduceat(edges.scores - off[what], starts))
-        held = own - off[assigned]
-        rest = np.maximum(rest, held)
-        slack = rest - held
-        order = np.argsort(slack, kind="stable")
-        allowed_gap = (1.0 - optimality) / 2 * abs(float(own.sum(dtype=np.float64)))
-        few = np.searchsorted(np.cumsum(slack[order]), allowed_gap, side="right")
-        some = np.sort(order[few:])
-    offs = [np.where(needed, np.inf, penalties + low)]
-    if needed.any():
-        offs.append(np.where(needed, penalties + low, np.inf))
     near = floor + TOLERANCE if floor > -1 else floor
     limits = search.pair_limits(len(artworks), near, excluded)
     size = min(offers, len(artworks))
-    offered = search.best_by_weight(tracks, artworks, some, offs, size, limits)
-    return _duals(assigned, own, penalties, found.prices, uses, some, offered, rest)
+    if count * len(artworks) <= _SMALL or len(matched) < count or needed.any():
+        offs = [np.where(needed, np.inf, penalties + low)]
+        if needed.any():
+            offs.append(np.where(needed, penalties + low, np.inf))
+        some = np.arange(count)
+        offered = search.best_by_weight(tracks, artworks, some, offs, size, limits)
+        return _duals(assigned, own, penalties, found.prices, uses, some, offered)
+
+    off = penalties + low
+    held = own - off[assigned]
+    who, what = np.divmod(found.edges.keys, len(artworks))
+    listed = held.copy()
+    np.maximum.at(listed, who, np.where(
+        found.edges.scores >= limits.floor, found.edges.scores - off[what], -np.inf))  # fmt: skip
+    # What an artwork's price is below the guess, and what a track has above it.
+    fall, rise = guess.prices - off, held - guess.worths
+    last = candidates.artwork_scores[:, -1].astype(np.float64)
+    of_artwork = candidates.track_scores[:, -1].astype(np.float64)
+    rest = np.maximum(listed, _unlisted_bounds(last, of_artwork, -fall) + guess.worths)
+    slack = rest - held
+    order = np.argsort(slack, kind="stable")
+    allowed_gap = (1.0 - optimality) / 2 * abs(float(own.sum(dtype=np.float64)))
+    few = np.searchsorted(np.cumsum(slack[order]), allowed_gap, side="right")
+    some = np.sort(order[few:])
+    rest[some] = listed[some]
+    reach = search.Reach(fall, fall + of_artwork, (rise - last)[some], rise[some])
+    which, worth, _ = search.best_within(tracks, artworks, some, off, size, limits, reach)
+    return _duals(assigned, own, penalties, found.prices, uses, some, [(which, worth)], rest)
 
 
 _SMALL = 2**24  # pairs up to which all are compared, and the bound is the lowest
+_GUESSED = 2**32  # pairs from which prices are guessed first
 
 
-def _unlisted_bounds(candidates: Candidates, off: np.ndarray) -> np.ndarray:
-    """The most that a track can have of an artwork in neither list, less `off`: float64 [n]."""
-    last = candidates.artwork_scores[:, -1].astype(np.float64)
-    of_artwork = candidates.track_scores[:, -1].astype(np.float64)
+def _unlisted_bounds(last: np.ndarray, of_artwork: np.ndarray, off: np.ndarray) -> np.ndarray:
+    """The most that a track can have of an artwork in neither list, less `off`: float64 [n].
+
+    Args:
+        last: float64 [n], the last score of each track's list.
+        of_artwork: float64 [m], the last score of each artwork's list.
+        off: float64 [m].
+    """
     order = np.argsort(-of_artwork, kind="stable")
     reach, less = of_artwork[order], off[order]
     none = np.array([-np.inf])
@@ -260,10 +275,10 @@ def _duals(
         penalties: Of the artworks.
         prices: Of the artworks.
         uses: How often an artwork may be used.
-        some: int64 [s], the tracks that were compared with all artworks.
+        some: int64 [s], the tracks that were compared with artworks.
         offered: Artworks and weights less price [s, k], best first: of those that are not needed,
             and, if there are any, of those that are.
-        rest: [n], an upper bound for the tracks that are not among `some`.
+        rest: [n], an upper bound for what was not compared.
     """
     count, matched = len(assigned), np.flatnonzero(assigned >= 0)
     mine, cost = assigned[matched], unmatched_cost(len(assigned))
@@ -276,7 +291,7 @@ def _duals(
     best = np.full(count, -np.inf) if rest is None else rest.astype(np.float64)
     best_needed = np.full(count, -np.inf)
     for values, (_, worth) in zip((best, best_needed), offered, strict=False):
-        values[some] = worth[:, 0]
+        values[some] = np.maximum(values[some], worth[:, 0])
     best = np.maximum(best, np.where(without, -np.inf, held))
     best_needed = np.maximum(best_needed, np.where(without, held, -np.inf))
     most = int((best > -np.inf).sum() + uses * needed.sum())
@@ -425,9 +440,21 @@ def match(
         ranks: Whether the ranks in `audit` are needed, which take one more pass over all pairs:
             without, they are 0, and the bound may be a little higher (see `certify`).
     """
-    candidates = find_candidates(tracks, artworks, count, device=device)
+    plain = not (ranks or neighbours or painter_uses)
+    start: Places | None = None
+    if plain and len(tracks) * len(artworks) >= _GUESSED:
+        guess = guess_prices(tracks, artworks, uses)
+        candidates = find_candidates(*with_guess(tracks, artworks, guess), count, device=device)
+        start = guessed_places(guess.prices, len(tracks), uses)
+    else:
+        guess = no_guess(len(tracks), len(artworks))
+        candidates = find_candidates(tracks, artworks, count, device=device)
     penalties = hub_penalties(candidates, neighbours)
-    edges = listed = candidate_edges(candidates, excluded)
+    edges = candidate_edges(candidates, excluded)
+    if start is not None:
+        who, what = np.divmod(edges.keys, len(artworks))
+        edges = replace(edges, scores=edges.scores + guess.worths[who] + guess.prices[what])
+    listed = edges
     if (near := np.abs(edges.scores - floor) < TOLERANCE).any():
         # Rounded otherwise in a product of matrices, they might be written as below the floor.
         keys = np.divmod(edges.keys[near], len(artworks))
@@ -436,8 +463,9 @@ def match(
     while True:
         found = assign(
             tracks, artworks, edges, penalties=penalties, floor=floor, uses=uses,
-            painters=painters, painter_uses=painter_uses,
+            painters=painters, painter_uses=painter_uses, start=start,
         )  # fmt: skip
+        start = found.places if plain else None
         offers = max(OFFERS, min(OFFERS << rounds, MOST_OFFERS // len(tracks)))
         if ranks:
             looked = audit(
@@ -446,8 +474,9 @@ def match(
             )  # fmt: skip
         else:
             proved = certify(
-                tracks, artworks, found, candidates, penalties=penalties, floor=floor, uses=uses,
-                optimality=optimality, offers=offers, excluded=excluded,
+                tracks, artworks, found, candidates, guess,
+                penalties=penalties, floor=floor, uses=uses, optimality=optimality,
+                offers=offers, excluded=excluded,
             )  # fmt: skip
             none = np.zeros(len(tracks), dtype=np.int64)
             looked = Audit(none, none, none, none, proved.bound, proved.most, proved.missed)

@@ -14,8 +14,9 @@ import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numba import njit
@@ -131,7 +132,7 @@ def scan_columns(tile, top, left, row_roots, column_roots, row_heaps, column_hea
                 for j in range(near, stop):
                     score, column = tile[i, j], left + j
                     if score > root:
-                        root = _replace_root(row_heaps[row], packed(score, column))
+                        root = max(root, _replace_root(row_heaps[row], packed(score, column)))
                     if score > column_roots[column]:
                         entry = packed(score, row)
                         column_roots[column] = _replace_root(column_heaps[column], entry)
@@ -240,8 +241,6 @@ def each_stripe(work: Callable[[Stripe], T], columns: int, threads: int = 0) -> 
 
     `threads` 0 means one per processor. Numpy uses no threads of its own meanwhile.
     """
-    from threadpoolctl import threadpool_limits
-
     most = threads or len(os.sched_getaffinity(0))
     tiles = -(-columns // TILE_COLUMNS)
     # Whole tiles to each thread: any number of threads gives the same products to the last bit.
@@ -249,11 +248,16 @@ def each_stripe(work: Callable[[Stripe], T], columns: int, threads: int = 0) -> 
     stripes = [
         Stripe(int(start), min(int(stop), columns)) for start, stop in itertools.pairwise(edges)
     ]
-    with (
-        threadpool_limits(limits=1, user_api="blas"),
-        ThreadPoolExecutor(len(stripes)) as pool,
-    ):
+    with single_threaded_blas(), ThreadPoolExecutor(len(stripes)) as pool:
         return list(pool.map(work, stripes))
+
+
+def single_threaded_blas() -> AbstractContextManager[Any]:
+    """A context in which numpy uses no threads of its own."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[Any] = threadpool_limits(limits=1, user_api="blas")
+    return limits
 
 
 def pair_scores(
@@ -351,6 +355,126 @@ def best_by_weight(
         for heap, more in zip(best, other, strict=True):
             merge(heap, more)
     return [lists(heap) for heap in best]
+
+
+def largest(
+    rows: np.ndarray, columns: np.ndarray, off: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each row's largest score less `off` of any column, and the first such column.
+
+    Args:
+        rows: float32 [n, D].
+        columns: float32 [m, D].
+        off: float32 [m]; None: 0.
+
+    Returns:
+        float32 [n] and int64 [n].
+    """
+    value = np.empty(len(rows), dtype=np.float32)
+    place = np.empty(len(rows), dtype=np.int64)
+
+    # One stripe is a part of the rows here; a tile has all columns that there are.
+    def look(stripe: Stripe) -> None:
+        for at in range(stripe.start, stripe.stop, TILE_ROWS):
+            part = slice(at, min(at + TILE_ROWS, stripe.stop))
+            scores = rows[part] @ columns.T
+            if off is not None:
+                scores -= off
+            place[part] = scores.argmax(axis=1)
+            value[part] = np.take_along_axis(scores, place[part, None], axis=1)[:, 0]
+
+    each_stripe(look, len(rows))
+    return value, place
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Which pairs must be compared: those for which both limits of the row are exceeded.
+
+    A pair of row i and column j is compared if first[j] > first_limit[i] and
+    second[j] > second_limit[i].
+
+    Attributes:
+        first: float64 [m].
+        second: float64 [m].
+        first_limit: float64 [s].
+        second_limit: float64 [s].
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    first_limit: np.ndarray
+    second_limit: np.ndarray
+
+
+_REACH_COLUMNS = 256
+_REACH_GROUPS = 32
+
+
+def best_within(
+    tracks: np.ndarray,
+    artworks: np.ndarray,
+    some: np.ndarray,
+    off: np.ndarray,
+    size: int,
+    allowed: PairLimits,
+    reach: Reach,
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """As `best_by_weight`, for the pairs within `reach` and few others.
+
+    Returns:
+        Indices and score less off [s, size], and how many pairs were compared.
+    """
+    # Blocks of columns that are alike in both, so that few rows need all of a block.
+    rank = np.empty(len(reach.first), dtype=np.int64)
+    rank[np.argsort(-reach.first, kind="stable")] = np.arange(len(rank))
+    order = np.lexsort((-reach.second, rank * _REACH_GROUPS // len(rank)))
+    blocks = [order[at : at + _REACH_COLUMNS] for at in range(0, len(order), _REACH_COLUMNS)]
+    by_limit = np.argsort(reach.first_limit, kind="stable")
+    limits = reach.first_limit[by_limit]
+    place_of = np.empty(len(order), dtype=np.int64)
+    place_of[order] = np.arange(len(order))
+    barred_row, barred = np.divmod(allowed.excluded, allowed.width)
+    barred = place_of[barred]
+    along = np.argsort(barred, kind="stable")
+    barred_row, barred = barred_row[along], barred[along]
+    off = off.astype(np.float32)
+
+    def look(thread: int) -> tuple[np.ndarray, int]:
+        best, compared = empty(len(some), size), 0
+        for number in range(thread, len(blocks), threads):
+            columns, left = blocks[number], number * _REACH_COLUMNS
+            rows = by_limit[: np.searchsorted(limits, reach.first[columns].max())]
+            rows = np.sort(rows[reach.second_limit[rows] < reach.second[columns].max()])
+            if not len(rows):
+                continue
+            compared += len(rows) * len(columns)
+            block = np.ascontiguousarray(artworks[columns].T)
+            ends = np.searchsorted(barred, (left, left + len(columns)))
+            tracks_here, places = barred_row[slice(*ends)], barred[slice(*ends)] - left
+            for top in range(0, len(rows), 2 * TILE_ROWS):
+                part = rows[top : top + 2 * TILE_ROWS]
+                scores = tracks[some[part]] @ block
+                if allowed.floor > -np.inf:
+                    scores[scores < allowed.floor] = -np.inf
+                if len(places):
+                    at = np.minimum(np.searchsorted(some[part], tracks_here), len(part) - 1)
+                    here = some[part][at] == tracks_here
+                    scores[at[here], places[here]] = -np.inf
+                scores -= off[columns]
+                heaps = best[part]
+                scan_rows(scores, 0, left, heaps)
+                best[part] = heaps
+        return best, compared
+
+    threads = max(1, min(len(os.sched_getaffinity(0)), len(blocks)))
+    with single_threaded_blas(), ThreadPoolExecutor(threads) as pool:
+        (best, compared), *others = pool.map(look, range(threads))
+    for other, more in others:
+        merge(best, other)
+        compared += more
+    places, worth = lists(best)
+    return np.where(places >= 0, order[places], -1).astype(np.int32), worth, compared
 
 
 # The same candidates on a GPU, by torch.

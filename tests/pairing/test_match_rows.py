@@ -81,23 +81,30 @@ def test_what_cannot_be_matched_is_refused(change: dict[str, object], fault: str
         artsound.match(given.pop("x"), given.pop("y"), **given)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("guessed", [False, True])
 @pytest.mark.parametrize("optimality", [0.98, 0.999, 1.0])
 def test_the_certificate_of_large_sides_holds_without_comparing_all_pairs(
-    optimality: float, monkeypatch: pytest.MonkeyPatch
+    optimality: float, guessed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("artsound.pairing.match._SMALL", 0)
+    monkeypatch.setattr("artsound.pairing.match._GUESSED", 0 if guessed else 2**62)
+    monkeypatch.setattr("artsound.pairing.guess._LEAST", 20)
     monkeypatch.setattr("artsound.pairing.match._MANY_CANDIDATES", 6)
     compared = []
-    best_by_weight = search.best_by_weight
+    best_within = search.best_within
 
     def counted(*args):  # type: ignore[no-untyped-def]
-        compared.append(len(args[2]))
-        return best_by_weight(*args)
+        found = best_within(*args)
+        compared.append(found[2])
+        return found
 
-    monkeypatch.setattr("artsound.pairing.search.best_by_weight", counted)
+    monkeypatch.setattr("artsound.pairing.search._REACH_COLUMNS", 8)
+    monkeypatch.setattr("artsound.pairing.search.best_within", counted)
+    pairs = 0
     for seed in range(12):
         rng = np.random.default_rng(seed)
         n, m = rng.integers(80, 200, size=2).tolist()
+        pairs += n * m
         uses = int(rng.integers(1, 3))
         x, y = unit(n, seed, 4), unit(m, seed + 100, 4)
         apart = np.stack([rng.integers(n, size=50), rng.integers(m, size=50)], axis=1)
@@ -110,4 +117,4 @@ def test_the_certificate_of_large_sides_holds_without_comparing_all_pairs(
         assert found.bound >= optimum - 1e-4
         assert optimality * optimum - 1e-4 <= found.total <= optimum + 1e-4
         assert found.share >= optimality - 1e-6
-    assert sum(compared) > 0
+    assert 0 < sum(compared) < pairs
