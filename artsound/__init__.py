@@ -106,6 +106,7 @@ def match(
     exclude: np.ndarray | None = None,
     optimality: float = 0.999,
     device: str = "cpu",
+    folder: str | os.PathLike[str] | None = None,
 ) -> Matching:
     """Match two sets of unit rows at the largest total of dot products, with a certificate.
 
@@ -120,19 +121,24 @@ def match(
         optimality: The search is widened until as many rows as possible are matched and the total
             is at least this share of the bound, or nothing better is found.
         device: Of the search for candidates: cpu, cuda or cuda:N.
+        folder: Where finished work is saved, every two minutes or so. The same call continues from
+            there after a kill, to the same matching. The folder may be deleted afterwards.
 
     Returns:
         A `Matching` with `pairs` int64 [k, 2], `scores` float32 [k], `total`, `bound` and `share`
         (total over bound: 1.0 when provably optimal). Equal inputs give equal matchings.
 
     Raises:
-        BadUsage: The arrays are not unit rows of one width, or an option is out of range.
+        BadUsage: The arrays are not unit rows of one width, an option is out of range, or `folder`
+            has the work of another matching.
+        BadData: A file in `folder` is damaged.
     """
     from artsound.pairing.match import match_rows
 
     return match_rows(
-        X, Y, floor=floor, uses=uses, exclude=exclude, optimality=optimality, device=device
-    )
+        X, Y, floor=floor, uses=uses, exclude=exclude, optimality=optimality, device=device,
+        folder=folder,
+    )  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

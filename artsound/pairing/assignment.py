@@ -147,7 +147,7 @@ def _augment(indptr, indices, weights, dummies, prices, column_of, row_of, waiti
 
 
 @njit(nogil=True, cache=True)
-def _release(indptr, indices, weights, prices, column_of, row_of):  # type: ignore[no-untyped-def]
+def _release(indptr, indices, weights, dummies, prices, column_of, row_of):  # type: ignore[no-untyped-def]
     """Set columns without a row to price 0, and free the rows that gain by another column.
 
     In place. Returns whether anything changed.
@@ -158,17 +158,18 @@ def _release(indptr, indices, weights, prices, column_of, row_of):  # type: igno
             prices[column] = 0
             changed = True
     for row in range(len(indptr) - 1):
-        held, best = column_of[row], -FAR
-        if held < 0:
+        held, best, worth = column_of[row], -FAR, dummies[row]
+        if held == FREE:
             continue
-        worth = -FAR
         for edge in range(indptr[row], indptr[row + 1]):
             value = weights[edge] - prices[indices[edge]]
             best = max(best, value)
             if indices[edge] == held:
                 worth = value
         if best > worth:
-            column_of[row], row_of[held] = FREE, FREE
+            column_of[row] = FREE
+            if held >= 0:
+                row_of[held] = FREE
             changed = True
     return changed
 
@@ -351,6 +352,11 @@ class Places:
     place_of: np.ndarray
 
 
+def start_is_matched(start: Places | None) -> bool:
+    """Whether a start has pairs, of all tracks then."""
+    return start is not None and bool((start.place_of >= 0).all())
+
+
 def guessed_places(prices: np.ndarray, tracks: int, uses: int) -> Places:
     """A start from guessed prices [n_artworks] without any pair."""
     units = np.rint(np.maximum(prices, 0.0) / UNIT).astype(np.int64)
@@ -393,8 +399,7 @@ def assign(
     """Assign an artwork to each track so that the total of score less penalty is the largest.
 
     Every track is matched unless `floor` or the excluded pairs of `edges` forbid it.
-    Deterministic. `painter_uses` is met by a heuristic, not optimally: of a painter above it, only
-    the artworks of the best pairs remain allowed, and all is assigned again.
+    Deterministic, and exact on the graph of the edges.
 
     Args:
         tracks: Unit rows float32 [n, D].
@@ -405,39 +410,63 @@ def assign(
         uses: How many tracks may have the same artwork.
         painters: Whole numbers [m].
         painter_uses: How many pairs a painter may have; 0: no limit.
-        start: Prices and pairs near the optimum, which save time; not with `painter_uses`.
+        start: Prices and pairs near the optimum, which save time; without `painter_uses`.
 
     Raises:
         BadData: There are fewer artworks than tracks within these limits.
         BadUsage: `painter_uses` is less than `uses`.
     """
-    allowed = np.ones(len(artworks), dtype=bool)
     _check_enough(len(tracks), len(artworks) * uses, "pair.artwork_uses")
     if not painter_uses or painters is None:
-        return _assign(tracks, artworks, edges, penalties, floor, uses, allowed, start)
-    each = painter_uses // uses
-    if not each:
+        return _assign(tracks, artworks, edges, penalties, floor, uses, start=start)
+    if painter_uses < uses:
         raise BadUsage(
             f"pair.painter_uses ({painter_uses}) is less than pair.artwork_uses ({uses}): "
             "raise the one or lower the other."
         )
-    works = np.bincount(painters)
-    _check_enough(len(tracks), int(np.minimum(works, each).sum()) * uses, "pair.painter_uses")
-    while True:
-        found = _assign(tracks, artworks, edges, penalties, floor, uses, allowed)
-        matched = np.flatnonzero(found.artworks >= 0)
-        chosen = found.artworks[matched]
-        over = np.bincount(painters[chosen], minlength=len(works)) > painter_uses
-        if not over.any():
-            return found
-        worth = np.full(len(artworks), -np.inf)
-        np.maximum.at(
-            worth, chosen, pair_scores(tracks, artworks, matched, chosen) - penalties[chosen]
-        )
-        for painter in np.flatnonzero(over):
-            theirs = np.flatnonzero((painters == painter) & allowed)
-            order = np.argsort(-worth[theirs], kind="stable")
-            allowed[theirs[order[each:]]] = False
+    limits = PainterLimits(painters, painter_uses, uses)
+    _check_enough(len(tracks), limits.places, "pair.painter_uses")
+    return _assign(tracks, artworks, edges, penalties, floor, uses, limits=limits)
+
+
+class PainterLimits:
+    """How many of each painter's places must stay without a track.
+
+    A limit per painter makes the problem a plain assignment again if each painter with too many
+    places gets as many more rows, which must have one of these places each and weigh nothing.
+    """
+
+    def __init__(self, painters: np.ndarray, painter_uses: int, uses: int) -> None:
+        works = np.bincount(painters)
+        self._surplus = np.maximum(works * uses - painter_uses, 0)
+        self._uses = uses
+        self._painters = painters
+        self.places = int((works * uses - self._surplus).sum())
+
+    def graph(self) -> tuple[np.ndarray, np.ndarray]:
+        """The columns of the additional rows: lengths int64 [rows], and indices, row by row."""
+        order = np.argsort(self._painters, kind="stable")
+        starts = np.searchsorted(self._painters[order], np.arange(len(self._surplus) + 1))
+        width, lengths, indices = len(self._painters), [], []
+        for painter in np.flatnonzero(self._surplus):
+            works = order[starts[painter] : starts[painter + 1]]
+            places = (works + width * np.arange(self._uses)[:, None]).ravel()
+            lengths.append(np.full(self._surplus[painter], len(places)))
+            indices.append(np.tile(places, self._surplus[painter]))
+        if not lengths:
+            none = np.zeros(0, dtype=np.int64)
+            return none, none
+        return np.concatenate(lengths), np.concatenate(indices)
+
+    def least(self, prices: np.ndarray) -> np.ndarray:
+        """The least of `prices` [m] of any artwork of each painter; 0 for one without artworks."""
+        least = np.full(len(self._surplus), np.inf)
+        np.minimum.at(least, self._painters, prices)
+        return np.where(np.isfinite(least), least, 0.0)
+
+    def returned(self, least: np.ndarray) -> float:
+        """The sum over painters of `least`, as often as a place must stay without a track."""
+        return float((self._surplus * least).sum())
 
 
 def greedy(
@@ -529,14 +558,17 @@ def _assign(
     penalties: np.ndarray,
     floor: float,
     uses: int,
-    allowed: np.ndarray,
+    *,
     start: Places | None = None,
+    limits: PainterLimits | None = None,
 ) -> Assignment:
     count, width = len(tracks), len(artworks)
+    more = limits.graph() if limits is not None else None
+    rows = count + (len(more[0]) if more is not None else 0)
     # An artwork that may be used n times is n equal columns.
     prices = np.zeros(width * uses, dtype=np.int64)
     row_of = np.full(width * uses, FREE, dtype=np.int64)
-    column_of = np.full(count, FREE, dtype=np.int64)
+    column_of = np.full(rows, FREE, dtype=np.int64)
     if start is not None:
         prices[:], column_of[:] = start.prices, start.place_of
         matched = np.flatnonzero(column_of >= 0)
@@ -546,38 +578,37 @@ def _assign(
     random = float(tracks.mean(axis=0) @ artworks.mean(axis=0))
     least = float(np.quantile(edges.scores, 0.05)) if len(edges.scores) else random
     little = (3 * random + least) / 4 - penalties.mean()
-    dummies = np.full(count, round(little / UNIT), dtype=np.int64)
     never = -round(unmatched_cost(count) / UNIT)
-    if (column_of >= 0).any():
-        dummies[:] = never
+    dummies = np.full(rows, never if start_is_matched(start) else round(little / UNIT))
+    dummies[count:] = 4 * never
     pairs = pair_limits(width, floor, edges.excluded)
     turn = 0
     while True:
-        graph = _graph(edges, count, width, uses, penalties, floor, allowed)
-        if start is not None and (column_of >= 0).any():
-            _release(*graph, prices, column_of, row_of)
+        graph = _graph(edges, count, width, uses, penalties, floor, more)
+        if start_is_matched(start):
+            _release(*graph, dummies, prices, column_of, row_of)
         heaviest(*graph, dummies, prices, column_of, row_of)
-        left = np.flatnonzero(column_of == DUMMY)
+        left = np.flatnonzero(column_of[:count] == DUMMY)
         if not len(left):
             break
         known = len(edges.keys)
-        chosen = np.where(column_of >= 0, column_of % width, -1)
-        off = np.where(allowed, penalties, np.inf)
-        free = np.where(allowed, (row_of.reshape(uses, width) == FREE).sum(axis=0), 0)
-        who, what = _offers(tracks, artworks, left, off + _of_artworks(prices, uses), free, pairs)
+        chosen = np.where(column_of >= 0, column_of % width, -1)[:count]
+        free = (row_of.reshape(uses, width) == FREE).sum(axis=0)
+        off = penalties + _of_artworks(prices, uses)
+        who, what = _offers(tracks, artworks, left, off, free, pairs)
         # One free artwork for each: with these, all can be matched if there are enough.
-        _take_all(tracks, artworks, chosen, free, off, pairs)
+        _take_all(tracks, artworks, chosen, free, penalties, pairs)
         got = left[chosen[left] >= 0]
         who, what = np.append(who, got), np.append(what, chosen[got])
         edges = edges.with_more(who * width + what, pair_scores(tracks, artworks, who, what))
         if len(edges.keys) == known and (dummies[left] == never).all():
             break
-        dummies[slice(None) if turn else left] = never  # later, every track must be matched
+        dummies[slice(count) if turn else left] = never  # later, every track must be matched
         column_of[left] = FREE
         turn += 1
     if start is not None:
         _settle(graph, dummies, prices, column_of, row_of)
-    chosen = np.where(column_of >= 0, column_of % width, -1)
+    chosen = np.where(column_of >= 0, column_of % width, -1)[:count]
     places = Places(prices, np.maximum(column_of, FREE))
     return Assignment(chosen, edges, _of_artworks(prices, uses), places)
 
@@ -598,10 +629,10 @@ def _settle(
     a few times; if columns without a row have a price even then, all rows are.
     """
     for _ in range(_RELEASES):
-        if not _release(*graph, prices, column_of, row_of):
+        if not _release(*graph, dummies, prices, column_of, row_of):
             return
         heaviest(*graph, dummies, prices, column_of, row_of)
-    if _release(*graph, prices, column_of, row_of):
+    if _release(*graph, dummies, prices, column_of, row_of):
         prices[:], column_of[:], row_of[:] = 0, FREE, FREE
         heaviest(*graph, dummies, prices, column_of, row_of)
 
@@ -619,11 +650,14 @@ def _graph(
     uses: int,
     penalties: np.ndarray,
     floor: float,
-    allowed: np.ndarray,
+    more: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The edges that may be used, as a CSR matrix: indptr, indices, whole-number weights."""
+    """The edges that may be used, as a CSR matrix: indptr, indices, whole-number weights.
+
+    `more` are the lengths and columns of additional rows, whose weights are 0.
+    """
     rows, columns = np.divmod(edges.keys, width)
-    kept = (edges.scores >= floor) & allowed[columns]
+    kept = edges.scores >= floor
     rows, columns = rows[kept], columns[kept]
     weights = np.rint((edges.scores[kept] - penalties[columns]) / UNIT).astype(np.int64)
     indptr = np.searchsorted(rows, np.arange(count + 1)) * uses
@@ -631,6 +665,11 @@ def _graph(
         order = np.argsort(np.tile(rows, uses), kind="stable")
         columns = (columns + width * np.arange(uses)[:, None]).ravel()[order]
         weights = np.tile(weights, uses)[order]
+    if more is not None:
+        lengths, others = more
+        indptr = np.concatenate([indptr, indptr[-1] + np.cumsum(lengths)])
+        columns = np.concatenate([columns, others])
+        weights = np.concatenate([weights, np.zeros(len(others), dtype=np.int64)])
     return indptr, columns, weights
 
 

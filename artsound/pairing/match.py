@@ -6,6 +6,7 @@ previous release if there is one.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from artsound.pairing import search
 from artsound.pairing.assignment import (
     Assignment,
     Edges,
+    PainterLimits,
     Places,
     assign,
     candidate_edges,
@@ -27,6 +29,7 @@ from artsound.pairing.excluded import excluded_within
 from artsound.pairing.guess import Guess, guess_prices, no_guess, with_guess
 from artsound.pairing.previous_release import free_artworks
 from artsound.pairing.rows import UNIT_TOLERANCE
+from artsound.pairing.saved_match import SavedMatch, open_saved
 from artsound.pairing.search import (
     Candidates,
     Stripe,
@@ -93,6 +96,7 @@ def audit(
     offers: int = 8,
     threads: int = 0,
     excluded: np.ndarray | None = None,
+    limits: PainterLimits | None = None,
 ) -> Audit:
     """Ranks of the assigned pairs among all, and the dual bound; costs about one candidate search.
 
@@ -107,6 +111,7 @@ def audit(
         offers: How many missed pairs to list for each track, at most (twice that with a floor).
         threads: 0: one per processor.
         excluded: Keys of excluded pairs (see excluded.py), which count only for ranks.
+        limits: Of the painters.
     """
     count = len(tracks)
     own, level, artwork_own = _own_scores(tracks, artworks, assigned)
@@ -149,7 +154,7 @@ def audit(
             search.merge(heap, more)
     offered = [search.lists(heap) for heap in best]
 
-    duals = _duals(assigned, own, penalties, prices, uses, rows, offered)
+    duals = _duals(assigned, own, penalties, prices, uses, rows, offered, limits=limits)
     ranks = [np.where(assigned >= 0, by_track + 1, 0) for by_track in track_above]
     rivals = [np.where(assigned >= 0, table[level, assigned] + 1, 0) for table in artwork_above]
     ties = [np.maximum(more - fewer - 1, 0) for fewer, more in (ranks, rivals)]
@@ -186,6 +191,7 @@ def certify(
     optimality: float,
     offers: int,
     excluded: np.ndarray | None,
+    limits: PainterLimits | None = None,
 ) -> Certificate:
     """The same bound as of `audit`, or one a little above it, mostly without another product.
 
@@ -202,22 +208,22 @@ def certify(
     needed = found.prices > cost / 2
     low = found.prices - cost * needed
     near = floor + TOLERANCE if floor > -1 else floor
-    limits = search.pair_limits(len(artworks), near, excluded)
+    allowed = search.pair_limits(len(artworks), near, excluded)
     size = min(offers, len(artworks))
     if count * len(artworks) <= _SMALL or len(matched) < count or needed.any():
         offs = [np.where(needed, np.inf, penalties + low)]
         if needed.any():
             offs.append(np.where(needed, penalties + low, np.inf))
         some = np.arange(count)
-        offered = search.best_by_weight(tracks, artworks, some, offs, size, limits)
-        return _duals(assigned, own, penalties, found.prices, uses, some, offered)
+        offered = search.best_by_weight(tracks, artworks, some, offs, size, allowed)
+        return _duals(assigned, own, penalties, found.prices, uses, some, offered, limits=limits)
 
     off = penalties + low
     held = own - off[assigned]
     who, what = np.divmod(found.edges.keys, len(artworks))
     listed = held.copy()
     np.maximum.at(listed, who, np.where(
-        found.edges.scores >= limits.floor, found.edges.scores - off[what], -np.inf))  # fmt: skip
+        found.edges.scores >= allowed.floor, found.edges.scores - off[what], -np.inf))  # fmt: skip
     # What an artwork's price is below the guess, and what a track has above it.
     fall, rise = guess.prices - off, held - guess.worths
     last = candidates.artwork_scores[:, -1].astype(np.float64)
@@ -230,8 +236,10 @@ def certify(
     some = np.sort(order[few:])
     rest[some] = listed[some]
     reach = search.Reach(fall, fall + of_artwork, (rise - last)[some], rise[some])
-    which, worth, _ = search.best_within(tracks, artworks, some, off, size, limits, reach)
-    return _duals(assigned, own, penalties, found.prices, uses, some, [(which, worth)], rest)
+    which, worth, _ = search.best_within(tracks, artworks, some, off, size, allowed, reach)
+    return _duals(
+        assigned, own, penalties, found.prices, uses, some, [(which, worth)], rest, limits
+    )
 
 
 _SMALL = 2**24  # pairs up to which all are compared, and the bound is the lowest
@@ -266,6 +274,7 @@ def _duals(
     some: np.ndarray,
     offered: list[tuple[np.ndarray, np.ndarray]],
     rest: np.ndarray | None = None,
+    limits: PainterLimits | None = None,
 ) -> Certificate:
     """The bounds that the prices prove.
 
@@ -279,6 +288,7 @@ def _duals(
         offered: Artworks and weights less price [s, k], best first: of those that are not needed,
             and, if there are any, of those that are.
         rest: [n], an upper bound for what was not compared.
+        limits: Of the painters.
     """
     count, matched = len(assigned), np.flatnonzero(assigned >= 0)
     mine, cost = assigned[matched], unmatched_cost(len(assigned))
@@ -295,12 +305,22 @@ def _duals(
     best = np.maximum(best, np.where(without, -np.inf, held))
     best_needed = np.maximum(best_needed, np.where(without, held, -np.inf))
     most = int((best > -np.inf).sum() + uses * needed.sum())
+    returned = least_returned = 0.0
+    if limits is not None:
+        # A painter's limit has a price, too: the least of any of the painter's artworks.
+        every = limits.least(needed.astype(np.float64))  # 1 if all of the painter's are needed
+        most -= round(limits.returned(every))
+        least_low = limits.least(np.where(needed, np.inf, low))
+        returned = limits.returned(np.where(every > 0, limits.least(low), least_low))
+        least_returned = limits.returned(limits.least(np.maximum(low, 0.0)))
     least = [np.where(without, -np.inf, held), np.where(without, np.maximum(held, 0.0), np.inf)]
     missed = []
     for (which, worth), limit in zip(offered, least, strict=False):
         who, place = np.nonzero((worth > limit[some, None] + TOLERANCE) & (which >= 0))
         missed.append(np.stack([some[who], which[who, place].astype(np.int64)], axis=1))
-    bound = _bound(best, best_needed, low, uses, len(matched), most)
+    paid = uses * low.sum() - returned
+    least_paid = uses * np.maximum(low, 0.0).sum() - least_returned
+    bound = _bound(best, best_needed, paid, least_paid, len(matched), most)
     return Certificate(bound, min(most, count), np.concatenate(missed))
 
 
@@ -327,7 +347,7 @@ def _own_scores(
 
 
 def _bound(
-    best: np.ndarray, best_needed: np.ndarray, low: np.ndarray, uses: int, pairs: int, most: int
+    best: np.ndarray, best_needed: np.ndarray, paid: float, least_paid: float, pairs: int, most: int
 ) -> float:
     """No matching of so many `pairs` has a larger total weight.
 
@@ -335,18 +355,19 @@ def _bound(
         best: float64 [n_tracks], each track's largest weight less price among the artworks that
             are not needed; -inf if it may have none of them.
         best_needed: The same among those that are, with their prices less the unmatched cost.
-        low: float64 [n_artworks], the prices less that cost.
-        uses: How often an artwork may be used.
+        paid: The sum of all prices, as often as an artwork and a painter may be used, less that
+            cost.
+        least_paid: The same if no price is below 0.
         pairs: As many as are matched.
         most: No matching has more pairs.
     """
     cost = unmatched_cost(len(best))
     some = best > -np.inf
     rest = np.where(some, np.maximum(best, best_needed - cost), np.maximum(best_needed, 0.0))
-    bound = rest.sum() + uses * low.sum() + cost * (most - pairs)
+    bound = rest.sum() + paid + cost * (most - pairs)
     # At prices without the cost: if more could be matched, those of the largest weight might be.
     largest = np.sort(np.maximum(best, best_needed))[len(best) - pairs :]
-    return float(min(bound, largest.sum() + uses * np.maximum(low, 0.0).sum()))
+    return float(min(bound, largest.sum() + least_paid))
 
 
 MOST_ROUNDS = 16
@@ -420,13 +441,14 @@ def match(
     device: str = "cpu",
     excluded: np.ndarray | None = None,
     ranks: bool = True,
+    saved: SavedMatch | None = None,
 ) -> Match:
     """Candidates, hub correction, assignment and audit; repeated with the missed pairs.
 
     As many tracks are matched as `floor`, `uses` and `excluded` allow, at the largest total of
     score less hub correction. The candidates are widened until that number is proved and the total
     is at least `optimality` of the bound over all pairs, nothing is missed, or MOST_ROUNDS are
-    done; with `painter_uses`, which the bound does not consider, there is one round.
+    done.
 
     Args:
         tracks: Unit rows float32 [n, D].
@@ -439,27 +461,23 @@ def match(
         excluded: Keys of excluded pairs, ascending (see excluded.py).
         ranks: Whether the ranks in `audit` are needed, which take one more pass over all pairs:
             without, they are 0, and the bound may be a little higher (see `certify`).
+        saved: Of a matching without ranks: where finished work is saved, and continued from.
     """
-    plain = not (ranks or neighbours or painter_uses)
-    start: Places | None = None
-    if plain and len(tracks) * len(artworks) >= _GUESSED:
-        guess = guess_prices(tracks, artworks, uses)
-        candidates = find_candidates(*with_guess(tracks, artworks, guess), count, device=device)
-        start = guessed_places(guess.prices, len(tracks), uses)
-    else:
-        guess = no_guess(len(tracks), len(artworks))
-        candidates = find_candidates(tracks, artworks, count, device=device)
-    penalties = hub_penalties(candidates, neighbours)
-    edges = candidate_edges(candidates, excluded)
-    if start is not None:
-        who, what = np.divmod(edges.keys, len(artworks))
-        edges = replace(edges, scores=edges.scores + guess.worths[who] + guess.prices[what])
-    listed = edges
-    if (near := np.abs(edges.scores - floor) < TOLERANCE).any():
-        # Rounded otherwise in a product of matrices, they might be written as below the floor.
-        keys = np.divmod(edges.keys[near], len(artworks))
-        edges.scores[near] = pair_scores(tracks, artworks, *keys)
-    rounds = 0
+    plain, saved = not (ranks or neighbours or painter_uses), saved or SavedMatch()
+    guessed = plain and len(tracks) * len(artworks) >= _GUESSED
+    guess, candidates, edges = _find_edges(
+        tracks, artworks, count, guessed=guessed, uses=uses, floor=floor,
+        excluded=excluded, device=device, saved=saved,
+    )  # fmt: skip
+    start = guessed_places(guess.prices, len(tracks), uses) if guessed else None
+    penalties, listed = hub_penalties(candidates, neighbours), edges
+    rounds, limits = 0, None
+    if painter_uses and painters is not None:
+        limits = PainterLimits(painters, painter_uses, uses)
+    if (state := saved.load("round")) is not None:
+        rounds = int(state["rounds"])
+        edges = replace(edges, keys=state["keys"], scores=state["scores"])
+        start = Places(state["prices"], state["place_of"])
     while True:
         found = assign(
             tracks, artworks, edges, penalties=penalties, floor=floor, uses=uses,
@@ -470,13 +488,13 @@ def match(
         if ranks:
             looked = audit(
                 tracks, artworks, found.artworks, penalties=penalties, prices=found.prices,
-                floor=floor, uses=uses, offers=offers, excluded=excluded,
+                floor=floor, uses=uses, offers=offers, excluded=excluded, limits=limits,
             )  # fmt: skip
         else:
             proved = certify(
                 tracks, artworks, found, candidates, guess,
                 penalties=penalties, floor=floor, uses=uses, optimality=optimality,
-                offers=offers, excluded=excluded,
+                offers=offers, excluded=excluded, limits=limits,
             )  # fmt: skip
             none = np.zeros(len(tracks), dtype=np.int64)
             looked = Audit(none, none, none, none, proved.bound, proved.most, proved.missed)
@@ -487,13 +505,49 @@ def match(
         weight = float(scores.sum(dtype=np.float64) - penalties[chosen].sum())
         result = Match(candidates, listed, penalties, found, looked, weight, rounds)
         enough = result.optimality >= optimality and len(matched) == looked.most
-        if enough or rounds == MOST_ROUNDS or painter_uses:
+        if enough or rounds == MOST_ROUNDS:
             return result
         some, other = looked.missed.T
         more = pair_scores(tracks, artworks, some, other)
         edges = found.edges.with_more(some * len(artworks) + other, more)
         if len(edges.keys) == len(found.edges.keys):
             return result
+        if start is not None:
+            saved.save(
+                "round", rounds=np.array(rounds), keys=edges.keys, scores=edges.scores,
+                prices=start.prices, place_of=start.place_of,
+            )  # fmt: skip
+
+
+def _find_edges(
+    tracks: np.ndarray,
+    artworks: np.ndarray,
+    count: int,
+    *,
+    guessed: bool,
+    uses: int,
+    floor: float,
+    excluded: np.ndarray | None,
+    device: str,
+    saved: SavedMatch,
+) -> tuple[Guess, Candidates, Edges]:
+    """The candidates by score, or by score less guessed price, with their pairs."""
+    if not guessed:
+        guess = no_guess(len(tracks), len(artworks))
+        candidates = find_candidates(tracks, artworks, count, device=device, saved=saved)
+        edges = candidate_edges(candidates, excluded)
+    else:
+        guess = guess_prices(tracks, artworks, uses)
+        sides = with_guess(tracks, artworks, guess)
+        candidates = find_candidates(*sides, count, device=device, saved=saved)
+        edges = candidate_edges(candidates, excluded)
+        who, what = np.divmod(edges.keys, len(artworks))
+        edges = replace(edges, scores=edges.scores + guess.worths[who] + guess.prices[what])
+    if (near := np.abs(edges.scores - floor) < TOLERANCE).any():
+        # Rounded otherwise in a product of matrices, they might be written as below the floor.
+        keys = np.divmod(edges.keys[near], len(artworks))
+        edges.scores[near] = pair_scores(tracks, artworks, *keys)
+    return guess, candidates, edges
 
 
 def evaluate_match(
@@ -623,6 +677,7 @@ def match_rows(
     exclude: np.ndarray | None = None,
     optimality: float = 0.999,
     device: str = "cpu",
+    folder: str | os.PathLike[str] | None = None,
 ) -> Matching:
     """Implements `artsound.match`, which see."""
     x, y = _unit_rows("X", x), _unit_rows("Y", y)
@@ -641,6 +696,7 @@ def match_rows(
         "floor": -2.0 if floor is None else floor,  # no dot product of unit rows is lower
         "optimality": optimality,
         "device": device,
+        "saved": open_saved(folder, [x, y, apart], [floor, uses, optimality, device]),
     }
     if len(x) <= len(y) * uses:
         keys = apart[:, 0] * len(y) + apart[:, 1]

@@ -406,7 +406,7 @@ def _idle(artworks: PairSide, there: set[str]) -> pa.Table:
 
 STAGE = Stage(
     name="pair",
-    version=4,
+    version=5,
     sections=("seed", "split", "pair"),
     plan=plan,
     work=work,

@@ -23,6 +23,7 @@ from numba import njit
 
 from artsound.errors import BadData, BadUsage
 from artsound.extras import install_command
+from artsound.pairing.saved_match import SavedMatch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,11 +109,12 @@ def _any_beats(line, root, thresholds):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def scan_columns(tile, top, left, row_roots, column_roots, row_heaps, column_heaps):  # type: ignore[no-untyped-def]
+def scan_columns(tile, top, left, first, row_roots, column_roots, row_heaps, column_heaps):  # type: ignore[no-untyped-def]
     """Offer every score of `tile` [h, w] to the heaps of its row and of its column.
 
-    The tile's first row is row `top` of the whole, its first column is column `left`. The roots
-    (float32, -inf at first) are the scores at the heaps' roots, updated here. Tiles must come in
+    The tile's first row is row `top` of the whole, its first column is column `left`, which an
+    entry calls `first` + left. The roots (float32) are scores that an entry must exceed, updated
+    here: those at the heaps' roots if these are higher. Tiles must come in
     ascending order of rows for a column, and of columns for a row: then a score equal to the
     root's loses to it, and comparing scores alone suffices.
     """
@@ -132,7 +134,8 @@ def scan_columns(tile, top, left, row_roots, column_roots, row_heaps, column_hea
                 for j in range(near, stop):
                     score, column = tile[i, j], left + j
                     if score > root:
-                        root = max(root, _replace_root(row_heaps[row], packed(score, column)))
+                        entry = packed(score, first + column)
+                        root = max(root, _replace_root(row_heaps[row], entry))
                     if score > column_roots[column]:
                         entry = packed(score, row)
                         column_roots[column] = _replace_root(column_heaps[column], entry)
@@ -564,6 +567,7 @@ def find_candidates(
     *,
     device: str = "cpu",
     threads: int = 0,
+    saved: SavedMatch | None = None,
 ) -> Candidates:
     """Find the best partners of each track and of each artwork by dot product.
 
@@ -576,6 +580,7 @@ def find_candidates(
         count: Partners of each item; all of a side that has fewer.
         device: "cpu", "cuda" or "cuda:N".
         threads: Of the CPU; 0: one per processor.
+        saved: From where to continue, and where to save finished blocks; not on a device.
 
     Raises:
         BadData: The sides differ in D, or one is empty.
@@ -591,22 +596,55 @@ def find_candidates(
     if device != "cpu":
         return Candidates(*find_on_device(tracks, artworks, count, device))
     row_k, column_k = min(count, len(artworks)), min(count, len(tracks))
-    columns = empty(len(artworks), column_k)
+    done, rows, columns = 0, empty(len(tracks), row_k), empty(len(artworks), column_k)
+    if saved is not None and (state := saved.load("search")) is not None:
+        done, rows = int(state["done"]), state["rows"]
+        columns[:done] = state["columns"]
+    # Few enough blocks that saving takes no time beside them.
+    block = max(1, SAVED_PRODUCTS // (len(tracks) * tracks.shape[1] * TILE_COLUMNS)) * TILE_COLUMNS
+    while done < len(artworks):
+        stop = min(done + block, len(artworks))
+        _scan_block(tracks, artworks[done:stop], done, rows, columns[done:stop], threads)
+        done = stop
+        if saved is not None:
+            saved.save("search", done=np.array(done), rows=rows, columns=columns[:done])
+    return Candidates(*lists(rows), *lists(columns))
+
+
+SAVED_PRODUCTS = 2**43  # multiplications after which a search is saved: about two minutes
+
+
+def _scan_block(
+    tracks: np.ndarray,
+    artworks: np.ndarray,
+    first: int,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    threads: int,
+) -> None:
+    """Offer the scores of all tracks with some artworks to the heaps of both, in place.
+
+    Args:
+        tracks: float32 [n, D].
+        artworks: float32 [b, D], from the artwork `first` on.
+        first: How many artworks come before; their scores were offered to `rows`.
+        rows: Heaps of the tracks.
+        columns: Heaps of these artworks.
+        threads: 0: one per processor.
+    """
+    start = lists(rows[:, :1])[1][:, 0]  # what a score must exceed
 
     def scan(stripe: Stripe) -> np.ndarray:
         # Each thread has the heaps of its stripe's columns, and its own heaps for the rows, so no
         # lock is needed.
-        rows = empty(len(tracks), row_k)
-        row_roots = np.full(len(tracks), -np.inf, dtype=np.float32)
+        mine, row_roots = empty(*rows.shape), start.copy()
         column_roots = np.full(len(artworks), -np.inf, dtype=np.float32)
         for top, left, scores in stripe.tiles(tracks, artworks):
-            scan_columns(scores, top, left, row_roots, column_roots, rows, columns)
-        return rows
+            scan_columns(scores, top, left, first, row_roots, column_roots, mine, columns)
+        return mine
 
-    rows, *others = each_stripe(scan, len(artworks), threads)
-    for other in others:
+    for other in each_stripe(scan, len(artworks), threads):
         merge(rows, other)
-    return Candidates(*lists(rows), *lists(columns))
 
 
 def hub_penalties(candidates: Candidates, neighbours: int) -> np.ndarray:
