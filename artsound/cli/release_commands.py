@@ -415,11 +415,11 @@ def judgements(
 
         if not (shards / "index.parquet").is_file():
             raise BadUsage(f"{shards} is no release: give the folder of its shards.")
-        path = judging.publish(found, shards, open_shards(shards).index_sha256)
+        paths = judging.publish(found, shards, open_shards(shards).index_sha256, chosen)
         write_cards(shards, shards)
-        summary["published"] = str(path)
+        summary["published"] = [str(path) for path in paths]
         if not as_json:
-            print(f"published in {path} and in README.md")
+            print(f"published in {' and '.join(map(str, paths))}, and in README.md")
     print_summary(as_json, summary)
 
 

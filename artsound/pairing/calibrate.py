@@ -8,6 +8,7 @@ proportion that orders the ratings of held-out artworks best.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,14 +26,23 @@ _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the recipe's own weights
 _COLUMNS = ["judge", "at", "artwork_id", "track_id", "rating", "verdict", "index_sha256"]
 
 
+_PREFERRED = "preferences.parquet"
+_PREFERENCE = ["judge", "at", "artwork_id", "own_track_id", "other_track_id", "choice"]
+_RATED_AS = {"own": (4.0, 2.0), "other": (2.0, 4.0), "none": (3.0, 3.0)}
+
+
 @dataclass(frozen=True)
 class Rating:
-    """One judge's last rating of an artwork with a clip, 1 to 5."""
+    """One judge's last rating of an artwork with a clip, 1 to 5.
+
+    A preference is two ratings that compare with each other alone: `comparison` is its number.
+    """
 
     judge: str
     artwork_id: str
     track_id: str
     rating: float
+    comparison: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,8 +70,17 @@ class Calibration:
         return asdict(self)
 
 
+def files_of(path: str) -> list[Path]:
+    """The files of a `pair.calibrate`: that one, and the preferences beside judgements."""
+    place = Path(path)
+    beside = place.with_name(_PREFERRED)
+    return [place, beside] if beside != place and beside.is_file() else [place]
+
+
 def read_ratings(path: str) -> list[Rating]:
     """The ratings in a file of judgements, each judge's last of each trial, ordered.
+
+    Preferences in the file, or in preferences.parquet beside it, follow as two ratings each.
 
     Raises:
         BadUsage: There is no such file.
@@ -72,17 +91,38 @@ def read_ratings(path: str) -> list[Rating]:
             f"{path} is not a file: give pair.calibrate the judgements.parquet of a release, which "
             "`artsound judgements --publish` writes."
         )
-    rows = read_parquet(Path(path), "judgement", _COLUMNS).to_pylist()
+    found: list[Rating] = []
+    for file in files_of(path):
+        found += _preferred(file) if file.name == _PREFERRED else _rated(file)
+    _check_enough(path, found, "")
+    return found
+
+
+def _rated(path: Path) -> list[Rating]:
+    rows = read_parquet(path, "judgement", _COLUMNS).to_pylist()
     last = {
         (row["judge"], row["artwork_id"], row["track_id"]): row
         for row in sorted(rows, key=lambda row: row["at"])
     }
-    found = [
+    return [
         Rating(*key, float(row["rating"]))
         for key, row in sorted(last.items())
         if row["rating"] > 0 and row["verdict"] != "skip"
     ]
-    _check_enough(path, found, "")
+
+
+def _preferred(path: Path) -> list[Rating]:
+    rows = read_parquet(path, "preference", _PREFERENCE).to_pylist()
+    last = {
+        (row["judge"], row["artwork_id"], row["own_track_id"], row["other_track_id"]): row
+        for row in sorted(rows, key=lambda row: row["at"])
+    }
+    found = []
+    for number, (key, row) in enumerate(sorted(last.items()), start=1):
+        judge, artwork, own, other = key
+        if row["choice"] in _RATED_AS:
+            for track, rating in zip((own, other), _RATED_AS[row["choice"]], strict=True):
+                found.append(Rating(judge, artwork, track, rating, number))
     return found
 
 
@@ -122,11 +162,14 @@ def calibrate(
     place = {name: n for n, name in enumerate(artworks)}
     number = {name: n for n, name in enumerate(tracks)}
     every = read_ratings(path)
-    ratings = [one for one in every if one.artwork_id in place and one.track_id in number]
+    ratings = _of_items(every, place, number)
     _check_enough(path, ratings, f" in this catalogue, and {len(every)} ratings in all")
     a = [place[one.artwork_id] for one in ratings]
     t = [number[one.track_id] for one in ratings]
-    judges = np.unique([one.judge for one in ratings], return_inverse=True)[1]
+    # A preference says nothing beside other ratings of its judge.
+    scales = sorted({(one.judge, one.comparison) for one in ratings})
+    number_of = {scale: n for n, scale in enumerate(scales)}
+    judges = np.array([number_of[one.judge, one.comparison] for one in ratings])
     scores = np.stack(
         [
             np.einsum("nd,nd->n", both[0][a], both[1][t], dtype=np.float64)
@@ -159,8 +202,17 @@ def calibrate(
         accuracies[chosen],
         accuracies[-1],
         len(ratings),
-        int(judges.max()) + 1,
+        len({one.judge for one in ratings}),
     )
+
+
+def _of_items(
+    ratings: Sequence[Rating], artworks: Mapping[str, int], tracks: Mapping[str, int]
+) -> list[Rating]:
+    """The ratings of these items; of a preference both or neither."""
+    there = [one for one in ratings if one.artwork_id in artworks and one.track_id in tracks]
+    whole = Counter((one.judge, one.comparison) for one in there)
+    return [one for one in there if not one.comparison or whole[one.judge, one.comparison] == 2]
 
 
 def _fit(scores: np.ndarray, rated: np.ndarray, judges: np.ndarray, own: np.ndarray) -> np.ndarray:

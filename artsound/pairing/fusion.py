@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from artsound import plugins
 from artsound.encoders.base import Needs
 from artsound.errors import BadData, BadUsage
 from artsound.pairing.bridge import BridgeContext, Rows, inputs_in, rows_in
-from artsound.pairing.calibrate import Calibration, calibrate
+from artsound.pairing.calibrate import Calibration, calibrate, files_of
 from artsound.pairing.rows import deviation
 from artsound.recipe import Recipe
 from artsound.storage import sha256_file
@@ -52,7 +51,8 @@ class Fusion:
         """What its bridges depend on, and the digest of the judgements that weigh them."""
         found = {name: inputs_in(build.of(name)) for name in fused(build.argument)}
         if path := build.recipe.pair.calibrate:
-            found["pair.calibrate"] = sha256_file(Path(path))
+            for file in files_of(path):
+                found[f"pair.calibrate {file.name}"] = sha256_file(file)
         return found
 
     def saved(self, build: BridgeContext) -> dict[str, Any]:

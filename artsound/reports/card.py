@@ -24,7 +24,8 @@ from artsound.columns import KINDS, SAMPLE
 from artsound.errors import BadData
 from artsound.progress import counted
 from artsound.recipe import ReleaseSection
-from artsound.reports.judging import published, summarise_judgements
+from artsound.reports.judging import published, published_preferences, summarise_judgements
+from artsound.reports.preferences import summarise_preferences
 from artsound.reports.stats import frame_stats, value_counts
 from artsound.rights import PUBLIC_DOMAIN, TRAINABLE, UNKNOWN, licence_rights, policy_condition
 from artsound.schema import arrow_schema, json_schema, schema_folder
@@ -726,6 +727,7 @@ def card_values(data: Dataset) -> dict[str, Any]:
             for licence in sorted({*counts["track_license_id"], *counts["artwork_license_id"]})
         ],
         "judged": _judged(data),
+        "preferred": _preferred(data),
         "unknown": {name: _unknown(frame, name) for name in _MAY_LACK},
         "clustered": {
             "artworks": _clustered(frame, "artwork_cluster"),
@@ -950,6 +952,14 @@ def _judged(data: Dataset) -> dict[str, Any] | None:
         return None
     found = published(Path(data.store.location))
     return summarise_judgements(found) if found is not None else None
+
+
+def _preferred(data: Dataset) -> dict[str, Any]:
+    """Which clips judges preferred, if this release has their preferences."""
+    if "://" in data.store.location:
+        return {}
+    found = published_preferences(Path(data.store.location))
+    return summarise_preferences(found) if found is not None else {}
 
 
 def _rights(frame: pl.DataFrame) -> list[tuple[str, int]]:

@@ -26,6 +26,7 @@ from artsound.errors import BadData, BadUsage
 from artsound.keys import normal_name, six_digits, with_text_keys
 from artsound.progress import counted
 from artsound.schema import arrow_schema, check_table
+from artsound.shards.beside import JUDGED, PREFERRED
 from artsound.shards.dataset import Dataset
 from artsound.storage import digest, read_parquet, write_parquet
 from artsound.untrusted import read_table
@@ -35,7 +36,6 @@ CONTROLS = 10  # of each block
 VERDICTS = ("", "accept", "reject", "skip")
 MIN_HEARD = 3.0  # seconds of a clip that a judge hears at least
 UNKNOWN_HEARD = -1.0
-JUDGED = "judgements.parquet"  # in a release
 _LONGEST_NAME = 64  # characters
 _MOST_COUNTED = 5_000  # pairs up to which trials are counted one by one
 
@@ -574,28 +574,45 @@ def folder_of(place: Path) -> Path:
     return folder
 
 
-def publish(judgements: pl.DataFrame, shards: Path, index_sha256: str) -> Path:
-    """Write the judgements of a release beside its index, as JUDGED, judges by number only.
+def publish(
+    judgements: pl.DataFrame,
+    shards: Path,
+    index_sha256: str,
+    preferences: pl.DataFrame | None = None,
+) -> list[Path]:
+    """Write what judges said of a release beside its index, judges by number only.
 
     Args:
-        judgements: Rows of `read_judgements`.
+        judgements: Rows of `read_judgements`; written as JUDGED.
         shards: The folder of the release.
         index_sha256: Of the release's index.
+        preferences: Rows of `read_preferences`; written as PREFERRED.
+
+    Returns:
+        The files that were written.
 
     Raises:
-        BadData: No judgement is of this release.
+        BadData: Nothing that was said is of this release.
     """
-    own = judgements.filter(index_sha256=index_sha256)
-    if own.is_empty():
+    said = {JUDGED: ("judgement", judgements.filter(index_sha256=index_sha256))}
+    if preferences is not None:
+        said[PREFERRED] = "preference", preferences.filter(index_sha256=index_sha256)
+    judges = {name for _, own in said.values() for name in own["judge"]}
+    if not judges:
+        count = judgements.height + (0 if preferences is None else preferences.height)
         raise BadData(
-            f"None of the {judgements.height:,} judgements is of the release in {shards}: give the "
-            "shards that were judged."
+            f"None of the {count:,} judgements is of the release in {shards}: give the shards that "
+            "were judged."
         )
-    names = sorted(set(own["judge"]), key=lambda name: digest([index_sha256, name]))
+    names = sorted(judges, key=lambda name: digest([index_sha256, name]))
     numbers = {name: f"judge {n + 1}" for n, name in enumerate(names)}
-    anonymous = own.with_columns(pl.col("judge").replace_strict(numbers)).sort("judge", "at")
-    write_parquet(shards / JUDGED, "judgement", anonymous.to_dicts())
-    return shards / JUDGED
+    written = []
+    for name, (schema, own) in said.items():
+        if not own.is_empty():
+            anonymous = own.with_columns(pl.col("judge").replace_strict(numbers))
+            write_parquet(shards / name, schema, anonymous.sort("judge", "at").to_dicts())
+            written.append(shards / name)
+    return written
 
 
 def published(shards: Path) -> pl.DataFrame | None:
@@ -606,6 +623,16 @@ def published(shards: Path) -> pl.DataFrame | None:
     """
     path = shards / JUDGED
     return pl.DataFrame(read_parquet(path, "judgement")) if path.is_file() else None
+
+
+def published_preferences(shards: Path) -> pl.DataFrame | None:
+    """The preferences that a release has, None without.
+
+    Raises:
+        BadData: The file is damaged.
+    """
+    path = shards / PREFERRED
+    return pl.DataFrame(read_parquet(path, "preference")) if path.is_file() else None
 
 
 def write_exclusions(path: Path, rows: list[dict[str, Any]]) -> None:

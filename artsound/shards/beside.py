@@ -24,10 +24,16 @@ from artsound.encoders.base import load_embeddings
 from artsound.errors import BadData
 from artsound.shards.index import read_frame
 from artsound.shards.store import Store
-from artsound.storage import Workspace, atomic_write, read_parquet
+from artsound.storage import Workspace, atomic_write, read_parquet, write_parquet
 
 RETRIEVAL = "retrieval.parquet"
 MAP = "map.parquet"
+JUDGED, PREFERRED = "judgements.parquet", "preferences.parquet"
+# Which columns of these name items of the release.
+_JUDGED_ITEMS = {
+    JUDGED: ("judgement", ("artwork_id",), ("track_id",)),
+    PREFERRED: ("preference", ("artwork_id",), ("own_track_id", "other_track_id")),
+}
 _EMBEDDINGS = "embeddings-"
 
 
@@ -127,6 +133,39 @@ def carry(folder: Path, out: Path, rows: pl.DataFrame) -> list[Path]:
         else:
             table = rows.select("key").join(table, on="key", how="inner", maintain_order="left")
         written.append(_write(out / path.name, table.to_arrow()))
+    return written
+
+
+def carry_judgements(folder: Path, out: Path, rows: pl.DataFrame) -> list[Path]:
+    """Write what judges said of one release into another that has some of its pairs.
+
+    Only the records whose items are all in the other release, without the conditions of the views
+    that were judged, which may name others.
+
+    Args:
+        folder: The release.
+        out: The other one.
+        rows: The rows of its index.
+
+    Returns:
+        The new files.
+
+    Raises:
+        BadData: A table is damaged.
+    """
+    keys = "track_id" if "track_id" in rows.columns else "key"
+    there = {"artwork": rows["artwork_id"].to_list(), "track": rows[keys].to_list()}
+    written = []
+    for name, (schema, artworks, tracks) in _JUDGED_ITEMS.items():
+        if not (folder / name).is_file():
+            continue
+        table = pl.DataFrame(read_parquet(folder / name, schema))
+        known = [pl.col(one).is_in(there["artwork"]) for one in artworks]
+        known += [pl.col(one).is_in(there["track"]) for one in tracks]
+        left = table.filter(*known)
+        if not left.is_empty():
+            write_parquet(out / name, schema, [row | {"view": []} for row in left.to_dicts()])
+            written.append(out / name)
     return written
 
 

@@ -14,7 +14,7 @@ from artsound.errors import BadData, BadUsage
 from artsound.pairing.previous_release import FITS
 from artsound.progress import counted
 from artsound.rights import policy_condition
-from artsound.shards.beside import is_beside
+from artsound.shards.beside import JUDGED, PREFERRED, is_beside
 from artsound.shards.dataset import Dataset, open_shards
 from artsound.shards.index import INDEX, SHARDS, read_shard_index
 from artsound.shards.release import (
@@ -45,7 +45,7 @@ CROISSANT = "croissant.json"
 _MUST_SAY = ("authors", "contact", "takedown", "license", "date")
 _OUR_SHARD = re.compile(r"artsound-(?:train|val|test)-\d{6}\.tar")
 # What a release may have beside its shards and is not in each: stale where this one has it not.
-_OURS = frozenset({WITHHELD, CHANGES, CHANGELOG, FITS, "judgements.parquet", "query.json"})
+_OURS = frozenset({WITHHELD, CHANGES, CHANGELOG, FITS, JUDGED, PREFERRED, "query.json"})
 # The Hub limits commits per hour, and advises against commits of more files.
 _COMMIT_FILES = 100
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from artsound.errors import BadUsage
 from artsound.keys import six_digits, track_number
-from artsound.shards.beside import carry
+from artsound.shards.beside import carry, carry_judgements
 from artsound.shards.dataset import VIEW, Dataset, open_shards
 from artsound.shards.format import Placed, Shard, sample_json, write_shard
 from artsound.shards.index import (
@@ -210,6 +210,7 @@ def _write_all(data: Dataset, folder: Path, pairs_per_shard: int, date: str) -> 
         write_attribution(folder, rows.to_arrow())
         if data.store.is_local:
             carry(Path(data.store.location), folder, rows)
+            carry_judgements(Path(data.store.location), folder, rows)
             copy_fits(Path(data.store.location), folder)
     write_readme(folder, name, shards, rows.height, asked=data.asked)
 

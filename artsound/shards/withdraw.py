@@ -20,7 +20,7 @@ from typing import Any
 import polars as pl
 
 from artsound.errors import BadData, BadUsage
-from artsound.shards.beside import carry
+from artsound.shards.beside import carry, carry_judgements
 from artsound.shards.dataset import Dataset, open_pairs
 from artsound.shards.format import READ_AHEAD, Shard, key_of, sample_json, scan_tar, write_shard
 from artsound.shards.index import FORMAT, read_frame, read_shard_index, write_index
@@ -377,6 +377,7 @@ def write_next(
             with atomic_write(place / WITHHELD) as file:
                 apart.write_parquet(file)
         carry(folder, place, rows)
+        carry_judgements(folder, place, rows)
         table = rows.to_arrow()
         write_attribution(place, table)
         write_readme(place, data.name, shards, rows.height)

@@ -104,3 +104,38 @@ def test_a_judge_s_last_rating_counts_and_skipped_ones_do_not(sides: Sides, tmp_
     assert sum(a != b for a, b in zip(first, last, strict=True)) == 1
     skipped = judged(tmp_path / "skipped.parquet", [*many, ("judge 9", 0, 0, 0)])
     assert read_ratings(skipped) == first
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_preferences_weigh_bridges_like_ratings(sides: Sides, alone: bool, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    rows = []
+    for n in range(200):
+        artwork, own, other = rng.integers(40, size=3).tolist()
+        scores = sides[1][0][artwork] @ sides[1][1][[own, other]].T
+        rows.append(preference(n, ARTWORKS[artwork], TRACKS[own], TRACKS[other], scores))
+    path = tmp_path / "preferences.parquet"
+    write_parquet(path, "preference", rows)
+    if not alone:
+        path = Path(judged(tmp_path / "judgements.parquet", trials(sides, 1, 0.5)))
+    found = fitted(str(path), sides)
+    assert found.weights["text"] > 0.8
+    assert found.accuracy > 0.75
+    assert found.judges == (2 if alone else 5)
+    strange = [name if n else "other" for n, name in enumerate(TRACKS)]
+    fewer = calibrate(str(path), {"affect": 1.0, "text": 1.0}, sides, [1.0, 1.0], ARTWORKS, strange)
+    assert fewer.ratings < found.ratings
+    assert (found.ratings - fewer.ratings) % 2 == 0 or not alone
+
+
+def preference(n: int, artwork: str, own: str, other: str, scores: np.ndarray) -> dict[str, object]:
+    """What a judge said who prefers the clip of the higher score."""
+    choice = "skip" if own == other else "own" if scores[0] > scores[1] else "other"
+    return {
+        "judge": f"listener {n % 2}", "at": f"2026-05-04T09:30:00.{n:06d}+00:00",
+        "artwork_key": "990015", "artwork_id": artwork, "image_sha256": "0" * 64,
+        "own_track_id": own, "own_audio_sha256": "0" * 64, "against": "control",
+        "other_key": "990031", "other_track_id": other, "other_audio_sha256": "0" * 64,
+        "own_first": True, "choice": choice, "seconds": 1.0, "heard_own": 1.0, "heard_other": 1.0,
+        "view": [], "index_sha256": "0" * 64,
+    }  # fmt: skip

@@ -14,7 +14,8 @@ from artsound.cli import app
 from artsound.errors import BadData, BadUsage
 from artsound.reports import judging
 from artsound.reports.judging import krippendorff_alpha, summarise_judgements, unfit
-from artsound.shards.dataset import Dataset
+from artsound.reports.preferences import ComparisonList, keep_preference, preference_of
+from artsound.shards.dataset import Dataset, open_shards
 from artsound.sources.item_names import read_lines
 
 # K. Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), section C and D: four
@@ -166,6 +167,53 @@ def test_judgements_are_published_without_names_and_the_card_says_what_they_show
     assert "ada" not in said
     with pytest.raises(BadData, match="None of the 80 judgements is of the release"):
         judging.publish(judgements, release, "0" * 64)
+
+
+def test_what_judges_said_follows_the_pairs_into_subsets_and_later_releases(
+    data: Dataset, site_shards: Path, tmp_path: Path
+) -> None:
+    _judged(tmp_path, data)
+    comparisons, done = ComparisonList(data), list[str]()
+    while len(done) < 8:
+        one = comparisons.next("ada", done)
+        assert one is not None
+        done.append(comparisons.keys[one.artwork])
+        said = preference_of(comparisons, one, "ada", own_first=True, choice="own", seconds=9.0)
+        keep_preference(tmp_path / "judgements", said)
+    release, small, less = (tmp_path / name for name in ("shards", "small", "less"))
+    shutil.copytree(site_shards, release)
+    result = CliRunner().invoke(app, ["judgements", str(release), "--publish"])
+    assert result.exit_code == 0, result.output
+    chosen = judging.published_preferences(release)
+    assert chosen is not None
+    assert chosen.height == 8
+    card = (release / "README.md").read_text(encoding="utf-8")
+    assert "| control | 8 | 0 | 0 | 1.00 of 8 |" in card
+
+    judged = judging.published(release)
+    assert judged is not None
+    gone = [chosen["other_track_id"][0], judged["track_id"][0]]
+    ids = tmp_path / "gone.txt"
+    ids.write_text("".join(f"track: {one}\n" for one in gone))
+    for command in (
+        ["withdraw", str(release), str(ids), "--out", str(less)],
+        ["subset", str(release), "--exclude", str(ids), "--out", str(small)],
+    ):
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, result.output
+    for place in (small, less):
+        left = judging.published_preferences(place)
+        judged = judging.published(place)
+        assert left is not None
+        assert judged is not None
+        there = set(open_shards(place).frame["track_id"])
+        assert not there & set(gone)
+        named = chosen.select("own_track_id", "other_track_id").rows()
+        rows = [n for n, tracks in enumerate(named) if set(tracks) <= there]
+        assert left["artwork_key"].to_list() == chosen[rows]["artwork_key"].to_list()
+        assert 0 < left.height < 8
+        assert set(judged["track_id"]) <= there
+        assert 0 < judged.height < 80
 
 
 def test_unfit_pairs_are_those_rejected_or_rated_low_and_never_controls(
