@@ -293,6 +293,13 @@ def vector_inputs(context: Context) -> tuple[str, dict[str, Any]]:
     return vectors, {name: bridge_inputs(name, context) for name in bridges_of(context.recipe)}
 
 
+def measured_again_in(build: BridgeContext, seed: int) -> Rows | None:
+    """The rows of the build's bridge with errors of measurement; None if it knows of none."""
+    again = getattr(plugins.get("bridge", build.name)[0], "measured_again", None)
+    found: Rows | None = again(build, seed) if again is not None else None
+    return found
+
+
 def vectors_measured_again(
     context: Context, track_ids: list[str], artwork_ids: list[str]
 ) -> tuple[np.ndarray, np.ndarray] | None:
@@ -301,14 +308,14 @@ def vectors_measured_again(
     None for a bridge that does not know how large its errors are.
     """
     name, seed = context.recipe.pair.bridge, context.recipe.seed
-    again = getattr(plugins.get("bridge", name)[0], "measured_again", None)
-    if again is None:
-        return None
-    all_artworks, a, all_tracks, t = context.once(
+    again: Rows | None = context.once(
         f"bridge {name} again",
-        lambda: again(BridgeContext(context, name), seed),
+        lambda: measured_again_in(BridgeContext(context, name), seed),
         sorted(path for path in context.workspace.embeddings.glob("*/*") if path.suffix == ".npy"),
     )
+    if again is None:
+        return None
+    all_artworks, a, all_tracks, t = again
     return (
         _take(t, all_tracks, track_ids, "track"),
         _take(a, all_artworks, artwork_ids, "artwork"),

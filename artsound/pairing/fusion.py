@@ -10,7 +10,7 @@ import numpy as np
 from artsound import plugins
 from artsound.encoders.base import Needs
 from artsound.errors import BadData, BadUsage
-from artsound.pairing.bridge import BridgeContext, Rows, inputs_in, rows_in
+from artsound.pairing.bridge import BridgeContext, Rows, inputs_in, measured_again_in, rows_in
 from artsound.pairing.calibrate import Calibration, calibrate, files_of
 from artsound.pairing.rows import deviation
 from artsound.recipe import Recipe
@@ -65,6 +65,23 @@ class Fusion:
         artworks, tracks, sides, fitted = _parts(build)
         weights = fitted.weights if fitted else fused(build.argument)
         a, t = fused_rows(sides, list(weights.values()))
+        return artworks, a, tracks, t
+
+    def measured_again(self, build: BridgeContext, seed: int) -> Rows | None:
+        """The rows with those of its bridges that know their errors measured again; None without.
+
+        The weights stay; the other bridges have no errors.
+        """
+        artworks, tracks, sides, fitted = _parts(build)
+        parts = fused(build.argument)
+        again = [measured_again_in(build.of(name), seed) for name in parts]
+        if not any(again):
+            return None
+        moved = [
+            (_in_order(name, artworks, *one[:2]), _in_order(name, tracks, *one[2:])) if one else old
+            for name, one, old in zip(parts, again, sides, strict=True)
+        ]
+        a, t = fused_rows(moved, list((fitted.weights if fitted else parts).values()))
         return artworks, a, tracks, t
 
 

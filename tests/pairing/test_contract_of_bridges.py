@@ -9,7 +9,12 @@ import pytest
 
 from artsound.encoders.base import captions_come_first, save_embeddings
 from artsound.errors import BadData, BadUsage
-from artsound.pairing.bridge import bridge_inputs, bridge_rows
+from artsound.pairing.bridge import (
+    BridgeContext,
+    bridge_inputs,
+    bridge_rows,
+    measured_again_in,
+)
 from artsound.recipe import Recipe
 from artsound.stage import Context
 from artsound.storage import Workspace
@@ -151,3 +156,22 @@ def test_a_fusion_scores_by_the_weighted_sum_of_standardised_scores(
     found = t @ a.T
     scale = (found - found.mean()) / (found.std() / wanted.std())
     assert scale == pytest.approx(wanted, abs=1e-4)
+
+
+def test_a_fusion_measures_again_what_its_bridges_can(module: str, context: Context) -> None:
+    def again(name: str, seed: int = 0):  # type: ignore[no-untyped-def]
+        return measured_again_in(BridgeContext(context, name), seed)
+
+    assert again(f"{module}:Good") is None
+    assert again(f"fusion:{module}:Good") is None
+    name = f"fusion:affect+3*{module}:Good"
+    ids, a, _, t = bridge_rows(name, context)
+    found = again(name)
+    assert found[0] == ids
+    assert found[1].shape == a.shape
+    width = bridge_rows("affect", context)[1].shape[1]
+    for old, new in ((a, found[1]), (t, found[3])):
+        assert not np.allclose(old[:, :width], new[:, :width], atol=1e-3)
+        turned = new[:, width:] * np.linalg.norm(old[:, width:]) / np.linalg.norm(new[:, width:])
+        assert turned == pytest.approx(old[:, width:], abs=1e-5)
+    assert again(name)[1].tobytes() == found[1].tobytes()
