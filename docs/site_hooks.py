@@ -20,6 +20,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from artsound.cli import app
+from artsound.cli.app import help_row
 
 PROJECT = Path(__file__).resolve().parents[1]
 # Files outside docs/ that are part of the site, and their place there.
@@ -81,7 +82,7 @@ def commands() -> str:
         usage = " ".join(["artsound", name, *command.collect_usage_pieces(context)])
         parts.append(f"## artsound {name}\n\n{_paragraphs(command.help)}\n")
         parts.append(f"```text\n{usage}\n```\n")
-        records = [_record(one, context) for one in command.get_params(context)]
+        records = [help_row(one, context) for one in command.get_params(context)]
         rows = [f"| {cell(first)} | {cell(text, code=False)} |" for first, text in records if first]
         parts += ["| option | meaning |", "|---|---|", *rows, ""]
         if command.epilog:
@@ -89,12 +90,6 @@ def commands() -> str:
                 f"{_paragraphs(command.epilog.replace('Example: ', 'Example: `') + '`')}\n"
             )
     return "\n".join(parts)
-
-
-def _record(param: Any, context: Any) -> tuple[str, str]:
-    """An option or argument as it is written, and its help; empty for a hidden one."""
-    first, text = param.get_help_record(context) or ("", "")
-    return first, text
 
 
 def cell(text: str, code: bool = True) -> str:

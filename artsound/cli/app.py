@@ -49,12 +49,9 @@ class _Command(TyperCommand):
     def format_options(self, ctx: Any, formatter: Any) -> None:
         groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
         for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is None:
+            names, words = help_row(parameter, ctx)
+            if not names:
                 continue
-            names, words = record
-            for odd, plain in _TYPES.items():
-                names = names.replace(odd, plain)
             usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
             group = getattr(parameter, "rich_help_panel", None) or usual
             groups.setdefault(group, []).append((names, words))
@@ -65,6 +62,14 @@ class _Command(TyperCommand):
             if rows:
                 with formatter.section(group):
                     formatter.write_dl(rows)
+
+
+def help_row(parameter: Any, context: Any) -> tuple[str, str]:
+    """An option or argument as one types it, and its help; empty for a hidden one."""
+    names, words = parameter.get_help_record(context) or ("", "")
+    for odd, plain in _TYPES.items():
+        names = names.replace(odd, plain)
+    return names, words
 
 
 _TYPES = {"<list[str]>": "<str>", "<int range>": "<int>", "<float range>": "<float>"}
