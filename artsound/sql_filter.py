@@ -221,5 +221,11 @@ def _values(series: pl.Series) -> list[str]:
 
 
 def shown_columns(frame: pl.DataFrame) -> str:
-    """The columns for messages: all but offsets and sizes of bytes."""
-    return ", ".join(name for name in frame.columns if not name.endswith(("_offset", "_size")))
+    """The columns for messages: the first of them, without offsets and sizes of bytes."""
+    names = [name for name in frame.columns if not name.endswith(("_offset", "_size"))]
+    if len(names) <= _SHOWN:
+        return ", ".join(names)
+    return f"{', '.join(names[:_SHOWN])} and {len(names) - _SHOWN} more (page Columns)"
+
+
+_SHOWN = 30  # columns of a message

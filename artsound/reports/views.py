@@ -371,7 +371,7 @@ class PairTable:
                 columns, descending = (column, "key"), (name.startswith("-"), False)
             else:
                 raise BadUsage(
-                    f"There is no order {name!r}: choose one of {', '.join((*SORTS, *TABLE))}."
+                    f"There is no order {name[:40]!r}: choose one of {', '.join((*SORTS, *TABLE))}."
                 )
             sorted_by = pl.arg_sort_by(
                 columns, descending=list(descending), nulls_last=[True] * len(columns)

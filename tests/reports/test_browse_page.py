@@ -272,6 +272,9 @@ def test_pairs_are_judged_from_the_keyboard_and_an_answer_is_changed(
 
 
 def test_nothing_is_judged_before_picture_and_sound_were_there(page: Page, served: Served) -> None:
+    stopped = False
+    # For the whole test: a browser may begin to intercept after the next request.
+    page.route("**/api/**", lambda route: route.abort() if stopped else route.continue_())
     page.route("**/trial/*.mp3", lambda route: route.abort())
     _begin(page, "Accept or reject")
     expect(page.locator("#trial-status")).to_contain_text("The sound cannot be loaded")
@@ -281,10 +284,10 @@ def test_nothing_is_judged_before_picture_and_sound_were_there(page: Page, serve
     page.get_by_role("button", name="Try again").click()
     _ready(page)
     assert not (served.folder / "judgements").exists()
-    page.route("**/api/**", lambda route: route.abort())  # as when the server was stopped
+    stopped = True
     page.keyboard.press("a")
     expect(page.locator("#trial-status")).to_contain_text("start it again. Nothing is lost.")
-    page.unroute("**/api/**")
+    stopped = False
     page.get_by_role("button", name="Send again").click()
     expect(page.locator("#judged")).to_contain_text("1 of 50")
     assert read_judgements(served.folder / "judgements")["verdict"].to_list() == ["accept"]
