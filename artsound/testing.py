@@ -208,6 +208,89 @@ def check_preset(plugin: Any) -> None:
     _require(read == config, f"{what}: its config is another one when read from JSON.")
 
 
+def check_family(plugin: Any, config: Any) -> None:
+    """Check a family of generators: its codec, its loss, and its samples, without training.
+
+    Args:
+        plugin: A name or the object.
+        config: A `Config` that it takes: small, and with windows of 2 s at most.
+
+    Raises:
+        AssertionError: It does not keep the contract of `artsound.training.family.FamilyPlugin`.
+        BadUsage: There is no such family, it lacks an attribute, or it refuses the settings.
+    """
+    import torch
+
+    from artsound.training.data import Batch, decode_clip
+
+    found, argument, what = _open("family", plugin)
+    _require(not argument, f"{what} takes no argument.")
+    _require(isinstance(found.extra, str), f"{what}: extra must be text.")
+    family = found.open(config)
+    levels = [decode_clip(clip(seed, 6.0), config.mel).astype(np.float32) for seed in range(8)]
+    codec = family.fit_codec(levels, "cpu")
+    shape = codec.latent_shape
+    latents = [codec.encode(each) for each in levels]
+    for latent in latents:
+        _check_numbers(f"{what}: a latent", latent, (shape[0], len(latent[0]), shape[2]))
+    again = family.open_codec(codec.tensors(), "cpu").encode(levels[0])
+    _require(np.array_equal(again, latents[0]), f"{what}: open_codec gives another codec.")
+    decoded = codec.decode(latents[0])
+    _check_numbers(f"{what}: decoded levels", decoded, (len(decoded), config.mel.bins))
+    wave = codec.sound(decoded, seed=0)
+    _check_numbers(f"{what}: a waveform", wave, (len(decoded) * config.mel.hop,))
+    _require(float(np.abs(wave).max()) <= 1, f"{what}: a waveform leaves −1..1.")
+
+    dim, count = 5, 4
+    model, same = family.build(dim), family.build(dim)
+    pairs = zip(model.state_dict().values(), same.state_dict().values(), strict=True)
+    equal = all(torch.equal(one, other) for one, other in pairs)
+    _require(equal, f"{what}: weights do not follow from the seed of the configuration.")
+    random = np.random.default_rng(0)
+    pictures = random.standard_normal((count, dim)).astype(np.float32)
+    cut = np.stack([latent[:, : shape[1]] for latent in latents[:count]]).astype(np.float32)
+    batch = Batch(
+        tuple("abcd"),
+        torch.from_numpy(cut),
+        torch.from_numpy(pictures),
+        torch.tensor([True, True, True, False]),
+        torch.from_numpy(random.standard_normal(cut.shape).astype(np.float32)),
+        torch.tensor([10, 300, 600, config.diffusion.steps - 1]),
+    )
+    losses = family.loss(model, batch)
+    _check_numbers(f"{what}: the losses", losses.detach().numpy(), (count,))
+    _require(torch.equal(losses, family.loss(model, batch)), f"{what}: a loss has chances.")
+    losses.mean().backward()
+    moved = [p.grad for p in model.parameters() if p.requires_grad and p.grad is not None]
+    _require(any(bool(grad.any()) for grad in moved), f"{what}: the loss has no gradient.")
+
+    def sample(rows: list[int], guidance: float = 2.0) -> np.ndarray:
+        made = family.sample(
+            model, pictures[rows], shape=shape, seeds=rows, steps=2, guidance=guidance
+        )
+        _check_numbers(f"{what}: a sample", made, (len(rows), *shape))
+        return np.asarray(made)
+
+    first = sample([0, 1, 2])
+    _require(np.array_equal(first, sample([0, 1, 2])), f"{what} samples other latents again.")
+    alone = np.concatenate([sample([row]) for row in (0, 1, 2)])
+    close = np.allclose(alone, first, atol=1e-3)
+    _require(close, f"{what} samples other latents for each picture alone.")
+    pictures[:] = pictures[::-1]
+    blind = sample([0, 1], 0.0)
+    _require(not np.array_equal(blind[0], blind[1]), f"{what}: two seeds give one latent.")
+    pictures[:] = pictures[::-1]
+    unseen = np.array_equal(blind, sample([0, 1], 0.0))
+    _require(unseen, f"{what}: at a guidance of 0 a sample depends on the picture.")
+
+
+def _check_numbers(what: str, values: Any, shape: tuple[int, ...]) -> None:
+    right = isinstance(values, np.ndarray) and values.dtype == np.float32
+    _require(right, f"{what} is {getattr(values, 'dtype', type(values).__name__)}, not float32.")
+    _require(values.shape == shape, f"{what} has the shape {values.shape}, not {shape}.")
+    _require(bool(np.isfinite(values).all()), f"{what} is not finite.")
+
+
 def check_metric(plugin: Any, *, device: str = "cpu") -> None:
     """Check a metric: its scores of eight clips, as themselves and as a system's.
 

@@ -139,9 +139,9 @@ def sources(
     pairs = release.pairs("train")
     write_latents(release, latents, preset=config)
     stored = open_latents(latents, release, config)
-    standardise = stored.standardiser(pairs)
-    fly = media_source(pairs, config, stored.codec, standardise, "cpu")
-    return stored.codec, stored.source(pairs, standardise), fly
+    conditioner = stored.conditioner(pairs)
+    fly = media_source(pairs, config, stored.codec, conditioner, "cpu")
+    return stored.codec, stored.source(pairs, conditioner), fly
 
 
 def endless(source: PairSource, config: Config, codec: SoundCodec) -> Iterator[dict[str, Any]]:

@@ -26,6 +26,12 @@ MovedClip = Annotated[
     str | None,
     typer.Option("--clip-checkpoint", help="New path of CLIP's weights, if they have moved."),
 ]
+Candidates = Annotated[
+    int, typer.Option(help="Draw N pieces for a picture, and take the nearest to it.", min=1)
+]
+Guidance = Annotated[
+    float | None, typer.Option(help="Weight of the picture; else that of the checkpoint.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting, e.g. pretrained.lora_rank=8; may be repeated."),
@@ -124,11 +130,12 @@ def generate(
     out: Annotated[Path, typer.Option(help="A .wav file; a folder for several pictures.")],
     seconds: Annotated[float | None, typer.Option(help="Length of the music, 0.5 to 60.")] = None,
     seed: Annotated[int, typer.Option(help="Seeds the noise.")] = 0,
-    guidance: Annotated[float, typer.Option(help="Weight of the picture.")] = 2.0,
+    guidance: Guidance = None,
     steps: Annotated[int, typer.Option(help="Denoising steps.", min=1)] = 25,
     scheduler: Annotated[str, typer.Option(help="ddim, dpm or unipc.")] = "ddim",
     batch: Annotated[int, typer.Option(help="Pictures per batch.", min=1)] = 16,
     negative: Annotated[Path | None, typer.Option(help="A picture to guide away from.")] = None,
+    candidates: Candidates = 1,
     spectrogram: Annotated[
         bool, typer.Option(help="Also write a spectrogram (PNG) for each WAV.")
     ] = False,
@@ -153,6 +160,7 @@ def generate(
         scheduler=scheduler,
         batch=batch,
         negative=negative,
+        candidates=candidates,
         spectrogram=spectrogram,
         pretrained=pretrained,
         clip_checkpoint=clip_checkpoint,
@@ -176,8 +184,9 @@ def evaluate(
     ] = "held-out",
     seed: Annotated[int, typer.Option(help="Seeds noise and bootstrap.")] = 0,
     takes: Annotated[int, typer.Option(help="Pieces for each picture.", min=1)] = 2,
-    guidance: Annotated[float, typer.Option(help="Weight of the picture.")] = 2.0,
+    guidance: Guidance = None,
     steps: Annotated[int, typer.Option(help="Denoising steps.", min=1)] = 25,
+    candidates: Candidates = 1,
     limit: Annotated[int, typer.Option(help="Evaluate at most N pairs.", min=4)] = 512,
     clap: Annotated[
         Path | None, typer.Option(help="A LAION-CLAP checkpoint: also measure in its embeddings.")
@@ -217,6 +226,7 @@ def evaluate(
         seed=seed,
         guidance=guidance,
         steps=steps,
+        candidates=candidates,
         limit=limit,
         clap=clap,
         clap_tower=clap_tower,

@@ -41,6 +41,17 @@ def retest_errors(side: str) -> tuple[float, ...]:
     return tuple(float(table[name]) for name in descriptor_names(side))
 
 
+# The numeric fields of a track's descriptors, and those that are frequencies or tempos.
+SOUND_FIELDS = descriptor_names("track")
+_LOGARITHMIC = frozenset({"tempo", "pace", "centroid", "rolloff", "bandwidth", "flatness"})
+
+
+def as_embedded(rows: np.ndarray) -> np.ndarray:
+    """Descriptors of tracks [n, 20] with frequencies and tempo on a logarithmic scale."""
+    logarithmic = np.array([name in _LOGARITHMIC for name in SOUND_FIELDS])
+    return np.where(logarithmic, np.log(np.maximum(rows, 1e-6)), rows)
+
+
 def measure_picture(data: bytes) -> Mapping[str, Any]:
     """All descriptors of an encoded picture by name; MediaError if it cannot be decoded."""
     return describe_image(load_rgb(data, max_side=IMAGE_SIDE))

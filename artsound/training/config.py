@@ -118,6 +118,22 @@ class Condition(_ConfigSection):
     )
     drop: float = Field(0.1, ge=0, lt=1, description="share of conditions dropped, for guidance")
 
+    prior: float = Field(
+        0.0,
+        ge=0,
+        exclude_if=lambda value: not value,
+        description="above 0 the network is given descriptors of music: in training those of the "
+        "clip, in generation those that a ridge regression of this strength predicts from the "
+        "picture",
+    )
+
+    guidance: float = Field(
+        2.0,
+        ge=0,
+        exclude_if=lambda value: value == 2.0,
+        description="weight of the picture in generation, where none is asked for",
+    )
+
     @property
     def seen_by(self) -> str:
         """The encoder's name, with its digest if it has weights."""
@@ -262,8 +278,8 @@ class TinyPreset(PresetPlugin):
     """A small network on measured descriptors, minutes on a CPU."""
 
     name = "tiny"
-    version = "1"
-    config = Config(preset="tiny")
+    version = "2"
+    config = Config(preset="tiny", condition=Condition(prior=20.0, guidance=4.0))
 
 
 class TinyMusicgenPreset(PresetPlugin):
@@ -365,6 +381,14 @@ def find_preset(name: str) -> Config:
     return config.model_copy(update={"preset": plugin.name, "plugin": plugin.identity()})
 
 
+def every_setting(section: BaseModel) -> dict[str, Any]:
+    """All settings by section and name, those at defaults that files leave out included."""
+    return {
+        name: every_setting(value) if isinstance(value, BaseModel) else value
+        for name, value in section
+    }
+
+
 def with_settings(config: Config, settings: Sequence[str]) -> Config:
     """Change settings of a configuration.
 
@@ -375,7 +399,7 @@ def with_settings(config: Config, settings: Sequence[str]) -> Config:
     Raises:
         BadUsage: A setting is unknown, or a value invalid.
     """
-    whole = config.model_dump()
+    whole = every_setting(config)
     for setting in settings:
         name, equals, text = setting.partition("=")
         *sections, key = name.split(".")

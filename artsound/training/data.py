@@ -9,25 +9,27 @@ same steps as one that never stopped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from artsound.encoders.descriptors import VERSION as DESCRIPTORS_VERSION
+from artsound.encoders.descriptors import as_embedded, measure_wave
 from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.media import MediaError
 from artsound.progress import QUIET, Progress
 from artsound.storage import atomic_write, digest, make_folder, sha256_bytes
-from artsound.training.codec import SoundCodec, training_log_mel
+from artsound.training.codec import SoundCodec, levelled, training_log_mel
 from artsound.training.config import Config, Mel, Optimisation, find_preset
 from artsound.training.family import open_family
 from artsound.training.pictures import (
+    Conditioner,
     PictureEncoder,
-    Standardiser,
     describe_picture,
-    fit_standardiser,
+    fit_conditioner,
     open_picture_encoder,
     with_encoder,
 )
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from artsound.shards.dataset import Dataset
     from artsound.shards.stream import Loader
 
-FIT_PAIRS = 512  # pairs of the train split that codec and standardiser are fitted to
+FIT_PAIRS = 512  # pairs of the train split that codec and conditioner are fitted to
 _CODEC = "codec.npz"
 # Threads of this process that read while a step is computed: of a disk, where they decode, and over
 # a network, where they wait; and how many batches they are ahead.
@@ -94,13 +96,24 @@ def decode_pair(
         ) from error
 
 
+def measure_music(sample: Sample, config: Config) -> np.ndarray | None:
+    """Descriptors float32 [20] of a raw sample's clip, for a run with a prior; else None."""
+    from artsound.media.audio import load_mono
+
+    if not config.condition.prior:
+        return None
+    mel = config.mel
+    mono = levelled(load_mono(sample["mp3"], sample_rate=mel.sample_rate), mel)
+    return as_embedded(measure_wave(mono, mel.sample_rate)[None])[0].astype(np.float32)
+
+
 @dataclass(frozen=True)
 class PairSource:
     """Pairs to train on.
 
     Attributes:
         data: The samples: pairs, or their sidecars.
-        example: Turns a raw sample into a standardised condition float32 [D] and the latent
+        example: Turns a raw sample into a condition float32 [D] and the latent
             [channels, cells, bands] of the whole clip; BadData naming a pair that it cannot.
     """
 
@@ -270,12 +283,26 @@ def make_batch(
 
 def fit_on_some(
     pairs: Dataset, config: Config, device: Any = "cpu"
-) -> tuple[SoundCodec, Standardiser]:
-    """The codec and the standardiser of a run, from FIT_PAIRS pairs, evenly over `pairs`."""
+) -> tuple[SoundCodec, Conditioner]:
+    """The codec and the conditioner of a run, from FIT_PAIRS pairs, evenly over `pairs`."""
     encode = open_picture_encoder(config.condition, device)
-    some = [decode_pair(pairs.read(n), config.mel, encode) for n in _evenly(len(pairs))]
-    codec = open_family(config).fit_codec([clip for _, clip in some], device)
-    return codec, fit_standardiser(np.array([picture for picture, _ in some], np.float32))
+    clips, pictures, music = [], [], []
+    for number in _evenly(len(pairs)):
+        sample = pairs.read(number)
+        picture, clip = decode_pair(sample, config.mel, encode)
+        clips.append(clip)
+        pictures.append(picture)
+        music.append(measure_music(sample, config))
+    codec = open_family(config).fit_codec(clips, device)
+    return codec, _fitted(config, pictures, music)
+
+
+def _fitted(
+    config: Config, pictures: Sequence[np.ndarray], music: Sequence[np.ndarray | None]
+) -> Conditioner:
+    known = [row for row in music if row is not None]
+    rows = np.array(known, np.float32) if known else None
+    return fit_conditioner(config.condition, np.array(pictures, np.float32), rows)
 
 
 def _evenly(count: int) -> list[int]:
@@ -284,14 +311,27 @@ def _evenly(count: int) -> list[int]:
 
 
 def media_source(
-    pairs: Dataset, config: Config, codec: SoundCodec, standardise: Standardiser, device: Any
+    pairs: Dataset,
+    config: Config,
+    codec: SoundCodec,
+    conditioner: Conditioner,
+    device: Any,
+    *,
+    held_out: bool = False,
 ) -> PairSource:
-    """A source that decodes a pair each time it is read; nothing is stored."""
+    """A source that decodes a pair each time it is read; nothing is stored.
+
+    Pairs that are `held_out` have the conditions that generation from their pictures has.
+    """
     encode = open_picture_encoder(config.condition, device)
 
     def example(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
         picture, clip = decode_pair(sample, config.mel, encode)
-        return standardise(picture), codec.encode(clip.astype(np.float32))
+        if held_out:
+            given = conditioner.of_pictures(picture)
+        else:
+            given = conditioner.of_pair(picture, measure_music(sample, config))
+        return given, codec.encode(clip.astype(np.float32))
 
     return PairSource(pairs, example)
 
@@ -330,7 +370,12 @@ def write_latents(
     def make(sample: Sample) -> dict[str, np.ndarray]:
         picture, clip = decode_pair(sample, config.mel, encode)
         latent = codec.encode(clip.astype(np.float32))
-        return {"condition": picture, "latent": latent.astype(np.float16)}
+        music = measure_music(sample, config)
+        return {
+            "condition": picture,
+            "latent": latent.astype(np.float16),
+            **({} if music is None else {"music": music}),
+        }
 
     progress.start("latents", len(release.data))
     try:
@@ -348,16 +393,33 @@ class Latents:
     data: Dataset
     codec: SoundCodec
     place: str
+    config: Config
 
-    def source(self, pairs: Dataset, standardise: Standardiser) -> PairSource:
-        """The latents of `pairs`, a split of the release; BadData when a pair has none."""
-        return PairSource(self._of(pairs), _stored_example(standardise))
+    def source(
+        self, pairs: Dataset, conditioner: Conditioner, *, held_out: bool = False
+    ) -> PairSource:
+        """The latents of `pairs`, a split of the release; BadData when a pair has none.
 
-    def standardiser(self, pairs: Dataset) -> Standardiser:
-        """The standardiser fitted to FIT_PAIRS of `pairs`, evenly over them."""
+        Pairs that are `held_out` have the conditions that generation from their pictures has.
+        """
+
+        def example(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+            picture, latent = _array(sample, "condition"), _array(sample, "latent")
+            if held_out:
+                return conditioner.of_pictures(picture), latent
+            return conditioner.of_pair(picture, self._music(sample)), latent
+
+        return PairSource(self._of(pairs), example)
+
+    def conditioner(self, pairs: Dataset) -> Conditioner:
+        """The conditioner fitted to FIT_PAIRS of `pairs`, evenly over them."""
         data = self._of(pairs)
-        some = [_array(data.read(n), "condition") for n in _evenly(len(data))]
-        return fit_standardiser(np.array(some, np.float32))
+        some = [data.read(n) for n in _evenly(len(data))]
+        pictures = [_array(sample, "condition") for sample in some]
+        return _fitted(self.config, pictures, [self._music(sample) for sample in some])
+
+    def _music(self, sample: Sample) -> np.ndarray | None:
+        return _array(sample, "music") if self.config.condition.prior else None
 
     def _of(self, pairs: Dataset) -> Dataset:
         rows = self.data.pointers.rows_of(pairs.pointers.keys, self.place)
@@ -388,7 +450,7 @@ def open_latents(
             "again in another folder."
         )
     codec = open_family(config).open_codec(_arrays(stored, f"{place}/{_CODEC}"), device)
-    return Latents(data, codec, str(place))
+    return Latents(data, codec, str(place), config)
 
 
 def known_encoder(place: str | Path, config: Config) -> str:
@@ -404,12 +466,6 @@ def known_encoder(place: str | Path, config: Config) -> str:
     return found if name == config.condition.encoder else ""
 
 
-def _stored_example(
-    standardise: Standardiser,
-) -> Callable[[Sample], tuple[np.ndarray, np.ndarray]]:
-    return lambda sample: (standardise(_array(sample, "condition")), _array(sample, "latent"))
-
-
 def latents_digest(release: Release, config: Config) -> str:
     """The digest of what decides latents, but for the codec that is fitted to the release."""
     return digest(_settings(release, config, b""))
@@ -419,6 +475,8 @@ def _settings(release: Release, config: Config, codec: bytes) -> dict[str, Any]:
     """What decides the arrays."""
     # Neither is there at its default, so that latents of before there were families stay valid.
     family = config.model_dump(mode="json", include={"family", "tokens"})
+    if config.condition.prior:
+        family["music"] = DESCRIPTORS_VERSION
     return family | {
         "release": release.digest,
         "mel": config.mel.model_dump(mode="json"),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from artsound.encoders.base import choose_device
-from artsound.encoders.descriptors import measure_wave
+from artsound.encoders.descriptors import as_embedded, measure_wave
 from artsound.encoders.weights import quiet_libraries
 from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.pairing.affect import AffectBridge, fit_affect, fit_of
@@ -27,11 +27,10 @@ from artsound.training.checkpoint import check_release
 from artsound.training.codec import levelled, training_log_mel
 from artsound.training.config import Mel
 from artsound.training.data import Release, open_release
-from artsound.training.generate import BATCH, GUIDANCE, STEPS, Generator, wav_bytes
+from artsound.training.generate import BATCH, STEPS, Generator, wav_bytes
 from artsound.training.metrics import (
     DESCRIPTORS,
     AudioEmbedder,
-    as_embedded,
     bootstrap,
     clap_embedder,
     class_divergence,
@@ -42,6 +41,7 @@ from artsound.training.metrics import (
     frechet_without_bias,
     genre_probabilities,
     kernel_distance,
+    log_mel_embedder,
     paired_mean,
     picture_effect,
     picture_effects,
@@ -258,7 +258,7 @@ class MusicSet:
     sounds: Take
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0915 (one measure after the other)
     checkpoint: Path,
     data: str | Path | Release,
     out: Path,
@@ -266,8 +266,9 @@ def evaluate(
     split: str = "held-out",
     takes: int = 2,
     seed: int = 0,
-    guidance: float = GUIDANCE,
+    guidance: float | None = None,
     steps: int = STEPS,
+    candidates: int = 1,
     limit: int = 512,
     clap: Path | None = None,
     clap_tower: str = "HTSAT-base",
@@ -296,6 +297,9 @@ def evaluate(
         seed: Of noise and bootstrap.
         guidance: As for `generate`.
         steps: Denoising steps.
+        candidates: Above 1, the model is measured once more with so many candidates for each
+            piece (see `generate`), and everything by log-mels too, since candidates are ranked by
+            the descriptors.
         limit: The largest number of pairs of each split to measure.
         clap: A LAION-CLAP checkpoint; None: without CLAP.
         clap_tower: Its audio tower.
@@ -323,6 +327,8 @@ def evaluate(
     generator = Generator(checkpoint, pretrained=pretrained, clip_checkpoint=clip_checkpoint)
     check_release(generator.checkpoint.path, generator.checkpoint.state, release.digest)
     generator.check_steps(steps)
+    generator.check_candidates(candidates)
+    strength = generator.guidance(guidance)
     held = sum(len(release.pairs(name)) for name in splits)
     if held < LEAST_PAIRS:
         raise BadData(
@@ -330,6 +336,8 @@ def evaluate(
             "an evaluation needs: build a larger release."
         )
     embedders = [DESCRIPTORS]
+    if candidates > 1:
+        embedders.append(log_mel_embedder(generator.config.mel))
     if clap is not None:
         embedders.append(clap_embedder(clap, clap_tower))
     opened = None
@@ -342,16 +350,20 @@ def evaluate(
     known = measure(release, ("train",), encode, embedders, mel, limit, progress)
     asked = measure(release, splits, encode, embedders, mel, limit, progress)
 
-    def pieces(strength: float) -> Make:
+    def pieces(guidance: float, several: int = 1) -> Make:
         return lambda take, rows: generator.waves(
             asked.seen[rows],
             seeds=[seed + take] * len(asked.keys[rows]),
-            guidance=strength,
+            guidance=guidance,
             steps=steps,
+            candidates=several,
         )
 
     rate = mel.sample_rate
-    makers = {"model": (pieces(guidance), rate), "unconditional": (pieces(0.0), rate)}
+    makers = {"model": (pieces(strength), rate)}
+    if candidates > 1:
+        makers[f"best of {candidates}"] = (pieces(strength, candidates), rate)
+    makers["unconditional"] = (pieces(0.0), rate)
     if route is not None:
         makers["text route"] = (
             lambda take, rows: route.waves(
@@ -393,8 +405,9 @@ def evaluate(
         "takes": takes,
         "seconds": mel.seconds,
         "peak": mel.peak,
-        "guidance": guidance,
+        "guidance": strength,
         "sampling_steps": steps,
+        "candidates": candidates,
         "embeddings": [embedder.name for embedder in embedders],
         "condition_effect": first["condition_effect"],
         "bridge_fitted_to": fitted_to,

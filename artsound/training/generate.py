@@ -12,6 +12,7 @@ import numpy as np
 
 from artsound import plugins
 from artsound.encoders.batching import one_torch_thread
+from artsound.encoders.descriptors import measure_wave
 from artsound.errors import BadData, BadUsage
 from artsound.media import MediaError
 from artsound.progress import QUIET, Progress
@@ -27,8 +28,8 @@ from artsound.training.config import Config, Mel, read_config
 from artsound.training.family import open_family
 from artsound.training.model import SCHEDULERS
 from artsound.training.pictures import (
+    Conditioner,
     PictureEncoder,
-    Standardiser,
     check_encoder,
     checkpoint_key,
     open_picture_encoder,
@@ -37,7 +38,7 @@ from artsound.training.plots import labelled_spectrogram_png
 
 BATCH = 16
 STEPS = 25
-GUIDANCE = 2.0
+_APART = 1_000_003  # between the seeds of candidates, so that nearby seeds share none
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 OTHER_SOUNDS = (".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".wave")
 
@@ -75,7 +76,8 @@ class Generator:
         arrays = self.checkpoint.arrays
         self.family = open_family(self.config)
         self.codec = self.family.open_codec(arrays, device)
-        self.standardise = Standardiser.from_tensors(arrays)
+        self.conditioner = Conditioner.from_tensors(self.config.condition, arrays)
+        self.standardise = self.conditioner.standardise
         self.model = self.family.build(self.checkpoint.state.condition_dim)
         load_weights(self.model, self.checkpoint.weights, self.checkpoint.path)
         self.model.to(device)
@@ -100,33 +102,97 @@ class Generator:
         *,
         seconds: float | None = None,
         seeds: Sequence[int],
-        guidance: float = GUIDANCE,
+        guidance: float | None = None,
         steps: int = STEPS,
         scheduler: str = "ddim",
         batch: int = BATCH,
         negative: np.ndarray | None = None,
+        candidates: int = 1,
     ) -> list[np.ndarray]:
         """Waveforms float32 [seconds * sample_rate] for pictures' embeddings [n, D], one seed each.
 
         Guidance moves away from `negative` [D], another picture's embedding; without it, from the
-        prediction without a picture.
+        prediction without a picture. Of several `candidates` from a seed, the one whose measured
+        descriptors are nearest to those predicted from the picture is taken, as DALL-E (Ramesh et
+        al. 2021) was ranked by CLIP; the first candidate is what one alone would be.
         """
+        self.check_candidates(candidates)
+
+        def drawn(turn: int) -> list[np.ndarray]:
+            return self._drawn(
+                pictures,
+                seconds=seconds,
+                seeds=[seed + turn * _APART for seed in seeds],
+                guidance=self.guidance(guidance),
+                steps=steps,
+                scheduler=scheduler,
+                batch=batch,
+                negative=negative,
+            )
+
+        waves, prior = drawn(0), self.conditioner.prior
+        if prior is None or candidates == 1:
+            return waves
+        predicted = self.conditioner.of_pictures(pictures)
+
+        def apart(some: Sequence[np.ndarray]) -> np.ndarray:
+            rate = self.config.mel.sample_rate
+            return prior.distances(predicted, np.array([measure_wave(w, rate) for w in some]))
+
+        best = apart(waves)
+        for turn in range(1, candidates):
+            others = drawn(turn)
+            distance = apart(others)
+            waves = [
+                other if nearer else wave
+                for wave, other, nearer in zip(waves, others, distance < best, strict=True)
+            ]
+            best = np.minimum(best, distance)
+        return waves
+
+    def guidance(self, asked: float | None = None) -> float:
+        """The weight of the picture: what is asked for, else that of the settings."""
+        return self.config.condition.guidance if asked is None else asked
+
+    def check_candidates(self, candidates: int) -> None:
+        """Raise BadUsage for no candidate, or several of a checkpoint that cannot rank them."""
+        if candidates < 1:
+            raise BadUsage(f"--candidates {candidates} is out of range: choose 1 or more.")
+        if candidates > 1 and self.conditioner.prior is None:
+            raise BadUsage(
+                f"{self.checkpoint.path} cannot rank candidates, since it predicts no descriptors "
+                "of music: leave out --candidates, or train with --set condition.prior=20."
+            )
+
+    def _drawn(
+        self,
+        pictures: np.ndarray,
+        *,
+        seconds: float | None,
+        seeds: Sequence[int],
+        guidance: float,
+        steps: int,
+        scheduler: str,
+        batch: int,
+        negative: np.ndarray | None,
+    ) -> list[np.ndarray]:
         mel = self.config.mel
         length = round((seconds or mel.seconds) * mel.sample_rate)
         shape = self.codec.shape(length / mel.sample_rate)
+        away = None if negative is None else self.conditioner.of_pictures(negative)
         waves = []
         with self._threads():
             for first in range(0, len(pictures), batch):
                 rows = slice(first, first + batch)
                 latents = self.family.sample(
                     self.model,
-                    self.standardise(pictures[rows]),
+                    self.conditioner.of_pictures(pictures[rows]),
                     shape=shape,
                     seeds=list(seeds[rows]),
                     steps=steps,
                     guidance=guidance,
                     scheduler=scheduler,
-                    negative=None if negative is None else self.standardise(negative),
+                    negative=away,
                 )
                 if not np.isfinite(latents).all():
                     raise BadData(
@@ -157,11 +223,12 @@ def generate(
     *,
     seconds: float | None = None,
     seed: int = 0,
-    guidance: float = GUIDANCE,
+    guidance: float | None = None,
     steps: int = STEPS,
     scheduler: str = "ddim",
     batch: int = BATCH,
     negative: Path | None = None,
+    candidates: int = 1,
     spectrogram: bool = False,
     pretrained: str | None = None,
     clip_checkpoint: str | None = None,
@@ -178,11 +245,14 @@ def generate(
         out: A .wav file for a single picture, else a folder for <picture's name>.wav.
         seconds: The length of the music, 0.5 to 60; None: that of a training window.
         seed: Of the noise.
-        guidance: The weight of the picture: 0 ignores it, 1 is the plain prediction.
+        guidance: The weight of the picture: 0 ignores it, 1 is the plain prediction; None: that of
+            the checkpoint's settings.
         steps: Denoising steps.
         scheduler: ddim, dpm or unipc.
         batch: Pictures per batch.
         negative: A picture to guide away from.
+        candidates: Pieces to draw for each picture, of which the one nearest to what the picture
+            predicts is written; for checkpoints with a prior.
         spectrogram: Whether to write a PNG beside each WAV.
         pretrained: The new path of the published modules, if they have moved.
         clip_checkpoint: The new path of CLIP's weights, if they have moved.
@@ -205,7 +275,7 @@ def generate(
         raise BadUsage(f"{out} is not a WAV: give a name that ends in .wav, or a folder, as --out.")
     if not single and len({image.stem for image in images}) < len(images):
         raise BadUsage("Two of the pictures have the same name: generate them into two folders.")
-    if guidance < 0:
+    if guidance is not None and guidance < 0:
         raise BadUsage(f"--guidance {guidance} is out of range: choose 0 or more.")
     if scheduler not in SCHEDULERS:
         raise BadUsage(
@@ -215,6 +285,7 @@ def generate(
         raise BadUsage(f"{negative} is not a file: give a picture to guide away from.")
     generator = Generator(checkpoint, pretrained=pretrained, clip_checkpoint=clip_checkpoint)
     generator.check_steps(steps)
+    generator.check_candidates(candidates)
     pictures = np.array([_encode(image, generator.encode) for image in images])
     away = None if negative is None else _encode(negative, generator.encode)
     progress.start("generate", len(images))
@@ -231,6 +302,7 @@ def generate(
                 scheduler=scheduler,
                 batch=batch,
                 negative=away,
+                candidates=candidates,
             )
             for image, wave in zip(images[rows], waves, strict=True):
                 path = out if single else out / f"{image.stem}.wav"

@@ -34,7 +34,7 @@ from artsound.training.checkpoint import (
     save_checkpoint,
 )
 from artsound.training.codec import SoundCodec
-from artsound.training.config import Config, Optimisation, find_preset
+from artsound.training.config import Config, Optimisation, every_setting, find_preset
 from artsound.training.data import (
     Batch,
     PairSource,
@@ -54,7 +54,7 @@ from artsound.training.data import (
 )
 from artsound.training.family import open_family
 from artsound.training.model import averaged_weights, language_of_audio, learned, update_average
-from artsound.training.pictures import Standardiser, with_encoder
+from artsound.training.pictures import Conditioner, with_encoder
 from artsound.training.plots import preview_image
 from artsound.training.pretrained import (
     check_modules,
@@ -241,7 +241,7 @@ class TrainingRun:
         out: Path,
         accelerator: Any,
         codec: SoundCodec,
-        standardise: Standardiser,
+        conditioner: Conditioner,
         source: PairSource,
         validation: PairSource | None,
         targets: dict[str, np.ndarray] | None = None,
@@ -250,10 +250,10 @@ class TrainingRun:
 
         settings = config.optimisation
         self.config, self.release, self.out = config, release, out
-        self.accelerator, self.codec, self.standardise = accelerator, codec, standardise
+        self.accelerator, self.codec, self.conditioner = accelerator, codec, conditioner
         self.source, self.validation, self.targets = source, validation, targets
         self.loader = training_batches(source, config, codec.latent_shape[1], accelerator)
-        self.condition_dim = len(standardise.mean)
+        self.condition_dim = conditioner.dim
         self.family = open_family(config)
         model = self.family.build(self.condition_dim)
         if config.optimisation.channels_last and hasattr(model, "unet"):
@@ -552,7 +552,7 @@ class TrainingRun:
             state,
             averaged=self.averaged,
             raw=learned(self.plain),
-            arrays={**self.codec.tensors(), **self.standardise.tensors()},
+            arrays={**self.codec.tensors(), **self.conditioner.tensors()},
             optimiser=self.optimiser.state_dict(),
             keep=keep,
         )
@@ -683,7 +683,7 @@ def train(
     pass_size(chosen.optimisation, accelerator.num_processes)
     progress = progress if accelerator.is_main_process else QUIET
     with accelerator.main_process_first():  # the others read its cache
-        source, validation, codec, standardise = _sources(
+        source, validation, codec, conditioner = _sources(
             release,
             chosen,
             latents,
@@ -697,7 +697,7 @@ def train(
             targets = caption_targets(release.pairs("train"), chosen, out, accelerator.device)
 
     run = TrainingRun(
-        chosen, release, out, accelerator, codec, standardise, source, validation, targets
+        chosen, release, out, accelerator, codec, conditioner, source, validation, targets
     )
     if start is None:
         run.begin()
@@ -716,19 +716,20 @@ def _sources(
     out: Path,
     device: Any,
     progress: Progress,
-) -> tuple[PairSource, PairSource | None, SoundCodec, Standardiser]:
-    """Training and validation pairs, codec and standardiser.
+) -> tuple[PairSource, PairSource | None, SoundCodec, Conditioner]:
+    """Training and validation pairs, codec and conditioner.
 
-    Codec and standardiser come from a checkpoint's `arrays` if there are any.
+    Codec and conditioner come from a checkpoint's `arrays` if there are any.
     """
     pairs, held_out = release.pairs("train"), release.pairs("val")
     codec = open_family(config).open_codec(arrays, device) if arrays else None
-    standardise = Standardiser.from_tensors(arrays) if arrays else None
+    conditioner = Conditioner.from_tensors(config.condition, arrays) if arrays else None
     if latents == ON_THE_FLY:
-        if codec is None or standardise is None:
-            codec, standardise = fit_on_some(pairs, config, device)
+        if codec is None or conditioner is None:
+            codec, conditioner = fit_on_some(pairs, config, device)
         sources = [
-            media_source(some, config, codec, standardise, device) for some in (pairs, held_out)
+            media_source(some, config, codec, conditioner, device, held_out=some is held_out)
+            for some in (pairs, held_out)
         ]
     else:
         if latents is None:
@@ -736,9 +737,12 @@ def _sources(
             write_latents(release, latents, preset=config, device=device, progress=progress)
         stored = open_latents(latents, release, config, device)
         codec = codec or stored.codec
-        standardise = standardise or stored.standardiser(pairs)
-        sources = [stored.source(some, standardise) for some in (pairs, held_out)]
-    return sources[0], sources[1] if len(held_out) else None, codec, standardise
+        conditioner = conditioner or stored.conditioner(pairs)
+        sources = [
+            stored.source(some, conditioner, held_out=some is held_out)
+            for some in (pairs, held_out)
+        ]
+    return sources[0], sources[1] if len(held_out) else None, codec, conditioner
 
 
 def _resume_point(out: Path, config: Config, release: Release) -> Checkpoint | None:
@@ -749,7 +753,7 @@ def _resume_point(out: Path, config: Config, release: Release) -> Checkpoint | N
     check_release(checkpoint.path, checkpoint.state, release.digest)
     if not checkpoint.state.stream:
         raise BadUsage(f"{out} was begun by an earlier version: choose another --out.")
-    if changed := _changed(_fixed(checkpoint.config).model_dump(), _fixed(config).model_dump()):
+    if changed := _changed(every_setting(_fixed(checkpoint.config)), every_setting(_fixed(config))):
         raise BadUsage(
             f"{out} was started with other settings ({', '.join(changed)}): resume with those, or "
             "choose another --out."

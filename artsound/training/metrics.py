@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from artsound.encoders.base import EncoderSettings, open_encoder
-from artsound.encoders.descriptors import descriptor_names
+from artsound.media.mel import log_mel
+from artsound.training.config import Mel
 from artsound.training.generate import wav_bytes
 
 KERNEL_SCALE = 100.0  # kernel audio distances are multiplied by this
@@ -278,11 +279,6 @@ def retrieval(distance: np.ndarray, *, seed: int = 0) -> Retrieval:
     )
 
 
-# The numeric fields of a track's descriptors; frequencies and tempo on a logarithmic scale.
-SOUND_FIELDS = descriptor_names("track")
-_LOGARITHMIC = frozenset({"tempo", "pace", "centroid", "rolloff", "bandwidth", "flatness"})
-
-
 @dataclass(frozen=True)
 class AudioEmbedder:
     """`embed` gives rows float32 [n, D] of waveforms float32 [samples] and their sample rate.
@@ -312,7 +308,11 @@ def clap_embedder(
     return AudioEmbedder("clap", standardise=False, embed=embed)
 
 
-def as_embedded(rows: np.ndarray) -> np.ndarray:
-    """Descriptors [n, 20] with frequencies and tempo on a logarithmic scale."""
-    logarithmic = np.array([name in _LOGARITHMIC for name in SOUND_FIELDS])
-    return np.where(logarithmic, np.log(np.maximum(rows, 1e-6)), rows)
+def log_mel_embedder(mel: Mel) -> AudioEmbedder:
+    """Means and spreads over time of a clip's levels in each mel band, [n, 2 * bins]."""
+
+    def embed(waves: Sequence[np.ndarray], rate: int) -> np.ndarray:
+        levels = [log_mel(wave, rate, mel.bands) for wave in waves]
+        return np.array([[*each.mean(axis=0), *each.std(axis=0)] for each in levels], np.float32)
+
+    return AudioEmbedder("log-mel", standardise=True, embed=embed)

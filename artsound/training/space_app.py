@@ -11,7 +11,7 @@ import numpy as np
 from artsound.media import MediaError
 from artsound.shards.dataset import open_shards
 from artsound.storage import read_json
-from artsound.training.generate import GUIDANCE, Generator
+from artsound.training.generate import Generator
 from artsound.training.metrics import distances
 
 
@@ -64,7 +64,8 @@ def page(folder: Path) -> Any:
             with gradio.Column():
                 picture = gradio.Image(type="filepath", label="Picture")
                 seed = gradio.Number(0, precision=0, minimum=0, label="Seed")
-                weight = gradio.Slider(0, 8, GUIDANCE, step=0.5, label="Weight of the picture")
+                usual = generator.guidance()
+                weight = gradio.Slider(0, 8, usual, step=0.5, label="Weight of the picture")
                 button = gradio.Button("Make music", variant="primary")
             with gradio.Column():
                 music = gradio.Audio(label="Generated music", interactive=False)

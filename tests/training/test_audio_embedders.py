@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from artsound.encoders.descriptors import measure_wave
+from artsound.encoders.descriptors import SOUND_FIELDS, as_embedded, measure_wave
 from artsound.errors import BadData
 from artsound.training.data import Release
 from artsound.training.evaluate import embed_sound, evaluate, window_of
 from artsound.training.loop import TrainReport
 from artsound.training.metrics import (
-    SOUND_FIELDS,
-    as_embedded,
     clap_embedder,
     frechet_distance,
     kernel_distance,

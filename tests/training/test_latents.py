@@ -45,10 +45,10 @@ def test_ready_latents_are_those_of_the_pairs(
 ) -> None:
     pairs = release_of_shards.pairs("train")
     stored = open_latents(latents, release_of_shards, small)
-    standardise = stored.standardiser(pairs)
-    source = stored.source(pairs, standardise)
+    conditioner = stored.conditioner(pairs)
+    source = stored.source(pairs, conditioner)
     assert source.keys == tuple(sample["key"] for sample in pairs)
-    fly = media_source(pairs, small, stored.codec, standardise, "cpu")
+    fly = media_source(pairs, small, stored.codec, conditioner, "cpu")
     for pair in (0, len(pairs) - 1):
         for made, wanted in zip(source.read(pair), fly.read(pair), strict=True):
             assert np.allclose(made, wanted, atol=1e-2)

@@ -13,12 +13,15 @@ import torch
 from toy_pairs import picture
 
 from artsound.errors import BadData, BadUsage
+from artsound.testing import check_family
 from artsound.training.checkpoint import load_checkpoint, read_tensors
 from artsound.training.config import Config, find_preset, with_settings
 from artsound.training.data import Batch, Release, decode_clip
+from artsound.training.evaluate import evaluate
 from artsound.training.family import open_family
 from artsound.training.generate import generate
 from artsound.training.loop import train
+from artsound.training.tokens import MusicgenFamily
 
 SMALL = with_settings(
     find_preset("tiny-musicgen"),
@@ -133,3 +136,32 @@ def test_configurations_of_the_diffusion_family_are_stored_as_before() -> None:
     stored = find_preset("tiny").model_dump(mode="json")
     assert not {"family", "tokens"} & set(stored)
     assert Config.model_validate(SMALL.model_dump(mode="json")) == SMALL
+
+
+class Forgetful(MusicgenFamily):
+    """Samples the same latents for every seed."""
+
+    name = "forgetful"
+
+    def open(self, config: Config) -> Any:
+        family = super().open(config)
+        sample = family.sample
+        family.sample = lambda *args, **options: sample(  # type: ignore[method-assign]
+            *args, **{**options, "seeds": [0] * len(options["seeds"])}
+        )
+        return family
+
+
+def test_built_in_families_keep_the_contract_and_a_faulty_one_does_not(small: Config) -> None:
+    check_family("musicgen", SMALL)
+    check_family("diffusion", small)
+    with pytest.raises(AssertionError, match="'forgetful': two seeds give one latent"):
+        check_family(Forgetful(), SMALL)
+
+
+def test_music_of_tokens_is_evaluated(run: Path, release: Release, tmp_path: Path) -> None:
+    summary = evaluate(run, release, tmp_path, takes=1, steps=1)
+    assert summary["pairs"] == 8
+    assert set(summary["systems"]) == {"model", "unconditional", "nearest track"}
+    blind = summary["systems"]["unconditional"]["descriptors"]["condition_effect"]
+    assert blind["mean"] == pytest.approx(0, abs=1e-3)
