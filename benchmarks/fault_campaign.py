@@ -1,12 +1,13 @@
 """What a build survives: killed, starved, damaged, shut out, cut off, misdated, and run twice.
 
-    python benchmarks/fault_campaign.py [--pairs 300] [--rounds 3] [--seed 0] [--only killed …]
+    python benchmarks/fault_campaign.py [--pairs 300] [--rounds 5] [--seed 0] [--only killed …]
 
 Builds a rehearsal of reduced size once, undisturbed. Then, for each fault and round, in a workspace
 of its own: the fault strikes at a random moment or place, and the plain command is given again.
 A fault is survived when the build that was hit ends well or in one sentence (or was killed), and
 the one after it ends with the same bytes in every table and shard as the undisturbed one. The disk
-is filled, and permissions are taken away, only where the user may (as root, on Linux).
+is filled, permissions are taken away, and hosts (network namespaces) are made, only where the user
+may (as root, on Linux).
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
 
 import psutil
@@ -85,11 +89,11 @@ class Case:
         return self.chance.uniform(0.05, 0.95) * self.seconds
 
 
-def start(command: Sequence[str]) -> subprocess.Popen[str]:
+def start(command: Sequence[str], **environment: str) -> subprocess.Popen[str]:
     """A build in a process group of its own, its output kept."""
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
+        start_new_session=True, env=os.environ | environment,
     )  # fmt: skip
 
 
@@ -176,6 +180,130 @@ def damaged(case: Case) -> None:
             path.write_bytes(data)
 
 
+def bit_rot(case: Case) -> None:
+    """One byte of some files of a finished workspace changes, size and date stay."""
+    shutil.copytree(case.whole, case.out, copy_function=shutil.copy2)
+    files = [p for folder in HIT for p in sorted((case.out / folder).rglob("*")) if p.is_file()]
+    for path in case.chance.sample(files, max(1, len(files) // 50)):
+        data, about = bytearray(path.read_bytes()), path.stat()
+        if data:
+            data[case.chance.randrange(len(data))] ^= 1 << case.chance.randrange(8)
+        path.write_bytes(data)
+        os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+
+
+def engine_lost(case: Case) -> None:
+    """The Prefect server that a build reports to is killed."""
+    with prefect_server("127.0.0.1", case.out.with_suffix(".prefect")) as (server, url):
+        build = start(case.command("threads"), PREFECT_API_URL=url)
+        time.sleep(5 + case.moment())
+        os.killpg(server.pid, signal.SIGKILL)
+        end(build)
+
+
+def host_cut_off(case: Case) -> None:
+    """Of two hosts with a Dask worker each, one loses its network while it computes a part."""
+    from distributed import Client
+
+    with contextlib.ExitStack() as stack:
+        bridge, hosts = stack.enter_context(two_hosts())
+        home = case.out.with_suffix(".prefect")
+        _, url = stack.enter_context(prefect_server(bridge, home))
+        file = home / "scheduler.json"
+        dask = [sys.executable, "-m", "dask"]
+        place = ["--scheduler-file", str(file), "--no-dashboard"]
+        quick = {"PREFECT_API_URL": url, "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s"}
+        commands = [[*dask, "scheduler", "--host", bridge, "--port", "0", *place]]
+        commands += [
+            [
+                *("ip", "netns", "exec", name, *dask, "worker", "--host", address, *place),
+                *("--name", name, "--nworkers", "1", "--nthreads", "1", "--no-nanny"),
+                *("--preload", "artsound_flows.cluster", "--death-timeout", "60"),
+            ]
+            for name, address in hosts.items()
+        ]
+        for command in commands:
+            stack.callback(kill, start(command, **quick))
+        with Client(scheduler_file=str(file), timeout=60, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=60)
+            where = {one["name"]: at for at, one in client.scheduler_info()["workers"].items()}
+            lost = case.chance.choice(sorted(hosts))
+            recipe = case.command("dask")
+            toml = Path(recipe[3])
+            address = client.scheduler.address
+            toml.write_text(f'{toml.read_text()}dask_address = "{address}"\n')
+            build = start(recipe, PREFECT_API_URL=url)
+            until = time.monotonic() + 5 + case.moment()
+            while build.poll() is None and (
+                time.monotonic() < until or not client.processing().get(where[lost])
+            ):
+                time.sleep(0.02)
+            is_running = build.poll() is None
+            subprocess.run(["ip", "link", "set", f"{lost}v", "down"], check=True)
+        if end(build):
+            raise NotSurvivedError("the other host did not complete the build")
+        if not is_running:
+            raise NotHereError("the build had ended before a host was cut off")
+
+
+@contextlib.contextmanager
+def prefect_server(host: str, home: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A Prefect server of one's own and its address."""
+    home.mkdir()
+    with socket.socket() as free:
+        free.bind((host, 0))
+        port = str(free.getsockname()[1])
+    url = f"http://{host}:{port}/api"
+    server = start(
+        [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", port],
+        PREFECT_HOME=str(home), PREFECT_SERVER_ANALYTICS_ENABLED="false", PREFECT_API_URL=url,
+        PREFECT_SERVER_DATABASE_CONNECTION_URL=f"sqlite+aiosqlite:///{home}/prefect.db",
+        PREFECT_LOGGING_SERVER_LEVEL="CRITICAL",
+    )  # fmt: skip
+    try:
+        for _ in range(1500):
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=5):
+                break
+            time.sleep(0.2)
+        else:
+            raise NotHereError("no Prefect server starts here")
+        yield server, url
+    finally:
+        kill(server)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def two_hosts() -> Iterator[tuple[str, dict[str, str]]]:
+    """Network namespaces on one bridge: the bridge's address, and theirs by name."""
+    bridge = f"as{os.getpid() % 100_000}"
+    net = f"10.213.{os.getpid() % 250}"
+    hosts = {f"{bridge}{letter}": f"{net}.{n}" for letter, n in (("a", 2), ("b", 3))}
+
+    def ip(*arguments: str) -> None:
+        if subprocess.run(["ip", *arguments], check=False, capture_output=True).returncode:
+            raise NotHereError("no network namespaces may be made here")
+
+    try:
+        ip("link", "add", bridge, "type", "bridge")
+        ip("addr", "add", f"{net}.1/24", "dev", bridge)
+        ip("link", "set", bridge, "up")
+        for name, address in hosts.items():
+            ip("netns", "add", name)
+            ip("link", "add", f"{name}v", "type", "veth", "peer", "name", "eth0", "netns", name)
+            ip("link", "set", f"{name}v", "master", bridge, "up")
+            ip("-n", name, "addr", "add", f"{address}/24", "dev", "eth0")
+            ip("-n", name, "link", "set", "eth0", "up")
+            ip("-n", name, "link", "set", "lo", "up")
+        yield f"{net}.1", hosts
+    except FileNotFoundError as error:
+        raise NotHereError("there is no command `ip` here") from error
+    finally:
+        for what in (*(("netns", "del", name) for name in hosts), ("link", "del", bridge)):
+            with contextlib.suppress(FileNotFoundError):
+                subprocess.run(["ip", *what], check=False, capture_output=True)
+
+
 def shut_out(case: Case) -> None:
     """One folder of a half-done workspace may no longer be written, another not even be read."""
     command = case.command()
@@ -209,6 +337,19 @@ def cut_off(case: Case) -> None:
             raise NotSurvivedError("the build failed though the network was back")
 
 
+def hostile_server(case: Case) -> None:
+    """A third of a server's answers are hostile, until it answers honestly."""
+    served = case.sources / "served"
+    if not served.is_dir():
+        publish(case.sources, served)
+    mood = [case.chance]
+    with serving(served, mood=mood) as (url, _):
+        end(start(case.command(url=url)))
+        mood.clear()
+        if end(start([*case.command(url=url), "--retry-failed"])):
+            raise NotSurvivedError("the build failed though the server was honest again")
+
+
 def misdated(case: Case) -> None:
     """The clock goes back two years in the middle of a build, then ahead by three."""
     if not shutil.which("faketime"):
@@ -233,18 +374,25 @@ FAULTS: dict[str, Callable[[Case], None]] = {
     "worker killed": worker_killed,
     "disk full": disk_full,
     "damaged": damaged,
+    "bit rot": bit_rot,
     "shut out": shut_out,
     "cut off": cut_off,
+    "hostile server": hostile_server,
+    "engine lost": engine_lost,
+    "host cut off": host_cut_off,
     "misdated": misdated,
     "run twice": run_twice,
 }
 
 
 @contextlib.contextmanager
-def serving(folder: Path, latency: float = 0.0) -> Iterator[tuple[str, list[int]]]:
+def serving(
+    folder: Path, latency: float = 0.0, mood: Sequence[random.Random] = ()
+) -> Iterator[tuple[str, list[int]]]:
     """The address of a server of `folder`, and how many bytes it gives before it hangs up.
 
-    Each answer begins after `latency` seconds.
+    Each answer begins after `latency` seconds. While `mood` is not empty, its chance makes a third
+    of the answers hostile.
     """
     left = [1 << 60]
 
@@ -261,6 +409,11 @@ def serving(folder: Path, latency: float = 0.0) -> Iterator[tuple[str, list[int]
                 return
             if left[0] <= 0:  # the line is dead
                 self.close_connection = True
+                return
+            if mood and self.command == "GET" and mood[0].random() < 1 / 3:
+                self.close_connection = True
+                with contextlib.suppress(OSError):
+                    misbehave(mood[0].choice(HOSTILE), self.wfile)
                 return
             size = path.stat().st_size
             wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
@@ -299,6 +452,27 @@ def serving(folder: Path, latency: float = 0.0) -> Iterator[tuple[str, list[int]
         server.server_close()
 
 
+HOSTILE = (
+    b"HTTP/1.1 206 Part\r\nContent-Range: bytes 5-9/10\r\nContent-Length: 5\r\n\r\nxxxxx",
+    b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-9/" + b"9" * 5000 + b"\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nx",
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>Please log in.</html>",
+    b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\0",
+    b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 206 Partial Content\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n" + bytes(9999),
+    b"\0\xff\r\n\r\n" * 50,
+    b"",
+)  # fmt: skip
+
+
+def misbehave(answer: bytes, file: BufferedIOBase) -> None:
+    """Send an answer that is none, and hang up."""
+    file.write(answer)
+    file.flush()
+
+
 def publish(sources: Path, folder: Path) -> None:
     """The sources as the zips that their publishers offer."""
     folder.mkdir()
@@ -314,7 +488,7 @@ def main() -> None:
     """Run the campaign, print a line for each fault, and exit with 1 if anything was lost."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--pairs", type=int, default=300)
-    parser.add_argument("--rounds", type=int, default=3, help="of each fault")
+    parser.add_argument("--rounds", type=int, default=5, help="of each fault")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", choices=FAULTS, default=list(FAULTS))
     options = parser.parse_args()
@@ -338,7 +512,8 @@ def main() -> None:
                 try:
                     injected += 1
                     FAULTS[name](case)
-                    if name != "cut off" and end(start(case.command())):
+                    pulled = name in ("cut off", "hostile server")  # and built again from there
+                    if not pulled and end(start(case.command())):
                         raise NotSurvivedError("the build after the fault failed")
                     differing = sorted(dict(contents(out).items() ^ wanted.items()))
                     if differing:
