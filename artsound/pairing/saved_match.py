@@ -80,9 +80,8 @@ def open_saved(
         place.mkdir(parents=True, exist_ok=True)
         sweep(place)  # what a killed process was writing
         found = sorted(path.name for path in place.iterdir())
-        saved = (place / _IDENTITY).read_bytes() if found else b""
-    except FileNotFoundError:
-        saved = b""
+        about = place / _IDENTITY
+        saved = about.read_bytes() if about.is_file() else b""
     except OSError as error:
         raise BadUsage(f"{place} cannot be used as the folder of a matching: {error}.") from error
     if not found:

@@ -74,3 +74,7 @@ def test_a_killed_matching_continues_to_the_same_bytes(
         artsound.match(x, y, optimality=0.9999, folder=tmp_path / "saved")
     with pytest.raises(BadUsage, match="has other files"):
         artsound.match(x[:9], y[:9], folder=tmp_path)
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "x", "/proc/none"):
+        with pytest.raises(BadUsage, match="cannot be used as the folder of a matching"):
+            artsound.match(x[:9], y[:9], folder=folder)
