@@ -287,10 +287,14 @@ def measure_peer(peer: str, disk: Path, repeats: int) -> None:
         stdout=subprocess.PIPE, check=True, text=True,
     )  # fmt: skip
     shutil.rmtree(folder)
-    rates = json.loads(done.stdout.splitlines()[-1])
-    show(f"read raw: {name}", f"{rates['raw']:,.0f} samples/s")
-    show(f"decode 256² + 10 s at 16 kHz: {name}", f"{rates['decoded']:,.1f}/s")
-    show("  processor time", f"{rates['cost']:.1f} ms/sample")
+    found = json.loads(done.stdout.splitlines()[-1])
+    (wall, cost), (our_wall, our_cost) = found["theirs"], found["ours"]
+    count = len(artsound.open(disk / "shards"))
+    show(f"read raw: {name}", f"{found['raw']:,.0f} samples/s")
+    show(f"decode 256² + 10 s at 16 kHz: {name}", f"{count / statistics.median(wall):,.1f}/s")
+    show("  processor time", f"{1e3 * statistics.median(cost) / count:.1f} ms/sample")
+    show(f"  ours / {name}", spread(wall, our_wall), "≥ 0.95")
+    show("    by processor time", spread(cost, our_cost))
 
 
 def measure_index(disk: Path, repeats: int) -> None:

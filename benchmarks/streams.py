@@ -13,7 +13,7 @@ the other, on samples of the usual size (a picture of 1024 × 768 pixels and an 
   found at each batch; libraries are loaded before, by one batch decoded without a loader.
 - mix: samples a second of a mixture of two halves beside those of the plain stream, undecoded.
 - state: the first state, any other, and continuing at a random place, in 10,000,000 samples.
-- memory: of this process after 5 and after 60 epochs.
+- memory: of a process of its own after 5 and after 60 epochs with 2 threads.
 
 Processor time is printed beside wall time, since the latter depends on what else is running.
 """
@@ -121,15 +121,9 @@ def memory_of_tree() -> float:
 def measure_threads(folder: Path, count: int, repeats: int) -> None:
     kinds = ("workers", "spawned workers", "threads")
     turns: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
-    # Given by -c, it is not imported once more by the workers that are spawned.
-    job = "import json, sys, streams; print(json.dumps(streams.one_epoch(*sys.argv[1:])))"
     for _ in range(repeats):
         for kind, found in turns.items():
-            done = subprocess.run(
-                [sys.executable, "-c", job, str(folder), kind, str(count)],
-                stdout=subprocess.PIPE, check=True, text=True, cwd=Path(__file__).parent,
-            )  # fmt: skip
-            found.append(json.loads(done.stdout.splitlines()[-1]))
+            found.append(in_a_process("one_epoch", folder, kind, count))
 
     def of(kind: str, what: str) -> float:
         return statistics.median(turn[what] for turn in turns[kind])
@@ -215,16 +209,32 @@ def measure_states(repeats: int) -> None:
         show(f"{what} of {MANY:,} samples", f"{1e3 * seconds:.1f} ms", "≤ 200 ms")
 
 
-def measure_memory(folder: Path) -> None:
+def memory_over_epochs(folder: str) -> list[float]:
+    """Memory of this process after 5 and after 60 epochs, in bytes."""
     loader = artsound.open(folder).stream(batch_size=BATCH).loader(threads=2)
+    found = []
     for epoch in range(1, 61):
         for _ in loader:
             pass
-        if epoch == 5:
-            before = resident()
-    grown = resident() - before
-    show("memory after 5 epochs; after 60", f"{before / 1e6:.0f}; {(before + grown) / 1e6:.0f} MB",
-         "flat")  # fmt: skip
+        if epoch in (5, 60):
+            found.append(resident())
+    return found
+
+
+def measure_memory(folder: Path) -> None:
+    before, after = in_a_process("memory_over_epochs", folder)
+    show("memory after 5 epochs; after 60", f"{before / 1e6:.0f}; {after / 1e6:.0f} MB", "flat")
+
+
+def in_a_process(function: str, *arguments: Any) -> Any:
+    """What a function of this file gives in a new process."""
+    # Given by -c, this file is not imported once more by workers that are spawned there.
+    job = f"import json, sys, streams; print(json.dumps(streams.{function}(*sys.argv[1:])))"
+    done = subprocess.run(
+        [sys.executable, "-c", job, *map(str, arguments)],
+        stdout=subprocess.PIPE, check=True, text=True, cwd=Path(__file__).parent,
+    )  # fmt: skip
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 if __name__ == "__main__":
