@@ -326,7 +326,7 @@ class TrainingRun:
         validation = None
         progress.start("train", total)
         progress.advance(min(self.step, total), before=True)
-        stopping = self._any(stop.is_set())
+        stopping = False  # a run that is stopped before its first step does one, and is saved
         stream = iter(self.loader)
         with closing(stream):  # type: ignore[type-var]  # a generator
             try:
