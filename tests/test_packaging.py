@@ -18,6 +18,7 @@ from interpreters import Unavailable, build_wheel, check_core, install, new_envi
 from made_once import made_once
 
 from artsound import extras as installing
+from artsound.sample import SamplePaths
 from artsound.storage import Workspace
 
 pytestmark = pytest.mark.long
@@ -149,13 +150,16 @@ def _name(requirement: str) -> str:
     return re.match(r"[\w.-]+", requirement)[0]  # type: ignore[index]
 
 
-def test_a_build_ignores_the_users_own_package_called_pipelines(tmp_path: Path) -> None:
+def test_a_build_ignores_the_users_own_package_called_pipelines(
+    sample: SamplePaths, tmp_path: Path
+) -> None:
     package = tmp_path / "pipelines"
     package.mkdir()
     (package / "__init__.py").write_text("raise RuntimeError('imported by accident')\n")
-    command = "ingest --recipe sample --limit 2 --out out"
+    command = "ingest --limit 2 --out out --runner serial"
+    sources = ["--artgraph", str(sample.artgraph), "--fma", str(sample.fma)]
     done = subprocess.run(
-        [sys.executable, "-m", "artsound", *command.split(), "--runner", "serial"],
+        [sys.executable, "-m", "artsound", *command.split(), *sources],
         capture_output=True, text=True, check=False, cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path[1:]])},
     )  # fmt: skip
