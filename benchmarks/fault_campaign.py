@@ -212,7 +212,11 @@ def host_cut_off(case: Case) -> None:
         file = home / "scheduler.json"
         dask = [sys.executable, "-m", "dask"]
         place = ["--scheduler-file", str(file), "--no-dashboard"]
-        quick = {"PREFECT_API_URL": url, "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s"}
+        quick = {
+            "PREFECT_API_URL": url,
+            "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s",
+            "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "20s",  # five minutes by default
+        }
         commands = [[*dask, "scheduler", "--host", bridge, "--port", "0", *place]]
         commands += [
             [
@@ -261,7 +265,7 @@ def prefect_server(host: str, home: Path) -> Iterator[tuple[subprocess.Popen[str
         PREFECT_LOGGING_SERVER_LEVEL="CRITICAL",
     )  # fmt: skip
     try:
-        for _ in range(1500):
+        for _ in range(600):
             with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=5):
                 break
             time.sleep(0.2)
