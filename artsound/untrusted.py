@@ -16,6 +16,7 @@ import os
 import pickle
 import re
 import struct
+import threading
 import tokenize
 import tomllib
 import zipfile
@@ -51,6 +52,13 @@ _UNCLOSED = "begins a quoted cell that is never closed"
 _MISPLACED = (
     "has a quotation mark that neither begins nor ends a cell: remove it, or quote the whole cell "
     "and write the mark twice"
+)
+# NumPy has the header of an array parsed as Python. In several threads at once CPython 3.11 raises
+# SystemError then, now and again (python/cpython#106905). A process that is forked meanwhile must
+# not inherit a lock that another thread holds.
+_PARSING = threading.Lock()
+os.register_at_fork(
+    before=_PARSING.acquire, after_in_parent=_PARSING.release, after_in_child=_PARSING.release
 )
 _FAULTS = (
     *(ValueError, TypeError, KeyError, SyntaxError, EOFError, OverflowError, MemoryError),
@@ -136,11 +144,12 @@ def read_array(source: Path | bytes, *, mapped: bool = False) -> np.ndarray:
         OSError: The file cannot be read.
     """
     try:
-        found = np.load(
-            io.BytesIO(source) if isinstance(source, bytes) else source,
-            mmap_mode="r" if mapped else None,
-            allow_pickle=False,
-        )
+        with _PARSING:
+            found = np.load(
+                io.BytesIO(source) if isinstance(source, bytes) else source,
+                mmap_mode="r" if mapped else None,
+                allow_pickle=False,
+            )
     except _FAULTS as error:
         raise _damaged(error) from error
     if not isinstance(found, np.ndarray):
@@ -152,13 +161,14 @@ def read_array(source: Path | bytes, *, mapped: bool = False) -> np.ndarray:
 def read_arrays(source: Path | bytes) -> dict[str, np.ndarray]:
     """Read the arrays of a .npz file, or of its bytes, by name; raises as `read_array` does."""
     try:
-        found = np.load(
-            io.BytesIO(source) if isinstance(source, bytes) else source, allow_pickle=False
-        )
-        if isinstance(found, np.ndarray):
-            raise ValueError("it holds a single array")
-        with found:
-            return {name: found[name] for name in found.files}
+        with _PARSING:
+            found = np.load(
+                io.BytesIO(source) if isinstance(source, bytes) else source, allow_pickle=False
+            )
+            if isinstance(found, np.ndarray):
+                raise ValueError("it holds a single array")
+            with found:
+                return {name: found[name] for name in found.files}
     except _FAULTS as error:
         raise _damaged(error) from error
 

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +39,35 @@ def spoilt(data: bytes, at: int, value: int, length: int) -> bytes:
     """`data` with one byte changed, cut to `length`."""
     place = at % len(data)
     return (data[:place] + bytes([value]) + data[place + 1 :])[: length % (len(data) + 1)]
+
+
+class _Cycle:
+    """Garbage whose collection lets another thread continue."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+    def __del__(self) -> None:
+        time.sleep(0)
+
+
+def test_arrays_are_read_in_several_threads_at_once() -> None:
+    one, several = npy(), npz()
+
+    def read(number: int) -> bool:
+        _Cycle()
+        arrays = read_arrays(several) if number % 8 == 0 else {"rows": read_array(one)}
+        return np.array_equal(arrays["rows"], ROWS)
+
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(1, 1, 1)
+    try:
+        with ThreadPoolExecutor(6) as pool:
+            assert all(pool.map(read, range(8000)))
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*thresholds)
 
 
 def test_numbers_come_in_this_machine_s_order_of_bytes() -> None:
