@@ -48,7 +48,8 @@ def dask_cluster(address: str, workers: int) -> Iterator[str]:
         n_workers=workers,
         threads_per_worker=1,
         processes=True,
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",  # None would mean port 8787 of every interface
+        scheduler_kwargs={"dashboard": False},
         preload="artsound_flows.cluster",
         silence_logs=logging.CRITICAL,  # here; and in the workers:
         env={"DASK_LOGGING__DISTRIBUTED": "critical"},

@@ -60,6 +60,20 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
+@pytest.mark.filterwarnings("error")
+def test_two_local_clusters_start_without_a_warning_and_listen_on_loopback_only() -> None:
+    import psutil
+
+    from artsound_flows.cluster import dask_cluster
+
+    with dask_cluster("", 1), dask_cluster("", 1):
+        here = psutil.Process()
+        for process in (here, *here.children(recursive=True)):
+            for connection in process.net_connections("inet"):
+                if connection.status == psutil.CONN_LISTEN:
+                    assert connection.laddr.ip in ("127.0.0.1", "::1")
+
+
 @contextlib.contextmanager
 def using(server: Any) -> Iterator[None]:
     from prefect.settings import PREFECT_API_URL, temporary_settings
