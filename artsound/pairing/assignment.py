@@ -29,6 +29,11 @@ from artsound.pairing.search import (
 # by a shortest augmenting path (Dijkstra on reduced costs). Each row also has an alternative of its
 # own, a dummy, which bounds every search and makes the problem feasible.
 #
+# With a slack above 0, a bid raises the price by that much more, as in the auction of Bertsekas
+# (Annals of Operations Research 14, 1988): no two rows then bid against each other in steps of
+# nothing, hardly any row is left for an augmenting path, and each row's column is within the slack
+# of the row's best, so that the total is within rows * slack of the largest.
+#
 # Weights and prices are whole numbers, so sums are exact and equal inputs give equal outputs.
 # The functions are compiled by numba when first called; import this module where it is used.
 
@@ -39,8 +44,10 @@ FAR = np.int64(2**62)
 
 
 @njit(nogil=True, cache=True)
-def heaviest(indptr, indices, weights, dummies, prices, column_of, row_of):  # type: ignore[no-untyped-def]
+def heaviest(indptr, indices, weights, dummies, prices, column_of, row_of, slack):  # type: ignore[no-untyped-def]
     """Match every row of a CSR graph to a column or to its dummy, at the largest total weight.
+
+    The total may be less than the largest by `slack` for each row, a whole number, 0 or more.
 
     `weights` int64 [edges]; `dummies` int64 [rows], the weight of leaving a row unmatched.
     Changed in place: `prices` int64 [columns], zero where no row is matched; `column_of` int64
@@ -74,12 +81,12 @@ def heaviest(indptr, indices, weights, dummies, prices, column_of, row_of):  # t
             column_of[row] = DUMMY
             continue
         loser = row_of[best]
-        if loser != FREE and (first == second or bids <= 0):
+        if loser != FREE and (first - second + slack == 0 or bids <= 0):
             waiting[waits] = row  # left to the augmenting paths
             waits += 1
             continue
         bids -= 1
-        prices[best] += first - second
+        prices[best] += first - second + slack
         row_of[best], column_of[row] = row, best
         if loser != FREE:
             column_of[loser] = FREE
@@ -100,7 +107,7 @@ def _augment(indptr, indices, weights, dummies, prices, column_of, row_of, waiti
     keys = np.empty(len(indices) + 1, dtype=np.int64)  # a heap of (distance, column)
     items = np.empty(len(indices) + 1, dtype=np.int64)
     tops = _sort_edges(indptr, indices, weights, prices)
-    worth = _worths(indptr, indices, weights, dummies, prices, column_of)
+    worth = _worths(indptr, indices, weights, dummies, prices)
     for start in waiting:
         settles, touches, size = 0, 0, 0
         limit, end_row, end_column = FAR, FREE, FREE  # the best end found so far
@@ -147,8 +154,8 @@ def _augment(indptr, indices, weights, dummies, prices, column_of, row_of, waiti
 
 
 @njit(nogil=True, cache=True)
-def _release(indptr, indices, weights, dummies, prices, column_of, row_of):  # type: ignore[no-untyped-def]
-    """Set columns without a row to price 0, and free the rows that gain by another column.
+def _release(indptr, indices, weights, dummies, prices, column_of, row_of, slack):  # type: ignore[no-untyped-def]
+    """Set columns without a row to price 0; free the rows that gain over `slack` by another column.
 
     In place. Returns whether anything changed.
     """
@@ -166,7 +173,7 @@ def _release(indptr, indices, weights, dummies, prices, column_of, row_of):  # t
             best = max(best, value)
             if indices[edge] == held:
                 worth = value
-        if best > worth:
+        if best > worth + slack:
             column_of[row] = FREE
             if held >= 0:
                 row_of[held] = FREE
@@ -188,13 +195,16 @@ def _sort_edges(indptr, indices, weights, prices):  # type: ignore[no-untyped-de
 
 
 @njit(nogil=True, cache=True)
-def _worths(indptr, indices, weights, dummies, prices, column_of):  # type: ignore[no-untyped-def]
-    """Each row's weight less price of its column, or the weight of its dummy."""
+def _worths(indptr, indices, weights, dummies, prices):  # type: ignore[no-untyped-def]
+    """Each row's largest weight less price, its dummy included: that of its own column, if any.
+
+    Where the own column is worth less, by a slack, the row counts as if it weighed as much more:
+    then no reduced cost is negative, and the shortest paths are right.
+    """
     worth = dummies.copy()
     for row in range(len(indptr) - 1):
         for edge in range(indptr[row], indptr[row + 1]):
-            if indices[edge] == column_of[row]:
-                worth[row] = weights[edge] - prices[indices[edge]]
+            worth[row] = max(worth[row], weights[edge] - prices[indices[edge]])
     return worth
 
 
@@ -395,11 +405,12 @@ def assign(
     painters: np.ndarray | None = None,
     painter_uses: int = 0,
     start: Places | None = None,
+    slack: float = 0.0,
 ) -> Assignment:
     """Assign an artwork to each track so that the total of score less penalty is the largest.
 
     Every track is matched unless `floor` or the excluded pairs of `edges` forbid it.
-    Deterministic, and exact on the graph of the edges.
+    Deterministic, and exact on the graph of the edges but for `slack`.
 
     Args:
         tracks: Unit rows float32 [n, D].
@@ -411,6 +422,7 @@ def assign(
         painters: Whole numbers [m].
         painter_uses: How many pairs a painter may have; 0: no limit.
         start: Prices and pairs near the optimum, which save time; without `painter_uses`.
+        slack: How much less than the largest the total may be, for each track; saves much time.
 
     Raises:
         BadData: There are fewer artworks than tracks within these limits.
@@ -418,7 +430,7 @@ def assign(
     """
     _check_enough(len(tracks), len(artworks) * uses, "pair.artwork_uses")
     if not painter_uses or painters is None:
-        return _assign(tracks, artworks, edges, penalties, floor, uses, start=start)
+        return _assign(tracks, artworks, edges, penalties, floor, uses, start=start, slack=slack)
     if painter_uses < uses:
         raise BadUsage(
             f"pair.painter_uses ({painter_uses}) is less than pair.artwork_uses ({uses}): "
@@ -426,7 +438,7 @@ def assign(
         )
     limits = PainterLimits(painters, painter_uses, uses)
     _check_enough(len(tracks), limits.places, "pair.painter_uses")
-    return _assign(tracks, artworks, edges, penalties, floor, uses, limits=limits)
+    return _assign(tracks, artworks, edges, penalties, floor, uses, limits=limits, slack=slack)
 
 
 class PainterLimits:
@@ -561,7 +573,9 @@ def _assign(
     *,
     start: Places | None = None,
     limits: PainterLimits | None = None,
+    slack: float = 0.0,
 ) -> Assignment:
+    units = round(slack / UNIT)
     count, width = len(tracks), len(artworks)
     more = limits.graph() if limits is not None else None
     rows = count + (len(more[0]) if more is not None else 0)
@@ -586,8 +600,8 @@ def _assign(
     while True:
         graph = _graph(edges, count, width, uses, penalties, floor, more)
         if start_is_matched(start):
-            _release(*graph, dummies, prices, column_of, row_of)
-        heaviest(*graph, dummies, prices, column_of, row_of)
+            _release(*graph, dummies, prices, column_of, row_of, units)
+        heaviest(*graph, dummies, prices, column_of, row_of, units)
         left = np.flatnonzero(column_of[:count] == DUMMY)
         if not len(left):
             break
@@ -607,7 +621,7 @@ def _assign(
         column_of[left] = FREE
         turn += 1
     if start is not None:
-        _settle(graph, dummies, prices, column_of, row_of)
+        _settle(graph, dummies, prices, column_of, row_of, units)
     chosen = np.where(column_of >= 0, column_of % width, -1)[:count]
     places = Places(prices, np.maximum(column_of, FREE))
     return Assignment(chosen, edges, _of_artworks(prices, uses), places)
@@ -622,6 +636,7 @@ def _settle(
     prices: np.ndarray,
     column_of: np.ndarray,
     row_of: np.ndarray,
+    slack: int,
 ) -> None:
     """Make the result of a start from other prices the largest, in place.
 
@@ -629,12 +644,12 @@ def _settle(
     a few times; if columns without a row have a price even then, all rows are.
     """
     for _ in range(_RELEASES):
-        if not _release(*graph, dummies, prices, column_of, row_of):
+        if not _release(*graph, dummies, prices, column_of, row_of, slack):
             return
-        heaviest(*graph, dummies, prices, column_of, row_of)
-    if _release(*graph, dummies, prices, column_of, row_of):
+        heaviest(*graph, dummies, prices, column_of, row_of, slack)
+    if _release(*graph, dummies, prices, column_of, row_of, slack):
         prices[:], column_of[:], row_of[:] = 0, FREE, FREE
-        heaviest(*graph, dummies, prices, column_of, row_of)
+        heaviest(*graph, dummies, prices, column_of, row_of, slack)
 
 
 def _of_artworks(prices: np.ndarray, uses: int) -> np.ndarray:

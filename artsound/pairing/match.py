@@ -244,6 +244,7 @@ def certify(
 
 _SMALL = 2**24  # pairs up to which all are compared, and the bound is the lowest
 _GUESSED = 2**32  # pairs from which prices are guessed first
+_SLACK = 0.1  # of the difference from the bound that is allowed: what the assignment may use of it
 
 
 def _unlisted_bounds(last: np.ndarray, of_artwork: np.ndarray, off: np.ndarray) -> np.ndarray:
@@ -456,7 +457,8 @@ def match(
         count: Candidates of each item.
         neighbours: Of the hub correction; 0: none.
         floor: As for `assign`, like `uses`, `painters` and `painter_uses`.
-        optimality: A share, 0 to 1.
+        optimality: A share, 0 to 1. Where prices are guessed, the assignment itself may use a tenth
+            of what is missing from 1.
         device: Of the search for candidates.
         excluded: Keys of excluded pairs, ascending (see excluded.py).
         ranks: Whether the ranks in `audit` are needed, which take one more pass over all pairs:
@@ -470,6 +472,9 @@ def match(
         excluded=excluded, device=device, saved=saved,
     )  # fmt: skip
     start = guessed_places(guess.prices, len(tracks), uses) if guessed else None
+    slack = 0.0
+    if guessed and len(edges.scores):
+        slack = _SLACK * (1.0 - optimality) * max(float(edges.scores.mean(dtype=np.float64)), 0.0)
     penalties, listed = hub_penalties(candidates, neighbours), edges
     rounds, limits = 0, None
     if painter_uses and painters is not None:
@@ -481,7 +486,7 @@ def match(
     while True:
         found = assign(
             tracks, artworks, edges, penalties=penalties, floor=floor, uses=uses,
-            painters=painters, painter_uses=painter_uses, start=start,
+            painters=painters, painter_uses=painter_uses, start=start, slack=slack,
         )  # fmt: skip
         start = found.places if plain else None
         offers = max(OFFERS, min(OFFERS << rounds, MOST_OFFERS // len(tracks)))

@@ -14,7 +14,7 @@ import numpy as np
 from artsound.errors import BadData, BadUsage
 from artsound.storage import atomic_write, sweep, write_json
 
-VERSION = 1
+VERSION = 2
 _IDENTITY = "matching.json"
 
 
