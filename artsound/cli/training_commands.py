@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from artsound.cli.app import Json, RightsChoice, ShardsFolder, app, print_summary, say
+from artsound.extras import importing
 
 Preset = Annotated[
     str, typer.Option(help="The model and its training: `artsound plugins preset` lists them.")
@@ -91,9 +92,10 @@ def train(
 ) -> None:
     """Train a model from artwork to music."""
     from artsound.progress import console_progress
-    from artsound.training.config import find_preset, with_settings
-    from artsound.training.loop import train as run_training
 
+    with importing():
+        from artsound.training.config import find_preset, with_settings
+        from artsound.training.loop import train as run_training
     config = with_settings(find_preset(preset), _all(settings, visual))
     report = run_training(
         data,
@@ -145,10 +147,9 @@ def generate(
 ) -> None:
     """Generate music for pictures."""
     from artsound.progress import console_progress
-    from artsound.training.generate import generate as run_generation
-    from artsound.training.generate import import_only_needed
 
-    import_only_needed(checkpoint)
+    with importing():
+        from artsound.training.generate import generate as run_generation
     pieces = run_generation(
         checkpoint,
         image,

@@ -17,7 +17,6 @@ import pyarrow as pa
 from artsound.encoders.affect_audio import SAMPLE_RATE, describe_audio
 from artsound.encoders.affect_image import describe_image
 from artsound.encoders.base import Encoder, EncoderPlugin, EncoderSettings
-from artsound.media.audio import load_mono
 from artsound.media.images import load_rgb
 from artsound.schema import arrow_schema
 from artsound.untrusted import read_toml
@@ -59,6 +58,8 @@ def measure_picture(data: bytes) -> Mapping[str, Any]:
 
 def measure_clip(data: bytes) -> Mapping[str, Any]:
     """All descriptors of an encoded clip by name; MediaError if it cannot be decoded."""
+    from artsound.media.audio import load_mono  # with what pictures do without
+
     return describe_audio(load_mono(data, sample_rate=SAMPLE_RATE, seconds=SECONDS))
 
 

@@ -65,16 +65,20 @@ def sound(levels: np.ndarray, mel: Mel, *, iterations: int, seed: int = 0) -> np
     for _ in range(8):
         linear = linear * (weights.T @ power) / (weights.T @ (weights @ linear)).clamp(min=1e-12)
     magnitude = linear.sqrt()[None]
+    window = _window(mel)
     generator = torch.Generator().manual_seed(seed)
     angle = torch.rand(magnitude.shape, generator=generator) * (2 * np.pi)
     current, previous = torch.polar(magnitude, angle), torch.zeros_like(magnitude) + 0j
     length = levels.shape[0] * mel.hop
     for _ in range(iterations):
-        consistent = _stft(_istft(current, mel, length), mel)[:, :, : levels.shape[0]]
-        guess = consistent - 0.99 / 1.99 * previous
-        current = magnitude * guess / guess.abs().clamp(min=1e-12)
+        consistent = _stft(_istft(current, mel, length, window), mel, window)
+        consistent = consistent[:, :, : levels.shape[0]]
+        # In place, since fresh memory takes as long as the arithmetic.
+        guess = previous.mul_(-0.99 / 1.99).add_(consistent)
+        size = guess.abs().clamp_(min=1e-12)
+        current = guess.mul_(magnitude).div_(size)
         previous = consistent
-    wave = _istft(current, mel, length)[0]
+    wave = _istft(current, mel, length, window)[0]
     # torch centres a frame on the beginning of its hop, and `log_mel` on the middle.
     wave = torch.nn.functional.pad(wave, (mel.hop // 2, 0))[:length]
     peak = float(wave.abs().max())
@@ -90,27 +94,27 @@ def _window(mel: Mel) -> torch.Tensor:
     return window * (2 / window.sum())  # a full-scale sine peaks at 1
 
 
-def _stft(wave: torch.Tensor, mel: Mel) -> torch.Tensor:
+def _stft(wave: torch.Tensor, mel: Mel, window: torch.Tensor) -> torch.Tensor:
     import torch
 
     return torch.stft(
         wave,
         mel.n_fft,
         mel.hop,
-        window=_window(mel),
+        window=window,
         pad_mode="constant",
         return_complex=True,
     )
 
 
-def _istft(spectrum: torch.Tensor, mel: Mel, length: int) -> torch.Tensor:
+def _istft(spectrum: torch.Tensor, mel: Mel, length: int, window: torch.Tensor) -> torch.Tensor:
     import torch
 
     return torch.istft(
         torch.nn.functional.pad(spectrum, (0, 1)),
         mel.n_fft,
         mel.hop,
-        window=_window(mel),
+        window=window,
         length=length,
     )
 

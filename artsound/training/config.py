@@ -168,7 +168,7 @@ class Pretrained(_ConfigSection):
 
 
 class Network(_ConfigSection):
-    """Shape of the UNet (AudioLDM2UNet2DConditionModel); a pretrained one brings its own."""
+    """Shape of the UNet (diffusers' AudioLDM2UNet2DConditionModel); published ones have theirs."""
 
     blocks: tuple[int, ...] = (96, 128)
     attention: tuple[bool, ...] = (False, True)

@@ -21,7 +21,6 @@ from artsound.training.config import Config
 from artsound.training.model import (
     build_model,
     diffusion_loss,
-    import_unet_only,
     noise_schedule,
     sample_latents,
 )
@@ -102,12 +101,6 @@ class FamilyPlugin(Protocol):
         """The family with the settings of a run; BadUsage if they do not go together."""
         ...
 
-    def import_needed(self, config: Config) -> None:
-        """Import what generation needs, in a process that does nothing else; here nothing.
-
-        For a family that can leave out libraries which others import, to begin sooner.
-        """
-
 
 def open_family(config: Config) -> Family:
     """The family of a run; BadUsage if there is no such family."""
@@ -125,12 +118,6 @@ class DiffusionFamily(FamilyPlugin):
     def open(self, config: Config) -> Family:
         """The family with the settings of a run."""
         return _Diffusion(config)
-
-    def import_needed(self, config: Config) -> None:
-        """Import the UNet alone, where nothing is published and pictures need no model."""
-        encoder, _ = plugins.get("encoder", config.condition.encoder)
-        if config.pretrained is None and not encoder.uses_gpu:
-            import_unet_only()
 
 
 class _Diffusion:

@@ -10,21 +10,21 @@ from pathlib import Path
 
 import numpy as np
 
-from artsound import plugins
+from artsound.encoders.base import choose_device
 from artsound.encoders.batching import one_torch_thread
 from artsound.encoders.descriptors import measure_wave
 from artsound.errors import BadData, BadUsage
+from artsound.extras import importing
 from artsound.media import MediaError
 from artsound.progress import QUIET, Progress
 from artsound.storage import sha256_bytes, write_bytes
 from artsound.training.checkpoint import (
     Checkpoint,
-    find_checkpoint,
     load_checkpoint,
     load_weights,
 )
 from artsound.training.codec import training_log_mel
-from artsound.training.config import Config, Mel, read_config
+from artsound.training.config import Config, Mel
 from artsound.training.family import open_family
 from artsound.training.model import SCHEDULERS
 from artsound.training.pictures import (
@@ -66,8 +66,12 @@ class Generator:
     def __init__(
         self, checkpoint: Path, *, pretrained: str | None = None, clip_checkpoint: str | None = None
     ) -> None:
-        from artsound.encoders.base import choose_device
+        with importing():
+            import torch  # noqa: F401
+        with one_torch_thread():  # several wait for each other longer than they work
+            self._open(checkpoint, pretrained, clip_checkpoint)
 
+    def _open(self, checkpoint: Path, pretrained: str | None, clip_checkpoint: str | None) -> None:
         self.checkpoint: Checkpoint = load_checkpoint(checkpoint)
         self.config = _moved(self.checkpoint.config, pretrained, clip_checkpoint)
         device = choose_device("auto")
@@ -203,17 +207,6 @@ class Generator:
                     wave = self.codec.sound(self.codec.decode(latent), seed=seed)
                     waves.append(wave[:length])
         return waves
-
-
-def import_only_needed(checkpoint: Path) -> None:
-    """Import what generation from a checkpoint needs, in a process that does nothing else.
-
-    A network from nothing on measured descriptors, as of the preset tiny, needs few libraries.
-    """
-    config = read_config(find_checkpoint(checkpoint) / "config.json")
-    plugin, _ = plugins.get("family", config.family)
-    if hasattr(plugin, "import_needed"):  # a class need not be a subclass of FamilyPlugin
-        plugin.import_needed(config)
 
 
 def generate(

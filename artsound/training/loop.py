@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from artsound.errors import ArtSoundError, BadData, BadUsage
+from artsound.extras import importing
 from artsound.media import MediaError
 from artsound.media.images import load_rgb
 from artsound.progress import QUIET, Progress
@@ -638,10 +639,11 @@ def train(
         BadUsage: `out` has a run and `resume` is False, or the run has other data or settings.
         BadData: The split is too small, or the loss is not finite.
     """
-    import torch
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-    from accelerate.utils import set_seed
+    with importing():
+        import torch
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
+        from accelerate.utils import set_seed
 
     chosen = find_preset(preset) if isinstance(preset, str) else preset
     if chosen.pretrained or pretrained:

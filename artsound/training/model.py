@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import ModuleType
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from artsound.errors import BadUsage
-from artsound.training.config import Config
+from artsound.training.config import Config, Diffusion
 from artsound.training.pictures import projector
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
 
 Tensors = dict[str, "torch.Tensor"]
+# From (prediction, moment, latents) to the latents of the next moment.
+Denoise = Callable[..., "torch.Tensor"]
 
 
 def update_average(averaged: Tensors, model: Any, step: int, ema: float) -> None:
@@ -58,7 +61,7 @@ def _copy(values: Tensors, into: Tensors) -> None:
 
 
 SCHEDULERS = {
-    "ddim": "DDIMScheduler",
+    "ddim": "",  # `NoiseSchedule`; the others are diffusers' classes
     "dpm": "DPMSolverMultistepScheduler",
     "unipc": "UniPCMultistepScheduler",
 }
@@ -87,6 +90,8 @@ def build_model(config: Config, *, condition_dim: int, channels: int, bands: int
     import torch
     from torch import nn
 
+    from artsound.training.unet import UNet
+
     condition, published, extra = config.condition, config.pretrained, config.extra
 
     class ArtToMusic(nn.Module):
@@ -96,7 +101,8 @@ def build_model(config: Config, *, condition_dim: int, channels: int, bands: int
             # The second stream is AudioLDM 2's text; here it is the same for every picture.
             if published is None:
                 self.constant = nn.Parameter(torch.zeros(1, 1, condition.constant_width))
-                self.language_model, self.unet = None, _random_unet(config, channels)
+                widths = (condition.width, condition.constant_width)
+                self.language_model, self.unet = None, UNet(config.network, channels, widths)
             else:
                 shape = (1, published.text_tokens)
                 self.register_buffer("constant", torch.zeros(*shape, condition.constant_width))
@@ -120,19 +126,20 @@ def build_model(config: Config, *, condition_dim: int, channels: int, bands: int
             clean: torch.Tensor | None = None,
             target: torch.Tensor | None = None,
         ) -> Any:
-            tokens = self.projector(embedding, keep)
-            states, mask = tokens, None
-            if published is not None:
+            tokens = states = self.projector(embedding, keep)
+            constant = self.constant.expand(len(noisy), -1, -1)
+            if published is None:
+                prediction = self.unet(noisy, timestep, states, constant)
+            else:
                 states = language_of_audio(self.language_model, tokens, published.states)
-                mask = self.constant_mask.expand(len(noisy), -1)
-            prediction = self.unet(
-                noisy,
-                timestep,
-                encoder_hidden_states=states,
-                encoder_hidden_states_1=self.constant.expand(len(noisy), -1, -1),
-                encoder_attention_mask_1=mask,
-                return_dict=False,
-            )[0]
+                prediction = self.unet(
+                    noisy,
+                    timestep,
+                    encoder_hidden_states=states,
+                    encoder_hidden_states_1=constant,
+                    encoder_attention_mask_1=self.constant_mask.expand(len(noisy), -1),
+                    return_dict=False,
+                )[0]
             if clean is None:
                 return prediction
             loss = prediction.new_zeros((), dtype=torch.float32)
@@ -150,64 +157,6 @@ def build_model(config: Config, *, condition_dim: int, channels: int, bands: int
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return ArtToMusic()
-
-
-# What diffusers imports with any model and its UNet does without; None: it cannot be imported.
-_ABSENT = ("transformers", "peft", "torchvision")
-_COMPILER = "torch._dynamo"
-
-
-def import_unet_only() -> None:
-    """Import the UNet without the libraries that it does without, which take most of the time.
-
-    For a process that does nothing else: diffusers then has no pipelines, no LoRA and nothing to
-    compile for as long as it runs. Does nothing where one of these libraries is imported already.
-    """
-    if any(name in sys.modules for name in (*_ABSENT, _COMPILER, "diffusers")):
-        return
-    import torch  # noqa: F401  (completely, before its compiler is replaced)
-
-    # The compiler's marks of functions are all that diffusers uses of it on import.
-    unmarked = ModuleType(_COMPILER)
-    vars(unmarked).update(allow_in_graph=_unmarked, disable=_unmarked)
-    modules: dict[str, Any] = {**dict.fromkeys(_ABSENT), _COMPILER: unmarked}
-    sys.modules.update(modules)
-    try:
-        from diffusers.pipelines.audioldm2 import modeling_audioldm2  # noqa: F401
-    except (ImportError, RuntimeError, AttributeError):  # a version that needs them
-        for name in [name for name in sys.modules if name.partition(".")[0] == "diffusers"]:
-            del sys.modules[name]
-    finally:
-        for name in modules:
-            del sys.modules[name]
-
-
-def _unmarked(function: Any = None, *_: Any, **__: Any) -> Any:
-    return _unmarked if function is None else function
-
-
-def _random_unet(config: Config, channels: int) -> Any:
-    # From its own module, which is there without transformers too.
-    from diffusers.pipelines.audioldm2.modeling_audioldm2 import AudioLDM2UNet2DConditionModel
-
-    shape, condition = config.network, config.condition
-    return AudioLDM2UNet2DConditionModel(
-        in_channels=channels,
-        out_channels=channels,
-        block_out_channels=shape.blocks,
-        layers_per_block=shape.layers,
-        down_block_types=tuple(
-            "CrossAttnDownBlock2D" if a else "DownBlock2D" for a in shape.attention
-        ),
-        up_block_types=tuple(
-            "CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(shape.attention)
-        ),
-        # None is self-attention; indices 0 and 1 of a level read the first stream, index 2 the
-        # second (diffusers' reading of the nested list).
-        cross_attention_dim=[[None, condition.width, condition.constant_width]] * len(shape.blocks),
-        attention_head_dim=shape.heads,
-        norm_num_groups=shape.groups,
-    )
 
 
 def _published(config: Config) -> tuple[Any, Any]:
@@ -285,12 +234,118 @@ def contrast(
     return (cross_entropy(scores, own) + cross_entropy(scores.T, own)) / 2
 
 
-def noise_schedule(config: Config) -> Any:
-    """The DDIM schedule of the run (diffusers)."""
-    from diffusers import DDIMScheduler
+class NoiseSchedule:
+    """The share of noise at each training step, and sampling by DDIM (Song, Meng & Ermon 2021).
+
+    Equal to diffusers' DDIMScheduler of the same settings, which takes as long to import as a
+    small network to sample.
+
+    Attributes:
+        alphas_cumprod: float32 [steps], the share of the signal's variance (alpha-bar).
+    """
+
+    def __init__(self, settings: Diffusion) -> None:
+        import torch
+
+        count, zero = settings.steps, settings.zero_terminal_snr
+        if settings.schedule == "squaredcos_cap_v2":  # Nichol & Dhariwal 2021
+            levels = [
+                math.cos((step / count + 0.008) / 1.008 * math.pi / 2) ** 2
+                for step in range(count + 1)
+            ]
+            betas = torch.tensor([min(1 - after / at, 0.999) for at, after in pairwise(levels)])
+        elif settings.schedule == "scaled_linear":
+            betas = torch.linspace(settings.beta_start**0.5, settings.beta_end**0.5, count) ** 2
+        else:
+            betas = torch.linspace(settings.beta_start, settings.beta_end, count)
+        if zero:
+            betas = _without_signal_at_the_end(betas)
+        self.settings = settings
+        self.alphas_cumprod = torch.cumprod(1.0 - betas, dim=0)
+        self._least_noise = torch.tensor(1.0) if zero else self.alphas_cumprod[0]
+
+    def add_noise(
+        self, latents: torch.Tensor, noise: torch.Tensor, timestep: torch.Tensor
+    ) -> torch.Tensor:
+        """Latents [B, …] with the noise of training steps [B]."""
+        signal, rest = self._shares(latents, timestep)
+        return signal * latents + rest * noise
+
+    def get_velocity(
+        self, latents: torch.Tensor, noise: torch.Tensor, timestep: torch.Tensor
+    ) -> torch.Tensor:
+        """What v-prediction (Salimans & Ho 2022) predicts of latents [B, …]."""
+        signal, rest = self._shares(latents, timestep)
+        return signal * noise - rest * latents
+
+    def _shares(
+        self, latents: torch.Tensor, timestep: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        shape = (-1, *[1] * (latents.ndim - 1))
+        self.alphas_cumprod = self.alphas_cumprod.to(latents.device)  # moved once
+        shares = self.alphas_cumprod.to(latents.dtype)[timestep].view(shape)
+        return shares**0.5, (1 - shares) ** 0.5
+
+    def set_timesteps(self, steps: int, device: Any = "cpu") -> None:
+        """Choose `steps` training steps to sample at: `timesteps` int64 [steps], downwards."""
+        import torch
+
+        count = self.settings.steps
+        if self.settings.zero_terminal_snr:  # from the last training step on, which is all noise
+            chosen = np.round(np.arange(count, 0, -count / steps)).astype(np.int64) - 1
+        else:
+            chosen = np.minimum(np.arange(steps)[::-1] * (count // steps) + 1, count - 1)
+        self._stride = count // steps
+        self.timesteps = torch.from_numpy(chosen.copy()).to(device)
+
+    def step(
+        self, prediction: torch.Tensor, moment: torch.Tensor, latents: torch.Tensor
+    ) -> torch.Tensor:
+        """Latents at the next of `timesteps`, from those at `moment` and the prediction there."""
+        now = int(moment)
+        at, after = self.alphas_cumprod[now], self._least_noise
+        if now >= self._stride:
+            after = self.alphas_cumprod[now - self._stride]
+        signal, rest = at**0.5, (1 - at) ** 0.5
+        if self.settings.prediction == "epsilon":
+            clean, noise = (latents - rest * prediction) / signal, prediction
+        else:
+            clean = signal * latents - rest * prediction
+            noise = signal * prediction + rest * latents
+        return after**0.5 * clean + (1 - after) ** 0.5 * noise
+
+
+def _without_signal_at_the_end(betas: torch.Tensor) -> torch.Tensor:
+    """Betas whose last step has no signal left (Lin et al. 2024, algorithm 1)."""
+    import torch
+
+    roots = torch.cumprod(1.0 - betas, dim=0).sqrt()
+    first, last = roots[0].clone(), roots[-1].clone()
+    shares = ((roots - last) * (first / (first - last))) ** 2
+    return 1 - torch.cat([shares[:1], shares[1:] / shares[:-1]])
+
+
+def noise_schedule(config: Config) -> NoiseSchedule:
+    """The noise schedule of a run."""
+    return NoiseSchedule(config.diffusion)
+
+
+def sampler(config: Config, name: str, steps: int, device: Any) -> tuple[Any, Denoise]:
+    """The training steps [steps] to sample at, and the function from one to the next.
+
+    DDIM, or diffusers' DPM-Solver++ (Lu et al. 2022) or UniPC (Zhao et al. 2023), which need fewer
+    steps. All are deterministic. BadUsage for another name.
+    """
+    if name not in SCHEDULERS:
+        raise BadUsage(f"There is no scheduler {name!r}: choose one of {', '.join(SCHEDULERS)}.")
+    if name == "ddim":
+        ours = noise_schedule(config)
+        ours.set_timesteps(steps, device=device)
+        return ours.timesteps, ours.step
+    import diffusers
 
     settings = config.diffusion
-    return DDIMScheduler(
+    theirs = getattr(diffusers, SCHEDULERS[name])(
         num_train_timesteps=settings.steps,
         beta_start=settings.beta_start,
         beta_end=settings.beta_end,
@@ -298,23 +353,10 @@ def noise_schedule(config: Config) -> Any:
         prediction_type=settings.prediction,
         rescale_betas_zero_snr=settings.zero_terminal_snr,
         timestep_spacing="trailing" if settings.zero_terminal_snr else "leading",
-        clip_sample=False,
-        set_alpha_to_one=settings.zero_terminal_snr,
         steps_offset=0 if settings.zero_terminal_snr else 1,
     )
-
-
-def sampler(config: Config, name: str = "ddim") -> Any:
-    """A diffusers scheduler for sampling, with the run's noise schedule; BadUsage if unknown.
-
-    DDIM (Song, Meng & Ermon 2021), DPM-Solver++ (Lu et al. 2022) or UniPC (Zhao et al. 2023); the
-    latter two need fewer steps. All are deterministic.
-    """
-    import diffusers
-
-    if name not in SCHEDULERS:
-        raise BadUsage(f"There is no scheduler {name!r}: choose one of {', '.join(SCHEDULERS)}.")
-    return getattr(diffusers, SCHEDULERS[name]).from_config(noise_schedule(config).config)
+    theirs.set_timesteps(steps, device=device)
+    return theirs.timesteps, lambda *given: theirs.step(*given, return_dict=False)[0]
 
 
 def loss_weights(config: Config, signal: torch.Tensor) -> torch.Tensor:
@@ -392,8 +434,7 @@ def sample_latents(
     import torch
 
     device = next(model.parameters()).device
-    schedule = sampler(config, scheduler)
-    schedule.set_timesteps(steps, device=device)
+    timesteps, denoise = sampler(config, scheduler, steps, device)
     rows = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     latents = torch.stack(rows).to(device)
     condition = torch.from_numpy(embedding).to(device)
@@ -405,7 +446,7 @@ def sample_latents(
         with_away = yes
     model.eval()
     with torch.inference_mode():
-        for moment in schedule.timesteps:
+        for moment in timesteps:
             timestep = moment.expand(len(latents))
             if guidance == 0:
                 prediction = model(latents, timestep, away, with_away)
@@ -420,5 +461,5 @@ def sample_latents(
                 )
                 with_picture, without = both.chunk(2)
                 prediction = without + guidance * (with_picture - without)
-            latents = schedule.step(prediction, moment, latents).prev_sample
+            latents = denoise(prediction, moment, latents)
     return latents.float().cpu().numpy()

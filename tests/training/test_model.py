@@ -1,19 +1,22 @@
-"""The network, its objective and its sampler, on diffusers' own UNet with random weights."""
+"""The network, its objective and its sampler, with random weights."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from diffusers import AudioLDM2UNet2DConditionModel, DDIMScheduler
 
 from artsound.training.config import Codec, Condition, Config, Diffusion, Mel, Network, find_preset
 from artsound.training.model import (
+    NoiseSchedule,
     build_model,
     diffusion_loss,
     loss_weights,
     noise_schedule,
     sample_latents,
 )
+from artsound.training.unet import UNet
 
 SMALL = Config(
     preset="tiny",
@@ -155,3 +158,95 @@ def test_without_guidance_the_picture_does_not_matter() -> None:
     pictures = np.eye(2, 20, dtype=np.float32)
     blind = sample_latents(model, SMALL, pictures, shape=SHAPE, seeds=[1, 1], steps=2, guidance=0)
     assert np.array_equal(blind[0], blind[1])
+
+
+@pytest.mark.parametrize(
+    ("network", "size"),
+    [
+        (Network(blocks=(8, 16), heads=2, groups=4), (6, 1)),
+        (
+            Network(blocks=(8, 12, 8), attention=(True, False, True), layers=2, heads=3, groups=4),
+            (7, 5),  # not a multiple of what the levels halve
+        ),
+    ],
+)
+def test_the_unet_equals_that_of_diffusers_in_weights_predictions_and_gradients(
+    network: Network, size: tuple[int, int]
+) -> None:
+    kinds = ["CrossAttn" * attends for attends in network.attention]
+    torch.manual_seed(3)
+    theirs = AudioLDM2UNet2DConditionModel(
+        in_channels=6,
+        out_channels=6,
+        block_out_channels=network.blocks,
+        layers_per_block=network.layers,
+        down_block_types=tuple(f"{kind}DownBlock2D" for kind in kinds),
+        up_block_types=tuple(f"{kind}UpBlock2D" for kind in reversed(kinds)),
+        cross_attention_dim=[[None, 10, 14]] * len(network.blocks),
+        attention_head_dim=network.heads,
+        norm_num_groups=network.groups,
+    )
+    torch.manual_seed(3)
+    ours = UNet(network, 6, (10, 14))
+    pairs = list(zip(theirs.named_parameters(), ours.named_parameters(), strict=True))
+    assert all(name == other for (name, _), (other, _) in pairs)
+    assert all(torch.equal(one, other) for (_, one), (_, other) in pairs)
+    noisy, timestep = torch.randn(3, 6, *size), torch.tensor([0, 500, 999])
+    first, second = torch.randn(3, 4, 10), torch.randn(3, 2, 14)
+    [expected] = theirs(
+        noisy,
+        timestep,
+        encoder_hidden_states=first,
+        encoder_hidden_states_1=second,
+        return_dict=False,
+    )
+    found = ours(noisy, timestep, first, second)
+    assert torch.equal(found, expected)
+    for prediction in (expected, found):
+        prediction.square().sum().backward()
+    assert all(torch.equal(one.grad, other.grad) for (_, one), (_, other) in pairs)
+
+
+@pytest.mark.parametrize("zero", [True, False])
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("schedule", ["scaled_linear", "linear", "squaredcos_cap_v2"])
+def test_the_noise_schedule_equals_that_of_diffusers(
+    schedule: str, prediction: str, zero: bool
+) -> None:
+    settings = Diffusion(
+        schedule=schedule,  # type: ignore[arg-type]
+        prediction=prediction,  # type: ignore[arg-type]
+        zero_terminal_snr=zero,
+    )
+    theirs = DDIMScheduler(
+        beta_start=settings.beta_start,
+        beta_end=settings.beta_end,
+        beta_schedule=schedule,
+        prediction_type=prediction,
+        rescale_betas_zero_snr=zero,
+        timestep_spacing="trailing" if zero else "leading",
+        clip_sample=False,
+        set_alpha_to_one=zero,
+        steps_offset=0 if zero else 1,
+    )
+    ours = NoiseSchedule(settings)
+    assert torch.equal(ours.alphas_cumprod, theirs.alphas_cumprod)
+    latents, noise = torch.randn(3, 2, 4, 1), torch.randn(3, 2, 4, 1)
+    given = (latents, noise, torch.tensor([0, 500, 999]))
+    assert torch.equal(ours.add_noise(*given), theirs.add_noise(*given))
+    assert torch.equal(ours.get_velocity(*given), theirs.get_velocity(*given))
+    for steps in (1, 7, 25):
+        ours.set_timesteps(steps)
+        theirs.set_timesteps(steps)
+        assert torch.equal(ours.timesteps, theirs.timesteps)
+        for moment in theirs.timesteps:
+            if zero and prediction == "epsilon" and moment == 999:
+                continue  # nothing but noise: its prediction says nothing
+            expected = theirs.step(noise, moment, latents).prev_sample
+            assert torch.equal(ours.step(noise, moment, latents), expected)
+
+
+def test_as_many_sampling_steps_as_training_steps_end_at_the_last() -> None:
+    schedule = NoiseSchedule(Diffusion(steps=10, zero_terminal_snr=False))
+    schedule.set_timesteps(10)
+    assert schedule.timesteps.tolist() == [9, 9, 8, 7, 6, 5, 4, 3, 2, 1]
