@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import logging
 import os
 import sys
@@ -81,9 +80,6 @@ def main() -> None:
         ends(sentence, 2)
         report_error(sentence)
         raise SystemExit(2) from None
-    finally:
-        # What libraries made is left to the system, instead of being searched for cycles at exit.
-        gc.freeze()
 
 
 def _check_written_paths(arguments: Sequence[str]) -> None:
