@@ -288,6 +288,8 @@ def may_import() -> bool:
 
 def _unlisted(kind: str, name: str) -> list[str]:
     """Each ``module:Object`` in a name that is neither built-in nor an entry point's."""
+    if name in _BUILT_IN[kind]:
+        return []  # no need to look through what is installed
     kinds = ("bridge", "encoder") if kind == "bridge" else (kind,)
     listed_ones = {
         reference

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from scipy import fft, ndimage
+import scipy  # whose parts are imported on first use
 
 # Tempo, pulse clarity and onset rate of a clip, from the energy in its mel bands.
 
@@ -85,20 +85,20 @@ def _accents(bands: np.ndarray, centres: np.ndarray, frame_rate: float) -> np.nd
     for low, high, weight in _REGISTERS:
         part = rise[:, (centres >= low) & (centres < high)].mean(axis=1)
         accents[1:] += weight * part / (part.std() + 1e-6)
-    return ndimage.gaussian_filter1d(_above_surroundings(accents, frame_rate), 1.0)
+    return scipy.ndimage.gaussian_filter1d(_above_surroundings(accents, frame_rate), 1.0)
 
 
 def _above_surroundings(strength: np.ndarray, frame_rate: float) -> np.ndarray:
     """The excess over the mean within a second: slow changes of density are not onsets."""
-    return np.maximum(strength - ndimage.uniform_filter1d(strength, round(frame_rate)), 0.0)
+    return np.maximum(strength - scipy.ndimage.uniform_filter1d(strength, round(frame_rate)), 0.0)
 
 
 def _autocorrelation(strength: np.ndarray) -> np.ndarray:
     """Unbiased, 1 at lag 0; zero if few frames overlap, and for a constant."""
     centred = strength - strength.mean()
     n = len(centred)
-    spectrum = fft.rfft(centred, fft.next_fast_len(2 * n, real=True))
-    correlation = fft.irfft(np.abs(spectrum) ** 2)[:n]
+    spectrum = scipy.fft.rfft(centred, scipy.fft.next_fast_len(2 * n, real=True))
+    correlation = scipy.fft.irfft(np.abs(spectrum) ** 2)[:n]
     if correlation[0] <= 1e-9:
         return np.zeros(n)
     correlation = correlation / correlation[0] * (n / (n - np.arange(n)))
@@ -159,7 +159,7 @@ def _spectral_peaks(mono: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.
     if len(mono) < _TONAL_FRAME:
         mono = np.pad(mono, (0, _TONAL_FRAME - len(mono)))
     frames = np.lib.stride_tricks.sliding_window_view(mono, _TONAL_FRAME)[::_TONAL_HOP]
-    spectrum = fft.rfft(frames * np.hanning(_TONAL_FRAME).astype(np.float32), axis=1)
+    spectrum = scipy.fft.rfft(frames * np.hanning(_TONAL_FRAME).astype(np.float32), axis=1)
     low, high = (int(f * _TONAL_FRAME / sample_rate) for f in _TONAL_RANGE)
     spectrum = np.abs(spectrum[:, low - 1 : high + 1])  # which takes longer than the rest of this
     left, here, right = (spectrum[:, i : high - low + i] for i in (0, 1, 2))
@@ -280,7 +280,7 @@ def _spectrogram(mono: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
     spectrum = np.zeros(power.shape[1])
     found = []
     for start in range(0, len(frames), _BLOCK):
-        transformed = fft.rfft(frames[start : start + _BLOCK] * window, axis=1)
+        transformed = scipy.fft.rfft(frames[start : start + _BLOCK] * window, axis=1)
         block = power[start : start + _BLOCK]
         np.multiply(transformed.real, transformed.real, out=block)
         block += transformed.imag * transformed.imag

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy  # whose parts are imported on first use
 from PIL import Image
-from scipy import fft, ndimage
 
 from artsound.untrusted import read_toml
 
@@ -184,7 +184,7 @@ def _hasler_suesstrunk(red: np.ndarray, green: np.ndarray, blue: np.ndarray) -> 
 
 def _line(light: np.ndarray) -> dict[str, Any]:
     # Sobel (1968) on L*, over 8 so that the unit is L* per pixel; wider than a JPEG's ringing.
-    dx, dy = ndimage.sobel(light, axis=1) / 8.0, ndimage.sobel(light, axis=0) / 8.0
+    dx, dy = scipy.ndimage.sobel(light, axis=1) / 8.0, scipy.ndimage.sobel(light, axis=0) / 8.0
     power = dx * dx + dy * dy
     total = float(power.sum())
     steep = np.tan(np.pi / 8)
@@ -210,8 +210,8 @@ def _fineness(light: np.ndarray) -> float:
     height, width = light.shape
     window = np.hanning(height + 2)[1:-1, None] * np.hanning(width + 2)[None, 1:-1]
     centred = (light - light.mean()) * window.astype(np.float32)
-    amplitude = np.abs(fft.rfft2(centred))
-    frequency = np.hypot(fft.fftfreq(height)[:, None], fft.rfftfreq(width)[None])
+    amplitude = np.abs(scipy.fft.rfft2(centred))
+    frequency = np.hypot(scipy.fft.fftfreq(height)[:, None], scipy.fft.rfftfreq(width)[None])
     texture = amplitude[frequency > _COARSE].sum()
     if texture <= 1e-3 * light.size:
         return 0.0

@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 import soundfile
 import soxr
-from scipy.linalg.blas import isamax
 
 from artsound.media import MediaError, suppress_stderr
 from artsound.media.fingerprint import PRINT_SECONDS, Decimator
@@ -213,6 +212,8 @@ class _Decoded:
 
 
 def _decode(data: bytes, quality: bool) -> _Decoded:
+    from scipy.linalg.blas import isamax
+
     with _open(data) as sound:
         rate, channels = sound.samplerate, sound.channels
         low = Decimator(rate, channels)

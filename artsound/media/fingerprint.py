@@ -7,9 +7,8 @@ from functools import cache
 from itertools import pairwise
 
 import numpy as np
+import scipy  # whose parts are imported on first use
 from PIL import Image
-from scipy import fft, sparse
-from scipy.sparse.csgraph import connected_components
 
 # --- pictures -------------------------------------------------------------------------------------
 
@@ -38,7 +37,7 @@ def phash_grey(grey: Image.Image) -> str:
 
 @cache
 def _dct_basis() -> np.ndarray:
-    return fft.dct(np.eye(32), axis=0, norm="ortho")[:8]
+    return scipy.fft.dct(np.eye(32), axis=0, norm="ortho")[:8]
 
 
 def near_images(hashes: Sequence[str], *, distance: int = HASH_DISTANCE) -> np.ndarray:
@@ -132,8 +131,8 @@ def _sub_prints(low: np.ndarray, rate: float) -> np.ndarray:
         return np.zeros(0, np.uint32)
     starts = (np.arange(count) * hop).astype(np.int64)
     frames = np.lib.stride_tricks.sliding_window_view(low, length)[starts]
-    size = fft.next_fast_len(length, real=True)
-    spectrum = fft.rfft(frames * np.hanning(length).astype(np.float32), size, axis=1)
+    size = scipy.fft.next_fast_len(length, real=True)
+    spectrum = scipy.fft.rfft(frames * np.hanning(length).astype(np.float32), size, axis=1)
     power = spectrum.real**2 + spectrum.imag**2
     limits = np.geomspace(*_BANDS, 34) * size / rate
     energy = np.add.reduceat(power, limits.round().astype(int), axis=1)[:, :33]
@@ -223,8 +222,8 @@ def clusters(ids: Sequence[str], digests: Sequence[str], near: np.ndarray) -> li
     if n == 0:
         return []
     pairs = np.concatenate([_chain(_group_numbers(digests)), near.reshape(-1, 2)])
-    graph = sparse.coo_matrix((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), (n, n))
-    _, label = connected_components(graph, directed=False)
+    graph = scipy.sparse.coo_matrix((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), (n, n))
+    _, label = scipy.sparse.csgraph.connected_components(graph, directed=False)
     smallest: dict[int, str] = {}
     for item, group in zip(ids, label.tolist(), strict=True):
         smallest[group] = min(smallest.get(group, item), item)

@@ -13,8 +13,8 @@ import math
 from dataclasses import dataclass, field, fields
 
 import numpy as np
+import scipy  # whose parts are imported on first use
 from PIL import Image
-from scipy import fft
 
 SILENT = -60.0  # dBFS of a stretch that counts as silence
 MOST_SNR = 120.0  # dB, where the quietest stretches hold no sound at all
@@ -170,7 +170,7 @@ class SoundMeter:
             mono = frames[:, 0].copy()
             for channel in range(1, self.channels):
                 mono += frames[:, channel]
-            spectra = fft.rfft(mono * (_WINDOW / self.channels), axis=1)
+            spectra = scipy.fft.rfft(mono * (_WINDOW / self.channels), axis=1)
             self._spectrum += (spectra.real**2 + spectra.imag**2).sum(axis=0)
             self._spectra += count
 

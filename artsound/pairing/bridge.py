@@ -8,11 +8,12 @@ embedded texts, captions and measured descriptors.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import polars as pl
 
 from artsound import plugins
 from artsound.catalogue import SIDES, SideName
@@ -52,6 +53,16 @@ class BridgeContext:
         self.workspace, self.recipe, self.name = context.workspace, context.recipe, name
         self.argument = plugins.find("bridge", name)[1] if argument is None else argument
         self._context = context
+        self._some: frozenset[str] | None = None
+
+    def for_items(self, ids: Collection[str]) -> BridgeContext:
+        """The same build with the vectors and descriptors of some items only.
+
+        Rows made from them are those of the whole build only where a row depends on its item alone.
+        """
+        other = copy.copy(self)
+        other._some = frozenset(ids)
+        return other
 
     def of(self, name: str) -> BridgeContext:
         """The same build for another bridge, which this one is made of."""
@@ -73,14 +84,21 @@ class BridgeContext:
         Raises:
             BadData: They are missing, broken or not of length one.
         """
-        ids, rows = load_embeddings(self.workspace, encoder, side)
+        ids, rows = self._load(encoder, side)
         rows = np.asarray(rows, dtype=np.float32)
         check_vectors(rows, ids, side)
         return ids, rows
 
     def descriptors(self, side: SideName) -> Vectors:
         """Ids of a side and their measured descriptors float32 [n, D] (encoders/descriptors.py)."""
-        return load_embeddings(self.workspace, "affect", side)
+        return self._load("affect", side)
+
+    def _load(self, encoder: str, side: SideName) -> Vectors:
+        ids, rows = load_embeddings(self.workspace, encoder, side)
+        if self._some is None:
+            return ids, rows
+        chosen = [n for n, name in enumerate(ids) if name in self._some]
+        return [ids[n] for n in chosen], rows[chosen]
 
     def train_ids(self, side: SideName) -> list[str]:
         """The ids of a side's items in the train split, which fits are made of.
@@ -102,6 +120,9 @@ class BridgeContext:
         if not path.is_file():
             return {}
         table = read_parquet(path, SIDES[side].name, [SIDES[side].key, column])
+        if self._some is not None:
+            frame = pl.DataFrame(pl.from_arrow(table))
+            table = frame.filter(pl.col(SIDES[side].key).is_in(sorted(self._some))).to_arrow()
         return dict(zip(*(values.to_pylist() for values in table.columns), strict=True))
 
     def encoder_digest(self, encoder: str) -> str:

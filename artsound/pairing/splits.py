@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from artsound.catalogue import usable_items
 from artsound.pairing.previous_release import PreviousPair, PreviousRelease, previous_release
@@ -222,6 +220,9 @@ def _groups(first: Sequence[Hashable], second: Sequence[Hashable]) -> np.ndarray
 
     Items equal in `first` or in `second` are in one group, transitively.
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     count = len(first)
     if not count:
         return np.zeros(0, dtype=np.int64)

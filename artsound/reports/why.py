@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def why(out: Path, key: str) -> dict[str, Any]:
         "encoders": _encoders(workspace),
         "recipe": {"seed": recipe.seed, **recipe.pair.model_dump()},
         "runners_up": _runners_up(workspace, key),
-        "parts": _parts(_matched(workspace, recipe), pair),
+        "parts": _parts(_matched(workspace, recipe), pair, alone=True),
     }
 
 
@@ -116,18 +116,31 @@ def _by_side(rows: pl.DataFrame | None) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _parts(context: Context, pair: dict[str, Any]) -> list[dict[str, Any]]:
-    """The share of each named dimension in the score; none if it is of another version or build."""
-    bridge, artwork_id, track_id = pair["bridge"], pair["artwork_id"], pair["track_id"]
-    try:
-        names, (artworks, a, tracks, t) = context.once(
-            f"dimensions of {bridge}", lambda: _dimensions(context, bridge)
-        )
-    except (ArtSoundError, ValueError):
-        return []  # vectors or weights are no longer there, or of an older version
-    if not names or artwork_id not in artworks or track_id not in tracks:
-        return []
-    one, other = a[artworks.index(artwork_id)], t[tracks.index(track_id)]
+def _parts(context: Context, pair: dict[str, Any], *, alone: bool = False) -> list[dict[str, Any]]:
+    """The share of each named dimension in the score; none if it is of another version or build.
+
+    `alone`: only the rows of this pair are computed, and all only if those give another score, as
+    of a bridge that sets items against one another.
+    """
+    items = (pair["artwork_id"], pair["track_id"])
+    for some in (items, None) if alone else (None,):
+        try:
+            names, (artworks, a, tracks, t) = context.once(
+                f"dimensions of {pair['bridge']} for {some}",
+                partial(_dimensions, context, pair["bridge"], some),
+            )
+        except (ArtSoundError, ValueError):
+            continue  # vectors or weights are no longer there, or of an older version
+        if not names or items[0] not in artworks or items[1] not in tracks:
+            continue
+        parts = _shares(names, a[artworks.index(items[0])], t[tracks.index(items[1])])
+        if abs(sum(float(part["share"]) for part in parts) - pair["score"]) <= _SAME:
+            return sorted(parts, key=lambda part: (-part["share"], part["name"]))
+    return []  # the score is that of an older version or of a previous release
+
+
+def _shares(names: list[str], one: np.ndarray, other: np.ndarray) -> list[dict[str, Any]]:
+    """The share of each name in the product of two rows, and where both are on it."""
     parts: list[dict[str, Any]] = []
     for name in dict.fromkeys(names):
         at = [n for n, each in enumerate(names) if each == name]
@@ -140,9 +153,7 @@ def _parts(context: Context, pair: dict[str, Any]) -> list[dict[str, Any]]:
                 "share": float(one[at] @ other[at]),
             }
         )
-    if abs(sum(float(part["share"]) for part in parts) - pair["score"]) > _SAME:
-        return []  # the score is that of an older version or of a previous release
-    return sorted(parts, key=lambda part: (-part["share"], part["name"]))
+    return parts
 
 
 def _matched(workspace: Workspace, recipe: Recipe) -> Context:
@@ -160,12 +171,15 @@ def _matched(workspace: Workspace, recipe: Recipe) -> Context:
     return Context(workspace, recipe)
 
 
-def _dimensions(context: Context, bridge: str) -> tuple[list[str], Rows]:
-    """The name of each dimension of a bridge, and its rows; no names where it has none."""
+def _dimensions(
+    context: Context, bridge: str, some: tuple[str, ...] | None
+) -> tuple[list[str], Rows]:
+    """The name of each dimension of a bridge, and the rows of some items; no names without any."""
     named = [context.recipe.pair.bridge]  # may be imported, or the recipe was not read
     plugins.refuse_code("bridge", bridge, "pairs.parquet", named)
     plugin, _ = plugins.get("bridge", bridge)
     build = BridgeContext(context, bridge)
+    build = build if some is None else build.for_items(some)
     dimensions = getattr(plugin, "dimensions", None)
     if dimensions is None:
         return [], ([], np.empty((0, 0)), [], np.empty((0, 0)))
