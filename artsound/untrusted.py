@@ -173,20 +173,29 @@ def read_arrays(source: Path | bytes) -> dict[str, np.ndarray]:
         raise _damaged(error) from error
 
 
-def read_table(source: Path | bytes, columns: Sequence[str] | None = None) -> pa.Table:
+class NoColumnError(ValueError):
+    """A table lacks a column that is asked for."""
+
+
+def read_table(
+    source: Path | bytes | io.RawIOBase, columns: Sequence[str] | None = None
+) -> pa.Table:
     """Read the rows of a .parquet file, or of the bytes of one.
 
     Args:
-        source: The file, or its bytes.
+        source: The file, or its bytes, or an open file, of which only the columns are read.
         columns: The columns to read; None: all.
 
     Returns:
         The table, validated in full.
 
     Raises:
-        ValueError: It is not a valid file, lacks a column, or has text that is not UTF-8.
+        ValueError: It is not a valid file, lacks a column (NoColumnError), or has text that is not
+            UTF-8.
         OSError: The file cannot be read.
     """
+    if isinstance(source, io.RawIOBase):
+        return _parsed(pa.PythonFile(source, mode="r"), columns)
     if isinstance(source, Path):
         with pa.OSFile(str(source)) as file:  # raises OSError
             return _parsed(file, columns)
@@ -467,7 +476,7 @@ def _parsed(file: pa.NativeFile, columns: Sequence[str] | None) -> pa.Table:
     except (OSError, pa.ArrowException, *_FAULTS) as error:
         raise _damaged(error) from error
     if missing := [name for name in columns or () if name not in table.column_names]:
-        raise ValueError(f"it has no column {missing[0]}")
+        raise NoColumnError(f"it has no column {missing[0]}")
     return table
 
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from artsound.captions.vocabulary import key_name
 from artsound.errors import ArtSoundError, BadUsage
+from artsound.progress import human_bytes
 from artsound.reports.finding import LARGEST_PICTURE, Finder, Likeness
 from artsound.reports.judge_desk import JudgeDesk
 from artsound.reports.judging import MIN_HEARD, checked_judge
@@ -171,6 +172,7 @@ def read_effects(folder: Path) -> dict[str, float]:
 
 # The requests of the page: views, pairs, media, saving views and judgements.
 
+NEAREST = 8  # pictures, and clips, on the page of a pair
 COMPARED = 24  # pairs on a page of generated music
 _LONGEST_REQUEST = 1 << 16
 _LONGEST_FIELD = (500, 2000)  # characters of a field, and of `where` and `inside`
@@ -343,6 +345,26 @@ class Site:
             found["runners_up"][side] = [
                 {**one, "pair": card} for one, card in zip(rows, cards, strict=True)
             ]
+        return json_response(found)
+
+    def near(self, request: Request) -> Response:
+        """The pairs with the nearest pictures, and those with the nearest music.
+
+        Of a release on a server, whose vectors were not fetched yet, only what fetching them would
+        take, unless the address has `fetch`.
+        """
+        position = self.catalogue.places.get(request.path_params["key"])
+        if position is None:
+            return json_response({"error": "There is no such pair."}, 404)
+        found: dict[str, Any] = {}
+        likeness = self.finder.likeness
+        if "fetch" not in request.query_params and (size := likeness.to_fetch()):
+            return json_response({"fetch": human_bytes(size), "from": likeness.data.store.location})
+        for kind in ("picture", "music"):
+            try:
+                found[kind] = {"pairs": self.catalogue.nearest(position, kind, NEAREST)}
+            except ArtSoundError as error:
+                found[kind] = {"pairs": [], "error": str(error)}
         return json_response(found)
 
     def media(self, request: Request) -> Response:
@@ -684,6 +706,7 @@ def browse_app(
             Route("/api/view", site.view),
             Route("/api/pair/{key}", site.pair),
             Route("/api/why/{key}", site.why),
+            Route("/api/near/{key}", site.near),
             Route("/api/save", site.save, methods=["POST"]),
             Route("/api/note", site.note, methods=["POST"]),
             Route("/api/picture", site.picture, methods=["POST"]),

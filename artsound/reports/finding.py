@@ -2,6 +2,8 @@
 
 Likeness is the cosine of two vectors of one encoder: the one that the recipe names for the side
 where its vectors are in the build or in the release, else the measured descriptors, standardised.
+Of a release on a server the smallest table of vectors is used, and only the column of the side that
+is asked for is fetched.
 Words need an encoder that takes texts, with the weights that embedded the build. An uploaded
 picture is measured, and music fits it as the affect bridge says, which needs no weights.
 """
@@ -14,11 +16,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from artsound import plugins
 from artsound.catalogue import SIDES, SideName
 from artsound.encoders.base import (
     embedding_folder,
@@ -37,9 +40,13 @@ from artsound.reports.art_map import SIDES_OF_MAP, Places, places_of, polygon_of
 from artsound.reports.art_map import within as within_polygon
 from artsound.reports.notes import Notes, SavedViews
 from artsound.reports.views import Mask, Query
-from artsound.shards.beside import embedding_tables
+from artsound.shards.beside import EmbeddingTable, embedding_tables
 from artsound.shards.dataset import Dataset
 from artsound.storage import Workspace, digest, read_json, sha256_bytes, sha256_file
+from artsound.untrusted import parse_json
+
+if TYPE_CHECKING:
+    from artsound.pairing.affect import AffectBridge
 
 AFFECT = "affect"
 LARGEST_PICTURE = 32_000_000  # bytes of an upload
@@ -119,8 +126,9 @@ def _aligned(ids: list[str], matrix: np.ndarray, items: list[str]) -> Rows:
 
 def _comparable(encoder: str, rows: Rows) -> Rows:
     """Rows of length one; measured descriptors are standardised first."""
-    if encoder == AFFECT and np.isfinite(rows).any():
-        low, centre, high = np.nanpercentile(rows, (5, 50, 95), axis=0)
+    if encoder == AFFECT and np.isfinite(rows).all(axis=1).any():
+        known = rows[np.isfinite(rows).all(axis=1)]
+        low, centre, high = np.percentile(known, (5, 50, 95), axis=0)
         scale = (high - low) / 3.29  # the 5–95 % range of a normal distribution, in deviations
         spread = np.where(scale > 1e-6 * np.maximum(np.abs(centre), 1.0), scale, np.inf)
         rows = np.clip((rows - centre) / spread, -_CUT, _CUT).astype(np.float32)
@@ -140,22 +148,50 @@ class Likeness:
         self.data = data
         self._sides: dict[SideName, SideVectors | BadUsage] = {}
         self._places: Places | None = None
+        self._tables: dict[str, EmbeddingTable] | None = None
+        self._fetched_fit: AffectBridge | None = None
         self._uploads: OrderedDict[str, np.ndarray] = OrderedDict()
         self._answers: OrderedDict[tuple[str, str, str], Rows] = OrderedDict()
         self._words: dict[SideName, bool] = {}
         self._lock = threading.RLock()
 
     def prepare(self) -> None:
-        """Read what queries need, so that none of them waits."""
+        """Read what queries need from this machine, so that none of them waits."""
+        if not self.data.store.is_local:
+            return  # it is fetched when it is asked for
         for side in SIDES:
             try:
                 self.side(side)
             except ArtSoundError:
                 continue  # a query that needs it says so
             self.takes_words(side)
-        if self.data.store.is_local:  # elsewhere it is read when the page shows it
-            with contextlib.suppress(ArtSoundError):
-                self.places()
+        with contextlib.suppress(ArtSoundError):
+            self.places()
+
+    def to_fetch(self) -> int:
+        """Bytes of the table that the next likeness fetches from a server, at most; 0 for none.
+
+        Raises:
+            BadUsage: The release has no vectors.
+        """
+        if self.data.store.is_local or len(self._sides) == len(SIDES):
+            return 0
+        tables = self.tables()
+        if not tables:
+            raise self._no_vectors("artworks")
+        return next(iter(tables.values())).size
+
+    def tables(self) -> dict[str, EmbeddingTable]:
+        """The tables of vectors of the release, by encoder, the preferred one first."""
+        store = self.data.store
+        if self._tables is None or store.is_local:
+            names = [AFFECT, *(plugin.name for plugin in plugins.available("encoder"))]
+            found = embedding_tables(store, dict.fromkeys(names))
+            order = sorted(found.values(), key=lambda one: (
+                0 if store.is_local else one.size, one.encoder == AFFECT, one.encoder
+            ))  # fmt: skip
+            self._tables = {table.encoder: table for table in order}
+        return self._tables
 
     def side(self, side: SideName) -> SideVectors:
         """The vectors of a side; BadUsage if there are none."""
@@ -214,9 +250,7 @@ class Likeness:
         Raises:
             BadUsage: It cannot be decoded, or the release has no affect fit.
         """
-        from artsound.pairing.affect import read_fit  # SciPy, which opening a page does not need
-
-        fit = read_fit(self._fit())
+        fit = self._fit()
         try:
             values = measure_picture(picture)
         except MediaError as error:
@@ -282,19 +316,16 @@ class Likeness:
                     return found
             except BadData:
                 pass  # the release may have them
-        column = SIDES[side].name
-        tables = embedding_tables(self.data.store)
-        for encoder in sorted(tables, key=lambda name: (name == AFFECT, name)):
+        for encoder, table in self.tables().items():
             if only not in ("", encoder):
                 continue
-            table = tables[encoder]()
-            if column in table.columns and "key" in table.columns:
-                # A column of arrays, whose values are one block of memory.
-                matrix = np.asarray(table[column].to_numpy(), dtype=np.float32)
-                keys = self.data.frame["key"].to_list()
-                rows = _aligned(table["key"].to_list(), matrix, keys)
+            if (found_rows := table.read(SIDES[side].name)) is not None:
+                rows = _aligned(*found_rows, self.data.frame["key"].to_list())
                 return SideVectors(encoder, rows if only else _comparable(encoder, rows))
-        raise BadUsage(
+        raise self._no_vectors(side)
+
+    def _no_vectors(self, side: SideName) -> BadUsage:
+        return BadUsage(
             f"There are no vectors of the {side}: browse the shards in the folder of their build, "
             "or set shards.embeddings in the recipe."
         )
@@ -316,11 +347,9 @@ class Likeness:
 
     def _fitting(self, token: str) -> Rows:
         """How well each track fits an uploaded picture."""
-        from artsound.pairing.affect import read_fit
-
         if token not in self._uploads:
             raise BadUsage("This picture is no longer in memory: drop the file again.")
-        fit = read_fit(self._fit())
+        fit = self._fit()
         rows = self._read("tracks", self._items("tracks"), AFFECT).rows
         known = np.isfinite(rows).all(axis=1)
         scores = np.full(len(rows), np.nan, dtype=np.float32)
@@ -328,12 +357,21 @@ class Likeness:
             scores[known] = fit.tracks(rows[known]) @ self._uploads[token]
         return scores
 
-    def _fit(self) -> Path:
+    def _fit(self) -> AffectBridge:
         """The affect fit of the release or its build; BadUsage if there is none."""
-        place = Path(self.data.store.location) if self.data.store.is_local else None
-        for path in (place / FITS, place.absolute().parent / "pairs" / FITS) if place else ():
-            if path.is_file():
-                return path
+        from artsound.pairing.affect import fit_of, read_fit  # SciPy, which no page needs
+
+        store = self.data.store
+        if store.is_local:
+            place = Path(store.location)
+            for path in (place / FITS, place.absolute().parent / "pairs" / FITS):
+                if path.is_file():
+                    return read_fit(path)
+        elif self._fetched_fit is not None:
+            return self._fetched_fit
+        elif store.size(FITS) is not None:
+            self._fetched_fit = fit_of(_json_object(store.read(FITS)), f"{store.location}/{FITS}")
+            return self._fetched_fit
         raise BadUsage(
             "Music for a picture needs the fit of the affect bridge, fits.json beside the index: "
             "this release has none."
@@ -367,6 +405,15 @@ class Likeness:
         except ArtSoundError:
             return None
         return build[1] if "text" in plugin.modalities and same else None
+
+
+def _json_object(data: bytes) -> Mapping[str, Any]:
+    """A JSON object; of anything else, an empty one."""
+    try:
+        value = parse_json(data)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 _LIKE: Mapping[str, SideName] = {"picture": "artworks", "music": "tracks"}

@@ -41,6 +41,8 @@ _LAST_COLUMNS = (
     ("licence", "Music licence", "track_license_id"),
     ("split", "Split", "split"),
 )
+# The facet of a column of the index.
+FACETS = {column: name for name, _, column in (*_COLUMNS, *_LAST_COLUMNS)}
 
 
 @dataclass(frozen=True)
@@ -498,6 +500,36 @@ class PairTable:
             "previous": keys[int(order[place - 1])] if place else None,
             "next": keys[int(order[place + 1])] if place + 1 < len(order) else None,
         }
+
+    def nearest(self, position: int, kind: str, most: int) -> list[dict[str, Any]]:
+        """The cards of the pairs whose picture or music is most like that of a pair.
+
+        Args:
+            position: Position of the pair.
+            kind: picture or music.
+            most: How many cards there are at most.
+
+        Returns:
+            The cards with their `closeness`, nearest first; each artwork once, and never the
+            pair's own picture.
+        """
+        frame = self.data.frame
+        key = frame["key"][position]
+        order, near = self.ordered(Query(like=f"{kind}:{key}"))
+        assert near is not None  # the query names a likeness
+        column = frame["artwork_id" if kind == "picture" else "key"]
+        seen: set[str] = {column[position]}
+        chosen: list[int] = []
+        for place in order.tolist():
+            if len(chosen) == most:
+                break
+            if (item := column[place]) not in seen:
+                seen.add(item)
+                chosen.append(place)
+        cards = self.cards(chosen)
+        return [
+            {**card, "closeness": float(near[n])} for card, n in zip(cards, chosen, strict=True)
+        ]
 
     def item_cards(self, side: str, item_ids: Sequence[str]) -> list[dict[str, Any] | None]:
         """For each artwork (by id) or track (by key) the card of its first pair; None without."""

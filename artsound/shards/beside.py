@@ -10,11 +10,12 @@ later releases.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,8 +24,9 @@ from artsound.catalogue import SIDES
 from artsound.encoders.base import load_embeddings
 from artsound.errors import BadData
 from artsound.shards.index import read_frame
-from artsound.shards.store import Store
+from artsound.shards.store import RangedFile, Store
 from artsound.storage import Workspace, atomic_write, read_parquet, write_parquet
+from artsound.untrusted import NoColumnError, read_table
 
 RETRIEVAL = "retrieval.parquet"
 MAP = "map.parquet"
@@ -47,16 +49,65 @@ def tables_of(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file() and is_beside(path.name))
 
 
-def embedding_tables(store: Store) -> dict[str, Callable[[], pl.DataFrame]]:
-    """The embeddings beside a release on this machine, by encoder, to be read; none elsewhere."""
-    if not store.is_local:
-        return {}
-    folder = Path(store.location)
-    return {
-        path.stem.removeprefix(_EMBEDDINGS): partial(_read_whole, path)
-        for path in tables_of(folder)
-        if path.name.startswith(_EMBEDDINGS)
-    }
+@dataclass(frozen=True)
+class EmbeddingTable:
+    """The vectors of an encoder beside the index of a release.
+
+    Attributes:
+        store: The release.
+        encoder: The encoder.
+        size: Bytes of the file.
+    """
+
+    store: Store
+    encoder: str
+    size: int
+
+    def read(self, column: str) -> tuple[list[str], npt.NDArray[np.float32]] | None:
+        """Keys, and the vectors float32 [n, D] of a side; no other column is read or fetched.
+
+        Args:
+            column: artwork or track.
+
+        Returns:
+            None if the table has no such side.
+
+        Raises:
+            BadData: It is damaged or unavailable.
+        """
+        name = f"{_EMBEDDINGS}{self.encoder}.parquet"
+        place = f"{self.store.location}/{name}"
+        source = Path(place) if self.store.is_local else RangedFile(self.store, name, self.size)
+        try:
+            frame = pl.DataFrame(read_table(source, ["key", column]))
+            # A column of arrays, whose values are one block of memory.
+            rows = np.asarray(frame[column].to_numpy(), dtype=np.float32)
+            keys = frame["key"].cast(pl.String).to_list()
+        except NoColumnError:
+            return None
+        except (OSError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
+            raise BadData(f"{place} is not a readable parquet file: {error}.") from error
+        if rows.ndim != 2:
+            raise BadData(f"{place} has no vectors in its column {column}.")
+        return keys, rows
+
+
+def embedding_tables(store: Store, encoders: Iterable[str]) -> dict[str, EmbeddingTable]:
+    """The embeddings beside the index of a release, by encoder.
+
+    Args:
+        store: The release.
+        encoders: The encoders that are looked for where the files cannot be listed, which is
+            everywhere but on this machine.
+
+    Raises:
+        BadData: The release is unavailable.
+    """
+    if store.is_local:
+        paths = [path.name for path in tables_of(Path(store.location))]
+        encoders = [name[len(_EMBEDDINGS) : -8] for name in paths if name.startswith(_EMBEDDINGS)]
+    sizes = {one: store.size(f"{_EMBEDDINGS}{one}.parquet") for one in encoders}
+    return {one: EmbeddingTable(store, one, size) for one, size in sizes.items() if size}
 
 
 def _read_whole(path: Path) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import io
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -101,6 +102,9 @@ class Store(Protocol):
     @property
     def is_local(self) -> bool:
         """Whether reading costs no network."""
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file; None if there is none, or none that may be read."""
 
     def read(self, name: str) -> bytes:
         """A whole file."""
@@ -215,6 +219,10 @@ class LocalStore:
     def is_local(self) -> bool:
         return True
 
+    def size(self, name: str) -> int | None:
+        path = self.folder / name
+        return path.stat().st_size if path.is_file() else None
+
     def read(self, name: str) -> bytes:
         try:
             return (self.folder / name).read_bytes()
@@ -292,6 +300,22 @@ class HttpStore:
     @property
     def is_local(self) -> bool:
         return False
+
+    def size(self, name: str) -> int | None:
+        # By GET, since some servers and signed addresses answer nothing else.
+        def ask() -> int | None:
+            try:
+                with self._get(name, {"Range": "bytes=0-0"}, stream=True) as response:
+                    stated = re.search(r"/(\d+)$", response.headers.get("Content-Range", ""))
+                    if stated:
+                        return int(stated[1])
+                with self._get(name, stream=True) as response:  # whose body is not read
+                    length = response.headers.get("Content-Length", "")
+            except (FileNotFoundError, PermissionError):
+                return None
+            return int(length) if length.isdecimal() else None
+
+        return _again(self, name, ask)
 
     def read(self, name: str) -> bytes:
         return _again(self, name, lambda: self._get(name).content)
@@ -387,6 +411,19 @@ class FsspecStore:
     def is_local(self) -> bool:
         return False
 
+    def size(self, name: str) -> int | None:
+        system = self._here()
+
+        def ask() -> int | None:
+            try:
+                size = system.info(f"{self.path}/{name}").get("size")
+            except (FileNotFoundError, PermissionError):
+                return None
+            return None if size is None else int(size)
+
+        with plain_faults(system, self.location):
+            return _again(self, name, ask)
+
     def read(self, name: str) -> bytes:
         return self._cat(name)
 
@@ -440,6 +477,41 @@ def _session(_process: int) -> requests.Session:
     session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=32))
     session.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=32))
     return session
+
+
+class RangedFile(io.RawIOBase):
+    """A file of a store that is read where it is asked for, and no further.
+
+    Args:
+        store: The store.
+        name: The file.
+        size: Its bytes.
+    """
+
+    def __init__(self, store: Store, name: str, size: int) -> None:
+        self._store, self._name, self._size, self._at = store, name, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        stop = self._size if size is None or size < 0 else min(self._size, self._at + size)
+        if stop <= self._at:
+            return b""
+        data = self._store.read_ranges(self._name, [(self._at, stop)])[0]
+        self._at = stop
+        return data
 
 
 def _fetch_joined(ranges: Sequence[Range], fetch: Callable[[Range], bytes]) -> list[bytes]:

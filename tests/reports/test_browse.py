@@ -166,6 +166,11 @@ def test_likeness_maps_and_music_for_a_picture_come_from_the_build_or_the_releas
         near = [pair["closeness"] for pair in alike["pairs"]]
         assert (alike["pairs"][0]["key"], near[0]) == (key, pytest.approx(1.0, abs=1e-4))
         assert near == sorted(near, reverse=True)
+        beside = client.get(f"/api/near/{key}").json()[kind]["pairs"]
+        # An artwork of several pairs is shown once.
+        others = [pair["key"] for pair in alike["pairs"] if pair["key"] != key]
+        assert [pair["key"] for pair in beside] == others[: len(beside)]
+        assert len(beside) == 8
     places = np.frombuffer(client.get("/api/map").content, "<u2").reshape(-1, 4)
     assert places.shape == (len(frame), 4)
     assert len(np.unique(places[:, :2], axis=0)) > len(frame) / 2
@@ -193,6 +198,11 @@ def test_likeness_maps_and_music_for_a_picture_come_from_the_build_or_the_releas
     shutil.copytree(built.shards, alone)
     nothing = site(alone).get(f"/api/view?like=picture:{key}")
     assert "shards.embeddings" in nothing.json()["error"]
+    none = site(alone).get(f"/api/near/{key}").json()["music"]
+    assert (none["pairs"], none["error"]) == (
+        [],
+        nothing.json()["error"].replace("artworks", "tracks"),
+    )
     push(alone, "memory://map/release", restricted=True)  # the map is part of a release
     for place in (str(alone), "memory://map/release"):
         assert site(place).get("/api/map").content == client.get("/api/map").content
@@ -206,6 +216,20 @@ def test_likeness_maps_and_music_for_a_picture_come_from_the_build_or_the_releas
     assert from_release.get("/api/map").content == client.get("/api/map").content
     assert (
         from_release.post("/api/picture", content=picture, headers=headers).json()["like"] == like
+    )
+    push(alone, "memory://near/release", restricted=True)
+    far = site("memory://near/release")  # a release on a server: fetched once it is asked for
+    offered = far.get(f"/api/near/{key}").json()
+    assert offered["fetch"].endswith("kB")
+    assert offered["from"] == "memory://near/release"
+    for kind in ("picture", "music"):
+        own = from_release.get(f"/api/near/{key}").json()[kind]
+        assert far.get(f"/api/near/{key}?fetch=1").json()[kind] == own
+    assert "fetch" not in far.get(f"/api/near/{key}").json()
+    assert far.post("/api/picture", content=picture, headers=headers).json()["like"] == like
+    assert (
+        far.get(f"/api/view?like={like}").json()
+        == from_release.get(f"/api/view?like={like}").json()
     )
 
 

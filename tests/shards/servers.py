@@ -17,7 +17,8 @@ class Served:
     `whole` ranges are answered by the whole file, `unannounced` ones by half of it without a
     length; when `spoilt`, whole shards have a wrong byte. Once index.parquet is served, all wait
     for `hanging`, and set `waiting`. `odd` has the end of a name, and the status, headers and
-    first bytes with which such files are answered. `received` has the path and the headers of each
+    first bytes with which such files are answered. With `names_total`
+    parts come with the size of the whole. `received` has the path and the headers of each
     request."""
 
     url: str = ""
@@ -31,6 +32,7 @@ class Served:
     waiting: threading.Event = field(default_factory=threading.Event)
     received: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     ranges: bool = True
+    names_total: bool = False
     odd: tuple[str, int, dict[str, str], bytes] | None = None
     sent: int = 0
     requests: list[tuple[str, str]] = field(default_factory=list)
@@ -69,15 +71,17 @@ def serving(folder: Path) -> Iterator[Served]:
                 self.end_headers()
                 return
             data = path.read_bytes()
-            status = 200
+            status, total = 200, len(data)
+            headers: dict[str, str] = {}
             if state.spoilt and name.endswith(".tar"):
                 spoilt = bytes([data[0] ^ 1]) + data[1:]
                 data = data if wanted else spoilt
             if wanted and state.ranges and not whole:
                 first, _, last = wanted.removeprefix("bytes=").partition("-")
                 data, status = data[int(first) : int(last) + 1], 206
+                if state.names_total:
+                    headers["Content-Range"] = f"bytes {wanted.removeprefix('bytes=')}/{total}"
             data = data[:-1] if state.short else data
-            headers: dict[str, str] = {}
             if state.odd and name.endswith(state.odd[0]):
                 _, status, headers, start = state.odd
                 data = start + data[len(start) :]

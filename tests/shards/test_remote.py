@@ -14,12 +14,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from servers import Served, serving
 from urllib3.util import Retry
 
 import artsound
 from artsound.errors import BadData, BadUsage
+from artsound.shards.beside import embedding_tables
 from artsound.shards.reader import Cache
 from artsound.shards.store import open_store
 from artsound.shards.subset import write_view as write_subset_view
@@ -52,6 +56,31 @@ def test_a_thin_subset_moves_hardly_more_than_its_own_bytes(served: Served) -> N
     wanted = int(chosen.pointers.sizes.sum())
     assert wanted <= served.sent <= wanted + 5 * 3 * 1024  # headers and padding between members
     assert all(wanted for _, wanted in served.requests[2:])
+
+
+@pytest.mark.parametrize("names_total", [True, False])
+def test_one_column_of_a_table_is_read_over_http_without_the_others(
+    tmp_path: Path, names_total: bool
+) -> None:
+    rows = np.random.default_rng(0).normal(size=(45, 2_000)).astype(np.float32)
+    sides = {
+        side: pa.FixedSizeListArray.from_arrays(pa.array((factor * rows).ravel()), 2_000)
+        for side, factor in (("artwork", 1.0), ("track", 2.0))
+    }
+    keys = [f"{n:06d}" for n in range(45)]
+    path = tmp_path / "embeddings-clip.parquet"
+    pq.write_table(pa.table({"key": keys, **sides}), path)
+    with serving(tmp_path) as served:
+        served.names_total = names_total
+        tables = embedding_tables(open_store(served.url), ["affect", "clip"])
+        assert {name: table.size for name, table in tables.items()} == {"clip": path.stat().st_size}
+        served.sent = 0
+        found = tables["clip"].read("track")
+        assert found is not None
+        assert found[0] == keys
+        np.testing.assert_array_equal(found[1], 2 * rows)
+        assert served.sent < 0.7 * path.stat().st_size
+        assert tables["clip"].read("words") is None
 
 
 def test_a_server_that_fails_for_a_while_is_asked_again(served: Served) -> None:

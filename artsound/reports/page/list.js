@@ -1,6 +1,6 @@
 // The pairs of a view as cards or as a table, of which only those near the window are elements.
 import {
-  artworkTitle, ask, byId, clock, make, notice, pairAddress, playButton, showPlaying, thumbnail, trackTitle,
+  artworkTitle, ask, byId, clock, make, notice, pairAddress, percentileText, playButton, showPlaying, thumbnail, trackTitle,
 } from "/page/page.js";
 
 const PAGE = 48; // pairs of a request
@@ -14,7 +14,7 @@ const COLUMNS = [ // heading, column to sort by, text
   ["Musician", "musician", (pair) => pair.musician], ["Genre", "track_genre", (pair) => pair.track_genre],
   ["Length", "duration_s", (pair) => clock(pair.duration_s)],
   ["Tempo", "tempo_bpm", (pair) => String(Math.round(pair.tempo_bpm))],
-  ["Percentile", "percentile", (pair) => (pair.percentile === null ? "" : pair.percentile.toFixed(3))],
+  ["Percentile", "percentile", (pair) => (pair.percentile === null ? "" : percentileText(pair.percentile))],
   ["Score", "score", (pair) => pair.score.toFixed(3)], ["Split", "split", (pair) => pair.split],
 ];
 
@@ -185,7 +185,8 @@ function element(place) {
 /** One pair in the grid; its page shows the pairs before and after it in the query. */
 function card(pair, place) {
   const address = pairAddress(pair.key, list.query);
-  const near = pair.closeness === undefined ? `score ${pair.score.toFixed(2)}` : `near ${pair.closeness.toFixed(2)}`;
+  const near = pair.closeness !== undefined ? `near ${pair.closeness.toFixed(2)}`
+    : pair.percentile !== null ? `percentile ${percentileText(pair.percentile)}` : `score ${pair.score.toFixed(2)}`;
   return make(
     "article", { class: "card", "data-key": pair.key, "aria-posinset": place + 1, "aria-setsize": list.total,
       "aria-label": artworkTitle(pair) },

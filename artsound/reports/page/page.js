@@ -58,6 +58,12 @@ export function trackTitle(pair) {
   return pair.musician ? `${pair.musician}: ${pair.track_title || "untitled"}` : pair.track_title || "untitled";
 }
 
+/** A percentile, 0 to 1, never rounded up: 1 is only what no random pair exceeds. */
+export function percentileText(value) {
+  const digits = value >= 0.999 ? 4 : 3;
+  return (Math.floor(value * 10 ** digits + 1e-6) / 10 ** digits).toFixed(digits);
+}
+
 export function clock(seconds) {
   const whole = Math.round(seconds);
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;

@@ -1,6 +1,7 @@
 // One pair: picture, sound, both captions, why it was made, all facts, and the raw record.
 import {
-  artworkTitle, ask, byId, clock, make, media, notice, noticeWithWayBack, number, pairAddress, playButton, post,
+  artworkTitle, ask, byId, clock, make, media, notice, noticeWithWayBack, number, pairAddress,
+  percentileText, playButton, post,
   showPlaying, thumbnail, trackTitle,
 } from "/page/page.js";
 
@@ -65,9 +66,9 @@ export async function showPair(key, address) {
         make("blockquote", { id: "music-caption" }, record.track_caption,
           make("footer", {}, `Captioner: ${record.track_captioner}`)),
         make("dl", { class: "numbers" },
-          ...figure("score", record.score.toFixed(3)),
+          ...figure("percentile", record.percentile === null ? "unknown" : percentileText(record.percentile)),
           ...figure("rank by score", `${number(found.rank)} of ${number(found.of)}`),
-          ...figure("percentile", record.percentile === null ? "unknown" : percent(record.percentile)),
+          ...figure("score", record.score.toFixed(3)),
           ...figure("margin", record.margin.toFixed(3)),
           ...figure("bridge", record.bridge)),
         make("p", { class: "likes" },
@@ -75,11 +76,12 @@ export async function showPair(key, address) {
           make("a", { class: "button", href: `/?like=music:${encodeURIComponent(record.key)}` }, "Music like this")),
         found.saves ? noteBox(record.key, found) : "")),
     why,
+    make("div", { id: "near" }),
     make("div", { class: "facts" }, facts("Artwork", ARTWORK, record), facts("Music", TRACK, { ...record, key_name: found.key_name })),
     make("details", { class: "raw" }, make("summary", {}, "Raw record"),
       make("pre", { id: "raw" }, JSON.stringify(record, null, 2))),
   );
-  await showWhy(record);
+  await Promise.all([showWhy(record), showNear(record)]);
 }
 
 /** The list with this pair in the window. */
@@ -110,7 +112,7 @@ function noteBox(key, { flag, note }) {
 
 const step = (text, key, query) =>
   key === null ? "" : make("a", { class: "button", href: pairAddress(key, query) }, text);
-const percent = (share) => `${(100 * share).toFixed(share > 0.999 && share < 1 ? 2 : 1)} %`;
+const percent = (share) => `${(100 * percentileText(share)).toFixed(share >= 0.999 ? 2 : 1)} %`;
 const nth = (rank) => (rank === 1 ? "the best" : `number ${number(rank)}`);
 
 // The arrow keys, J and K go to the pairs before and after this one, except where they do something else.
@@ -163,6 +165,53 @@ async function showWhy(record) {
   if (missing.length) box.append(make("p", { class: "soft" }, missing.join(" ")));
   showPlaying();
 }
+
+/** The pairs with the nearest pictures as cards, and those with the nearest music as players. */
+async function showNear(record, more = "") {
+  const box = byId("near");
+  let found;
+  try {
+    found = await ask(`/api/near/${encodeURIComponent(record.key)}${more}`);
+  } catch (error) {
+    box.replaceChildren(notice(error.message));
+    return;
+  }
+  if (!box.isConnected) return; // another pair is shown by now
+  if (found.fetch) {
+    box.replaceChildren(make("section", { class: "nearest" }, make("h2", {}, "Nearest pictures and music"),
+      make("p", { class: "soft" }, `They need the vectors of all pairs: at most ${found.fetch} from ${found.from}.`),
+      make("p", {}, make("button", { type: "button", onclick: async (event) => {
+        event.target.disabled = true;
+        event.target.textContent = "Fetching …";
+        await showNear(record, "?fetch=1");
+      } }, "Show them"))));
+    return;
+  }
+  const part = (title, kind, list) => make("section", { class: "nearest", "data-near": kind },
+    make("h2", {}, title),
+    found[kind].error ? make("p", { class: "soft" }, found[kind].error)
+      : found[kind].pairs.length ? list(found[kind].pairs) : make("p", { class: "soft" }, "There is no other."),
+    found[kind].pairs.length
+      ? make("a", { class: "soft", href: `/?like=${kind}:${encodeURIComponent(record.key)}` }, "All, nearest first") : "");
+  box.replaceChildren(
+    part("Nearest pictures", "picture", (pairs) => make("div", { class: "row-of-cards" }, ...pairs.map(nearPicture))),
+    part("Nearest music", "music", (pairs) => make("ol", { class: "players" }, ...pairs.map((pair) =>
+      make("li", { "data-key": pair.key }, ...otherTrack(pair), likenessOf(pair))))));
+  showPlaying();
+}
+
+const likenessOf = (pair) => make("span", { class: "soft score", title: "Likeness, at most 1" }, pair.closeness.toFixed(2));
+
+/** Another picture, with the music of its own pair. */
+const nearPicture = (pair) => make("article", { class: "card", "data-key": pair.key, "aria-label": artworkTitle(pair) },
+  make("div", { class: "picture" },
+    make("a", { href: pairAddress(pair.key), tabindex: "-1", "aria-hidden": "true" },
+      make("img", { src: thumbnail(pair.key), alt: pair.artwork_caption || "", loading: "lazy" })),
+    playButton(pair)),
+  make("div", { class: "text" },
+    make("a", { class: "title", href: pairAddress(pair.key), title: artworkTitle(pair) }, artworkTitle(pair)),
+    make("span", { class: "soft" }, [pair.painter, pair.artwork_style].filter(Boolean).join(" · ")),
+    make("span", { class: "soft" }, `near ${pair.closeness.toFixed(2)}`)));
 
 /** One row for each axis or concept: the picture and the music on one line, and the share. */
 function partsTable(parts, record) {
