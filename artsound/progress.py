@@ -44,9 +44,10 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from artsound.errors import BadUsage, redacted, redacted_values
@@ -143,19 +144,24 @@ def console_progress() -> Progress:
 
 
 @contextlib.contextmanager
-def build_progress(stages: Sequence[str]) -> Iterator[Progress]:
+def build_progress(
+    stages: Sequence[str], earlier: Mapping[str, tuple[int, float]] = MappingProxyType({})
+) -> Iterator[Progress]:
     """The progress of a whole build within this block, with lines in the log.
 
     On a terminal, one bar counts the stages and one line below it is for each stage that has begun;
-    they stay when the block ends. Elsewhere plain lines are printed.
+    they stay when the block ends. Elsewhere plain lines are printed. The time left of the whole
+    build is shown once there is an estimate: from an earlier build, or in the last stage.
 
     Args:
         stages: The stages that will run, in order.
+        earlier: Items and seconds of each stage in an earlier build with the same settings.
     """
+    forecast = Forecast(stages, earlier)
     if not sys.stderr.isatty():
-        yield _LoggedProgress(_LineProgress())
+        yield _LoggedProgress(_LineProgress(forecast))
         return
-    bars = _BuildBars(stages)
+    bars = _BuildBars(stages, forecast)
     try:
         yield _LoggedProgress(bars)
     except BaseException:
@@ -166,15 +172,22 @@ def build_progress(stages: Sequence[str]) -> Iterator[Progress]:
 
 _SILENCE = 60.0  # seconds between two plain lines at most
 _LOGGED = 10.0  # seconds between two lines of the log at least
+_FORESEEN = 0.05  # share of a stage's items that must be done for a forecast
+_REMEMBERED = 20  # settings whose durations are in the cache, beside the present ones
 
 
-class _Pace:
-    """How much is done of how much, how fast, and how long the rest will take."""
+class Pace:
+    """How much is done of how much, how fast, and how long the rest will take.
 
-    def __init__(self, total: int) -> None:
+    Args:
+        total: All items; 0: unknown.
+        began: When it began, by the monotonic clock; None: now.
+    """
+
+    def __init__(self, total: int, began: float | None = None) -> None:
         self.total, self.done = total, 0
         self.before = 0  # items that an earlier run has done
-        self._began = time.monotonic()
+        self._began = time.monotonic() if began is None else began
 
     @property
     def seconds(self) -> float:
@@ -199,6 +212,75 @@ class _Pace:
         return max(0, self.total - self.done) / rate if rate and self.total else None
 
 
+class Forecast:
+    """How long a whole build will take, by the stages of an earlier one with the same settings.
+
+    The stages that are ahead take as many times as long as they took then as the present one does.
+    There is no forecast before that is known, nor where the earlier build had ten times as many or
+    a tenth of the items, nor where parts of this one were done before, which later stages skip too.
+
+    Args:
+        stages: The stages of the build, in order.
+        earlier: Items and seconds of each stage in the earlier build.
+    """
+
+    def __init__(self, stages: Sequence[str], earlier: Mapping[str, tuple[int, float]]) -> None:
+        self._stages, self._earlier = list(stages), earlier
+
+    def left(self, stage: str, pace: Pace) -> float | None:
+        """Seconds until the end of the build, which does `stage` now; None if unknown."""
+        ahead = self._stages[self._stages.index(stage) + 1 :]
+        if not ahead:
+            return pace.left()
+        share = min(1.0, pace.done / pace.total) if pace.total else 0.0
+        before = [self._earlier.get(one, (0, 0.0)) for one in (stage, *ahead)]
+        items, seconds = before[0]
+        if pace.before or share < _FORESEEN or any(not many for many, _ in before):
+            return None
+        if not pace.total / 10 <= items <= 10 * pace.total or pace.seconds < 1:
+            return None
+        # The earlier time of a stage includes the merging of its results, which `share` does not.
+        times = pace.seconds / max(share * seconds, 1e-9)
+        return times * ((1 - share) * seconds + sum(spent for _, spent in before[1:]))
+
+    def text(self, stage: str, pace: Pace) -> str:
+        """What is said of it: about 12 min left; "" where it is not known or not of a stage."""
+        several = len(self._stages) > 1 and stage in self._stages
+        left = self.left(stage, pace) if several else None
+        return "" if left is None else f"about {human_seconds(left)} left"
+
+
+def earlier_build(settings: str) -> dict[str, tuple[int, float]]:
+    """Items and seconds of each stage of the last whole build here with these settings, if any."""
+    try:
+        found = json.loads(_durations().read_text(encoding="utf-8"))[settings]
+        return {str(name): (int(items), float(spent)) for name, (items, spent) in found.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError):
+        return {}
+
+
+def remember_build(settings: str, stages: Mapping[str, tuple[int, float]]) -> None:
+    """Keep items and seconds of the stages of a whole build in the user's cache, if possible."""
+    with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: there is no home folder
+        path = _durations()
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            known = {}
+        others = dict(known) if isinstance(known, dict) else {}
+        others.pop(settings, None)
+        recent = dict(list(others.items())[-_REMEMBERED:])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        half = path.with_name(f"{path.name}.{os.getpid()}")
+        half.write_text(json.dumps({**recent, settings: stages}), encoding="utf-8")
+        half.replace(path)
+
+
+def _durations() -> Path:
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "artsound" / "durations.json"
+
+
 class _LoggedProgress:
     """Passes everything to another progress, and writes to the log how far things are."""
 
@@ -207,7 +289,7 @@ class _LoggedProgress:
 
     def start(self, stage: str, items: int, unit: str = "items") -> None:
         self._other.start(stage, items, unit)
-        self._stage, self._unit, self._pace = stage, unit, _Pace(items)
+        self._stage, self._unit, self._pace = stage, unit, Pace(items)
         self._logged = time.monotonic()
 
     def total(self, items: int) -> None:
@@ -247,8 +329,11 @@ class _LoggedProgress:
 class _LineProgress:
     """One line when a stage begins, one at every quarter or minute, one when it ends."""
 
+    def __init__(self, forecast: Forecast | None = None) -> None:
+        self._forecast = forecast
+
     def start(self, stage: str, items: int, unit: str = "items") -> None:
-        self._stage, self._unit, self._pace, self._quarter = stage, unit, _Pace(items), 0
+        self._stage, self._unit, self._pace, self._quarter = stage, unit, Pace(items), 0
         self._spoke = time.monotonic()
         self._say(f"{stage}: {_count(items, unit)}" if items else stage)
 
@@ -263,7 +348,9 @@ class _LineProgress:
         if pace.done < pace.total and (quarter > self._quarter or now - self._spoke > _SILENCE):
             self._quarter, self._spoke = quarter, now
             speed = _speed(pace, self._unit)
-            self._say(f"{self._stage}: {_count_of(pace, self._unit)}{speed and f', {speed}'}")
+            whole = self._forecast.text(self._stage, pace) if self._forecast else ""
+            said = [_count_of(pace, self._unit), *filter(None, (speed, whole and f"build {whole}"))]
+            self._say(f"{self._stage}: {', '.join(said)}")
 
     def finish(self) -> None:
         pace = self._pace
@@ -283,13 +370,13 @@ def _count(count: int, unit: str) -> str:
     return human_bytes(count) if unit == "bytes" else f"{count:,}"
 
 
-def _count_of(pace: _Pace, unit: str) -> str:
+def _count_of(pace: Pace, unit: str) -> str:
     """What is done, of how much where that is known: 48 of 188."""
     of = f" of {_count(pace.total, unit)}" if pace.total else ""
     return f"{_count(pace.done, unit)}{of}"
 
 
-def _speed(pace: _Pace, unit: str) -> str:
+def _speed(pace: Pace, unit: str) -> str:
     """The rate and the time left, as far as they are known: 14/s, 10 s left."""
     rate, left = pace.rate(), pace.left()
     many = _count(round(rate), unit) if unit == "bytes" or rate >= 10 else f"{rate:.2g}"
@@ -302,7 +389,7 @@ class _Line:
     """What a bar says beside itself: how much is done, and how fast or in which state."""
 
     def __init__(self, items: int, unit: str) -> None:
-        self.pace, self.unit = _Pace(items), unit
+        self.pace, self.unit = Pace(items), unit
         self.state = "running"  # then merging, where results are merged; at last done or failed
         self._seconds = 0.0
 
@@ -329,7 +416,11 @@ class _Line:
 
 
 class _BuildLine(_Line):
-    """The line of a whole build, which counts stages and shows the time spent."""
+    """The line of a whole build: it counts stages, and shows the time spent and the time left."""
+
+    def __init__(self, stages: int) -> None:
+        super().__init__(stages, "stages")
+        self.left: Callable[[], str] = lambda: ""
 
     @property
     def count(self) -> str:
@@ -337,7 +428,9 @@ class _BuildLine(_Line):
 
     @property
     def rest(self) -> str:
-        return human_seconds(self.pace.seconds) if self.state == "running" else super().rest
+        if self.state != "running":
+            return super().rest
+        return ", ".join(filter(None, (human_seconds(self.pace.seconds), self.left())))
 
 
 def _open_bars() -> Bars:
@@ -401,13 +494,14 @@ class _BuildBars:
     complete when the next stage begins, or the build has ended.
     """
 
-    def __init__(self, stages: Sequence[str]) -> None:
-        self._stages = list(stages)
+    def __init__(self, stages: Sequence[str], forecast: Forecast) -> None:
+        self._stages, self._forecast = list(stages), forecast
         self._stage = ""  # the one whose line is not complete
         self._lines: dict[str, tuple[TaskID, _Line]] = {}
         self._now = ""  # the stage or download that advances
         self._bars = _open_bars()
-        self._build = _BuildLine(len(self._stages), "stages")
+        self._build = _BuildLine(len(self._stages))
+        self._build.left = self._left
         several = len(self._stages) > 1
         self._total = self._bars.add_task(
             "build", total=len(self._stages), line=self._build, visible=several
@@ -465,6 +559,16 @@ class _BuildBars:
                 self._build.pace.advance(1)
                 self._bars.update(self._total, completed=self._build.pace.done)
         self._stage = ""
+
+    def _left(self) -> str:
+        """The time left of the whole build, as far as it is known while a stage's items are done.
+
+        Not while something is downloaded, or results are merged.
+        """
+        if not self._stage or self._now != self._stage:
+            return ""
+        line = self._lines[self._stage][1]
+        return self._forecast.text(self._stage, line.pace) if line.state == "running" else ""
 
     def _title(self, stage: str) -> str:
         """The name of a stage, with which of the build's it is."""

@@ -389,6 +389,12 @@ class Recipe(_Section):
         text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def pace_digest(self) -> str:
+        """SHA-256 of what decides how long an item takes: not the sources, nor what is stated."""
+        apart = {"name", "seed", "sources", "release", "split"}
+        values = self.model_dump(mode="json", exclude=apart)
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
     def replaced(self, **changes: Mapping[str, Any]) -> Recipe:
         """A copy with keys of its sections changed: `recipe.replaced(pair={"bridge": "affect"})`.
 

@@ -9,12 +9,14 @@ import pty
 import re
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from artsound.cli import main
+from artsound.progress import Forecast, Pace, earlier_build, remember_build
 from artsound.sample import SamplePaths
 from artsound.storage import Workspace
 
@@ -156,6 +158,36 @@ def test_a_build_on_a_terminal_has_one_line_for_each_stage_under_one_for_all() -
     assert "Connecting." in plain
     assert max(map(len, lines)) <= 80
     assert (results, done.returncode) == (b"", 1)
+
+
+def test_the_time_left_of_a_build_is_known_from_an_earlier_one_or_not_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = ("ingest", "embed", "pair")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert earlier_build("same settings") == {}
+    before = {"ingest": (200, 1_000.0), "embed": (100, 4_000.0), "pair": (100, 500.0)}
+    remember_build("same settings", before)
+    forecast = Forecast(stages, earlier_build("same settings"))
+    assert Forecast(stages, earlier_build("others")).text("ingest", _pace(400, 200)) == ""
+    # Half of the stage took four times as long as then: 0.5 + 4 + 0.5 thousand seconds, times four.
+    assert forecast.left("ingest", _pace(400, 200)) == pytest.approx(20_000, rel=0.01)
+    assert forecast.text("ingest", _pace(400, 200)) == "about 5.6 h left"
+    assert forecast.text("pair", _pace(100, 50)) == "about 33 min left"  # of the last stage itself
+    for unknown in (_pace(400, 2), _pace(4_000, 2_000), _pace(400, 200, before=True)):
+        assert forecast.text("ingest", unknown) == ""
+    assert forecast.text("raw.zip", _pace(400, 200)) == ""
+    (tmp_path / "artsound" / "durations.json").write_text('["no", "mapping"]')
+    assert earlier_build("same settings") == {}
+    remember_build("same settings", before)
+    assert earlier_build("same settings") == before
+
+
+def _pace(total: int, done: int, *, before: bool = False) -> Pace:
+    """A stage that began 2,000 seconds ago."""
+    pace = Pace(total, began=time.monotonic() - 2_000)
+    pace.advance(done, before=before)
+    return pace
 
 
 def test_wrong_usage_leaves_with_two() -> None:

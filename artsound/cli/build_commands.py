@@ -268,17 +268,21 @@ def _run_stages(
 ) -> None:
     from artsound.build import stage_order
     from artsound.processes import ends_at_once
-    from artsound.progress import build_progress
+    from artsound.progress import build_progress, earlier_build, remember_build
     from artsound.storage import Workspace
 
     workspace = Workspace(out)
     stages = stage_order(recipe) if only is None else (only,)
+    settings = recipe.pace_digest()
     with (
         ends_at_once("artsound: stopped; the same command continues from here."),
-        build_progress(stages) as progress,
+        build_progress(stages, earlier_build(settings)) as progress,
     ):
         run = _runner(workspace, recipe, only, progress)
         reports = run(workspace, recipe, only=only, progress=progress, retry_failed=retry_failed)
+    if only is None and not any(report.parts_skipped for report in reports):
+        durations = {one.stage: (one.items_in, one.seconds) for one in reports}
+        remember_build(settings, durations)
     _print_stages(reports)
     for name, path in (("shards", workspace.shards), ("report", workspace.report / "index.html")):
         if path.exists():
