@@ -358,7 +358,11 @@ class Site:
             return json_response({"error": "There is no such pair."}, 404)
         found: dict[str, Any] = {}
         likeness = self.finder.likeness
-        if "fetch" not in request.query_params and (size := likeness.to_fetch()):
+        try:
+            size = 0 if "fetch" in request.query_params else likeness.to_fetch()
+        except ArtSoundError:
+            size = 0  # what is wrong is said of each kind
+        if size:
             return json_response({"fetch": human_bytes(size), "from": likeness.data.store.location})
         for kind in ("picture", "music"):
             try:

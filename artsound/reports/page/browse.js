@@ -1,5 +1,5 @@
 // The page's frame: addresses, the search box, saving; what is shown is in grid, pair and judge.
-import { ask, byId, noticeWithWayBack, number, showLost, showPlaying, stopPlaying, post } from "/page/page.js";
+import { ask, byId, noticeWithWayBack, pairsText, showLost, showPlaying, stopPlaying, post } from "/page/page.js";
 import { findMusic, keepPlace, plain, refreshGrid, showGrid } from "/page/grid.js";
 import { endList } from "/page/list.js";
 import { showPair } from "/page/pair.js";
@@ -149,7 +149,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 byId("save").addEventListener("click", () => {
-  byId("save-count").textContent = `${number(state.total)} pairs`;
+  byId("save-count").textContent = pairsText(state.total);
   byId("save-status").textContent = "";
   byId("save-dialog").showModal();
   showCommand();
@@ -187,7 +187,7 @@ byId("save-form").addEventListener("submit", async (event) => {
     const kind = new FormData(event.target).get("kind");
     const name = byId("save-name").value;
     const saved = await post("/api/save", { name, kind, query: plain(state.query).toString() });
-    status.textContent = `${number(saved.pairs)} pairs saved in ${saved.path}`;
+    status.textContent = `${pairsText(saved.pairs)} saved in ${saved.path}`;
     state.saved = true;
   } catch (error) {
     status.className = "wrong";

@@ -1,5 +1,5 @@
 // The page of all pairs: filters, and the pairs of the query as cards, as a table, or on maps.
-import { ask, byId, make, notice, number, showPlaying } from "/page/page.js";
+import { ask, byId, make, notice, number, pairsText, showPlaying } from "/page/page.js";
 import { current, showChips, showFacets, whereBox, without } from "/page/facets.js";
 import { endList, focusPair, showList } from "/page/list.js";
 import { showMap } from "/page/map.js";
@@ -65,8 +65,7 @@ export async function refreshGrid(query, changed, found) {
   }
   if (mine !== asked) return;
   found(view);
-  const total = view.total === view.of ? "" : ` of ${number(view.of)}`;
-  byId("total").textContent = `${number(view.total)}${total} pairs`;
+  byId("total").textContent = view.total === view.of ? pairsText(view.of) : `${number(view.total)} of ${pairsText(view.of)}`;
   const way = query.get("show") || "cards";
   for (const button of document.querySelectorAll("[data-show]"))
     button.setAttribute("aria-pressed", String(button.dataset.show === way));

@@ -120,6 +120,7 @@ function show(found, back) {
   }));
   byId("main").replaceChildren(
     make("section", { class: `judge ${session.scale}`, "data-token": found.token, "aria-label": "Trial" },
+      make("h1", { class: "hidden" }, "How well do they fit?"),
       progress(), picture,
       ...sounds.map((sound, n) => (clips.length > 1
         ? make("div", { class: "clip" }, make("b", { "aria-hidden": "true" }, "AB"[n]), sound) : sound)),
@@ -166,7 +167,7 @@ function footer() {
   const skip = make("button", { id: "skip", type: "button", onclick: () => answer(skipped(), true) },
     make("kbd", {}, "S"), " skip");
   return make("div", { class: "verdicts" }, back,
-    trial.back ? make("button", { type: "button", onclick: () => next(trial.back - 1) }, "keep and go on") : skip,
+    trial.back ? make("button", { type: "button", onclick: () => next(trial.back - 1) }, "leave it as it is") : skip,
     make("button", { type: "button", onclick: showHelp }, make("kbd", {}, "?"), " keys"),
     make("button", { class: "plain", type: "button", onclick: () => showEnd("You stopped.") }, "stop"),
     make("button", { class: "plain", type: "button", onclick: leave }, "someone else"));

@@ -1,6 +1,6 @@
 // The pairs of a view as cards or as a table, of which only those near the window are elements.
 import {
-  artworkTitle, ask, byId, clock, make, notice, pairAddress, percentileText, playButton, showPlaying, thumbnail, trackTitle,
+  artworkTitle, ask, byId, clock, joined, make, notice, pairAddress, percentileText, playButton, showPlaying, thumbnail, trackTitle,
 } from "/page/page.js";
 
 const PAGE = 48; // pairs of a request
@@ -34,7 +34,7 @@ export function showList(options) {
   box.className = table ? "table" : "cards";
   if (!view.total) {
     list = null;
-    box.replaceChildren(notice("No pair matches: remove a filter, or change the words."));
+    box.replaceChildren(notice(view.of ? "No pair matches: remove a filter, or change the words." : "This release has no pairs."));
     return;
   }
   const body = make("div", table
@@ -192,13 +192,13 @@ function card(pair, place) {
       "aria-label": artworkTitle(pair) },
     make("div", { class: "picture" },
       make("a", { href: address, tabindex: "-1", "aria-hidden": "true" },
-        make("img", { src: thumbnail(pair.key), alt: pair.artwork_caption, decoding: "async" })),
+        make("img", { src: thumbnail(pair.key), alt: pair.artwork_caption || artworkTitle(pair), decoding: "async" })),
       playButton(pair)),
     make("div", { class: "text" },
       make("a", { class: "title", href: address, title: artworkTitle(pair) }, artworkTitle(pair)),
-      make("span", { class: "soft" }, [pair.painter, pair.artwork_style].filter(Boolean).join(" · ")),
+      make("span", { class: "soft" }, joined(pair.painter, pair.artwork_style)),
       make("span", { class: "track" }, "♪ ", trackTitle(pair)),
-      make("span", { class: "soft" }, [near, clock(pair.duration_s), pair.track_genre].filter(Boolean).join(" · "))),
+      make("span", { class: "soft" }, joined(near, clock(pair.duration_s), pair.track_genre))),
   );
 }
 

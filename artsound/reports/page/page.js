@@ -39,6 +39,16 @@ export const post = (address, value) =>
 
 export const number = (value) => value.toLocaleString("en-GB");
 
+/** A number of pairs: 1 pair, 2,000 pairs. */
+export const pairsText = (count) => `${number(count)} ${count === 1 ? "pair" : "pairs"}`;
+
+/** A text whose direction of writing does not reach the texts beside it. */
+const isolated = (text) =>
+  /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufefc]/.test(text) ? `\u2068${text}\u2069` : text;
+
+/** Texts in one line, without those that are empty. */
+export const joined = (...texts) => texts.filter(Boolean).map(isolated).join(" · ");
+
 export const media = (key, member) => `/media/${encodeURIComponent(key)}.${member}`;
 
 /** A small picture of a pair, at most so many pixels wide and high. */
@@ -50,12 +60,13 @@ export const pairAddress = (key, query = "") =>
 
 /** Title and year of an artwork, as on a museum label. */
 export function artworkTitle(pair) {
-  const title = pair.artwork_title || "Untitled";
+  const title = isolated(pair.artwork_title || "Untitled");
   return pair.artwork_year !== null ? `${title}, ${pair.artwork_year}` : title;
 }
 
 export function trackTitle(pair) {
-  return pair.musician ? `${pair.musician}: ${pair.track_title || "untitled"}` : pair.track_title || "untitled";
+  const title = isolated(pair.track_title || "untitled");
+  return pair.musician ? `${isolated(pair.musician)}: ${title}` : title;
 }
 
 /** A percentile, 0 to 1, never rounded up: 1 is only what no random pair exceeds. */
@@ -73,11 +84,11 @@ export function notice(text) {
   return make("p", { class: "notice", role: "alert" }, text);
 }
 
-/** A notice that ends in a link to all pairs. */
+/** A page that has nothing but a notice, which ends in a link to all pairs. */
 export function noticeWithWayBack(text) {
   const element = notice(text);
   element.append(" ", make("a", { href: "/" }, "Show all pairs"));
-  return element;
+  return make("div", {}, make("h1", { class: "hidden" }, "Not found"), element);
 }
 
 /** Put a sentence where a picture of a pair cannot be loaded; the judge page has its own. */
@@ -99,7 +110,7 @@ export function play(pair) {
     const text = byId("player-text");
     text.replaceChildren(
       make("b", {}, trackTitle(pair)),
-      make("span", {}, `${pair.painter || "Unknown painter"}, ${artworkTitle(pair)}`),
+      make("span", {}, `${isolated(pair.painter || "Unknown painter")}, ${artworkTitle(pair)}`),
     );
     text.href = `/pair/${encodeURIComponent(pair.key)}`;
     byId("player").hidden = false;

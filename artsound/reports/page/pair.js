@@ -1,10 +1,11 @@
 // One pair: picture, sound, both captions, why it was made, all facts, and the raw record.
 import {
-  artworkTitle, ask, byId, clock, make, media, notice, noticeWithWayBack, number, pairAddress,
+  artworkTitle, ask, byId, clock, joined, make, media, notice, noticeWithWayBack, number, pairAddress,
   percentileText, playButton, post,
   showPlaying, thumbnail, trackTitle,
 } from "/page/page.js";
 
+const LONG = 120; // characters of a title that is shown smaller
 const SHOWN = 12; // parts of the score that are shown before all are
 
 const listed = (values) => values.join(", ");
@@ -55,15 +56,15 @@ export async function showPair(key, address) {
       step("Previous", found.previous, query), step("Next", found.next, query)),
     make("article", { class: "pair", "data-key": record.key },
       make("figure", { class: "picture" },
-        make("img", { src: media(record.key, "jpg"), alt: record.artwork_caption }), playButton(record)),
+        make("img", { src: media(record.key, "jpg"), alt: record.artwork_caption || artworkTitle(record) }), playButton(record)),
       make("div", { class: "heads" },
         make("p", { class: "soft" }, `${record.split} · pair ${record.key}`),
-        make("h1", {}, artworkTitle(record)),
+        make("h1", { class: artworkTitle(record).length > LONG && "long" }, artworkTitle(record)),
         make("p", { class: "by" }, record.painter),
-        make("blockquote", { id: "artwork-caption" }, record.artwork_caption,
+        make("blockquote", { id: "artwork-caption" }, record.artwork_caption || "No caption",
           make("footer", {}, `Captioner: ${record.artwork_captioner}`)),
-        make("h2", {}, "♪ ", trackTitle(record)),
-        make("blockquote", { id: "music-caption" }, record.track_caption,
+        make("h2", { class: trackTitle(record).length > LONG && "long" }, "♪ ", trackTitle(record)),
+        make("blockquote", { id: "music-caption" }, record.track_caption || "No caption",
           make("footer", {}, `Captioner: ${record.track_captioner}`)),
         make("dl", { class: "numbers" },
           ...figure("percentile", record.percentile === null ? "unknown" : percentileText(record.percentile)),
@@ -184,7 +185,13 @@ async function showNear(record, more = "") {
         event.target.disabled = true;
         event.target.textContent = "Fetching …";
         await showNear(record, "?fetch=1");
+        box.querySelector("a.title, button")?.focus(); // the keyboard continues here
       } }, "Show them"))));
+    return;
+  }
+  if (found.picture.error && found.music.error) {
+    box.replaceChildren(make("section", { class: "nearest" }, make("h2", {}, "Nearest pictures and music"),
+      make("p", { class: "soft" }, found.picture.error)));
     return;
   }
   const part = (title, kind, list) => make("section", { class: "nearest", "data-near": kind },
@@ -206,11 +213,11 @@ const likenessOf = (pair) => make("span", { class: "soft score", title: "Likenes
 const nearPicture = (pair) => make("article", { class: "card", "data-key": pair.key, "aria-label": artworkTitle(pair) },
   make("div", { class: "picture" },
     make("a", { href: pairAddress(pair.key), tabindex: "-1", "aria-hidden": "true" },
-      make("img", { src: thumbnail(pair.key), alt: pair.artwork_caption || "", loading: "lazy" })),
+      make("img", { src: thumbnail(pair.key), alt: pair.artwork_caption || artworkTitle(pair), loading: "lazy" })),
     playButton(pair)),
   make("div", { class: "text" },
     make("a", { class: "title", href: pairAddress(pair.key), title: artworkTitle(pair) }, artworkTitle(pair)),
-    make("span", { class: "soft" }, [pair.painter, pair.artwork_style].filter(Boolean).join(" · ")),
+    make("span", { class: "soft" }, joined(pair.painter, pair.artwork_style)),
     make("span", { class: "soft" }, `near ${pair.closeness.toFixed(2)}`)));
 
 /** One row for each axis or concept: the picture and the music on one line, and the share. */
@@ -262,7 +269,7 @@ function runners(title, rows, record, show) {
 const otherTrack = (pair) => [
   playButton(pair),
   make("a", { href: pairAddress(pair.key) }, make("b", {}, trackTitle(pair)),
-    make("span", { class: "soft" }, [pair.track_genre, clock(pair.duration_s)].filter(Boolean).join(" · "))),
+    make("span", { class: "soft" }, joined(pair.track_genre, clock(pair.duration_s)))),
 ];
 
 /** Another artwork, beside which the music of this pair plays. */
@@ -270,7 +277,7 @@ const otherArtwork = (pair, record) => [
   playButton(record),
   make("img", { src: thumbnail(pair.key, 160), alt: "", loading: "lazy" }),
   make("a", { href: pairAddress(pair.key) }, make("b", {}, artworkTitle(pair)),
-    make("span", { class: "soft" }, [pair.painter, pair.artwork_style].filter(Boolean).join(" · "))),
+    make("span", { class: "soft" }, joined(pair.painter, pair.artwork_style))),
 ];
 
 const figure = (name, value) => [make("div", {}, make("dt", {}, name), make("dd", {}, value))];
