@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import numpy as np
 import polars as pl
@@ -29,6 +32,7 @@ from artsound.reports.card import write_cards
 from artsound.reports.charts import bars, heat_map, histogram_chart, two_bars, two_histograms
 from artsound.reports.finding import side_vectors, vectors_digest
 from artsound.reports.stats import frame_stats, measured_quality, value_counts
+from artsound.reports.views import FACETS, RANGES, sql_text
 from artsound.shards.beside import MAP
 from artsound.shards.dataset import Dataset, open_shards
 from artsound.stage import Context, Outcome, Part, Report, Stage
@@ -161,12 +165,20 @@ def _shown(sample: dict[str, Any]) -> dict[str, Any]:
             for text in (
                 row["artwork_style"],
                 row["track_genre"],
-                f"score {row['score']:.2f}",
+                f"score {row['score']:.2f}"
+                if row["percentile"] is None
+                else f"percentile {_floored(row['percentile'])}",
                 row["split"],
             )
             if text
         ],
     }
+
+
+def _floored(percentile: float) -> str:
+    """A percentile, 0 to 1, which is not rounded up to 1."""
+    digits = 4 if percentile >= 0.999 else 3
+    return f"{math.floor(percentile * 10**digits + 1e-6) / 10**digits:.{digits}f}"
 
 
 def _thumbnail(jpeg: bytes) -> bytes:
@@ -404,10 +416,13 @@ def style_genre_maps(frame: pl.DataFrame, most: int = 14) -> list[tuple[str, Any
     lift = np.log2(np.maximum(counts, 0.5) / np.maximum(chance, 0.5)).clip(-2, 2)
     alt = f"Pairs by style and music genre; the largest cell holds {largest} pairs"
     title = "Pairs: the stronger the colour, the more there are than by chance (up to 4 times)"
-    maps = [(title, markup(heat_map(styles, genres, counts, tints=lift, alt=alt)))]
+    chart = heat_map(styles, genres, counts, tints=lift, alt=alt, link=_pairs_of_cell)
+    maps = [(title, markup(chart))]
     if np.isfinite(scores).sum() > 1:
         scored = f"Mean score by style and music genre, where there are at least {_FEWEST} pairs"
-        chart = heat_map(styles, genres, scores, tints=scores, alt=scored, form=".2f")
+        chart = heat_map(
+            styles, genres, scores, tints=scores, alt=scored, form=".2f", link=_pairs_of_cell
+        )
         maps.append((scored, markup(chart)))
     return maps
 
@@ -497,7 +512,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
     )
 
 
-STAGE = Stage("report", 9, ("name",), plan, work, finish, side_by_side=False)
+STAGE = Stage("report", 10, ("name",), plan, work, finish, side_by_side=False)
 
 
 def _stage_values(workspace: Workspace) -> dict[str, Any]:
@@ -633,10 +648,30 @@ def _coverage(workspace: Workspace, frame: pl.DataFrame) -> dict[str, Any]:
             f"{100 * styles.distance:.0f} % in all (total variation distance)."
         ),
         "coverage_charts": [
-            (title, markup(two_bars(found.values, names=("catalogue", "pairs"), alt=alt)))
-            for title, alt, found in (
-                ("Styles", "Share of styles in the catalogue and in the pairs", styles),
-                ("Music genres", "Share of genres in the catalogue and in the pairs", genres),
+            (
+                title,
+                markup(
+                    two_bars(
+                        found.values,
+                        names=("catalogue", "pairs"),
+                        alt=alt,
+                        link=partial(_pairs_with, column),
+                    )
+                ),
+            )
+            for title, alt, found, column in (
+                (
+                    "Styles",
+                    "Share of styles in the catalogue and in the pairs",
+                    styles,
+                    "artwork_style",
+                ),
+                (
+                    "Music genres",
+                    "Share of genres in the catalogue and in the pairs",
+                    genres,
+                    "track_genre",
+                ),
             )
             if found.distance > 0  # equal bars say nothing
         ],
@@ -688,48 +723,110 @@ def _captions(frame: pl.DataFrame, measured: Mapping[str, Any]) -> dict[str, Any
 
 def _charts(frame: pl.DataFrame, stats: Mapping[str, Any]) -> list[tuple[str, str]]:
     counts = stats["counts"]
-    years = frame["artwork_year"].drop_nulls().to_list()
     keys = _by_fifths(value_counts(frame, "musical_key"))
+    names: dict[str, str] = {
+        key_name(key): key for key in frame["musical_key"].drop_nulls().unique().to_list()
+    }
+
+    def link(column: str, value: str) -> str:
+        return _pairs_with(column, names.get(value, value) if column == "musical_key" else value)
+
     drawn = [
-        (title, bars(values, alt=alt, most=24 if values is keys else 15))
-        for title, values, alt in (
-            ("Styles", counts["artwork_style"], "Pairs by style"),
-            ("Music genres", counts["track_genre"], "Pairs by music genre"),
-            ("Artwork genres", counts["artwork_genre"], "Pairs by artwork genre"),
-            ("Painters", counts["painter"], "Pairs by painter"),
-            ("Periods", value_counts(frame, "artwork_period"), "Pairs by period"),
+        (
+            title,
+            bars(
+                values,
+                alt=alt,
+                most=24 if values is keys else 15,
+                link=partial(link, column),
+            ),
+        )
+        for title, column, values, alt in (
+            ("Styles", "artwork_style", counts["artwork_style"], "Pairs by style"),
+            ("Music genres", "track_genre", counts["track_genre"], "Pairs by music genre"),
+            ("Artwork genres", "artwork_genre", counts["artwork_genre"], "Pairs by artwork genre"),
+            ("Painters", "painter", counts["painter"], "Pairs by painter"),
+            (
+                "Periods",
+                "artwork_period",
+                value_counts(frame, "artwork_period"),
+                "Pairs by period",
+            ),
             # ArtGraph has the school of a painter, but no nationality.
             (
                 "Schools of the painters (ArtGraph gives no nationality)",
+                "artwork_school",
                 value_counts(frame, "artwork_school"),
                 "Pairs by the painter's school",
             ),
-            ("Keys of the music, by the circle of fifths", keys, "Pairs by key"),
-            ("Licences of the music", counts["track_license_id"], "Pairs by track licence"),
-            ("Rights of the pictures", counts["artwork_license_id"], "Pairs by picture rights"),
+            ("Keys of the music, by the circle of fifths", "musical_key", keys, "Pairs by key"),
+            (
+                "Licences of the music",
+                "track_license_id",
+                counts["track_license_id"],
+                "Pairs by track licence",
+            ),
+            (
+                "Rights of the pictures",
+                "artwork_license_id",
+                counts["artwork_license_id"],
+                "Pairs by picture rights",
+            ),
         )
         if len(values) > 1  # one bar says nothing
     ]
-    drawn += [
-        (
-            "Tempo",
-            histogram_chart(frame["tempo_bpm"].to_list(), label="beats per minute", alt="Tempo"),
+    histograms = [
+        ("Tempo", "tempo_bpm", "beats per minute"),
+        ("Duration", "duration_s", "seconds"),
+        *(
+            (title, name, title)
+            for name, title in QUALITY.items()
+            if name in measured_quality(frame)
         ),
-        (
-            "Duration",
-            histogram_chart(frame["duration_s"].to_list(), label="seconds", alt="Duration"),
-        ),
+        ("Year of the artwork", "artwork_year", "year"),
     ]
-    drawn += [
-        (title, histogram_chart(frame[name].drop_nulls().to_list(), label=title, alt=title))
-        for name, title in QUALITY.items()
-        if name in measured_quality(frame)
-    ]
-    if years:
-        drawn.append(
-            ("Year of the artwork", histogram_chart(years, label="year", alt="Year of the work"))
-        )
+    for title, column, label in histograms:
+        if values := frame[column].drop_nulls().to_list():
+            between = partial(_pairs_between, column)
+            drawn.append((title, histogram_chart(values, label=label, alt=title, link=between)))
     return drawn
+
+
+# Addresses of `artsound browse`, where the charts lead.
+
+
+def _browse(**query: str) -> str:
+    return f"{_BROWSE}/?{urlencode(query)}"
+
+
+def _pairs_with(column: str, value: str) -> str:
+    """Where the pairs are that have a value in a column of the index; `unknown`: none."""
+    if facet := FACETS.get(column):
+        return _browse(**{facet: value})
+    return _browse(
+        where=f"{column} IS NULL" if value == "unknown" else f"{column} = {sql_text(value)}"
+    )
+
+
+def _pairs_of_cell(style: str, genre: str) -> str:
+    """Where the pairs of a style and a music genre are; "" for any."""
+    chosen = {"artwork_style": style, "track_genre": genre}
+    return _browse(**{FACETS[column]: value for column, value in chosen.items() if value})
+
+
+_RANGES = {column: name for name, _, column, _ in RANGES}
+_STEPS = 10_000  # of a bound, between two whole numbers
+
+
+def _pairs_between(column: str, low: float, high: float, last: bool) -> str:
+    """Where the pairs of one bar of a histogram are, which the last alone has its upper end of."""
+    name = _RANGES[column]
+    if column == "artwork_year":  # a whole number
+        most = math.floor(high) if last else math.ceil(high) - 1
+        return _browse(**{name: f"{math.ceil(low)}..{most}"})
+    # Both bounds of a range are included: the upper one is a step below that of the next bar.
+    least, most = math.floor(low * _STEPS), math.ceil(high * _STEPS) - (not last)
+    return _browse(**{name: f"{least / _STEPS:.4f}..{most / _STEPS:.4f}"})
 
 
 def _by_fifths(counts: Mapping[str, int]) -> dict[str, int]:

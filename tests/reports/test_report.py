@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 import polars as pl
@@ -10,9 +11,11 @@ import pytest
 from PIL import Image
 
 from artsound.reports.art_map import read_map
+from artsound.reports.browse import query_of
 from artsound.reports.card import CARDS, write_cards
 from artsound.reports.charts import bars, heat_map, histogram_chart
 from artsound.reports.report import STAGE, _evidence, environment, gallery, rows_by_ear
+from artsound.reports.views import catalogue_of
 from artsound.shards.dataset import open_shards
 from artsound.shards.verify import verify
 from artsound.storage import Workspace, read_json
@@ -39,7 +42,7 @@ def test_the_page_asks_nothing_of_the_network(text: str) -> None:
     for tag, attributes in Page(text).tags:
         assert tag not in ("link", "iframe", "object", "base")
         if tag == "a":  # followed by people, to a site of this machine
-            assert attributes["href"].startswith(("#", "http://127.0.0.1:8000/pair/"))
+            assert attributes["href"].startswith(("#", "http://127.0.0.1:8000/"))
             continue
         for name in ("src", "href", "xlink:href", "poster"):
             target = attributes.get(name, "#")
@@ -125,19 +128,38 @@ def test_the_gallery_escapes_texts_from_the_data(site_shards: Path) -> None:
     assert "&lt;script&gt;" in drawn
 
 
+def test_each_name_bar_and_cell_leads_to_its_pairs(text: str, built: Workspace) -> None:
+    data = open_shards(built.shards)
+    table, found = catalogue_of(data), {}
+    for address in {tag["href"] for name, tag in Page(text).tags if name == "a"}:
+        if address.startswith("http://127.0.0.1:8000/?"):
+            query = query_of(parse_qsl(urlsplit(address).query))
+            found[urlsplit(address).query] = int(table.rows(query).sum())
+    assert min(found.values()) >= 1
+    styles = data.frame["artwork_style"].drop_nulls().value_counts(name="n")
+    assert found["style=cubism"] == dict(styles.iter_rows())["cubism"]
+    for name in ("year=", "tempo=", "where=musical_key"):  # each pair is in one bar
+        bars_of = [count for query, count in found.items() if query.startswith(name)]
+        assert sum(bars_of) == len(data), name
+    cells = [query for query in found if "style=" in query and "music_genre=" in query]
+    assert sum(found[query] for query in cells) == len(data)
+
+
 def test_a_chart_escapes_its_labels() -> None:
     hostile = "</text><script>x</script>"
     for svg in (
         bars({hostile: 3}, alt=hostile),
+        bars({"a": 3}, alt="bars", link=lambda _: f'" onclick="x{hostile}'),
         histogram_chart([1.0, 2.0], label=hostile, alt=hostile),
         heat_map([hostile], [hostile], pl.DataFrame({"a": [1]}).to_numpy(), alt=hostile),
     ):
         assert "<script" not in svg
+        assert all("onclick" not in attributes for _, attributes in Page(svg).tags)
 
 
 def test_text_in_charts_can_be_read_on_a_phone(text: str) -> None:
     room = 390 - 2 * 16 - 2 * 17  # CSS pixels beside the page's and a card's margins
-    charts = re.findall(r'<svg role="img".*?</svg>', text, re.DOTALL)
+    charts = re.findall(r'<svg role="(?:img|group)".*?</svg>', text, re.DOTALL)
     for chart in charts:
         units = float(re.findall(r'viewBox="0 0 ([\d.]+)', chart)[0])
         sizes = [float(size) for size in re.findall(r"font(?:-size)?: ([\d.]+)px", chart)]
