@@ -403,7 +403,7 @@ def assign(
     floor: float = -1.0,
     uses: int = 1,
     painters: np.ndarray | None = None,
-    painter_uses: int = 0,
+    painter_uses: int | np.ndarray = 0,
     start: Places | None = None,
     slack: float = 0.0,
 ) -> Assignment:
@@ -420,7 +420,8 @@ def assign(
         floor: The least score of a pair.
         uses: How many tracks may have the same artwork.
         painters: Whole numbers [m].
-        painter_uses: How many pairs a painter may have; 0: no limit.
+        painter_uses: How many pairs a painter may have, 0: no limit; or int64 [painters], how many
+            each may have.
         start: Prices and pairs near the optimum, which save time; without `painter_uses`.
         slack: How much less than the largest the total may be, for each track; saves much time.
 
@@ -428,17 +429,10 @@ def assign(
         BadData: There are fewer artworks than tracks within these limits.
         BadUsage: `painter_uses` is less than `uses`.
     """
-    _check_enough(len(tracks), len(artworks) * uses, "pair.artwork_uses")
-    if not painter_uses or painters is None:
-        return _assign(tracks, artworks, edges, penalties, floor, uses, start=start, slack=slack)
-    if painter_uses < uses:
-        raise BadUsage(
-            f"pair.painter_uses ({painter_uses}) is less than pair.artwork_uses ({uses}): "
-            "raise the one or lower the other."
-        )
-    limits = PainterLimits(painters, painter_uses, uses)
-    _check_enough(len(tracks), limits.places, "pair.painter_uses")
-    return _assign(tracks, artworks, edges, penalties, floor, uses, limits=limits, slack=slack)
+    limits = checked_limits(len(tracks), len(artworks), uses, painters, painter_uses)
+    return _assign(
+        tracks, artworks, edges, penalties, floor, uses, start=start, limits=limits, slack=slack
+    )
 
 
 class PainterLimits:
@@ -448,8 +442,8 @@ class PainterLimits:
     places gets as many more rows, which must have one of these places each and weigh nothing.
     """
 
-    def __init__(self, painters: np.ndarray, painter_uses: int, uses: int) -> None:
-        works = np.bincount(painters)
+    def __init__(self, painters: np.ndarray, painter_uses: int | np.ndarray, uses: int) -> None:
+        works = np.bincount(painters, minlength=np.size(painter_uses))
         self._surplus = np.maximum(works * uses - painter_uses, 0)
         self._uses = uses
         self._painters = painters
@@ -479,6 +473,29 @@ class PainterLimits:
     def returned(self, least: np.ndarray) -> float:
         """The sum over painters of `least`, as often as a place must stay without a track."""
         return float((self._surplus * least).sum())
+
+
+def checked_limits(
+    tracks: int,
+    artworks: int,
+    uses: int,
+    painters: np.ndarray | None,
+    painter_uses: int | np.ndarray,
+) -> PainterLimits | None:
+    """The limits of the painters, None without; raises the errors of `assign`, which see."""
+    of_all = np.ndim(painter_uses) == 0
+    if of_all:  # what each may have is what a larger limit of all would leave
+        _check_enough(tracks, artworks * uses, "pair.artwork_uses")
+    if painters is None or (of_all and not painter_uses):
+        return None
+    if of_all and painter_uses < uses:
+        raise BadUsage(
+            f"pair.painter_uses ({painter_uses}) is less than pair.artwork_uses ({uses}): "
+            "raise the one or lower the other."
+        )
+    limits = PainterLimits(painters, painter_uses, uses)
+    _check_enough(tracks, limits.places, "pair.painter_uses")
+    return limits
 
 
 def greedy(

@@ -22,6 +22,7 @@ from artsound.pairing.assignment import (
     Places,
     assign,
     candidate_edges,
+    checked_limits,
     guessed_places,
     unmatched_cost,
 )
@@ -437,7 +438,7 @@ def match(
     floor: float = -1.0,
     uses: int = 1,
     painters: np.ndarray | None = None,
-    painter_uses: int = 0,
+    painter_uses: int | np.ndarray = 0,
     optimality: float = 0.999,
     device: str = "cpu",
     excluded: np.ndarray | None = None,
@@ -465,7 +466,8 @@ def match(
             without, they are 0, and the bound may be a little higher (see `certify`).
         saved: Of a matching without ranks: where finished work is saved, and continued from.
     """
-    plain, saved = not (ranks or neighbours or painter_uses), saved or SavedMatch()
+    limits = checked_limits(len(tracks), len(artworks), uses, painters, painter_uses)
+    plain, saved = not (ranks or neighbours or limits), saved or SavedMatch()
     guessed = plain and len(tracks) * len(artworks) >= _GUESSED
     guess, candidates, edges = _find_edges(
         tracks, artworks, count, guessed=guessed, uses=uses, floor=floor,
@@ -476,9 +478,7 @@ def match(
     if guessed and len(edges.scores):
         slack = _SLACK * (1.0 - optimality) * max(float(edges.scores.mean(dtype=np.float64)), 0.0)
     penalties, listed = hub_penalties(candidates, neighbours), edges
-    rounds, limits = 0, None
-    if painter_uses and painters is not None:
-        limits = PainterLimits(painters, painter_uses, uses)
+    rounds = 0
     if (state := saved.load("round")) is not None:
         rounds = int(state["rounds"])
         edges = replace(edges, keys=state["keys"], scores=state["scores"])
@@ -585,10 +585,12 @@ def match_split(
     a: np.ndarray,
     painters: np.ndarray | None,
     excluded: np.ndarray | None,
+    painter_uses: np.ndarray | None = None,
 ) -> Match:
     """Match one split with the settings of [pair]: tracks `t` [n, D] and artworks `a` [m, D].
 
-    `painters` [m] and `excluded` are as for `match`.
+    `painters` [m] and `excluded` are as for `match`, and `painter_uses` takes the place of the
+    recipe's.
     """
     settings = recipe.pair
     return match(
@@ -599,7 +601,7 @@ def match_split(
         floor=settings.floor,
         uses=settings.artwork_uses,
         painters=painters,
-        painter_uses=settings.painter_uses,
+        painter_uses=settings.painter_uses if painter_uses is None else painter_uses,
         optimality=settings.optimality,
         device=settings.device,
         excluded=excluded,
@@ -625,10 +627,11 @@ def continue_split(
     kept = [catalogue.kept.get(tracks.ids[n]) for n in tracks.of(split)]
     chosen = np.array([place[pair.artwork_id] if pair else -1 for pair in kept], dtype=np.int64)
     new = np.flatnonzero(chosen < 0)
-    free = free_artworks(chosen[chosen >= 0], painters, recipe.pair.painter_uses)
-    if len(new) and len(free):
+    free, left = free_artworks(chosen[chosen >= 0], painters, recipe.pair.painter_uses)
+    if len(new):
         apart = excluded_within(excluded, len(a), new, free)
-        found = match_split(recipe, t[new], a[free], painters[free], apart).assignment.artworks
+        again = match_split(recipe, t[new], a[free], painters[free], apart, left)
+        found = again.assignment.artworks
         chosen[new[found >= 0]] = free[found[found >= 0]]
     return evaluate_match(
         t, a, chosen,

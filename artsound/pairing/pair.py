@@ -406,7 +406,7 @@ def _idle(artworks: PairSide, there: set[str]) -> pa.Table:
 
 STAGE = Stage(
     name="pair",
-    version=5,
+    version=6,
     sections=("seed", "split", "pair"),
     plan=plan,
     work=work,

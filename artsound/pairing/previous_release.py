@@ -202,30 +202,26 @@ def with_previous_scores(row: dict[str, Any], kept: Mapping[str, PreviousPair]) 
     return {**row, **known, "score": pair.score, "method": "kept"}
 
 
-def free_artworks(used: np.ndarray, painters: np.ndarray, painter_uses: int) -> np.ndarray:
+def free_artworks(
+    used: np.ndarray, painters: np.ndarray, painter_uses: int
+) -> tuple[np.ndarray, np.ndarray | None]:
     """The artworks that new tracks may be paired with.
 
     Args:
-        used: Positions of the artworks in pairs that stay.
+        used: Positions of the artworks in pairs that stay, one for each pair.
         painters: The painter of each artwork, as numbers [m].
         painter_uses: How many pairs a painter may have; 0: no limit.
 
     Returns:
-        Positions int64, ascending; of a painter with a pair that stays, the first artworks, as
-        many as the painter may still have pairs.
+        Positions int64, ascending, and how many more pairs each painter may have, int64
+        [painters]; None without a limit.
     """
     free = np.setdiff1d(np.arange(len(painters)), used)
     if not painter_uses:
-        return free
+        return free, None
     spent = np.bincount(painters[used], minlength=int(painters.max(initial=-1)) + 1)
-    left = []
-    for place in free.tolist():
-        painter = painters[place]
-        # For a painter without such a pair, the matching applies the limit.
-        if spent[painter] < painter_uses:
-            left.append(place)
-            spent[painter] += min(int(spent[painter]), 1)
-    return np.array(left, dtype=np.int64)
+    left = np.maximum(painter_uses - spent, 0)
+    return free[left[painters[free]] > 0], left
 
 
 def _rows(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,8 +11,11 @@ from scipy.sparse import coo_array
 from artsound.errors import BadData, BadUsage
 from artsound.pairing import assignment, search
 from artsound.pairing.assignment import assign, candidate_edges, greedy
-from artsound.pairing.match import audit, match, share_of_bound
+from artsound.pairing.match import audit, continue_split, match, share_of_bound
+from artsound.pairing.previous_release import PreviousPair
 from artsound.pairing.search import find_candidates
+from artsound.pairing.splits import PairCatalogue, PairSide
+from artsound.recipe import Recipe
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -343,7 +347,9 @@ def dense_optimum(weights: np.ndarray, possible: np.ndarray, options) -> tuple[i
     sums = [track, n + artwork, n + m + options["painters"][artwork]]
     each = np.arange(len(track))
     matrix = coo_array((np.ones(3 * len(track)), (np.concatenate(sums), np.tile(each, 3))))
-    most = np.repeat([1, options["uses"], options["painter_uses"]], [n, m, matrix.shape[0] - n - m])
+    each_painter = np.broadcast_to(options["painter_uses"], options["painters"].max() + 1)
+    most = np.concatenate([np.ones(n), np.full(m, options["uses"]), each_painter])
+    most = most[: matrix.shape[0]]
     cost = -(100.0 + weights[track, artwork])
     found = milp(cost, constraints=LinearConstraint(matrix.tocsr(), ub=most), integrality=1)
     made = found.x > 0.5
@@ -371,6 +377,54 @@ def test_the_certificate_agrees_with_a_dense_solver_whatever_the_options(first):
         assert found.weight == pytest.approx(best, abs=1e-5), seed
         assert found.audit.bound == pytest.approx(best, abs=1e-4), seed
         assert found.optimality == 1.0, seed
+
+
+def test_new_tracks_of_a_continued_release_get_the_best_works_that_limits_leave():
+    for seed in range(40):
+        draw = np.random.default_rng(seed)
+        t, a = clustered(20, 60, seed=seed)
+        painters, limit = draw.integers(0, 7, 60), int(draw.integers(3, 6))
+        spent = np.zeros(7, dtype=np.int64)
+        kept: dict[str, PreviousPair] = {}
+        for track, artwork in zip(draw.permutation(20)[:9], draw.permutation(60), strict=False):
+            if spent[painters[artwork]] < limit:
+                spent[painters[artwork]] += 1
+                kept[f"t{track}"] = PreviousPair(
+                    f"t{track}", f"a{artwork}", "train", 0.0, None, None
+                )
+        tracks, artworks = (
+            PairSide([f"{side}{n}" for n in range(count)], ["train"] * count, pa.table({}))
+            for side, count in (("t", 20), ("a", 60))
+        )
+        catalogue = PairCatalogue(artworks, tracks, 0, "base", kept)
+        recipe = Recipe().replaced(pair={"painter_uses": limit, "optimality": 1.0, "candidates": 2})
+        none = np.zeros(0, dtype=np.int64)
+        found = continue_split(recipe, catalogue, t, a, painters, none, "train").assignment.artworks
+
+        new = [n for n in range(20) if f"t{n}" not in kept]
+        used = [int(pair.artwork_id[1:]) for pair in kept.values()]
+        possible = np.ones((len(new), 60), dtype=bool)
+        possible[:, used] = False
+        options = {"uses": 1, "painters": painters, "painter_uses": limit - spent}
+        scores = (t[new] @ a.T).astype(np.float64)
+        assert dense_optimum(scores, possible, options) == (
+            len(new), pytest.approx(scores[np.arange(len(new)), found[new]].sum(), abs=1e-5),
+        ), seed  # fmt: skip
+        assert np.bincount(painters[found], minlength=7).max() <= limit, seed
+        assert all(found[int(key[1:])] == int(one.artwork_id[1:]) for key, one in kept.items())
+
+
+def test_new_tracks_without_room_under_a_painters_limit_are_an_error():
+    sides = (
+        PairSide(["a0", "a1"], ["train"] * 2, pa.table({})),
+        PairSide(["t0", "t1"], ["train"] * 2, pa.table({})),
+    )
+    kept = {"t0": PreviousPair("t0", "a0", "train", 0.0, None, None)}
+    recipe = Recipe().replaced(pair={"painter_uses": 1})
+    rows, none = np.eye(2, dtype=np.float32), np.zeros(0, dtype=np.int64)
+    with pytest.raises(BadData, match=r"artworks for only 0 .* raise pair\.painter_uses"):
+        continue_split(recipe, PairCatalogue(*sides, 0, "base", kept), rows, rows,
+                       np.zeros(2, dtype=np.int64), none, "train")  # fmt: skip
 
 
 def test_a_share_is_never_negative_and_counts_from_the_bound():
