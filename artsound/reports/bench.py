@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from artsound.encoders.base import open_encoder
 from artsound.encoders.batching import ItemError
@@ -438,25 +441,44 @@ def _cell(values: Mapping[str, Any], name: str) -> str:
 
 
 _TASK = '''\
-"""ArtSound: retrieve the music that a release pairs with an artwork, a task in MTEB's layout."""
+"""ArtSound: retrieve the music that a release pairs with an artwork, a task for MTEB 2.
 
-from mteb.abstasks.any2any import AbsTaskAny2AnyRetrieval
+As it is, the task reads the folder of this file. To propose it to MTEB, upload the folder to the
+Hub, and name that repository and its commit as the dataset.
+"""
+
+from pathlib import Path
+
+from mteb.abstasks.retrieval import AbsTaskRetrieval
 from mteb.abstasks.task_metadata import TaskMetadata
 
 
-class ArtSoundI2ARetrieval(AbsTaskAny2AnyRetrieval):
+class ArtSoundI2ARetrieval(AbsTaskRetrieval):
     metadata = TaskMetadata(
         name="ArtSoundI2ARetrieval",
-        description="Retrieve the music clip paired with an artwork. {truth}",
-        dataset={{"path": "PATH/OF/THIS/FOLDER/ON/THE/HUB", "revision": "{release}"}},
+        description={about!r},
+        dataset={{
+            "path": str(Path(__file__).resolve().parent),
+            "revision": {release!r},  # of the release's index
+        }},
         type="Any2AnyRetrieval",
         category="i2a",
         modalities=["image", "audio"],
         eval_splits=["test"],
         eval_langs=["zxx-Zxxx"],
         main_score="ndcg_at_10",
+        domains=["Music"],
+        task_subtypes=["Cross-Modal Retrieval"],
+        license="not specified",  # each item has its own: see README.md
+        annotations_creators="automatic",
+        dialect=[],
+        sample_creation="found",
+        bibtex_citation="",
+        prompt={{"query": "Retrieve the music clip that is paired with this artwork."}},
     )
 '''
+_TABLES = {"queries": ("image", "artwork", "jpg"), "corpus": ("audio", "track", "mp3")}
+_ROWS = 100  # of media that are in memory at a time
 
 
 def write_task(data: Dataset, folder: Path, found: Mapping[str, Any], size: int = 0) -> None:
@@ -476,30 +498,64 @@ def write_task(data: Dataset, folder: Path, found: Mapping[str, Any], size: int 
     frame, split = data.frame, found["split"]
     chosen = np.flatnonzero(frame["split"].to_numpy() == split) if split else np.arange(len(data))
     members = chosen[gallery(frame[chosen.tolist()], size, found["seed"])]
-    samples = [data.read(int(n)) for n in members]
-    rows = [frame.row(int(n), named=True) for n in members]
-    ids = [(f"artwork-{row['key']}", f"track-{row['key']}") for row in rows]
-    queries = [
-        {"id": own, "modality": "image", "image": {"bytes": sample["jpg"], "path": f"{own}.jpg"}}
-        for (own, _), sample in zip(ids, samples, strict=True)
-    ]
-    corpus = [
-        {"id": own, "modality": "audio", "audio": {"bytes": sample["mp3"], "path": f"{own}.mp3"}}
-        for (_, own), sample in zip(ids, samples, strict=True)
-    ]
-    qrels = [{"query-id": one[0], "corpus-id": one[1], "score": 1} for one in ids]
-    tables: dict[str, list[dict[str, Any]]] = {"queries": queries, "corpus": corpus, "qrels": qrels}
-    for name, values in tables.items():
-        path = folder / name / "test-00000-of-00001.parquet"
+    rows = frame[members.tolist()]
+    paths = {name: folder / name / "test-00000-of-00001.parquet" for name in (*_TABLES, "qrels")}
+    for path in paths.values():
         path.parent.mkdir(parents=True)
-        pl.DataFrame(values).write_parquet(path)
+    with ExitStack() as files:
+        writers = {
+            name: files.enter_context(pq.ParquetWriter(paths[name], _media_schema(modality)))
+            for name, (modality, _, _) in _TABLES.items()
+        }
+        for start in range(0, len(members), _ROWS):
+            samples = [data.read(int(n)) for n in members[start : start + _ROWS]]
+            for name, (modality, side, kind) in _TABLES.items():
+                ids = [f"{side}-{key}" for key in rows["key"][start : start + _ROWS]]
+                media = [
+                    {"bytes": sample[kind], "path": f"{one}.{kind}"}
+                    for one, sample in zip(ids, samples, strict=True)
+                ]
+                columns = {"id": ids, "modality": [modality] * len(ids), modality: media}
+                writers[name].write_table(pa.table(columns, schema=writers[name].schema))
+    qrels = {
+        "query-id": [f"artwork-{key}" for key in rows["key"]],
+        "corpus-id": [f"track-{key}" for key in rows["key"]],
+        "score": [1] * len(members),
+    }
+    pq.write_table(pa.table(qrels), paths["qrels"])
+    truth = f"The pairs were made by {', '.join(found['truth'])}, not by people."
+    write_bytes(folder / "README.md", _task_readme(rows, truth).encode())
+    about = f"Retrieve the music clip that is paired with an artwork. {truth}"
+    task = _TASK.format(about=about, release=found["release"])
+    write_bytes(folder / "artsound_task.py", task.encode())
+
+
+def _media_schema(modality: str) -> pa.Schema:
+    """The columns of queries or corpus, with the features that Hugging Face datasets reads."""
+    text = {"_type": "Value", "dtype": "string"}
+    features = {"id": text, "modality": text, modality: {"_type": modality.capitalize()}}
+    media = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    return pa.schema(
+        [("id", pa.string()), ("modality", pa.string()), (modality, media)],
+        metadata={"huggingface": json.dumps({"info": {"features": features}})},
+    )
+
+
+def _task_readme(rows: pl.DataFrame, truth: str) -> str:
+    """The README.md of a task: front matter that names the tables, and what may be done with it."""
     configs = [
         {"config_name": name, "data_files": [{"split": "test", "path": f"{name}/test-*"}]}
-        for name in tables
+        for name in (*_TABLES, "qrels")
     ]
-    truth = f"The pairs were made by {', '.join(found['truth'])}, not by people."
-    front = json.dumps(configs, indent=2)
-    text = f"---\nconfigs: {front}\n---\n\n# ArtSound retrieval\n\n{len(rows):,} pairs. {truth}\n"
-    write_bytes(folder / "README.md", text.encode())
-    task = _TASK.format(truth=truth, release=found["release"])
-    write_bytes(folder / "artsound_task.py", task.encode())
+    rights = "Items have licences of their own: publish the release's ATTRIBUTION.csv beside this."
+    if {"artwork_redistribute", "track_redistribute"} <= set(rows.columns):
+        free = rows.filter(pl.col("artwork_redistribute") & pl.col("track_redistribute")).height
+        if free < rows.height:
+            rights = (
+                f"{rows.height - free:,} of the pairs may not be redistributed: do not publish "
+                "this folder; make it from `artsound subset --rights redistributable`."
+            )
+    return (
+        f"---\nlicense: other\nconfigs: {json.dumps(configs, indent=2)}\n---\n\n"
+        f"# ArtSound retrieval\n\n{rows.height:,} pairs. {truth}\n\n{rights}\n"
+    )

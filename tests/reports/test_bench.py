@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
+import datasets
 import numpy as np
 import polars as pl
 import pytest
@@ -123,13 +126,61 @@ def test_the_command_measures_files_and_writes_a_task(
     both = found["systems"]["a.npy and t.npy"]["galleries"]["20"]
     assert both["artwork_to_music"]["r1"] == both["music_to_artwork"]["mrr"] == 1.0
     tables = {
-        name: pl.read_parquet(tmp_path / "task" / name / "*.parquet")
-        for name in ("queries", "corpus", "qrels")
+        name: datasets.load_dataset(
+            str(tmp_path / "task"), name, split="test", cache_dir=str(tmp_path / "cache")
+        )
+        for name in datasets.get_dataset_config_names(str(tmp_path / "task"))
     }
-    assert tables["qrels"]["query-id"].to_list() == tables["queries"]["id"].to_list()
-    assert tables["qrels"]["corpus-id"].to_list() == tables["corpus"]["id"].to_list()
-    assert tables["queries"]["image"][0]["bytes"][:2] == b"\xff\xd8"
+    assert tables.keys() == {"queries", "corpus", "qrels"}
+    assert tables["qrels"]["query-id"][:] == tables["queries"]["id"][:]
+    assert tables["qrels"]["corpus-id"][:] == tables["corpus"]["id"][:]
+    assert tables["queries"][0]["image"].format == "JPEG"
+    assert isinstance(tables["corpus"].features["audio"], datasets.Audio)
     compile((tmp_path / "task" / "artsound_task.py").read_text(), "task", "exec")
+
+
+def test_the_task_runs_in_mteb_with_the_same_figures(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mteb = pytest.importorskip("mteb", reason="mteb is not installed (an environment of its own)")
+    for name in ("HF_HOME", "MTEB_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((len(data), 16))
+    sides = unit(rows), unit(rows + 1.5 * rng.standard_normal(rows.shape))
+    found = bench.bench(data, [bench.System("rows", *sides)], split="train", sizes=[20])
+    bench.write_task(data, tmp_path / "task", found, size=20)
+    spec = importlib.util.spec_from_file_location("task", tmp_path / "task" / "artsound_task.py")
+    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+    spec.loader.exec_module(module)  # type: ignore[union-attr]
+    task = module.ArtSoundI2ARetrieval()
+    assert task.metadata.is_filled() or task.metadata.reference is task.metadata.date is None
+
+    class Rows:
+        """Searches by the same rows, after a look at the decoded media."""
+
+        mteb_model_meta = mteb.get_model_meta("mteb/baseline-random-encoder")
+
+        def index(self, corpus: Any, **_: Any) -> None:
+            assert corpus[0]["audio"].get_all_samples().data.shape[-1] > 16_000
+            self.corpus = corpus["id"]
+
+        def search(self, queries: Any, **_: Any) -> Any:
+            assert min(queries[0]["image"].size) > 16
+            keys = data.frame["key"].to_list()
+            artworks = sides[0][[keys.index(one.partition("-")[2]) for one in queries["id"]]]
+            tracks = sides[1][[keys.index(one.partition("-")[2]) for one in self.corpus]]
+            return {
+                query: dict(zip(self.corpus, map(float, scores), strict=True))
+                for query, scores in zip(queries["id"], artworks @ tracks.T, strict=True)
+            }
+
+    (result,) = mteb.evaluate(Rows(), task, cache=None).task_results
+    ours = found["systems"]["rows"]["galleries"]["20"]["artwork_to_music"]
+    assert 0.2 < ours["ndcg"] < 0.95
+    (theirs,) = result.scores["test"]
+    for own, name in (("ndcg", "ndcg_at_10"), ("r1", "recall_at_1"), ("r5", "recall_at_5")):
+        assert theirs[name] == pytest.approx(ours[own], abs=1e-4)
 
 
 def test_rows_of_another_length_and_unknown_systems_are_refused(
