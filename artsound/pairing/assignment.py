@@ -493,7 +493,7 @@ def checked_limits(
             f"pair.painter_uses ({painter_uses}) is less than pair.artwork_uses ({uses}): "
             "raise the one or lower the other."
         )
-    limits = PainterLimits(painters, painter_uses, uses)
+    limits = PainterLimits(painters, painter_uses, min(uses, max(tracks, 1)))
     _check_enough(tracks, limits.places, "pair.painter_uses")
     return limits
 

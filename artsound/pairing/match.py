@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -467,6 +468,7 @@ def match(
         saved: Of a matching without ranks: where finished work is saved, and continued from.
     """
     limits = checked_limits(len(tracks), len(artworks), uses, painters, painter_uses)
+    uses = min(uses, max(len(tracks), 1))
     plain, saved = not (ranks or neighbours or limits), saved or SavedMatch()
     guessed = plain and len(tracks) * len(artworks) >= _GUESSED
     guess, candidates, edges = _find_edges(
@@ -691,20 +693,25 @@ def match_rows(
     x, y = _unit_rows("X", x), _unit_rows("Y", y)
     if x.shape[1] != y.shape[1]:
         raise BadUsage(f"X has rows of {x.shape[1]} values and Y of {y.shape[1]}: both need one D.")
-    if uses < 1 or not 0 <= optimality <= 1:
-        raise BadUsage("uses must be 1 or more, and optimality between 0 and 1.")
+    if not (_is_number(uses, Integral) and uses >= 1):
+        raise BadUsage(f"uses must be a whole number, 1 or more, not {uses!r}.")
+    if not (_is_number(optimality) and 0 <= optimality <= 1):
+        raise BadUsage(f"optimality must be a number between 0 and 1, not {optimality!r}.")
+    if not (floor is None or (_is_number(floor) and not np.isnan(floor))):
+        raise BadUsage(f"floor must be None or a number, the least score of a pair, not {floor!r}.")
     apart = _excluded_rows(exclude, len(x), len(y))
     if not len(x) or not len(y):
         none = np.zeros((0, 2), np.int64)
         return Matching(none, np.zeros(0, np.float32), 0.0, 0.0, 1.0)
     not_too_many = max(len(x), len(y)) <= _LARGEST
+    saved_options = [None if floor is None else float(floor), int(uses), float(optimality), device]
     options: dict[str, Any] = {
         "count": _MANY_CANDIDATES if len(x) * len(y) > _SMALL and not_too_many else _CANDIDATES,
         "ranks": False,
         "floor": -2.0 if floor is None else floor,  # no dot product of unit rows is lower
         "optimality": optimality,
         "device": device,
-        "saved": open_saved(folder, [x, y, apart], [floor, uses, optimality, device]),
+        "saved": open_saved(folder, [x, y, apart], saved_options),
     }
     if len(x) <= len(y) * uses:
         keys = apart[:, 0] * len(y) + apart[:, 1]
@@ -722,11 +729,16 @@ def match_rows(
     return Matching(pairs, scores, found.weight, found.audit.bound, found.optimality)
 
 
+def _is_number(value: object, kind: type = Real) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
 def _unit_rows(name: str, rows: np.ndarray) -> np.ndarray:
     if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype.kind != "f":
         raise BadUsage(f"{name} must be an array of unit rows [n, D] of floating-point numbers.")
-    rows = np.ascontiguousarray(rows, dtype=np.float32)
-    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
+    with np.errstate(over="ignore"):  # of values that cannot be in unit rows
+        rows = np.ascontiguousarray(rows, dtype=np.float32)
+        lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
     if faulty := np.flatnonzero(~(np.abs(lengths - 1.0) <= UNIT_TOLERANCE)).tolist():
         raise BadUsage(
             f"Row {faulty[0]} of {name} has the length {lengths[faulty[0]]:.3g}, not 1 "
@@ -740,6 +752,8 @@ def _excluded_rows(exclude: np.ndarray | None, n: int, m: int) -> np.ndarray:
     if exclude is None:
         return np.zeros((0, 2), np.int64)
     pairs = np.asarray(exclude)
+    if not pairs.size:
+        return np.zeros((0, 2), np.int64)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
         raise BadUsage("exclude must be whole numbers [e, 2]: a row of X and a row of Y each.")
     pairs = pairs.astype(np.int64)

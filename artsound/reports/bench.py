@@ -69,11 +69,15 @@ def files_system(data: Dataset, artworks: Path, tracks: Path) -> System:
                 f"{path} has {rows.dtype} {list(rows.shape)}: give a row of real numbers for "
                 f"each of the {len(data):,} pairs, in the order of index.parquet."
             )
-        rows = rows.astype(np.float32)
-        lengths = np.linalg.norm(rows, axis=1)
-        if not np.isfinite(lengths).all() or not lengths.all():
-            raise BadData(f"{path} has rows of zeros or of values that are not finite.")
-        sides.append(unit_rows(rows))
+        rows = rows.astype(np.float64)
+        largest = np.abs(rows).max(axis=1, initial=0.0, keepdims=True)
+        if faulty := np.flatnonzero(~(np.isfinite(largest) & (largest > 0))).tolist():
+            raise BadData(
+                f"{path} has rows of zeros or of values that are not finite, the first of them row "
+                f"{faulty[0]} ({len(faulty)} in all): give each pair a row with a direction."
+            )
+        # Scaled first: squares of very large or very small values are no numbers of a computer.
+        sides.append(unit_rows(rows / largest))
     if sides[0].shape[1] != sides[1].shape[1]:
         raise BadData(
             f"{artworks} has rows of {sides[0].shape[1]} values and {tracks} of "
@@ -341,6 +345,8 @@ def bench(
         raise BadUsage(f"The release has no pair in the split {split!r}.")
     if split:
         check_disjoint(frame, split)
+    if wrong := [size for size in sizes if size < 1]:
+        raise BadUsage(f"A gallery has 1 pair or more, not {wrong[0]}: choose another --gallery.")
     rows = frame[chosen.tolist()]
     everything = chosen[gallery(rows, 0, seed)]
     wanted = list(sizes) or [size for size in SIZES if size < len(everything)]

@@ -70,7 +70,11 @@ def test_no_rows_make_no_pairs() -> None:
         ({"x": np.full((3, 4), np.nan, np.float32)}, "Row 0 of X has the length nan"),
         ({"x": np.ones(4, np.float32)}, "X must be an array of unit rows"),
         ({"y": unit(5, 1, 3)}, "X has rows of 4 values and Y of 3"),
-        ({"uses": 0}, "uses must be 1 or more"),
+        ({"x": np.full((3, 4), 1e300)}, "Row 0 of X has the length inf"),
+        ({"uses": 0}, "uses must be a whole number, 1 or more, not 0"),
+        ({"uses": 1.5}, "uses must be a whole number"),
+        ({"optimality": float("nan")}, "optimality must be a number between 0 and 1"),
+        ({"floor": float("nan")}, "floor must be None or a number"),
         ({"exclude": np.array([[0, 9]])}, "names rows beyond X"),
         ({"exclude": np.array([[0.5, 1.0]])}, "must be whole numbers"),
     ],
@@ -79,6 +83,30 @@ def test_what_cannot_be_matched_is_refused(change: dict[str, object], fault: str
     given: dict[str, object] = {"x": unit(3, 0, 4), "y": unit(5, 1, 4), **change}
     with pytest.raises(BadUsage, match=fault):
         artsound.match(given.pop("x"), given.pop("y"), **given)  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("small", "guessed"), [(2**24, 2**32), (0, 2**62), (0, 0)])
+def test_duplicate_and_opposite_rows_are_matched_at_the_largest_total(
+    small: int, guessed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("artsound.pairing.match._SMALL", small)
+    monkeypatch.setattr("artsound.pairing.match._GUESSED", guessed)
+    monkeypatch.setattr("artsound.pairing.guess._LEAST", 20)
+    x, y = unit(40, 0), unit(56, 1)
+    one = np.repeat(x[:1], 56, axis=0)
+    for left, right in (
+        (one[:40], one), (x, -x), (one[:40], -one), (np.concatenate([one[:20], x[:20]]), y),
+        (x, np.concatenate([one[:30], -one[:26]])), (np.sign(x[:, :1]), np.sign(y[:, :1])),
+        (one, -one[:40]), (x[:1], y), (x, y[:1]),
+    ):  # fmt: skip
+        for uses in (1, 3, 10**9):
+            found = artsound.match(left, right, uses=uses, optimality=1.0, exclude=[])
+            wanted = best(np.repeat(left @ right.T, min(uses, len(left)), axis=1))
+            assert len(found.pairs) == min(len(left), len(right) * uses)
+            assert found.total == pytest.approx(wanted, abs=1e-4)
+            assert found.bound == pytest.approx(wanted, abs=1e-3)
+            assert found.share == 1.0
 
 
 @pytest.mark.parametrize("guessed", [False, True])

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
@@ -131,6 +134,34 @@ def test_other_vectors_are_paired_again(workspace, recipe):
     ids, vectors = load_embeddings(workspace, "affect", "tracks")
     save_embeddings(workspace, "affect", "tracks", "other", ids, vectors[::-1].copy())
     assert paired(workspace, recipe).parts_skipped == 0
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("change", ["constant", "one side constant", "duplicates", "opposite"])
+def test_descriptors_that_say_little_give_pairs_and_finite_figures(workspace, recipe, change):
+    for side in ("artworks", "tracks"):
+        ids, vectors = load_embeddings(workspace, "affect", side)
+        some = np.arange(len(ids))
+        if change == "constant" or (change, side) == ("one side constant", "tracks"):
+            vectors = vectors[0 * some]
+        elif change == "duplicates":
+            vectors = vectors[some // 8 * 8]
+        elif change == "opposite":
+            vectors = np.where(some[:, None] % 2, vectors[0], 2 * vectors.mean(axis=0) - vectors[0])
+        save_embeddings(workspace, "affect", side, change, ids, vectors.astype(np.float32))
+    with np.errstate(all="raise", under="ignore"):
+        report = paired(workspace, recipe)
+    assert report.items_out == report.items_in
+    assert report.extra["overall"]["optimality"] == 1.0
+    json.dumps(report.extra, allow_nan=False)
+    json.dumps(json.loads((workspace.pairs / "fits.json").read_text()), allow_nan=False)
+    for name, record in (("pairs", "pair"), ("runners_up", "runner_up")):
+        for column in read_parquet(workspace.pairs / f"{name}.parquet", record).columns:
+            if pa.types.is_floating(column.type):
+                assert pc.all(pc.is_finite(column)).as_py()
+    if change == "constant":  # no random pair scores less than another
+        pairs = read_parquet(workspace.pairs / "pairs.parquet", "pair")
+        assert set(pairs["percentile"].to_pylist()) == {0.0}
 
 
 def test_a_floor_rejects_tracks_with_a_reason(workspace, recipe):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -183,17 +184,54 @@ def test_the_task_runs_in_mteb_with_the_same_figures(
         assert theirs[name] == pytest.approx(ours[own], abs=1e-4)
 
 
-def test_rows_of_another_length_and_unknown_systems_are_refused(
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("rows", "r1"),
+    [
+        (lambda rows: rows, 1.0),
+        (lambda rows: 1e300 * rows, 1.0),
+        (lambda rows: 1e-300 * rows, 1.0),
+        (np.ones_like, 0.05),  # the same order for all: one finds its partner
+        (lambda rows: -rows, 0.0),
+        (lambda rows: 0 * rows, "rows of zeros .*the first of them row 0"),
+        (lambda rows: np.where(np.arange(len(rows))[:, None] == 7, np.nan, rows), "row 7"),
+        (lambda rows: rows[:3], "give a row of real numbers for each of the 50 pairs"),
+        (lambda rows: rows[:, 0], "give a row of real numbers"),
+        (lambda rows: rows[:, :0], "rows of zeros"),
+        (lambda rows: rows.astype(complex), "give a row of real numbers"),
+        (lambda rows: np.array([{}] * len(rows), dtype=object), "cannot be read"),
+        (lambda rows: rows[:, :2], "both need one space"),
+    ],
+)
+def test_rows_of_a_file_are_measured_or_refused_with_a_remedy(
+    data: Dataset, tmp_path: Path, rows: Callable[[np.ndarray], np.ndarray], r1: float | str
+) -> None:
+    music = np.random.default_rng(0).standard_normal((len(data), 8))
+    np.save(tmp_path / "a.npy", rows(music))
+    np.save(tmp_path / "m.npy", music)
+    files = tmp_path / "a.npy", tmp_path / "m.npy"
+    if isinstance(r1, str):
+        with pytest.raises(BadData, match=r1):
+            bench.files_system(data, *files)
+        return
+    found = bench.bench(data, [bench.files_system(data, *files)], split="train", sizes=[20])
+    json.dumps(found, allow_nan=False)
+    (system,) = found["systems"].values()
+    assert system["galleries"]["20"]["artwork_to_music"]["r1"] == r1
+
+
+def test_systems_and_galleries_that_cannot_be_measured_are_refused(
     site_shards: Path, data: Dataset, tmp_path: Path
 ) -> None:
-    np.save(tmp_path / "a.npy", np.ones((3, 4)))
-    np.save(tmp_path / "z.npy", np.zeros((len(data), 4)))
-    with pytest.raises(BadData, match="give a row of real numbers for each of the 50 pairs"):
-        bench.files_system(data, tmp_path / "a.npy", tmp_path / "a.npy")
-    with pytest.raises(BadData, match="rows of zeros"):
-        bench.files_system(data, tmp_path / "z.npy", tmp_path / "z.npy")
     with pytest.raises(BadUsage, match="is no build"):
         bench.bridge_system(data, tmp_path, "affect")
+    for size, fault in (
+        (10**6, "A gallery of 1,000,000 needs as many"),
+        (0, "not 0"),
+        (-3, "not -3"),
+    ):
+        with pytest.raises(BadUsage, match=f"{fault}.*choose (a smaller|another) --gallery"):
+            bench.bench(data, [], split="train", sizes=[size])
     done = CliRunner().invoke(app, ["bench", str(site_shards)])
     assert done.exit_code == 2 or "Say what to measure" in str(done.exception)
 
