@@ -9,6 +9,13 @@ Made-up unit vectors as in pairing.py. Printed: the bare blocked float32 product
 matching (`artsound.match`), their ratio in wall and processor time, the certified share of the
 bound over all pairs, the largest memory, and the SHA-256 of the pairs, which is the same every run.
 
+    python benchmarks/large_match.py 8192 128 --hiref CHECKOUT    # both on the same vectors
+
+`--hiref` also runs HiRef (Halmos et al., ICML 2025) from a checkout of
+https://github.com/raphael-group/HiRef, with the settings of its fast demonstration and its squared
+Euclidean cost, which for unit vectors orders matchings as the total of dot products does. It needs
+torch, matplotlib and scikit-learn, and as many rows as have small factors, such as a power of 2.
+
 `--estimate` measures 10,000 and 20,000 rows with as many rows to each centre as the large size has,
 and extrapolates each part by its own power of the rows.
 """
@@ -18,10 +25,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pairing as made_up
 from pairing import Clock, bare, clocked, gigabytes, say, vectors
 
@@ -39,7 +49,9 @@ CENTRES = made_up.CENTRES
 SIZES = (10_000, 20_000)
 
 
-def measured(rows: int, width: int, seed: int, folder: str | None) -> dict[str, Clock]:
+def measured(
+    rows: int, width: int, seed: int, folder: str | None, hiref: str | None = None
+) -> dict[str, Clock]:
     """Match the vectors and print the figures; returns the clock of each part."""
     x, y = vectors(rows, rows, width, seed)
     print(f"{rows:,} x {rows:,} x {width}; {gigabytes()}", flush=True)
@@ -63,7 +75,41 @@ def measured(rows: int, width: int, seed: int, folder: str | None) -> dict[str, 
     say("matching with certificate", clock, product, gigabytes())
     said = hashlib.sha256(found.pairs.tobytes()).hexdigest()
     print(f"{len(found.pairs):,} pairs, share of the bound {found.share:.6f}, sha256 {said[:16]}")
+    if hiref:
+        for draw in (0, 1):
+            with clocked() as clock:
+                pairs = hiref_pairs(hiref, x, y, draw)
+            total = float(np.einsum("nd,nd->", x[pairs[:, 0]], y[pairs[:, 1]], dtype=np.float64))
+            say(f"HiRef, seed {draw}", clock, product, gigabytes())
+            print(f"{len(pairs):,} pairs, share of the bound {total / found.bound:.6f}", flush=True)
     return {"bare": product, **clocks}
+
+
+def hiref_pairs(checkout: str, x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
+    """The bijection of HiRef, int64 [n, 2]."""
+    import torch
+
+    sys.path.insert(0, str(Path(checkout) / "src"))
+    import HR_OT
+    import LR_mini
+    import rank_annealing
+
+    torch.manual_seed(seed)
+    ranks = rank_annealing.optimal_rank_schedule(
+        len(x), hierarchy_depth=6, max_Q=2**10, max_rank=2**10
+    )
+    solver = HR_OT.HierarchicalRefinementOT.init_from_point_clouds(
+        torch.from_numpy(x).double(), torch.from_numpy(y).double(), ranks, base_rank=1,
+        solver_params={
+            "gamma": 90, "max_iter": 14, "min_iter": 10, "max_inneriters_balanced": 60,
+        },
+        solver=LR_mini.LROT_LR_opt, solver_full=LR_mini.LROT_opt, sq_Euclidean=True,
+    )  # fmt: skip
+    found = solver.run(return_as_coupling=False)
+    pairs = np.array([[int(left), int(right)] for left, right in found])
+    if (np.sort(pairs, axis=0) != np.arange(len(x))[:, None]).any():
+        print("HiRef gave no bijection")
+    return pairs
 
 
 def _timed(work: Callable[..., Any], clock: Clock) -> Callable[..., Any]:
@@ -111,12 +157,13 @@ def main() -> None:
     parser.add_argument("width", type=int, nargs="?", default=512, help="values of a row")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", help="where to save finished work, and continue from")
+    parser.add_argument("--hiref", help="a checkout of HiRef, to be run on the same vectors")
     parser.add_argument("--estimate", action="store_true", help="from smaller sizes")
     options = parser.parse_args()
     if options.estimate:
         estimate(options.rows, options.width, options.seed)
     else:
-        measured(options.rows, options.width, options.seed, options.folder)
+        measured(options.rows, options.width, options.seed, options.folder, options.hiref)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from artsound.pairing.excluded import excluded_within
 from artsound.pairing.guess import Guess, guess_prices, no_guess, with_guess
 from artsound.pairing.previous_release import free_artworks
 from artsound.pairing.rows import UNIT_TOLERANCE
-from artsound.pairing.saved_match import SavedMatch, open_saved
+from artsound.pairing.saved_match import SavedMatch, open_saved, saved_in_build
 from artsound.pairing.search import (
     Candidates,
     Stripe,
@@ -244,6 +245,7 @@ def certify(
     )
 
 
+RESUMED = 2**40  # multiplications of a product from which a matching in a build is saved: 15 s
 _SMALL = 2**24  # pairs up to which all are compared, and the bound is the lowest
 _GUESSED = 2**32  # pairs from which prices are guessed first
 _SLACK = 0.1  # of the difference from the bound that is allowed: what the assignment may use of it
@@ -465,7 +467,7 @@ def match(
         excluded: Keys of excluded pairs, ascending (see excluded.py).
         ranks: Whether the ranks in `audit` are needed, which take one more pass over all pairs:
             without, they are 0, and the bound may be a little higher (see `certify`).
-        saved: Of a matching without ranks: where finished work is saved, and continued from.
+        saved: Where finished work is saved, and continued from.
     """
     limits = checked_limits(len(tracks), len(artworks), uses, painters, painter_uses)
     uses = min(uses, max(len(tracks), 1))
@@ -484,7 +486,7 @@ def match(
     if (state := saved.load("round")) is not None:
         rounds = int(state["rounds"])
         edges = replace(edges, keys=state["keys"], scores=state["scores"])
-        start = Places(state["prices"], state["place_of"])
+        start = Places(state["prices"], state["place_of"]) if plain else None
     while True:
         found = assign(
             tracks, artworks, edges, penalties=penalties, floor=floor, uses=uses,
@@ -519,11 +521,10 @@ def match(
         edges = found.edges.with_more(some * len(artworks) + other, more)
         if len(edges.keys) == len(found.edges.keys):
             return result
-        if start is not None:
-            saved.save(
-                "round", rounds=np.array(rounds), keys=edges.keys, scores=edges.scores,
-                prices=start.prices, place_of=start.place_of,
-            )  # fmt: skip
+        state = {"prices": start.prices, "place_of": start.place_of} if start is not None else {}
+        saved.save(
+            "round", rounds=np.array(rounds), keys=edges.keys, scores=edges.scores, **state
+        )  # fmt: skip
 
 
 def _find_edges(
@@ -588,13 +589,21 @@ def match_split(
     painters: np.ndarray | None,
     excluded: np.ndarray | None,
     painter_uses: np.ndarray | None = None,
+    *,
+    folder: Path | None = None,
 ) -> Match:
     """Match one split with the settings of [pair]: tracks `t` [n, D] and artworks `a` [m, D].
 
     `painters` [m] and `excluded` are as for `match`, and `painter_uses` takes the place of the
-    recipe's.
+    recipe's. A large matching saves its finished work to `folder`, and continues from there.
     """
     settings = recipe.pair
+    saved = None
+    if folder is not None and len(t) * len(a) * t.shape[1] >= RESUMED:
+        none = np.zeros(0, dtype=np.int64)
+        arrays = [t, a, *(none if one is None else one for one in (painters, excluded))]
+        arrays.append(none if painter_uses is None else painter_uses)
+        saved = saved_in_build(folder, arrays, settings.model_dump(mode="json"))
     return match(
         t,
         a,
@@ -607,6 +616,7 @@ def match_split(
         optimality=settings.optimality,
         device=settings.device,
         excluded=excluded,
+        saved=saved,
     )
 
 
@@ -618,11 +628,13 @@ def continue_split(
     painters: np.ndarray,
     excluded: np.ndarray,
     split: str,
+    *,
+    folder: Path | None = None,
 ) -> Match:
     """Match the tracks of a split that have no pair of the previous release to free artworks.
 
     `t` and `a` are the vectors of the split's tracks and artworks, `painters` those of the latter.
-    The result is one assignment of old and new pairs.
+    The result is one assignment of old and new pairs. `folder` is as for `match_split`.
     """
     tracks, artworks = catalogue.tracks, catalogue.artworks
     place = {artworks.ids[n]: here for here, n in enumerate(artworks.of(split))}
@@ -632,7 +644,7 @@ def continue_split(
     free, left = free_artworks(chosen[chosen >= 0], painters, recipe.pair.painter_uses)
     if len(new):
         apart = excluded_within(excluded, len(a), new, free)
-        again = match_split(recipe, t[new], a[free], painters[free], apart, left)
+        again = match_split(recipe, t[new], a[free], painters[free], apart, left, folder=folder)
         found = again.assignment.artworks
         chosen[new[found >= 0]] = free[found[found >= 0]]
     return evaluate_match(

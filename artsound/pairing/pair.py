@@ -45,6 +45,7 @@ from artsound.pairing.previous_release import (
     previous_release,
     with_previous_scores,
 )
+from artsound.pairing.saved_match import remove_saved
 from artsound.pairing.search import pair_scores
 from artsound.pairing.splits import SPLITS, PairSide, split_catalogue
 from artsound.recipe import Recipe
@@ -174,10 +175,13 @@ def work(context: Context, part: Part) -> Outcome:
     settings = recipe.pair
     painters = painter_numbers(artworks.rows["painter_id"].take(theirs))
     excluded = np.array(part.inputs.get("excluded", []), dtype=np.int64)
+    folder = _saved(workspace, part.name)
     if catalogue.base:
-        found = continue_split(recipe, catalogue, t, a, painters, excluded, split)
+        found = continue_split(
+            recipe, catalogue, t, a, painters, excluded, split, folder=folder / "pairs"
+        )
     else:
-        found = match_split(recipe, t, a, painters, excluded)
+        found = match_split(recipe, t, a, painters, excluded, folder=folder / "pairs")
     chosen = found.assignment.artworks
     members = _Members(split, track_ids, artwork_ids, t, a, painters, excluded)
     pairs = _write_pairs(workspace, recipe, part, members, found, catalogue.kept)
@@ -200,7 +204,7 @@ def work(context: Context, part: Part) -> Outcome:
             for side, item, reason in unmatched
         ],
     )
-    extra = _evidence(context, members, found)
+    extra = _evidence(context, members, found, folder)
     return Outcome((*pairs, spare), len(track_ids) - len(rejects), rejects, extra)
 
 
@@ -305,8 +309,18 @@ def _write_pairs(
     return path, beside
 
 
-def _evidence(context: Context, members: _Members, found: Match) -> dict[str, Any]:
-    """How good the pairs of one split are, and how far other bridges agree."""
+def _saved(workspace: Workspace, part: str) -> Path:
+    """Where large matchings of a part save their work, until the stage is complete."""
+    return part_path(workspace, STAGE.name, part, ".matching")
+
+
+def _evidence(
+    context: Context, members: _Members, found: Match, folder: Path | None = None
+) -> dict[str, Any]:
+    """How good the pairs of one split are, and how far other bridges agree.
+
+    `folder` is where large matchings save their work.
+    """
     recipe = context.recipe
     t, a, settings = members.tracks, members.artworks, recipe.pair
     extra = evidence.of_split(
@@ -316,20 +330,23 @@ def _evidence(context: Context, members: _Members, found: Match) -> dict[str, An
     # Imported or previous pairs may use an artwork more often than a matching allows.
     free = not settings.given and not recipe.sources.base
     chosen = found.assignment.artworks
+
+    def matched_by(name: str, rows: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        place = folder / name if folder else None
+        again = match_split(recipe, *rows, members.painters, members.excluded, folder=place)
+        return again.assignment.artworks
+
     moved = vectors_measured_again(context, members.track_ids, members.artwork_ids)
     if moved is not None:
-        again = match_split(recipe, *moved, members.painters, members.excluded) if free else None
         extra["stability"] = evidence.stability(
-            *moved, chosen, again.assignment.artworks if again else None
+            *moved, chosen, matched_by("again", moved) if free else None
         )
     extra["agreement"] = {}
     for name in dict.fromkeys((*settings.compare, *bridges_of(recipe)[1:])):
         other = unit_vectors(context, name, members.track_ids, members.artwork_ids)
         agreed: dict[str, float] = evidence.agreement((t, a), other, chosen, recipe.seed)
         if free and name in settings.compare:
-            matched = match_split(
-                recipe, *other, members.painters, members.excluded
-            ).assignment.artworks
+            matched = matched_by(f"compared-{settings.compare.index(name)}", other)
             agreed["equal_pairs"] = evidence.equal_pairs(chosen, matched)
         extra["agreement"][name] = agreed
     return extra
@@ -368,6 +385,8 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
     write_parquet(files[1], "unmatched", unmatched)
     write_parquet(files[2], "runner_up", runners)
     files += _write_fits(context)
+    for split in SPLITS:
+        remove_saved(_saved(workspace, split))
     splits = {result.done.name: dict(result.extra) for result in results}
     histograms = [split.pop("histograms") for split in splits.values()]
     extra = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,12 @@ _IDENTITY = "matching.json"
 class SavedMatch:
     """What a matching has finished, by name; of each name the last is saved.
 
-    Without a folder nothing is saved.
+    Without a folder nothing is saved. `again`: what is damaged counts as not saved.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, again: bool = False) -> None:
         self._folder = folder
+        self._again = again
 
     def save(self, name: str, **arrays: np.ndarray) -> None:
         """Replace what is saved as `name`, atomically."""
@@ -49,6 +51,8 @@ class SavedMatch:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            if self._again:
+                return None
             raise BadData(
                 f"{path} is damaged ({error}): delete the folder and begin again."
             ) from error
@@ -94,6 +98,25 @@ def open_saved(
             "give another folder, or delete this one."
         )
     return SavedMatch(place)
+
+
+def saved_in_build(folder: Path, arrays: list[np.ndarray], options: Any) -> SavedMatch:
+    """The same in a workspace, where the work of another matching, or a damaged one, is replaced.
+
+    Raises:
+        BadUsage: The folder cannot be used.
+    """
+    try:
+        open_saved(folder, arrays, options)
+    except BadUsage:
+        remove_saved(folder)
+        open_saved(folder, arrays, options)
+    return SavedMatch(folder, again=True)
+
+
+def remove_saved(folder: Path) -> None:
+    """Remove the folder of a matching, if there is one."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _identity(saved: bytes) -> Any:

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -12,12 +16,12 @@ import pytest
 
 from artsound.encoders.base import load_embeddings, save_embeddings
 from artsound.errors import BadData
-from artsound.pairing import pair
+from artsound.pairing import match, pair, search
 from artsound.pairing.bridge import bridge_rows
 from artsound.recipe import Recipe, load_recipe
 from artsound.schema import to_table
 from artsound.stage import Context, Report, run_stage
-from artsound.storage import Workspace, read_parquet, sha256_file, write_parquet
+from artsound.storage import Workspace, read_parquet, sha256_file, write_bytes, write_parquet
 
 RECIPE = {"pair": {"csls": 5, "candidates": 8, "compare": ["affect"]}}
 
@@ -127,6 +131,57 @@ def test_pairing_again_does_nothing_and_pairing_anew_gives_the_same_bytes(worksp
     new = paired(workspace, recipe)
     assert new.parts_skipped == 0
     assert new.files == first.files == again.files
+
+
+# Saves whatever its size, and kills itself after four saves.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from artsound.pairing import match, pair, saved_match
+from artsound.recipe import load_recipe
+from artsound.stage import run_stage
+from artsound.storage import Workspace
+
+match.RESUMED = 0
+save, left = saved_match.SavedMatch.save, [4]
+
+def save_and_die(self, name, **arrays):
+    save(self, name, **arrays)
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+saved_match.SavedMatch.save = save_and_die
+run_stage(pair.STAGE, Workspace(Path(sys.argv[1])), load_recipe(Path(sys.argv[2])))
+"""
+
+
+def test_a_killed_large_matching_continues_to_the_same_bytes(
+    workspace, recipe, tmp_path, monkeypatch
+):
+    whole = paired(workspace, recipe)
+    for folder in (workspace.parts / "pair", workspace.pairs):
+        shutil.rmtree(folder)
+    write_bytes(tmp_path / "recipe.toml", recipe.to_toml().encode())
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", KILLED, workspace.root, tmp_path / "recipe.toml"]
+    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    left = {path.parent.name for path in (workspace.parts / "pair").glob("*.matching/*/*.npz")}
+    assert {"pairs", "again"} <= left
+    for path in (workspace.parts / "pair").glob("*.matching/again/*.npz"):
+        path.write_bytes(b"PK\x03\x04")  # torn: searched again
+
+    scans, scan = [], search._scan_block
+    monkeypatch.setattr(search, "_scan_block", lambda *of: scans.append(of) or scan(*of))
+    monkeypatch.setattr(match, "RESUMED", 0)
+    assert paired(workspace, recipe).files == whole.files
+    assert not list((workspace.parts / "pair").glob("*.matching"))
+    resumed = len(scans)
+    for part in (workspace.parts / "pair").glob("*.json"):
+        part.unlink()
+    paired(workspace, recipe)
+    assert 0 < resumed < len(scans) - resumed
 
 
 def test_other_vectors_are_paired_again(workspace, recipe):
