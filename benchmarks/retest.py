@@ -21,7 +21,7 @@ from artsound.encoders.affect_audio import SAMPLE_RATE, describe_audio
 from artsound.encoders.affect_image import describe_image
 from artsound.encoders.descriptors import IMAGE_SIDE, SECONDS, descriptor_names
 from artsound.media.audio import load_mono
-from artsound.media.images import load_rgb
+from artsound.media.images import load_small
 
 TABLE = Path(__file__).parent.parent / "artsound" / "encoders" / "retest.toml"
 HEAD = """\
@@ -58,14 +58,14 @@ def main() -> None:
 
 
 def _pictures(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    rgb = load_rgb(path.read_bytes(), max_side=IMAGE_SIDE)
+    rgb = load_small(path.read_bytes(), max_side=IMAGE_SIDE)
     height, width = rgb.shape[:2]
     y, x = height // 20, width // 20
     cut = Image.fromarray(rgb[y : height - y, x : width - x])
     halved = cut.resize((max(1, cut.width // 2), max(1, cut.height // 2)), Image.Resampling.BOX)
     out = io.BytesIO()
     halved.save(out, "JPEG", quality=50)
-    return describe_image(rgb), describe_image(load_rgb(out.getvalue(), max_side=IMAGE_SIDE))
+    return describe_image(rgb), describe_image(load_small(out.getvalue(), max_side=IMAGE_SIDE))
 
 
 def _clips(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

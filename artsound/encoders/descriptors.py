@@ -7,9 +7,9 @@ length. Sizes, rates and the order of the columns are defined only here.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,13 +17,18 @@ import pyarrow as pa
 from artsound.encoders.affect_audio import SAMPLE_RATE, describe_audio
 from artsound.encoders.affect_image import describe_image
 from artsound.encoders.base import Encoder, EncoderPlugin, EncoderSettings
-from artsound.media.images import load_rgb
+from artsound.media.images import ImageInfo, SmallCopy, check_image, load_small
 from artsound.schema import arrow_schema
+from artsound.storage import digest
 from artsound.untrusted import read_toml
 
-VERSION = 2  # raised whenever a descriptor's formula changes
-IMAGE_SIDE = 256  # pixels at most: descriptors are shares and means, and JPEGs decode faster
+if TYPE_CHECKING:
+    from artsound.media.audio import AudioInfo
+
+VERSION = 3  # raised whenever a descriptor's formula changes
+IMAGE_SIDE = 256  # pixels at most: descriptors are shares and means
 SECONDS = 60.0  # of a clip, from its start
+MADE_BY = digest(["affect", VERSION])
 
 
 @functools.cache
@@ -53,7 +58,7 @@ def as_embedded(rows: np.ndarray) -> np.ndarray:
 
 def measure_picture(data: bytes) -> Mapping[str, Any]:
     """All descriptors of an encoded picture by name; MediaError if it cannot be decoded."""
-    return describe_image(load_rgb(data, max_side=IMAGE_SIDE))
+    return describe_image(load_small(data, max_side=IMAGE_SIDE))
 
 
 def measure_clip(data: bytes) -> Mapping[str, Any]:
@@ -61,6 +66,28 @@ def measure_clip(data: bytes) -> Mapping[str, Any]:
     from artsound.media.audio import load_mono  # with what pictures do without
 
     return describe_audio(load_mono(data, sample_rate=SAMPLE_RATE, seconds=SECONDS))
+
+
+def check_and_measure_picture(data: bytes, **limits: Any) -> tuple[ImageInfo, Mapping[str, Any]]:
+    """The results of `check_image`, which takes the same limits, and of `measure_picture`.
+
+    The picture is decoded once.
+    """
+    small = SmallCopy(IMAGE_SIDE)
+    info = check_image(data, small=small, **limits)
+    return info, describe_image(small.pixels)
+
+
+def check_and_measure_clip(data: bytes, **limits: Any) -> tuple[AudioInfo, Mapping[str, Any]]:
+    """The results of `check_audio`, which takes the same limits, and of `measure_clip`.
+
+    The clip is decoded once.
+    """
+    from artsound.media.audio import Beginning, check_audio
+
+    beginning = Beginning(SAMPLE_RATE, SECONDS)
+    info = check_audio(data, beginning=beginning, **limits)
+    return info, describe_audio(beginning.sound())
 
 
 def measure_wave(wave: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -81,6 +108,12 @@ class AffectEncoder(EncoderPlugin):
     extra = ""
     uses_gpu = False
     measured = True
+    # For ingest, which decodes all media, and finds them here without importing this room.
+    made_by = MADE_BY
+    check_and_measure: Mapping[str, Callable[..., Any]] = {
+        "artwork": check_and_measure_picture,
+        "track": check_and_measure_clip,
+    }
 
     def digest(self, settings: EncoderSettings) -> str:  # noqa: ARG002
         """Empty: there are no weights, and parts record `VERSION`."""

@@ -20,6 +20,7 @@ from artsound.catalogue import (
     MediaFiles,
     MediaItem,
     SideName,
+    descriptors_path,
     media_items,
     read_media,
     unreadable,
@@ -34,11 +35,12 @@ from artsound.encoders.base import (
     text_encoders,
 )
 from artsound.encoders.batching import ItemError, one_torch_thread
-from artsound.encoders.descriptors import VERSION, measure_clip, measure_picture
+from artsound.encoders.descriptors import MADE_BY, VERSION, measure_clip, measure_picture
 from artsound.errors import BadData
 from artsound.media import MediaError
 from artsound.recipe import Recipe
 from artsound.schema import arrow_schema
+from artsound.sources.ingest import measured_path
 from artsound.stage import (
     Context,
     Outcome,
@@ -210,7 +212,6 @@ def _encoded(
 
 
 NAME = "embed"
-_MADE_BY = digest(["affect", VERSION])
 
 
 def plan(context: Context) -> list[Part]:
@@ -241,15 +242,15 @@ def work(context: Context, part: Part) -> Outcome:
     side = part.inputs["side"]
     record = SIDES[side].name
     items = media_items(context, SIDES[side])[part.inputs["start"] : part.inputs["stop"]]
-    known = recall(
-        context, _MADE_BY, workspace.embeddings / "affect" / f"{side}.parquet",
-        f"{record}_descriptors", [item.id for item in items],
-    )  # fmt: skip
-    rows = [
-        known.get((item.id, item.sha256))
-        or {f"{record}_id": item.id, **_measure(workspace, side, item)}
-        for item in items
-    ]
+    schema, ids = SIDES[side].descriptors, [item.id for item in items]
+    # Ingest has measured what it decoded; an earlier run of this stage, what has not changed since.
+    tables = (measured_path(workspace, record), descriptors_path(workspace, SIDES[side]))
+    known = [recall(context, MADE_BY, table, schema, ids) for table in tables]
+    rows = []
+    for item in items:
+        place = item.id, item.sha256
+        found = known[0].get(place) or known[1].get(place)
+        rows.append(found or {SIDES[side].key: item.id, **_measure(workspace, side, item)})
     path = part_path(workspace, NAME, part.name)
     write_parquet(path, f"{record}_descriptors", rows)
     return Outcome((path,), len(rows))
@@ -275,9 +276,9 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
         path = workspace.embeddings / "affect" / f"{side}.parquet"
         write_parquet(path, f"{record}_descriptors", table)
         ids = table[SIDES[side].key].to_pylist()
-        files += [path, *save_embeddings(workspace, "affect", side, _MADE_BY, ids, numbers(table))]
+        files += [path, *save_embeddings(workspace, "affect", side, MADE_BY, ids, numbers(table))]
         contents = {item.id: item.sha256 for item in media_items(context, SIDES[side])}
-        remember(workspace, _MADE_BY, path, ids, [contents[item] for item in ids])
+        remember(workspace, MADE_BY, path, ids, [contents[item] for item in ids])
         extra[side] = len(ids)
     more, counts = merge_vectors(context, results, NAME)
     return Outcome((*files, *more), extra={**extra, **counts})

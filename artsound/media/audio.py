@@ -67,8 +67,46 @@ class AudioInfo:
     quality: SoundQuality | None = None
 
 
+class Beginning:
+    """The beginning of a clip, as mono sound, collected block by block while it is decoded.
+
+    Args:
+        sample_rate: Of the result, in Hz; by soxr's HQ resampler.
+        seconds: Its length; None: the whole clip.
+    """
+
+    def __init__(self, sample_rate: int, seconds: float | None = None) -> None:
+        self.sample_rate, self.seconds = sample_rate, seconds
+        self._blocks: list[np.ndarray] = []
+        self._rate = 0
+        self.left = 0  # frames to come
+
+    def start(self, rate: int) -> None:
+        """The clip's sample rate in Hz; to be called once, before the first block."""
+        self._rate = rate
+        self.left = round((MAX_SECONDS if self.seconds is None else self.seconds) * rate)
+
+    def add(self, block: np.ndarray) -> None:
+        """Add float32 [n, channels]; what is beyond the beginning is ignored."""
+        if self.left > 0:
+            self._blocks.append(_mono(block[: self.left]))
+            self.left -= len(block)
+
+    def sound(self) -> np.ndarray:
+        """float32 [n]; shorter if the clip is."""
+        mono = np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.float32)
+        if self._rate != self.sample_rate and len(mono):
+            mono = soxr.resample(mono, self._rate, self.sample_rate)
+        return mono
+
+
 def check_audio(
-    data: bytes, *, min_seconds: float, silence_db: float, quality: bool = False
+    data: bytes,
+    *,
+    min_seconds: float,
+    silence_db: float,
+    quality: bool = False,
+    beginning: Beginning | None = None,
 ) -> AudioInfo:
     """Decode a whole clip, in blocks of fixed size, and check it.
 
@@ -77,6 +115,7 @@ def check_audio(
         min_seconds: The least duration.
         silence_db: The least RMS level, in dBFS.
         quality: Whether to measure its technical quality, too.
+        beginning: Collects the clip's beginning, so that it is not decoded again.
 
     Raises:
         MediaError: With one of the reasons audio-empty, audio-not-audio, audio-unsupported,
@@ -86,7 +125,7 @@ def check_audio(
     _check_xing(data)
     _check_container(data)
     with suppress_stderr():
-        sound = _decode(data, quality)
+        sound = _decode(data, quality, beginning)
     frames, rate, channels = sound.frames, sound.sample_rate, sound.channels
     power, peak = sound.power, sound.peak
     if not (math.isfinite(power) and math.isfinite(peak)):
@@ -169,25 +208,20 @@ def load_mono(
         MediaError: It cannot be decoded.
     """
     with suppress_stderr(), _open(data) as sound:
-        rate = sound.samplerate
-        first = round(start * rate)
-        left = int(MAX_SECONDS * rate) if seconds is None else round(seconds * rate)
-        blocks = []
+        part = Beginning(sample_rate, seconds)
+        part.start(sound.samplerate)
+        first = round(start * sound.samplerate)
         try:
             if first:
                 sound.seek(min(first, sound.frames))
-            while left > 0:
-                block = sound.read(min(_BLOCK, left), dtype="float32", always_2d=True)
+            while part.left > 0:
+                block = sound.read(min(_BLOCK, part.left), dtype="float32", always_2d=True)
                 if not len(block):
                     break
-                blocks.append(_mono(block))
-                left -= len(block)
+                part.add(block)
         except (soundfile.LibsndfileError, RuntimeError) as error:
             raise _corrupt(error) from None
-    mono = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
-    if rate != sample_rate and len(mono):
-        mono = soxr.resample(mono, rate, sample_rate)
-    return mono
+    return part.sound()
 
 
 def _mono(block: np.ndarray) -> np.ndarray:
@@ -211,13 +245,15 @@ class _Decoded:
     meter: SoundMeter | None
 
 
-def _decode(data: bytes, quality: bool) -> _Decoded:
+def _decode(data: bytes, quality: bool, beginning: Beginning | None) -> _Decoded:
     from scipy.linalg.blas import isamax
 
     with _open(data) as sound:
         rate, channels = sound.samplerate, sound.channels
         low = Decimator(rate, channels)
         meter = SoundMeter(rate, channels) if quality else None
+        if beginning:
+            beginning.start(rate)
         buffer = np.empty((_BLOCK // low.factor * low.factor, channels), np.float32)
         most, print_frames = int(MAX_SECONDS * rate), int(PRINT_SECONDS * rate)
         frames, power, peak = 0, 0.0, 0.0
@@ -231,6 +267,8 @@ def _decode(data: bytes, quality: bool) -> _Decoded:
                     meter.add(block, highest)
                 if frames < print_frames:
                     low.add(block)
+                if beginning:
+                    beginning.add(block)
                 frames += len(block)
                 if frames > most:
                     raise MediaError(

@@ -64,7 +64,33 @@ class ImageInfo:
     quality: PictureQuality | None = None
 
 
-def check_image(data: bytes, *, min_side: int, max_pixels: int, quality: bool = False) -> ImageInfo:
+class SmallCopy:
+    """A small copy of a picture, as `load_rgb` shows it, made while the whole of it is decoded.
+
+    Args:
+        max_side: The longer side is shrunk to this many pixels.
+    """
+
+    def __init__(self, max_side: int) -> None:
+        self.max_side = max_side
+        self.pixels = np.zeros((0, 0, 3), np.uint8)
+
+    def take(self, image: Image.Image) -> None:
+        """Make uint8 [H, W, 3], `pixels`, of a decoded picture."""
+        orientation = _orientation(image)
+        if image.mode in ("RGB", "L", "CMYK") and "transparency" not in image.info:
+            image = _shrunk(image, self.max_side)  # first: all else then takes no time
+        self.pixels = np.asarray(_shrunk(_to_rgb(image, orientation), self.max_side))
+
+
+def check_image(
+    data: bytes,
+    *,
+    min_side: int,
+    max_pixels: int,
+    quality: bool = False,
+    small: SmallCopy | None = None,
+) -> ImageInfo:
     """Decode a whole picture and check it.
 
     Args:
@@ -73,6 +99,7 @@ def check_image(data: bytes, *, min_side: int, max_pixels: int, quality: bool = 
         max_pixels: The largest area, checked before anything is decoded; Pillow itself refuses
             more than 178,956,970 pixels.
         quality: Whether to measure its technical quality, too.
+        small: Takes a small copy, so that the picture is not decoded again.
 
     Raises:
         MediaError: With one of the reasons image-empty, image-not-an-image, image-unsupported
@@ -103,6 +130,8 @@ def check_image(data: bytes, *, min_side: int, max_pixels: int, quality: bool = 
     if quality:
         eight = _eight_bits(image) if image.mode.startswith("I") or image.mode == "F" else image
         measured = picture_quality(eight, grey, width, height)
+    if small:
+        small.take(image)
     return ImageInfo(image.format or "", width, height, image.mode, phash_grey(grey), measured)
 
 
@@ -120,6 +149,15 @@ def load_rgb(data: bytes, *, max_side: int | None = None) -> np.ndarray:
         MediaError: As `check_image`.
     """
     return np.asarray(_upright_rgb(data, max_side))
+
+
+def load_small(data: bytes, *, max_side: int) -> np.ndarray:
+    """As `load_rgb`, but always shrunk from the whole picture: the copy of a `SmallCopy`."""
+    image = _open(data)
+    _load(image)
+    small = SmallCopy(max_side)
+    small.take(image)
+    return small.pixels
 
 
 def load_square(data: bytes, side: int) -> np.ndarray:
@@ -162,8 +200,10 @@ def release_jpeg(data: bytes, *, max_side: int, quality: int) -> bytes:
     )
     if plain:
         return data
+    # This filter takes half the time of Lanczos, and loses 0.7 dB once the picture is enlarged
+    # again. Optimised Huffman tables would double the time of encoding, and save 4 % of the bytes.
     out = io.BytesIO()
-    _upright_rgb(data, max_side).save(out, "JPEG", quality=quality, optimize=True)
+    _upright_rgb(data, max_side, Image.Resampling.HAMMING).save(out, "JPEG", quality=quality)
     return out.getvalue()
 
 
@@ -384,7 +424,9 @@ def _is_srgb(image: Image.Image) -> bool:
         return True  # an unreadable profile is ignored
 
 
-def _upright_rgb(data: bytes, max_side: int | None) -> Image.Image:
+def _upright_rgb(
+    data: bytes, max_side: int | None, resample: Image.Resampling = Image.Resampling.LANCZOS
+) -> Image.Image:
     image = _open(data)
     scale = 1.0 if max_side is None else max_side / max(image.size)
     if scale < 1.0:
@@ -393,14 +435,25 @@ def _upright_rgb(data: bytes, max_side: int | None) -> Image.Image:
     _load(image)
     image = _to_rgb(image)
     if max_side is not None and max(image.size) > max_side:
-        scale = max_side / max(image.size)
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+        image = image.resize(_size(image, max_side), resample, reducing_gap=2.0)
     return image
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    orientation = _orientation(image)
+def _size(image: Image.Image, max_side: int) -> tuple[int, int]:
+    scale = max_side / max(image.size)
+    return max(1, round(image.width * scale)), max(1, round(image.height * scale))
+
+
+def _shrunk(image: Image.Image, max_side: int) -> Image.Image:
+    """The picture with a longer side of `max_side` pixels at most; its profile stays."""
+    if max(image.size) <= max_side:
+        return image
+    return image.resize(_size(image, max_side), Image.Resampling.LANCZOS, reducing_gap=1.1)
+
+
+def _to_rgb(image: Image.Image, orientation: int = 0) -> Image.Image:
+    """The picture in 8-bit sRGB; an orientation replaces the one that it states itself."""
+    orientation = orientation or _orientation(image)
     if image.mode.startswith("I") or image.mode == "F":
         image = _eight_bits(image)
     elif not _is_srgb(image):

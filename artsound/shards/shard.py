@@ -615,7 +615,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
 
 STAGE = Stage(
     name="shard",
-    version=10,
+    version=11,
     sections=("seed", "shards", "release"),
     plan=plan,
     work=work,

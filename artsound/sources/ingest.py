@@ -19,16 +19,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from artsound import plugins
 from artsound.errors import BadData
 from artsound.media import MediaError
-from artsound.media.audio import check_audio, release_mp3
+from artsound.media.audio import release_mp3
 from artsound.media.fingerprint import clusters, near_audio, near_images
-from artsound.media.images import check_image
 from artsound.media.limits import limited
 from artsound.media.quality import PICTURE_QUALITY, SOUND_QUALITY, PictureQuality, SoundQuality
 from artsound.progress import Progress
 from artsound.recipe import Recipe
-from artsound.schema import Reject, arrow_schema
+from artsound.schema import Reject, arrow_schema, to_table
 from artsound.sources.base import SNAPSHOTS, Options, all_places, check_on_disk, places
 from artsound.sources.fetch import check_servers, fetch_sources
 from artsound.sources.files import UnreadableFile, read_file
@@ -131,16 +131,22 @@ def work(context: Context, part: Part) -> Outcome:
     roots = [place.root(workspace, recipe) for place in places(recipe, side)]
     digests = listed_digests(recipe)
     take = _take_image if side == "artwork" else _take_audio
-    known = {}
+    known, measured = {}, {}
     if not digests:  # those are compared with the bytes of the sources
         ids = [_item_id(side, row) for row in rows]
         known = recall(context, _made_by(recipe, side), _catalogue(workspace, side), side, ids)
+        measured = recall(
+            context, _affect().made_by, measured_path(workspace, side), f"{side}_descriptors", ids
+        )
     records: list[dict[str, Any]] = []
+    descriptors: list[dict[str, Any]] = []  # of the records; not of those of an older version
     rejects: list[Reject] = []
     for row in rows:
         earlier = known.get((_item_id(side, row), content_of(row)))
         if earlier is not None and _is_stored(workspace, side, earlier):
             records.append(_take_again(side, row, earlier))
+            place = _item_id(side, row), earlier[f"{_KINDS[side]}_sha256"]
+            descriptors += [measured[place]] if place in measured else []
             continue
         try:
             data = read_file(roots[row["origin"]], row["box"], row["name"])
@@ -150,16 +156,20 @@ def work(context: Context, part: Part) -> Outcome:
                     Reject(NAME, side, _item_id(side, row), "filtered", "withdrawn", why)
                 )
                 continue
-            records.append(take(workspace, recipe, row, data))
+            record, found = take(workspace, recipe, row, data)
+            records.append(record)
+            descriptors.append({f"{side}_id": _item_id(side, row), **found})
         except (MediaError, UnreadableFile) as error:
             item = _item_id(side, row)
             rejects.append(Reject(NAME, side, item, "failed", error.reason, str(error)))
     path = part_path(workspace, NAME, part.name)
     write_parquet(path, side, records)
+    beside = _measured_part(workspace, part)
+    write_parquet(beside, f"{side}_descriptors", descriptors)
     # The marker vouches for the media too: one that is lost or damaged is taken again.
     kind = "image" if side == "artwork" else "audio"
     media = {workspace.path(r[f"{kind}_path"]): r[f"{kind}_sha256"] for r in records}
-    return Outcome((path, *media), len(records), tuple(rejects), digests=media)
+    return Outcome((path, beside, *media), len(records), tuple(rejects), digests=media)
 
 
 def finish(context: Context, results: Sequence[Report]) -> Outcome:
@@ -213,6 +223,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
         contents = staged_contents(workspace, side)
         stamps = [contents[item] for item in written]
         remember(workspace, _made_by(recipe, side), path, written, stamps)
+        files.append(_gather_measures(workspace, side, results))
     if unmatched:
         extra["lines_unmatched"] = sum(map(len, unmatched.values()))
         said = [names_nothing(path, "the sources", lines) for path, lines in unmatched.items()]
@@ -237,6 +248,44 @@ def _catalogue(workspace: Workspace, side: str) -> Path:
     return workspace.catalog / f"{side}s.parquet"
 
 
+# The descriptors of what was decoded, for the embed stage, so that nothing is decoded twice. That
+# stage asks `recall` for them, and measures by itself what is not there.
+
+
+def measured_path(workspace: Workspace, side: str) -> Path:
+    """The table of the measured descriptors of one side, "artwork" or "track"; see `recall`."""
+    return workspace.parts / NAME / f"measured-{side}s.parquet"
+
+
+def _affect() -> Any:
+    """The encoder of measured descriptors, from the registry: it belongs to a higher room."""
+    return plugins.get("encoder", "affect")[0]
+
+
+def _measured_part(workspace: Workspace, part: Part) -> Path:
+    return part_path(workspace, NAME, part.name, ".measured.parquet")
+
+
+def _gather_measures(workspace: Workspace, side: str, results: Sequence[Report]) -> Path:
+    """Write the descriptors of all parts into one table, and let `recall` find them."""
+    name = f"{side}_descriptors"
+    contents: dict[str, str] = {}
+    columns = (f"{side}_id", f"{_KINDS[side]}_sha256")
+    for table in _tables(workspace, side, results, columns):
+        contents.update(zip(*(table[column].to_pylist() for column in columns), strict=True))
+    tables = [to_table(name, [])]
+    for result in results:
+        path = _measured_part(workspace, result.done)
+        if workspace.relative(path) in result.files and result.done.inputs["side"] == side:
+            tables.append(read_parquet(path, name))
+    table = pa.concat_tables(tables)
+    path = measured_path(workspace, side)
+    write_parquet(path, name, table)
+    ids = table[f"{side}_id"].to_pylist()
+    remember(workspace, _affect().made_by, path, ids, [contents[item] for item in ids])
+    return path
+
+
 def _made_by(recipe: Recipe, side: str) -> str:
     """The digest of all that the record of a picture or clip depends on, besides its bytes."""
     limits = recipe.images if side == "artwork" else recipe.audio
@@ -257,10 +306,11 @@ def _take_again(side: str, row: Mapping[str, Any], earlier: Mapping[str, Any]) -
 
 def _take_image(
     workspace: Workspace, recipe: Recipe, row: Mapping[str, Any], data: bytes
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """The record of a picture, and its descriptors."""
     sizes = recipe.images
-    info = limited(
-        check_image, "image", data,
+    info, descriptors = limited(
+        _affect().check_and_measure["artwork"], "image", data,
         min_side=sizes.min_side, max_pixels=sizes.max_pixels, quality=sizes.quality,
     )  # fmt: skip
     suffix = _SUFFIXES.get(info.format, f".{info.format.lower()}")
@@ -276,15 +326,17 @@ def _take_image(
         "image_phash": info.phash,
         **_quality(info.quality, PICTURE_QUALITY),
         "cluster": row["artwork_id"],
-    }
+    }, descriptors
 
 
 def _take_audio(
     workspace: Workspace, recipe: Recipe, row: Mapping[str, Any], data: bytes
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """The record of a clip, and its descriptors."""
     least = recipe.audio
-    info = limited(
-        check_audio, "audio", data,
+    check = _affect().check_and_measure["track"]
+    info, descriptors = limited(
+        check, "audio", data,
         min_seconds=least.min_seconds, silence_db=least.silence_db, quality=least.quality,
     )  # fmt: skip
     quality = info.quality  # of the original
@@ -292,7 +344,9 @@ def _take_audio(
         # Everything after this measures, and releases, the same bytes. Releases have one kind of
         # sound: readers of WebDataset (Hugging Face's among them) refuse samples of several kinds.
         data = limited(release_mp3, "audio", data)
-        info = limited(check_audio, "audio", data, min_seconds=0.0, silence_db=-math.inf)
+        info, descriptors = limited(
+            check, "audio", data, min_seconds=0.0, silence_db=-math.inf
+        )  # fmt: skip
     path, sha256 = store_media(workspace, "tracks", data, f".{info.format.lower()}")
     return {
         **_fields("track", row),
@@ -308,7 +362,7 @@ def _take_audio(
         "fingerprint": info.fingerprint,
         **_quality(quality, SOUND_QUALITY),
         "cluster": _item_id("track", row),
-    }
+    }, descriptors
 
 
 def _quality(

@@ -9,11 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from artsound.encoders.affect_audio import SAMPLE_RATE, describe_audio
-from artsound.encoders.affect_image import describe_image
-from artsound.encoders.descriptors import IMAGE_SIDE, SECONDS
-from artsound.media.audio import check_audio, load_mono
-from artsound.media.images import check_image, load_rgb, release_jpeg
+from artsound.encoders.descriptors import check_and_measure_clip, check_and_measure_picture
+from artsound.media.audio import load_mono
+from artsound.media.images import load_rgb, release_jpeg
 from artsound.storage import sha256_bytes
 
 _REPEATS = 3
@@ -34,16 +32,16 @@ def media_rates(clips: Sequence[bytes], pictures: Sequence[bytes]) -> Rates:
     packed = {data: bz2.compress(data) for data in clips}  # as in the FMA's zips
     clip_jobs: dict[str, Callable[[bytes], object]] = {
         "unpack": lambda data: bz2.decompress(packed[data]),
-        "check": lambda data: check_audio(data, min_seconds=0.0, silence_db=-200.0),
-        "measure": lambda data: describe_audio(
-            load_mono(data, sample_rate=SAMPLE_RATE, seconds=SECONDS)
+        "check and measure": lambda data: check_and_measure_clip(
+            data, min_seconds=0.0, silence_db=-200.0
         ),
         "decode for CLAP": lambda data: load_mono(data, sample_rate=48_000),
         "digest": sha256_bytes,
     }
     picture_jobs: dict[str, Callable[[bytes], object]] = {
-        "check": lambda data: check_image(data, min_side=1, max_pixels=200_000_000),
-        "measure": lambda data: describe_image(load_rgb(data, max_side=IMAGE_SIDE)),
+        "check and measure": lambda data: check_and_measure_picture(
+            data, min_side=1, max_pixels=200_000_000
+        ),
         "decode for CLIP": lambda data: load_rgb(data, max_side=448),
         "release": lambda data: release_jpeg(data, max_side=1024, quality=92),
         "digest": sha256_bytes,

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from artsound.media import MediaError
-from artsound.media.audio import check_audio, load_mono, release_mp3
+from artsound.media.audio import Beginning, check_audio, load_mono, release_mp3
 from artsound.media.fingerprint import audio_fingerprint
 
 LIMITS = {"min_seconds": 2.0, "silence_db": -60.0}
@@ -101,6 +101,16 @@ def test_load_mono_mixes_seeks_and_resamples():
     assert half.dtype == np.float32
     assert len(half) == pytest.approx(len(mono) / 2, abs=2)
     assert len(load_mono(data, sample_rate=RATE, start=99.0)) == 0
+
+
+@pytest.mark.parametrize("kind", ["MP3", "FLAC", "OGG"])
+@pytest.mark.parametrize("seconds", [5.0, 6.75, 60.0, None])
+def test_the_beginning_of_a_checked_clip_is_what_loading_gives(kind: str, seconds: float | None):
+    rate = 48_000  # its blocks differ from those of loading, and 5 s end within the first
+    data = encode(np.stack([melody(13.0, rate), melody(13.0, rate, 1)], axis=1), kind, rate)
+    beginning = Beginning(22_050, seconds)
+    check_audio(data, **LIMITS, beginning=beginning)
+    assert np.array_equal(beginning.sound(), load_mono(data, sample_rate=22_050, seconds=seconds))
 
 
 def test_load_mono_refuses_what_is_not_sound():

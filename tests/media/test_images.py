@@ -9,7 +9,14 @@ import pytest
 from PIL import Image, ImageCms, ImageDraw
 
 from artsound.media import MediaError
-from artsound.media.images import check_image, load_rgb, load_square, release_jpeg
+from artsound.media.images import (
+    SmallCopy,
+    check_image,
+    load_rgb,
+    load_small,
+    load_square,
+    release_jpeg,
+)
 
 LIMITS = {"min_side": 32, "max_pixels": 1_000_000}
 
@@ -140,6 +147,33 @@ def test_max_side_shrinks_but_never_enlarges():
     data = encode(picture(1000, 500))
     assert load_rgb(data, max_side=256).shape == (128, 256, 3)
     assert load_rgb(data, max_side=4000).shape == (500, 1000, 3)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "GIF"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "CMYK", "RGBA", "I;16"])
+def test_the_small_copy_of_a_check_shows_what_loading_shows(kind: str, mode: str) -> None:
+    image = picture(700, 500, "L" if mode == "I;16" else mode)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image).astype(np.uint16) * 257)
+    if mode == "RGBA":
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    options: dict[str, object] = {} if kind == "GIF" else {"exif": exif}
+    if mode in ("RGB", "CMYK", "L") and kind in ("JPEG", "TIFF"):
+        options["icc_profile"] = ImageCms.ImageCmsProfile(
+            ImageCms.createProfile("sRGB") if mode != "L" else ImageCms.createProfile("LAB")
+        ).tobytes()
+    try:
+        data = encode(image, kind, **options)
+    except (OSError, ValueError):
+        return  # a format that has no such mode
+    small = SmallCopy(64)
+    check_image(data, **LIMITS, small=small)
+    shown = load_rgb(data, max_side=64)
+    assert small.pixels.shape == shown.shape == ((46, 64, 3) if kind == "GIF" else (64, 46, 3))
+    assert np.abs(small.pixels.astype(int) - shown).mean() < 2.0
+    assert np.array_equal(small.pixels, load_small(data, max_side=64))
 
 
 @pytest.mark.parametrize("size", [(900, 300), (300, 900), (20, 20)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tiny_sources import (
     write_zip,
 )
 
+from artsound.encoders import embed
 from artsound.errors import BadData, BadUsage
 from artsound.media.limits import limited
 from artsound.progress import QUIET
@@ -448,3 +450,25 @@ def test_quality_is_measured_if_the_recipe_asks_and_is_not_measured_again(
     fewer, *_ = _ingest(tmp_path, sources, **sections)
     assert fewer
     assert all(row in artworks for row in fewer)
+
+
+def test_what_ingest_has_decoded_is_not_decoded_again_to_be_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def descriptors() -> list[bytes]:
+        run_stage(embed.STAGE, workspace, recipe)
+        folder = workspace.embeddings / "affect"
+        return [(folder / f"{side}s.parquet").read_bytes() for side in SIDES]
+
+    sources = _sources(tmp_path)
+    recipe, workspace = Recipe(sources=Sources(**sources)), Workspace(tmp_path / "out")
+    run_stage(ingest.STAGE, workspace, recipe)
+    with monkeypatch.context() as patch:
+        patch.delattr(embed, "read_media")
+        taken = descriptors()
+    # Without what ingest has measured, or with a damaged table of it, the same is measured here.
+    shutil.rmtree(workspace.parts / "embed")
+    shutil.rmtree(workspace.embeddings)
+    for side in SIDES:
+        ingest.measured_path(workspace, side).write_bytes(b"damaged")
+    assert descriptors() == taken
