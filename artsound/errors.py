@@ -20,19 +20,27 @@ _HEADER = re.compile(
     r"(authorization[\"']?\s*[:=]\s*[\"']?(?:(?:basic|bearer|digest|token)\s+)?)[^\s\"',}]+",
     re.IGNORECASE,
 )
+# What a terminal obeys instead of showing: control characters, and those that turn the direction
+# of the text around. Names and titles of others may hold them.
+_COMMAND = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _BEARER = re.compile(r"(\bbearer\s+)[\w.~+/=-]{12,}|\bhf_[A-Za-z0-9]{16,}", re.IGNORECASE)
 
 
 def redacted(text: str) -> str:
     """A text without the passwords, tokens and signatures of the addresses and headers in it.
 
-    Everything that people or logs are shown goes through it: every message of an `ArtSoundError`
-    by itself.
+    Characters that a terminal would obey are escaped. Everything that people or logs are shown
+    goes through it: every message of an `ArtSoundError` by itself.
     """
     text = _USER.sub("...@", text)
     text = _QUERY.sub(r"\1...", text)
     text = _HEADER.sub(r"\1...", text)
-    return _BEARER.sub(lambda found: f"{found[1] or ''}...", text)
+    return printable(_BEARER.sub(lambda found: f"{found[1] or ''}...", text))
+
+
+def printable(text: str) -> str:
+    """A text of any origin as a terminal may print it: what the terminal would obey is escaped."""
+    return _COMMAND.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def redacted_values(value: object) -> object:

@@ -363,7 +363,7 @@ class _LineProgress:
         self._say(sentence)
 
     def _say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        print(redacted(line), file=sys.stderr, flush=True)
 
 
 def _count(count: int, unit: str) -> str:
@@ -484,7 +484,7 @@ class _BarProgress:
         _close_bars(self._bars)
 
     def note(self, sentence: str) -> None:
-        print(sentence, file=sys.stderr, flush=True)
+        print(redacted(sentence), file=sys.stderr, flush=True)
 
 
 class _BuildBars:
@@ -550,7 +550,7 @@ class _BuildBars:
             line.end("done")
 
     def note(self, sentence: str) -> None:
-        self._bars.console.print(sentence, markup=False, highlight=False)
+        self._bars.console.print(redacted(sentence), markup=False, highlight=False)
 
     def _complete(self, state: str) -> None:
         if self._stage:

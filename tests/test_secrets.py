@@ -1,4 +1,4 @@
-"""Passwords, tokens and signatures never reach a message, a log or a summary."""
+"""What messages, logs and summaries never hold: secrets, and commands to a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 from artsound.cli import main
 from artsound.cli.app import print_summary, say
 from artsound.errors import BadData, redacted
-from artsound.progress import _JsonLine, command_line
+from artsound.progress import _JsonLine, command_line, report_error
+from artsound.reports.stats import COUNTED, print_stats
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,21 @@ def test_a_usage_error_with_json_leaves_nothing_behind(
     capsys.readouterr()
     print_summary(True, {"pairs": 3})
     assert json.loads(capsys.readouterr().out) == {"pairs": 3}
+
+
+def test_nothing_that_a_terminal_would_obey_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "\x1b]0;mine\x07 \x1b[2K\r\u202etxt.exe \x9b31m [red]\n\tnext"
+    shown = "\\x1b]0;mine\\x07 \\x1b[2K\\r\\u202etxt.exe \\x9b31m [red]\n\tnext"
+    assert str(BadData(evil)) == redacted(evil) == shown
+    report_error(evil)
+    assert shown in capsys.readouterr().err
+    print_stats({
+        "name": evil, "pairs": 1, "shards": 1, "bytes": 1, "hours": 1.0, "redistributable": 0,
+        "measures": {}, "counts": {column: {evil: 1, "[/b]": 2} for column in COUNTED},
+    })  # fmt: skip
+    out = capsys.readouterr().out
+    assert "[/b] 2" in out
+    assert "\x1b" not in out
 
 
 @pytest.mark.parametrize(

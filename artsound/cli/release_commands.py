@@ -52,7 +52,7 @@ def verify(
         message = f"it references an item that {without} lists"
         problems += [Problem(name, "", message) for name in traces(Path(shards), *ids)]
     for problem in problems:
-        print(problem)
+        print(redacted(str(problem)))
     print(
         f"{counted(len(problems), 'problem')} found."
         if problems

@@ -652,7 +652,7 @@ def print_judgement_summary(summary: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     console.print(
         f"{counted(summary['judgements'], 'judgement')} by "
         f"{counted(len(summary['judges']), 'judge')} of {counted(summary['trials'], 'trial')}, "

@@ -335,7 +335,7 @@ def print_preference_summary(found: dict[str, Any]) -> None:
             low, high = values["interval"]
             measured = [f"{values['share']:.0%}", f"{low:.0%} to {high:.0%}", f"{values['p']:.3g}"]
         table.add_row(_AGAINST[kind], *counts, *measured)
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     console.print(table)
     console.print(
         "share: artworks for which most judges with a preference chose its own track; p: sign test"

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from artsound.columns import QUALITY
+from artsound.errors import printable
 from artsound.progress import counted, human_bytes
 from artsound.shards.dataset import open_pairs
 
@@ -112,9 +113,9 @@ def print_stats(stats: Mapping[str, Any], most: int = 12) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(markup=False)  # names and values may be of others
     console.print(
-        f"{stats['name']}: {counted(stats['pairs'], 'pair')} in "
+        f"{printable(stats['name'])}: {counted(stats['pairs'], 'pair')} in "
         f"{counted(stats['shards'], 'shard')}, "
         f"{human_bytes(stats['bytes'])}, {stats['hours']:.1f} hours of music, "
         f"{stats['redistributable']:,} redistributable on both sides",
@@ -128,6 +129,7 @@ def print_stats(stats: Mapping[str, Any], most: int = 12) -> None:
     console.print(table)
     for column, heading in COUNTED.items():
         counts = stats["counts"][column]
-        shown = ", ".join(f"{value} {count:,}" for value, count in list(counts.items())[:most])
+        first = list(counts.items())[:most]
+        shown = ", ".join(f"{printable(value)} {count:,}" for value, count in first)
         more = f", and {len(counts) - most:,} more" if len(counts) > most else ""
         console.print(f"{heading} ({len(counts):,}): {shown}{more}", highlight=False)

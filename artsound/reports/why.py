@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from artsound import plugins
-from artsound.errors import ArtSoundError, BadData, BadUsage
+from artsound.errors import ArtSoundError, BadData, BadUsage, printable
 from artsound.pairing.bridge import BridgeContext, Rows, rows_in
 from artsound.pairing.previous_release import FITS, read_fits
 from artsound.recipe import Recipe, load_recipe
@@ -287,7 +287,8 @@ def print_why(found: dict[str, Any]) -> None:
         for name in names:
             shown = name.rpartition("_")[2] if name.endswith(("sha256", "id")) else name
             shown = "musician" if name == "artist" else shown.replace("source_url", "source")
-            console.print(f"  {shown:<12}{row[name] or 'unknown'}", soft_wrap=True)
+            value = printable(str(row[name] or "unknown"))
+            console.print(f"  {shown:<12}{value}", soft_wrap=True)
     console.print()
     console.print(
         f"  score {pair['score']:.4f}, more than {100 * pair['percentile']:.2f} % of random pairs"
@@ -309,6 +310,6 @@ def print_why(found: dict[str, Any]) -> None:
         if found["runners_up"][side]:
             console.print(f"Best other {other} for the {side}")
         for one in found["runners_up"][side]:
-            console.print(f"  {one['place']}. {one['score']:.4f}  {one['item_id']}")
+            console.print(f"  {one['place']}. {one['score']:.4f}  {printable(one['item_id'])}")
     for name, made_by in found["encoders"].items():
         console.print(f"Embedded by {name}\n  {made_by}", soft_wrap=True)

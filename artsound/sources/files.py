@@ -431,10 +431,15 @@ def _folder_files(root: Path) -> Iterator[_Row]:
                     f"{os.fsencode(folder / entry.name)!r} has a name that is not UTF-8: "
                     "rename it (convmv does whole folders)."
                 )
-            if entry.is_file():
+            try:
                 status = entry.stat()
+            except OSError:  # a link to nothing or to itself, or a file that has just gone
+                continue
+            if stat.S_ISREG(status.st_mode):
                 yield "", name, status.st_size, f"m{status.st_mtime_ns}"
-            elif entry.is_dir() and (real := os.path.realpath(entry.path)) not in seen:
+            elif (
+                stat.S_ISDIR(status.st_mode) and (real := os.path.realpath(entry.path)) not in seen
+            ):
                 seen.add(real)
                 waiting.append((folder / entry.name, f"{name}/"))
 

@@ -171,6 +171,8 @@ def test_folders_reached_through_links_are_listed_once(tmp_path: Path) -> None:
     root.mkdir()
     (root / "linked").symlink_to(tmp_path / "elsewhere")
     (root / "circle").symlink_to(root)
+    (root / "itself").symlink_to(root / "itself")
+    (root / "nothing").symlink_to(root / "nowhere")
     assert sorted(_listed(root)) == sorted(f"linked/{name}" for name in FILES)
 
 
