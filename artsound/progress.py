@@ -589,8 +589,13 @@ def error_head() -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """A count with its noun, which takes an s but for one: 1 pair, 2,000 pairs."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    """A count with its noun, in the plural but for one: 1 pair, 2,000 pairs."""
+    return f"{count:,} {noun if count == 1 else plural(noun)}"
+
+
+def plural(noun: str) -> str:
+    """The plural of a noun: pairs, families."""
+    return f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else f"{noun}s"
 
 
 def human_bytes(count: int) -> str:

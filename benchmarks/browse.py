@@ -6,12 +6,15 @@ Prints the time from opening the shards to the whole first page, in processes th
 before but import; the time from the command to that page, imports included; and those of searches
 and filters. All are asked for over HTTP; the limits are 1,000 ms for opening and first page
 together, and 200 ms for a filter. Then it asks for likeness, maps and the next trial, with vectors
-of 20 dimensions and a map beside the index.
+of 20 dimensions and a map beside the index. At last `artsound why` derives a pair of a build with
+as many pairs, made of copies of a small one; its limit is 1,000 ms.
 """
 
 from __future__ import annotations
 
 import json
+import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -21,6 +24,7 @@ import urllib.parse
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from full_size.first_page import get, served, wait_for
@@ -33,7 +37,7 @@ from artsound.shards.index import write_index
 
 ROWS = 105_884
 REPEATS = 7
-FIRST_PAGE, FILTER = 1000, 200  # ms
+FIRST_PAGE, FILTER, WHY = 1000, 200, 1000  # ms
 # Run in a process of its own: imports are timed apart from what grows with the number of pairs.
 OPENING = """
 import json, sys, threading, time, urllib.request
@@ -84,6 +88,7 @@ def main() -> None:
             wait_for(f"{base}/", server)
             filters(base)
             finding(base, rows)
+        derivation(Path(folder), rows)
 
 
 def first_pages(folder: str) -> None:
@@ -130,6 +135,7 @@ def finding(base: str, rows: int) -> None:
     for name, path, limit in (
         ("pictures like this", f"api/view?like=picture:{key}", FILTER),
         ("music like this", f"api/view?like=music:{key}", FILTER),
+        ("nearest of a pair", f"api/near/{key}", FILTER),
         ("any position", f"api/view?start={rows // 2}", 500),
         ("the maps", "api/map", 1500),
         ("the pairs of a query on the maps", "api/found?q=harbour", 1500),
@@ -138,6 +144,59 @@ def finding(base: str, rows: int) -> None:
     ):
         told(f"{name}: first", timed(f"{base}/{path}"), limit)
         told(name, statistics.median(timed(f"{base}/{path}") for _ in range(REPEATS)), limit)
+
+
+def derivation(folder: Path, rows: int) -> None:
+    """Print the processor time and the time by the clock of `artsound why`."""
+    small, large = folder / "small", folder / "large"
+    artsound = str(Path(sys.executable).parent / "artsound")
+    sample = ["--recipe", "sample", "--limit", "24", "--runner", "serial"]
+    subprocess.run(
+        [artsound, "build", *sample, "--out", str(small)], check=True, capture_output=True
+    )
+    key = copied(small, large, rows)
+    spent, clock = [], []
+    for _ in range(REPEATS):
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        subprocess.run([artsound, "why", key, "--out", str(large)], check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        clock.append(1000 * (time.perf_counter() - began))
+        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        spent.append(1000 * used)
+    told("artsound why", statistics.median(clock), WHY)
+    told("artsound why, processor time", statistics.median(spent), WHY)
+
+
+def copied(small: Path, large: Path, rows: int) -> str:
+    """A build of so many pairs, copies of those of a small one under other ids; a key of it."""
+    for name in ("pairs", "catalog", "embeddings/affect"):
+        (large / name).mkdir(parents=True)
+    for name in ("recipe.toml", "pairs/fits.json"):
+        shutil.copy(small / name, large / name)
+    pairs = pl.read_parquet(small / "pairs/pairs.parquet")
+    copies = range(-(-rows // len(pairs)))
+    for name, columns in (
+        ("pairs/pairs.parquet", ("track_id", "artwork_id")),
+        ("pairs/runners_up.parquet", ("track_id", "item_id")),
+        ("catalog/artworks.parquet", ("artwork_id",)),
+        ("catalog/tracks.parquet", ("track_id",)),
+    ):
+        table = pq.read_table(small / name)
+        frame = pl.DataFrame(pl.from_arrow(table))
+        if name.startswith("catalog"):  # a full build uses nearly all of its items
+            frame = frame.filter(pl.col(*columns).is_in(pairs[columns[0]].to_list()))
+        parts = [frame.with_columns(pl.col(*columns) + f"-{n}").to_arrow() for n in copies]
+        pq.write_table(pa.concat_tables(parts).cast(table.schema), large / name)
+    for side in ("artworks", "tracks"):
+        place = f"embeddings/affect/{side}"
+        names = json.loads((small / f"{place}.json").read_text())
+        used = set(pairs["artwork_id" if side == "artworks" else "track_id"])
+        rows_used = [n for n, one in enumerate(names["ids"]) if one in used]
+        names["ids"] = [f"{names['ids'][row]}-{n}" for n in copies for row in rows_used]
+        (large / f"{place}.json").write_text(json.dumps(names))
+        vectors = np.load(small / f"{place}.npy")[rows_used]
+        np.save(large / f"{place}.npy", np.tile(vectors, (len(copies), 1)))
+    return f"{pairs['track_id'][0]}-{len(copies) // 2}"
 
 
 def told(name: str, spent: float, limit: float = 0) -> None:

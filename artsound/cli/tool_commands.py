@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 @app.command(epilog="Example: artsound plugins captioner")
 def plugins(
     kind: Annotated[
-        str, typer.Argument(help="source, encoder, captioner, bridge or preset; all by default.")
+        str,
+        typer.Argument(
+            help="source, encoder, captioner, bridge, preset, family or metric; all by default."
+        ),
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """List sources, encoders, captioners, bridges and presets, built-in and of other packages."""
+    """List sources, encoders, bridges and all other plug-ins, built-in and of other packages."""
     from artsound.plugins import KINDS, listed
 
     found = [line for one in ([kind] if kind else KINDS) for line in listed(one)]
@@ -35,12 +38,14 @@ def _show(found: "list[PluginLine]") -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from artsound.progress import plural
+
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("name", no_wrap=True)
     table.add_column("origin", overflow="fold")
     table.add_column("what it does \\[extra]", overflow="fold", ratio=1)
     for kind, lines in itertools.groupby(found, key=lambda line: line.kind):
-        table.add_row(Text(f"{kind}s", "bold"))
+        table.add_row(Text(plural(kind), "bold"))
         for line in lines:
             about = Text(line.summary + (f" [{line.extra}]" if line.extra else ""))
             if line.shadowed:

@@ -207,6 +207,7 @@ class Site:
         """Compute what the first page does not need, before it is asked for."""
         _ = self.catalogue.texts
         self.finder.likeness.prepare()
+        self.desk.prepare()
 
     def view(self, request: Request) -> Response:
         """One page of the pairs that a query finds, and the facets.

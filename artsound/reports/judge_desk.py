@@ -6,6 +6,7 @@ the folder of judgements, so that judging continues after the site was stopped.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 from collections import OrderedDict
@@ -322,6 +323,11 @@ class JudgeDesk:
         self._lists.move_to_end(name)
         found: tuple[Value, Any, tuple[str, ...]] = self._lists[name]
         return found
+
+    def prepare(self) -> None:
+        """Import what the first trial and answer need, which takes longer than the trial."""
+        with contextlib.suppress(ArtSoundError):  # a trial says what is wrong
+            judging.read_judgements(self._folder() / "judgements")
 
     def _judged(self, judge: str) -> _Answers:
         """A judge's answers in this release, read once."""

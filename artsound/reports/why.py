@@ -22,7 +22,7 @@ from artsound.shards.dataset import Dataset
 from artsound.shards.index import read_frame
 from artsound.stage import Context
 from artsound.storage import Workspace, read_json
-from artsound.untrusted import nearest
+from artsound.untrusted import nearest, read_table
 
 _SAME = 1e-3
 _ARTWORK = (
@@ -46,7 +46,8 @@ def why(out: Path, key: str) -> dict[str, Any]:
         JSON values: `key`; `artwork` and `track`, their rows of the catalogue and
         `encoders`, the digests of what embedded them; `pair`, its row of pairs.parquet;
         `recipe`, the values that decide the pairing; `runners_up` of the `artwork` (other tracks)
-        and of the `track` (other artworks), best first, with scores; and `parts` of the score, one
+        and of the `track` (other artworks), best first, with scores and names; and `parts` of the
+        score, one
         for each axis or concept of the bridge, largest share first: `name`, where the `artwork`
         and the `track` are on it, the `range` of these places (None: any number), and its `share`
         of the score (the shares add up to it). No parts where the bridge's dimensions have no
@@ -61,9 +62,9 @@ def why(out: Path, key: str) -> dict[str, Any]:
     if not pairs.is_file() or not workspace.recipe.is_file():
         raise BadUsage(f"{out} has no pairs: run `artsound build --out {out}` first.")
     recipe = load_recipe(workspace.recipe)
-    found = pl.scan_parquet(pairs).filter(pl.col("track_id") == key).collect().to_dicts()
+    found = _with(pairs, "track_id", [key]).to_dicts()
     if not found:
-        known = pl.read_parquet(pairs, columns=["track_id"])["track_id"].to_list()
+        known = read_table(pairs, ["track_id"])["track_id"].to_pylist()
         hint = nearest(key, known) or f": keys are such as {known[0]}" if known else ""
         raise BadUsage(f"{out} has no pair {key}{hint}.")
     pair = found[0]
@@ -82,8 +83,18 @@ def why(out: Path, key: str) -> dict[str, Any]:
 
 
 def _row(path: Path, column: str, name: str) -> dict[str, Any]:
-    found = pl.scan_parquet(path).filter(pl.col(column) == name).collect().to_dicts()
+    found = _with(path, column, [name]).to_dicts()
     return found[0] if found else {column: name}
+
+
+def _with(path: Path, column: str, values: list[str], *columns: str) -> pl.DataFrame:
+    """The rows of a parquet file with some values in a column; BadData if it is not readable."""
+    try:
+        rows = pl.scan_parquet(path).filter(pl.col(column).is_in(values))
+        return rows.select(columns or pl.all()).collect()
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BadData(f"{path} is not a readable parquet file: {reason}.") from error
 
 
 def _encoders(workspace: Workspace) -> dict[str, str]:
@@ -102,7 +113,25 @@ def _runners_up(workspace: Workspace, key: str) -> dict[str, list[dict[str, Any]
     path = workspace.pairs / "runners_up.parquet"
     if not path.is_file():
         return _by_side(None)
-    return _by_side(pl.scan_parquet(path).filter(pl.col("track_id") == key).sort("place").collect())
+    columns = ("side", "place", "item_id", "score")
+    found = _by_side(_with(path, "track_id", [key], *columns).sort("place"))
+    for side, file, named in (
+        ("artwork", "tracks.parquet", ("track_id", "artist", "title")),
+        ("track", "artworks.parquet", ("artwork_id", "painter", "title")),
+    ):
+        names = _names(workspace.catalog / file, named, [one["item_id"] for one in found[side]])
+        for one in found[side]:
+            one["name"] = names.get(one["item_id"], "")
+    return found
+
+
+def _names(path: Path, columns: tuple[str, str, str], items: list[str]) -> dict[str, str]:
+    """Who made some items of a catalogue, and their titles, as far as they are known."""
+    if not items or not path.is_file():
+        return {}
+    column, *_ = columns
+    rows = _with(path, column, items, *columns).iter_rows()
+    return {item: ": ".join(filter(None, (by, title))) for item, by, title in rows}
 
 
 def _by_side(rows: pl.DataFrame | None) -> dict[str, list[dict[str, Any]]]:
@@ -259,13 +288,11 @@ def _made(workspace: Workspace, row: dict[str, Any]) -> dict[str, Any] | None:
     """The row of pairs.parquet that a row of a release is made of; None if there is none."""
     path = workspace.pairs / "pairs.parquet"
     try:
-        for pair in (
-            pl.scan_parquet(path).filter(pl.col("track_id") == row["key"]).collect().to_dicts()
-        ):
+        for pair in _with(path, "track_id", [row["key"]]).to_dicts():
             same = all(pair[name] == row[name] for name in ("artwork_id", "bridge"))
             if same and abs(pair["score"] - row["score"]) < _SAME:
                 return pair
-    except (OSError, KeyError, pl.exceptions.PolarsError):
+    except (BadData, KeyError):
         pass  # no pairs, or not readable ones
     return None
 
@@ -310,6 +337,10 @@ def print_why(found: dict[str, Any]) -> None:
         if found["runners_up"][side]:
             console.print(f"Best other {other} for the {side}")
         for one in found["runners_up"][side]:
-            console.print(f"  {one['place']}. {one['score']:.4f}  {printable(one['item_id'])}")
+            # The id of a track is the key of its pair; an artwork's is long.
+            named = [one["name"] or one["item_id"]]
+            named = [one["item_id"], one["name"]] if side == "artwork" else named
+            line = f"  {one['place']}. {one['score']:.4f}  {'  '.join(filter(None, named))}"
+            console.print(printable(line), no_wrap=True, overflow="ellipsis")
     for name, made_by in found["encoders"].items():
         console.print(f"Embedded by {name}\n  {made_by}", soft_wrap=True)

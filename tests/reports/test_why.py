@@ -25,6 +25,9 @@ def test_the_parts_of_a_score_add_up_and_everything_is_named(built: Workspace) -
     assert len(found["artwork"]["image_sha256"]) == len(found["track"]["audio_sha256"]) == 64
     others = found["runners_up"]
     assert {one["item_id"] for one in others["artwork"]} <= set(pairs["track_id"])
+    titles = pl.read_parquet(built.catalog / "tracks.parquet").rows_by_key("track_id", named=True)
+    for one in others["artwork"]:
+        assert one["name"].endswith(f": {titles[one['item_id']][0]['title']}")
     best = others["track"][0]
     assert best["score"] == pytest.approx(pair["score"] - pair["margin"], abs=1e-5)
 

@@ -262,7 +262,7 @@ function runners(title, rows, record, show) {
   if (!rows.length) return "";
   return make("section", {}, make("h2", {}, title),
     make("ol", {}, ...rows.map((one) => make("li", { "data-item": one.item_id },
-      ...(one.pair ? show(one.pair, record) : [make("span", { class: "soft" }, `${one.item_id}, which is not in this release`)]),
+      ...(one.pair ? show(one.pair, record) : [make("span", { class: "soft" }, `${one.name || one.item_id}, which is not in this release`)]),
       make("span", { class: "soft score" }, one.score.toFixed(4))))));
 }
 
