@@ -260,7 +260,13 @@ def earlier_build(settings: str) -> dict[str, tuple[int, float]]:
 
 
 def remember_build(settings: str, stages: Mapping[str, tuple[int, float]]) -> None:
-    """Keep items and seconds of the stages of a whole build in the user's cache, if possible."""
+    """Keep items and seconds of the stages of a whole build in the user's cache, if possible.
+
+    A trial of less than a tenth of the items does not replace a larger build.
+    """
+    before = earlier_build(settings)
+    if any(10 * items < before.get(name, (0, 0.0))[0] for name, (items, _) in stages.items()):
+        return
     with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: there is no home folder
         path = _durations()
         try:

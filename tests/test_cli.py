@@ -168,7 +168,8 @@ def test_the_time_left_of_a_build_is_known_from_an_earlier_one_or_not_said(
     assert earlier_build("same settings") == {}
     before = {"ingest": (200, 1_000.0), "embed": (100, 4_000.0), "pair": (100, 500.0)}
     remember_build("same settings", before)
-    forecast = Forecast(stages, earlier_build("same settings"))
+    remember_build("same settings", {"ingest": (8, 1.0), "embed": (4, 1.0), "pair": (4, 1.0)})
+    forecast = Forecast(stages, earlier_build("same settings"))  # a trial leaves it
     assert Forecast(stages, earlier_build("others")).text("ingest", _pace(400, 200)) == ""
     # Half of the stage took four times as long as then: 0.5 + 4 + 0.5 thousand seconds, times four.
     assert forecast.left("ingest", _pace(400, 200)) == pytest.approx(20_000, rel=0.01)
