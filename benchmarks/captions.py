@@ -1,7 +1,8 @@
 """How varied and how true the grounded captions of a workspace are.
 
 Prints, for each side, distinct-2 (different pairs of neighbouring words over all pairs; Li et al.
-2016), the most frequent phrases for measurements, and the captions that say what neither the record
+2016) of the captions and, for artworks, of the record's own words alone, with nothing between them:
+what a caption can hardly exceed; the most frequent phrases for measurements, and the captions that say what neither the record
 nor the measurements do. The workspace must have been embedded:
 
     artsound ingest --artgraph … --fma … --out out && artsound embed --out out
@@ -20,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from artsound.captions import measures
-from artsound.captions.grounded import describe_artwork, describe_track
+from artsound.captions.grounded import artwork_facts, describe_artwork, describe_track
+from artsound.captions.vocabulary import bundled_vocabulary
 from artsound.schema import Artwork, ArtworkDescriptors, Track, TrackDescriptors
 from artsound.storage import Workspace, read_parquet
 
@@ -50,6 +52,16 @@ def distinct_pairs(captions: Sequence[str]) -> float:
         words = re.findall(r"[\w’'&-]+", caption.lower())
         pairs += list(pairwise(words))
     return len(set(pairs)) / len(pairs)
+
+
+def _bare(pairs: Sequence[tuple[Any, Any]]) -> list[str]:
+    """All that is recorded of each artwork (kind, painter, year, title, four colours), unjoined."""
+    words = []
+    for artwork, measured in pairs:
+        facts = artwork_facts(artwork, measured, bundled_vocabulary().art)
+        told = [facts["work"], artwork.painter, facts["year"], artwork.title, *measured.palette[:4]]
+        words.append(" ".join(told))
+    return words
 
 
 def traits() -> list[str]:
@@ -82,6 +94,8 @@ def main() -> None:
             f"{side}: {len(captions)} captions, {len(set(captions))} different, {words:.1f} words, "
             f"distinct-2 {distinct_pairs(captions):.3f}, unsupported {len(untrue)}"
         )
+        if side == "artworks":
+            print(f"  the record's words alone: distinct-2 {distinct_pairs(_bare(pairs)):.3f}")
         for trait, count in counts.most_common(5):
             print(f"  {count / len(captions):.1%} {trait}")
         for caption, found in untrue[:10]:

@@ -1,7 +1,7 @@
 """Grounded captions: sentences from an item's record and its measurements only.
 
-Artworks: the title, often the only hint to the subject, is in up to five captions of eight (seven
-of eight if neither genre nor tags name what is shown), the painter in one of three, the year,
+Artworks: the title, often the only hint to the subject, is in up to six captions of eight (seven
+of eight if neither genre nor tags name what is shown), the painter in one of two, the year,
 century or period in three of four. So captions can be searched by name, while a model trained on
 them cannot rely on names. ArtGraph's titles come from file names: they get headline capitals, and
 are "listed as", not quoted.
@@ -47,51 +47,55 @@ from artsound.schema import Artwork, ArtworkDescriptors, Track, TrackDescriptors
 # --- artworks -----------------------------------------------------------------------------------
 
 # Facts: `work` "Impressionist landscape"; `a_work` with its article; `by` "by …"; `titled`
-# "titled “…”", or "listed as …" for a title made of a file name; `when` "from 1877"; `medium`
-# "in oil on canvas"; `subjects` "trees and boats"; `palette` "ochre and slate blue"; `dominate` and
-# `fill` agree with it; `a_palette` "a muted palette of …"; `main` and `others` split it; `emotion`
-# "awe"; `traits`, f1, f2, f3 and `spare` as `measures.ranked` gives them.
+# "titled “…”", or "listed as …" for a title made of a file name; `when` "from 1877"; `year` "1877";
+# `medium` "in oil on canvas"; `subjects` "trees and boats"; `palette` "ochre and slate blue", of
+# two to four colours; `colours` the same between commas; `a_palette` "a muted palette of …"; `main`
+# and `others` split it; `emotion` "awe"; `traits`, `features`, f1, f2, f3 and `spare` as
+# `measures.ranked` gives them.
+#
+# Plans have few words of their own: those are what many captions would have in common.
 ARTWORK_PLANS: tuple[str, ...] = (
-    "{A_work}[ {when}][ {by}][, {titled}], in {palette}, with {traits}.",
-    "{A_work}[ {by}][, {titled}][, showing {subjects}]. {Palette} {dominate}, with {traits}.",
-    "In {palette}, this {work}[ {when}][ {by}] combines {f1} with {f2}[; it is {titled}].",
-    "This {work}[ {when}][ {by}] keeps to {a_palette}, with {traits}[; it shows {subjects}].",
-    "With {traits}, this {work}[ {by}] is built on {a_palette}[; it is {titled}].",
-    "{Main} leads, followed by {others}, in this {work}[ {when}][, {titled}]; it has {traits}.",
-    "{A_work}[ {when}][ {by}][, {titled}], showing {subjects}: {a_palette}, with {traits}.",
-    "{A_work}[ {when}][, {titled}], set mostly in {main} next to {others}, with {traits}.",
-    "{A_palette} gives this {work}[ {by}] its character, along with {traits}[; it is {titled}].",
-    "Seen here is {a_work}[ {when}][ {by}][, {titled}]. It has {f1} beside {f2}, in {palette}.",
-    "Showing {subjects}, this {work}[ {when}][ {by}] is handled in {palette} with {traits}.",
-    "{A_work}[ {when}][ {medium}][, {titled}]. Its colours run to {palette}, and it has {traits}.",
-    "The palette of this {work}[ {by}][, {titled},] is {palette}; it has {traits}.",
-    "{A_work}[ {when}][ {by}] with {traits}, coloured in {palette}[; it shows {subjects}].",
-    "{A_work}[ {when}][, {titled}], marked by {f1} and {f2}, in {a_palette}.",
-    "{Palette} {fill} this {work}[ {when}][ {by}][, {titled}]; it shows {traits}.",
-    "{F1} and {f2} mark {a_work}[ {when}][ {by}][, {titled}]; its colours are {palette}.",
-    "This {work}[ {by}][, {titled},] draws on {a_palette}, pairing {f1} with {f2}.",
-    "{A_work}[ {medium}][ {by}][, {titled}], its colours {palette}, with {traits}.",
-    "From {main} to {others}: {a_work}[ {when}][, {titled}], with {traits}.",
-    "{A_work}[ {when}][ {by}] that viewers met with {emotion}: {palette}, with {traits}.",
-    "Viewers felt {emotion} before this {work}[, {titled}], which has {traits} in {a_palette}.",
-    "Here {a_work}[ {by}][, {titled},] is rendered in {palette}, with {traits}.",
-    "{Titled}: {a_work}[ {when}][ {by}] in {palette}; {traits}.",
-    "{By}, {a_work}[ {when}][, {titled}], in {palette}, with {traits}[; it shows {subjects}].",
-    "{Titled}, this {work}[ {when}] has {traits}; its main colours are {palette}.",
+    "{Features}: {a_work}[ {when}][ {by}][, {titled}], in {palette}.",
+    "{A_work}[ {by}][, {titled}][, showing {subjects}]. {Palette}; {features}.",
+    "In {palette}, {a_work}[ {when}][ {by}][, {titled}]: {features}.",
+    "{A_work}[ {when}][ {by}][, {titled}], of {subjects}; {colours}; {traits}.",
+    "{F1}, {f2}, {a_palette}: {a_work}[ {by}][ {when}][, {titled}].",
+    "{Main}, then {others}: {a_work}[ {when}][ {by}][, {titled}], with {traits}.",
+    "{A_work}[ {when}][ {by}][, {titled}], showing {subjects}: {a_palette}, {traits}.",
+    "{A_work}[ {when}][ {by}][, {titled}], {main} beside {others}; {features}.",
+    "{A_palette}; {traits}. {A_work}[ {by}][ {when}][, {titled}].",
+    "{A_work}[ {when}][ {by}][, {titled}]. {F1} next to {f2}; {colours}.",
+    "Showing {subjects}, {a_work}[ {when}][ {by}][, {titled}], in {palette}, with {traits}.",
+    "{A_work}[ {when}][ {medium}][ {by}][, {titled}]. {Colours}; {features}.",
+    "{Colours}: {a_work}[ {by}][ {when}][, {titled}], {traits}.",
+    "{A_work}[ {by}][ {when}], {features}, {palette}[; {titled}].",
+    "{F1} meeting {f2}, in {a_palette}: {a_work}[ {when}][ {by}][, {titled}].",
+    "{Palette}; {features}; {a_work}[ {when}][ {by}][, {titled}].",
+    "{F1} and {f2} in {a_work}[ {when}][ {by}][, {titled}]; {colours}.",
+    "{A_palette}, {f1} beside {f2}: {a_work}[ {by}][, {titled}][ {when}].",
+    "{A_work}[ {medium}][ {by}][ {when}][, {titled}]: {colours}; {traits}.",
+    "From {main} to {others}: {a_work}[ {when}][ {by}][, {titled}], {features}.",
+    "{A_work}[ {when}][ {by}] that viewers met with {emotion}[; {titled}]; {palette}, {traits}.",
+    "Viewers felt {emotion} before {a_work}[ {by}][, {titled}], {traits}, {a_palette}.",
+    "{Titled}: {a_work}[ {when}][ {by}], {palette}; {features}.",
+    "{By}, {a_work}[ {when}][, {titled}], {colours}, {traits}[; {subjects}].",
+    "{Titled}, {a_work}[ {when}][ {by}]; {features}; {colours}.",
     "{F1}, {f2}: {a_work}[ {when}][ {by}][, {titled}], in {palette}.",
-    "{Palette}: the colours of {a_work}[ {when}][ {by}][, {titled}], which has {traits}.",
-    "{A_work}[ {by}][, {titled}]. {Traits} go with {a_palette}.",
+    "{A_work} ({year})[ {by}][, {titled}]: {colours}; {features}.",
+    "{A_work}[ {by}] ({year})[, {titled}], {features}, {a_palette}.",
+    "{Titled} ({year}): {a_work}[ {by}], {palette}, {features}.",
+    "{Traits}; {a_palette}; {a_work}[ {by}][ {when}][, {titled}].",
 )
 # For pictures whose palette the record does not name.
 BARE_ARTWORK_PLANS: tuple[str, ...] = (
-    "{A_work}[ {by}][, {titled}], showing {f1} and {f2}[, and also {f3}].",
-    "This {work}[ {when}][ {by}][, {titled},] is notable for {f1} and {f2}[, and for {f3}].",
+    "{A_work}[ {when}][ {by}][, {titled}], showing {f1} and {f2}[, and also {f3}].",
     "{A_work}[ {when}][ {by}][, {titled}], with {traits}.",
     "{Titled}, this {work}[ {when}][ {by}] shows {traits}.",
+    "{Features}: {a_work}[ {when}][ {by}][, {titled}].",
 )
 ARTWORK_TAILS: tuple[str, ...] = (
-    "Its main colours are {palette}.",
     "The picture also has {spare}.",
+    "Besides, there is {another}.",
 )
 
 
@@ -118,7 +122,7 @@ def artwork_facts(artwork: Artwork, d: ArtworkDescriptors, terms: ArtTerms) -> d
     seed = artwork.artwork_id
     work = _work(artwork, terms, seed)
     subjects = _subjects(artwork, terms, seed)
-    palette = _palette(d, terms)
+    palette = _palette(d, terms, pick(seed, "colours", (2, 3, 4)))
     names = list(palette)
     tone = _tone(d, palette, terms, seed)
     facts = {
@@ -127,29 +131,35 @@ def artwork_facts(artwork: Artwork, d: ArtworkDescriptors, terms: ArtTerms) -> d
         "by": "",
         "titled": "",
         "when": _when(artwork, seed),
+        "year": str(artwork.year) if 1000 <= artwork.year <= 2100 else "",
         "medium": _medium(artwork, terms),
         "subjects": listing(subjects),
         "palette": listing(names),
+        "colours": ", ".join(names),
         "main": names[0] if len(names) > 1 else "",
         "others": listing(names[1:]),
-        "dominate": "dominate" if len(palette) > 1 else "dominates",
-        "fill": "fill" if len(palette) > 1 else "fills",
         "a_palette": "",
         "emotion": _emotion(artwork, terms),
     }
     if palette:
-        kind = f"{tone} palette".strip()
+        kind = f"{tone} {pick(seed, 'palette', PALETTES)}".strip()
         facts["a_palette"] = f"{indefinite(kind)} of {facts['palette']}"
     painter = clean_name(artwork.painter, max_words=5)
-    if painter and draw_option(seed, "name painter", 3) == 0:
+    if painter and draw_option(seed, "name painter", 2) == 0:
         facts["by"] = f"by {painter}"
     tells_subject = bool(subjects) or slug(artwork.genre) in terms.genres
-    if draw_option(seed, "name title", 8) < (5 if tells_subject else 7):
-        facts["titled"] = _titled(artwork)
+    if draw_option(seed, "name title", 8) < (6 if tells_subject else 7):
+        facts["titled"] = _titled(artwork, seed)
     return facts | measures.ranked(_artwork_features(d, palette, seed), seed)
 
 
-def _titled(artwork: Artwork) -> str:
+PALETTES = ("palette", "colouring", "colour scheme", "gamut")
+TITLED = ("titled", "called", "entitled")
+LISTED = ("listed as", "catalogued as", "recorded as", "on record as", "entered as")
+DATED = ("from", "of", "dated")
+
+
+def _titled(artwork: Artwork, seed: str) -> str:
     """How the title is given: in quotation marks, or as listed, or "" if it reads badly.
 
     ArtGraph's titles are made of file names, which have lost capitals and punctuation: they are
@@ -158,7 +168,7 @@ def _titled(artwork: Artwork) -> str:
     """
     if artwork.source != "artgraph":
         title = clean_name(artwork.title, max_words=9)
-        return f"titled “{headline(title)}”" if title else ""
+        return f"{pick(seed, 'titled', TITLED)} “{headline(title)}”" if title else ""
     # WikiArt numbers pictures of one title in their file names.
     plain = re.sub(r"(?<!\bno)(?<!\bNo)\s\d{1,2}$", "", artwork.title)
     title = clean_name(plain, max_words=7)
@@ -167,7 +177,7 @@ def _titled(artwork: Artwork) -> str:
         return ""
     if any(b in _ARTICLES and a not in _BEFORE_ARTICLES for a, b in pairwise(words)):
         return ""
-    return f"listed as {headline(title)}"
+    return f"{pick(seed, 'titled', LISTED)} {headline(title)}"
 
 
 _ARTICLES = word_set("a an the la le les el il lo los las der die das un une")
@@ -205,7 +215,9 @@ def _when(artwork: Artwork, seed: str) -> str:
         return f"from the painter’s {period}"
     if not 1000 <= artwork.year <= 2100 or choice >= 3:
         return ""
-    return f"from {artwork.year}" if choice < 2 else f"of the {century_part(artwork.year)}"
+    if choice == 2:
+        return f"of the {century_part(artwork.year)}"
+    return f"{pick(seed, 'dated', DATED)} {artwork.year}"
 
 
 def century_part(year: int) -> str:
@@ -244,15 +256,15 @@ def _emotion(artwork: Artwork, terms: ArtTerms) -> str:
     return ""
 
 
-def _palette(d: ArtworkDescriptors, terms: ArtTerms) -> dict[str, str]:
-    """Up to three colours, largest first, with their codes; of near-synonyms only the largest."""
+def _palette(d: ArtworkDescriptors, terms: ArtTerms, most: int) -> dict[str, str]:
+    """Up to `most` colours, largest first, with their codes; of near-synonyms only the largest."""
     found: dict[str, str] = {}
     families = set()
     codes = [*d.palette_hex, *[""] * len(d.palette)]
     for label, code in zip(d.palette, codes, strict=False):
         name = clean_label(label).lower()
         family = terms.colour_families.get(slug(name), name)
-        if name and family not in families and len(found) < 3:
+        if name and family not in families and len(found) < most:
             families.add(family)
             found[name] = code
     return found
@@ -465,7 +477,7 @@ class Grounded:
 
     name = "grounded"
     # Raised whenever equal records and measurements give other sentences; a test checks it.
-    version = "5"
+    version = "6"
     prompt = ""
 
     def __init__(self, vocabulary: Vocabulary | None = None) -> None:

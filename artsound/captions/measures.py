@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from artsound.captions.phrasing import listing, pick, shuffled_options
+from artsound.captions.phrasing import indefinite, listing, pick, shuffled_options
 from artsound.schema import ArtworkDescriptors, TrackDescriptors
 
 
@@ -46,10 +46,11 @@ class Feature:
 
 
 def ranked(features: Sequence[Feature], seed: str) -> dict[str, str]:
-    """The facts `traits`, f1, f2, f3, `spare` and `another` of a plan, from three or more features.
+    """The facts of a plan that tell measurements, from three or more features.
 
     The most remarkable come first, equals in a drawn order. f1 and f2 are always there, f3 only if
-    it is remarkable; `traits` joins two or three of them; `spare` and `another` are others, if any.
+    it is remarkable; `traits` joins two or three of them, and `features` has all with commas
+    between them; `spare` and `another` are others, if any.
     """
     drawn = sorted(
         shuffled_options(seed, "features", features), key=lambda feature: -feature.strength
@@ -58,6 +59,7 @@ def ranked(features: Sequence[Feature], seed: str) -> dict[str, str]:
     rest = [feature.phrase for feature in drawn[len(said) :]]
     return {
         "traits": listing(said[: pick(seed, "traits", (2, 3))]),
+        "features": ", ".join(said),
         "f1": said[0],
         "f2": said[1],
         "f3": said[2] if len(said) > 2 else "",
@@ -70,34 +72,33 @@ def ranked(features: Sequence[Feature], seed: str) -> dict[str, str]:
 
 # A phrase stands in lists and after "with": it has no comma, no "and", names something that is
 # there (not what is absent), and each level has so many that none is in one caption of twenty.
+# It is an adjective before a noun, short, so that captions of many pictures share few phrases.
+
+
+def _said(adjectives: str, things: str = "", rest: str = "") -> tuple[str, ...]:
+    """Each adjective before each noun: `things` take an article, plurals and materials none."""
+    before = adjectives.split(", ")
+    nouns = [(noun, True) for noun in things.split(", ") if noun]
+    nouns += [(noun, False) for noun in rest.split(", ") if noun]
+    phrases = [(f"{adjective} {noun}", article) for adjective in before for noun, article in nouns]
+    return tuple(indefinite(phrase) if article else phrase for phrase, article in phrases)
+
 
 # fmt: off
 # Mean CIE L*/100.
 LIGHTNESS = Scale(
     (0.23, 0.36, 0.54, 0.69),
     (
-        (
-            "a very dark tonality", "deep shadow over most of the surface", "tones close to black",
-            "a surface sunk in shadow", "an overall darkness", "very low-keyed tones",
-        ),
-        (
-            "a dark tonality", "a shadowy light", "predominantly dark tones", "a dim light",
-            "a low-keyed tonality", "tones from the darker half of the scale", "much shadow",
-            "a subdued light",
-        ),
-        (
-            "a middle range of light", "mostly middle tones", "a mid-toned tonality",
-            "tones of medium depth", "a moderate light", "an even middle light",
-            "a tonality of middling depth",
-        ),
-        (
-            "a light tonality", "an airy tonality", "predominantly light tones",
-            "tones from the lighter half of the scale", "a bright overall tone", "a clear light",
-        ),
-        (
-            "a very pale tonality", "a high-keyed tonality", "tones close to white",
-            "a surface flooded with light", "whitened tones", "extremely light tones",
-        ),
+        _said("very dark, near-black, deeply shadowed, extremely low-keyed, exceedingly dark",
+              "tonality, overall tone, tonal register, general tone", "tones, shades"),
+        _said("dark, dim, shadowy, low-keyed, dusky",
+              "tonality, overall tone, tonal register, general tone", "tones, shades"),
+        _said("mid-range, middling, medium-light, intermediate, medium",
+              "tonality, overall tone, tonal register, general tone", "shades, tones"),
+        _said("light, bright, airy, light-filled, luminous",
+              "tonality, overall tone, tonal register, general tone", "shades, tones"),
+        _said("very pale, high-keyed, near-white, extremely light, light-flooded",
+              "tonality, overall tone, tonal register, general tone", "tones, shades"),
     ),
     2,
 )
@@ -105,27 +106,14 @@ LIGHTNESS = Scale(
 CONTRAST = Scale(
     (0.47, 0.68, 0.8),
     (
-        (
-            "soft contrasts", "closely matched tones", "gentle contrasts of tone",
-            "a narrow span of tones", "tones that lie close together", "mild tonal steps",
-            "subtle gradations of tone",
-        ),
-        (
-            "moderate contrasts", "measured contrasts of tone", "a medium span of tones",
-            "contrasts of middling strength", "a moderate tonal range", "mid-sized tonal steps",
-            "contrasts of ordinary strength",
-        ),
-        (
-            "strong contrasts of tone", "firm contrasts", "a wide tonal range",
-            "pronounced contrasts", "marked tonal contrasts", "bold contrasts", "large tonal steps",
-            "decided contrasts of tone",
-        ),
-        (
-            "stark contrasts of tone", "contrasts from near-black to near-white",
-            "almost the full span from dark to light", "very strong contrasts",
-            "extreme tonal contrasts", "glaring lights beside deep darks", "dramatic contrasts",
-            "very large tonal steps",
-        ),
+        _said("soft, gentle, mild, subtle, slight, delicate",
+              rest="contrasts, tonal steps, gradations, tonal contrasts, shifts of tone"),
+        _said("moderate, measured, medium, middling, mid-sized, temperate",
+              rest="contrasts, tonal steps, tonal contrasts, tonal differences"),
+        _said("strong, firm, pronounced, marked, bold, decided",
+              rest="contrasts, tonal steps, tonal contrasts, oppositions of tone"),
+        _said("stark, very strong, extreme, dramatic, glaring, harsh",
+              rest="contrasts, tonal steps, tonal contrasts, oppositions of tone"),
     ),
     1,
 )
@@ -148,15 +136,11 @@ WARMTH = Scale((0.0, 0.75), (("cool",), ("",), ("warm",)), 1)
 HUES = Scale(
     (0.33, 0.63),
     (
-        (
-            "a narrow range of hues", "closely related hues", "a restricted range of hues",
-            "hues that lie close together", "hues from one part of the colour circle",
-        ),
+        _said("narrow, restricted, limited, tight, small",
+              "range of hues, hue range, spread of hues, span of hues"),
         ("",),
-        (
-            "a wide range of hues", "many different hues", "a varied range of hues",
-            "hues from all round the colour circle", "widely differing hues",
-        ),
+        _said("wide, varied, broad, large, extensive",
+              "range of hues, hue range, spread of hues, span of hues"),
     ),
     1,
 )
@@ -164,20 +148,12 @@ HUES = Scale(
 DETAIL = Scale(
     (0.33, 0.57),
     (
-        (
-            "broad passages", "large simple shapes", "smooth passages", "broadly handled areas",
-            "large areas of even tone", "sweeping simple forms", "wide calm surfaces",
-        ),
-        (
-            "a moderate amount of detail", "detail of middling density",
-            "detail in moderate measure", "a medium density of detail", "moderately fine detail",
-            "a middling amount of texture",
-        ),
-        (
-            "dense detail", "a surface full of small detail", "closely worked detail",
-            "intricate detail", "finely divided forms", "abundant detail", "many small forms",
-            "a closely textured surface", "minute detail",
-        ),
+        _said("broad, plain, calm, large, simple, open",
+              rest="forms, planes, areas, shapes, expanses"),
+        _said("moderate, middling, medium-fine, average, intermediate",
+              rest="detail, texture, detailing, surface detail"),
+        _said("dense, intricate, abundant, minute, closely worked, fine-grained",
+              rest="detail, texture, detailing, surface detail"),
     ),
     1,
 )
@@ -185,17 +161,12 @@ DETAIL = Scale(
 UPPER_LIGHT = Scale(
     (-0.1, 0.12),
     (
-        (
-            "a lower half lighter than the upper", "light gathered in the lower half",
-            "a dark upper half over a lighter lower one", "brightness that increases downwards",
-            "darkness towards the top",
-        ),
+        (*_said("darker, dimmer, deeper-toned, duskier", "upper half, top half, upper part"),
+         *_said("lighter, brighter, paler", "lower half, bottom half, lower part")),
         ("light spread evenly from top to bottom",),
-        (
-            "an upper half lighter than the lower", "light gathered in the upper half",
-            "a light upper half over a darker lower one", "brightness that increases upwards",
-            "darkness towards the bottom", "light that falls off downwards",
-        ),
+        (*_said("lighter, brighter, paler", "upper half, top half, upper part"),
+         *_said("darker, dimmer, deeper-toned, duskier",
+                "lower half, bottom half, lower part")),
     ),
     1,
 )
@@ -203,17 +174,12 @@ UPPER_LIGHT = Scale(
 CENTRE_LIGHT = Scale(
     (-0.09, 0.11),
     (
-        (
-            "a centre darker than its surroundings", "a dark centre against lighter edges",
-            "edges lighter than the centre", "borders brighter than the middle",
-            "a shadowed middle within lighter borders",
-        ),
+        (*_said("darker, dimmer, deeper-toned, duskier", "centre, middle, central area"),
+         *_said("lighter, brighter, paler", rest="edges, borders, margins, outer parts")),
         ("a centre as light as its edges",),
-        (
-            "a centre lighter than its surroundings", "a light centre against darker edges",
-            "edges darker than the centre", "light drawn towards the centre",
-            "a bright middle within darker borders", "darkness round a lit centre",
-        ),
+        (*_said("lighter, brighter, paler", "centre, middle, central area"),
+         *_said("darker, dimmer, deeper-toned, duskier",
+                rest="edges, borders, margins, outer parts")),
     ),
     1,
 )
@@ -222,31 +188,19 @@ SYMMETRY = Scale(
     (0.62,),
     (
         ("an asymmetrical layout",),
-        (
-            "a nearly symmetrical layout", "a layout close to mirror symmetry",
-            "halves that nearly mirror each other", "an almost mirrored layout",
-            "near-symmetry about the middle",
-        ),
+        _said("nearly symmetrical, almost mirrored, near-symmetrical, closely mirrored",
+              "layout, composition, design, arrangement"),
     ),
     0,
 )
 # Shares of gradient energy: ¼, ¼ and ½ when no direction prevails.
-LINES: tuple[tuple[str, float, tuple[str, ...]], ...] = (
-    (
-        "horizontal", 0.46,
-        ("marked horizontals", "strong horizontal lines", "lines that run mostly level",
-         "a stress on the horizontal"),
-    ),
-    (
-        "vertical", 0.46,
-        ("marked verticals", "strong vertical lines", "lines that run mostly upright",
-         "a stress on the vertical"),
-    ),
-    (
-        "diagonal", 0.56,
-        ("marked diagonals", "strong diagonal lines", "lines that run mostly aslant",
-         "a stress on the diagonal"),
-    ),
+LINES: tuple[tuple[str, float, tuple[str, ...]], ...] = tuple(
+    (field, share, _said("prominent, insistent, emphatic, dominant, conspicuous", rest=nouns))
+    for field, share, nouns in (
+        ("horizontal", 0.46, "horizontals, horizontal lines, level lines"),
+        ("vertical", 0.46, "verticals, vertical lines, upright lines"),
+        ("diagonal", 0.56, "diagonals, diagonal lines, slanting lines"),
+    )
 )
 # fmt: on
 
@@ -302,18 +256,10 @@ KEY_MIN_CLARITY = 0.82
 PULSE = Scale(
     (0.18, 0.5),
     (
-        (
-            "a loose pulse", "a barely marked pulse", "a faint pulse", "a free-floating rhythm",
-            "beats that blur together",
-        ),
-        (
-            "a discernible beat", "a light but steady pulse", "a beat of medium weight",
-            "a moderately clear pulse", "an audible pulse", "a gently marked beat",
-        ),
-        (
-            "a strong regular beat", "a clear pulse", "a firmly marked beat", "an emphatic pulse",
-            "a rhythm with a steady beat", "a well-defined beat",
-        ),
+        _said("loose, faint, barely marked, blurred, free-floating", "pulse, beat, rhythm"),
+        _said("discernible, audible, moderately clear, medium-weight", "pulse, beat, rhythm"),
+        _said("clear, strong, firmly marked, emphatic, steady, well-defined",
+              "pulse, beat, rhythm"),
     ),
     1,
 )
@@ -321,20 +267,12 @@ PULSE = Scale(
 LOUDNESS = Scale(
     (-26.0, -21.0, -13.5, -9.5),
     (
-        ("a very quiet level", "a hushed sound", "a faint overall level", "a near-whisper"),
-        (
-            "a quiet level", "a soft overall level", "a low volume", "a subdued volume",
-            "a softly recorded sound",
-        ),
-        (
-            "a moderate volume", "a medium volume", "an average level", "a comfortable level",
-            "a volume in the middle range",
-        ),
-        (
-            "a loud overall level", "a full loud sound", "a high volume", "a forceful level",
-            "a strong overall volume",
-        ),
-        ("a very loud sound", "a densely loud sound", "a very high volume", "a near-peak level"),
+        _said("very quiet, hushed, very soft, faint", "overall level, sound, volume"),
+        _said("quiet, soft, low, subdued", "overall level, volume"),
+        _said("moderate, medium, average, comfortable, mid-range",
+              "overall level, volume, loudness"),
+        _said("loud, high, forceful, strong, powerful", "overall level, volume"),
+        _said("very loud, very high, near-peak, extremely high", "overall level, volume"),
     ),
     2,
 )
@@ -342,22 +280,13 @@ LOUDNESS = Scale(
 DYNAMICS = Scale(
     (4.0, 10.0, 16.0),
     (
-        (
-            "a steady volume", "even dynamics", "compressed dynamics", "a nearly constant level",
-            "tightly levelled dynamics",
-        ),
-        (
-            "modest swings in volume", "a moderate dynamic range", "gentle swells of volume",
-            "dynamics of medium range", "measured changes of level",
-        ),
-        (
-            "wide swings in volume", "a wide dynamic range", "large swells of volume",
-            "broad changes of level", "strongly varied dynamics",
-        ),
-        (
-            "dramatic swings of volume", "a very wide dynamic range",
-            "extreme changes of level", "great leaps of volume",
-        ),
+        _said("even, compressed, constant, tightly levelled", rest="dynamics"),
+        _said("modest, moderate, medium-sized, measured",
+              rest="swings in volume, changes of level, swells of volume"),
+        _said("wide, large, broad, marked",
+              rest="swings in volume, changes of level, swells of volume"),
+        _said("dramatic, extreme, very wide, enormous",
+              rest="swings in volume, changes of level, swells of volume"),
     ),
     1,
 )
@@ -365,15 +294,9 @@ DYNAMICS = Scale(
 SLOPE = Scale(
     (-5.0, 5.0),
     (
-        (
-            "a gradual fade in volume", "a gradual decline in volume", "a level that sinks slowly",
-            "a slow decrease of volume",
-        ),
+        _said("gradual, slow, steady", "fade in volume, decline in volume, decrease of level"),
         ("",),
-        (
-            "a gradual rise in volume", "a slow build in volume", "a level that climbs slowly",
-            "a slow increase of volume",
-        ),
+        _said("gradual, slow, steady", "rise in volume, build in volume, increase of level"),
     ),
     1,
 )
@@ -381,14 +304,11 @@ SLOPE = Scale(
 BRIGHTNESS = Scale(
     (900.0, 1150.0, 2000.0, 2500.0),
     (
-        ("a dark tone", "a very mellow tone", "a muffled timbre", "a very dark timbre"),
-        ("a mellow tone", "a rounded tone", "a soft-edged timbre", "a warm timbre"),
-        (
-            "a balanced tone", "a tone neither dark nor bright", "a timbre of medium brightness",
-            "a neutral tone", "an evenly weighted timbre",
-        ),
-        ("a bright tone", "a crisp timbre", "a clear-edged tone", "a bright timbre"),
-        ("a very bright tone", "a trebly tone", "a sharp timbre", "a glaring timbre"),
+        _said("dark, very mellow, muffled, very dark", "tone, timbre, sound colour"),
+        _said("mellow, rounded, soft-edged, warm", "tone, timbre, sound colour"),
+        _said("balanced, neutral, medium-bright, evenly weighted", "tone, timbre, sound colour"),
+        _said("bright, crisp, clear-edged, brilliant", "tone, timbre, sound colour"),
+        _said("very bright, trebly, sharp, glaring", "tone, timbre, sound colour"),
     ),
     2,
 )
@@ -396,16 +316,10 @@ BRIGHTNESS = Scale(
 BASS = Scale(
     (0.12, 0.55, 0.75),
     (
-        ("a light low end", "a slender bass", "a thin low end", "a lightweight bass"),
-        (
-            "a moderate low end", "bass of ordinary weight", "a medium bass", "a measured low end",
-            "a bass of middling strength",
-        ),
-        ("a strong bass", "a weighty low end", "a full bass", "a solid low end", "a heavy bass"),
-        (
-            "a dominant bass", "energy concentrated in the bass", "an overwhelming low end",
-            "a bass-heavy balance",
-        ),
+        _said("light, slender, thin, lightweight", "bass, low end, bottom end"),
+        _said("moderate, ordinary, medium, measured", "bass, low end, bottom end"),
+        _said("strong, weighty, full, solid, heavy", "bass, low end, bottom end"),
+        _said("dominant, overwhelming, very heavy, overpowering", "bass, low end, bottom end"),
     ),
     1,
 )
@@ -413,15 +327,9 @@ BASS = Scale(
 PERCUSSION = Scale(
     (0.24, 0.45),
     (
-        (
-            "sustained sounds", "smooth-edged sounds", "long tones", "drawn-out tones",
-            "soft attacks",
-        ),
+        _said("soft, smooth, gradual, slow", rest="attacks, note onsets"),
         ("",),
-        (
-            "sharp attacks", "percussive attacks", "a percussive edge", "hard-edged hits",
-            "snappy attacks",
-        ),
+        _said("sharp, hard, snappy, percussive, hard-edged", rest="attacks, hits, note onsets"),
     ),
     1,
 )
@@ -429,12 +337,9 @@ PERCUSSION = Scale(
 ONSETS = Scale(
     (2.0, 4.5),
     (
-        ("a sparse texture", "widely spaced notes", "events far apart", "an open texture"),
+        _said("sparse, widely spaced, thinly set", rest="notes, events, entries"),
         ("",),
-        (
-            "rapid successions of notes", "a busy texture", "closely packed notes",
-            "notes in quick succession",
-        ),
+        _said("rapid, closely packed, dense, crowded", rest="notes, events, entries"),
     ),
     1,
 )
@@ -442,21 +347,18 @@ ONSETS = Scale(
 NOISINESS = Scale(
     (0.001, 0.03),
     (
-        (
-            "clearly pitched sounds", "a purely tonal sound", "clean pitches",
-            "a sound made of clear tones",
-        ),
+        _said("clear, clean, distinct, pure", rest="pitches, tones"),
         ("",),
-        ("a noisy grain", "a noise-like texture", "a hissing grain", "much noise in the sound"),
+        _said("noisy, noise-like, hissing, grainy", "texture, sound surface, background"),
     ),
     1,
 )
 ROUGHNESS = Scale(
     (0.12, 0.28),
     (
-        ("a smooth sonority", "a consonant sound", "a smooth blend", "a mild sonority"),
+        _said("smooth, consonant, mild", "sonority, blend, sound"),
         ("",),
-        ("a rough edge", "a gritty edge", "a harsh edge", "a grating edge"),
+        _said("rough, gritty, harsh, grating, abrasive", "edge, sonority, sound"),
     ),
     1,
 )
@@ -465,9 +367,9 @@ ROUGHNESS = Scale(
 HEIGHT = Scale(
     (2.8, 4.3),
     (
-        ("a low register", "a sound that lies low", "a deep-lying sound", "low pitches"),
+        _said("low, deep, low-lying", "register, pitch range", "pitches"),
         ("",),
-        ("a high register", "a sound that lies high", "high-lying pitches", "high pitches"),
+        _said("high, high-lying, elevated", "register, pitch range", "pitches"),
     ),
     1,
 )

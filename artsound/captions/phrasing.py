@@ -180,7 +180,7 @@ def compose(seed: str, plans: Sequence[str], tails: Sequence[str], facts: Mappin
     """One caption of 12–45 words: a plan that the facts can fill, chosen by a stable draw.
 
     Optional parts are dropped from the end while the caption is too long; sentences of `tails`
-    whose facts the plan does not use are added while it is too short.
+    whose facts it does not tell yet are added while it is too short.
 
     Raises:
         ValueError: No plan fits: a list must have plans for the facts that are always known.
@@ -205,11 +205,11 @@ def _fit(plan: str, tails: Sequence[str], facts: Mapping[str, str], known: set[s
         last = max(index for index, (optional, _) in enumerate(parts) if optional)
         del parts[last]
         text = _fill("".join(part for _, part in parts), facts)
-    used = slots("".join(part for _, part in parts))
     for tail in tails:
-        if word_count(text) < MIN_WORDS and slots(tail) <= known and not slots(tail) & used:
+        if word_count(text) >= MIN_WORDS or not slots(tail) <= known:
+            continue
+        if not any(facts[name].lower() in text.lower() for name in slots(tail)):
             text = f"{text} {_fill(tail, facts)}"
-            used |= slots(tail)
     return text
 
 

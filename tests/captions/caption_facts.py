@@ -45,7 +45,7 @@ _PLAN_WORDS = {
     )
     for word in re.findall(r"[^\W\d_]+", re.sub(r"\{\w+\}", " ", plan))
 }  # fmt: skip
-_GLUE = _PLAN_WORDS | {"a", "an", "and", "of", "palette", "dominate", "dominates", "fill", "fills"}
+_GLUE = _PLAN_WORDS | {"a", "an", "and", "of", *" ".join(grounded.PALETTES).split()}
 
 
 def unsupported(caption: str, record: Artwork | Track, d: object) -> list[str]:
@@ -94,11 +94,13 @@ class _Reader:
 
 def _read_artwork(r: _Reader, record: Artwork, d: ArtworkDescriptors, words: Vocabulary) -> None:
     art = words.art
-    r.take_any([f"listed as {headline(name)}" for name in _titles(record.title)])
-    r.take_any([f"titled “{headline(name)}”" for name in _titles(record.title)])
+    titles = [headline(name) for name in _titles(record.title)]
+    r.take_any([f"{listed} {title}" for listed in grounded.LISTED for title in titles])
+    r.take_any([f"{titled} “{title}”" for titled in grounded.TITLED for title in titles])
     r.take(f"by {record.painter}")
     r.take(f"from the painter’s {record.period}")
-    r.take(f"from {record.year}")
+    r.take_any(f"{dated} {record.year}" for dated in (*grounded.DATED, ""))
+    r.take(f"({record.year})")
     if 1000 <= record.year <= 2100:
         r.take(f"of the {grounded.century_part(record.year)}")
     r.take_any(f"with {art.emotions.get(slug(e), '')}" for e in record.emotions)
