@@ -1,9 +1,9 @@
 """How varied and how true the grounded captions of a workspace are.
 
 Prints, for each side, distinct-2 (different pairs of neighbouring words over all pairs; Li et al.
-2016) of the captions and, for artworks, of the record's own words alone, with nothing between them:
-what a caption can hardly exceed; the most frequent phrases for measurements, and the captions that say what neither the record
-nor the measurements do. The workspace must have been embedded:
+2016), for artworks also that of the record's own words with nothing between them, which captions
+can hardly exceed; the most frequent phrases for measurements, and the captions that say what
+neither the record nor the measurements do. The workspace must have been embedded:
 
     artsound ingest --artgraph … --fma … --out out && artsound embed --out out
     python benchmarks/captions.py out --show 20

@@ -315,13 +315,13 @@ def _load(name: str, settings: EncoderSettings, device: str) -> Encoder:
     if not plugins.find("encoder", name)[0].built_in:
         opened = _Watched(name, opened)
     weights = plugin.weights(settings)
-    if weights is not None and (name, settings, device) not in _tested:
+    if weights is not None and (name, opened.digest, device) not in _tested:
         check_encoder_works(opened, name, weights, plugin.modalities, settings.precision)
-        _tested.add((name, settings, device))
+        _tested.add((name, opened.digest, device))
     return opened
 
 
-_tested: set[tuple[str, EncoderSettings, str]] = set()
+_tested: set[tuple[str, str, str]] = set()  # name, digest and device, once per process
 
 
 def unload_encoders() -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from artsound.encoders.base import Encoder, EncoderPlugin, EncoderSettings
 from artsound.encoders.batching import autocast, decoding_threads, encode
 from artsound.encoders.weights import (
+    brief,
     broken,
     check_vocabulary,
     fetch,
@@ -104,15 +105,24 @@ class ClapEncoder(EncoderPlugin):
                 tokenizer = transformers.RobertaTokenizer.from_pretrained(_TEXT_MODEL)
                 check_vocabulary(len(tokenizer), _TEXT_MODEL, remedy)
                 loaded, _ = clap_module.create_model(model, "roberta", device=torch.device("cpu"))
-            except OSError as error:
+            except BadData:
+                raise
+            except Exception as error:  # the libraries raise anything for files that do not fit
+                reason = "" if isinstance(error, OSError) else f" ({brief(error)})"
                 raise BadData(
-                    f"CLAP's text model {_TEXT_MODEL} is incomplete: {remedy}."
+                    f"CLAP's text model {_TEXT_MODEL} is incomplete or broken{reason}: {remedy}."
                 ) from error
         tensors = _cleaned(load_tensors(weights))
         try:
             loaded.load_state_dict(tensors)
         except RuntimeError as error:
             raise broken(weights, error) from error
+        known = loaded.text_branch.embeddings.word_embeddings.num_embeddings
+        if not 0.9 * known <= len(tokenizer) <= known:
+            raise BadData(
+                f"The tokenizer {_TEXT_MODEL} has {len(tokenizer):,} tokens and the text model "
+                f"{known:,}, so it is another model's: {remedy}."
+            )
         # Power spectra overflow in fp16 and are coarse in bf16.
         for part in ("spectrogram_extractor", "logmel_extractor"):
             layer = getattr(loaded.audio_branch, part)

@@ -390,12 +390,16 @@ def _hub_weights(repo: str, key: str) -> Path:
 @contextmanager
 def _readable(weights: Path) -> Iterator[Path]:
     """A file of the weights that OpenCLIP reads whatever the protocol of a pickle was."""
-    if weights.suffix in (".safetensors", ".npz", ".npy"):
+    if weights.suffix in (".npz", ".npy"):
         yield weights
         return
     from safetensors.torch import save_file
 
     tensors = load_tensors(weights)
+    if weights.suffix == ".safetensors":
+        del tensors  # whole, and read by OpenCLIP as it is
+        yield weights
+        return
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "weights.safetensors"
         # Tensors that share their memory cannot be saved.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from artsound.encoders.weights import brief
 from artsound.errors import BadData
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def check_encoder_works(
         precision: Of its forward passes, which sets what rounding may do.
 
     Raises:
-        BadData: Vectors are not finite, alike (a mean cosine of 0.9 or more), or depend on the
-            other items of a batch.
+        BadData: The model cannot embed them, or vectors are not finite, alike (a mean cosine of
+            0.9 or more), or depend on the other items of a batch.
     """
     for modality, what, items in (
         ("image", "pictures", _pictures),
@@ -68,6 +69,13 @@ def _check(method: Any, items: list[Any], who: str, what: str, precision: str) -
         again = np.asarray(method(items[:_ALONE]), np.float64)
     except BadData as error:
         raise BadData(f"{who} fails its self-test on {what}: {error}") from error
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if type(error).__name__ == "OutOfMemoryError":
+            raise
+        raise BadData(
+            f"{who} cannot embed {what} ({brief(error)}): weights, tokenizer and settings are not "
+            "of one model. Fetch all files of one again, or name the model they belong to."
+        ) from error
     if not (np.isfinite(rows).all() and np.isfinite(again).all()):
         raise BadData(
             f"{who} gives vectors of {what} that are not finite: fetch the checkpoint again, or "

@@ -94,10 +94,11 @@ def load_tensors(path: Path) -> dict[str, Any]:
     import torch
 
     try:
+        refuse_other_files(path)
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            return load_file(path)
+            return _not_quantised(load_file(path), path)
         _refuse_torchscript(path)
         content = plain_arrays(
             torch.load(path, map_location="cpu", pickle_module=_NUMBERS, weights_only=False)
@@ -130,7 +131,42 @@ def load_tensors(path: Path) -> dict[str, Any]:
         )
     ):
         raise BadData(f"{path} is not a checkpoint (tensors by name): fetch it again.")
+    return _not_quantised(tensors, path)
+
+
+def _not_quantised(tensors: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The tensors; BadData if weights are of 8 bits, which models load as if they were numbers."""
+    import torch
+
+    for name, tensor in tensors.items():
+        if tensor.element_size() == 1 and tensor.dtype not in (torch.bool, torch.uint8):
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise BadData(
+                f"{path} holds quantised weights ({name} is {kind}), which lack their scales: "
+                "fetch the weights in float32, float16 or bfloat16."
+            )
     return tensors
+
+
+# The first bytes of what is fetched in place of weights by mistake.
+_OTHER_FILES = (
+    (b"version https://git-lfs", "is a pointer of Git LFS to the weights: run `git lfs pull`"),
+    (b"<", "is a web page: fetch the file that its address leads to, signed in where needed"),
+    (b"{", "is a text of JSON: give the file of the weights beside it"),
+)
+
+
+def refuse_other_files(path: Path) -> None:
+    """Raise BadData for an empty or shortened file, a web page, or a pointer to the weights."""
+    with path.open("rb") as file:
+        begin = file.read(64).lstrip()
+    if not begin:
+        raise BadData(f"{path} is empty: fetch it again.")
+    for first, sentence in _OTHER_FILES:
+        if begin.startswith(first):
+            raise BadData(f"{path} {sentence}.")
+    if begin.startswith(b"PK") and not zipfile.is_zipfile(path):
+        raise BadData(f"{path} is cut short: fetch it again, to the end.")
 
 
 def _load_numbers(file: IO[bytes], **options: Any) -> Any:
@@ -160,10 +196,15 @@ def broken(path: Path, error: Exception) -> BadData:
             f"{path} does not fit into the memory of the device when it is loaded: end what else "
             "uses it, choose a smaller model, or set the device to cpu."
         )
-    reason = " ".join(str(error).split())[:160]
     return BadData(
-        f"{path} cannot be loaded ({reason}): fetch it again, or name the model that it belongs to."
+        f"{path} cannot be loaded ({brief(error)}): fetch it again, or name the model that it "
+        "belongs to."
     )
+
+
+def brief(error: Exception) -> str:
+    """The beginning of what a library says, in one line, for messages."""
+    return " ".join(str(error).split())[:160] or type(error).__name__
 
 
 def check_vocabulary(size: int, name: str, remedy: str) -> None:

@@ -95,7 +95,7 @@ def test_damaged_and_foreign_checkpoints_are_one_error(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"junk", pickle.dumps([1]), whole[:-100]):
         path.write_bytes(content)
-        with pytest.raises(BadData, match=r"w\.pt cannot be loaded"):
+        with pytest.raises(BadData, match=r"w\.pt (cannot be loaded|is empty|is cut short)"):
             load_tensors(path)
     torch.save({"state_dict": {}}, path)
     with pytest.raises(BadData, match="not a checkpoint"):

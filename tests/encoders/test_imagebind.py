@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from faulty_files import FAULTS
 from random_weights import clip_of, pictures
 from test_embed import catalogue
 
@@ -146,3 +147,17 @@ def test_without_imagebind_a_build_says_what_to_install(tmp_path: Path):
         run_stage(embed.STAGE, workspace, recipe)
     (workspace.embeddings / "imagebind").mkdir(parents=True)  # vectors made elsewhere
     assert run_stage(embed.STAGE, workspace, recipe).items_in == 8
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_weights_that_it_cannot_use_are_refused_by_one_line_before_any_item(
+    stand_in: Recipe, tmp_path: Path, fault: str
+):
+    write, sentence = FAULTS[fault]
+    path = tmp_path / ".checkpoints" / "imagebind_huge.pth"
+    write(path.rename(tmp_path / "good.pth"), path)
+    _load.cache_clear()
+    with pytest.raises(BadData, match=sentence) as error:
+        open_encoder("imagebind", stand_in)
+    assert path.name in str(error.value)
+    assert not (tmp_path / "was-run").exists()
