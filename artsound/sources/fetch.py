@@ -59,11 +59,13 @@ from artsound.sources.selection import (
     tracks_to_look_at,
 )
 from artsound.sources.servers import Server
+from artsound.stage import damaged_files_of
 from artsound.storage import (
     Workspace,
     digest,
     make_folder,
     read_json,
+    sha256_file,
     sync_file_system,
     write_bytes,
     write_json,
@@ -280,19 +282,14 @@ def _begin(workspace: Workspace, recipe: Recipe, source: Place, client: Client) 
     if partly:
         wants += [limit, choice, by_address, recipe.rights.model_dump()]
     key = digest(wants)
-    kept: dict[str, Any] = {"place": place, "key": "", "files": {}}
-    if note.exists():
-        kept = read_json(note)
+    kept = _read_note(note, place)
     if kept["place"] != place and root.exists() and any(root.iterdir()):
         raise BadUsage(
             f"{root} holds what was fetched from {kept['place']}: remove {workspace.sources}, or "
             "choose another --out."
         )
-    if (
-        kept["key"] == key
-        and not here
-        and all(_size(workspace.path(name)) == size for name, size in kept["files"].items())
-    ):
+    lost = _take_out_damaged(workspace, kept["files"])
+    if kept["key"] == key and not here and not lost:
         return None
     make_folder(root)
     if here:
@@ -300,7 +297,8 @@ def _begin(workspace: Workspace, recipe: Recipe, source: Place, client: Client) 
     else:
         check_reachable(place.split(), allow_private_hosts=client.allow_private_hosts)
         files = source.get("server").files_at(place, recipe.sources.subset, client)
-    write_json(note, {"place": place, "key": "", "files": {}, "wanted": [], "refused": {}})
+    begun = {"place": place, "key": "", "files": kept["files"], "wanted": [], "refused": {}}
+    write_json(note, {**begun, "sha256": digest(begun)})
     return _Pull(source, place, root, note, key, partly, files)
 
 
@@ -540,16 +538,42 @@ def _tell_part(
 def _write_note(workspace: Workspace, pull: _Pull, fetched: Fetched, files: list[Path]) -> None:
     """Prove what was fetched; a pull with failures is tried again by the next build."""
     failed = any(kind == "failed" for kind, _, _ in fetched.refused.values())
-    write_json(
-        pull.note,
-        {
-            "place": pull.place,
-            "key": "" if failed else pull.key,
-            "files": {workspace.relative(path): _size(path) for path in files},
-            "wanted": fetched.wanted,
-            "refused": fetched.refused,
-        },
-    )
+    note = {
+        "place": pull.place,
+        "key": "" if failed else pull.key,
+        "files": {workspace.relative(path): _proof(path) for path in files},
+        "wanted": fetched.wanted,
+        "refused": fetched.refused,
+    }
+    write_json(pull.note, {**note, "sha256": digest(note)})
+
+
+def _proof(path: Path) -> list[Any]:
+    """Size and SHA-256 of a file; "" for a zip, whose members have a checksum each."""
+    return [_size(path), "" if path.suffix.lower() == ".zip" else sha256_file(path)]
+
+
+def _read_note(note: Path, place: str) -> dict[str, Any]:
+    """What a note proves; nothing if there is none, or if it is damaged or an older one."""
+    nothing: dict[str, Any] = {"place": place, "key": "", "files": {}}
+    try:
+        kept = read_json(note)
+        if kept.pop("sha256") != digest(kept):
+            return nothing
+        files = {str(name): (int(size), str(sha256)) for name, (size, sha256) in
+                 kept["files"].items()}  # fmt: skip
+        return {"place": str(kept["place"]), "key": str(kept["key"]), "files": files}
+    except (BadData, KeyError, TypeError, ValueError, AttributeError):
+        return nothing
+
+
+def _take_out_damaged(workspace: Workspace, files: Mapping[str, tuple[int, str]]) -> bool:
+    """Remove those fetched files that have changed since, and say whether any is lost."""
+    digests = {name: sha256 for name, (_, sha256) in files.items() if sha256}
+    for name in damaged_files_of(workspace, digests):
+        if workspace.path(name).resolve().is_relative_to(workspace.sources.resolve()):
+            workspace.path(name).unlink(missing_ok=True)
+    return any(_size(workspace.path(name)) != size for name, (size, _) in files.items())
 
 
 def _member_path(root: Path, name: str) -> Path:

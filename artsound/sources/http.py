@@ -478,7 +478,10 @@ def _is_private(host: str) -> bool:
             return False
     if isinstance(address, ipaddress.IPv6Address):
         within = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF) if address in _NAT64 else None
-        address = address.ipv4_mapped or address.sixtofour or within or address
+        inner = address.ipv4_mapped or address.sixtofour or within
+        if inner is None and (address.is_reserved or address.is_site_local):
+            return True  # such as ::127.0.0.1
+        address = inner or address
     return not address.is_global or address.is_multicast
 
 

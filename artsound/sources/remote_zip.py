@@ -15,7 +15,7 @@ import io
 import re
 import zipfile
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from artsound.sources.files import (
     unpack,
 )
 from artsound.sources.http import FAULTS, Client, Tries, read_body, status
-from artsound.storage import digest, read_json, write_bytes, write_json
+from artsound.storage import digest, read_json, sha256_bytes, write_bytes, write_json
 
 _GAP = 64 << 10  # a smaller gap is cheaper to read than another request
 _LARGEST = 8 << 20  # bytes per request, so that several connections share the work
@@ -110,13 +110,21 @@ def open_remote_zip(url: str, *, cache: Path, client: Client) -> RemoteZip:
     note = cache / f"{digest([url])[:16]}.directory.json"
     tail_path = note.with_suffix(".bin")
     version = {"url": url, "size": size, "validator": validator}
-    if note.exists() and tail_path.exists() and read_json(note) == version:
-        tail = tail_path.read_bytes()
-    else:
+    tail = _cached(note, tail_path, version)
+    if tail is None:
         tail = _directory_bytes(client, url, size, validator)
         write_bytes(tail_path, tail)
-        write_json(note, version)
+        write_json(note, {**version, "sha256": sha256_bytes(tail)})
     return RemoteZip(url, validator, _members(url, size, tail), client)
+
+
+def _cached(note: Path, tail_path: Path, version: Mapping[str, object]) -> bytes | None:
+    """The directory as it was read before; None if it is not there, is damaged, or is another's."""
+    try:
+        tail = tail_path.read_bytes()
+        return tail if read_json(note) == {**version, "sha256": sha256_bytes(tail)} else None
+    except (OSError, BadData):
+        return None
 
 
 def _ask(client: Client, url: str) -> tuple[int, str]:
