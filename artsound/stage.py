@@ -446,8 +446,11 @@ def recall(
             stated = about.get(b"made_by", b"").decode(), about.get(b"sha256", b"").decode()
             if stated != (made_by, sha256_file(table)):
                 return None
-            keys = np.array(found["id"].to_pylist(), dtype=bytes)
-            return (keys, np.array(found["content"].to_pylist(), dtype=bytes))
+            columns = (found[name].to_pylist() for name in ("id", "content"))
+            keys, contents = (
+                np.array([one.encode() for one in some], dtype=bytes) for some in columns
+            )
+            return keys, contents
         except (OSError, ValueError, KeyError, UnicodeError):
             return None
 

@@ -31,7 +31,8 @@ from artsound.storage import Workspace, read_parquet, sha256_bytes
 
 BY, NC = "Attribution 3.0 International", "Attribution-NonCommercial 3.0 International"
 SIDES = ("artwork", "track")
-OLD, NEW = "old-master_castle-1800.jpg", "new-master_tower-1960.jpg"
+# As many real names, not in ASCII.
+OLD, NEW = "old-master_château-1800.jpg", "new-master_tower-1960.jpg"
 
 
 @pytest.fixture(scope="module")
