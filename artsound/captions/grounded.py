@@ -56,35 +56,35 @@ from artsound.schema import Artwork, ArtworkDescriptors, Track, TrackDescriptors
 # Plans have few words of their own: those are what many captions would have in common.
 ARTWORK_PLANS: tuple[str, ...] = (
     "{Features}: {a_work}[ {when}][ {by}][, {titled}], in {palette}.",
-    "{A_work}[ {by}][, {titled}][, showing {subjects}]. {Palette}; {features}.",
+    "{A_work}[ {by}][, {titled}][, showing {subjects}]. In {palette}, with {features}.",
     "In {palette}, {a_work}[ {when}][ {by}][, {titled}]: {features}.",
-    "{A_work}[ {when}][ {by}][, {titled}], of {subjects}; {colours}; {traits}.",
-    "{F1}, {f2}, {a_palette}: {a_work}[ {by}][ {when}][, {titled}].",
+    "{A_work}[ {when}][ {by}][, {titled}], of {subjects}; {colours}, with {traits}.",
+    "{F1}, {f2}, in {a_palette}: {a_work}[ {by}][ {when}][, {titled}].",
     "{Main}, then {others}: {a_work}[ {when}][ {by}][, {titled}], with {traits}.",
-    "{A_work}[ {when}][ {by}][, {titled}], showing {subjects}: {a_palette}, {traits}.",
-    "{A_work}[ {when}][ {by}][, {titled}], {main} beside {others}; {features}.",
-    "{A_palette}; {traits}. {A_work}[ {by}][ {when}][, {titled}].",
-    "{A_work}[ {when}][ {by}][, {titled}]. {F1} next to {f2}; {colours}.",
+    "{A_work}[ {when}][ {by}][, {titled}], showing {subjects}: {a_palette}, with {traits}.",
+    "{A_work}[ {when}][ {by}][, {titled}], {main} beside {others}, with {features}.",
+    "{A_palette} with {traits}. {A_work}[ {by}][ {when}][, {titled}].",
+    "{A_work}[ {when}][ {by}][, {titled}]. {F1} next to {f2}, in {palette}.",
     "Showing {subjects}, {a_work}[ {when}][ {by}][, {titled}], in {palette}, with {traits}.",
-    "{A_work}[ {when}][ {medium}][ {by}][, {titled}]. {Colours}; {features}.",
-    "{Colours}: {a_work}[ {by}][ {when}][, {titled}], {traits}.",
-    "{A_work}[ {by}][ {when}], {features}, {palette}[; {titled}].",
+    "{A_work}[ {when}][ {medium}][ {by}][, {titled}]. {Colours}, with {features}.",
+    "{Colours}: {a_work}[ {by}][ {when}][, {titled}], with {traits}.",
+    "{A_work}[ {by}][ {when}] with {features}, in {palette}[; {titled}].",
     "{F1} meeting {f2}, in {a_palette}: {a_work}[ {when}][ {by}][, {titled}].",
-    "{Palette}; {features}; {a_work}[ {when}][ {by}][, {titled}].",
-    "{F1} and {f2} in {a_work}[ {when}][ {by}][, {titled}]; {colours}.",
+    "{Palette} with {features}: {a_work}[ {when}][ {by}][, {titled}].",
+    "{F1} and {f2} in {a_work}[ {when}][ {by}][, {titled}], of {palette}.",
     "{A_palette}, {f1} beside {f2}: {a_work}[ {by}][, {titled}][ {when}].",
-    "{A_work}[ {medium}][ {by}][ {when}][, {titled}]: {colours}; {traits}.",
-    "From {main} to {others}: {a_work}[ {when}][ {by}][, {titled}], {features}.",
+    "{A_work}[ {medium}][ {by}][ {when}][, {titled}]: {colours}, with {traits}.",
+    "From {main} to {others}: {a_work}[ {when}][ {by}][, {titled}], with {features}.",
     "{A_work}[ {when}][ {by}] that viewers met with {emotion}[; {titled}]; {palette}, {traits}.",
     "Viewers felt {emotion} before {a_work}[ {by}][, {titled}], {traits}, {a_palette}.",
-    "{Titled}: {a_work}[ {when}][ {by}], {palette}; {features}.",
-    "{By}, {a_work}[ {when}][, {titled}], {colours}, {traits}[; {subjects}].",
-    "{Titled}, {a_work}[ {when}][ {by}]; {features}; {colours}.",
+    "{Titled}: {a_work}[ {when}][ {by}] in {palette}; {features}.",
+    "{By}, {a_work}[ {when}][, {titled}], in {palette}, with {traits}[; {subjects}].",
+    "{Titled}, {a_work}[ {when}][ {by}], with {features}, in {palette}.",
     "{F1}, {f2}: {a_work}[ {when}][ {by}][, {titled}], in {palette}.",
-    "{A_work} ({year})[ {by}][, {titled}]: {colours}; {features}.",
-    "{A_work}[ {by}] ({year})[, {titled}], {features}, {a_palette}.",
-    "{Titled} ({year}): {a_work}[ {by}], {palette}, {features}.",
-    "{Traits}; {a_palette}; {a_work}[ {by}][ {when}][, {titled}].",
+    "{A_work} ({year})[ {by}][, {titled}], in {palette}: {features}.",
+    "{A_work}[ {by}] ({year})[, {titled}], {features}, in {a_palette}.",
+    "{Titled} ({year}): {a_work}[ {by}] in {palette}, with {features}.",
+    "{Traits} in {a_palette}: {a_work}[ {by}][ {when}][, {titled}].",
 )
 # For pictures whose palette the record does not name.
 BARE_ARTWORK_PLANS: tuple[str, ...] = (
@@ -134,10 +134,10 @@ def artwork_facts(artwork: Artwork, d: ArtworkDescriptors, terms: ArtTerms) -> d
         "year": str(artwork.year) if 1000 <= artwork.year <= 2100 else "",
         "medium": _medium(artwork, terms),
         "subjects": listing(subjects),
-        "palette": listing(names),
+        "palette": _together(names),
         "colours": ", ".join(names),
         "main": names[0] if len(names) > 1 else "",
-        "others": listing(names[1:]),
+        "others": _together(names[1:]),
         "a_palette": "",
         "emotion": _emotion(artwork, terms),
     }
@@ -270,6 +270,13 @@ def _palette(d: ArtworkDescriptors, terms: ArtTerms, most: int) -> dict[str, str
     return found
 
 
+def _together(colours: Sequence[str]) -> str:
+    """Colours as a list; one that ends in "black and white" would be read as: without colour."""
+    if set(colours[-2:]) == {"black", "white"}:
+        return ", ".join(colours)
+    return listing(colours)
+
+
 def _tone(d: ArtworkDescriptors, palette: Mapping[str, str], terms: ArtTerms, seed: str) -> str:
     words = []
     greys = sum(name.split()[-1] in terms.greys for name in palette)
@@ -395,6 +402,8 @@ def _genres(track: Track, terms: MusicTerms, seed: str) -> tuple[str, str, list[
     key, words = order[0]
     if key in terms.spoken or words.endswith("track"):
         noun = "recording"
+    elif words.endswith("recording"):
+        noun = "track"
     elif key in terms.pieces:
         noun = pick(seed, "noun", ("piece", "track", "piece"))
     else:
@@ -477,7 +486,7 @@ class Grounded:
 
     name = "grounded"
     # Raised whenever equal records and measurements give other sentences; a test checks it.
-    version = "6"
+    version = "7"
     prompt = ""
 
     def __init__(self, vocabulary: Vocabulary | None = None) -> None:

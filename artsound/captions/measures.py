@@ -294,9 +294,9 @@ DYNAMICS = Scale(
 SLOPE = Scale(
     (-5.0, 5.0),
     (
-        _said("gradual, slow, steady", "fade in volume, decline in volume, decrease of level"),
+        _said("gradual, unbroken, steady", "fade in volume, decline in volume, decrease of level"),
         ("",),
-        _said("gradual, slow, steady", "rise in volume, build in volume, increase of level"),
+        _said("gradual, unbroken, steady", "rise in volume, build in volume, increase of level"),
     ),
     1,
 )
@@ -327,7 +327,7 @@ BASS = Scale(
 PERCUSSION = Scale(
     (0.24, 0.45),
     (
-        _said("soft, smooth, gradual, slow", rest="attacks, note onsets"),
+        _said("soft, smooth, gradual, rounded", rest="attacks, note onsets"),
         ("",),
         _said("sharp, hard, snappy, percussive, hard-edged", rest="attacks, hits, note onsets"),
     ),
@@ -339,7 +339,7 @@ ONSETS = Scale(
     (
         _said("sparse, widely spaced, thinly set", rest="notes, events, entries"),
         ("",),
-        _said("rapid, closely packed, dense, crowded", rest="notes, events, entries"),
+        _said("frequent, closely packed, dense, crowded", rest="notes, events, entries"),
     ),
     1,
 )
