@@ -71,7 +71,7 @@ ARTWORK_PLANS: tuple[str, ...] = (
     "{A_work}[ {by}][ {when}] with {features}, in {palette}[; {titled}].",
     "{F1} meeting {f2}, in {a_palette}: {a_work}[ {when}][ {by}][, {titled}].",
     "{Palette} with {features}: {a_work}[ {when}][ {by}][, {titled}].",
-    "{F1} and {f2} in {a_work}[ {when}][ {by}][, {titled}], of {palette}.",
+    "{F1} and {f2} in {a_work}[ {when}][ {by}][, {titled}]; in {palette}.",
     "{A_palette}, {f1} beside {f2}: {a_work}[ {by}][, {titled}][ {when}].",
     "{A_work}[ {medium}][ {by}][ {when}][, {titled}]: {colours}, with {traits}.",
     "From {main} to {others}: {a_work}[ {when}][ {by}][, {titled}], with {features}.",
@@ -142,7 +142,8 @@ def artwork_facts(artwork: Artwork, d: ArtworkDescriptors, terms: ArtTerms) -> d
         "emotion": _emotion(artwork, terms),
     }
     if palette:
-        kind = f"{tone} {pick(seed, 'palette', PALETTES)}".strip()
+        nouns = PALETTES[:1] if "coloured" in tone else PALETTES
+        kind = f"{tone} {pick(seed, 'palette', nouns)}".strip()
         facts["a_palette"] = f"{indefinite(kind)} of {facts['palette']}"
     painter = clean_name(artwork.painter, max_words=5)
     if painter and draw_option(seed, "name painter", 2) == 0:
