@@ -173,6 +173,45 @@ def test_a_pair_page_leads_to_the_pairs_beside_it_in_the_view(page: Page) -> Non
     _total(page, "17 of 50 pairs")
 
 
+def test_a_late_answer_does_not_replace_the_page_that_was_opened_meanwhile(page: Page) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    def wait(count: int) -> None:
+        for _ in range(1200):
+            if len(held) == count:
+                return
+            page.wait_for_timeout(50)
+        raise AssertionError(f"{len(held)} requests instead of {count}")
+
+    def release() -> None:  # the answer to the first request comes last
+        for route in reversed(held):
+            with page.expect_response(route.request.url):
+                route.continue_()
+        held.clear()
+        page.wait_for_timeout(200)
+
+    page.goto("/pair/000014")
+    page.route("**/api/pair/*", hold)
+    page.get_by_role("link", name="Next").click()
+    page.go_back()
+    _until(page, "location.pathname === '/pair/000014'")
+    wait(2)
+    release()
+    expect(page.locator("article.pair[data-key='000014']")).to_be_visible()
+    page.unroute("**/api/pair/*")
+    page.route("**/api/trial*", hold)
+    _begin(page, "Accept or reject")
+    wait(1)
+    page.get_by_role("link", name="ArtSound").click()
+    _total(page, "50 pairs")
+    release()
+    expect(page.locator("section.judge")).to_have_count(0)
+    expect(page.locator(".card").first).to_be_visible()
+
+
 def test_a_pair_page_says_why_and_plays_what_else_it_might_have_been(
     browser: Browser, built: Workspace, tmp_path: Path
 ) -> None:

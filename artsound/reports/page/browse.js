@@ -1,5 +1,5 @@
 // The page's frame: addresses, the search box, saving; what is shown is in grid, pair and judge.
-import { ask, byId, noticeWithWayBack, pairsText, showLost, showPlaying, stopPlaying, post } from "/page/page.js";
+import { ask, byId, noticeWithWayBack, pairsText, post, showLost, showPlaying, stopPlaying, turnPage } from "/page/page.js";
 import { findMusic, keepPlace, plain, refreshGrid, showGrid } from "/page/grid.js";
 import { endList } from "/page/list.js";
 import { showPair } from "/page/pair.js";
@@ -12,6 +12,7 @@ history.scrollRestoration = "manual"; // the address says where the list was
 
 /** Show the page of the address; `back`: the key of the pair that was left. */
 async function show({ back = "" } = {}) {
+  turnPage();
   const { pathname, search } = window.location;
   state.query = new URLSearchParams(search);
   byId("words").value = state.query.get("q") || "";
@@ -186,7 +187,7 @@ byId("save-form").addEventListener("submit", async (event) => {
   try {
     const kind = new FormData(event.target).get("kind");
     const name = byId("save-name").value;
-    const saved = await post("/api/save", { name, kind, query: plain(state.query).toString() });
+    const saved = await post("/api/save", { name, kind, query: plain(state.query).toString() }, { always: true });
     status.textContent = `${pairsText(saved.pairs)} saved in ${saved.path}`;
     state.saved = true;
   } catch (error) {
@@ -197,5 +198,5 @@ byId("save-form").addEventListener("submit", async (event) => {
   }
 });
 
-if (window.location.pathname !== "/") ask("/api/view").then(found, () => {});
+if (window.location.pathname !== "/") ask("/api/view", { always: true }).then(found, () => {});
 show();

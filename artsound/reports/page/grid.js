@@ -75,7 +75,7 @@ export async function refreshGrid(query, changed, found) {
   showChips(query, changed);
   byId("map").hidden = way !== "map";
   if (way === "map") await showMap(byId("map"), query, changed);
-  if (mine !== asked) return;
+  if (mine !== asked || !byId("grid")) return;
   showList({
     view, at, query: plain(query).toString(), table: way === "table",
     sort: query.get("sort") || "best", resort: (value) => resort(value, changed),

@@ -19,6 +19,7 @@ export async function showJudge(query) {
   document.title = "Judge – ArtSound";
   view = query.toString();
   trial = null;
+  busy = false;
   session = JSON.parse(sessionStorage.getItem("judging") || "null");
   if (session) await begin();
   else askHow();
@@ -244,16 +245,18 @@ async function answer(said, skipping = false) {
   if (comparing()) [body.heard_a, body.heard_b] = played;
   else [body.heard] = played;
   try {
-    const saved = await post(comparing() ? "/api/preference" : "/api/judgement", body);
+    const saved = await post(comparing() ? "/api/preference" : "/api/judgement", body, { always: true });
     about[comparing() ? "compared" : "done"] = saved.done;
     const name = String(said.rating || said.verdict || said.choice);
     session.answers[name] = (session.answers[name] || 0) + 1;
     if (!trial.back && !skipping) session.times.push(seconds);
     store();
     busy = false;
+    if (!section.isConnected) return; // another page was opened; the answer is saved
     await next(Math.max(0, trial.back - 1));
   } catch (error) {
     busy = false;
+    if (!section.isConnected) return;
     if (error.gone) {
       const again = make("button", { type: "button", onclick: () => answer(said, skipping) }, "Send again");
       say("");

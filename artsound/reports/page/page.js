@@ -15,8 +15,26 @@ export function make(tag, attributes = {}, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
-/** The server's response as a value; throws an Error with the server's message; `gone`: none came. */
-export async function ask(address, options = {}) {
+let pages = 0; // that were opened
+
+/** Another page is opened: answers to what earlier ones have asked come too late. */
+export function turnPage() {
+  pages += 1;
+}
+
+/**
+ * The server's response as a value; throws an Error with the server's message; `gone`: none came.
+ * Once another page is opened it does neither, unless `always`.
+ */
+export async function ask(address, { always = false, ...options } = {}) {
+  const mine = pages;
+  const answer = await answered(address, options).then((value) => ({ value }), (error) => ({ error }));
+  if (mine !== pages && !always) return new Promise(() => {});
+  if (answer.error) throw answer.error;
+  return answer.value;
+}
+
+async function answered(address, options) {
   let response;
   try {
     response = await fetch(address, options);
@@ -30,8 +48,9 @@ export async function ask(address, options = {}) {
   return value;
 }
 
-export const post = (address, value) =>
+export const post = (address, value, more = {}) =>
   ask(address, {
+    ...more,
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(value),
