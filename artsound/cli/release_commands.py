@@ -471,13 +471,17 @@ def bench(
         )
     data = open_shards(shards)
     folder = build or Path(shards).absolute().parent
+    # What cannot be done is said before the systems are computed, which may take hours.
+    benchmark.galleries_of(data, split, gallery or (), seed)
+    judged = benchmark.read_judged(judgements) if judgements else None
+    if task:
+        benchmark.check_task_folder(task)
     systems = [
         *(benchmark.bridge_system(data, folder, name) for name in bridge or ()),
         *(benchmark.encoder_system(data, name) for name in encoder or ()),
     ]
     if artwork_rows and music_rows:
         systems.append(benchmark.files_system(data, artwork_rows, music_rows))
-    judged = benchmark.read_judged(judgements) if judgements else None
     found = benchmark.bench(
         data, systems, split=split, sizes=gallery or (), seed=seed, judgements=judged
     )

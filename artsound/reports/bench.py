@@ -340,19 +340,7 @@ def bench(
         BadData: A painter or musician of the split is in another one; or the judgements do not fit.
     """
     frame = data.frame
-    chosen = np.flatnonzero(frame["split"].to_numpy() == split) if split else np.arange(len(data))
-    if not len(chosen):
-        raise BadUsage(f"The release has no pair in the split {split!r}.")
-    if split:
-        check_disjoint(frame, split)
-    if wrong := [size for size in sizes if size < 1]:
-        raise BadUsage(f"A gallery has 1 pair or more, not {wrong[0]}: choose another --gallery.")
-    rows = frame[chosen.tolist()]
-    everything = chosen[gallery(rows, 0, seed)]
-    wanted = list(sizes) or [size for size in SIZES if size < len(everything)]
-    galleries = {f"{size:,}": chosen[gallery(rows, size, seed)] for size in wanted}
-    if not sizes:
-        galleries["all"] = everything
+    galleries = galleries_of(data, split, sizes, seed)
     results: dict[str, Any] = {}
     for system in systems:
         found: dict[str, Any] = {"galleries": {}}
@@ -370,11 +358,37 @@ def bench(
     return {
         "format": FORMAT,
         "release": data.index_sha256,
-        "truth": sorted(set(rows["bridge"].to_list())),
+        "truth": sorted(set(_of_split(frame, split)[1]["bridge"].to_list())),
         "split": split,
         "seed": seed,
         "systems": results,
     }
+
+
+def galleries_of(
+    data: Dataset, split: str, sizes: Sequence[int], seed: int
+) -> dict[str, np.ndarray]:
+    """The positions of the pairs of each gallery, by its name; arguments and errors of `bench`."""
+    frame = data.frame
+    chosen, rows = _of_split(frame, split)
+    if not len(chosen):
+        there = ", ".join(sorted(set(frame["split"].to_list())))
+        raise BadUsage(f"The release has no pair in the split {split!r}: choose one of {there}.")
+    if wrong := [size for size in sizes if size < 1]:
+        raise BadUsage(f"A gallery has 1 pair or more, not {wrong[0]}: choose another --gallery.")
+    if split:
+        check_disjoint(frame, split)
+    everything = chosen[gallery(rows, 0, seed)]
+    wanted = list(sizes) or [size for size in SIZES if size < len(everything)]
+    galleries = {f"{size:,}": chosen[gallery(rows, size, seed)] for size in wanted}
+    return galleries if sizes else {**galleries, "all": everything}
+
+
+def _of_split(frame: pl.DataFrame, split: str) -> tuple[np.ndarray, pl.DataFrame]:
+    """The positions and rows of a split; of all pairs for ""."""
+    own = frame["split"].to_numpy() == split if split else np.ones(frame.height, dtype=bool)
+    chosen = np.flatnonzero(own)
+    return chosen, frame[chosen.tolist()]
 
 
 def read_judged(place: Path) -> pl.DataFrame:
@@ -385,6 +399,8 @@ def read_judged(place: Path) -> pl.DataFrame:
         BadData: A file is damaged.
     """
     if place.suffix == ".parquet":
+        if not place.is_file():
+            raise BadUsage(f"There is no {place}: `artsound judgements --publish` writes one.")
         return pl.DataFrame(read_parquet(place, "judgement"))
     return judgements_at(place)
 
@@ -499,12 +515,10 @@ def write_task(data: Dataset, folder: Path, found: Mapping[str, Any], size: int 
     Raises:
         BadUsage: The folder is not empty, or the gallery is larger than the split.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BadUsage(f"{folder} is in use: give --task a new folder.")
-    frame, split = data.frame, found["split"]
-    chosen = np.flatnonzero(frame["split"].to_numpy() == split) if split else np.arange(len(data))
-    members = chosen[gallery(frame[chosen.tolist()], size, found["seed"])]
-    rows = frame[members.tolist()]
+    check_task_folder(folder)
+    chosen, of_split = _of_split(data.frame, found["split"])
+    members = chosen[gallery(of_split, size, found["seed"])]
+    rows = data.frame[members.tolist()]
     paths = {name: folder / name / "test-00000-of-00001.parquet" for name in (*_TABLES, "qrels")}
     for path in paths.values():
         path.parent.mkdir(parents=True)
@@ -534,6 +548,12 @@ def write_task(data: Dataset, folder: Path, found: Mapping[str, Any], size: int 
     about = f"Retrieve the music clip that is paired with an artwork. {truth}"
     task = _TASK.format(about=about, release=found["release"])
     write_bytes(folder / "artsound_task.py", task.encode())
+
+
+def check_task_folder(folder: Path) -> None:
+    """Raise BadUsage if the folder is not new or empty."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BadUsage(f"{folder} is in use: give --task a new folder.")
 
 
 def _media_schema(modality: str) -> pa.Schema:

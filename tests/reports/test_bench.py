@@ -232,6 +232,17 @@ def test_systems_and_galleries_that_cannot_be_measured_are_refused(
     ):
         with pytest.raises(BadUsage, match=f"{fault}.*choose (a smaller|another) --gallery"):
             bench.bench(data, [], split="train", sizes=[size])
+    with pytest.raises(BadUsage, match=r"in the split 'tset': choose one of .*train"):
+        bench.bench(data, [], split="tset")
+    with pytest.raises(BadUsage, match=r"There is no .*judgements --publish"):
+        bench.read_judged(tmp_path / "none.parquet")
+    # Before the system is computed, which would be an error, too.
+    late = ["bench", str(site_shards), "--encoder", "none", "--split", "train"]
+    for wrong, fault in (
+        (["--task", str(site_shards)], "is in use"), (["--gallery", "9999"], "choose a smaller"),
+        (["--judgements", str(tmp_path)], "no judgements"),
+    ):  # fmt: skip
+        assert fault in str(CliRunner().invoke(app, [*late, *wrong]).exception)
     done = CliRunner().invoke(app, ["bench", str(site_shards)])
     assert done.exit_code == 2 or "Say what to measure" in str(done.exception)
 
