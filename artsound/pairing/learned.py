@@ -157,6 +157,7 @@ def train_heads(
     Raises:
         ValueError: Rows are empty, zero or not finite, or their numbers or widths do not agree.
         BadUsage: torch is not installed.
+        BadData: There are fewer than 2 texts.
     """
     try:
         import torch
@@ -165,8 +166,13 @@ def train_heads(
             f"The bridge learned trains with torch: {install_command('models')}, or use "
             "--bridge concepts."
         ) from error
-    if len(image_texts) != len(audio_texts) or len(image_texts) < 2:
+    if len(image_texts) != len(audio_texts):
         raise ValueError(f"{len(image_texts)} and {len(audio_texts)} texts make no pairs")
+    if len(image_texts) < 2:
+        raise BadData(
+            f"The bridge learned needs 2 texts that both encoders embed, and has "
+            f"{len(image_texts)}: add concepts to pair.concept_bank."
+        )
     generator = np.random.default_rng(seed)
     sides = []
     for name, texts, items in (("images", image_texts, images), ("audio", audio_texts, audio)):

@@ -5,7 +5,11 @@ import pytest
 from planted import Planted, recall, text_pairs
 
 from artsound.errors import BadData
+from artsound.pairing.caption_bridge import caption_rows
 from artsound.pairing.cca import RIDGES, best_ridge, cca_rows
+from artsound.pairing.concepts import concept_rows
+from artsound.pairing.fusion import fused_rows
+from artsound.pairing.learned import train_heads
 
 ARTWORKS, TRACKS = 300, 240
 
@@ -53,9 +57,39 @@ def test_texts_that_are_all_alike_give_finite_rows(world: Planted) -> None:
         assert np.linalg.norm(rows, axis=1) == pytest.approx(1.0, abs=1e-5)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["any", "equal", "opposite"])
+@pytest.mark.parametrize("items", [1, 2, 50])
+def test_rows_that_say_little_give_unit_rows_in_every_bridge(kind: str, items: int) -> None:
+    draw = np.random.default_rng(0)
+
+    def rows(count: int, width: int) -> np.ndarray:
+        made = draw.standard_normal((count, width))
+        if kind != "any":
+            made[:] = made[0]
+        if kind == "opposite":
+            made[::2] *= -1
+        return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+
+    seen, heard = rows(30, 64), rows(30, 48)  # fewer texts than dimensions
+    with np.errstate(all="raise", under="ignore"):
+        sides = [
+            cca_rows(rows(items, 64), rows(items, 48), seen, heard),
+            (concept_rows(rows(items, 64), seen[:1]), concept_rows(rows(items, 48), heard[:1])),
+            caption_rows(rows(items, 64), rows(items, 48), rows(items, 48), rows(items, 64)),
+        ]
+        sides.append(fused_rows(sides, [1.0, 2.0, 3.0]))
+    for one in sides:
+        for side in one:
+            assert np.linalg.norm(side, axis=1) == pytest.approx(1.0, abs=1e-5)
+
+
 def test_too_few_texts_are_refused_with_a_remedy(world: Planted) -> None:
     seen, heard = text_pairs(world, 20)
     with pytest.raises(BadData, match=r"needs 20 texts .* has 1: add concepts"):
         cca_rows(world.images, world.audio, seen[:1], heard[:1])
+    pytest.importorskip("torch")
+    with pytest.raises(BadData, match=r"learned needs 2 texts .* has 1: add concepts"):
+        train_heads(seen[:1], heard[:1], world.images, world.audio, seed=0)
     with pytest.raises(ValueError, match="20 and 19 texts make no pairs"):
         cca_rows(world.images, world.audio, seen, heard[1:])
