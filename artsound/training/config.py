@@ -6,9 +6,9 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from artsound import plugins
 from artsound.errors import BadData, BadUsage
@@ -17,7 +17,11 @@ from artsound.recipe import Embed, EncoderName
 from artsound.storage import read_json
 
 LEAST_MAGNITUDE = 1e-5  # AudioLDM 2's mels are never smaller
+PERCEIVER_HEADS = 4
 _FAMILY = "diffusion"  # of presets that name none
+
+
+_Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _ConfigSection(BaseModel):
@@ -50,6 +54,14 @@ class Mel(_ConfigSection):
         exclude_if=lambda value: not value,
         description="clips are centred and scaled to this largest sample first; 0 keeps levels",
     )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if not self.low_hz < self.high_hz <= self.sample_rate / 2:
+            raise ValueError("low_hz must be below high_hz, and that at most half of sample_rate")
+        if self.hop > self.n_fft:
+            raise ValueError("hop must not be longer than n_fft")
+        return self
 
     @property
     def bands(self) -> MelBands:
@@ -134,6 +146,12 @@ class Condition(_ConfigSection):
         description="weight of the picture in generation, where none is asked for",
     )
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.projector == "perceiver" and self.hidden % PERCEIVER_HEADS:
+            raise ValueError(f"hidden must be a multiple of {PERCEIVER_HEADS} for a perceiver")
+        return self
+
     @property
     def seen_by(self) -> str:
         """The encoder's name, with its digest if it has weights."""
@@ -144,8 +162,8 @@ class Diffusion(_ConfigSection):
     """Noise schedule and objective (diffusers' names)."""
 
     steps: int = Field(1000, ge=10)
-    beta_start: float = 0.0015
-    beta_end: float = 0.0195
+    beta_start: float = Field(0.0015, gt=0, lt=1)
+    beta_end: float = Field(0.0195, gt=0, lt=1)
     schedule: Literal["scaled_linear", "linear", "squaredcos_cap_v2"] = "scaled_linear"
     prediction: Literal["epsilon", "v_prediction"] = "v_prediction"
     zero_terminal_snr: bool = True
@@ -176,6 +194,17 @@ class Network(_ConfigSection):
     heads: int = Field(4, ge=1)
     groups: int = Field(8, ge=1)
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if len(self.blocks) != len(self.attention) or not self.blocks:
+            raise ValueError("blocks and attention need one entry for each level")
+        for width in self.blocks:
+            if width < 1 or width % self.groups:
+                raise ValueError(f"a block of {width} channels is no multiple of groups")
+            if width < self.heads:
+                raise ValueError(f"a block of {width} channels is smaller than heads")
+        return self
+
 
 class Tokens(_ConfigSection):
     """Of the autoregressive family: the codebooks of a cell, the decoder, and how tokens are drawn.
@@ -199,7 +228,7 @@ class Optimisation(_ConfigSection):
     accumulate: int = Field(1, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[_Share, _Share] = (0.9, 0.99)
     warmup: int = Field(50, ge=0)
     schedule: Literal["constant", "cosine"] = "constant"
     clip: float = Field(1.0, gt=0)
@@ -254,6 +283,14 @@ class Config(_ConfigSection):
     optimisation: Optimisation = Optimisation()
     pretrained: Pretrained | None = None
     tokens: Tokens | None = Field(None, exclude_if=lambda value: value is None)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.mel.bins % self.codec.bands:
+            raise ValueError("mel.bins must be a multiple of codec.bands")
+        if self.tokens and self.condition.width % self.tokens.heads:
+            raise ValueError("condition.width must be a multiple of tokens.heads")
+        return self
 
 
 class PresetPlugin(Protocol):
@@ -421,7 +458,10 @@ def with_settings(config: Config, settings: Sequence[str]) -> Config:
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"])
         why = fault["msg"].removeprefix("Value error, ").rstrip(".")
-        raise BadUsage(f"{where} cannot be {fault['input']!r}: {why}.") from error
+        given = fault["input"]
+        if isinstance(given, dict):  # settings of a section that do not go together
+            raise BadUsage(f"{where or 'the settings'} cannot be so: {why}.") from error
+        raise BadUsage(f"{where} cannot be {given!r}: {why}.") from error
 
 
 def read_config(path: Path) -> Config:

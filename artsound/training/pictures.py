@@ -25,7 +25,7 @@ from artsound.encoders.base import (
 )
 from artsound.encoders.descriptors import SOUND_FIELDS, Descriptors, as_embedded
 from artsound.errors import BadData
-from artsound.training.config import Condition, Config
+from artsound.training.config import PERCEIVER_HEADS, Condition, Config
 
 if TYPE_CHECKING:
     import torch
@@ -159,13 +159,13 @@ def fit_conditioner(
     return Conditioner(standardise, Prior(scale, weights.astype(np.float32)))
 
 
-def projector(dim: int, condition: Condition, *, heads: int = 4) -> Any:
+def projector(dim: int, condition: Condition) -> Any:
     """A module from embeddings [B, dim] to conditioning tokens [B, tokens, width].
 
     `condition.projector` mlp is one hidden layer. perceiver (Jaegle et al. 2021, a single round)
-    maps the embedding to `tokens` latent vectors, which learned queries attend to; `hidden` must
-    then be a multiple of `heads`. Dropped rows (`keep` False) get a learned token sequence instead:
-    the empty condition of classifier-free guidance (Ho & Salimans 2022).
+    maps the embedding to `tokens` latent vectors, which learned queries attend to. Dropped rows
+    (`keep` False) get a learned token sequence instead: the empty condition of classifier-free
+    guidance (Ho & Salimans 2022).
     """
     import torch
     from torch import nn
@@ -178,7 +178,7 @@ def projector(dim: int, condition: Condition, *, heads: int = 4) -> Any:
             self.spread = nn.Linear(dim, tokens * hidden)
             self.queries = nn.Parameter(torch.randn(tokens, hidden) / hidden**0.5)
             self.before = nn.LayerNorm(hidden)
-            self.read = nn.MultiheadAttention(hidden, heads, batch_first=True)
+            self.read = nn.MultiheadAttention(hidden, PERCEIVER_HEADS, batch_first=True)
             self.after = nn.Sequential(
                 nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, width)
             )

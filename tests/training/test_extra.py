@@ -73,3 +73,24 @@ def test_single_settings_are_checked() -> None:
             with_settings(tiny, [wrong])
     with pytest.raises(BadUsage, match=r"optimisation\.batch cannot be 'many'"):
         with_settings(tiny, ["optimisation.batch=many"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (["network.groups=7"], "a block of 96 channels is no multiple of groups"),
+        (["network.heads=97"], "a block of 96 channels is smaller than heads"),
+        (["network.blocks=[8,16,24]"], "one entry for each level"),
+        (["condition.projector=perceiver", "condition.hidden=66"], "hidden must be a multiple"),
+        (["codec.bands=5"], r"mel\.bins must be a multiple of codec\.bands"),
+        (["mel.low_hz=9000"], "low_hz must be below high_hz"),
+        (["diffusion.beta_end=5"], r"diffusion\.beta_end cannot be 5"),
+        (["optimisation.betas=[2,3]"], r"optimisation\.betas\.0 cannot be 2"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused_before_a_run(
+    settings: list[str], sentence: str
+) -> None:
+    with pytest.raises(BadUsage, match=sentence) as error:
+        with_settings(find_preset("tiny"), settings)
+    assert "{" not in str(error.value)
