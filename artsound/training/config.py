@@ -288,8 +288,6 @@ class Config(_ConfigSection):
     def _fits_together(self) -> Self:
         if self.mel.bins % self.codec.bands:
             raise ValueError("mel.bins must be a multiple of codec.bands")
-        if self.tokens and self.condition.width % self.tokens.heads:
-            raise ValueError("condition.width must be a multiple of tokens.heads")
         return self
 
 
