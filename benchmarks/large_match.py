@@ -12,9 +12,10 @@ bound over all pairs, the largest memory, and the SHA-256 of the pairs, which is
     python benchmarks/large_match.py 8192 128 --hiref CHECKOUT    # both on the same vectors
 
 `--hiref` also runs HiRef (Halmos et al., ICML 2025) from a checkout of
-https://github.com/raphael-group/HiRef, with the settings of its fast demonstration and its squared
-Euclidean cost, which for unit vectors orders matchings as the total of dot products does. It needs
-torch, matplotlib and scikit-learn, and as many rows as have small factors, such as a power of 2.
+https://github.com/raphael-group/HiRef, with the settings of its fast demonstration (`--plain`: its
+default ones) and its squared Euclidean cost, which orders matchings of unit vectors as the total of
+dot products does. It needs torch, matplotlib and scikit-learn, and a number of rows with small
+factors, such as a power of 2.
 
 `--estimate` measures 10,000 and 20,000 rows with as many rows to each centre as the large size has,
 and extrapolates each part by its own power of the rows.
@@ -50,7 +51,12 @@ SIZES = (10_000, 20_000)
 
 
 def measured(
-    rows: int, width: int, seed: int, folder: str | None, hiref: str | None = None
+    rows: int,
+    width: int,
+    seed: int,
+    folder: str | None,
+    hiref: str | None = None,
+    plain: bool = False,
 ) -> dict[str, Clock]:
     """Match the vectors and print the figures; returns the clock of each part."""
     x, y = vectors(rows, rows, width, seed)
@@ -78,15 +84,15 @@ def measured(
     if hiref:
         for draw in (0, 1):
             with clocked() as clock:
-                pairs = hiref_pairs(hiref, x, y, draw)
+                pairs = hiref_pairs(hiref, x, y, draw, plain)
             total = float(np.einsum("nd,nd->", x[pairs[:, 0]], y[pairs[:, 1]], dtype=np.float64))
             say(f"HiRef, seed {draw}", clock, product, gigabytes())
             print(f"{len(pairs):,} pairs, share of the bound {total / found.bound:.6f}", flush=True)
     return {"bare": product, **clocks}
 
 
-def hiref_pairs(checkout: str, x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
-    """The bijection of HiRef, int64 [n, 2]."""
+def hiref_pairs(checkout: str, x: np.ndarray, y: np.ndarray, seed: int, plain: bool) -> np.ndarray:
+    """The bijection of HiRef, int64 [n, 2]; `plain`: with its default settings."""
     import torch
 
     sys.path.insert(0, str(Path(checkout) / "src"))
@@ -95,15 +101,20 @@ def hiref_pairs(checkout: str, x: np.ndarray, y: np.ndarray, seed: int) -> np.nd
     import rank_annealing
 
     torch.manual_seed(seed)
+    fast: dict[str, Any] = {}
+    if not plain:
+        fast = {
+            "solver": LR_mini.LROT_LR_opt, "solver_full": LR_mini.LROT_opt,
+            "solver_params": {
+                "gamma": 90, "max_iter": 14, "min_iter": 10, "max_inneriters_balanced": 60,
+            },
+        }  # fmt: skip
     ranks = rank_annealing.optimal_rank_schedule(
-        len(x), hierarchy_depth=6, max_Q=2**10, max_rank=2**10
+        len(x), hierarchy_depth=6, max_Q=2**10, max_rank=16 if plain else 2**10
     )
     solver = HR_OT.HierarchicalRefinementOT.init_from_point_clouds(
-        torch.from_numpy(x).double(), torch.from_numpy(y).double(), ranks, base_rank=1,
-        solver_params={
-            "gamma": 90, "max_iter": 14, "min_iter": 10, "max_inneriters_balanced": 60,
-        },
-        solver=LR_mini.LROT_LR_opt, solver_full=LR_mini.LROT_opt, sq_Euclidean=True,
+        *(torch.from_numpy(side).double() for side in (x, y)),
+        ranks, base_rank=1, sq_Euclidean=True, **fast,
     )  # fmt: skip
     found = solver.run(return_as_coupling=False)
     pairs = np.array([[int(left), int(right)] for left, right in found])
@@ -158,12 +169,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", help="where to save finished work, and continue from")
     parser.add_argument("--hiref", help="a checkout of HiRef, to be run on the same vectors")
+    parser.add_argument("--plain", action="store_true", help="HiRef with its default settings")
     parser.add_argument("--estimate", action="store_true", help="from smaller sizes")
     options = parser.parse_args()
     if options.estimate:
         estimate(options.rows, options.width, options.seed)
     else:
-        measured(options.rows, options.width, options.seed, options.folder, options.hiref)
+        measured(
+            options.rows, options.width, options.seed, options.folder, options.hiref, options.plain
+        )
 
 
 if __name__ == "__main__":
