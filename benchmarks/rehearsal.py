@@ -113,6 +113,7 @@ class Rehearsal:
         if "report" in self.rows:
             return
         reported: dict[str, float] = {}
+        here: dict[str, Row] = {}  # of this run alone
 
         def look(seen: Timeline) -> None:
             for stage in STAGES:
@@ -123,14 +124,14 @@ class Rehearsal:
                 report = read_json(path)
                 cpu, memory = seen.between(ended - report["seconds"], ended)
                 items = round(report["items_per_second"] * report["seconds"])  # of this run
-                self.add(Row(stage, items, report["seconds"], cpu, memory, report["bytes"]))
+                here[stage] = Row(stage, items, report["seconds"], cpu, memory, report["bytes"])
+                self.add(here[stage])
                 reported[stage] = ended  # after the row: an interrupt leaves it to a later look
 
         seen = watch(command, self.out / "log.txt", look)
-        here = [self.rows[stage] for stage in reported if stage in self.rows]
         cpu, memory = seen.between(seen.at[0], seen.at[-1])
-        seconds = seen.at[-1] - seen.at[0] - sum(row.seconds for row in here)
-        rest = max(0.0, cpu - sum(row.cpu for row in here))
+        seconds = seen.at[-1] - seen.at[0] - sum(row.seconds for row in here.values())
+        rest = max(0.0, cpu - sum(row.cpu for row in here.values()))
         self.add(Row("Prefect, between stages", self.pairs, seconds, rest, memory, 0))
 
 
