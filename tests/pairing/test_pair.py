@@ -135,23 +135,16 @@ def test_pairing_again_does_nothing_and_pairing_anew_gives_the_same_bytes(worksp
 
 # Saves whatever its size, and kills itself after four saves.
 KILLED = """
-import os, signal, sys
+import sys
 from pathlib import Path
-from artsound.pairing import match, pair, saved_match
+from artsound.pairing import match, pair
 from artsound.recipe import load_recipe
 from artsound.stage import run_stage
 from artsound.storage import Workspace
+from dying import die_after
 
 match.RESUMED = 0
-save, left = saved_match.SavedMatch.save, [4]
-
-def save_and_die(self, name, **arrays):
-    save(self, name, **arrays)
-    left[0] -= 1
-    if not left[0]:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-saved_match.SavedMatch.save = save_and_die
+die_after(4)
 run_stage(pair.STAGE, Workspace(Path(sys.argv[1])), load_recipe(Path(sys.argv[2])))
 """
 

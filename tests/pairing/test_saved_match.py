@@ -16,21 +16,14 @@ from artsound.errors import BadData, BadUsage
 
 # Saves after every block of 1,024 rows of Y; killed by itself after so many saves.
 KILLED = """
-import os, signal, sys
+import sys
 import numpy as np
 import artsound
-from artsound.pairing import match, saved_match, search
+from artsound.pairing import match, search
+from dying import die_after
 
 match._SMALL, search.SAVED_PRODUCTS = 0, 1
-save, left = saved_match.SavedMatch.save, [int(sys.argv[2])]
-
-def save_and_die(self, name, **arrays):
-    save(self, name, **arrays)
-    left[0] -= 1
-    if not left[0]:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-saved_match.SavedMatch.save = save_and_die
+die_after(int(sys.argv[2]))
 x, y = np.load("x.npy"), np.load("y.npy")
 found = artsound.match(x, y, optimality=0.9999, folder=sys.argv[1])
 np.savez("found.npz", pairs=found.pairs, scores=found.scores, bound=found.bound)
