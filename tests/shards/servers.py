@@ -12,14 +12,13 @@ from pathlib import Path
 
 @dataclass
 class Served:
-    """`requests` keeps (name, range) of each request answered; `failures` are answered by 503,
-    `cuts` by half of the bytes promised, and, when `short`, all by one byte less than asked.
-    `whole` ranges are answered by the whole file, `unannounced` ones by half of it without a
-    length; when `spoilt`, whole shards have a wrong byte. Once index.parquet is served, all wait
-    for `hanging`, and set `waiting`. `odd` has the end of a name, and the status, headers and
-    first bytes with which such files are answered. With `names_total`
-    parts come with the size of the whole. `received` has the path and the headers of each
-    request."""
+    """`requests` keeps (name, range) of each request answered, and `sent` the bytes of all;
+    `failures` are answered by 503, `cuts` by half of the bytes promised, and, when `short`, all by
+    one byte less than asked. `whole` ranges are answered by the whole file, `unannounced` ones by
+    half of it without a length; when `spoilt`, whole shards have a wrong byte. Once index.parquet
+    is served, all wait for `hanging`, and set `waiting`. `odd` has the end of a name, and the
+    status, headers and first bytes with which such files are answered. With `names_total` parts
+    come with the size of the whole. `received` has the path and the headers of each request."""
 
     url: str = ""
     failures: int = 0
@@ -85,6 +84,9 @@ def serving(folder: Path) -> Iterator[Served]:
             if state.odd and name.endswith(state.odd[0]):
                 _, status, headers, start = state.odd
                 data = start + data[len(start) :]
+            with lock:  # before the answer, which a client may leave or have read by then
+                state.sent += len(data)
+                state.requests.append((name, wanted))
             self.send_response(status)
             for header, value in headers.items():
                 self.send_header(header, value)
@@ -95,9 +97,6 @@ def serving(folder: Path) -> Iterator[Served]:
             self.end_headers()
             self.wfile.write(data[: len(data) // 2] if cut or unannounced else data)
             self.close_connection = cut or unannounced
-            with lock:
-                state.sent += len(data)
-                state.requests.append((name, wanted))
 
     with listening(Handler) as state.url:
         yield state
