@@ -52,9 +52,10 @@ def chance_scores(tracks: np.ndarray, artworks: np.ndarray, seed: int) -> np.nda
     All pairs if they are at most MOST_CHANCE_PAIRS, else so many, drawn with replacement.
     """
     count = len(tracks) * len(artworks)
-    pairs = np.arange(count)
     if count > MOST_CHANCE_PAIRS:
         pairs = np.random.default_rng(seed).integers(count, size=MOST_CHANCE_PAIRS)
+    else:
+        pairs = np.arange(count)
     return np.sort(pair_scores(tracks, artworks, *np.divmod(pairs, max(len(artworks), 1))))
 
 

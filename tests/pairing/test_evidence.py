@@ -74,6 +74,11 @@ def test_a_percentile_is_the_share_of_pairs_of_the_split_that_score_less(monkeyp
     assert evidence.percentiles(evidence.chance_scores(same, same, 0), same[:, 0]).max() == 0.0
 
 
+def test_percentiles_of_the_largest_splits_take_no_memory_for_all_pairs():
+    many = np.broadcast_to(np.ones((1, 1), dtype=np.float32), (10**6, 1))  # 8 TB as pairs
+    assert len(evidence.chance_scores(many, many, seed=0)) == evidence.MOST_CHANCE_PAIRS
+
+
 def test_runners_up_are_the_best_other_partners_of_both_items_of_a_pair():
     t, a = sides(20, 25)
     found = match(t, a, count=8)
