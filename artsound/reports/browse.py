@@ -178,6 +178,7 @@ _LONGEST_REQUEST = 1 << 16
 _LONGEST_FIELD = (500, 2000)  # characters of a field, and of `where` and `inside`
 _MOST_CARDS = 500  # of one request
 _PICTURE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff")
+_MOST_UPLOADS = 4  # pictures in memory
 _MOST_FIELDS = 1000
 _BODY_SECONDS = 20.0  # in which the body of a request must come
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -195,6 +196,7 @@ class Site:
     release: Dataset | None = None
     effects: Mapping[str, float] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MOST_UPLOADS))
 
     def __post_init__(self) -> None:
         self.desk = JudgeDesk(
@@ -279,8 +281,9 @@ class Site:
         """Measure an uploaded picture, to find music for it; it is not stored."""
         from starlette.concurrency import run_in_threadpool
 
-        body = await _bytes(request, _PICTURE_TYPES, LARGEST_PICTURE)
-        token = await run_in_threadpool(self.finder.likeness.upload, body)
+        async with self._uploads:  # the others wait before they are read
+            body = await _bytes(request, _PICTURE_TYPES, LARGEST_PICTURE)
+            token = await run_in_threadpool(self.finder.likeness.upload, body)
         return json_response({"like": f"file:{token}"})
 
     async def note(self, request: Request) -> Response:
@@ -563,7 +566,7 @@ async def _bytes(request: Request, types: tuple[str, ...], most: int) -> bytes:
     """The body of a request of one of some content types; BadUsage for any other request."""
     if request.headers.get("content-type", "").partition(";")[0] not in types:
         raise BadUsage(f"The content type of a request must be {' or '.join(types)}.")
-    raw = b""
+    raw = bytearray()
     try:
         async with asyncio.timeout(_BODY_SECONDS):
             async for chunk in request.stream():
@@ -572,7 +575,7 @@ async def _bytes(request: Request, types: tuple[str, ...], most: int) -> bytes:
                     raise BadUsage(f"The request is too long: it has more than {most:,} bytes.")
     except TimeoutError as error:
         raise BadUsage("The request did not come in time.") from error
-    return raw
+    return bytes(raw)
 
 
 async def _body(request: Request) -> dict[str, Any]:
@@ -650,7 +653,7 @@ def serve(
     """
     import uvicorn
 
-    from artsound.reports.web_guard import ImpatientProtocol
+    from artsound.reports.web_guard import BACKLOG, ImpatientProtocol
 
     app = browse_app(
         open_pairs(shards), host=host, save_to=save_to, generated=generated,
@@ -660,8 +663,9 @@ def serve(
     shown = f"[{host}]" if ":" in host else host
     print(f"Browse at http://{shown}:{listener.getsockname()[1]}/ (Ctrl-C ends)", flush=True)
     config = uvicorn.Config(
-        app, http=ImpatientProtocol, log_level="warning", access_log=False, server_header=False
-    )
+        app, http=ImpatientProtocol, ws="none", backlog=BACKLOG, log_level="error",
+        access_log=False, server_header=False,
+    )  # fmt: skip
     with listener:
         uvicorn.Server(config).run(sockets=[listener])
 

@@ -2,20 +2,23 @@
 
 Any page that a browser shows may send requests to this machine. `Guard` answers only those of the
 server's own pages, and adds the headers that let nothing else run or load in them.
-`ImpatientProtocol` closes connections whose request does not come.
+`ImpatientProtocol` bounds how many connections are open, and how long a request may take to come.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import sys
 from collections import OrderedDict
 from collections.abc import Collection
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from h11 import LocalProtocolError
+from starlette.requests import ClientDisconnect
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -28,7 +31,9 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 REQUEST_SECONDS = 10.0  # in which the head of a request must come
-MOST_WAITING = 200  # connections without a request; the oldest of more is closed
+# Connections at once. A browser opens six; the limit of open files is often 256 (macOS).
+MOST_OPEN = min(250, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 3)
+BACKLOG = MOST_OPEN // 3  # that are accepted at once, before any is ended
 
 
 class Guard:
@@ -65,6 +70,8 @@ class Guard:
             return
         try:
             await self.app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            return  # nobody waits for the answer
         except Exception as error:  # noqa: BLE001  (a fault of the server's is one line, too)
             print(f"artsound: {scope['path'][:200]!r}: {error!r}"[:500], file=sys.stderr)
             if not begun:
@@ -107,38 +114,53 @@ async def _answer(send: Any, status: int, message: str) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-class ImpatientProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """uvicorn's protocol, which by itself waits for a request as long as the client likes."""
+class ImpatientProtocol(H11Protocol):
+    """uvicorn's protocol with bounds: by itself it serves any number of clients, however slow.
 
-    waiting: ClassVar[OrderedDict[Any, None]] = OrderedDict()
+    A request whose head does not come in time is ended, and of more than `MOST_OPEN` connections
+    the one whose request began first, whether it waits, sends a body slowly or reads slowly. This
+    is uvicorn's protocol in Python, since that in C has no bound for the length of headers.
+    """
+
+    opened: ClassVar[OrderedDict[Any, None]] = OrderedDict()  # by the beginning of their requests
     late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for a request."""
         super().connection_made(transport)
+        self.opened[self] = None
         self._wait()
-        if len(self.waiting) > MOST_WAITING:
-            next(iter(self.waiting))._end()
+        if len(self.opened) > MOST_OPEN:
+            next(iter(self.opened))._end()
 
     def data_received(self, data: bytes) -> None:
         """Take a piece of a request; a request whose head is complete waits no longer."""
+        if self not in self.opened:
+            return
         super().data_received(data)
         if self._is_answering():
+            if self.late is not None:
+                self.opened.move_to_end(self)
             self._stop_waiting()
         elif self.late is None:  # the next request of the same connection has begun
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
-        self._stop_waiting()
+        self._forget()
         super().connection_lost(exc)
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP; an answer that has begun leaves no room for another."""
+        try:
+            super().send_400_response(msg)
+        except LocalProtocolError:
+            self._end()
+
     def _wait(self) -> None:
-        self.waiting[self] = None
-        self.late = self.loop.call_later(REQUEST_SECONDS, self._end)
+        self.late = self.loop.call_later(REQUEST_SECONDS, self._end_if_late)
 
     def _stop_waiting(self) -> None:
-        self.waiting.pop(self, None)
         if self.late is not None:
             self.late.cancel()
             self.late = None
@@ -146,7 +168,15 @@ class ImpatientProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _end(self) -> None:
-        self._stop_waiting()
+    def _end_if_late(self) -> None:
+        self.late = None
         if not self._is_answering():
-            self.transport.abort()
+            self._end()
+
+    def _forget(self) -> None:
+        self.opened.pop(self, None)
+        self._stop_waiting()
+
+    def _end(self) -> None:
+        self._forget()
+        self.transport.abort()

@@ -499,27 +499,42 @@ def test_a_fault_of_the_server_is_one_line_with_safe_headers(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_half_open_connections_keep_nobody_waiting(
-    site_shards: Path, monkeypatch: pytest.MonkeyPatch
+def test_slow_and_malformed_clients_keep_nobody_waiting(
+    site_shards: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(web_guard, "MOST_WAITING", 20)
+    monkeypatch.setattr(web_guard, "MOST_OPEN", 20)
     app = browse_app(open_shards(site_shards))
+    media = b"GET /media/000014.mp3 HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    sent = (
+        b"GET / HTTP/1.1\r\nHost: 127",
+        b"POST /api/note HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 60000\r\n\r\n{",
+        (media + b"\r\n") * 400,  # whose answers are not read
+        media + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",  # no HTTP behind a request
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 100_000,
+    )
     with listen("127.0.0.1", 0) as listener, contextlib.ExitStack() as opened:
-        config = uvicorn.Config(app, http=web_guard.ImpatientProtocol, log_level="error")
+        config = uvicorn.Config(
+            app, http=web_guard.ImpatientProtocol, backlog=10, log_level="error"
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
         place = listener.getsockname()
-        half = [opened.enter_context(socket.create_connection(place)) for _ in range(60)]
-        for one in half:
-            one.sendall(b"GET / HTTP/1.1\r\nHost: 127")
-        with urllib.request.urlopen(f"http://127.0.0.1:{place[1]}/", timeout=60) as answer:
-            assert answer.status == 200
-        half[0].settimeout(60)
-        with contextlib.suppress(ConnectionError):
-            assert half[0].recv(1) == b""  # the oldest were closed
+        for request in sent:
+            some = [opened.enter_context(socket.create_connection(place)) for _ in range(30)]
+            for one in some:
+                one.settimeout(60)
+                with contextlib.suppress(ConnectionError):
+                    one.sendall(request)
+            with urllib.request.urlopen(f"http://127.0.0.1:{place[1]}/", timeout=60) as answer:
+                assert answer.status == 200
+            with contextlib.suppress(ConnectionError):
+                while some[0].recv(1 << 16):  # the oldest were closed
+                    pass
         server.should_exit = server.force_exit = True
         thread.join(60)
+    assert not [one for one in caplog.records if one.exc_info]
 
 
 def test_a_name_that_leads_to_this_machine_from_elsewhere_is_not_answered(
