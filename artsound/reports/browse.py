@@ -8,6 +8,7 @@ content security policy that lets nothing run or load but the page's own files.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import re
@@ -23,15 +24,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from artsound.captions.vocabulary import key_name
-from artsound.errors import ArtSoundError, BadUsage
+from artsound.catalogue import SideName
+from artsound.errors import ArtSoundError, BadData, BadUsage
+from artsound.media import MediaError
+from artsound.media.audio import clip_header
 from artsound.progress import human_bytes
 from artsound.reports.finding import LARGEST_PICTURE, Finder, Likeness
 from artsound.reports.judge_desk import JudgeDesk
 from artsound.reports.judging import MIN_HEARD, checked_judge
 from artsound.reports.notes import Notes, SavedViews
-from artsound.reports.thumbnails import SIDES, Thumbnails
+from artsound.reports.thumbnails import FLOOR, LONGEST, SIDES, Thumbnails, frequency_marks
 from artsound.reports.views import RANGES, Bounds, PairTable, Query, catalogue_of
-from artsound.reports.why import ReleaseReasons
+from artsound.reports.why import BuiltWork, ReleaseReasons
 from artsound.shards.dataset import Dataset, open_pairs
 from artsound.shards.subset import write_ids, write_shards, write_view
 from artsound.storage import EFFECTS, read_json
@@ -127,10 +131,10 @@ def _place(digits: str) -> int:
 
 # Music that a model generated for pairs of a release, shown beside the pairs.
 
-GENERATED = {"wav": "audio/wav", "png": "image/png"}
+GENERATED = "audio/wav"
 
 
-def find_generated(folder: Path, keys: Mapping[str, int]) -> dict[str, dict[str, Path]]:
+def find_generated(folder: Path, keys: Mapping[str, int]) -> dict[str, Path]:
     """Find the generated music of pairs; only these files are served.
 
     Args:
@@ -138,7 +142,7 @@ def find_generated(folder: Path, keys: Mapping[str, int]) -> dict[str, dict[str,
         keys: The keys of the release.
 
     Returns:
-        For each key with a KEY.wav its files by suffix. Links and other names are ignored.
+        For each key with a KEY.wav this file. Links and other names are ignored.
 
     Raises:
         BadUsage: There is no such file.
@@ -146,12 +150,11 @@ def find_generated(folder: Path, keys: Mapping[str, int]) -> dict[str, dict[str,
     if not folder.is_dir():
         raise BadUsage(f"{folder} is not a folder: give the --out folder of `artsound evaluate`.")
     home = folder / "wavs" if (folder / "wavs").is_dir() else folder
-    found: dict[str, dict[str, Path]] = {}
-    for path in sorted(home.iterdir()):
-        member = path.suffix.removeprefix(".")
-        if path.stem in keys and member in GENERATED and path.is_file() and not path.is_symlink():
-            found.setdefault(path.stem, {})[member] = path.absolute()
-    found = {key: files for key, files in found.items() if "wav" in files}
+    found = {
+        path.stem: path.absolute()
+        for path in sorted(home.glob("*.wav"))
+        if path.stem in keys and path.is_file() and not path.is_symlink()
+    }
     if not found:
         raise BadUsage(
             f"{home} has no .wav named after a pair of these shards: give the --out folder of "
@@ -181,6 +184,7 @@ _PICTURE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/b
 _MOST_UPLOADS = 4  # pictures in memory
 _MOST_FIELDS = 1000
 _BODY_SECONDS = 20.0  # in which the body of a request must come
+_FILES_OF: Mapping[str, SideName] = {"artwork": "artworks", "track": "tracks"}
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -191,10 +195,11 @@ class Site:
     catalogue: PairTable
     save_to: Path | None
     finder: Finder
-    generated: dict[str, dict[str, Path]] = field(default_factory=dict)
+    generated: dict[str, Path] = field(default_factory=dict)
     min_heard: float = MIN_HEARD
     release: Dataset | None = None
     effects: Mapping[str, float] = field(default_factory=dict)
+    on_this_machine: bool = True  # whether only this machine is answered
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MOST_UPLOADS))
 
@@ -346,10 +351,37 @@ class Site:
         for side, other in (("artwork", "track"), ("track", "artwork")):
             rows = found["runners_up"][side]
             cards = self.catalogue.item_cards(other, [one["item_id"] for one in rows])
+            alone = [one["item_id"] for one, card in zip(rows, cards, strict=True) if not card]
+            works = self.reasons.works(_FILES_OF[other], alone)
             found["runners_up"][side] = [
-                {**one, "pair": card} for one, card in zip(rows, cards, strict=True)
+                {**one, "pair": card, "work": self._shown(works.get(one["item_id"]))}
+                for one, card in zip(rows, cards, strict=True)
             ]
         return json_response(found)
+
+    def _shown(self, work: BuiltWork | None) -> dict[str, Any] | None:
+        """What the page shows of a work without a pair; `here`: its file can be requested."""
+        if work is None:
+            return None
+        return {**work.facts, "here": self.on_this_machine and work.is_there()}
+
+    def outside(self, request: Request) -> Response:
+        """The picture or the sound of a work of the build that may have no pair in the release.
+
+        Its rights may forbid to pass it on, so it is served to this machine only.
+        """
+        from starlette.responses import Response
+
+        side, item = request.path_params["side"], request.query_params.get("id", "")
+        size = _whole(request.query_params.get("s", str(SIDES[0])))
+        known = side in _FILES_OF and size in SIDES and self.on_this_machine
+        work = self.reasons.works(_FILES_OF[side], [item]).get(item) if known else None
+        if work is None:
+            return json_response({"error": "There is no such file."}, 404)
+        if side == "track":
+            return bytes_response(request, work.read(), MEDIA_TYPES["mp3"])
+        made = self.thumbnails.get(work.item.sha256, size, work.read)
+        return Response(made, media_type=MEDIA_TYPES["jpg"], headers={"Cache-Control": "no-store"})
 
     def near(self, request: Request) -> Response:
         """The pairs with the nearest pictures, and those with the nearest music.
@@ -399,7 +431,7 @@ class Site:
         pairs = [
             {
                 **card,
-                "spectrogram": "png" in self.generated[card["key"]],
+                "seconds": self._shown_seconds(card),
                 "effect": self.effects.get(card["key"]),
             }
             for card in cards
@@ -407,19 +439,53 @@ class Site:
         name, total = self.catalogue.data.name, len(self.generated)
         measured = bool(self.effects)
         about = {"total": total, "page": COMPARED, "name": name, "measured": measured}
-        return json_response({"pairs": pairs, **about})
+        scale = {"floor": FLOOR, "marks": frequency_marks()}
+        return json_response({"pairs": pairs, **about, **scale})
+
+    def _shown_seconds(self, card: dict[str, Any]) -> float:
+        """What both spectrograms of a pair are wide: whole seconds, of the longer clip."""
+        longest = card["duration_s"]
+        with contextlib.suppress(OSError, MediaError):  # the page says that it cannot be played
+            _, made = clip_header(self.generated[card["key"]].read_bytes())
+            longest = max(longest, made)
+        return float(min(LONGEST, max(1, math.ceil(longest - 0.1))))
+
+    def spectrogram(self, request: Request) -> Response:
+        """The spectrogram of a pair's own track, or of the music that was generated for it."""
+        from starlette.responses import Response
+
+        kind, key = request.path_params["kind"], request.path_params["key"]
+        seconds = _whole(request.query_params.get("seconds", "10"))
+        position, path = self.catalogue.places.get(key), self.generated.get(key)
+        if position is None or path is None or not 1 <= seconds <= LONGEST:
+            return json_response({"error": "There is no such spectrogram."}, 404)
+        data = self.catalogue.data
+        if kind == "own":
+            row = data.frame.select("shard", "mp3_offset", "mp3_size").row(position)
+            span = row[1], row[1] + row[2]
+            made = self.thumbnails.spectrogram(
+                data.frame["audio_sha256"][position],
+                seconds,
+                lambda: data.store.read_ranges(row[0], [span])[0],
+            )
+        elif kind == "generated":
+            try:
+                name = f"{path} {path.stat().st_mtime_ns}"
+                made = self.thumbnails.spectrogram(name, seconds, path.read_bytes)
+            except OSError as error:
+                raise BadData(f"{path} cannot be read: {error.strerror}.") from error
+        else:
+            return json_response({"error": "There is no such spectrogram."}, 404)
+        return Response(made, media_type="image/png", headers={"Cache-Control": "no-store"})
 
     def generated_media(self, request: Request) -> Response:
-        """Generated music or its spectrogram; only what was found when the site was started."""
+        """Generated music; only what was found when the site was started."""
         from starlette.responses import FileResponse
 
-        member = request.path_params["member"]
-        path = self.generated.get(request.path_params["key"], {}).get(member)
+        path = self.generated.get(request.path_params["key"])
         if path is None or not path.is_file():
             return json_response({"error": "There is no such file."}, 404)
-        return FileResponse(
-            path, media_type=GENERATED[member], headers={"Cache-Control": "no-store"}
-        )
+        return FileResponse(path, media_type=GENERATED, headers={"Cache-Control": "no-store"})
 
     async def save(self, request: Request) -> Response:
         """Save a view: as ids, as a view in parquet, or as new shards."""
@@ -608,7 +674,9 @@ def json_response(value: Any, status: int = 200) -> Response:
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # By the page, not by people.
-_REQUESTED = ("/api/", "/media/", "/thumb/", "/generated/", "/trial/", "/page/")
+_REQUESTED = (
+    "/api/", "/media/", "/thumb/", "/outside/", "/generated/", "/spectrogram/", "/trial/", "/page/",
+)  # fmt: skip
 _FILES = {
     "browse.css": "text/css",
     "browse.js": "text/javascript",
@@ -699,12 +767,13 @@ def browse_app(
     catalogue = catalogue_of(data, finder)
     made = find_generated(generated, catalogue.places) if generated is not None else {}
     effects = read_effects(generated) if generated is not None else {}
-    site = Site(catalogue, save_to, finder, made, min_heard, release, effects)
+    near = host in LOOPBACK
+    site = Site(catalogue, save_to, finder, made, min_heard, release, effects, near)
     # Computed in the background after the first page, not when the first letter is typed.
     prepare = threading.Timer(0.25, site.prepare)
     prepare.daemon = True
     prepare.start()
-    hosts = [*LOOPBACK, "[::1]"] if host in LOOPBACK else ["*"]
+    hosts = [*LOOPBACK, "[::1]"] if near else ["*"]
     return Starlette(
         routes=[
             Route("/", _shell),
@@ -724,6 +793,7 @@ def browse_app(
             Route("/api/found", site.found),
             Route("/api/at/{position}", site.at),
             Route("/thumb/{key}.jpg", site.thumbnail),
+            Route("/outside/{side}", site.outside),
             Route("/api/judging", site.about_judging),
             Route("/api/trial", site.trial),
             Route("/api/judgement", site.judgement, methods=["POST"]),
@@ -731,7 +801,8 @@ def browse_app(
             Route("/api/preference", site.preference, methods=["POST"]),
             Route("/api/generated", site.compared),
             Route("/media/{key}.{member}", site.media),
-            Route("/generated/{key}.{member}", site.generated_media),
+            Route("/generated/{key}.wav", site.generated_media),
+            Route("/spectrogram/{kind}/{key}.png", site.spectrogram),
             Route("/trial/{token}.{member}", site.trial_media),
         ],
         middleware=[

@@ -1,4 +1,7 @@
-"""Small pictures for the pages of `artsound browse`: made when they are requested, and cached."""
+"""Small pictures for the pages of `artsound browse`: made when they are requested, and cached.
+
+They are thumbnails of artworks, and spectrograms of clips, all of one scale of frequency and level.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,34 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 
+import numpy as np
+
 from artsound.errors import BadData
 from artsound.media import MediaError
+from artsound.media.audio import load_mono
 from artsound.media.images import load_rgb
+from artsound.media.mel import MelBands, log_mel, mel_frequencies
 
 SIDES = (160, 320, 640)  # pixels of the longer side
 _QUALITY = 80
 _CACHE = 64_000_000  # bytes
+RATE, COLUMNS = 16_000, 480  # of a spectrogram: samples per second, and pixels
+HIGHEST = RATE // 2  # its highest frequency, in Hz
+FLOOR = -80.0  # its lowest level, in dB of a full-scale sine; the highest is 0
+LONGEST = 60.0  # seconds that it shows at most
+_BINS = 96
+# Levels from the floor to 0 dB as colours from black to pale yellow, evenly spaced (magma).
+_COLOURS = (
+    (0, 0, 4), (28, 16, 68), (79, 18, 123), (129, 37, 129), (181, 54, 122), (229, 80, 100),
+    (251, 135, 97), (254, 194, 135), (252, 253, 191),
+)  # fmt: skip
 
 
 class Thumbnails:
-    """JPEGs of pictures by digest and size; the least recently used of more than 64 MB go."""
+    """Small pictures by what they show; the least recently used of more than 64 MB go."""
 
     def __init__(self) -> None:
-        self._made: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._made: OrderedDict[tuple[str, float], bytes] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
 
@@ -38,12 +55,30 @@ class Thumbnails:
         Raises:
             BadData: The picture cannot be read.
         """
-        name = digest, side
+        return self._cached((digest, side), lambda: _thumbnail(read(), side))
+
+    def spectrogram(self, name: str, seconds: float, read: Callable[[], bytes]) -> bytes:
+        """The spectrogram of a clip.
+
+        Args:
+            name: What the clip is known by.
+            seconds: What the picture is wide; a clip that ends before leaves the rest black.
+            read: Reads the clip.
+
+        Returns:
+            A PNG of COLUMNS pixels: mel bands up to HIGHEST, levels from FLOOR to 0 dB.
+
+        Raises:
+            BadData: The clip cannot be read.
+        """
+        return self._cached((name, seconds), lambda: _spectrogram(read(), seconds))
+
+    def _cached(self, name: tuple[str, float], make: Callable[[], bytes]) -> bytes:
         with self._lock:
             if name in self._made:
                 self._made.move_to_end(name)
                 return self._made[name]
-        made = _thumbnail(read(), side)
+        made = make()
         with self._lock:
             if name not in self._made:
                 self._made[name] = made
@@ -63,3 +98,39 @@ def _thumbnail(data: bytes, side: int) -> bytes:
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "JPEG", quality=_QUALITY, optimize=True)
     return out.getvalue()
+
+
+def _spectrogram(data: bytes, seconds: float) -> bytes:
+    from PIL import Image
+
+    hop = max(1, round(seconds * RATE / COLUMNS))
+    bands = MelBands(
+        n_fft=max(1024, 1 << (hop - 1).bit_length()),
+        hop=hop,
+        bins=_BINS,
+        high_hz=HIGHEST,
+        floor=10 ** (FLOOR / 20),
+        scale="decibel",
+    )
+    try:
+        mono = load_mono(data, sample_rate=RATE, seconds=seconds)
+    except MediaError as error:
+        raise BadData(f"The clip cannot be read: {error}.") from error
+    levels = np.full((COLUMNS, _BINS), FLOOR, dtype=np.float32)
+    if len(mono):
+        found = log_mel(mono, RATE, bands)[:COLUMNS]
+        levels[: len(found)] = found
+    shares = np.clip(1 - levels.T[::-1] / FLOOR, 0, 1)
+    steps = np.linspace(0, 1, len(_COLOURS))
+    rgb = np.stack([np.interp(shares, steps, one) for one in np.transpose(_COLOURS)], axis=-1)
+    out = io.BytesIO()
+    Image.fromarray(np.rint(rgb).astype(np.uint8)).save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def frequency_marks() -> list[tuple[int, float]]:
+    """Frequencies in Hz that label a spectrogram, and their heights in it, 0 to 1."""
+    edges = mel_frequencies(_BINS + 2, 0.0, HIGHEST)
+    marks = (250, 500, 1000, 2000, 4000)
+    heights = (np.interp(marks, edges, np.arange(_BINS + 2)) - 0.5) / _BINS
+    return list(zip(marks, heights.tolist(), strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from artsound import plugins
+from artsound.catalogue import SIDES, MediaItem, SideName, read_media, table_path
 from artsound.errors import ArtSoundError, BadData, BadUsage, printable
 from artsound.pairing.bridge import BridgeContext, Rows, rows_in
 from artsound.pairing.previous_release import FITS, read_fits
@@ -222,6 +224,47 @@ def _place(values: np.ndarray) -> float:
     return math.atan2(float(values[1]), float(values[0])) / math.pi
 
 
+# Columns of the catalogue that are shown of a work, and what the index calls them.
+_SHOWN: Mapping[SideName, Mapping[str, str]] = {
+    "artworks": {
+        "title": "artwork_title", "painter": "painter", "year": "artwork_year",
+        "style": "artwork_style",
+    },
+    "tracks": {
+        "title": "track_title", "artist": "musician", "genre": "track_genre",
+        "duration": "duration_s",
+    },
+}  # fmt: skip
+
+
+def _known(value: Any) -> Any:
+    """A value of the catalogue as the index has it, where unknown is null."""
+    return None if value in ("", -1) else value
+
+
+@dataclass(frozen=True)
+class BuiltWork:
+    """An artwork or a track of a build.
+
+    Attributes:
+        workspace: The build.
+        item: Where its picture or sound is, and its digest.
+        facts: What is shown of it, by the names of the index.
+    """
+
+    workspace: Workspace
+    item: MediaItem
+    facts: Mapping[str, Any]
+
+    def is_there(self) -> bool:
+        """Whether its file is still in the build."""
+        return self.workspace.path(self.item.path).is_file()
+
+    def read(self) -> bytes:
+        """Its picture or sound; BadData when it is missing or another."""
+        return read_media(self.workspace, self.item)
+
+
 @dataclass(eq=False)
 class ReleaseReasons:
     """Why the pairs of a release were made, as far as its files and its build say.
@@ -236,6 +279,36 @@ class ReleaseReasons:
 
     data: Dataset
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def works(self, side: SideName, item_ids: Collection[str]) -> dict[str, BuiltWork]:
+        """What the build knows of some works, which need not be in the release.
+
+        Args:
+            side: artworks or tracks.
+            item_ids: Their ids.
+
+        Returns:
+            The works by id; none without the build or its catalogue.
+        """
+        with self._lock:
+            context = self._build
+        if context is None or not item_ids:
+            return {}
+        kind = SIDES[side]
+        columns = (kind.key, kind.path, kind.sha256, *_SHOWN[side])
+        path = table_path(context.workspace, kind)
+        try:
+            rows = _with(path, kind.key, list(item_ids), *columns).to_dicts()
+        except BadData:
+            return {}  # no catalogue, or not a readable one
+        return {
+            row[kind.key]: BuiltWork(
+                context.workspace,
+                MediaItem(row[kind.key], row[kind.path], row[kind.sha256]),
+                {name: _known(row[column]) for column, name in _SHOWN[side].items()},
+            )
+            for row in rows
+        }
 
     def of(self, position: int) -> dict[str, Any]:
         """Return what is known of one pair, as JSON values.

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
+import os
 import shlex
 import shutil
 import socket
@@ -33,6 +35,7 @@ from artsound.shards.beside import write_beside
 from artsound.shards.dataset import open_shards
 from artsound.shards.index import IndexTable
 from artsound.shards.push import push
+from artsound.shards.subset import write_shards
 from artsound.shards.verify import verify
 from artsound.storage import Workspace, write_bytes
 from artsound.untrusted import read_table
@@ -336,10 +339,10 @@ def test_the_reasons_of_a_pair_are_those_of_its_build_or_else_of_the_release(
     runners = pl.read_parquet(built.pairs / "runners_up.parquet").rename({"track_id": "key"})
     runners.write_parquet(alone / "retrieval.parquet")
     from_release = reasons(alone, row["key"]).json()["runners_up"]
-    for side, found in with_build[
-        "runners_up"
-    ].items():  # names of items are in the build's catalogue
+    for side, found in with_build["runners_up"].items():  # names are in the build's catalogue
         assert [one.pop("name") for one in found]
+        assert all((one.pop("work") is None) == (one["pair"] is not None) for one in found)
+        assert [one.pop("work") for one in from_release[side]] == [None] * len(found)
         assert from_release[side] == found
     shutil.copy(built.recipe, tmp_path)  # a recipe beside it, and pairs of another build
     pairs = tmp_path / "pairs" / "pairs.parquet"
@@ -350,6 +353,62 @@ def test_the_reasons_of_a_pair_are_those_of_its_build_or_else_of_the_release(
     pairs.write_bytes(b"no parquet")
     (alone / "retrieval.parquet").write_bytes(b"no parquet")
     assert reasons(alone, row["key"]).json() == nothing
+
+
+def test_runners_up_outside_the_release_come_from_the_build_to_this_machine_only(
+    built: Workspace, tmp_path: Path
+) -> None:
+    home = tmp_path / "half"
+    home.mkdir()
+    for one in (built.pairs, built.catalog, built.embeddings, built.recipe):
+        (home / one.name).symlink_to(one)
+    shutil.copytree(built.root / "media", home / "media", copy_function=os.link)
+    whole = artsound.open(built.shards)
+    write_shards(whole.pick(range(len(whole) // 2)), home / "shards")
+    half = open_shards(home / "shards")
+
+    def site(host: str) -> TestClient:
+        app = browse_app(half, save_to=tmp_path, host=host)
+        return TestClient(app, base_url="http://127.0.0.1:8000")
+
+    def outside(client: TestClient) -> list[tuple[str, Any]]:
+        answers = [client.get(f"/api/why/{key}").json()["runners_up"] for key in half.frame["key"]]
+        return [
+            ("track" if side == "artwork" else "artwork", one)
+            for found in answers
+            for side, rows in found.items()
+            for one in rows
+            if one["pair"] is None
+        ]
+
+    client = site("127.0.0.1")
+    digests = {
+        side: dict(pl.read_parquet(built.catalog / f"{side}s.parquet")[columns].iter_rows())
+        for side, columns in (
+            ("artwork", ["artwork_id", "title"]),
+            ("track", ["track_id", "audio_sha256"]),
+        )
+    }
+    assert {side for side, _ in outside(client)} == {"artwork", "track"}
+    for side, one in outside(client):
+        assert one["work"]["here"]
+        answer = client.get(f"/outside/{side}", params={"id": one["item_id"]})
+        if side == "track":
+            assert hashlib.sha256(answer.content).hexdigest() == digests[side][one["item_id"]]
+            assert answer.headers["content-type"] == "audio/mpeg"
+        else:
+            assert max(Image.open(io.BytesIO(answer.content)).size) <= 160
+            assert one["work"]["artwork_title"] == digests[side][one["item_id"]]
+    for address in ("track?id=none", "artwork", "artwork?id=none&s=7", "other?id=1"):
+        assert client.get(f"/outside/{address}").status_code == 404
+    side, one = outside(client)[0]
+    open_to_all = site("0.0.0.0")
+    assert not any(other["work"]["here"] for _, other in outside(open_to_all))
+    assert open_to_all.get(f"/outside/{side}", params={"id": one["item_id"]}).status_code == 404
+    shutil.rmtree(home / "media")
+    assert not any(other["work"]["here"] for _, other in outside(client))
+    gone = client.get(f"/outside/{side}", params={"id": one["item_id"]})
+    assert (gone.status_code, "artsound ingest" in gone.json()["error"]) == (400, True)
 
 
 def test_media_are_served_whole_by_range_and_not_again_when_cached(

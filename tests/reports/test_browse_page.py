@@ -234,6 +234,10 @@ def test_a_pair_page_says_why_and_plays_what_else_it_might_have_been(
         other.get_by_role("button").click()
         _until(page, "document.getElementById('audio').currentTime > 0.1")
         expect(other.locator(".play.playing")).to_have_count(1)
+        alone = page.locator(".runners li").filter(has=page.locator(".work")).first
+        expect(alone).to_contain_text("not in this release")
+        alone.scroll_into_view_if_needed()
+        _until(page, "document.querySelector('.runners a[target] img')?.naturalWidth > 0")
         expect(page.locator("[data-near=picture] .card")).to_have_count(8)
         near = page.locator("[data-near=music] li")
         expect(near.locator(".play")).to_have_count(8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import threading
@@ -31,7 +32,7 @@ def keys(site_shards: Path) -> list[str]:
 
 @pytest.fixture
 def generated(keys: list[str], tmp_path: Path) -> Path:
-    """Music for two pairs, one with a spectrogram; a stranger's file and a link beside them."""
+    """Music for two pairs; a stranger's file, a picture and a link beside them."""
     home = tmp_path / "evaluation" / "wavs"
     home.mkdir(parents=True)
     tone = 0.2 * np.sin(np.arange(16_000) / 8)
@@ -51,9 +52,7 @@ def client(site_shards: Path, generated: Path, tmp_path: Path) -> TestClient:
 
 def test_pairs_with_generated_music_are_listed(client: TestClient, keys: list[str]) -> None:
     found = client.get("/api/generated").json()
-    assert [(p["key"], p["spectrogram"]) for p in found["pairs"]] == sorted(
-        [(keys[0], True), (keys[1], False)]
-    )
+    assert [(p["key"], p["seconds"]) for p in found["pairs"]] == [(key, 12) for key in keys[:2]]
     assert client.get("/api/generated?start=2").json()["pairs"] == []
     assert client.get("/api/generated?start=-1").status_code == 400
     assert client.get("/api/view").json()["compares"] is True
@@ -75,7 +74,7 @@ def test_the_largest_effect_of_the_picture_comes_first(
         browse_app(open_shards(site_shards), save_to=tmp_path, generated=generated)
 
 
-def test_sound_and_spectrogram_are_served_whole_and_by_range(
+def test_sound_is_served_whole_and_by_range(
     client: TestClient, generated: Path, keys: list[str]
 ) -> None:
     data = (generated / "wavs" / f"{keys[0]}.wav").read_bytes()
@@ -83,7 +82,35 @@ def test_sound_and_spectrogram_are_served_whole_and_by_range(
     assert (whole.content, whole.headers["content-type"]) == (data, "audio/wav")
     part = client.get(f"/generated/{keys[0]}.wav", headers={"Range": "bytes=4-9"})
     assert (part.status_code, part.content) == (206, data[4:10])
-    assert client.get(f"/generated/{keys[0]}.png").headers["content-type"] == "image/png"
+
+
+def test_spectrograms_have_one_scale_of_seconds_frequency_and_level(
+    client: TestClient, generated: Path, keys: list[str]
+) -> None:
+    def shown(kind: str, seconds: int) -> np.ndarray:
+        answer = client.get(f"/spectrogram/{kind}/{keys[0]}.png?seconds={seconds}")
+        assert answer.headers["content-type"] == "image/png"
+        picture = np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGB"), np.int64)
+        return picture.sum(axis=2)
+
+    hertz, samples = 1000, np.arange(32_000)
+    path = generated / "wavs" / f"{keys[0]}.wav"
+    soundfile.write(path, 0.5 * np.sin(2 * np.pi * hertz * samples / 16_000), 16_000)
+    one = shown("generated", 4)
+    assert one.shape == shown("own", 4).shape
+    silent = one[:, 250:].max()  # the sound ends after half of the picture
+    assert silent == one.min()
+    loud = one[:, 20:220].mean(axis=1)
+    marks = dict(client.get("/api/generated").json()["marks"])
+    height = 1 - (loud.argmax() + 0.5) / len(loud)
+    assert height == pytest.approx(marks[hertz], abs=1 / len(loud))
+    soundfile.write(path, 0.005 * np.sin(2 * np.pi * hertz * samples / 16_000), 16_000)
+    assert shown("generated", 4).max() < one.max() - 100, "40 dB less is darker"
+    path.write_bytes(b"no sound")
+    broken = client.get(f"/spectrogram/generated/{keys[0]}.png")
+    assert (broken.status_code, "clip" in broken.json()["error"]) == (400, True)
+    for bad in (f"own/{keys[2]}.png", f"own/{keys[0]}.png?seconds=999", f"x/{keys[0]}.png"):
+        assert client.get(f"/spectrogram/{bad}").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -134,7 +161,7 @@ def test_the_page_plays_one_sound_at_a_time(address: str, tmp_path: Path) -> Non
         expect(page.locator("#compared")).to_have_text("2 pieces of generated music")
         rows = page.locator("article.compared")
         expect(rows).to_have_count(2)
-        expect(page.locator(".spectrogram")).to_have_count(1)
+        expect(page.locator(".spectrogram img")).to_have_count(4)
         sounds = rows.first.locator("audio")
         expect(sounds).to_have_count(2)
         for number in (0, 1):

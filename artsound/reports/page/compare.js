@@ -26,30 +26,54 @@ export async function showCompare(query) {
         start + step < found.total ? link(start + step, "Later") : "")),
     found.measured ? make("p", { class: "soft note" }, "The effect of the picture: how much closer a pair's own track is to the music " +
       "made from its picture than to that made from others. 0 is what chance gives.") : "",
-    ...found.pairs.map(line),
+    make("p", { class: "soft note levels" }, "Spectrograms have one scale: up to 8 kHz, and levels ", colours(found.floor),
+      " in dB of full scale. Those of a row are of the same length."),
+    ...found.pairs.map((pair) => line(pair, found.marks)),
   );
 }
 
-function line(pair) {
-  const made = (member) => `/generated/${encodeURIComponent(pair.key)}.${member}`;
+function line(pair, marks) {
+  const name = encodeURIComponent(pair.key);
+  const levels = (kind) => `/spectrogram/${kind}/${name}.png?seconds=${pair.seconds}`;
   return make("article", { class: "compared", "data-key": pair.key },
-    make("a", { href: `/pair/${encodeURIComponent(pair.key)}` },
-      make("img", { src: media(pair.key, "jpg"), alt: pair.artwork_caption || artworkTitle(pair), loading: "lazy" })),
     make("div", {},
+      make("a", { href: `/pair/${name}` },
+        make("img", { src: media(pair.key, "jpg"), alt: pair.artwork_caption || artworkTitle(pair), loading: "lazy" })),
       make("h2", {}, artworkTitle(pair)),
       make("p", { class: "soft" }, joined(pair.painter, pair.split, `pair ${pair.key}`)),
-      make("p", {}, pair.artwork_caption),
       pair.effect === null ? "" : make("p", { class: "soft" }, `effect of the picture ${pair.effect.toFixed(2).replace("-", "−")}`)),
-    sound("Its own track", trackTitle(pair), media(pair.key, "mp3"), ""),
-    sound("Generated", "from the picture alone", made("wav"), pair.spectrogram ? made("png") : ""));
+    sound("Its own track", trackTitle(pair), media(pair.key, "mp3"), levels("own"), pair.seconds, marks),
+    sound("Generated", "from the picture alone", `/generated/${name}.wav`, levels("generated"), pair.seconds, marks));
 }
 
-function sound(title, text, address, picture) {
+function sound(title, text, address, levels, seconds, marks) {
   return make("div", { role: "group", "aria-label": title },
     make("h3", {}, title),
     make("p", { class: "soft" }, text),
-    make("audio", { controls: true, preload: "none", src: address, onplay: alone }),
-    picture && make("img", { class: "spectrogram", src: picture, alt: "Its spectrogram", loading: "lazy" }));
+    make("audio", { controls: true, preload: "none", src: address, onplay: alone, onerror: lost }),
+    spectrogram(title, levels, seconds, marks));
+}
+
+/** A spectrogram with its frequencies on the left and its seconds below. */
+function spectrogram(title, address, seconds, marks) {
+  const hertz = marks.map(([frequency, height]) => {
+    const mark = make("span", {}, frequency < 1000 ? `${frequency} Hz` : `${frequency / 1000} kHz`);
+    mark.style.bottom = `${100 * height}%`;
+    return mark;
+  });
+  const times = [0, seconds / 2, seconds].map((time) => make("span", {}, `${time} s`));
+  return make("figure", { class: "spectrogram" },
+    make("div", { class: "hertz", "aria-hidden": "true" }, ...hertz),
+    make("img", { src: address, alt: `Spectrogram of ${title.toLowerCase()}, ${seconds} s, up to 8 kHz`, loading: "lazy" }),
+    make("div", { class: "times", "aria-hidden": "true" }, ...times));
+}
+
+/** The colours of the levels, lowest first. */
+const colours = (floor) => make("span", { class: "colours" }, `−${-floor} `, make("i", {}), " 0");
+
+/** A sound that cannot be loaded gives way to a sentence. */
+function lost(event) {
+  event.target.replaceWith(make("p", { role: "alert" }, "This sound cannot be played."));
 }
 
 /** One sound at a time. */

@@ -113,25 +113,29 @@ export function noticeWithWayBack(text) {
 /** Put a sentence where a picture of a pair cannot be loaded; the judge page has its own. */
 export async function showLost(picture) {
   if (picture.tagName !== "IMG" || !picture.closest(".picture, .compared, .runners, .table")) return;
-  const text = make("span", { class: "lost" }, "This picture cannot be loaded.");
+  const sound = picture.closest(".spectrogram");
+  const text = make("span", { class: "lost" }, sound ? "There is no spectrogram." : "This picture cannot be loaded.");
   picture.replaceWith(text);
-  if (!text.closest("article.pair")) return;
+  if (!text.closest("article.pair, .spectrogram")) return;
   await ask(picture.src).catch((error) => text.append(` ${error.message}`)); // which shard, and why
 }
 
-/** Play a pair in the bar at the foot of the page; pause or continue if it is there already. */
+/**
+ * Play a pair in the bar at the foot of the page; pause or continue if it is there already.
+ * `sound`, `small` and `page` of a pair are addresses that replace those of its key.
+ */
 export function play(pair) {
   const audio = byId("audio");
   if (audio.dataset.key !== pair.key) {
     audio.dataset.key = pair.key;
-    audio.src = media(pair.key, "mp3");
-    byId("player-picture").src = thumbnail(pair.key, 160);
+    audio.src = pair.sound || media(pair.key, "mp3");
+    byId("player-picture").src = pair.small || thumbnail(pair.key, 160);
     const text = byId("player-text");
     text.replaceChildren(
       make("b", {}, trackTitle(pair)),
       make("span", {}, `${isolated(pair.painter || "Unknown painter")}, ${artworkTitle(pair)}`),
     );
-    text.href = `/pair/${encodeURIComponent(pair.key)}`;
+    text.href = pair.page || pairAddress(pair.key);
     byId("player").hidden = false;
   } else if (!audio.paused) {
     audio.pause();

@@ -262,7 +262,7 @@ function runners(title, rows, record, show) {
   if (!rows.length) return "";
   return make("section", {}, make("h2", {}, title),
     make("ol", {}, ...rows.map((one) => make("li", { "data-item": one.item_id },
-      ...(one.pair ? show(one.pair, record) : [make("span", { class: "soft" }, `${one.name || one.item_id}, which is not in this release`)]),
+      ...(one.pair ? show(one.pair, record) : outside(one, record)),
       make("span", { class: "soft score" }, one.score.toFixed(4))))));
 }
 
@@ -279,6 +279,23 @@ const otherArtwork = (pair, record) => [
   make("a", { href: pairAddress(pair.key) }, make("b", {}, artworkTitle(pair)),
     make("span", { class: "soft" }, joined(pair.painter, pair.artwork_style))),
 ];
+
+/** A work without a pair in this release: from the build, as far as it is there. */
+function outside({ item_id, name, work }, record) {
+  const address = (side) => `/outside/${side}?${new URLSearchParams({ id: item_id })}`;
+  const soft = (...texts) => make("span", { class: "soft" }, joined(...texts, "not in this release"));
+  if (!work) return [soft(name || item_id)];
+  const isTrack = "track_title" in work;
+  const text = make("span", { class: "work" },
+    make("b", {}, isTrack ? trackTitle(work) : artworkTitle(work)),
+    isTrack ? soft(work.track_genre, work.duration_s && clock(work.duration_s)) : soft(work.painter, work.artwork_style));
+  if (!work.here) return [text];
+  if (isTrack) // beside the picture of this pair
+    return [playButton({ ...record, ...work, key: `outside ${item_id}`, sound: address("track"),
+      small: thumbnail(record.key, 160), page: pairAddress(record.key) }), text];
+  const larger = { href: `${address("artwork")}&s=640`, target: "_blank", "aria-label": `${artworkTitle(work)}, larger` };
+  return [playButton(record), make("a", larger, make("img", { src: `${address("artwork")}&s=160`, alt: "", loading: "lazy" })), text];
+}
 
 const figure = (name, value) => [make("div", {}, make("dt", {}, name), make("dd", {}, value))];
 
