@@ -23,7 +23,8 @@ RAW = re.compile(f"/datasets/{REPO}/resolve/[^/]+/(.+)")
 @dataclass
 class Hub:
     """`files`: what the repository holds; `commits`: the paths of each; `refuse_after` commits
-    the rest is answered by 403; `damage`: the next object that arrives is kept wrong."""
+    the rest is answered by 403; `damage`: the next object that arrives is kept wrong; `sent`: the
+    bytes of files that were read."""
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
@@ -35,6 +36,7 @@ class Hub:
     exists: bool = True
     tags: dict[str, int] = field(default_factory=dict)  # the number of commits at each
     squashed: bool = False
+    sent: int = 0
 
     def about(self, path: str) -> dict[str, object]:
         data = self.files[path]
@@ -98,6 +100,7 @@ def hub() -> Iterator[Hub]:
                 etag = hashlib.sha256(data).hexdigest()
                 wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
                 part = data[int(wanted[1]) : int(wanted[2]) + 1] if wanted else data
+                state.sent += len(part) if self.command == "GET" else 0
                 self.answer(part, 206 if wanted else 200, ETag=etag, X_Repo_Commit="0" * 40)
             elif path.startswith(f"{API}/tree/main"):
                 self.answer([state.about(name) for name in state.files])

@@ -279,6 +279,19 @@ def test_other_readers_read_a_pushed_release(shards: Path, tmp_path: Path, repos
     assert [key for (key,) in duckdb.sql(asked).fetchall()] == expected
 
 
+def test_a_sample_of_a_repository_is_read_by_its_own_bytes_alone(
+    shards: Path, repository: Hub
+) -> None:
+    target, options = f"hf://datasets/{REPO}", {"endpoint": repository.url, "token": "hf_abc"}
+    push(shards, target, restricted=True, **options)
+    near, far = artsound.open(shards), artsound.open(target, storage_options=options)
+    row = near.frame.row(3, named=True)
+    repository.sent = 0
+    assert far.read(3) == near.read(3)
+    members = row["jpg_size"] + row["mp3_size"] + row["json_size"]
+    assert members <= repository.sent <= members + 3 * 1024  # headers of tar between them
+
+
 def test_a_table_with_thumbnails_is_pushed_beside_a_release(make: Make, tmp_path: Path) -> None:
     release, target = make({"train": [3, 2], "test": [2]}, media=6), tmp_path / "there"
     rows = artsound.open(release).frame
