@@ -32,19 +32,25 @@ from artsound.pairing.search import (
 # With a slack above 0, a bid raises the price by that much more, as in the auction of Bertsekas
 # (Annals of Operations Research 14, 1988): no two rows then bid against each other in steps of
 # nothing, hardly any row is left for an augmenting path, and each row's column is within the slack
-# of the row's best, so that the total is within rows * slack of the largest.
+# of the row's best, so that the total is within rows * slack of the largest. Where many rows
+# compete for few columns, prices must rise by far more than the slack: then bids are raised by
+# larger and larger steps until every row has a column, and by smaller and smaller ones again, each
+# time by the rows that gain more than the step by another column (Bertsekas' scaling).
 #
 # Weights and prices are whole numbers, so sums are exact and equal inputs give equal outputs.
 # The functions are compiled by numba when first called; import this module where it is used.
 
 FREE = -1
 DUMMY = -2
-BIDS_PER_ROW = 60  # on average; after these, augmenting paths match the rest
+BIDS_PER_ROW = 60  # on average; after these, larger steps or augmenting paths match the rest
+STEPS = 4  # by which the steps of bids are raised and lowered
+WIDEST = 2**22  # the step, an eighth of a score, above which augmenting paths match the rest
+RELEASES = 8  # of rows, for columns without a row whose price becomes 0; then all rows begin again
 FAR = np.int64(2**62)
 
 
 @njit(nogil=True, cache=True)
-def heaviest(indptr, indices, weights, dummies, prices, column_of, row_of, slack):  # type: ignore[no-untyped-def]
+def heaviest(indptr, indices, weights, dummies, prices, column_of, row_of, slack, scaled=True):  # type: ignore[no-untyped-def]
     """Match every row of a CSR graph to a column or to its dummy, at the largest total weight.
 
     The total may be less than the largest by `slack` for each row, a whole number, 0 or more.
@@ -53,19 +59,34 @@ def heaviest(indptr, indices, weights, dummies, prices, column_of, row_of, slack
     Changed in place: `prices` int64 [columns], zero where no row is matched; `column_of` int64
     [rows], a column, DUMMY or FREE; `row_of` int64 [columns], a row or FREE. Start them at 0,
     FREE, FREE, or from an optimum on fewer edges with the rows that gained edges set FREE (none of
-    which may have a column). With other prices the result is the largest if no column without a row
-    has a price at the end. The edges of each row are put into another order.
+    which may have a column). With other prices, or with a slack and `scaled` steps, the result is
+    the largest if no column without a row has a price at the end (see `_settle`). The edges of
+    each row are put into another order.
     """
-    rows = len(indptr) - 1
-    free = np.empty(rows, dtype=np.int64)
-    count = 0
-    for row in range(rows - 1, -1, -1):  # a stack: the first row on top
-        if column_of[row] == FREE:
-            free[count] = row
-            count += 1
-    waiting = np.empty(rows, dtype=np.int64)
+    waiting = np.flatnonzero(column_of == FREE)
+    waiting = _bid(
+        indptr, indices, weights, dummies, prices, column_of, row_of,
+        slack, waiting, BIDS_PER_ROW * len(waiting),
+    )  # fmt: skip
+    if slack > 0 and scaled and len(waiting):
+        waiting = _scale(
+            indptr, indices, weights, dummies, prices, column_of, row_of, slack, waiting
+        )
+    _augment(indptr, indices, weights, dummies, prices, column_of, row_of, waiting)
+    return len(waiting)
+
+
+@njit(nogil=True, cache=True)
+def _bid(indptr, indices, weights, dummies, prices, column_of, row_of, step, rows, bids):  # type: ignore[no-untyped-def]
+    """Let `rows`, and those that lose their columns, bid by `step` more than they must, in place.
+
+    Returns the rows that are still free after so many `bids`, or whose bid would not raise a price.
+    """
+    free = np.empty(len(indptr), dtype=np.int64)
+    count = len(rows)
+    free[:count] = rows[::-1]  # a stack: the first row on top
+    waiting = np.empty(len(indptr), dtype=np.int64)
     waits = 0
-    bids = BIDS_PER_ROW * count
     while count:
         count -= 1
         row = free[count]
@@ -81,19 +102,47 @@ def heaviest(indptr, indices, weights, dummies, prices, column_of, row_of, slack
             column_of[row] = DUMMY
             continue
         loser = row_of[best]
-        if loser != FREE and (first - second + slack == 0 or bids <= 0):
-            waiting[waits] = row  # left to the augmenting paths
+        if loser != FREE and (first - second + step == 0 or bids <= 0):
+            waiting[waits] = row
             waits += 1
             continue
         bids -= 1
-        prices[best] += first - second + slack
+        prices[best] += first - second + step
         row_of[best], column_of[row] = row, best
         if loser != FREE:
             column_of[loser] = FREE
             free[count] = loser
             count += 1
-    _augment(indptr, indices, weights, dummies, prices, column_of, row_of, waiting[:waits])
-    return waits
+    return waiting[:waits]
+
+
+@njit(nogil=True, cache=True)
+def _scale(indptr, indices, weights, dummies, prices, column_of, row_of, slack, waiting):  # type: ignore[no-untyped-def]
+    """Let the `waiting` rows bid by larger steps until all are served, then by smaller ones again.
+
+    In place; no row that is served is then more than `slack` from its best. Returns those that are
+    not: of which too many compete for the same columns to be served by any step.
+    """
+    rows = len(indptr) - 1
+    step = slack
+    while len(waiting) and step < WIDEST:
+        step *= STEPS
+        waiting = _bid(
+            indptr, indices, weights, dummies, prices, column_of, row_of,
+            step, waiting, BIDS_PER_ROW * max(len(waiting), rows // 8),
+        )  # fmt: skip
+    apart, late = waiting, waiting[:0]
+    while step > slack:
+        step = max(step // STEPS, slack)
+        column_of[apart] = DUMMY  # neither to bid nor to be freed
+        _release(indptr, indices, weights, dummies, prices, column_of, row_of, step)
+        column_of[apart] = DUMMY
+        late = _bid(
+            indptr, indices, weights, dummies, prices, column_of, row_of,
+            step, np.flatnonzero(column_of == FREE), BIDS_PER_ROW * rows // 2,
+        )  # fmt: skip
+    column_of[apart] = FREE
+    return np.concatenate((apart, late))
 
 
 @njit(nogil=True, cache=True)
@@ -155,15 +204,8 @@ def _augment(indptr, indices, weights, dummies, prices, column_of, row_of, waiti
 
 @njit(nogil=True, cache=True)
 def _release(indptr, indices, weights, dummies, prices, column_of, row_of, slack):  # type: ignore[no-untyped-def]
-    """Set columns without a row to price 0; free the rows that gain over `slack` by another column.
-
-    In place. Returns whether anything changed.
-    """
+    """Free the rows that gain over `slack` by another column, in place; whether any does."""
     changed = False
-    for column in range(len(prices)):
-        if row_of[column] == FREE and prices[column] > 0:
-            prices[column] = 0
-            changed = True
     for row in range(len(indptr) - 1):
         held, best, worth = column_of[row], -FAR, dummies[row]
         if held == FREE:
@@ -617,6 +659,7 @@ def _assign(
     while True:
         graph = _graph(edges, count, width, uses, penalties, floor, more)
         if start_is_matched(start):
+            prices[row_of == FREE] = 0
             _release(*graph, dummies, prices, column_of, row_of, units)
         heaviest(*graph, dummies, prices, column_of, row_of, units)
         left = np.flatnonzero(column_of[:count] == DUMMY)
@@ -644,9 +687,6 @@ def _assign(
     return Assignment(chosen, edges, _of_artworks(prices, uses), places)
 
 
-_RELEASES = 8
-
-
 def _settle(
     graph: tuple[np.ndarray, np.ndarray, np.ndarray],
     dummies: np.ndarray,
@@ -660,13 +700,16 @@ def _settle(
     The prices of columns without a row become 0, and the rows that gain by that are matched again,
     a few times; if columns without a row have a price even then, all rows are.
     """
-    for _ in range(_RELEASES):
-        if not _release(*graph, dummies, prices, column_of, row_of, slack):
+    for _ in range(RELEASES):
+        idle = (row_of == FREE) & (prices > 0)
+        prices[idle] = 0
+        unhappy = _release(*graph, dummies, prices, column_of, row_of, slack)
+        if not (unhappy or idle.any()):
             return
         heaviest(*graph, dummies, prices, column_of, row_of, slack)
-    if _release(*graph, dummies, prices, column_of, row_of, slack):
+    if ((row_of == FREE) & (prices > 0)).any():
         prices[:], column_of[:], row_of[:] = 0, FREE, FREE
-        heaviest(*graph, dummies, prices, column_of, row_of, slack)
+        heaviest(*graph, dummies, prices, column_of, row_of, slack, scaled=False)
 
 
 def _of_artworks(prices: np.ndarray, uses: int) -> np.ndarray:

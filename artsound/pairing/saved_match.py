@@ -15,7 +15,7 @@ import numpy as np
 from artsound.errors import BadData, BadUsage
 from artsound.storage import atomic_write, sweep, write_json
 
-VERSION = 2
+VERSION = 3
 _IDENTITY = "matching.json"
 
 

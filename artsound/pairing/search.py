@@ -307,6 +307,13 @@ class PairLimits:
         here = (rows[place] == track) & (artwork >= 0) & (artwork < scores.shape[1])
         scores[place[here], artwork[here]] = -np.inf
 
+    def within(self, artworks: np.ndarray) -> PairLimits:
+        """The limits for some of the artworks (int64 [a], ascending), numbered from 0 on."""
+        track, artwork = np.divmod(self.excluded, self.width)
+        here = np.isin(artwork, artworks)
+        places = np.searchsorted(artworks, artwork[here])
+        return PairLimits(len(artworks), self.floor, track[here] * len(artworks) + places)
+
 
 def pair_limits(width: int, floor: float, excluded: np.ndarray | None) -> PairLimits:
     """The limits of a matching. A `floor` of -1, which rounding may miss, is none."""
@@ -338,8 +345,16 @@ def best_by_weight(
         Indices int32 and score less off float32 [s, size] for each of `offs`, best first; -1 and
         -inf where there is none.
     """
-    rows = np.ascontiguousarray(tracks[some])
     taken_off = np.stack(offs).astype(np.float32)
+    columns = np.flatnonzero((taken_off < np.inf).any(axis=0))
+    if len(columns) < len(artworks) // 2:  # the others are not worth a product
+        found = best_by_weight(
+            tracks, artworks[columns], some, list(taken_off[:, columns]), size,
+            allowed.within(columns),
+        )  # fmt: skip
+        names = np.append(columns, -1)
+        return [(names[places].astype(np.int32), worth) for places, worth in found]
+    rows = np.ascontiguousarray(tracks[some])
 
     def look(stripe: Stripe) -> list[np.ndarray]:
         best = [empty(len(rows), size) for _ in offs]
@@ -410,7 +425,8 @@ class Reach:
     second_limit: np.ndarray
 
 
-_REACH_COLUMNS = 256
+_REACH_COLUMNS = 256  # at least; wider blocks are faster, narrower ones leave out more
+_REACH_BLOCKS = 512
 _REACH_GROUPS = 32
 
 
@@ -432,7 +448,8 @@ def best_within(
     rank = np.empty(len(reach.first), dtype=np.int64)
     rank[np.argsort(-reach.first, kind="stable")] = np.arange(len(rank))
     order = np.lexsort((-reach.second, rank * _REACH_GROUPS // len(rank)))
-    blocks = [order[at : at + _REACH_COLUMNS] for at in range(0, len(order), _REACH_COLUMNS)]
+    width = min(max(_REACH_COLUMNS, len(order) // _REACH_BLOCKS), TILE_COLUMNS)
+    blocks = [order[at : at + width] for at in range(0, len(order), width)]
     by_limit = np.argsort(reach.first_limit, kind="stable")
     limits = reach.first_limit[by_limit]
     place_of = np.empty(len(order), dtype=np.int64)
@@ -446,7 +463,7 @@ def best_within(
     def look(thread: int) -> tuple[np.ndarray, int]:
         best, compared = empty(len(some), size), 0
         for number in range(thread, len(blocks), threads):
-            columns, left = blocks[number], number * _REACH_COLUMNS
+            columns, left = blocks[number], number * width
             rows = by_limit[: np.searchsorted(limits, reach.first[columns].max())]
             rows = np.sort(rows[reach.second_limit[rows] < reach.second[columns].max()])
             if not len(rows):

@@ -49,6 +49,41 @@ def assigned(t, a, count=8, **options):
     return assign(t, a, edges, **{"penalties": np.zeros(len(a)), **options})
 
 
+def check_sparse_optimum(rows, columns, degree, slack, scale, low, seed):
+    """Match a random graph, and prove the result by a dense solver and by its prices."""
+    generator = np.random.default_rng(seed)
+    none = -(10**6) * scale
+    dense = np.full((rows, columns), none)
+    lists = [
+        np.sort(generator.choice(columns, min(degree, columns), replace=False)) for _ in range(rows)
+    ]
+    indptr = np.cumsum([0, *map(len, lists)])
+    indices = np.concatenate(lists).astype(np.int64)
+    weights = scale * generator.integers(-5, 20, len(indices))
+    for row in range(rows):
+        dense[row, lists[row]] = weights[indptr[row] : indptr[row + 1]]
+    aside = scale * generator.integers(low, low + 50, rows)
+    prices = np.zeros(columns, dtype=np.int64)
+    column_of = np.full(rows, assignment.FREE)
+    row_of = np.full(columns, assignment.FREE)
+    graph = indptr, indices, weights
+    assignment.heaviest(*graph, aside, prices, column_of, row_of, slack)
+    if slack:
+        assignment._settle(graph, aside, prices, column_of, row_of, slack)
+
+    private = np.where(np.eye(rows, dtype=bool), aside, none)
+    best = optimum(np.hstack([dense, private]))
+    on = column_of >= 0
+    reached = dense[np.flatnonzero(on), column_of[on]].sum() + aside[~on].sum()
+    assert best - rows * slack <= reached <= best
+    assert (prices >= 0).all()
+    assert (prices[row_of == assignment.FREE] == 0).all()
+    offered = np.maximum((dense - prices).max(axis=1), aside)
+    # The dual is as large as the primal, or larger by the slack.
+    assert best <= offered.sum() + prices.sum() <= reached + rows * slack
+    assert (row_of[column_of[on]] == np.flatnonzero(on)).all()
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(1, 14),
@@ -60,34 +95,14 @@ def assigned(t, a, count=8, **options):
 def test_the_sparse_optimum_is_exact_within_the_slack_and_its_prices_prove_it(
     rows, spare, degree, slack, seed
 ):
-    generator = np.random.default_rng(seed)
-    columns = rows + spare
-    dense = np.full((rows, columns), -(10**6))
-    lists = [
-        np.sort(generator.choice(columns, min(degree, columns), replace=False)) for _ in range(rows)
-    ]
-    indptr = np.cumsum([0, *map(len, lists)])
-    indices = np.concatenate(lists).astype(np.int64)
-    weights = generator.integers(-5, 20, len(indices))
-    for row in range(rows):
-        dense[row, lists[row]] = weights[indptr[row] : indptr[row + 1]]
-    aside = generator.integers(-40, 10, rows)
-    prices = np.zeros(columns, dtype=np.int64)
-    column_of = np.full(rows, assignment.FREE)
-    row_of = np.full(columns, assignment.FREE)
-    assignment.heaviest(indptr, indices, weights, aside, prices, column_of, row_of, slack)
+    check_sparse_optimum(rows, rows + spare, degree, slack, 1, -40, seed)
 
-    private = np.where(np.eye(rows, dtype=bool), aside, -(10**6))
-    best = optimum(np.hstack([dense, private]))
-    on = column_of >= 0
-    reached = dense[np.flatnonzero(on), column_of[on]].sum() + aside[~on].sum()
-    assert best - rows * slack <= reached <= best
-    assert (prices >= 0).all()
-    assert (prices[row_of == assignment.FREE] == 0).all()
-    offered = np.maximum((dense - prices).max(axis=1), aside)
-    # The dual is as large as the primal, or larger by the slack.
-    assert best <= offered.sum() + prices.sum() <= reached + rows * slack
-    assert (row_of[column_of[on]] == np.flatnonzero(on)).all()
+
+@pytest.mark.parametrize("columns", [24, 30, 36])
+@pytest.mark.parametrize("scale", [200, 10**5, 10**8])
+def test_crowds_bid_by_larger_steps_and_end_within_the_slack(columns, scale):
+    for seed in range(20):
+        check_sparse_optimum(36, columns, 4, 1 + seed % 3, scale, -140, seed)
 
 
 @pytest.mark.parametrize(("n_tracks", "n_artworks"), [(300, 330), (300, 300), (120, 900)])
