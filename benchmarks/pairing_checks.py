@@ -3,10 +3,10 @@
     python benchmarks/pairing_checks.py out --models models    # those of outside_models.py
 
 Printed: what the affect axes follow; the share of pairs that stay when a tenth of the clips or of
-the unused pictures is left out; how tempo, centroid and mode agree with librosa's; the keys of works that are known; how
-often the two phrases of a concept find each other in a sentence encoder that no bridge uses; and the
-processor time of matching crowded, equal and duplicated rows. What needs a build or the models is
-left out without them.
+the unused pictures is left out; how tempo, centroid and mode agree with librosa's; the keys that
+are measured of two known works; how often the two phrases of a concept find each other in a
+sentence encoder that no bridge uses; and the processor time of matching crowded, equal and
+duplicated rows. What needs a build or the models is left out without them.
 """
 
 from __future__ import annotations
