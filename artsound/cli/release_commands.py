@@ -56,7 +56,7 @@ def verify(
     print(
         f"{counted(len(problems), 'problem')} found."
         if problems
-        else f"{shards}: no problems found."
+        else f"{redacted(str(shards))}: no problems found."
     )
     print_summary(as_json, {"shards": shards, "deep": deep, "problems": [str(p) for p in problems]})
     if problems:

@@ -25,7 +25,7 @@ import numpy as np
 
 from artsound.captions.vocabulary import key_name
 from artsound.catalogue import SideName
-from artsound.errors import ArtSoundError, BadData, BadUsage
+from artsound.errors import ArtSoundError, BadData, BadUsage, redacted
 from artsound.media import MediaError
 from artsound.media.audio import clip_header
 from artsound.progress import human_bytes
@@ -248,7 +248,7 @@ class Site:
         condition = self.catalogue.condition(query)
         if condition is None:
             return json_response({"command": None})
-        parts = ["artsound", "subset", shlex.quote(data.store.location)]
+        parts = ["artsound", "subset", shlex.quote(redacted(data.store.location))]
         parts += ["--where", shlex.quote(condition)] if condition else []
         return json_response({"command": " ".join([*parts, "--out", "pairs.parquet"])})
 
@@ -399,7 +399,9 @@ class Site:
         except ArtSoundError:
             size = 0  # what is wrong is said of each kind
         if size:
-            return json_response({"fetch": human_bytes(size), "from": likeness.data.store.location})
+            return json_response(
+                {"fetch": human_bytes(size), "from": redacted(likeness.data.store.location)}
+            )
         for kind in ("picture", "music"):
             try:
                 found[kind] = {"pairs": self.catalogue.nearest(position, kind, NEAREST)}

@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import polars as pl
 
@@ -43,11 +44,13 @@ from artsound.sources.http import (
     RemoteFile,
     check_reachable,
     content_length,
+    digest_of,
     download,
     read_body,
     reason,
     shown,
     status,
+    unsigned,
 )
 from artsound.sources.remote_zip import RemoteZip, open_remote_zip
 from artsound.sources.selection import (
@@ -207,12 +210,17 @@ def _fetch(url: str, client: Client, largest: int) -> bytes | Refusal:
 _RATE = 20_000_000  # bytes per second that a rough time is reckoned with
 _DAMAGED = "fetch-damaged"  # the code of what may come right when it is asked for again
 _BY_ADDRESS = "address"  # stands for a zip's name in a listing
+_DIRECTORY = "directory:"  # begins the digest of an archive's directory, not of its bytes
 _MEMBERS = "members"  # not the zip's own name: a zip beside a folder of its name is not opened
 
 
 @dataclass(frozen=True)
 class _Pull:
-    """One source to be fetched: what its server has, and where it goes."""
+    """One source to be fetched: what its server has, and where it goes.
+
+    `archives` has, by the name of each whole file, the digest of the bytes that came; of a zip of
+    which members came, that of its directory.
+    """
 
     source: Place
     place: str
@@ -221,6 +229,7 @@ class _Pull:
     key: str
     partly: bool
     files: Mapping[str, RemoteFile]
+    archives: dict[str, str]
 
     @property
     def server(self) -> Server:
@@ -253,7 +262,7 @@ def fetch_sources(workspace: Workspace, recipe: Recipe, progress: Progress = QUI
             fetched, files = _fetch_part(workspace, recipe, pull, client, progress)
         else:
             for name, remote in pull.files.items():
-                download(remote, pull.root / name, client=client, progress=progress)
+                _download(pull, name, remote, client, progress)
         _write_note(workspace, pull, fetched, files)
 
 
@@ -278,17 +287,20 @@ def _begin(workspace: Workspace, recipe: Recipe, source: Place, client: Client) 
     limit = tracks_to_look_at(workspace, recipe) if side == "track" else recipe.sources.limit
     choice = choice_of(recipe)
     partly = bool(limit or choice or by_address) or recipe.rights.policy != "any"
-    wants: list[Any] = [place, recipe.sources.subset, partly]
+    stated = [word.partition("#")[2] for word in place.split()]
+    same = unsigned(place)
+    wants: list[Any] = [same, *filter(None, stated), recipe.sources.subset, partly]
     if partly:
         wants += [limit, choice, by_address, recipe.rights.model_dump()]
     key = digest(wants)
-    kept = _read_note(note, place)
-    if kept["place"] != place and root.exists() and any(root.iterdir()):
+    kept = _read_note(note, same)
+    if kept["place"] != same and root.exists() and any(root.iterdir()):
         raise BadUsage(
             f"{root} holds what was fetched from {kept['place']}: remove {workspace.sources}, or "
             "choose another --out."
         )
     lost = _take_out_damaged(workspace, kept["files"])
+    lost |= _take_out_changed(root, kept["archives"], note)
     if kept["key"] == key and not here and not lost:
         return None
     make_folder(root)
@@ -297,9 +309,50 @@ def _begin(workspace: Workspace, recipe: Recipe, source: Place, client: Client) 
     else:
         check_reachable(place.split(), allow_private_hosts=client.allow_private_hosts)
         files = source.get("server").files_at(place, recipe.sources.subset, client)
-    begun = {"place": place, "key": "", "files": kept["files"], "wanted": [], "refused": {}}
-    write_json(note, {**begun, "sha256": digest(begun)})
-    return _Pull(source, place, root, note, key, partly, files)
+    sizes = {root / Path(name).name: size for name, (size, _) in kept["files"].items()}
+    files = {
+        name: _as_before(remote, kept["archives"].get(name, ""), sizes.get(root / name, -1), note)
+        for name, remote in files.items()
+    }
+    pull = _Pull(source, same, root, note, key, partly, files, kept["archives"])
+    _begin_note(pull, kept["files"])
+    return pull
+
+
+def _as_before(remote: RemoteFile, known: str, size: int, note: Path) -> RemoteFile:
+    """A file that has come before is held to the bytes that came; what is stated goes first."""
+    if not known or known.startswith(_DIRECTORY):
+        return remote
+    changed = _changed(note)
+    if remote.digest.partition(":")[0] in ("", known.partition(":")[0]):
+        if remote.digest not in ("", known):
+            raise BadData(
+                f"{shown(remote.url)} is stated to have {remote.digest}, and had {known}: {changed}"
+            )
+        return RemoteFile(remote.url, known, max(remote.size, size), changed)
+    return remote
+
+
+def _changed(note: Path) -> str:
+    return (
+        "the archive behind this address is not the one that was fetched before. To take it, "
+        f"remove {note.parent}; or give a copy of the earlier one."
+    )
+
+
+def _download(
+    pull: _Pull, name: str, remote: RemoteFile, client: Client, progress: Progress
+) -> Path:
+    """Fetch a whole file, or take the one that is there, and note its digest."""
+    path = pull.root / name
+    found: dict[str, str] = {}
+    download(remote, path, client=client, progress=progress, digests=found)
+    if not found and not pull.archives.get(name, _DIRECTORY).startswith(_DIRECTORY):
+        return path
+    pull.archives[name] = found.get(name) or digest_of(path, remote.digest or "sha256:")
+    if remote.digest and pull.archives[name] != remote.digest:
+        raise BadData(f"{path} has not the {remote.digest} of {shown(remote.url)}: remove it.")
+    return path
 
 
 def _link(place: Path, root: Path) -> dict[str, RemoteFile]:
@@ -376,7 +429,8 @@ def _tell_unchecked(pull: _Pull, progress: Progress) -> None:
     if names:
         progress.note(
             f"{_host(pull.place)} states no digest of {', '.join(names)}: their sizes and, in "
-            "zips, their CRC-32 are checked, which a forged file would pass."
+            "zips, their CRC-32 are checked, which a forged file would pass. Their SHA-256 is "
+            "noted to compare what is fetched again; #sha256=… behind a zip's address states it."
         )
 
 
@@ -389,9 +443,10 @@ def _fetch_part(
     for name, remote in pull.files.items():
         path = pull.root / name
         if path.exists() or not name.endswith(".zip") or name in pull.server.whole:
-            files.append(download(remote, path, client=client, progress=progress))
+            files.append(_download(pull, name, remote, client, progress))
             continue
         archive = open_remote_zip(remote.url, cache=_directories(workspace), client=client)
+        _check_directory(pull, name, archive)
         archives[name] = archive
         tables = [one for one in archive.members.values() if pull.server.tables.search(one.name)]
         if broken := _fetch_members(name, archive, tables, TABLE_LIMIT, pull.root, progress):
@@ -513,6 +568,16 @@ def _fetch_members(
     return broken
 
 
+def _check_directory(pull: _Pull, name: str, archive: RemoteZip) -> None:
+    """Raise BadData where members have come from an archive with another directory."""
+    members = sorted(archive.members.values(), key=lambda member: member.offset)
+    found = _DIRECTORY + digest([[one.name, one.offset, one.size, one.crc] for one in members])
+    known = pull.archives.get(name, found)
+    if known.startswith(_DIRECTORY) and known != found:
+        raise BadData(f"{shown(archive.url)} has another directory: {_changed(pull.note)}")
+    pull.archives[name] = found
+
+
 def _tell_part(
     pull: _Pull, box: str, archive: RemoteZip, members: Sequence[ZipMember], progress: Progress
 ) -> None:
@@ -542,27 +607,40 @@ def _write_note(workspace: Workspace, pull: _Pull, fetched: Fetched, files: list
         "place": pull.place,
         "key": "" if failed else pull.key,
         "files": {workspace.relative(path): _proof(path) for path in files},
+        "archives": pull.archives,
         "wanted": fetched.wanted,
         "refused": fetched.refused,
     }
     write_json(pull.note, {**note, "sha256": digest(note)})
 
 
+def _begin_note(pull: _Pull, files: Mapping[str, tuple[int, str]]) -> None:
+    """Note a pull that is not complete, with what is proved of an earlier one."""
+    begun = {
+        "place": pull.place, "key": "", "files": files, "archives": pull.archives, "wanted": [],
+        "refused": {},
+    }  # fmt: skip
+    write_json(pull.note, {**begun, "sha256": digest(begun)})
+
+
 def _proof(path: Path) -> list[Any]:
-    """Size and SHA-256 of a file; "" for a zip, whose members have a checksum each."""
+    """Size and SHA-256 of a file; "" for a zip, whose digest is that of its archive."""
     return [_size(path), "" if path.suffix.lower() == ".zip" else sha256_file(path)]
 
 
 def _read_note(note: Path, place: str) -> dict[str, Any]:
     """What a note proves; nothing if there is none, or if it is damaged or an older one."""
-    nothing: dict[str, Any] = {"place": place, "key": "", "files": {}}
+    nothing: dict[str, Any] = {"place": place, "key": "", "files": {}, "archives": {}}
     try:
         kept = read_json(note)
         if kept.pop("sha256") != digest(kept):
             return nothing
         files = {str(name): (int(size), str(sha256)) for name, (size, sha256) in
                  kept["files"].items()}  # fmt: skip
-        return {"place": str(kept["place"]), "key": str(kept["key"]), "files": files}
+        archives = {str(name): str(one) for name, one in kept.get("archives", {}).items()}
+        before = unsigned(str(kept["place"]))
+        return {"place": before, "key": str(kept["key"]), "files": files,
+                "archives": archives if before == place else {}}  # fmt: skip
     except (BadData, KeyError, TypeError, ValueError, AttributeError):
         return nothing
 
@@ -574,6 +652,26 @@ def _take_out_damaged(workspace: Workspace, files: Mapping[str, tuple[int, str]]
         if workspace.path(name).resolve().is_relative_to(workspace.sources.resolve()):
             workspace.path(name).unlink(missing_ok=True)
     return any(_size(workspace.path(name)) != size for name, (size, _) in files.items())
+
+
+def _take_out_changed(root: Path, archives: Mapping[str, str], note: Path) -> bool:
+    """Remove those archives that were changed after their note, and say whether there are any.
+
+    Others are not read: they may have 100 GB, and ingest checks each member that it reads.
+    """
+    changed = False
+    for name, known in archives.items():
+        path = root / name
+        if known.startswith(_DIRECTORY) or not path.is_file() or path.is_symlink():
+            continue
+        if path.stat().st_ctime_ns <= note.stat().st_mtime_ns:
+            continue
+        if digest_of(path, known) != known:
+            path.unlink()
+            changed = True
+    if archives and not changed:
+        note.touch()
+    return changed
 
 
 def _member_path(root: Path, name: str) -> Path:
@@ -616,4 +714,4 @@ def _size(path: Path, absent: int = -1) -> int:
 
 
 def _host(url: str) -> str:
-    return url.partition("://")[2].partition("/")[0]
+    return urlsplit(url).netloc.rpartition("@")[2]

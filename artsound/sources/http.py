@@ -22,7 +22,7 @@ import threading
 import time
 import zipfile
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -65,6 +65,8 @@ _PROGRESS = 16 << 10  # bytes that make a broken try one that brought something
 _FIRST_CONTACT = 8.0  # seconds within which a host must be reached for the first time
 _REMEMBERED = 30.0  # seconds for which a host that was not reached is not asked again
 _NUMBER = re.compile(r"\d{1,18}")
+# Times in signed addresses; `redacted` knows what signs them.
+_TIMES = re.compile(r"([?&](?:se|st|ske|skt|expires)=)[^&#]*", re.IGNORECASE)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # IPv4 addresses in IPv6
 
 # Its warnings of retries and of odd headers are for developers: what matters becomes an error.
@@ -365,6 +367,12 @@ def shown(url: str) -> str:
     return redacted(url)[:300]
 
 
+def unsigned(place: str) -> str:
+    """Addresses without what may change while they are the same: who asks, signature, digest."""
+    words = (_TIMES.sub(r"\1...", redacted(word)).partition("#")[0] for word in place.split(" "))
+    return " ".join(words)
+
+
 def reason(error: BaseException | None) -> str:
     """The innermost cause of a network error, in a few words."""
     if error is None:
@@ -593,23 +601,48 @@ class _Restart(Exception):
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to be fetched. `digest` is like `sha1:497109…` (a name of hashlib's) or empty.
+    """A file to be fetched.
 
-    `size` is the expected number of bytes; -1 when it is not known beforehand.
+    Attributes:
+        url: Its address.
+        digest: Such as `sha1:497109…` (a name of hashlib's); "" where none is stated.
+        size: The expected number of bytes; -1 when it is not known beforehand.
+        changed: What a message says, and advises, of a file of another size or digest.
     """
 
     url: str
     digest: str = ""
     size: int = -1
+    changed: str = ""
 
 
-def download(remote: RemoteFile, path: Path, *, client: Client, progress: Progress = QUIET) -> Path:
+def download(
+    remote: RemoteFile,
+    path: Path,
+    *,
+    client: Client,
+    progress: Progress = QUIET,
+    digests: MutableMapping[str, str] | None = None,
+) -> Path:
     """Fetch a remote file to `path`, continuing from what an earlier try left.
 
     A file that already has its final name is not fetched again, unless it is plainly not the
-    file: a zip that is not whole, or a web page. Raises BadData, one sentence,
-    when the server, the bytes or the disk are at fault; what has come so far is kept, unless it
-    is known to be wrong.
+    file: a zip that is not whole, or a web page.
+
+    Args:
+        remote: The file.
+        path: Its final name.
+        client: Asks the server.
+        progress: Told of the bytes.
+        digests: Gets the digest of the bytes that came, as `RemoteFile.digest` writes it, by the
+            file's name. It is SHA-256 where the file states none.
+
+    Returns:
+        The path.
+
+    Raises:
+        BadData: One sentence, when the server, the bytes or the disk are at fault. What has come
+            so far is kept, unless it is known to be wrong.
     """
     if path.exists():
         if not _is_other(path, path.name):
@@ -618,7 +651,7 @@ def download(remote: RemoteFile, path: Path, *, client: Client, progress: Progre
     make_folder(path.parent)
     part = path.with_name(path.name + ".part")
     tries = Tries(client.patience, remote.url)
-    hashed = _Hashed(remote.digest)
+    hashed = _Hashed(remote.digest or ("" if digests is None else "sha256:"))
     restarted = False
     progress.start(path.name, max(remote.size, 0), "bytes")
     try:
@@ -642,7 +675,8 @@ def download(remote: RemoteFile, path: Path, *, client: Client, progress: Progre
                 break
             _forget(part)
             if restarted:
-                raise BadData(f"{shown(remote.url)} {fault}: it was not kept; try another mirror.")
+                advice = remote.changed or "it was not kept; try another mirror."
+                raise BadData(f"{shown(remote.url)} {fault}: {advice}")
             restarted = True  # perhaps the part was stale: once more, from the first byte
     finally:
         progress.finish()
@@ -651,7 +685,16 @@ def download(remote: RemoteFile, path: Path, *, client: Client, progress: Progre
     part.replace(path)
     sync_folder(path.parent)
     _forget(part)
+    if digests is not None:
+        digests[path.name] = f"{hashed.name}:{hashed.found()}"
     return path
+
+
+def digest_of(path: Path, like: str) -> str:
+    """The digest of a file, of the same kind as `like` (`sha1:497109…`) and as it is written."""
+    kind = like.partition(":")[0]
+    with path.open("rb") as file:
+        return f"{kind}:{hashlib.file_digest(file, kind).hexdigest()}"
 
 
 def _fetch_rest(
@@ -662,7 +705,7 @@ def _fetch_rest(
     validator = seen.get("etag") or seen.get("modified") or ""
     headers: dict[str, str] = {}
     # Without a validator, only a known digest can tell afterwards that both halves belong together.
-    if have and (validator or remote.digest):
+    if have and (validator or hashed.wanted):
         headers["Range"] = f"bytes={have}-"
         if validator:
             headers["If-Range"] = validator
@@ -682,7 +725,7 @@ def _fetch_rest(
         if remote.size >= 0 and total >= 0 and total != remote.size:
             raise BadData(
                 f"{shown(remote.url)} is {total:,} bytes long, but should be {remote.size:,}: "
-                "it is another version, or not the file at all."
+                + (remote.changed or "it is another version, or not the file at all.")
             )
         _check_space(part, total - start)
         _remember(part, response, total)
@@ -728,7 +771,7 @@ def _fault(remote: RemoteFile, part: Path, hashed: _Hashed) -> str | None:
     expected = remote.size if remote.size >= 0 else _seen(part).get("size", -1)
     if expected >= 0 and size != expected:
         return f"came as {size:,} bytes instead of {expected:,}"
-    if hashed.found() != hashed.wanted:
+    if hashed.wanted and hashed.found() != hashed.wanted:
         return f"has {hashed.name} {hashed.found()} instead of {hashed.wanted}"
     return None
 

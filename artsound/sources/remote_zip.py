@@ -29,7 +29,7 @@ from artsound.sources.files import (
     read_directory,
     unpack,
 )
-from artsound.sources.http import FAULTS, Client, Tries, read_body, status
+from artsound.sources.http import FAULTS, Client, Tries, read_body, status, unsigned
 from artsound.storage import digest, read_json, sha256_bytes, write_bytes, write_json
 
 _GAP = 64 << 10  # a smaller gap is cheaper to read than another request
@@ -107,9 +107,10 @@ def open_remote_zip(url: str, *, cache: Path, client: Client) -> RemoteZip:
     (the sentence says what to do then), or the file is no zip.
     """
     size, validator = _ask(client, url)
-    note = cache / f"{digest([url])[:16]}.directory.json"
+    place = unsigned(url)
+    note = cache / f"{digest([place])[:16]}.directory.json"
     tail_path = note.with_suffix(".bin")
-    version = {"url": url, "size": size, "validator": validator}
+    version = {"url": place, "size": size, "validator": validator}
     tail = _cached(note, tail_path, version)
     if tail is None:
         tail = _directory_bytes(client, url, size, validator)

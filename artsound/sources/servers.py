@@ -158,7 +158,7 @@ def _artgraph_files(place: str, subset: str, client: Client) -> dict[str, Remote
     """
     files: dict[str, RemoteFile] = {}
     for url in place.split():
-        listed = record_files(url, client) if is_record(url) else {_name(url): RemoteFile(url)}
+        listed = record_files(url, client) if is_record(url) else {_name(url): _given(url)}
         files |= {
             name: remote
             for name, remote in listed.items()
@@ -175,8 +175,11 @@ def _artgraph_files(place: str, subset: str, client: Client) -> dict[str, Remote
 
 def _fma_files(place: str, subset: str, client: Client) -> dict[str, RemoteFile]:
     """The two zips on FMA's server or a mirror of it, or the one zip that `place` names."""
-    if place.lower().endswith(".zip"):
-        return _plainly_named(place, {_name(place): RemoteFile(place)})
+    parts = urlsplit(place)
+    if parts.path.lower().endswith(".zip"):
+        return _plainly_named(place, {_name(place): _given(place)})
+    if parts.fragment:
+        raise BadUsage(f"{shown(place)} names a folder: a digest belongs to the address of a zip.")
     base = place.rstrip("/") + "/"
     names = ("fma_metadata.zip", f"fma_{subset}.zip")
     if base == FMA_ADDRESS:
@@ -185,7 +188,23 @@ def _fma_files(place: str, subset: str, client: Client) -> dict[str, RemoteFile]
             for name in names
         }
     # A mirror may hold other files under these names: it has no digest to be compared with.
-    return {name: RemoteFile(base + name) for name in names}
+    folder = parts.path.rstrip("/")
+    return {name: RemoteFile(parts._replace(path=f"{folder}/{name}").geturl()) for name in names}
+
+
+def _given(url: str) -> RemoteFile:
+    """The file at an address, held to the digest behind its `#`, as in `…/a.zip#sha256=…`."""
+    plain, _, fragment = url.partition("#")
+    if not fragment:
+        return RemoteFile(url)
+    kind, _, value = fragment.partition("=")
+    found = _digest(f"{kind}:{value}")
+    if not found:
+        raise BadUsage(
+            f"{shown(url)} ends in #{shown(fragment)[:80]}, which is no digest: write it as "
+            "#sha256= and 64 hexadecimal digits, or leave it out."
+        )
+    return RemoteFile(plain, found)
 
 
 def _plainly_named(place: str, files: Mapping[str, RemoteFile]) -> dict[str, RemoteFile]:

@@ -460,3 +460,78 @@ def test_an_address_that_cannot_be_a_source_is_reported(
 ) -> None:
     with pytest.raises((BadData, BadUsage), match=sentence):
         server.files_at(place, "large", Client())
+
+
+@pytest.mark.parametrize("limit", [0, 1])
+def test_an_archive_that_changes_behind_its_address_is_refused(
+    limit: int, folder: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    (root / "fma").mkdir(parents=True)
+    (root / "fma/fma_metadata.zip").symlink_to(folder / "fma/fma_metadata.zip")
+    served, kept = root / "fma/fma_large.zip", folder / "fma/fma_large.zip"
+    with zipfile.ZipFile(kept) as archive:
+        clips = {name: archive.read(name) for name in archive.namelist()}
+    other = {name: clip(50) if name.endswith("002.mp3") else data for name, data in clips.items()}
+    bodies = [kept.read_bytes(), kept.read_bytes(), write_zip(root / "b.zip", other).read_bytes()]
+    if not limit:  # a forgery of the same size, whose checksums are right
+        bodies[1] = bodies[1].replace(b"BZh", b"BZg", 1)
+    workspace, art = Workspace(tmp_path / "out"), str(folder / "artgraph")
+    with nginx(root, tmp_path / "nginx") as server:
+        for count, body in enumerate(bodies):
+            served.write_bytes(body)
+            recipe = recipe_at(server, artgraph=art, limit=limit and limit + count)
+            for path in workspace.sources.rglob("fma_large.zip"):
+                path.unlink()
+            if body == bodies[0]:
+                fetch_sources(workspace, recipe)
+                continue
+            with pytest.raises(BadData, match=r"is not the one that was fetched .* remove .*out/s"):
+                fetch_sources(workspace, recipe)
+        served.write_bytes(bodies[0])
+        fetch_sources(workspace, recipe_at(server, artgraph=art, limit=limit))
+
+
+def test_a_whole_zip_that_was_changed_here_is_fetched_again(
+    server: Nginx, folder: Path, tmp_path: Path
+) -> None:
+    workspace = Workspace(tmp_path / "out")
+    fetch_sources(workspace, recipe_at(server))
+    path = workspace.sources / "fma/fma_large.zip"
+    before = path.stat()
+    path.write_bytes(path.read_bytes().replace(b"BZh", b"BZg", 1))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    fetch_sources(workspace, recipe_at(server))
+    assert path.read_bytes() == (folder / "fma/fma_large.zip").read_bytes()
+
+
+def test_an_address_may_state_the_digest_of_its_zip(
+    server: Nginx, folder: Path, tmp_path: Path
+) -> None:
+    sha256 = sha256_file(folder / "artgraph/artgraph.zip")
+    place = f"{server.url}/artgraph/artgraph.zip#sha256="
+    fetch_sources(Workspace(tmp_path / "a"), recipe_at(server, artgraph=place + sha256))
+    with pytest.raises(BadData, match=r"has sha256 [0-9a-f]{64} instead of 0000"):
+        fetch_sources(Workspace(tmp_path / "b"), recipe_at(server, artgraph=place + "0" * 64))
+    for changes in ({"artgraph": place + "0"}, {"fma": f"{server.url}/fma#sha256={sha256}"}):
+        with pytest.raises(BadUsage, match="digest"):
+            fetch_sources(Workspace(tmp_path / "c"), recipe_at(server, **changes))
+
+
+def test_a_signature_in_an_address_may_change_and_is_neither_told_nor_noted(
+    server: Nginx, tmp_path: Path
+) -> None:
+    workspace, notes = Workspace(tmp_path / "out"), Notes()
+    host = server.url.partition("://")[2]
+
+    def fetch(secret: str) -> None:
+        art = f"http://me:{secret}@{host}/artgraph/artgraph.zip?sig={secret}&se={secret}"
+        fma = f"http://{secret}@{host}/fma?X-Amz-Signature={secret}"
+        fetch_sources(workspace, recipe_at(server, artgraph=art, fma=fma, limit=2), notes)
+
+    fetch("S3CRET1")
+    asked = len(server.requests())
+    fetch("S3CRET2")
+    assert len(server.requests()) == asked
+    stored = [path.read_bytes() for path in workspace.sources.rglob("*") if path.is_file()]
+    assert not any(b"S3CRET" in one for one in [*stored, *map(str.encode, notes.said)])
