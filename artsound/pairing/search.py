@@ -518,13 +518,14 @@ def find_on_device(
         import torch
     except ImportError as error:
         raise BadUsage(
-            f'pair.device = "{device}" needs torch: {install_command("models")}, or use "cpu".'
+            f'Matching on "{device}" needs torch: {install_command("models")}, or use "cpu".'
         ) from error
     try:
         t, a = (torch.from_numpy(side).to(device) for side in (tracks, artworks))
     except (RuntimeError, AssertionError) as error:
         raise BadUsage(
-            f'pair.device = "{device}" cannot be used ({str(error).splitlines()[0]}): use "cpu".'
+            f'The device "{device}" cannot be used for matching '
+            f'({str(error).splitlines()[0].rstrip(".")}): use "cpu" (in a recipe: pair.device).'
         ) from error
     with torch.inference_mode():
         return *_best(t, a, min(count, len(a))), *_best(a, t, min(count, len(t)))

@@ -81,7 +81,7 @@ def test_a_missing_device_is_an_error():
 
     if torch.cuda.is_available():
         pytest.skip("this machine has the device")
-    with pytest.raises(BadUsage, match=r'pair.device = "cuda" cannot be used .* use "cpu"'):
+    with pytest.raises(BadUsage, match=r'The device "cuda" cannot be used .* use "cpu"'):
         find_candidates(unit(3, 4, 0), unit(3, 4, 1), 2, device="cuda")
 
 
