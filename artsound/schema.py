@@ -248,6 +248,27 @@ def json_schema(name: str) -> dict[str, Any]:
 
 
 @cache
+def inlined_schema(name: str) -> dict[str, Any]:
+    """The same schema without references, which take most of the time of validating a record."""
+    schema = json_schema(name)
+    kinds = schema["$defs"]
+
+    def inlined(part: Any) -> Any:
+        if isinstance(part, list):
+            return [inlined(one) for one in part]
+        if not isinstance(part, dict):
+            return part
+        about = {key: inlined(value) for key, value in part.items() if key != "$ref"}
+        if "$ref" not in part:
+            return about
+        kind: dict[str, Any] = inlined(kinds[part["$ref"].removeprefix("#/$defs/")])
+        return {**about, "allOf": [kind]} if kind.keys() & about.keys() else {**kind, **about}
+
+    whole: dict[str, Any] = inlined({k: v for k, v in schema.items() if k != "$defs"})
+    return whole
+
+
+@cache
 def arrow_schema(name: str) -> pa.Schema:
     """The Arrow schema of a record: its properties in order.
 

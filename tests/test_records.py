@@ -14,6 +14,7 @@ from artsound.schema import (
     arrow_schema,
     check_table,
     from_row,
+    inlined_schema,
     json_schema,
     schema_folder,
     to_table,
@@ -46,6 +47,23 @@ def test_every_schema_is_valid_json_schema_2020_12() -> None:
 @pytest.mark.parametrize("name", sorted(RECORDS))
 def test_every_record_has_the_fields_of_its_schema_in_order(name: str) -> None:
     assert [field.name for field in fields(RECORDS[name])] == arrow_schema(name).names
+
+
+def test_a_schema_without_references_accepts_the_same_records() -> None:
+    schema, inlined = json_schema("sample"), inlined_schema("sample")
+    assert "$ref" not in str(inlined)
+    whole, plain = map(jsonschema.Draft202012Validator, (schema, inlined))
+    sample = {name: about["examples"][0] for name, about in schema["properties"].items()}
+    assert whole.is_valid(sample)
+    assert plain.is_valid(sample)
+    refused = 0
+    for name in sample:
+        for value in (None, "", "a b", "0", -1, 0, 0.5, 2, True, [], ["a"], [1], {}):
+            valid = whole.is_valid({**sample, name: value})
+            assert plain.is_valid({**sample, name: value}) == valid, (name, value)
+            refused += not valid
+        assert not plain.is_valid({other: sample[other] for other in sample if other != name})
+    assert refused > len(sample)
 
 
 def test_rows_become_a_table_and_come_back() -> None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from artsound.columns import fields_now, row_of, sample_of
 from artsound.errors import BadData, BadUsage
-from artsound.schema import arrow_schema, json_schema
+from artsound.schema import arrow_schema, inlined_schema
 from artsound.shards.format import BLOCK, Placed, Shard, key_of, scan_tar
 from artsound.shards.index import NAMES, SPLITS, pointers, write_index
 from artsound.storage import sha256_file
@@ -207,7 +207,7 @@ def _table(rows: Iterable[tuple[Placed, Mapping[str, Any], str, str]]) -> pa.Tab
 
 
 def _all_ours(rows: Iterable[tuple[Placed, Mapping[str, Any], str, str]]) -> bool:
-    validator = jsonschema.Draft202012Validator(json_schema("sample"))
+    validator = jsonschema.Draft202012Validator(inlined_schema("sample"))
     return all(
         list(place.members) == ["jpg", "mp3", "json"]
         and validator.is_valid(sample_of(fields_now(fields)))

@@ -23,7 +23,7 @@ import polars as pl
 from artsound.columns import column_of, fields_now, is_format_1, row_of, sample_of, with_late
 from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.media import MediaError
-from artsound.schema import arrow_schema, check_table, json_schema
+from artsound.schema import arrow_schema, check_table, inlined_schema
 from artsound.shards.beside import check_beside
 from artsound.shards.format import READ_AHEAD, Shard, TarMember, key_of, scan_tar
 from artsound.shards.index import (
@@ -327,7 +327,7 @@ def _same(value: Any, indexed: Any) -> bool:
 
 
 def _validator() -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(json_schema("sample"))
+    return jsonschema.Draft202012Validator(inlined_schema("sample"))
 
 
 def _check_rows(frame: pl.DataFrame, value: dict[str, Any]) -> Iterator[Problem]:
