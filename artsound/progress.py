@@ -151,7 +151,8 @@ def build_progress(
 
     On a terminal, one bar counts the stages and one line below it is for each stage that has begun;
     they stay when the block ends. Elsewhere plain lines are printed. The time left of the whole
-    build is shown once there is an estimate: from an earlier build, or in the last stage.
+    build is shown once there is an estimate: from an earlier build, or in the last stage. A first
+    build shows that it is unknown, or how long it takes at least: to the end of the stage.
 
     Args:
         stages: The stages that will run, in order.
@@ -173,6 +174,7 @@ def build_progress(
 _SILENCE = 60.0  # seconds between two plain lines at most
 _LOGGED = 10.0  # seconds between two lines of the log at least
 _FORESEEN = 0.05  # share of a stage's items that must be done for a forecast
+_SHORT = 10.0  # seconds: that a build takes longer than this is not said
 _REMEMBERED = 20  # settings whose durations are in the cache, beside the present ones
 
 
@@ -244,10 +246,26 @@ class Forecast:
         return times * ((1 - share) * seconds + sum(spent for _, spent in before[1:]))
 
     def text(self, stage: str, pace: Pace) -> str:
-        """What is said of it: about 12 min left; "" where it is not known or not of a stage."""
-        several = len(self._stages) > 1 and stage in self._stages
-        left = self.left(stage, pace) if several else None
-        return "" if left is None else f"about {human_seconds(left)} left"
+        """What is said of it: about 12 min left; "" where it is not known or not of a stage.
+
+        Where only the end of the stage can be foreseen, as in a first build: over 12 min left.
+        """
+        if not self.has_stages or stage not in self._stages:
+            return ""
+        if (left := self.left(stage, pace)) is not None:
+            return f"about {human_seconds(left)} left"
+        left = pace.left() if pace.done >= _FORESEEN * pace.total else None
+        return "" if left is None or left < _SHORT else f"over {human_seconds(left)} left"
+
+    @property
+    def has_stages(self) -> bool:
+        """Whether the build has more than one."""
+        return len(self._stages) > 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether no earlier build says how long the stages take."""
+        return not self._earlier
 
 
 def earlier_build(settings: str) -> dict[str, tuple[int, float]]:
@@ -337,10 +355,14 @@ class _LineProgress:
 
     def __init__(self, forecast: Forecast | None = None) -> None:
         self._forecast = forecast
+        self._told = not (forecast and forecast.has_stages and forecast.is_first)
 
     def start(self, stage: str, items: int, unit: str = "items") -> None:
         self._stage, self._unit, self._pace, self._quarter = stage, unit, Pace(items), 0
         self._spoke = time.monotonic()
+        if not self._told:
+            self._say("build: the first with these settings here, so its time left is unknown")
+            self._told = True
         self._say(f"{stage}: {_count(items, unit)}" if items else stage)
 
     def total(self, items: int) -> None:
@@ -355,6 +377,7 @@ class _LineProgress:
             self._quarter, self._spoke = quarter, now
             speed = _speed(pace, self._unit)
             whole = self._forecast.text(self._stage, pace) if self._forecast else ""
+            whole = "" if whole.startswith("over") else whole  # as said of the stage
             said = [_count_of(pace, self._unit), *filter(None, (speed, whole and f"build {whole}"))]
             self._say(f"{self._stage}: {', '.join(said)}")
 
@@ -436,7 +459,7 @@ class _BuildLine(_Line):
     def rest(self) -> str:
         if self.state != "running":
             return super().rest
-        return ", ".join(filter(None, (human_seconds(self.pace.seconds), self.left())))
+        return f"{human_seconds(self.pace.seconds)}, {self.left() or 'time left unknown'}"
 
 
 def _open_bars() -> Bars:

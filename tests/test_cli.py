@@ -170,12 +170,15 @@ def test_the_time_left_of_a_build_is_known_from_an_earlier_one_or_not_said(
     remember_build("same settings", before)
     remember_build("same settings", {"ingest": (8, 1.0), "embed": (4, 1.0), "pair": (4, 1.0)})
     forecast = Forecast(stages, earlier_build("same settings"))  # a trial leaves it
-    assert Forecast(stages, earlier_build("others")).text("ingest", _pace(400, 200)) == ""
+    first = Forecast(stages, earlier_build("others"))
+    assert first.text("ingest", _pace(400, 200)) == "over 33 min left"  # of the stage alone
+    assert first.text("ingest", _pace(400, 399)) == ""
     # Half of the stage took four times as long as then: 0.5 + 4 + 0.5 thousand seconds, times four.
     assert forecast.left("ingest", _pace(400, 200)) == pytest.approx(20_000, rel=0.01)
     assert forecast.text("ingest", _pace(400, 200)) == "about 5.6 h left"
     assert forecast.text("pair", _pace(100, 50)) == "about 33 min left"  # of the last stage itself
-    for unknown in (_pace(400, 2), _pace(4_000, 2_000), _pace(400, 200, before=True)):
+    assert forecast.text("ingest", _pace(4_000, 2_000)) == "over 33 min left"
+    for unknown in (_pace(400, 2), _pace(400, 200, before=True)):
         assert forecast.text("ingest", unknown) == ""
     assert forecast.text("raw.zip", _pace(400, 200)) == ""
     (tmp_path / "artsound" / "durations.json").write_text('["no", "mapping"]')
