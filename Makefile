@@ -7,7 +7,7 @@ DEMO := demo
 EXTRAS := build,prefect,browse,pandas,models,train,dask,s3,docs,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz lint golden mutants interpreters bench rehearsal card docs clean
+.PHONY: help setup demo test fuzz lint golden mutants interpreters bench rehearsal card pictures docs clean
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -54,11 +54,13 @@ bench: $(INSTALLED) ## Run every benchmark that docs/benchmarks.md quotes
 rehearsal: $(INSTALLED) ## Build a release of full size from small synthetic media (under an hour, 6 GB)
 	@$(BIN)/python benchmarks/rehearsal.py --pairs 105884 --more --out rehearsal
 
-card: $(INSTALLED) ## Write data_cards/ anew, from a small build of the sample
-	@rm -rf $(DEMO)/card && mkdir -p $(DEMO)
-	@$(BIN)/artsound build --recipe data_cards/recipe.toml --out $(DEMO)/card
+card: pictures ## Write data_cards/ again, from a small build of the sample, and take the pictures
 	@cp $(DEMO)/card/shards/index.parquet $(DEMO)/card/shards/index.json data_cards
 	@$(BIN)/python -m artsound.reports.card data_cards data_cards
+
+pictures: $(INSTALLED) ## Take all pictures of the documentation again (needs Chromium)
+	@rm -rf $(DEMO)/card && mkdir -p $(DEMO)
+	@$(BIN)/artsound build --recipe data_cards/recipe.toml --out $(DEMO)/card
 	@$(BIN)/python docs/pictures.py $(DEMO)/card
 
 docs: $(INSTALLED) ## Build the documentation as one site: build/docs/index.html

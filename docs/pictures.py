@@ -1,9 +1,10 @@
 """Take the pictures of the documentation: data_cards/report.png and docs/images/browse-*.png.
 
-    python docs/pictures.py BUILD      # a build of the sample, such as `make card` makes
+    make pictures
+    python docs/pictures.py BUILD      # of a build of the sample, as `make pictures` makes it
 
-They show the pages of this version in headless Chromium. report.png records the version of the
-report stage, by which a test knows whether it is current.
+They show the pages of this version in headless Chromium, the same bytes each time on a machine.
+report.png records the version of the report stage, by which a test knows whether it is current.
 """
 
 from __future__ import annotations
@@ -27,6 +28,14 @@ from artsound.shards.dataset import open_shards
 
 PROJECT = Path(__file__).resolve().parents[1]
 WIDTH, HEIGHT = 1200, 800
+_LOADED = """[...document.images].every((image) =>
+    image.complete || image.getBoundingClientRect().top > window.innerHeight)"""
+_FLAGS = [
+    *("--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"),
+    # The same pixels each time.
+    *("--disable-partial-raster", "--disable-skia-runtime-opts", "--force-color-profile=srgb"),
+    "--run-all-compositor-stages-before-draw",
+]
 _COLOURS = 128  # of a picture, which makes it a quarter as large
 
 
@@ -34,11 +43,18 @@ def main() -> None:
     """Take all pictures."""
     build = Path(sys.argv[1])
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        sys.exit("error: no Chromium on this machine: apt-get install chromium")
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-        flags = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
-        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
-        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        browser = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
+        page = browser.new_page(
+            viewport={"width": WIDTH, "height": HEIGHT},
+            color_scheme="light",
+            reduced_motion="reduce",
+            locale="en-GB",
+        )
         page.goto((build / "report" / "index.html").resolve().as_uri())
+        settle(page)
         about = PngImagePlugin.PngInfo()
         about.add_text("report", f"version {STAGE.version}")
         save(page, PROJECT / "data_cards" / "report.png", about)
@@ -67,20 +83,31 @@ def pictures(page: Page, address: str, build: Path) -> None:
     page.get_by_role("radio", name="Rate from 1 to 5").check()
     page.keyboard.press("Enter")
     page.wait_for_selector("section.judge[data-ready=true]")
+    page.evaluate("for (const sound of document.querySelectorAll('audio')) sound.pause()")
+    page.evaluate("for (const sound of document.querySelectorAll('audio')) sound.currentTime = 0")
+    settle(page)
     save(page, images / "browse-judge.png")
 
 
 def settle(page: Page) -> None:
-    """Wait until the pictures are there."""
+    """Wait until the pictures in the window are there, and nothing is requested any more."""
+    page.wait_for_load_state("networkidle")
     for _ in range(200):
-        if page.evaluate("[...document.images].every((image) => image.complete)"):
+        if page.evaluate(_LOADED):
             return
         page.wait_for_timeout(50)
+    sys.exit(f"error: {page.url}: the pictures of the page do not come")
 
 
 def save(page: Page, path: Path, about: PngImagePlugin.PngInfo | None = None) -> None:
-    """Write what the window shows."""
-    shown = Image.open(io.BytesIO(page.screenshot()))
+    """Write what the window shows, once it no longer changes."""
+    last, now = b"", page.screenshot()
+    for _ in range(20):
+        if now == last:
+            break
+        page.wait_for_timeout(200)
+        last, now = now, page.screenshot()
+    shown = Image.open(io.BytesIO(now))
     shown.convert("RGB").quantize(_COLOURS).save(path, optimize=True, pnginfo=about)
 
 
