@@ -12,7 +12,7 @@ import artsound
 ROOT = Path(artsound.__file__).parent
 # Names that Python and the rooms give to a file in each package.
 SHARED = {"__init__", "__main__", "base"}
-MODULES = 157  # besides the sample and files that begin with `__`; each has one subject
+MODULES = 158  # besides the sample and files that begin with `__`; each has one subject
 SAMPLE_LINES = 2600
 
 FILES = sorted(ROOT.rglob("*.py"))

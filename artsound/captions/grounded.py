@@ -1,10 +1,9 @@
 """Grounded captions: sentences from an item's record and its measurements only.
 
-Artworks: the title, often the only hint to the subject, is in up to six captions of eight (seven
-of eight if neither genre nor tags name what is shown), the painter in one of two, the year,
-century or period in three of four. So captions can be searched by name, while a model trained on
-them cannot rely on names. ArtGraph's titles come from file names: they get headline capitals, and
-are "listed as", not quoted.
+Artworks: a caption names what a museum label would: kind, painter, year or century, title and
+subjects where the record has them, then the colours and what is remarkable of the light, contrast,
+detail and composition. ArtGraph's titles come from file names (see titles.py): they are not in
+quotation marks.
 
 Tracks: artist, title and album are never named: they say nothing of the sound, names of musicians
 teach a model to imitate, and the records beside the caption have them. The tempo is named only if
@@ -13,26 +12,22 @@ the pulse is clear, and the key only if it is clear.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from artsound.captions import measures
+from artsound.captions import measures, titles
 from artsound.captions.base import Captioner, CaptionerPlugin, CaptionItem, CaptionSettings
 from artsound.captions.phrasing import (
     clean_label,
     clean_name,
     compose,
     draw_option,
-    headline,
     indefinite,
     listing,
     pick,
     shuffled_options,
     slug,
-    word_set,
 )
 from artsound.captions.vocabulary import (
     ArtTerms,
@@ -46,57 +41,69 @@ from artsound.schema import Artwork, ArtworkDescriptors, Track, TrackDescriptors
 
 # --- artworks -----------------------------------------------------------------------------------
 
-# Facts: `work` "Impressionist landscape"; `a_work` with its article; `by` "by …"; `titled`
-# "titled “…”", or "listed as …" for a title made of a file name; `when` "from 1877"; `year` "1877";
-# `medium` "in oil on canvas"; `subjects` "trees and boats"; `palette` "ochre and slate blue", of
-# two to four colours; `colours` the same between commas; `a_palette` "a muted palette of …"; `main`
-# and `others` split it; `emotion` "awe"; `traits`, `features`, f1, f2, f3 and `spare` as
-# `measures.ranked` gives them.
-#
-# Plans have few words of their own: those are what many captions would have in common.
+# Facts: `work` "Impressionist landscape"; `a_work` with its article; `by` "by …"; `title` “…”, or
+# without marks if made of a file name; `titled` "titled “…”" or "listed as …"; `when` "from 1877";
+# `year` "1877"; `medium` "in oil on canvas"; `subjects` "trees and boats"; `palette` "ochre and
+# slate blue", of up to four colours; `dominate` and `prevail` its verbs, in singular or plural;
+# `main_colours` "the main colours are ochre and slate blue"; `tone` "rich and warm", if any;
+# `a_palette` "a rich, warm palette of ochre and slate blue"; `emotion` "awe"; `traits`, `looks`,
+# f1, f2, `spare` and `another` as `measures.ranked` gives them.
 ARTWORK_PLANS: tuple[str, ...] = (
-    "{Features}: {a_work}[ {when}][ {by}][, {titled}], in {palette}.",
-    "{A_work}[ {by}][, {titled}][, showing {subjects}]. In {palette}, with {features}.",
-    "In {palette}, {a_work}[ {when}][ {by}][, {titled}]: {features}.",
-    "{A_work}[ {when}][ {by}][, {titled}], of {subjects}; {colours}, with {traits}.",
-    "{F1}, {f2}, in {a_palette}: {a_work}[ {by}][ {when}][, {titled}].",
-    "{Main}, then {others}: {a_work}[ {when}][ {by}][, {titled}], with {traits}.",
-    "{A_work}[ {when}][ {by}][, {titled}], showing {subjects}: {a_palette}, with {traits}.",
-    "{A_work}[ {when}][ {by}][, {titled}], {main} beside {others}, with {features}.",
-    "{A_palette} with {traits}. {A_work}[ {by}][ {when}][, {titled}].",
-    "{A_work}[ {when}][ {by}][, {titled}]. {F1} next to {f2}, in {palette}.",
-    "Showing {subjects}, {a_work}[ {when}][ {by}][, {titled}], in {palette}, with {traits}.",
-    "{A_work}[ {when}][ {medium}][ {by}][, {titled}]. {Colours}, with {features}.",
-    "{Colours}: {a_work}[ {by}][ {when}][, {titled}], with {traits}.",
-    "{A_work}[ {by}][ {when}] with {features}, in {palette}[; {titled}].",
-    "{F1} meeting {f2}, in {a_palette}: {a_work}[ {when}][ {by}][, {titled}].",
-    "{Palette} with {features}: {a_work}[ {when}][ {by}][, {titled}].",
-    "{F1} and {f2} in {a_work}[ {when}][ {by}][, {titled}]; in {palette}.",
-    "{A_palette}, {f1} beside {f2}: {a_work}[ {by}][, {titled}][ {when}].",
-    "{A_work}[ {medium}][ {by}][ {when}][, {titled}]: {colours}, with {traits}.",
-    "From {main} to {others}: {a_work}[ {when}][ {by}][, {titled}], with {features}.",
-    "{A_work}[ {when}][ {by}] that viewers met with {emotion}[; {titled}]; {palette}, {traits}.",
-    "Viewers felt {emotion} before {a_work}[ {by}][, {titled}], {traits}, {a_palette}.",
-    "{Titled}: {a_work}[ {when}][ {by}] in {palette}; {features}.",
-    "{By}, {a_work}[ {when}][, {titled}], in {palette}, with {traits}[; {subjects}].",
-    "{Titled}, {a_work}[ {when}][ {by}], with {features}, in {palette}.",
-    "{F1}, {f2}: {a_work}[ {when}][ {by}][, {titled}], in {palette}.",
-    "{A_work} ({year})[ {by}][, {titled}], in {palette}: {features}.",
-    "{A_work}[ {by}] ({year})[, {titled}], {features}, in {a_palette}.",
-    "{Titled} ({year}): {a_work}[ {by}] in {palette}, with {features}.",
-    "{Traits} in {a_palette}: {a_work}[ {by}][ {when}][, {titled}].",
+    "{A_work}[ {by}][ {when}][, {titled}][, showing {subjects}], in {palette}[, with {traits}].",
+    "{A_work}[ {by}][ {when}][, {titled}][, showing {subjects}]. {Palette} {prevail}"
+    "[, with {traits}].",
+    "{A_work}[ {medium}][ {by}][ {when}][, {titled}][, showing {subjects}]. {Main_colours}"
+    "[, with {traits}].",
+    "{A_work}[ {medium}][ {by}][ {when}][, {titled}][, showing {subjects}], in {a_palette}"
+    "[, with {traits}].",
+    "{A_work}[ {by}][ {when}][, showing {subjects}], with {traits} in {a_palette}[; it is {titled}"
+    "].",
+    "{A_work}[ {by}][ {when}][, showing {subjects}], in {a_palette}[, with {traits}]"
+    "[. It is {titled}].",
+    "{A_work}[ {by}][ {when}][, {titled}][, showing {subjects}]. It has {traits}; {main_colours}.",
+    "{A_work}[ {by}][ {when}][, {titled}], in {palette}[, with {traits}]"
+    "[. Viewers responded to it with {emotion}].",
+    "{Title} is {a_work}[ {by}][ {when}][, showing {subjects}], in {palette}[, with {traits}].",
+    "{Title} is {a_work}[ {by}][ {when}][, showing {subjects}]. {Palette} {prevail}"
+    "[, with {traits}].",
+    "{Title} is {a_work}[ {medium}][ {by}][ {when}]. It has {a_palette}[, with {traits}]"
+    "[, and shows {subjects}].",
+    "{Title}, {a_work}[ {by}][ {when}][, showing {subjects}], in {a_palette}[, with {traits}].",
+    "{Title}, {a_work}[ {medium}][ {by}][ {when}][, showing {subjects}]. {Main_colours}"
+    "[, with {traits}].",
+    "{Title}[ {by}] is {a_work}[ {when}][, showing {subjects}], in {a_palette}[, with {traits}].",
+    "{Title}, {a_work}[ {by}][ {when}], has {a_palette}[, with {traits}]"
+    "[. Viewers responded to it with {emotion}].",
+    "{Title}. {A_work}[ {medium}][ {by}][ {when}][, showing {subjects}], in {palette}"
+    "[, with {traits}].",
+    "{Title} ({year}). {A_work}[ {medium}][ {by}][, showing {subjects}]. {Palette} {prevail}"
+    "[, with {traits}].",
+    "{Title} ({year}). {A_work}[ {by}][, showing {subjects}], with {traits} in {a_palette}.",
+    "This {work}[ {by}][ {when}][, {titled},] has {a_palette}[, with {traits}]"
+    "[, and shows {subjects}].",
+    "This {work}[ {by}][ {when}][, {titled},] shows {subjects} in {a_palette}[, with {traits}].",
+    "This {work}[ {by}][ {when}][, {titled},] has {traits}; {main_colours}[. It shows {subjects}].",
+    "{Palette} {dominate} this {work}[ {by}][ {when}][, {titled}][, showing {subjects}]"
+    "[, with {traits}].",
+    "{F1} and {f2} distinguish this {work}[ {by}][ {when}][, {titled}][, showing {subjects}], in"
+    " {palette}.",
+    "{F1} and {f2} characterise this {work}[ {by}][ {when}][, {titled}][, showing {subjects}], in"
+    " {a_palette}.",
+    "In {palette}, this {work}[ {by}][ {when}][, {titled},] has {traits}[. It shows {subjects}].",
+    "The palette of this {work}[ {by}][ {when}][, {titled},] is {tone}, with {palette}"
+    "[; it has {traits}].",
+    "Viewers responded with {emotion} to this {work}[ {by}][ {when}][, {titled}]"
+    "[, showing {subjects}], in {palette}[, with {traits}].",
+    "{A_work}[ {by}][ {when}][, {titled}], in {palette}. The picture is marked by {looks}.",
 )
 # For pictures whose palette the record does not name.
 BARE_ARTWORK_PLANS: tuple[str, ...] = (
-    "{A_work}[ {when}][ {by}][, {titled}], showing {f1} and {f2}[, and also {f3}].",
-    "{A_work}[ {when}][ {by}][, {titled}], with {traits}.",
-    "{Titled}, this {work}[ {when}][ {by}] shows {traits}.",
-    "{Features}: {a_work}[ {when}][ {by}][, {titled}].",
+    "{A_work}[ {by}][ {when}][, {titled}][, showing {subjects}], with {looks}.",
+    "{Title} is {a_work}[ {by}][ {when}][, showing {subjects}], with {looks}.",
+    "This {work}[ {by}][ {when}][, {titled},] has {looks}[, and shows {subjects}].",
+    "{A_work}[ {by}][ {when}][, {titled}]. The picture is marked by {looks}.",
 )
-ARTWORK_TAILS: tuple[str, ...] = (
-    "The picture also has {spare}.",
-    "Besides, there is {another}.",
-)
+ARTWORK_TAILS: tuple[str, ...] = ("The picture also has {spare}.", "It has {another} too.")
 
 
 def describe_artwork(
@@ -120,87 +127,89 @@ def describe_artwork(
 def artwork_facts(artwork: Artwork, d: ArtworkDescriptors, terms: ArtTerms) -> dict[str, str]:
     """The phrases for plans; empty if the record does not have the fact."""
     seed = artwork.artwork_id
-    work = _work(artwork, terms, seed)
-    subjects = _subjects(artwork, terms, seed)
-    palette = _palette(d, terms, pick(seed, "colours", (2, 3, 4)))
-    names = list(palette)
+    title = _title(artwork)
+    noun, title = _kind(artwork, terms, title, seed)
+    work = _in_style(artwork, terms, noun)
+    palette = _palette(d, terms, pick(seed, "colours", (3, 3, 4)))
+    names = _together(list(palette))
     tone = _tone(d, palette, terms, seed)
     facts = {
         "work": work,
         "a_work": indefinite(work),
-        "by": "",
-        "titled": "",
+        "by": titles.painter(artwork.painter, terms.painters),
+        "title": title,
+        "titled": _titled(title, seed),
         "when": _when(artwork, seed),
         "year": str(artwork.year) if 1000 <= artwork.year <= 2100 else "",
         "medium": _medium(artwork, terms),
-        "subjects": listing(subjects),
-        "palette": _together(names),
-        "colours": ", ".join(names),
-        "main": names[0] if len(names) > 1 else "",
-        "others": _together(names[1:]),
+        "subjects": listing(_subjects(artwork, terms, seed)),
+        "palette": names,
+        "dominate": "dominate" if len(palette) > 1 else "dominates",
+        "prevail": pick(seed, "prevail", PREVAIL) + ("" if len(palette) > 1 else "s"),
+        "main_colours": "",
+        "tone": listing(tone),
         "a_palette": "",
         "emotion": _emotion(artwork, terms),
     }
     if palette:
-        nouns = PALETTES[:1] if "coloured" in tone else PALETTES
-        kind = f"{tone} {pick(seed, 'palette', nouns)}".strip()
-        facts["a_palette"] = f"{indefinite(kind)} of {facts['palette']}"
-    painter = clean_name(artwork.painter, max_words=5)
-    if painter and draw_option(seed, "name painter", 2) == 0:
-        facts["by"] = f"by {painter}"
-    tells_subject = bool(subjects) or slug(artwork.genre) in terms.genres
-    if draw_option(seed, "name title", 8) < (6 if tells_subject else 7):
-        facts["titled"] = _titled(artwork, seed)
+        verb = "colours are" if len(palette) > 1 else "colour is"
+        facts["main_colours"] = f"the {pick(seed, 'main', MAIN)} {verb} {names}"
+        noun, one = pick(seed, "palette", PALETTES)
+        kind = f"{', '.join(tone)} {noun} of {names}".strip()
+        facts["a_palette"] = indefinite(kind) if one else kind
     return facts | measures.ranked(_artwork_features(d, palette, seed), seed)
 
 
-PALETTES = ("palette", "colouring", "colour scheme", "gamut")
+# Nouns for the colours as a whole, and whether they take an article.
+PALETTES = (("palette", True), ("palette", True), ("colour scheme", True), ("shades", False))
+PREVAIL = ("dominate", "prevail", "predominate")
+MAIN = ("main", "chief", "leading", "principal")
 TITLED = ("titled", "called", "entitled")
-LISTED = ("listed as", "catalogued as", "recorded as", "on record as", "entered as")
-DATED = ("from", "of", "dated")
+LISTED = ("listed as", "catalogued as", "recorded as", "known as")
+DATED = ("from", "dated")
 
 
-def _titled(artwork: Artwork, seed: str) -> str:
-    """How the title is given: in quotation marks, or as listed, or "" if it reads badly.
+def _title(artwork: Artwork) -> str:
+    """The title as a sentence may have it; ArtGraph's, made of file names, without marks."""
+    if artwork.source == "artgraph":
+        return titles.from_file_name(artwork.title)
+    return titles.quoted(artwork.title)
 
-    ArtGraph's titles are made of file names, which have lost capitals and punctuation: they are
-    not quoted as if they were what the work is called. Fragments, and what may be two titles run
-    together (an article that follows no preposition), are not given at all.
+
+def _titled(title: str, seed: str) -> str:
+    if not title:
+        return ""
+    return f"{pick(seed, 'titled', TITLED if title.startswith('“') else LISTED)} {title}"
+
+
+def _kind(artwork: Artwork, terms: ArtTerms, title: str, seed: str) -> tuple[str, str]:
+    """The noun for the work, and its title unless that says no more than the noun.
+
+    The noun is of the genre; without one, what the title begins with ("Self-portrait in profile"),
+    else a plain word. Where the title has the noun already, or begins with another, the noun is a
+    plain word too, so that no label reads "Portrait of a Scholar, a portrait".
     """
-    if artwork.source != "artgraph":
-        title = clean_name(artwork.title, max_words=9)
-        return f"{pick(seed, 'titled', TITLED)} “{headline(title)}”" if title else ""
-    # WikiArt numbers pictures of one title in their file names.
-    plain = re.sub(r"(?<!\bno)(?<!\bNo)\s\d{1,2}$", "", artwork.title)
-    title = clean_name(plain, max_words=7)
-    words = title.lower().split()
-    if not words or words[0] in _FRAGMENTS or words[-1] in _OPEN_ENDS | _ARTICLES:
-        return ""
-    if any(b in _ARTICLES and a not in _BEFORE_ARTICLES for a, b in pairwise(words)):
-        return ""
-    return f"{pick(seed, 'titled', LISTED)} {headline(title)}"
+    genre = terms.genres.get(slug(artwork.genre), ())
+    nouns = genre or terms.style_nouns.get(slug(artwork.style), ())
+    plain = terms.plain_nouns
+    painted = terms.painted_media & {slug(medium) for medium in artwork.media}
+    plain = ("painting",) if painted else plain
+    words = slug(title)
+    kinds = [noun for one in terms.genres.values() for noun in one]
+    told = [noun for noun in kinds if f"{words} ".startswith(f"{slug(noun)} ")]
+    noun = pick(seed, "noun", nouns or plain)
+    if not genre and told:
+        noun = max(told, key=len)
+    if words == slug(noun):
+        return noun, ""
+    if f" {slug(noun)} " in f" {words} " or told:
+        noun = pick(seed, "noun", plain)
+    return noun, title
 
 
-_ARTICLES = word_set("a an the la le les el il lo los las der die das un une")
-_OPEN_ENDS = word_set("and at by de del di du et for from in of on or und van von with zu zur")
-# Words that an article may follow within one title.
-_BEFORE_ARTICLES = _OPEN_ENDS | word_set(
-    "a against all after among as before behind beside between beyond dans during en inside into "
-    "is like mit near off over par per pour round sous sur through to toward towards under upon "
-    "without"
-)
-_FRAGMENTS = word_set("aka no nee or and of")
-
-
-def _work(artwork: Artwork, terms: ArtTerms, seed: str) -> str:
+def _in_style(artwork: Artwork, terms: ArtTerms, noun: str) -> str:
     """Style and kind, as a museum label has them: "Impressionist landscape", "ukiyo-e print"."""
-    style = slug(artwork.style)
-    adjective = terms.styles.get(style, "")
-    nouns = terms.genres.get(slug(artwork.genre)) or terms.style_nouns.get(style)
-    if not nouns:
-        painted = terms.painted_media & {slug(medium) for medium in artwork.media}
-        nouns = ("painting",) if painted else terms.plain_nouns
-    noun = pick(seed, "noun", nouns)
+    adjective = terms.styles.get(slug(artwork.style), "")
     if adjective:
         return noun if noun.startswith(adjective) else f"{adjective} {noun}"
     label = clean_label(artwork.style)
@@ -214,10 +223,10 @@ def _when(artwork: Artwork, seed: str) -> str:
     choice = draw_option(seed, "when", 4)
     if period.lower().endswith("period") and choice == 0:
         return f"from the painter’s {period}"
-    if not 1000 <= artwork.year <= 2100 or choice >= 3:
+    if not 1000 <= artwork.year <= 2100:
         return ""
-    if choice == 2:
-        return f"of the {century_part(artwork.year)}"
+    if choice == 3:
+        return f"from the {century_part(artwork.year)}"
     return f"{pick(seed, 'dated', DATED)} {artwork.year}"
 
 
@@ -267,18 +276,21 @@ def _palette(d: ArtworkDescriptors, terms: ArtTerms, most: int) -> dict[str, str
         family = terms.colour_families.get(slug(name), name)
         if name and family not in families and len(found) < most:
             families.add(family)
-            found[name] = code
+            found[terms.colours.get(slug(name), name)] = code
     return found
 
 
-def _together(colours: Sequence[str]) -> str:
+def _together(colours: list[str]) -> str:
     """Colours as a list; one that ends in "black and white" would be read as: without colour."""
-    if set(colours[-2:]) == {"black", "white"}:
-        return ", ".join(colours)
+    if colours[-2:] == ["black", "white"]:
+        colours = ["white", "black"] if len(colours) == 2 else colours[:-1]
     return listing(colours)
 
 
-def _tone(d: ArtworkDescriptors, palette: Mapping[str, str], terms: ArtTerms, seed: str) -> str:
+def _tone(
+    d: ArtworkDescriptors, palette: Mapping[str, str], terms: ArtTerms, seed: str
+) -> list[str]:
+    """Up to two adjectives for the palette: how strong its colours are, and cool or warm."""
     words = []
     greys = sum(name.split()[-1] in terms.greys for name in palette)
     if measures.CHROMA.level(d.chroma) < 0 or greys < 2:  # no "vivid palette of greys"
@@ -287,7 +299,7 @@ def _tone(d: ArtworkDescriptors, palette: Mapping[str, str], terms: ArtTerms, se
     cool, warm = measures.cool_and_warm([code for code in palette.values() if code])
     if d.chroma >= measures.COLOURED and ((level < 0 and cool) or (level > 0 and warm)):
         words.append(measures.WARMTH.say(seed, "warmth", d.warmth).phrase)
-    return " ".join(word for word in words if word)
+    return [word for word in words if word]
 
 
 def _artwork_features(
@@ -317,41 +329,37 @@ _MANY_HUES = 90.0  # degrees between named colours from which they are of differ
 # Facts: `track` "hip-hop track"; `a_track` with its article; `mood` "tense", or empty where the
 # measurements are unsure; `a_mood` "a tense"; `moody` "tense hip-hop track", without a mood
 # "hip-hop track"; `a_moody` with its article; `tempo` "a slow tempo" or "a slow tempo of about 72
-# BPM"; `key` "A minor"; `also` further genres; `instruments` of the tags; `traits`, f1, f2, f3,
-# `spare` and `another` as `measures.ranked` gives them.
+# BPM"; `key` "A minor"; `also` further genres; `instruments` of the tags; `traits`, `looks`, f1,
+# f2, `spare` and `another` as `measures.ranked` gives them.
 TRACK_PLANS: tuple[str, ...] = (
-    "{A_moody}[ in {key}][ at {tempo}], with {traits}.",
-    "{A_moody}[ in {key}] with {f1}, {f2} and {f3}.",
-    "{A_track}[ at {tempo}]. It has {traits}[; the mood is {mood}][; the key is {key}].",
-    "This {track}[ at {tempo}] has {traits}[; it sounds {mood}][; it stays close to {key}].",
-    "With {traits}, this {moody} moves at {tempo}[ in {key}].",
-    "{Tempo} carries this {moody}[ in {key}]; it has {traits}.",
-    "{Mood} in mood, this {track}[ in {key}][ at {tempo}] brings together {f1} and {f2}.",
-    "{A_moody} leaning towards {also}[, at {tempo}], with {traits}.",
-    "{F1} and {f2} mark this {moody}[, set in {key}][, at {tempo}].",
-    "{A_moody}[ in {key}][ at {tempo}]: {f1}, {f2}[, {f3}].",
-    "In {key}, this {track}[ at {tempo}] pairs {f1} with {f2}[; the mood is {mood}].",
-    "The music is {a_moody}[ in {key}][ at {tempo}], with {traits}.",
-    "{A_track} with {tempo}, {f1} and {f2}[; the mood is {mood}][; the key is {key}].",
-    "{A_track} tagged for {instruments}[, in {key}], with {traits}[; the mood is {mood}].",
+    "{A_moody}[ in {key}][ at {tempo}][, featuring {instruments}], with {traits}.",
+    "{A_moody}[ in {key}][ at {tempo}][, with touches of {also}]. It has {traits}.",
+    "{A_track}[ in {key}][ at {tempo}][, featuring {instruments}]. It has {traits}"
+    "[; the mood is {mood}].",
+    "{A_track}[ in {key}][ at {tempo}], {mood} in mood, with {traits}.",
+    "{A_track}[ at {tempo}], with {traits}[; the mood is {mood}][, the key {key}].",
+    "{A_moody} leaning towards {also}[, in {key}][, at {tempo}], with {traits}.",
     "{A_moody}[ with touches of {also}], marked by {traits}[; it moves at {tempo}].",
-    "{A_mood} mood runs through this {track}[ in {key}][ at {tempo}]; it has {traits}.",
-    "This {moody}[ in {key}][ at {tempo}] shows {f1} and {f2}[, with {f3} besides].",
+    "{A_moody} featuring {instruments}[, in {key}][, at {tempo}], with {traits}.",
+    "{A_mood} mood runs through this {track}[ in {key}][ at {tempo}], with {traits}.",
+    "This {track}[ in {key}][ at {tempo}] has {traits}[; the mood is {mood}].",
+    "This {moody}[ in {key}][ at {tempo}] is marked by {traits}.",
+    "This {moody}[ in {key}] moves at {tempo}, with {traits}.",
+    "This is {a_moody}[ in {key}][ at {tempo}][, featuring {instruments}], with {traits}.",
+    "The music is {a_moody}[ in {key}][ at {tempo}], with {traits}.",
+    "{A_track}[ in {key}][ at {tempo}] with {traits}; the mood is {mood}.",
+    "With {traits}, this {moody}[ in {key}] moves at {tempo}.",
+    "{Tempo} carries this {moody}[ in {key}], with {traits}.",
     "{Tempo}, {f1} and {f2} shape this {moody}[ in {key}].",
-    "One hears {a_moody}[ in {key}][ at {tempo}], with {traits}.",
-    "{A_moody}[, in {key}][, at {tempo}], joining {f1} and {f2}.",
-    "Marked by {f1} and {f2}, this {track}[ in {key}][ at {tempo}] keeps {a_mood} mood.",
-    "{A_moody} tagged for {instruments}[, at {tempo}], with {traits}[; the key is {key}].",
-    "In this {moody}[ at {tempo}], {f1} and {f2} stand out[, as does the key of {key}].",
-    "In {key}, at {tempo}: {a_moody} with {traits}.",
+    "{F1} and {f2} distinguish this {moody}[ in {key}][ at {tempo}].",
+    "{F1} and {f2} characterise this {moody}[ in {key}][ at {tempo}].",
     "{F1} and {f2} give this {moody}[ in {key}][ at {tempo}] its character.",
-    "{Traits}: such is this {moody}[ in {key}][, at {tempo}].",
+    "In this {moody}[ in {key}][ at {tempo}], {f1} and {f2} stand out.",
+    "Set in {key}, this {moody}[ at {tempo}] has {traits}.",
+    "Moving at {tempo}, this {moody}[ in {key}] has {traits}.",
+    "{A_moody}[ in {key}][ at {tempo}]. The recording is marked by {looks}.",
 )
-TRACK_TAILS: tuple[str, ...] = (
-    "The mood is {mood}.",
-    "It also has {spare}.",
-    "Besides, there is {another}.",
-)
+TRACK_TAILS: tuple[str, ...] = ("It also has {spare}.", "Besides, it has {another}.")
 
 
 def describe_track(track: Track, d: TrackDescriptors, vocabulary: Vocabulary | None = None) -> str:
@@ -437,7 +445,7 @@ def _pace(d: TrackDescriptors, seed: str) -> str:
 def _tempo(d: TrackDescriptors, pace: str, seed: str) -> str:
     if not pace:
         return ""
-    tempo = indefinite(f"{pace} tempo") if pace != "mid-tempo" else "a middling tempo"
+    tempo = indefinite(f"{pace} tempo")
     if draw_option(seed, "beats", 2):
         return tempo
     return f"{tempo} of {pick(seed, 'about', ('about', 'around', 'roughly'))} {round(d.tempo)} BPM"
@@ -487,7 +495,7 @@ class Grounded:
 
     name = "grounded"
     # Raised whenever equal records and measurements give other sentences; a test checks it.
-    version = "7"
+    version = "8"
     prompt = ""
 
     def __init__(self, vocabulary: Vocabulary | None = None) -> None:

@@ -48,40 +48,48 @@ class Feature:
 def ranked(features: Sequence[Feature], seed: str) -> dict[str, str]:
     """The facts of a plan that tell measurements, from three or more features.
 
-    The most remarkable come first, equals in a drawn order. f1 and f2 are always there, f3 only if
-    it is remarkable; `traits` joins two or three of them, and `features` has all with commas
-    between them; `spare` and `another` are others, if any.
+    The most remarkable come first, equals in a drawn order. `traits` joins up to three remarkable
+    ones, f1 and f2 are the first two of them, and all three are empty without any. `looks` joins
+    the first three whether remarkable or not, `spare` and `another` are those after the traits, for
+    captions that are too short otherwise.
     """
     drawn = sorted(
         shuffled_options(seed, "features", features), key=lambda feature: -feature.strength
     )
-    said = [feature.phrase for feature in drawn[: 3 if drawn[2].strength > 0 else 2]]
+    most = pick(seed, "traits", (2, 2, 3))
+    said = [feature.phrase for feature in drawn[:most] if feature.strength > 0]
     rest = [feature.phrase for feature in drawn[len(said) :]]
+    first, second, *_ = [*said, "", ""]
+    spare, another, *_ = [*rest, "", ""]
     return {
-        "traits": listing(said[: pick(seed, "traits", (2, 3))]),
-        "features": ", ".join(said),
-        "f1": said[0],
-        "f2": said[1],
-        "f3": said[2] if len(said) > 2 else "",
-        "spare": rest[0] if rest else "",
-        "another": rest[1] if len(rest) > 1 else "",
+        "traits": listing(said),
+        "f1": first,
+        "f2": second,
+        "looks": listing([feature.phrase for feature in drawn[:3]]),
+        "spare": spare,
+        "another": another,
     }
 
 
 # --- pictures -----------------------------------------------------------------------------------
 
 # A phrase stands in lists and after "with": it has no comma, no "and", names something that is
-# there (not what is absent), and each level has so many that none is in one caption of twenty.
-# It is an adjective before a noun, short, so that captions of many pictures share few phrases.
+# there (not what is absent), and none is part of another. Each level has so many that none is in
+# one caption of twenty. They are what an exhibition label would say; the middle levels say little,
+# and are used only where a caption would be too short.
 
 
-def _said(adjectives: str, things: str = "", rest: str = "") -> tuple[str, ...]:
+def _said(phrases: str) -> tuple[str, ...]:
+    """The phrases of a text, between commas."""
+    return tuple(" ".join(phrase.split()) for phrase in phrases.split(","))
+
+
+def _pairs(adjectives: str, things: str = "", rest: str = "") -> tuple[str, ...]:
     """Each adjective before each noun: `things` take an article, plurals and materials none."""
-    before = adjectives.split(", ")
-    nouns = [(noun, True) for noun in things.split(", ") if noun]
-    nouns += [(noun, False) for noun in rest.split(", ") if noun]
-    phrases = [(f"{adjective} {noun}", article) for adjective in before for noun, article in nouns]
-    return tuple(indefinite(phrase) if article else phrase for phrase, article in phrases)
+    nouns = [(noun, True) for noun in _said(things) if noun]
+    nouns += [(noun, False) for noun in _said(rest) if noun]
+    found = [(f"{one} {noun}", article) for one in _said(adjectives) for noun, article in nouns]
+    return tuple(indefinite(phrase) if article else phrase for phrase, article in found)
 
 
 # fmt: off
@@ -89,16 +97,15 @@ def _said(adjectives: str, things: str = "", rest: str = "") -> tuple[str, ...]:
 LIGHTNESS = Scale(
     (0.23, 0.36, 0.54, 0.69),
     (
-        _said("very dark, near-black, deeply shadowed, extremely low-keyed, exceedingly dark",
-              "tonality, overall tone, tonal register, general tone", "tones, shades"),
-        _said("dark, dim, shadowy, low-keyed, dusky",
-              "tonality, overall tone, tonal register, general tone", "tones, shades"),
-        _said("mid-range, middling, medium-light, intermediate, medium",
-              "tonality, overall tone, tonal register, general tone", "shades, tones"),
-        _said("light, bright, airy, light-filled, luminous",
-              "tonality, overall tone, tonal register, general tone", "shades, tones"),
-        _said("very pale, high-keyed, near-white, extremely light, light-flooded",
-              "tonality, overall tone, tonal register, general tone", "tones, shades"),
+        _said("a very dark tonality, an extremely dark tonality, a near-black tonality, "
+              "near-black tones, deeply shadowed tones, deep shadow, heavy shadow, "
+              "overall darkness, deep darkness, enveloping shadow"),
+        _pairs("dark, dim, shadowy, dusky, low-keyed", "tonality, overall tone", "tones"),
+        _said("middle tones, medium tones, a medium tonality, mid-range tones"),
+        _pairs("light, bright, airy, luminous, light-filled", "tonality, overall tone", "tones"),
+        _said("a very light tonality, a very pale tonality, a very bright tonality, "
+              "very pale tones, a high-keyed tonality, high-keyed tones, near-white tones, "
+              "a near-white tonality, extremely pale tones, an extremely light tonality"),
     ),
     2,
 )
@@ -106,14 +113,15 @@ LIGHTNESS = Scale(
 CONTRAST = Scale(
     (0.47, 0.68, 0.8),
     (
-        _said("soft, gentle, mild, subtle, slight, delicate",
-              rest="contrasts, tonal steps, gradations, tonal contrasts, shifts of tone"),
-        _said("moderate, measured, medium, middling, mid-sized, temperate",
-              rest="contrasts, tonal steps, tonal contrasts, tonal differences"),
-        _said("strong, firm, pronounced, marked, bold, decided",
-              rest="contrasts, tonal steps, tonal contrasts, oppositions of tone"),
-        _said("stark, very strong, extreme, dramatic, glaring, harsh",
-              rest="contrasts, tonal steps, tonal contrasts, oppositions of tone"),
+        _said("soft contrasts, gentle contrasts, subtle contrasts, low contrast, soft transitions, "
+              "delicate contrasts, gentle transitions, soft gradations, subtle gradations, "
+              "delicate gradations, gentle shifts of tone, subtle shifts of tone"),
+        _said("moderate contrasts, medium contrast, moderate tonal contrast, restrained contrasts"),
+        (*_pairs("strong, bold, pronounced, firm", rest="contrasts, tonal contrasts"),
+         "vigorous contrasts", "strong contrast", "clear contrasts", "emphatic contrasts"),
+        _said("stark contrasts, dramatic contrasts, extreme contrasts, striking contrasts, "
+              "intense contrasts, stark tonal contrasts, dramatic tonal contrasts, "
+              "extreme tonal contrasts, striking tonal contrasts, very high contrast"),
     ),
     1,
 )
@@ -121,11 +129,11 @@ CONTRAST = Scale(
 CHROMA = Scale(
     (0.045, 0.1, 0.19, 0.26),
     (
-        ("near-monochrome", "almost colourless"),
-        ("muted", "subdued", "restrained", "low-chroma"),
+        ("near-monochrome", "almost monochrome"),
+        ("muted", "subdued", "restrained", "quiet"),
         ("",),
-        ("rich", "full-coloured", "well-saturated"),
-        ("vivid", "strong", "intense", "highly saturated"),
+        ("rich", "saturated", "well-saturated"),
+        ("vivid", "intense", "strong", "highly saturated"),
     ),
     2,
 )
@@ -136,11 +144,10 @@ WARMTH = Scale((0.0, 0.75), (("cool",), ("",), ("warm",)), 1)
 HUES = Scale(
     (0.33, 0.63),
     (
-        _said("narrow, restricted, limited, tight, small",
-              "range of hues, hue range, spread of hues, span of hues"),
+        _pairs("narrow, limited, restricted, small", "range of hues, choice of hues"),
         ("",),
-        _said("wide, varied, broad, large, extensive",
-              "range of hues, hue range, spread of hues, span of hues"),
+        (*_pairs("wide, broad, large, varied", "range of hues"),
+         "many different hues", "varied hues", "diverse hues", "a great variety of hues"),
     ),
     1,
 )
@@ -148,12 +155,12 @@ HUES = Scale(
 DETAIL = Scale(
     (0.33, 0.57),
     (
-        _said("broad, plain, calm, large, simple, open",
-              rest="forms, planes, areas, shapes, expanses"),
-        _said("moderate, middling, medium-fine, average, intermediate",
-              rest="detail, texture, detailing, surface detail"),
-        _said("dense, intricate, abundant, minute, closely worked, fine-grained",
-              rest="detail, texture, detailing, surface detail"),
+        _said("broad forms, simple forms, large forms, broad areas, plain areas, smooth areas, "
+              "broad planes, plain surfaces, smooth surfaces, open areas"),
+        _said("moderate detail, medium detail, a moderate amount of detail, a medium texture"),
+        _said("fine detail, dense detail, rich detail, intricate detail, close detail, "
+              "abundant detail, minute detail, dense texture, a closely worked surface, "
+              "a densely worked surface, a finely worked surface, a textured surface"),
     ),
     1,
 )
@@ -161,12 +168,11 @@ DETAIL = Scale(
 UPPER_LIGHT = Scale(
     (-0.1, 0.12),
     (
-        (*_said("darker, dimmer, deeper-toned, duskier", "upper half, top half, upper part"),
-         *_said("lighter, brighter, paler", "lower half, bottom half, lower part")),
+        (*_pairs("darker, shadowed", "upper half, top half, upper part"),
+         *_pairs("lighter, brighter, paler", "lower half, bottom half, lower part")),
         ("light spread evenly from top to bottom",),
-        (*_said("lighter, brighter, paler", "upper half, top half, upper part"),
-         *_said("darker, dimmer, deeper-toned, duskier",
-                "lower half, bottom half, lower part")),
+        (*_pairs("lighter, brighter, paler", "upper half, top half, upper part"),
+         *_pairs("darker, shadowed", "lower half, bottom half, lower part")),
     ),
     1,
 )
@@ -174,12 +180,11 @@ UPPER_LIGHT = Scale(
 CENTRE_LIGHT = Scale(
     (-0.09, 0.11),
     (
-        (*_said("darker, dimmer, deeper-toned, duskier", "centre, middle, central area"),
-         *_said("lighter, brighter, paler", rest="edges, borders, margins, outer parts")),
+        (*_pairs("darker, shadowed", "centre, middle, central area"),
+         *_pairs("lighter, brighter, paler", rest="edges, borders, margins")),
         ("a centre as light as its edges",),
-        (*_said("lighter, brighter, paler", "centre, middle, central area"),
-         *_said("darker, dimmer, deeper-toned, duskier",
-                rest="edges, borders, margins, outer parts")),
+        (*_pairs("lighter, brighter, paler", "centre, middle, central area"),
+         *_pairs("darker, dark, shadowed", rest="edges, borders, margins")),
     ),
     1,
 )
@@ -188,18 +193,18 @@ SYMMETRY = Scale(
     (0.62,),
     (
         ("an asymmetrical layout",),
-        _said("nearly symmetrical, almost mirrored, near-symmetrical, closely mirrored",
-              "layout, composition, design, arrangement"),
+        _pairs("nearly symmetrical, almost symmetrical, near-symmetrical, largely symmetrical",
+               "layout, composition, design, arrangement"),
     ),
     0,
 )
 # Shares of gradient energy: ¼, ¼ and ½ when no direction prevails.
 LINES: tuple[tuple[str, float, tuple[str, ...]], ...] = tuple(
-    (field, share, _said("prominent, insistent, emphatic, dominant, conspicuous", rest=nouns))
+    (field, share, _pairs("prominent, pronounced, dominant, strong", rest=nouns))
     for field, share, nouns in (
-        ("horizontal", 0.46, "horizontals, horizontal lines, level lines"),
-        ("vertical", 0.46, "verticals, vertical lines, upright lines"),
-        ("diagonal", 0.56, "diagonals, diagonal lines, slanting lines"),
+        ("horizontal", 0.46, "horizontals, horizontal lines"),
+        ("vertical", 0.46, "verticals, vertical lines"),
+        ("diagonal", 0.56, "diagonals, diagonal lines"),
     )
 )
 # fmt: on
@@ -247,7 +252,7 @@ def _hue(code: str) -> tuple[float, float]:
 # Beats per minute; the borders follow the usual ranges of adagio, andante, moderato, allegro.
 TEMPO = Scale(
     (66, 90, 116, 144),
-    (("slow",), ("unhurried", "relaxed"), ("mid-tempo", "moderate"), ("brisk", "quick"), ("fast",)),
+    (("slow",), ("unhurried", "relaxed"), ("moderate", "medium"), ("brisk", "quick"), ("fast",)),
     2,
 )
 TEMPO_MIN_PULSE = 0.3
@@ -256,10 +261,9 @@ KEY_MIN_CLARITY = 0.82
 PULSE = Scale(
     (0.18, 0.5),
     (
-        _said("loose, faint, barely marked, blurred, free-floating", "pulse, beat, rhythm"),
-        _said("discernible, audible, moderately clear, medium-weight", "pulse, beat, rhythm"),
-        _said("clear, strong, firmly marked, emphatic, steady, well-defined",
-              "pulse, beat, rhythm"),
+        _pairs("loose, faint, blurred, free-floating, barely marked", "pulse, beat, rhythm"),
+        _pairs("discernible, moderately clear, moderate", "pulse, beat"),
+        _pairs("clear, strong, firm, steady, well-marked", "pulse, beat, rhythm"),
     ),
     1,
 )
@@ -267,12 +271,15 @@ PULSE = Scale(
 LOUDNESS = Scale(
     (-26.0, -21.0, -13.5, -9.5),
     (
-        _said("very quiet, hushed, very soft, faint", "overall level, sound, volume"),
-        _said("quiet, soft, low, subdued", "overall level, volume"),
-        _said("moderate, medium, average, comfortable, mid-range",
-              "overall level, volume, loudness"),
-        _said("loud, high, forceful, strong, powerful", "overall level, volume"),
-        _said("very loud, very high, near-peak, extremely high", "overall level, volume"),
+        _said("a very quiet sound, a hushed sound, a faint sound, a very soft sound, "
+              "a very low level, a very quiet mix"),
+        _said("a quiet sound, a soft sound, a low level, low volume, a quiet mix, "
+              "a subdued level, modest volume"),
+        _said("a moderate level, a medium level, moderate loudness, medium loudness"),
+        _said("a loud sound, a powerful sound, a loud mix, a forceful sound, high volume, "
+              "a high level, a powerful mix"),
+        _said("a very loud sound, a very loud mix, a very high level, extreme loudness, "
+              "an extremely loud mix, an extremely high level"),
     ),
     2,
 )
@@ -280,13 +287,13 @@ LOUDNESS = Scale(
 DYNAMICS = Scale(
     (4.0, 10.0, 16.0),
     (
-        _said("even, compressed, constant, tightly levelled", rest="dynamics"),
-        _said("modest, moderate, medium-sized, measured",
-              rest="swings in volume, changes of level, swells of volume"),
-        _said("wide, large, broad, marked",
-              rest="swings in volume, changes of level, swells of volume"),
-        _said("dramatic, extreme, very wide, enormous",
-              rest="swings in volume, changes of level, swells of volume"),
+        _said("even dynamics, steady dynamics, compressed dynamics, a constant level, "
+              "tightly controlled dynamics, an even level, level dynamics"),
+        _said("moderate dynamics, modest changes of level, moderate swells, modest dynamics"),
+        _said("wide dynamics, broad dynamics, a wide dynamic range, marked changes of level, "
+              "a broad dynamic range, marked swells, wide swings in volume"),
+        _said("dramatic dynamics, extreme dynamics, an extreme dynamic range, dramatic swells, "
+              "dramatic changes of level, extreme swings in volume, huge changes of level"),
     ),
     1,
 )
@@ -294,9 +301,11 @@ DYNAMICS = Scale(
 SLOPE = Scale(
     (-5.0, 5.0),
     (
-        _said("gradual, unbroken, steady", "fade in volume, decline in volume, decrease of level"),
+        _said("a gradual fade, a steady fade, a slow fade, a gradual decrescendo, "
+              "a steady decrescendo, a long decrescendo"),
         ("",),
-        _said("gradual, unbroken, steady", "rise in volume, build in volume, increase of level"),
+        _said("a gradual build, a steady build, a slow build, a gradual crescendo, "
+              "a steady crescendo, a long crescendo"),
     ),
     1,
 )
@@ -304,11 +313,11 @@ SLOPE = Scale(
 BRIGHTNESS = Scale(
     (900.0, 1150.0, 2000.0, 2500.0),
     (
-        _said("dark, very mellow, muffled, very dark", "tone, timbre, sound colour"),
-        _said("mellow, rounded, soft-edged, warm", "tone, timbre, sound colour"),
-        _said("balanced, neutral, medium-bright, evenly weighted", "tone, timbre, sound colour"),
-        _said("bright, crisp, clear-edged, brilliant", "tone, timbre, sound colour"),
-        _said("very bright, trebly, sharp, glaring", "tone, timbre, sound colour"),
+        _pairs("dark, very mellow, muffled, very dark", "tone, timbre"),
+        _pairs("mellow, rounded, warm, softened", "tone, timbre"),
+        _pairs("balanced, neutral", "tone, timbre"),
+        _pairs("bright, crisp, clear, brilliant", "tone, timbre"),
+        _pairs("very bright, trebly, sharp, piercing", "tone, timbre"),
     ),
     2,
 )
@@ -316,10 +325,12 @@ BRIGHTNESS = Scale(
 BASS = Scale(
     (0.12, 0.55, 0.75),
     (
-        _said("light, slender, thin, lightweight", "bass, low end, bottom end"),
-        _said("moderate, ordinary, medium, measured", "bass, low end, bottom end"),
-        _said("strong, weighty, full, solid, heavy", "bass, low end, bottom end"),
-        _said("dominant, overwhelming, very heavy, overpowering", "bass, low end, bottom end"),
+        _pairs("light, thin, slight, lean", rest="bass") + _pairs("light, thin, lean", "low end"),
+        (*_pairs("moderate, medium", rest="bass"), "a moderate low end"),
+        _pairs("strong, weighty, full, solid, deep, heavy", rest="bass")
+        + _pairs("strong, weighty, full, solid, heavy", "low end"),
+        _pairs("dominant, overwhelming, massive, huge", rest="bass")
+        + _pairs("dominant, overwhelming, massive, huge", "low end"),
     ),
     1,
 )
@@ -327,9 +338,12 @@ BASS = Scale(
 PERCUSSION = Scale(
     (0.24, 0.45),
     (
-        _said("soft, smooth, gradual, rounded", rest="attacks, note onsets"),
+        _said("soft attacks, smooth attacks, gentle attacks, rounded attacks, soft onsets, "
+              "gentle onsets"),
         ("",),
-        _said("sharp, hard, snappy, percussive, hard-edged", rest="attacks, hits, note onsets"),
+        _said("sharp attacks, hard attacks, snappy attacks, percussive attacks, crisp attacks, "
+              "punchy attacks, hard hits, sharp hits, snappy hits, punchy hits, crisp hits, "
+              "percussive hits"),
     ),
     1,
 )
@@ -337,9 +351,11 @@ PERCUSSION = Scale(
 ONSETS = Scale(
     (2.0, 4.5),
     (
-        _said("sparse, widely spaced, thinly set", rest="notes, events, entries"),
+        _said("sparse notes, widely spaced notes, sparse events, widely spaced events, "
+              "a sparse texture, a thinly spread texture"),
         ("",),
-        _said("frequent, closely packed, dense, crowded", rest="notes, events, entries"),
+        _said("rapid notes, closely packed notes, dense activity, a busy texture, "
+              "a dense flow of notes, rapid events, constant activity"),
     ),
     1,
 )
@@ -347,18 +363,22 @@ ONSETS = Scale(
 NOISINESS = Scale(
     (0.001, 0.03),
     (
-        _said("clear, clean, distinct, pure", rest="pitches, tones"),
+        _said("clear pitches, clean pitches, pure pitches, distinct pitches, "
+              "clearly pitched sounds, a clear sense of pitch"),
         ("",),
-        _said("noisy, noise-like, hissing, grainy", "texture, sound surface, background"),
+        _said("a noisy texture, a grainy texture, a hissing texture, a noisy surface, "
+              "a grainy surface, a noisy background, a hissing background"),
     ),
     1,
 )
 ROUGHNESS = Scale(
     (0.12, 0.28),
     (
-        _said("smooth, consonant, mild", "sonority, blend, sound"),
+        _said("smooth sonorities, consonant sonorities, a smooth blend, a consonant blend, "
+              "a smooth sonority, mild sonorities"),
         ("",),
-        _said("rough, gritty, harsh, grating, abrasive", "edge, sonority, sound"),
+        _said("a rough edge, a gritty edge, rough sonorities, gritty sonorities, a rough sonority, "
+              "a gritty sonority, harsh sonorities, an abrasive edge"),
     ),
     1,
 )
@@ -367,9 +387,11 @@ ROUGHNESS = Scale(
 HEIGHT = Scale(
     (2.8, 4.3),
     (
-        _said("low, deep, low-lying", "register, pitch range", "pitches"),
+        _said("a low register, a deep register, low pitches, deep pitches, a low range, "
+              "a deep range"),
         ("",),
-        _said("high, high-lying, elevated", "register, pitch range", "pitches"),
+        _said("a high register, high pitches, a high range, a high-lying register, "
+              "a high pitch range, high-lying pitches"),
     ),
     1,
 )
@@ -421,7 +443,7 @@ MOODS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (
         ("sombre", "pensive", "brooding"),
         (),
-        ("light-hearted", "sunny", "good-humoured"),
+        ("light-hearted", "sunny", "cheerful"),
     ),
     (
         ("tense", "restless", "agitated"),

@@ -84,10 +84,10 @@ def word_set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-_SMALL_WORDS = word_set(
+SMALL_WORDS = word_set(
     """
     a after aka al am an and as at au aux by da das de del della den der des di du el en et for
-    from il im in into la las le les lo los near of on or over par the to und under van von with
+    from il im in into la las le les lo los near no of on or over par the to und under van von with
     zum zur
     """
 )
@@ -97,23 +97,32 @@ _PARTICLES = frozenset(_ACCENTED.values())
 
 
 def headline(title: str) -> str:
-    """`title` in headline capitals; unchanged if it has capitals beyond the first."""
+    """`title` in headline capitals; unchanged if it has capitals beyond the first.
+
+    Roman numerals and initials ("N.") are no such capitals.
+    """
     words = [_ACCENTED.get(word, word) for word in title.split()]
-    if any(word != word.lower() for word in words[1:]):
+    if any(word != word.lower() and not _INITIAL.fullmatch(word) for word in words[1:]):
         return " ".join(words)
     last = len(words) - 1
     return " ".join(
-        word if 0 < index < last and word in _SMALL_WORDS | _PARTICLES else _raised(word)
+        word if 0 < index < last and word in SMALL_WORDS | _PARTICLES else _raised(word)
         for index, word in enumerate(words)
     )
 
 
+_INITIAL = re.compile(r"[IVX]+|[A-Z]\.")
 _NUMERAL = re.compile(r"(?=[ivx])x{0,2}(ix|iv|v?i{0,3})")
+
+
+def is_numeral(word: str) -> bool:
+    """Whether a word in lower case is a Roman numeral up to xxviii."""
+    return bool(_NUMERAL.fullmatch(word))
 
 
 def _raised(word: str) -> str:
     """A word with a capital, also after a hyphen or a French elision; a numeral all in capitals."""
-    if _NUMERAL.fullmatch(word):
+    if is_numeral(word):
         return word.upper()
     return re.sub(
         r"^(?:[dl]['’])?[^\W\d_]|(?<=-)[^\W\d_](?=[^\W_]{3})",
@@ -141,7 +150,7 @@ def clean_name(text: str, *, max_words: int, max_chars: int = 64) -> str:
         return ""
     if not all(_fits_a_name(char) for char in text) or text.count("(") != text.count(")"):
         return ""
-    if re.search(r"[.,;:&()/°-]\s?[.,;:&/°]|- ?-|\(\s*\)", text):
+    if re.search(r"[,;:&(/°-]\s?[.,;:&/°]|\.\s?[.,;:/°]|\)\s?[;&/°]|- ?-|\(\s*\)", text):
         return ""
     if _CODE_WORDS & set(re.findall(r"\w+", text)):
         return ""

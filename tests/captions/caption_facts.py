@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 
 from artsound.captions import grounded, measures
-from artsound.captions.phrasing import clean_label, headline, slug
+from artsound.captions.phrasing import clean_label, slug
 from artsound.captions.vocabulary import Vocabulary, bundled_vocabulary
 from artsound.schema import Artwork, ArtworkDescriptors, Track, TrackDescriptors
 
@@ -45,7 +45,10 @@ _PLAN_WORDS = {
     )
     for word in re.findall(r"[^\W\d_]+", re.sub(r"\{\w+\}", " ", plan))
 }  # fmt: skip
-_GLUE = _PLAN_WORDS | {"a", "an", "and", "of", *" ".join(grounded.PALETTES).split()}
+_VERBS = {verb + ending for verb in grounded.PREVAIL for ending in ("", "s")}
+_GLUE = {*_PLAN_WORDS, *_VERBS, *grounded.MAIN, "the", "are", "is"}
+_GLUE |= {"a", "an", "and", "of", "colours"}
+_GLUE |= set(" ".join(noun for noun, _ in grounded.PALETTES).split())
 
 
 def unsupported(caption: str, record: Artwork | Track, d: object) -> list[str]:
@@ -66,6 +69,8 @@ class _Reader:
 
     def take(self, phrase: str) -> bool:
         """Cut a phrase out of the text, if it is there as whole words."""
+        if phrase.lower() not in self.text.lower():  # most are not, and compiling takes long
+            return False
         pattern = rf"(?<![\w-]){re.escape(phrase)}(?![\w-])"
         cut = re.sub(pattern, " | ", self.text, count=1, flags=re.I) if phrase else self.text
         found = cut != self.text
@@ -94,19 +99,17 @@ class _Reader:
 
 def _read_artwork(r: _Reader, record: Artwork, d: ArtworkDescriptors, words: Vocabulary) -> None:
     art = words.art
-    titles = [headline(name) for name in _titles(record.title)]
-    r.take_any([f"{listed} {title}" for listed in grounded.LISTED for title in titles])
-    r.take_any([f"{titled} “{title}”" for titled in grounded.TITLED for title in titles])
-    r.take(f"by {record.painter}")
+    _read_title(r, record.title)
+    r.text = r.text.replace(f" ({record.year})", " | ")
+    r.take(f"by {art.painters.get(slug(record.painter), record.painter)}")
     r.take(f"from the painter’s {record.period}")
     r.take_any(f"{dated} {record.year}" for dated in (*grounded.DATED, ""))
-    r.take(f"({record.year})")
     if 1000 <= record.year <= 2100:
-        r.take(f"of the {grounded.century_part(record.year)}")
+        r.take(f"from the {grounded.century_part(record.year)}")
     r.take_any(f"with {art.emotions.get(slug(e), '')}" for e in record.emotions)
-    r.take_any(f"felt {art.emotions.get(slug(e), '')}" for e in record.emotions)
     r.levels(PICTURE_SCALES, d)
-    r.take_any(clean_label(name).lower() for name in d.palette)
+    names = [clean_label(name).lower() for name in d.palette]
+    r.take_any(art.colours.get(slug(name), name) for name in names)
     for field, share, phrases in measures.LINES:
         for phrase in phrases:
             if r.take(phrase) and getattr(d, field) < share:
@@ -115,9 +118,10 @@ def _read_artwork(r: _Reader, record: Artwork, d: ArtworkDescriptors, words: Voc
     label = clean_label(record.style)
     r.take_any([f"in the {label}", f"in the {label} style"] if label else [])
     style = slug(record.style)
-    nouns: Iterable[str] = art.genres.get(slug(record.genre)) or art.style_nouns.get(style, ())
+    nouns = [*art.genres.get(slug(record.genre), art.style_nouns.get(style, ()))]
+    nouns += [noun for one in art.genres.values() for noun in one if _begins(record.title, noun)]
+    nouns += [*art.plain_nouns, "painting"]
     adjective = art.styles.get(style, "")
-    nouns = [*nouns, *(() if nouns else (*art.plain_nouns, "painting"))]
     r.take_any([*nouns, *(f"{adjective} {noun}" for noun in nouns)])
     r.take(adjective)
     media = [slug(medium) for medium in record.media]
@@ -126,9 +130,28 @@ def _read_artwork(r: _Reader, record: Artwork, d: ArtworkDescriptors, words: Voc
     r.levels(_ADJECTIVES, d)
 
 
-def _titles(title: str) -> list[str]:
-    plain = re.sub(r"\s\d{1,2}$", "", title)
-    return [title, plain, plain.strip(" -.,:;/&")]
+def _read_title(r: _Reader, title: str) -> None:
+    """Cut out the title: its words in their order, from the first or the second to any of them.
+
+    Only punctuation may be between them, and an accent on them.
+    """
+    words = [re.escape(word).replace("e", "[eé]") for word in title.split()]
+    marks = "|".join((*grounded.LISTED, *grounded.TITLED))
+    for start in (0, 1):
+        for end in range(len(words), start, -1):
+            told = r"[\s,.()-]+".join(words[start:end])
+            forms = [rf"({marks}) “?{told}(\.(?= )|[)”])?"]
+            if end - start > 1 or not words[end:] or words[end].isdigit():
+                forms.append(rf"(?<![^\s“]){told}[”)]?(?=,| is | by |\. | \()")
+            for form in forms:
+                cut = re.sub(form, " | ", r.text, count=1, flags=re.IGNORECASE)
+                if cut != r.text:
+                    r.text = cut
+                    return
+
+
+def _begins(title: str, noun: str) -> bool:
+    return f"{slug(title)} ".startswith(f"{slug(noun)} ")
 
 
 def _read_track(r: _Reader, record: Track, d: TrackDescriptors, words: Vocabulary) -> None:
@@ -142,8 +165,6 @@ def _read_track(r: _Reader, record: Track, d: TrackDescriptors, words: Vocabular
             r.take(f"of {about} {round(d.tempo)} BPM")
         level = measures.TEMPO.level(d.tempo) + measures.TEMPO.middle
         r.take_any([f"{word} tempo" for word in (*measures.TEMPO.phrases[level],)])
-        if level == measures.TEMPO.middle:
-            r.take("middling tempo")
     row = sum(measures.music_affect(d)[1] >= edge for edge in measures.AROUSAL_LEVELS)
     r.take_any(word for words_ in measures.MOODS[row] for word in words_)
     labels = [record.genre, *record.genres]

@@ -34,6 +34,7 @@ class ArtTerms:
     painted_media: Labels
     greys: Labels
     colour_families: Words
+    colours: Words
     styles: Words
     genres: Choices
     style_nouns: Choices
@@ -41,6 +42,7 @@ class ArtTerms:
     supports: Words
     emotions: Words
     subjects: Words
+    painters: Words
 
 
 @dataclass(frozen=True)
