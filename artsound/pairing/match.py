@@ -666,7 +666,7 @@ _CANDIDATES = 32
 # With longer lists fewer tracks must be compared with all artworks for the certificate (at 8,000
 # rows of each side 6 % in place of 37 %). Their memory is too large for the largest sides.
 _MANY_CANDIDATES = 64
-_LARGEST = 400_000
+_LARGEST = 1_000_000
 
 
 @dataclass(frozen=True)
