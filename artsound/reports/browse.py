@@ -22,12 +22,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import soundfile
 
 from artsound.captions.vocabulary import key_name
 from artsound.catalogue import SideName
 from artsound.errors import ArtSoundError, BadData, BadUsage, redacted
-from artsound.media import MediaError
-from artsound.media.audio import clip_header
 from artsound.progress import human_bytes
 from artsound.reports.finding import LARGEST_PICTURE, Finder, Likeness
 from artsound.reports.judge_desk import JudgeDesk
@@ -447,9 +446,8 @@ class Site:
     def _shown_seconds(self, card: dict[str, Any]) -> float:
         """What both spectrograms of a pair are wide: whole seconds, of the longer clip."""
         longest = card["duration_s"]
-        with contextlib.suppress(OSError, MediaError):  # the page says that it cannot be played
-            _, made = clip_header(self.generated[card["key"]].read_bytes())
-            longest = max(longest, made)
+        with contextlib.suppress(soundfile.SoundFileError):  # the page says that it cannot be read
+            longest = max(longest, soundfile.info(self.generated[card["key"]]).duration)
         return float(min(LONGEST, max(1, math.ceil(longest - 0.1))))
 
     def spectrogram(self, request: Request) -> Response:

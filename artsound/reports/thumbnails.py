@@ -118,7 +118,7 @@ def _spectrogram(data: bytes, seconds: float) -> bytes:
         raise BadData(f"The clip cannot be read: {error}.") from error
     levels = np.full((COLUMNS, _BINS), FLOOR, dtype=np.float32)
     if len(mono):
-        found = log_mel(mono, RATE, bands)[:COLUMNS]
+        found = np.nan_to_num(log_mel(mono, RATE, bands)[:COLUMNS], nan=FLOOR)
         levels[: len(found)] = found
     shares = np.clip(1 - levels.T[::-1] / FLOOR, 0, 1)
     steps = np.linspace(0, 1, len(_COLOURS))
