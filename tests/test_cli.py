@@ -30,6 +30,19 @@ def artsound(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_ctrl_c_ends_a_command_with_one_line_and_130() -> None:
+    code = (
+        "import io, signal, sys\n"
+        "class Output(io.StringIO):\n"
+        "    def write(self, text): signal.raise_signal(signal.SIGINT)\n"
+        "from artsound.cli import main\n"
+        "sys.argv, sys.stdout = ['artsound', 'plugins'], Output()\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "artsound: stopped.\n")
+
+
 def build(artgraph: object, fma: object, out: object, *more: object) -> tuple[int, str]:
     done = artsound(
         "build", "--artgraph", artgraph, "--fma", fma, "--out", out, "--runner", "serial", *more

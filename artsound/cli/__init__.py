@@ -21,7 +21,7 @@ from artsound.cli import (  # noqa: F401
     tool_commands,
     training_commands,
 )
-from artsound.cli.app import app
+from artsound.cli.app import app, say
 from artsound.errors import ArtSoundError, BadUsage
 from artsound.extras import EXTRAS, install_command
 from artsound.progress import command_line, log, log_to, report_error
@@ -61,12 +61,18 @@ def main() -> None:
         app(standalone_mode=True)
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 0
+        if _was_interrupted(leaving):
+            say("artsound: stopped.")
         ends(f"Left with exit code {code}.", code)
         raise
     except ArtSoundError as error:
         ends(str(error), error.exit_code)
         report_error(str(error))
         raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        ends("Left with exit code 130.", 130)
+        say("artsound: stopped.")
+        raise SystemExit(130) from None
     except Exception as error:
         if sentence := _path_fault(error):
             ends(sentence, 2)
@@ -80,6 +86,14 @@ def main() -> None:
         ends(sentence, 2)
         report_error(sentence)
         raise SystemExit(2) from None
+
+
+def _was_interrupted(leaving: BaseException) -> bool:
+    """Whether an exit is Typer's after Ctrl-C, of which it says nothing."""
+    cause: BaseException | None = leaving
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
 
 
 def _check_written_paths(arguments: Sequence[str]) -> None:

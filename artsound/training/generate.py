@@ -266,8 +266,8 @@ def generate(
         raise BadUsage(f"{out} is one file for {len(images)} pictures: give a folder as --out.")
     if not single and out.suffix.lower() in OTHER_SOUNDS:
         raise BadUsage(f"{out} is not a WAV: give a name that ends in .wav, or a folder, as --out.")
-    if not single and len({image.stem for image in images}) < len(images):
-        raise BadUsage("Two of the pictures have the same name: generate them into two folders.")
+    pieces = [out if single else out / f"{image.stem}.wav" for image in images]
+    _check_names(images, pieces, spectrogram=spectrogram)
     if guidance is not None and guidance < 0:
         raise BadUsage(f"--guidance {guidance} is out of range: choose 0 or more.")
     if scheduler not in SCHEDULERS:
@@ -297,8 +297,7 @@ def generate(
                 negative=away,
                 candidates=candidates,
             )
-            for image, wave in zip(images[rows], waves, strict=True):
-                path = out if single else out / f"{image.stem}.wav"
+            for image, path, wave in zip(images[rows], pieces[rows], waves, strict=True):
                 done.append(
                     _write(path, wave, generator.config.mel, image, with_spectrogram=spectrogram)
                 )
@@ -341,6 +340,26 @@ def _files(image: Path) -> list[Path]:
     if not image.is_file():
         raise BadUsage(f"{image} is not a file: give a picture or a folder of pictures.")
     return [image]
+
+
+def _check_names(images: Sequence[Path], pieces: Sequence[Path], *, spectrogram: bool) -> None:
+    """Raise BadUsage if two pieces would be one file, or a spectrogram would replace a picture."""
+    named: dict[str, Path] = {}
+    for image, piece in zip(images, pieces, strict=True):
+        other = named.setdefault(piece.name.casefold(), image)
+        if other is not image:
+            raise BadUsage(
+                f"{other} and {image} have the same name, {image.stem}: generate them into two "
+                "folders."
+            )
+    given = {image.resolve(): image for image in images}
+    for piece in pieces if spectrogram else ():
+        replaced = given.get(piece.with_suffix(".png").resolve())
+        if replaced is not None:
+            raise BadUsage(
+                f"The spectrogram {piece.with_suffix('.png')} would replace the picture {replaced}: "
+                "give another folder as --out, or leave out --spectrogram."
+            )
 
 
 def wav_bytes(wave: np.ndarray, sample_rate: int) -> bytes:

@@ -78,6 +78,16 @@ def test_bad_requests_and_broken_pictures_are_reported(
         generate(lone, [image], tmp_path / "x.wav", steps=2000)
     with pytest.raises(BadUsage, match=r"x\.mp3 is not a WAV"):
         generate(lone, [image], tmp_path / "x.mp3")
+    (tmp_path / "B").mkdir()
+    same, cat = tmp_path / "B" / "A painting.png", tmp_path / "cat.png"
+    for file in (same, cat):
+        file.write_bytes(image.read_bytes())
+    with pytest.raises(BadUsage, match=r"a painting\.jpg and .*A painting\.png have the same name"):
+        generate(lone, [image, same], tmp_path / "wavs")
+    for out in (tmp_path / "cat.wav", tmp_path / "B" / ".."):
+        with pytest.raises(BadUsage, match=r"cat\.png would replace the picture .*cat\.png"):
+            generate(lone, [cat], out, spectrogram=True)
+    assert cat.read_bytes() == image.read_bytes()
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(image.read_bytes()[:300])
     with pytest.raises(BadData, match=r"broken\.jpg"):
