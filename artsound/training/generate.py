@@ -346,19 +346,19 @@ def _check_names(images: Sequence[Path], pieces: Sequence[Path], *, spectrogram:
     """Raise BadUsage if two pieces would be one file, or a spectrogram would replace a picture."""
     named: dict[str, Path] = {}
     for image, piece in zip(images, pieces, strict=True):
-        other = named.setdefault(piece.name.casefold(), image)
-        if other is not image:
+        if (other := named.get(piece.name.casefold())) is not None:
             raise BadUsage(
                 f"{other} and {image} have the same name, {image.stem}: generate them into two "
                 "folders."
             )
+        named[piece.name.casefold()] = image
     given = {image.resolve(): image for image in images}
     for piece in pieces if spectrogram else ():
         replaced = given.get(piece.with_suffix(".png").resolve())
         if replaced is not None:
             raise BadUsage(
-                f"The spectrogram {piece.with_suffix('.png')} would replace the picture {replaced}: "
-                "give another folder as --out, or leave out --spectrogram."
+                f"The spectrogram of {piece} would replace the picture {replaced}: give another "
+                "folder as --out, or leave out --spectrogram."
             )
 
 

@@ -85,7 +85,7 @@ def test_bad_requests_and_broken_pictures_are_reported(
     with pytest.raises(BadUsage, match=r"a painting\.jpg and .*A painting\.png have the same name"):
         generate(lone, [image, same], tmp_path / "wavs")
     for out in (tmp_path / "cat.wav", tmp_path / "B" / ".."):
-        with pytest.raises(BadUsage, match=r"cat\.png would replace the picture .*cat\.png"):
+        with pytest.raises(BadUsage, match=r"cat\.wav would replace the picture .*cat\.png"):
             generate(lone, [cat], out, spectrogram=True)
     assert cat.read_bytes() == image.read_bytes()
     broken = tmp_path / "broken.jpg"
