@@ -12,6 +12,7 @@ import typer
 from artsound.cli.app import Json, RightsChoice, ShardsFolder, app, print_summary, say
 from artsound.extras import importing
 
+MAX_SEED = 2**31 - 1
 Preset = Annotated[
     str, typer.Option(help="The model and its training: `artsound plugins preset` lists them.")
 ]
@@ -75,7 +76,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the newest checkpoint.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seeds weights, order and noise.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seeds weights, order and noise.", min=0, max=MAX_SEED)
+    ] = 0,
     pretrained: Pretrained = None,
     visual: Visual = None,
     latents: Annotated[
@@ -133,7 +136,7 @@ def generate(
     image: Annotated[list[Path], typer.Option(help="A picture or a folder; may be repeated.")],
     out: Annotated[Path, typer.Option(help="A .wav file; a folder for several pictures.")],
     seconds: Annotated[float | None, typer.Option(help="Length of the music, 0.5 to 60.")] = None,
-    seed: Annotated[int, typer.Option(help="Seeds the noise.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seeds the noise.", min=0, max=MAX_SEED)] = 0,
     guidance: Guidance = None,
     steps: Annotated[int, typer.Option(help="Denoising steps.", min=1)] = 25,
     scheduler: Annotated[str, typer.Option(help="ddim, dpm or unipc.")] = "ddim",
@@ -189,7 +192,7 @@ def evaluate(
     split: Annotated[
         str, typer.Option(help="train, val, test, or held-out (val and test).")
     ] = "held-out",
-    seed: Annotated[int, typer.Option(help="Seeds noise and bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seeds noise and bootstrap.", min=0, max=MAX_SEED)] = 0,
     takes: Annotated[int, typer.Option(help="Pieces for each picture.", min=1)] = 2,
     guidance: Guidance = None,
     steps: Annotated[int, typer.Option(help="Denoising steps.", min=1)] = 25,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ from artsound.training.plots import labelled_spectrogram_png
 
 BATCH = 16
 STEPS = 25
+SEEDS = 2**31  # as in the settings of a training run
 _APART = 1_000_003  # between the seeds of candidates, so that nearby seeds share none
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 OTHER_SOUNDS = (".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".aiff", ".aif", ".wave")
@@ -156,6 +158,7 @@ class Generator:
 
     def guidance(self, asked: float | None = None) -> float:
         """The weight of the picture: what is asked for, else that of the settings."""
+        check_guidance(asked)
         return self.config.condition.guidance if asked is None else asked
 
     def check_candidates(self, candidates: int) -> None:
@@ -262,14 +265,16 @@ def generate(
         raise BadUsage(f"--seconds {seconds} is out of range: choose between 0.5 and 60.")
     images = [file for image in images for file in _files(image)]
     single = out.suffix.lower() == ".wav"
+    _check_out(out, single=single)
     if single and len(images) != 1:
         raise BadUsage(f"{out} is one file for {len(images)} pictures: give a folder as --out.")
     if not single and out.suffix.lower() in OTHER_SOUNDS:
         raise BadUsage(f"{out} is not a WAV: give a name that ends in .wav, or a folder, as --out.")
     pieces = [out if single else out / f"{image.stem}.wav" for image in images]
     _check_names(images, pieces, spectrogram=spectrogram)
-    if guidance is not None and guidance < 0:
-        raise BadUsage(f"--guidance {guidance} is out of range: choose 0 or more.")
+    check_guidance(guidance)
+    if not 0 <= seed < SEEDS:
+        raise BadUsage(f"--seed {seed} is out of range: choose 0 to {SEEDS - 1}.")
     if scheduler not in SCHEDULERS:
         raise BadUsage(
             f"There is no scheduler {scheduler!r}: choose one of {', '.join(SCHEDULERS)}."
@@ -340,6 +345,23 @@ def _files(image: Path) -> list[Path]:
     if not image.is_file():
         raise BadUsage(f"{image} is not a file: give a picture or a folder of pictures.")
     return [image]
+
+
+def check_guidance(guidance: float | None) -> None:
+    """Raise BadUsage for a guidance below 0 or that is no finite number."""
+    if guidance is not None and not 0 <= guidance < math.inf:
+        raise BadUsage(f"--guidance {guidance} is out of range: choose 0 or more.")
+
+
+def _check_out(out: Path, *, single: bool) -> None:
+    """Raise BadUsage if music cannot be written there, before a model is loaded for it."""
+    if single and out.is_dir():
+        raise BadUsage(f"{out} is a folder: give another name that ends in .wav as --out.")
+    folder = out.parent if single else out
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise BadUsage(f"{folder} is a file, not a folder: give another --out.")
 
 
 def _check_names(images: Sequence[Path], pieces: Sequence[Path], *, spectrogram: bool) -> None:

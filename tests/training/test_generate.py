@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,13 @@ def test_bad_requests_and_broken_pictures_are_reported(
         generate(lone, [image], tmp_path / "x.wav", steps=2000)
     with pytest.raises(BadUsage, match=r"x\.mp3 is not a WAV"):
         generate(lone, [image], tmp_path / "x.mp3")
+    for seed in (-1, 2**31):
+        with pytest.raises(BadUsage, match=f"--seed {seed} is out of range"):
+            generate(lone, [image], tmp_path / "x.wav", seed=seed)
+    (tmp_path / "B.wav").mkdir()
+    for out, fault in (("B.wav", "is a folder"), ("a painting.jpg/x.wav", r"jpg is a file, not")):
+        with pytest.raises(BadUsage, match=fault):
+            generate(lone, [image], tmp_path / out)
     (tmp_path / "B").mkdir()
     same, cat = tmp_path / "B" / "A painting.png", tmp_path / "cat.png"
     for file in (same, cat):
@@ -137,8 +145,9 @@ def test_a_negative_picture_changes_what_guidance_pushes_away_from(
     assert digest(1.0, other) == digest(1.0, None)
     with pytest.raises(BadUsage, match=r"none\.jpg is not a file"):
         digest(3.0, tmp_path / "none.jpg")
-    with pytest.raises(BadUsage, match="guidance -1"):
-        digest(-1.0, None)
+    for guidance in (-1.0, math.nan, math.inf):
+        with pytest.raises(BadUsage, match=f"guidance {guidance} is out of range"):
+            digest(guidance, None)
 
 
 HEAVY = (
