@@ -131,9 +131,10 @@ def _place(digits: str) -> int:
 # Music that a model generated for pairs of a release, shown beside the pairs.
 
 GENERATED = "audio/wav"
+MODEL = "model"  # the system whose music is in `wavs`; others of an evaluation in `wavs NAME`
 
 
-def find_generated(folder: Path, keys: Mapping[str, int]) -> dict[str, Path]:
+def find_generated(folder: Path, keys: Mapping[str, int]) -> dict[str, dict[str, Path]]:
     """Find the generated music of pairs; only these files are served.
 
     Args:
@@ -141,7 +142,8 @@ def find_generated(folder: Path, keys: Mapping[str, int]) -> dict[str, Path]:
         keys: The keys of the release.
 
     Returns:
-        For each key with a KEY.wav this file. Links and other names are ignored.
+        For each key with a KEY.wav of the model the files of all systems by name, the model first.
+        Links and other names are ignored.
 
     Raises:
         BadUsage: There is no such file.
@@ -149,17 +151,27 @@ def find_generated(folder: Path, keys: Mapping[str, int]) -> dict[str, Path]:
     if not folder.is_dir():
         raise BadUsage(f"{folder} is not a folder: give the --out folder of `artsound evaluate`.")
     home = folder / "wavs" if (folder / "wavs").is_dir() else folder
-    found = {
-        path.stem: path.absolute()
-        for path in sorted(home.glob("*.wav"))
-        if path.stem in keys and path.is_file() and not path.is_symlink()
-    }
+    found = {key: {MODEL: path} for key, path in _wavs_in(home, keys).items()}
+    for other in sorted(folder.glob("wavs *")) if home != folder else ():
+        for key, path in _wavs_in(other, keys).items():
+            if key in found:
+                found[key][other.name.removeprefix("wavs ")] = path
     if not found:
         raise BadUsage(
             f"{home} has no .wav named after a pair of these shards: give the --out folder of "
             "`artsound evaluate`, or a folder of files named KEY.wav."
         )
     return found
+
+
+def _wavs_in(folder: Path, keys: Mapping[str, int]) -> dict[str, Path]:
+    if folder.is_symlink():
+        return {}
+    return {
+        path.stem: path.absolute()
+        for path in sorted(folder.glob("*.wav"))
+        if path.stem in keys and path.is_file() and not path.is_symlink()
+    }
 
 
 def read_effects(folder: Path) -> dict[str, float]:
@@ -194,7 +206,7 @@ class Site:
     catalogue: PairTable
     save_to: Path | None
     finder: Finder
-    generated: dict[str, Path] = field(default_factory=dict)
+    generated: dict[str, dict[str, Path]] = field(default_factory=dict)
     min_heard: float = MIN_HEARD
     release: Dataset | None = None
     effects: Mapping[str, float] = field(default_factory=dict)
@@ -433,6 +445,7 @@ class Site:
             {
                 **card,
                 "seconds": self._shown_seconds(card),
+                "systems": list(self.generated[card["key"]]),
                 "effect": self.effects.get(card["key"]),
             }
             for card in cards
@@ -444,19 +457,20 @@ class Site:
         return json_response({"pairs": pairs, **about, **scale})
 
     def _shown_seconds(self, card: dict[str, Any]) -> float:
-        """What both spectrograms of a pair are wide: whole seconds, of the longer clip."""
+        """What all spectrograms of a pair are wide: whole seconds, of the longest clip."""
         longest = card["duration_s"]
-        with contextlib.suppress(soundfile.SoundFileError):  # the page says that it cannot be read
-            longest = max(longest, soundfile.info(self.generated[card["key"]]).duration)
+        for path in self.generated[card["key"]].values():
+            with contextlib.suppress(soundfile.SoundFileError):  # the page says that it is damaged
+                longest = max(longest, soundfile.info(path).duration)
         return float(min(LONGEST, max(1, math.ceil(longest - 0.1))))
 
     def spectrogram(self, request: Request) -> Response:
-        """The spectrogram of a pair's own track, or of the music that was generated for it."""
+        """The spectrogram of a pair's own track, or of music that was generated for it."""
         from starlette.responses import Response
 
         kind, key = request.path_params["kind"], request.path_params["key"]
         seconds = _whole(request.query_params.get("seconds", "10"))
-        position, path = self.catalogue.places.get(key), self.generated.get(key)
+        position, path = self.catalogue.places.get(key), self._made(request)
         if position is None or path is None or not 1 <= seconds <= LONGEST:
             return json_response({"error": "There is no such spectrogram."}, 404)
         data = self.catalogue.data
@@ -478,11 +492,16 @@ class Site:
             return json_response({"error": "There is no such spectrogram."}, 404)
         return Response(made, media_type="image/png", headers={"Cache-Control": "no-store"})
 
+    def _made(self, request: Request) -> Path | None:
+        """The file of the key and the system that a request names; None without any."""
+        systems = self.generated.get(request.path_params["key"], {})
+        return systems.get(request.query_params.get("system", MODEL))
+
     def generated_media(self, request: Request) -> Response:
         """Generated music; only what was found when the site was started."""
         from starlette.responses import FileResponse
 
-        path = self.generated.get(request.path_params["key"])
+        path = self._made(request)
         if path is None or not path.is_file():
             return json_response({"error": "There is no such file."}, 404)
         return FileResponse(path, media_type=GENERATED, headers={"Cache-Control": "no-store"})

@@ -113,6 +113,28 @@ def test_spectrograms_have_one_scale_of_seconds_frequency_and_level(
         assert client.get(f"/spectrogram/{bad}").status_code == 404
 
 
+def test_music_of_all_systems_of_an_evaluation_is_compared(
+    site_shards: Path, generated: Path, keys: list[str], tmp_path: Path
+) -> None:
+    other, linked = generated / "wavs best of 8", generated / "wavs linked"
+    other.mkdir()
+    for key in (keys[0], keys[2]):
+        soundfile.write(other / f"{key}.wav", np.zeros(16_000 * 20), 16_000)
+    linked.symlink_to(other)
+    app = browse_app(open_shards(site_shards), save_to=tmp_path, generated=generated)
+    client = TestClient(app, base_url="http://127.0.0.1:8000")
+    pairs = client.get("/api/generated").json()["pairs"]
+    assert [(pair["systems"], pair["seconds"]) for pair in pairs] == [
+        (["model", "best of 8"], 20), (["model"], 12)
+    ]  # fmt: skip
+    sound = client.get(f"/generated/{keys[0]}.wav?system=best of 8")
+    assert sound.content == (other / f"{keys[0]}.wav").read_bytes()
+    levels = f"/spectrogram/generated/{keys[0]}.png"
+    assert client.get(f"{levels}?system=best of 8").content != client.get(levels).content
+    for name in ("linked", "../wavs", "none"):
+        assert client.get(levels, params={"system": name}).status_code == 404
+
+
 @pytest.mark.parametrize(
     "name",
     ["999999.wav", "..%2f..%2fsecret.txt", "../../secret.txt", "%2e%2e/secret.wav", "x.txt"],

@@ -1,6 +1,9 @@
 // Artwork, its own track and the music a model made for it, side by side.
 import { artworkTitle, ask, byId, joined, make, media, notice, number, trackTitle } from "/page/page.js";
 
+// What the systems of an evaluation are called on the page, where their names say too little.
+const SYSTEMS = { model: "from the picture alone" };
+
 export async function showCompare(query) {
   const start = Number(query.get("start")) || 0;
   const lowest = query.get("sort") === "lowest";
@@ -42,16 +45,21 @@ function line(pair, marks) {
       make("h2", {}, artworkTitle(pair)),
       make("p", { class: "soft" }, joined(pair.painter, pair.split, `pair ${pair.key}`)),
       pair.effect === null ? "" : make("p", { class: "soft" }, `effect of the picture ${pair.effect.toFixed(2).replace("-", "−")}`)),
-    sound("Its own track", trackTitle(pair), media(pair.key, "mp3"), levels("own"), pair.seconds, marks),
-    sound("Generated", "from the picture alone", `/generated/${name}.wav`, levels("generated"), pair.seconds, marks));
+    make("div", { class: "sounds" },
+      sound("Its own track", trackTitle(pair), media(pair.key, "mp3"), levels("own"), pair.seconds, marks),
+      ...pair.systems.map((system) => {
+        const of = new URLSearchParams({ system });
+        return sound("Generated", SYSTEMS[system] || system, `/generated/${name}.wav?${of}`,
+          `${levels("generated")}&${of}`, pair.seconds, marks);
+      })));
 }
 
 function sound(title, text, address, levels, seconds, marks) {
-  return make("div", { role: "group", "aria-label": title },
+  return make("div", { role: "group", "aria-label": `${title}, ${text}` },
     make("h3", {}, title),
     make("p", { class: "soft" }, text),
     make("audio", { controls: true, preload: "none", src: address, onplay: alone, onerror: lost }),
-    spectrogram(title, levels, seconds, marks));
+    spectrogram(`${title}, ${text}`, levels, seconds, marks));
 }
 
 /** A spectrogram with its frequencies on the left and its seconds below. */
@@ -64,7 +72,7 @@ function spectrogram(title, address, seconds, marks) {
   const times = [0, seconds / 2, seconds].map((time) => make("span", {}, `${time} s`));
   return make("figure", { class: "spectrogram" },
     make("div", { class: "hertz", "aria-hidden": "true" }, ...hertz),
-    make("img", { src: address, alt: `Spectrogram of ${title.toLowerCase()}, ${seconds} s, up to 8 kHz`, loading: "lazy" }),
+    make("img", { src: address, alt: `Spectrogram: ${title}, ${seconds} s, up to 8 kHz`, loading: "lazy" }),
     make("div", { class: "times", "aria-hidden": "true" }, ...times));
 }
 
