@@ -121,10 +121,12 @@ def _spectrogram(data: bytes, seconds: float) -> bytes:
         found = np.nan_to_num(log_mel(mono, RATE, bands)[:COLUMNS], nan=FLOOR)
         levels[: len(found)] = found
     shares = np.clip(1 - levels.T[::-1] / FLOOR, 0, 1)
-    steps = np.linspace(0, 1, len(_COLOURS))
-    rgb = np.stack([np.interp(shares, steps, one) for one in np.transpose(_COLOURS)], axis=-1)
+    shown = Image.fromarray(np.rint(255 * shares).astype(np.uint8)).convert("P")
+    steps, places = np.linspace(0, 255, len(_COLOURS)), np.arange(256)
+    palette = np.stack([np.interp(places, steps, one) for one in np.transpose(_COLOURS)], axis=1)
+    shown.putpalette(np.rint(palette).astype(np.uint8).tobytes())
     out = io.BytesIO()
-    Image.fromarray(np.rint(rgb).astype(np.uint8)).save(out, "PNG", optimize=True)
+    shown.save(out, "PNG", optimize=True)
     return out.getvalue()
 
 
