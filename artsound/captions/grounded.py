@@ -94,14 +94,14 @@ ARTWORK_PLANS: tuple[str, ...] = (
     "[; it has {traits}].",
     "Viewers responded with {emotion} to this {work}[ {by}][ {when}][, {titled}]"
     "[, showing {subjects}], in {palette}[, with {traits}].",
-    "{A_work}[ {by}][ {when}][, {titled}], in {palette}. The picture is marked by {looks}.",
+    "{A_work}[ {by}][ {when}][, {titled}], in {palette}. It is marked by {looks}.",
 )
 # For pictures whose palette the record does not name.
 BARE_ARTWORK_PLANS: tuple[str, ...] = (
     "{A_work}[ {by}][ {when}][, {titled}][, showing {subjects}], with {looks}.",
     "{Title} is {a_work}[ {by}][ {when}][, showing {subjects}], with {looks}.",
     "This {work}[ {by}][ {when}][, {titled},] has {looks}[, and shows {subjects}].",
-    "{A_work}[ {by}][ {when}][, {titled}]. The picture is marked by {looks}.",
+    "{A_work}[ {by}][ {when}][, {titled}]. It is marked by {looks}.",
 )
 ARTWORK_TAILS: tuple[str, ...] = ("The picture also has {spare}.", "It has {another} too.")
 
@@ -337,9 +337,9 @@ TRACK_PLANS: tuple[str, ...] = (
     "{A_track}[ in {key}][ at {tempo}][, featuring {instruments}]. It has {traits}"
     "[; the mood is {mood}].",
     "{A_track}[ in {key}][ at {tempo}], {mood} in mood, with {traits}.",
-    "{A_track}[ at {tempo}], with {traits}[; the mood is {mood}][, the key {key}].",
+    "{A_track}[ in {key}][ at {tempo}], with {traits}[; the mood is {mood}].",
     "{A_moody} leaning towards {also}[, in {key}][, at {tempo}], with {traits}.",
-    "{A_moody}[ with touches of {also}], marked by {traits}[; it moves at {tempo}].",
+    "{A_moody}[, with touches of {also},] marked by {traits}[; it moves at {tempo}].",
     "{A_moody} featuring {instruments}[, in {key}][, at {tempo}], with {traits}.",
     "{A_mood} mood runs through this {track}[ in {key}][ at {tempo}], with {traits}.",
     "This {track}[ in {key}][ at {tempo}] has {traits}[; the mood is {mood}].",
@@ -357,7 +357,7 @@ TRACK_PLANS: tuple[str, ...] = (
     "In this {moody}[ in {key}][ at {tempo}], {f1} and {f2} stand out.",
     "Set in {key}, this {moody}[ at {tempo}] has {traits}.",
     "Moving at {tempo}, this {moody}[ in {key}] has {traits}.",
-    "{A_moody}[ in {key}][ at {tempo}]. The recording is marked by {looks}.",
+    "{A_moody}[ in {key}][ at {tempo}]. It is marked by {looks}.",
 )
 TRACK_TAILS: tuple[str, ...] = ("It also has {spare}.", "Besides, it has {another}.")
 
@@ -495,7 +495,7 @@ class Grounded:
 
     name = "grounded"
     # Raised whenever equal records and measurements give other sentences; a test checks it.
-    version = "8"
+    version = "9"
     prompt = ""
 
     def __init__(self, vocabulary: Vocabulary | None = None) -> None:
