@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 EFFECTS = "effects.json"  # of an evaluation: each system's effect of the picture, by key
 TEMPORARY_PREFIX = ".tmp-"
 _TEMPORARY = re.compile(r"\.tmp-([0-9a-f]{8})-(\d{1,10})-(\d{1,20})-")
+_OF_THE_HOST = "pid:[4026531836]"  # PROC_PID_INIT_INO of Linux: not in a container
 _OWN_BIRTH: dict[int, int] = {}  # by number of the process
 
 _ROW_GROUP = 1 << 14  # rows
@@ -216,7 +217,20 @@ def _is_abandoned(name: str) -> bool:
 
 
 def _machine() -> str:
-    return sha256_bytes(socket.gethostname().encode())[:8]
+    return sha256_bytes(_host().encode())[:8]
+
+
+def _host() -> str:
+    """The name of this machine, in a container with the number space of its processes.
+
+    Containers may share the name of their host, but not see each other's processes.
+    """
+    name = socket.gethostname()
+    try:
+        space = os.readlink("/proc/self/ns/pid")
+    except OSError:  # not Linux
+        return name
+    return name if space == _OF_THE_HOST else f"{name} {space}"
 
 
 def begun(workspace: Workspace, recipe: Recipe) -> bool:
@@ -497,7 +511,7 @@ class Lock:
 def lock_workspace(workspace: Workspace) -> Iterator[None]:
     """Lock `workspace` for one build; BadUsage if another process has locked it."""
     with workspace.lock():
-        lock = Lock(os.getpid(), socket.gethostname(), command_line(), time.time(), _birth())
+        lock = Lock(os.getpid(), _host(), command_line(), time.time(), _birth())
         path = _path(workspace)
         write_json(path, asdict(lock))
         try:
@@ -522,7 +536,7 @@ def is_alive(lock: Lock) -> bool | None:
     """Whether the process is still running; None if it is on another machine."""
     if lock.ended:
         return False
-    if lock.host != socket.gethostname():
+    if lock.host != _host():
         return None
     return _is_running(lock.pid, lock.birth)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -277,6 +278,25 @@ def test_sweeping_removes_what_a_killed_process_left_and_nothing_else(tmp_path: 
     assert writing <= now
     assert {"parts/.tmp-x", ".tmp-notes.txt", "thesis/.tmp-notes.txt"} <= now
     assert len(swept) == 2
+
+
+def test_sweeping_leaves_what_a_container_of_the_same_name_is_writing(tmp_path: Path) -> None:
+    space = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if not shutil.which("unshare") or subprocess.run([*space, "true"], check=False).returncode:
+        pytest.skip("no namespaces here")
+    code = (
+        "import sys; from pathlib import Path; from artsound.storage import atomic_write\n"
+        f"with atomic_write(Path({str(tmp_path)!r}, 'parts/a')) as file:\n"
+        "    print(file.name, flush=True); sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [*space, sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        Workspace(tmp_path).sweep()
+        running.communicate(b"")
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["a"]
 
 
 def test_a_killed_attempt_at_a_new_folder_leaves_nothing_behind_the_next(tmp_path: Path) -> None:
