@@ -412,9 +412,11 @@ def judgements(
     if publish:
         from artsound.reports.card import write_cards
         from artsound.shards.dataset import open_shards
+        from artsound.shards.release import check_sound
 
         if not (shards / "index.parquet").is_file():
             raise BadUsage(f"{shards} is no release: give the folder of its shards.")
+        check_sound(shards)
         paths = judging.publish(found, shards, open_shards(shards).index_sha256, chosen)
         write_cards(shards, shards)
         summary["published"] = [str(path) for path in paths]

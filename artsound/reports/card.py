@@ -31,7 +31,14 @@ from artsound.rights import PUBLIC_DOMAIN, TRAINABLE, UNKNOWN, licence_rights, p
 from artsound.schema import arrow_schema, json_schema, schema_folder
 from artsound.shards.dataset import Dataset, open_shards
 from artsound.shards.index import INDEX, SPLITS
-from artsound.shards.release import CHANGES, CREDIT_COLUMNS, FIRST, credit_lacks, licence_url
+from artsound.shards.release import (
+    CHANGES,
+    CREDIT_COLUMNS,
+    FIRST,
+    credit_lacks,
+    licence_url,
+    write_sums,
+)
 from artsound.sources.base import home_page
 from artsound.storage import write_bytes
 
@@ -579,6 +586,8 @@ _MAY_LACK = (
 def write_cards(shards: Path, out: Path) -> list[Path]:
     """Write the files of CARDS: what a release says of itself, and the schemas of its files.
 
+    In the release itself, they are the last: SHA256SUMS follows, with the digests of all files.
+
     Args:
         shards: The folder of the release.
         out: Where the files are written.
@@ -610,7 +619,9 @@ def write_cards(shards: Path, out: Path) -> list[Path]:
         texts[f"{name}.schema.json"] = (schema_folder() / f"{name}.json").read_text("utf-8")
     for name, text in texts.items():
         write_bytes(out / name, text.encode())
-    return [out / name for name in CARDS]
+    files = [out / name for name in CARDS]
+    whole = all((out / shard.name).is_file() for shard in data.shards)
+    return [*files, write_sums(out)] if whole and out.samefile(shards) else files
 
 
 def card_values(data: Dataset) -> dict[str, Any]:

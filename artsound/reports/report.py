@@ -512,7 +512,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
     )
 
 
-STAGE = Stage("report", 10, ("name",), plan, work, finish, side_by_side=False)
+STAGE = Stage("report", 11, ("name",), plan, work, finish, side_by_side=False)
 
 
 def _stage_values(workspace: Workspace) -> dict[str, Any]:

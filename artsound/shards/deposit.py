@@ -17,6 +17,7 @@ import requests
 
 from artsound.errors import BadData, BadUsage
 from artsound.shards.index import SHARDS, read_shard_index
+from artsound.shards.release import check_sound
 from artsound.shards.store import LocalStore, shards_folder
 from artsound.storage import write_json
 
@@ -55,6 +56,7 @@ def deposit(
     """
     folder = shards_folder(folder)
     about = read_shard_index(LocalStore(folder))
+    check_sound(folder)
     said = dict(about.get("release", {}))
     if lacking := [name for name in _MUST_SAY if not said.get(name)]:
         raise BadUsage(

@@ -35,6 +35,7 @@ from artsound.untrusted import parse_json, read_table, read_table_schema
 
 INDEX = "index.parquet"
 SHARDS = "index.json"
+SUMS = "SHA256SUMS"  # of all files of a release, as sha256sum writes it
 FORMATS = ("artsound-shards-1", "artsound-shards-2")  # that can be read
 FORMAT = FORMATS[-1]
 SPLITS = ("train", "val", "test")
@@ -136,6 +137,7 @@ def write_shard_index(
     more: Mapping[str, Any] = MappingProxyType({}),
 ) -> Path:
     """Write index.json for an existing index.parquet; see `write_index`."""
+    (folder / SUMS).unlink(missing_ok=True)  # which says what the folder was
     write_json(
         folder / SHARDS,
         {

@@ -16,14 +16,17 @@ from artsound.progress import counted
 from artsound.rights import policy_condition
 from artsound.shards.beside import JUDGED, PREFERRED, is_beside
 from artsound.shards.dataset import Dataset, open_shards
-from artsound.shards.index import INDEX, SHARDS, read_shard_index
+from artsound.shards.index import INDEX, SHARDS, SUMS, read_shard_index
 from artsound.shards.release import (
     CHANGELOG,
     CHANGES,
     WITHHELD,
+    check_sound,
     find_listed,
+    read_sums,
     version_of,
     withheld_rows,
+    write_listed,
 )
 from artsound.shards.store import (
     LASTING,
@@ -45,7 +48,7 @@ CROISSANT = "croissant.json"
 _MUST_SAY = ("authors", "contact", "takedown", "license", "date")
 _OUR_SHARD = re.compile(r"artsound-(?:train|val|test)-\d{6}\.tar")
 # What a release may have beside its shards and is not in each: stale where this one has it not.
-_OURS = frozenset({WITHHELD, CHANGES, CHANGELOG, FITS, JUDGED, PREFERRED, "query.json"})
+_OURS = frozenset({WITHHELD, CHANGES, CHANGELOG, FITS, JUDGED, PREFERRED, SUMS, "query.json"})
 # The Hub limits commits per hour, and advises against commits of more files.
 _COMMIT_FILES = 100
 
@@ -100,6 +103,7 @@ def push(
         _check_published(folder, target)
     unmatched = _check_optouts(data, folder, optouts) if optouts else ()
     files = _files(folder, data)
+    check_sound(folder)
     system, root = open_system(target, **options)
     tag = ""
     try:
@@ -109,6 +113,9 @@ def push(
             if _is_hub(system) and CROISSANT in files:
                 version = version_of(str(folder))
                 files[CROISSANT] = _hosted(system, root, files[CROISSANT], version, Path(scratch))
+                if SUMS in files:
+                    sums = read_sums(folder) | {CROISSANT: sha256_file(files[CROISSANT])}
+                    files[SUMS] = write_listed(Path(scratch) / SUMS, sums)
             expected = _digests(files, data)
             there = _names(system, root)
             gone = [] if keep_stale else _of_earlier(system, root, there, expected)

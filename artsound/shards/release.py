@@ -27,7 +27,16 @@ from artsound.pairing.previous_release import FITS
 from artsound.rights import licence_rights, policy_condition
 from artsound.shards.dataset import open_shards
 from artsound.shards.format import Shard
-from artsound.shards.index import FORMAT, INDEX, SHARDS, SPLITS, read_frame, read_shard_index
+from artsound.shards.index import (
+    FORMAT,
+    INDEX,
+    SHARDS,
+    SPLITS,
+    SUMS,
+    read_frame,
+    read_shard_index,
+    shards_of,
+)
 from artsound.shards.store import LocalStore, open_store
 from artsound.sources.item_names import (
     Listed,
@@ -41,6 +50,7 @@ from artsound.storage import (
     Workspace,
     atomic_write,
     read_json,
+    sha256_bytes,
     sha256_file,
     write_bytes,
     write_json,
@@ -233,13 +243,111 @@ def _is_unseen(sign: str) -> bool:
 
 
 def copy_fits(source: Path, folder: Path) -> list[Path]:
-    """Copy fits.json, what bridges were fitted to, from a folder that has one; else remove it."""
+    """Copy fits.json, what bridges were fitted to, from a folder that has one; else remove it.
+
+    Raises BadData for one that is not as it was released.
+    """
     path = folder / FITS
     if not (source / FITS).is_file():
         path.unlink(missing_ok=True)
         return []
-    write_bytes(path, (source / FITS).read_bytes())
+    write_bytes(path, released_bytes(source / FITS))
     return [path]
+
+
+# SHA256SUMS, the digests of all files of a release, so that any of them can be checked anywhere:
+# `sha256sum -c SHA256SUMS`. It is written last, by those who write the cards.
+
+
+def write_sums(folder: Path) -> Path:
+    """Write the digests of the files of a release; those of its shards are of its index.
+
+    Args:
+        folder: The release, complete.
+
+    Returns:
+        The path.
+    """
+    known = {shard.name: shard.sha256 for shard in shards_of(read_shard_index(LocalStore(folder)))}
+    for path in folder.iterdir():
+        if path.is_file() and path.suffix != ".tar" and path.name[0] != "." and path.name != SUMS:
+            known[path.name] = sha256_file(path)
+    return write_listed(folder / SUMS, known)
+
+
+def write_listed(path: Path, sums: Mapping[str, str]) -> Path:
+    """Write digests by the name of their file. Returns the path."""
+    write_bytes(path, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode())
+    return path
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """Read the digests of the files of a release.
+
+    Args:
+        folder: The release.
+
+    Returns:
+        SHA-256 by name; empty for a release of an earlier version, which has none.
+
+    Raises:
+        BadData: The file is damaged.
+    """
+    path = folder / SUMS
+    if not path.is_file():
+        return {}
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise BadData(f"{path} cannot be read: {error}.") from error
+    found = [_SUM.fullmatch(line) for line in lines]
+    if not lines or not all(found):
+        raise BadData(f"{path} is damaged: its lines are not those of sha256sum.")
+    return {match[2]: match[1] for match in found if match}
+
+
+def check_sums(folder: Path) -> Iterator[tuple[str, str]]:
+    """Compare the files of a release with their digests; its shards with their index.
+
+    Args:
+        folder: A release whose index can be read.
+
+    Yields:
+        File and message for every problem.
+    """
+    try:
+        sums = read_sums(folder)
+    except BadData as error:
+        yield SUMS, str(error)
+        return
+    shards = {shard.name: shard.sha256 for shard in shards_of(read_shard_index(LocalStore(folder)))}
+    for name, sha256 in sums.items():
+        path = folder / name
+        # The bytes of shards are compared with the index.
+        found = shards.get(name) or (sha256_file(path) if path.is_file() else "")
+        if found != sha256:
+            fault = f"its SHA-256 is not the one in {SUMS}" if found else f"{SUMS} has it"
+            yield name, fault if found else f"it is missing, and {fault}"
+
+
+def check_sound(folder: Path) -> None:
+    """Raise BadData for a release with a file that is not as it was released."""
+    for name, fault in check_sums(folder):
+        raise BadData(
+            f"{folder / name}: {fault}. Fetch or build the release again; `artsound verify` names "
+            "all that is damaged."
+        )
+
+
+def released_bytes(path: Path) -> bytes:
+    """The bytes of a file of a release; BadData where they are not as they were released."""
+    data = path.read_bytes()
+    if read_sums(path.parent).get(path.name) not in (None, sha256_bytes(data)):
+        raise BadData(f"{path}: its SHA-256 is not the one in {SUMS}: verify {path.parent} first.")
+    return data
+
+
+_SUM = re.compile(r"([0-9a-f]{64})  ([^/\x00-\x1f]+)")
 
 
 # What a publisher says of one release, which does not hold of the next one or of a part.
@@ -641,7 +749,7 @@ def copy_index(folder: Path, base: Path) -> list[Path]:
 def _copied(folder: Path, base: Path, names: Sequence[str]) -> list[Path]:
     there = [name for name in names if (base / name).is_file()]
     for name in there:
-        write_bytes(folder / name, (base / name).read_bytes())
+        write_bytes(folder / name, released_bytes(base / name))
     return [folder / name for name in there]
 
 

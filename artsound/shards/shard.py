@@ -39,6 +39,7 @@ from artsound.shards.index import (
     FORMAT,
     SHARDS,
     SPLITS,
+    SUMS,
     index_rows,
     read_shard_index,
     to_index_table,
@@ -557,6 +558,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
     # While shards are put in place no index may describe those of an earlier build: opening the
     # folder then, or after a crash, is an error.
     (folder / SHARDS).unlink(missing_ok=True)
+    (folder / SUMS).unlink(missing_ok=True)
     shards: list[Shard] = []
     tables: list[pa.Table] = []
     numbers = dict.fromkeys(SPLITS, 0)

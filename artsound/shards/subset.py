@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from artsound.errors import BadUsage
+from artsound.errors import BadData, BadUsage
 from artsound.keys import six_digits, track_number
 from artsound.shards.beside import carry, carry_judgements
 from artsound.shards.dataset import VIEW, Dataset, open_shards
@@ -30,6 +30,7 @@ from artsound.shards.index import (
 )
 from artsound.shards.release import (
     FIRST,
+    check_sound,
     copy_fits,
     find_listed,
     pairs_listed,
@@ -44,6 +45,7 @@ from artsound.storage import (
     atomic_write,
     digest,
     new_folder,
+    sha256_bytes,
     write_bytes,
     write_json,
 )
@@ -209,6 +211,7 @@ def _write_all(data: Dataset, folder: Path, pairs_per_shard: int, date: str) -> 
     if {"artwork_title", "track_license"} <= set(rows.columns):
         write_attribution(folder, rows.to_arrow())
         if data.store.is_local:
+            check_sound(Path(data.store.location))
             carry(Path(data.store.location), folder, rows)
             carry_judgements(Path(data.store.location), folder, rows)
             copy_fits(Path(data.store.location), folder)
@@ -227,16 +230,28 @@ def _packed(data: Dataset, positions: np.ndarray, pairs_per_shard: int) -> Itera
         yield from np.array_split(some, max(1, round(len(some) / pairs_per_shard)))
 
 
+_DIGESTED = (("jpg", "image_sha256"), ("mp3", "audio_sha256"))  # members, and their columns
+
+
 def members(data: Dataset, order: Iterable[int]) -> Iterator[tuple[str, Mapping[str, bytes]]]:
     """Yield (key, {extension: bytes}) of the samples at the positions `order`, undecoded.
 
-    The .json of a sample of an earlier format is written as today.
+    The .json of a sample of an earlier format is written as today. Raises BadData for a picture or
+    clip that has another digest than the index states: a new shard would give it a right one.
     """
     pointers_ = data.pointers
+    stated = [pair for pair in _DIGESTED if pair[1] in data.frame.columns]
+    sums = {extension: data.frame[column] for extension, column in stated}
     for number in order:
         shard = pointers_.shards[pointers_.shard[number]].name
         pieces = data.store.read_ranges(shard, pointers_.ranges(number))
         parts = dict(zip(pointers_.present(number), pieces, strict=True))
+        for extension in sums.keys() & parts.keys():
+            if sha256_bytes(parts[extension]) != sums[extension][number]:
+                raise BadData(
+                    f"{data.store.location}/{shard}: {extension} of {pointers_.keys[number]} is "
+                    "damaged: fetch or build that shard again."
+                )
         if data.format != FORMAT and "json" in parts:
             parts["json"] = sample_json(sample_fields(parts["json"]))
         yield str(pointers_.keys[number]), parts

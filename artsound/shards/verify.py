@@ -36,7 +36,13 @@ from artsound.shards.index import (
     shards_of,
     to_index_table,
 )
-from artsound.shards.release import WITHHELD, check_changes, find_listed, withheld_rows
+from artsound.shards.release import (
+    WITHHELD,
+    check_changes,
+    check_sums,
+    find_listed,
+    withheld_rows,
+)
 from artsound.shards.store import LocalStore, shards_folder
 from artsound.storage import sha256_bytes, sha256_file
 from artsound.untrusted import parse_json
@@ -71,8 +77,8 @@ class Problem:
 def verify(folder: Path | str, *, deep: bool = False, workers: int = 0) -> list[Problem]:
     """Check a folder of shards.
 
-    Checks sizes, digests, tar structure, every .json against its schema and the index, keys
-    (unique, ascending), offsets, and that splits share no painter, musician or near-duplicate.
+    Checks sizes, digests of all files, tar structure, every .json against its schema and the index,
+    keys (unique, ascending), offsets, and that splits share no painter, musician or near-duplicate.
 
     Args:
         folder: A release on this machine, or the folder of the build that has it.
@@ -106,6 +112,7 @@ def verify(folder: Path | str, *, deep: bool = False, workers: int = 0) -> list[
         *_check_splits(frame),
         *(Problem(name, "", fault) for name, fault in check_beside(store.folder, frame)),
         *(Problem(name, "", fault) for name, fault in check_changes(store.folder, value, known)),
+        *(Problem(name, "", fault) for name, fault in check_sums(store.folder)),
     ]
     groups = {name[0]: part for name, part in frame.group_by("shard")}
     jobs = [

@@ -28,6 +28,7 @@ from artsound.shards.release import (
     WITHHELD,
     Difference,
     Found,
+    check_sound,
     copy_fits,
     difference,
     find_listed,
@@ -371,6 +372,7 @@ def write_next(
     """
     about = read_shard_index(data.store)
     said = said_of_next(about.get("release", {}), date)
+    check_sound(folder)
     with new_folder(out) as place:
         shards, rows = _write_shards(data, folder, place, gone)
         if not apart.is_empty():

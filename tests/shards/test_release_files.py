@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,13 +16,15 @@ import pytest
 import yaml
 
 import artsound
-from artsound.errors import BadUsage
+from artsound.errors import BadData, BadUsage
 from artsound.recipe import Recipe
 from artsound.reports.card import CARDS, UNANSWERED, licence_texts, write_cards
-from artsound.shards.index import read_shard_index, shards_of, write_index
+from artsound.shards.index import SUMS, read_shard_index, shards_of, write_index
+from artsound.shards.push import push
 from artsound.shards.release import credit_lacks, write_attribution
 from artsound.shards.store import LocalStore
-from artsound.shards.subset import write_subset
+from artsound.shards.subset import write_shards, write_subset
+from artsound.shards.verify import verify
 from artsound.shards.withdraw import traces, withdraw
 
 SAID = {
@@ -261,3 +264,41 @@ def test_a_formula_in_the_credits_is_text_for_a_spreadsheet_and_is_still_found(
     assert rows["artwork_title"].to_list() == [title]
     if not title.startswith(("\t", "\r")):  # ids are lines of lists
         assert traces(tmp_path, [title]) == ["ATTRIBUTION.csv"]
+
+
+def test_a_changed_byte_in_any_file_of_a_release_is_named_and_goes_no_further(
+    said: Path, tmp_path: Path
+) -> None:
+    before = {*verify(said)}  # of the .json files, which still name the sample
+    assert (said / SUMS).read_text().count("\n") == len(list(said.iterdir())) - 1
+    subprocess.run(["sha256sum", "--check", "--quiet", SUMS], cwd=said, check=True)
+    key = artsound.open(said).frame["key"][0]
+    for path in sorted(said.iterdir()):
+        folder = tmp_path / "release"
+        shutil.copytree(said, folder)
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        (folder / path.name).write_bytes(data)
+        named = {problem.shard for problem in verify(folder) if problem not in before}
+        assert named, path.name
+        with pytest.raises(BadData):
+            push(folder, str(tmp_path / "pushed"), restricted=True)
+        if path.suffix != ".tar":  # what is kept of a damaged shard, its index does not vouch for
+            with pytest.raises(BadData):
+                withdraw(folder, tmp_path / "next", [key])
+            with pytest.raises(BadData):
+                write_shards(artsound.open(folder), tmp_path / "subset")
+        shutil.rmtree(folder)
+    assert not list(tmp_path.rglob("*.tar"))
+
+
+def test_a_damaged_picture_or_clip_is_not_packed_again(said: Path, tmp_path: Path) -> None:
+    shutil.copytree(said, tmp_path / "release")
+    row = artsound.open(said).frame.row(0, named=True)
+    path = tmp_path / "release" / row["shard"]
+    data = bytearray(path.read_bytes())
+    data[row["mp3_offset"] + 50] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(BadData, match=f"mp3 of {row['key']} is damaged"):
+        write_shards(artsound.open(tmp_path / "release"), tmp_path / "subset")
+    assert not (tmp_path / "subset").exists()
