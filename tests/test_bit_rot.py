@@ -29,7 +29,7 @@ def kinds(root: Path, folder: str) -> list[Path]:
     for path in sorted((root / folder).rglob("*")):
         if path.is_file():
             place = path.relative_to(root).parts
-            found[place[:2], path.name.split(".", 1)[1]].append(path)
+            found[place[:2], path.name.partition(".")[2]].append(path)
     return [paths[-1 if paths[0].suffix == ".json" else 0] for paths in found.values()]
 
 
