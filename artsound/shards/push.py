@@ -107,9 +107,9 @@ def push(
     system, root = open_system(target, **options)
     tag = ""
     try:
-        if _is_hub(system):
-            _prepare_hub(system, root, target, restricted=restricted)
         with plain_faults(system, target), tempfile.TemporaryDirectory() as scratch:
+            if _is_hub(system):
+                _prepare_hub(system, root, target, restricted=restricted)
             if _is_hub(system) and CROISSANT in files:
                 version = version_of(str(folder))
                 files[CROISSANT] = _hosted(system, root, files[CROISSANT], version, Path(scratch))
@@ -150,9 +150,9 @@ def _push_viewer(
 ) -> None:
     """Write the companion with thumbnails to a target, and delete what is not of this release."""
     system, root = open_system(target, **options)
-    if _is_hub(system):
-        _prepare_hub(system, root, target, restricted=restricted)
     with plain_faults(system, target), tempfile.TemporaryDirectory() as scratch:
+        if _is_hub(system):
+            _prepare_hub(system, root, target, restricted=restricted)
         files = {path.name: path for path in write_viewer(folder, Path(scratch))}
         expected = {name: sha256_file(path) for name, path in files.items()}
         there = _names(system, root)

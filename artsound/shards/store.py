@@ -45,7 +45,20 @@ def has_buckets(system: Any) -> bool:
 
 @contextlib.contextmanager
 def plain_faults(system: Any, place: str) -> Iterator[None]:
-    """Raise errors of the libraries behind s3:// as BadData or BadUsage; pass OSErrors on."""
+    """Raise errors of the libraries behind s3:// as BadData or BadUsage; pass OSErrors on.
+
+    Those of the connection to a Hub, which are no OSErrors, become ConnectionErrors.
+    """
+    if "hf" in protocols(system):
+        from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
+
+        try:
+            yield
+        except HTTPError as error:
+            if isinstance(error, OSError):
+                raise
+            raise ConnectionError(f"the Hub cannot be reached: {error}") from error
+        return
     if _S3.isdisjoint(protocols(system)):
         yield
         return
@@ -416,13 +429,13 @@ class FsspecStore:
 
         def ask() -> int | None:
             try:
-                size = system.info(f"{self.path}/{name}").get("size")
+                with plain_faults(system, self.location):
+                    size = system.info(f"{self.path}/{name}").get("size")
             except (FileNotFoundError, PermissionError):
                 return None
             return None if size is None else int(size)
 
-        with plain_faults(system, self.location):
-            return _again(self, name, ask)
+        return _again(self, name, ask)
 
     def read(self, name: str) -> bytes:
         return self._cat(name)
@@ -454,10 +467,14 @@ class FsspecStore:
         """Nothing to do: the stream fetches ahead."""
 
     def _cat(self, name: str, **options: Any) -> bytes:
-        system, path = self._here(), f"{self.path}/{name}"
-        with plain_faults(system, self.location):
-            data: bytes = _again(self, name, lambda: system.cat_file(path, **options))
-        return data
+        system = self._here()
+
+        def read() -> bytes:
+            with plain_faults(system, self.location):
+                data: bytes = system.cat_file(f"{self.path}/{name}", **options)
+            return data
+
+        return _again(self, name, read)
 
     def _here(self) -> Any:
         """The file system; in another process than its own, a new one with the same options."""

@@ -279,6 +279,17 @@ def test_other_readers_read_a_pushed_release(shards: Path, tmp_path: Path, repos
     assert [key for (key,) in duckdb.sql(asked).fetchall()] == expected
 
 
+def test_a_hub_that_cannot_be_reached_is_one_clear_error(
+    shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)  # the pauses between tries
+    options = {"endpoint": "http://127.0.0.1:9", "token": "hf_abc"}
+    with pytest.raises(BadData, match=r"index\.json cannot be read: the Hub cannot be reached"):
+        artsound.open(f"hf://datasets/{REPO}", storage_options=options)
+    with pytest.raises(BadData, match="cannot be written: the Hub cannot be reached"):
+        push(shards, f"hf://datasets/{REPO}", restricted=True, **options)
+
+
 def test_a_sample_of_a_repository_is_read_by_its_own_bytes_alone(
     shards: Path, repository: Hub
 ) -> None:
