@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from artsound.errors import BadData, BadUsage
 from artsound.keys import six_digits, track_number
+from artsound.schema import arrow_schema
 from artsound.shards.beside import carry, carry_judgements
 from artsound.shards.dataset import VIEW, Dataset, open_shards
 from artsound.shards.format import Placed, Shard, sample_json, write_shard
@@ -237,8 +238,12 @@ def members(data: Dataset, order: Iterable[int]) -> Iterator[tuple[str, Mapping[
     """Yield (key, {extension: bytes}) of the samples at the positions `order`, undecoded.
 
     The .json of a sample of an earlier format is written as today. Raises BadData for a picture or
-    clip that has another digest than the index states: a new shard would give it a right one.
+    clip that has another digest than the index states, and for a .json that differs from its row:
+    a new shard would give it a right digest.
     """
+    from artsound.shards.verify import check_json  # its checks of schemas load slowly
+
+    said = set(arrow_schema("sample").names) <= set(data.frame.columns)
     pointers_ = data.pointers
     stated = [pair for pair in _DIGESTED if pair[1] in data.frame.columns]
     sums = {extension: data.frame[column] for extension, column in stated}
@@ -251,6 +256,13 @@ def members(data: Dataset, order: Iterable[int]) -> Iterator[tuple[str, Mapping[
                 raise BadData(
                     f"{data.store.location}/{shard}: {extension} of {pointers_.keys[number]} is "
                     "damaged: fetch or build that shard again."
+                )
+        if said and "json" in parts:
+            row = data.frame.row(number, named=True)
+            for problem in check_json(shard, row["key"], parts["json"], row):
+                raise BadData(
+                    f"{data.store.location}/{shard}: .json of {row['key']} is damaged "
+                    f"({problem.message}): fetch or build that shard again."
                 )
         if data.format != FORMAT and "json" in parts:
             parts["json"] = sample_json(sample_fields(parts["json"]))

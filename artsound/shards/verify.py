@@ -267,7 +267,7 @@ def _check_fields(name: str, file: IO[bytes], rows: pl.DataFrame) -> Iterator[Pr
     doubtful = _unequal(texts, present)
     for number in doubtful:
         row = present.row(number, named=True)
-        yield from _check_json(name, row["key"], texts[number], row)
+        yield from check_json(name, row["key"], texts[number], row)
 
 
 def _unequal(texts: Sequence[bytes], rows: pl.DataFrame) -> list[int]:
@@ -295,8 +295,20 @@ def _unequal(texts: Sequence[bytes], rows: pl.DataFrame) -> list[int]:
     return sorted(doubtful)
 
 
-def _check_json(name: str, key: str, data: bytes, row: dict[str, Any]) -> Iterator[Problem]:
-    """Compare the .json with its row; rows fulfil the schema, so an equal .json does too."""
+def check_json(name: str, key: str, data: bytes, row: dict[str, Any]) -> Iterator[Problem]:
+    """Compare a sample's .json with its row of the index.
+
+    Rows fulfil the schema, so an equal .json does too.
+
+    Args:
+        name: Of the shard.
+        key: Of the sample.
+        data: The member.
+        row: The sample's row, with all columns of a sample.
+
+    Yields:
+        A problem for every field that differs, or one for all of a .json that is none.
+    """
     try:
         fields = parse_json(data)
     except ValueError as error:

@@ -23,7 +23,7 @@ from artsound.errors import BadData, BadUsage
 from artsound.shards.beside import carry, carry_judgements
 from artsound.shards.dataset import Dataset, open_pairs
 from artsound.shards.format import READ_AHEAD, Shard, key_of, sample_json, scan_tar, write_shard
-from artsound.shards.index import FORMAT, read_frame, read_shard_index, write_index
+from artsound.shards.index import FORMAT, SHARDS, read_frame, read_shard_index, write_index
 from artsound.shards.release import (
     WITHHELD,
     Difference,
@@ -49,7 +49,7 @@ from artsound.sources.item_names import (
     shown_lines,
     text_of,
 )
-from artsound.storage import atomic_write, new_folder, sha256_bytes
+from artsound.storage import atomic_write, new_folder, sha256_bytes, sha256_file
 from artsound.untrusted import parse_json
 
 _KEY_COLUMNS = ("key", "track_id", "track_cluster", "item_id")
@@ -441,6 +441,12 @@ def _write_shards(
         same = data.format == FORMAT and stay.height == rows.height
         if same and not any(key in renamed for key in stay["key"]):
             _link(folder / shard.name, place / shard.name)
+            if sha256_file(place / shard.name) != shard.sha256:
+                raise BadData(
+                    f"{folder / shard.name} is damaged: its SHA-256 is not the one in {SHARDS}. "
+                    "Fetch it or build the release again; `artsound verify` names all that is "
+                    "damaged."
+                )
             shards.append(shard)
             frames.append(stay.drop("position"))
             continue

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import soundfile
 from PIL import Image
 
+import artsound
 from artsound.columns import SAMPLE
 from artsound.schema import arrow_schema, to_table
 from artsound.shards.format import sample_json, write_shard
 from artsound.shards.index import SPLITS, index_rows, write_index
+from artsound.shards.subset import members, moved
 from artsound.storage import sha256_bytes
 
 _STYLES = ("Impressionism", "Ukiyo-e", "Cubism")
@@ -110,6 +113,31 @@ def make_shards(
             rows += index_rows(shard.name, [fields for fields, _ in some], placed)
     write_index(folder, "stripes", "", shards, to_table("index", rows))
     return folder
+
+
+def rewrite_shards(folder: Path, rows: pl.DataFrame, name: str = "stripes", **more: Any) -> None:
+    """Write a release again with other values of its rows, in its shards and in its index."""
+    data = artsound.open(folder)
+    shards, frames = [], []
+    places = {key: n for n, key in enumerate(data.frame["key"])}
+    for shard in data.shards:
+        mine = rows.filter(pl.col("shard") == shard.name)
+        numbers = [places[key] for key in mine["key"]]
+        fields = mine.select(arrow_schema("sample").names).iter_rows(named=True)
+        samples = [
+            (key, {**parts, "json": sample_json(row)})
+            for (key, parts), row in zip(members(data, numbers), fields, strict=True)
+        ]
+        written, placed = write_shard(folder / shard.name, shard.split, samples)
+        shards.append(written)
+        frames.append(moved(mine, written.name, placed))
+    write_index(folder, name, "", shards, pl.concat(frames).to_arrow(), more)
+
+
+@pytest.fixture(scope="session")
+def rewrite() -> Callable[..., None]:
+    """Writes a release again with other values of its rows."""
+    return rewrite_shards
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import artsound
 from artsound.cli import app
 from artsound.errors import BadData, BadUsage
-from artsound.shards.index import read_shard_index, shards_of, write_index
+from artsound.shards.index import read_shard_index
 from artsound.shards.release import CHANGELOG, CHANGES
 from artsound.shards.store import LocalStore
 from artsound.shards.verify import verify
@@ -53,6 +53,18 @@ def test_only_shards_that_held_a_withdrawn_pair_change(release: Path, tmp_path: 
     about = read_shard_index(LocalStore(tmp_path / "next"))
     assert about["version"] == "2.0.0"
     assert about["base"] == sha256_file(release / "index.json")
+
+
+def test_a_damaged_shard_is_not_linked_into_the_next_release(release: Path, tmp_path: Path) -> None:
+    row = artsound.open(str(release)).frame.row(-1, named=True)
+    path = release / row["shard"]
+    data = bytearray(path.read_bytes())
+    data[row["mp3_offset"] + 50] ^= 1
+    path.write_bytes(data)
+    first = artsound.open(str(release)).frame["key"][0]
+    with pytest.raises(BadData, match=f"{row['shard']} is damaged"):
+        withdraw(release, tmp_path / "next", [first])
+    assert not (tmp_path / "next").exists()
 
 
 def test_the_same_takedown_gives_the_same_bytes(release: Path, tmp_path: Path) -> None:
@@ -204,17 +216,13 @@ def test_what_has_the_bytes_of_a_withdrawn_item_goes_with_it(make: Make, tmp_pat
 
 
 def test_a_near_duplicate_that_stays_gives_up_the_withdrawn_name_of_its_cluster(
-    make: Make, tmp_path: Path
+    make: Make, rewrite: Callable[..., None], tmp_path: Path
 ) -> None:
     release = make({"train": [3, 3, 3], "test": [2]}, media=60)
     rows = artsound.open(str(release)).frame
     first, twin = rows["key"][0], rows["key"][4]
     clustered = pl.when(pl.col("key") == twin).then(pl.lit(first)).otherwise("track_cluster")
-    about = read_shard_index(LocalStore(release))
-    write_index(
-        release, "stripes", "", shards_of(about),
-        rows.with_columns(track_cluster=clustered).to_arrow(),
-    )  # fmt: skip
+    rewrite(release, rows.with_columns(track_cluster=clustered))
     withdraw(release, tmp_path / "next", [first])
     now = artsound.open(str(tmp_path / "next"))
     assert now.frame.filter(key=twin)["track_cluster"].to_list() == [twin]
