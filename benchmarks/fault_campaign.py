@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.server
+import itertools
 import os
 import random
 import re
@@ -277,11 +278,16 @@ def prefect_server(host: str, home: Path) -> Iterator[tuple[subprocess.Popen[str
         shutil.rmtree(home, ignore_errors=True)
 
 
+_TURNS = itertools.count()
+
+
 @contextlib.contextmanager
 def two_hosts() -> Iterator[tuple[str, dict[str, str]]]:
     """Network namespaces on one bridge: the bridge's address, and theirs by name."""
-    bridge = f"as{os.getpid() % 100_000}"
-    net = f"10.213.{os.getpid() % 250}"
+    # Of their own each time: those of a host that was cut off stay until its processes have ended.
+    turn = next(_TURNS)
+    bridge = f"as{os.getpid() % 100_000}{turn}"
+    net = f"10.{200 + turn % 50}.{os.getpid() % 250}"
     hosts = {f"{bridge}{letter}": f"{net}.{n}" for letter, n in (("a", 2), ("b", 3))}
 
     def ip(*arguments: str) -> None:
