@@ -209,7 +209,8 @@ def test_likeness_maps_and_music_for_a_picture_come_from_the_build_or_the_releas
     push(alone, "memory://map/release", restricted=True)  # the map is part of a release
     for place in (str(alone), "memory://map/release"):
         assert site(place).get("/api/map").content == client.get("/api/map").content
-    (alone / "map.parquet").unlink()
+    for name in ("map.parquet", "SHA256SUMS"):
+        (alone / name).unlink()
     assert "has no map (map.parquet)" in site(alone).get("/api/map").json()["error"]
     rows = read_table(alone / "index.parquet")
     write_beside(built, rows, retrieval=False, embeddings=True, folder=alone)
