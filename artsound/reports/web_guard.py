@@ -32,8 +32,9 @@ HEADERS = {
 }
 REQUEST_SECONDS = 10.0  # in which the head of a request must come
 # Connections at once. A browser opens six; the limit of open files is often 256 (macOS).
-MOST_OPEN = min(250, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 3)
-BACKLOG = MOST_OPEN // 3  # that are accepted at once, before any is ended
+_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+MOST_OPEN = 250 if _FILES == resource.RLIM_INFINITY else max(1, min(250, _FILES // 3))
+BACKLOG = max(1, MOST_OPEN // 3)  # that are accepted at once, before any is ended
 
 
 class Guard:
@@ -71,7 +72,7 @@ class Guard:
         try:
             await self.app(scope, receive, send_with_headers)
         except ClientDisconnect:
-            return  # nobody waits for the answer
+            return  # the client has gone
         except Exception as error:  # noqa: BLE001  (a fault of the server's is one line, too)
             print(f"artsound: {scope['path'][:200]!r}: {error!r}"[:500], file=sys.stderr)
             if not begun:
