@@ -355,14 +355,14 @@ class _LineProgress:
 
     def __init__(self, forecast: Forecast | None = None) -> None:
         self._forecast = forecast
-        self._told = not (forecast and forecast.has_stages and forecast.is_first)
+        self._introduced = not (forecast and forecast.has_stages and forecast.is_first)
 
     def start(self, stage: str, items: int, unit: str = "items") -> None:
         self._stage, self._unit, self._pace, self._quarter = stage, unit, Pace(items), 0
         self._spoke = time.monotonic()
-        if not self._told:
+        if not self._introduced:
             self._say("build: the first with these settings here, so its time left is unknown")
-            self._told = True
+            self._introduced = True
         self._say(f"{stage}: {_count(items, unit)}" if items else stage)
 
     def total(self, items: int) -> None:

@@ -196,13 +196,13 @@ def _kind(artwork: Artwork, terms: ArtTerms, title: str, seed: str) -> tuple[str
     plain = ("painting",) if painted else plain
     words = slug(title)
     kinds = [noun for one in terms.genres.values() for noun in one]
-    told = [noun for noun in kinds if f"{words} ".startswith(f"{slug(noun)} ")]
+    fitting = [noun for noun in kinds if f"{words} ".startswith(f"{slug(noun)} ")]
     noun = pick(seed, "noun", nouns or plain)
-    if not genre and told:
-        noun = max(told, key=len)
+    if not genre and fitting:
+        noun = max(fitting, key=len)
     if words == slug(noun):
         return noun, ""
-    if f" {slug(noun)} " in f" {words} " or told:
+    if f" {slug(noun)} " in f" {words} " or fitting:
         noun = pick(seed, "noun", plain)
     return noun, title
 

@@ -633,7 +633,7 @@ def download(
         remote: The file.
         path: Its final name.
         client: Asks the server.
-        progress: Told of the bytes.
+        progress: Counts the bytes.
         digests: Gets the digest of the bytes that came, as `RemoteFile.digest` writes it, by the
             file's name. It is SHA-256 where the file states none.
 
