@@ -30,6 +30,7 @@ from artsound.pairing.assignment import (
 )
 from artsound.pairing.excluded import excluded_within
 from artsound.pairing.guess import Guess, guess_prices, no_guess, with_guess
+from artsound.pairing.nearby import counts_above, nearest
 from artsound.pairing.previous_release import free_artworks
 from artsound.pairing.rows import UNIT_TOLERANCE
 from artsound.pairing.saved_match import SavedMatch, open_saved, saved_in_build
@@ -558,6 +559,65 @@ def _find_edges(
     return guess, candidates, edges
 
 
+def best_partners(tracks: np.ndarray, artworks: np.ndarray, count: int, device: str) -> Candidates:
+    """As `find_candidates`, of which only near pairs are compared where that is enough."""
+    if device == "cpu":
+        by_track = nearest(tracks, artworks, min(count, len(artworks)))
+        by_artwork = by_track and nearest(artworks, tracks, min(count, len(tracks)))
+        if by_track and by_artwork:
+            return Candidates(*by_track, *by_artwork)
+    return find_candidates(tracks, artworks, count, device=device)
+
+
+def ranks_among(
+    rows: np.ndarray, columns: np.ndarray, own: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The rank of a score of each row among those with all columns, as `Audit` has them.
+
+    Args:
+        rows: Unit rows float32 [n, D].
+        columns: Unit rows float32 [m, D].
+        own: float32 [n]: the score with one of the columns.
+
+    Returns:
+        Ranks and ties, int64 [n] each; None where `audit` finds them as fast.
+    """
+    counts = counts_above(rows, columns, np.stack([own + near for near in _NEAR]))
+    if counts is None:
+        return None
+    return counts[0] + 1, np.maximum(counts[1] - counts[0] - 1, 0)
+
+
+def _look_up(
+    tracks: np.ndarray,
+    artworks: np.ndarray,
+    chosen: np.ndarray,
+    candidates: Candidates,
+    uses: int,
+) -> Audit | None:
+    """The audit of a given assignment, without penalties and prices, that misses no pair.
+
+    None where `audit` is as fast.
+    """
+    matched = np.flatnonzero(chosen >= 0)
+    scores = pair_scores(tracks, artworks, matched, chosen[matched])
+    by_track = ranks_among(tracks[matched], artworks, scores)
+    by_artwork = by_track and ranks_among(artworks[chosen[matched]], tracks, scores)
+    if by_track is None or by_artwork is None:
+        return None
+    found = np.zeros((4, len(tracks)), dtype=np.int64)
+    found[:, matched] = by_track[0], by_artwork[0], by_track[1], by_artwork[1]
+    own = np.full(len(tracks), np.inf, dtype=np.float32)
+    own[matched] = scores
+    nothing, best = np.zeros(len(artworks)), candidates.artworks[:, :1]
+    duals = _duals(
+        chosen, own, nothing, nothing, uses, np.arange(len(tracks)),
+        [(best, candidates.artwork_scores[:, :1])],
+    )  # fmt: skip
+    none = np.zeros((0, 2), dtype=np.int64)
+    return Audit(found[0], found[1], found[2], found[3], duals.bound, duals.most, none)
+
+
 def evaluate_match(
     tracks: np.ndarray,
     artworks: np.ndarray,
@@ -572,10 +632,12 @@ def evaluate_match(
     `chosen` int64 [n] is the artwork of each track, -1 for none. There is no hub correction, and
     `audit.bound` is the sum of the best scores of as many tracks.
     """
-    candidates = find_candidates(tracks, artworks, count, device=device)
+    candidates = best_partners(tracks, artworks, count, device)
     nothing = np.zeros(len(artworks))
     edges = candidate_edges(candidates)
-    looked = audit(tracks, artworks, chosen, penalties=nothing, prices=nothing, uses=uses)
+    looked = _look_up(tracks, artworks, chosen, candidates, uses) or audit(
+        tracks, artworks, chosen, penalties=nothing, prices=nothing, uses=uses
+    )
     matched = np.flatnonzero(chosen >= 0)
     weight = float(pair_scores(tracks, artworks, matched, chosen[matched]).sum(dtype=np.float64))
     assignment = Assignment(chosen, edges, nothing)
