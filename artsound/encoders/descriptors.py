@@ -25,7 +25,7 @@ from artsound.untrusted import read_toml
 if TYPE_CHECKING:
     from artsound.media.audio import AudioInfo
 
-VERSION = 3  # raised whenever a descriptor's formula changes
+VERSION = 4  # raised whenever a descriptor's formula changes
 IMAGE_SIDE = 256  # pixels at most: descriptors are shares and means
 SECONDS = 60.0  # of a clip, from its start
 MADE_BY = digest(["affect", VERSION])

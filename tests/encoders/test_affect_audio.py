@@ -99,6 +99,22 @@ def test_timbre_distinguishes_high_from_low_and_tone_from_noise():
     assert hiss["zero_crossings"] == pytest.approx(0.5, abs=0.02)
 
 
+@pytest.mark.parametrize("frequency", [65, 100, 440, 1000, 1900, 2050])
+def test_the_peak_of_a_tone_has_its_frequency_and_strength(frequency: int):
+    found, amplitude = affect_audio._spectral_peaks(tone(frequency) + tone(523), RATE)
+    heard = np.abs(found - frequency) < 1
+    assert (heard & (amplitude > 0)).any(axis=1).all()
+    other = amplitude[np.abs(found - 523) < 1].mean()
+    # By up to 1.4 dB less, where the frequency lies between two bins of a Hann window.
+    assert amplitude[heard].mean() == pytest.approx(other, rel=0.16)
+
+
+@pytest.mark.parametrize("frequency", [2800, 3500, 4600, 5200, 5600, 7000, 9500, 10_900])
+def test_a_tone_above_the_tonal_range_is_no_peak_within_it(frequency: int):
+    found, amplitude = affect_audio._spectral_peaks(tone(frequency) + tone(523, level=0.1), RATE)
+    assert (amplitude[np.abs(found - 523) > 20] == 0).all()
+
+
 def test_a_semitone_is_rougher_than_a_fifth():
     semitone = describe_audio(tone(262) + tone(277.6))
     fifth = describe_audio(tone(262) + tone(393))
