@@ -49,7 +49,7 @@ from artsound.pairing.saved_match import remove_saved
 from artsound.pairing.search import pair_scores
 from artsound.pairing.splits import SPLITS, PairSide, split_catalogue
 from artsound.recipe import Recipe
-from artsound.schema import Reject, to_table
+from artsound.schema import Reject, arrow_schema, to_table
 from artsound.stage import Context, Outcome, Part, Report, Stage, part_path
 from artsound.storage import Workspace, digest, read_parquet, write_json, write_parquet
 
@@ -296,16 +296,26 @@ def _write_pairs(
     path = part_path(workspace, STAGE.name, part.name)
     write_parquet(path, "pair", [with_previous_scores(row, kept) for row in _rows(columns)])
     tracks, on_artworks, places, numbers, others = evidence.runners_up(found.candidates, chosen)
-    names = members.track_ids, members.artwork_ids
+    track_ids, artwork_ids = (
+        np.array(names, dtype=object) for names in (members.track_ids, members.artwork_ids)
+    )
+    items = np.empty(len(numbers), dtype=object)
+    items[on_artworks] = artwork_ids[numbers[on_artworks]]
+    items[~on_artworks] = track_ids[numbers[~on_artworks]]
     runners = {
-        "track_id": [members.track_ids[n] for n in tracks],
-        "side": np.where(on_artworks, "artwork", "track"),
+        "track_id": track_ids[tracks],
+        "side": np.where(on_artworks, "artwork", "track").astype(object),
         "place": places,
-        "item_id": [names[on][n] for on, n in zip(on_artworks.astype(int), numbers, strict=True)],
+        "item_id": items,
         "score": others,
     }
     beside = part_path(workspace, STAGE.name, part.name, _RUNNERS_UP)
-    write_parquet(beside, "runner_up", _rows(runners))
+    fields = arrow_schema("runner_up")
+    write_parquet(
+        beside,
+        "runner_up",
+        pa.table([pa.array(runners[field.name], field.type) for field in fields], schema=fields),
+    )
     return path, beside
 
 
