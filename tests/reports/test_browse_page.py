@@ -386,6 +386,15 @@ def test_on_a_phone_nothing_sticks_out_and_filters_open(browser: Browser, served
         page.wait_for_selector(".card, .pair, .welcome")
         assert page.evaluate("document.documentElement.scrollWidth") <= 375
     page.goto("/")
+    page.wait_for_selector(".card[data-key]")
+    hidden = "line => [line.scrollWidth - line.clientWidth, line.scrollHeight - line.clientHeight]"
+    for line in page.locator(".card[data-key] .text > :last-child").all():
+        assert max(line.evaluate(hidden)) <= 0  # score, length and genre are readable
+        ends = (
+            "line => [line, line.closest('.card')].map((one) => one.getBoundingClientRect().bottom)"
+        )
+        below, end = line.evaluate(ends)
+        assert below < end
     page.get_by_role("button", name="Filters").click()
     page.locator("[data-facet=split]").get_by_label("test").check()
     _total(page, "8 of 50 pairs")
