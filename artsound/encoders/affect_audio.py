@@ -79,7 +79,8 @@ def pulse(bands: np.ndarray, centres: np.ndarray, frame_rate: float) -> tuple[fl
 
 
 def _accents(bands: np.ndarray, centres: np.ndarray, frame_rate: float) -> np.ndarray:
-    compressed = (bands / max(float(bands.max()), 1e-20)) ** _COMPRESSION
+    # The power _COMPRESSION, in a fifth of the time of `**`; 1e-20: of silence.
+    compressed = np.exp(_COMPRESSION * np.log(bands / max(float(bands.max()), 1e-20) + 1e-20))
     rise = np.maximum(compressed[1:] - compressed[:-1], 0.0)
     accents = np.zeros(len(bands))
     for low, high, weight in _REGISTERS:
@@ -297,7 +298,7 @@ def _spectrogram(mono: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
         power = np.square(block.real)
         power += np.square(block.imag)
         bands[:, start : start + _BLOCK] = _mel_bands() @ power
-        spectrum += power.sum(axis=1)
+        spectrum += power @ np.ones(power.shape[1], np.float32)
         place = start // _TIMBRE_STEP
         some[:, place : place + _BLOCK // _TIMBRE_STEP] = power[:, ::_TIMBRE_STEP]
     return np.ascontiguousarray(bands.T), _timbre(mono, spectrum, _frame_measures(some))
@@ -329,15 +330,15 @@ def _decibels(power: np.ndarray, span: float) -> np.ndarray:
 
 
 def _dynamics(mono: np.ndarray) -> dict[str, float]:
-    squares = mono**2
-    energy = np.add.reduceat(squares, np.arange(0, len(mono), _HOP)) / _HOP
+    blocks = np.pad(mono, (0, -len(mono) % _HOP)).reshape(-1, _HOP)
+    energy = np.einsum("ij,ij->i", blocks, blocks) / _HOP
     width = min(len(energy), round(0.4 * _RATE))  # the "momentary" window of EBU R 128
     windows = np.convolve(energy, np.full(width, 1.0 / width), mode="valid")
     level = _decibels(windows, _RANGE)
     low, high = np.percentile(level, (10, 95))
     time = np.linspace(-0.5, 0.5, len(level))
     slope = (time * level).sum() / (time**2).sum() if len(level) > 1 else 0.0
-    loudness = 10.0 * np.log10(float(squares.mean()) + 1e-12)
+    loudness = 10.0 * np.log10(float(energy.sum()) * _HOP / len(mono) + 1e-12)
     return {
         "loudness": float(loudness),
         "dynamic_range": float(high - low),
