@@ -374,6 +374,8 @@ def galleries_of(
     if not len(chosen):
         there = ", ".join(sorted(set(frame["split"].to_list())))
         raise BadUsage(f"The release has no pair in the split {split!r}: choose one of {there}.")
+    if seed < 0:
+        raise BadUsage(f"--seed {seed} is negative: choose 0 or more.")
     if wrong := [size for size in sizes if size < 1]:
         raise BadUsage(f"A gallery has 1 pair or more, not {wrong[0]}: choose another --gallery.")
     if split:

@@ -27,7 +27,7 @@ from artsound.training.checkpoint import check_release
 from artsound.training.codec import levelled, training_log_mel
 from artsound.training.config import Mel
 from artsound.training.data import Release, open_release
-from artsound.training.generate import BATCH, STEPS, Generator, wav_bytes
+from artsound.training.generate import BATCH, STEPS, Generator, check_seed, wav_bytes
 from artsound.training.metrics import (
     DESCRIPTORS,
     AudioEmbedder,
@@ -322,6 +322,7 @@ def evaluate(  # noqa: PLR0915 (one measure after the other)
     if split not in SPLITS:
         raise BadUsage(f"There is no split {split!r}: choose one of {', '.join(SPLITS)}.")
     _check_protocol(protocol, bool(vggish or panns or metrics))
+    check_seed(seed)
     splits = SPLITS[split]
     release = data if isinstance(data, Release) else open_release(data)
     generator = Generator(checkpoint, pretrained=pretrained, clip_checkpoint=clip_checkpoint)

@@ -273,8 +273,7 @@ def generate(
     pieces = [out if single else out / f"{image.stem}.wav" for image in images]
     _check_names(images, pieces, spectrogram=spectrogram)
     check_guidance(guidance)
-    if not 0 <= seed < SEEDS:
-        raise BadUsage(f"--seed {seed} is out of range: choose 0 to {SEEDS - 1}.")
+    check_seed(seed)
     if scheduler not in SCHEDULERS:
         raise BadUsage(
             f"There is no scheduler {scheduler!r}: choose one of {', '.join(SCHEDULERS)}."
@@ -345,6 +344,12 @@ def _files(image: Path) -> list[Path]:
     if not image.is_file():
         raise BadUsage(f"{image} is not a file: give a picture or a folder of pictures.")
     return [image]
+
+
+def check_seed(seed: int) -> None:
+    """Raise BadUsage for a seed that a training run, too, does not allow."""
+    if not 0 <= seed < SEEDS:
+        raise BadUsage(f"--seed {seed} is out of range: choose 0 to {SEEDS - 1}.")
 
 
 def check_guidance(guidance: float | None) -> None:

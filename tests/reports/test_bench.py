@@ -232,6 +232,8 @@ def test_systems_and_galleries_that_cannot_be_measured_are_refused(
     ):
         with pytest.raises(BadUsage, match=f"{fault}.*choose (a smaller|another) --gallery"):
             bench.bench(data, [], split="train", sizes=[size])
+    with pytest.raises(BadUsage, match="--seed -1 is negative"):
+        bench.bench(data, [], split="train", seed=-1)
     with pytest.raises(BadUsage, match=r"in the split 'tset': choose one of .*train"):
         bench.bench(data, [], split="tset")
     with pytest.raises(BadUsage, match=r"There is no .*judgements --publish"):
@@ -240,7 +242,7 @@ def test_systems_and_galleries_that_cannot_be_measured_are_refused(
     late = ["bench", str(site_shards), "--encoder", "none", "--split", "train"]
     for wrong, fault in (
         (["--task", str(site_shards)], "is in use"), (["--gallery", "9999"], "choose a smaller"),
-        (["--judgements", str(tmp_path)], "no judgements"),
+        (["--judgements", str(tmp_path)], "no judgements"), (["--seed", "-1"], "is negative"),
     ):  # fmt: skip
         assert fault in str(CliRunner().invoke(app, [*late, *wrong]).exception)
     done = CliRunner().invoke(app, ["bench", str(site_shards)])

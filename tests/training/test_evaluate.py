@@ -97,6 +97,9 @@ def test_another_release_a_thin_split_and_an_unknown_one_are_refused(
         evaluate(trained[0], thin, tmp_path, split="test")
     with pytest.raises(BadUsage, match="no split 'tset'"):
         evaluate(trained[0], release, tmp_path, split="tset")
+    for seed in (-1, 2**31):
+        with pytest.raises(BadUsage, match=f"--seed {seed} is out of range"):
+            evaluate(trained[0], release, tmp_path, seed=seed)
 
 
 def test_the_nearest_picture_is_found_in_units_of_spread() -> None:

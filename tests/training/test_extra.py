@@ -84,6 +84,7 @@ def test_single_settings_are_checked() -> None:
         (["condition.projector=perceiver", "condition.hidden=66"], "hidden must be a multiple"),
         (["codec.bands=5"], r"mel\.bins must be a multiple of codec\.bands"),
         (["mel.low_hz=9000"], "low_hz must be below high_hz"),
+        (["mel.n_fft=300", "mel.hop=256"], "hop must be at most half of n_fft"),
         (["diffusion.beta_end=5"], r"diffusion\.beta_end cannot be 5"),
         (["optimisation.betas=[2,3]"], r"optimisation\.betas\.0 cannot be 2"),
     ],
