@@ -267,8 +267,8 @@ def write_marker(workspace: Workspace, marker: Path, key: str, report: Report) -
     }
     write_json(marker, {**value, "sha256": digest(value)})
     for name, sha256 in report.files.items():
-        path = workspace.path(name)
-        _DIGESTED[str(path)] = (_stamp(path), sha256)
+        path = workspace.place(name)
+        _DIGESTED[path] = (_stamp(path), sha256)
 
 
 def read_marker(workspace: Workspace, stage: str, key: str, part: Part) -> Report | None:
@@ -314,8 +314,8 @@ def _marker(path: Path) -> dict[str, Any]:
 _DIGESTED: dict[str, tuple[tuple[int, ...], str]] = {}
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
-    status = path.stat()
+def _stamp(path: str | Path) -> tuple[int, ...]:
+    status = os.stat(path)
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
@@ -323,12 +323,12 @@ def damaged_files_of(workspace: Workspace, files: Mapping[str, str]) -> list[str
     """Those of the files, with their SHA-256 by name, that are missing or have another digest."""
     damaged = []
     for name, sha256 in files.items():
-        path = workspace.path(name)
+        path = workspace.place(name)
         try:
             stamp = _stamp(path)
-            known = _DIGESTED.get(str(path))
+            known = _DIGESTED.get(path)
             if known is None or known[0] != stamp:
-                known = _DIGESTED[str(path)] = (stamp, sha256_file(path))
+                known = _DIGESTED[path] = (stamp, sha256_file(path))
             if known[1] == sha256:
                 continue
         except OSError:
@@ -423,23 +423,56 @@ def remember(
 
 
 def recall(
-    context: Context, made_by: str, table: Path, schema: str, ids: Sequence[str]
-) -> dict[tuple[str, str], dict[str, Any]]:
-    """The rows that `remember` recorded, of some items in the order of their keys.
+    context: Context,
+    made_by: str,
+    table: Path,
+    schema: str,
+    ids: Sequence[str],
+    contents: Sequence[str],
+) -> tuple[np.ndarray, pa.Table]:
+    """The rows that `remember` recorded, of those items whose content is the same.
 
     Args:
         context: The stage's.
         made_by: As it was remembered; the rows of another digest are not found.
         table: The .parquet file, in the order of its keys.
         schema: The name of its schema, of which the first column is the key.
-        ids: The items, of which the first and the last limit what is read.
+        ids: The items.
+        contents: A digest of the content of each.
 
     Returns:
-        Rows by key and digest of the content; none if the file is not as it was remembered.
+        Which items are found, bool [n], and their rows in the order of `ids`; none if the file is
+        not as it was remembered.
     """
     remembered = _remembered(context.workspace, table)
+    files = [table, remembered]
+    earlier = context.once(
+        f"earlier {table.name} {made_by}", lambda: _Earlier.of(table, remembered, made_by), files
+    )
+    none = np.zeros(len(ids), dtype=bool), arrow_schema(schema).empty_table()
+    if earlier is None or not len(ids):
+        return none
+    found, places = earlier.find(ids, contents)
+    try:
+        rows = earlier.rows(places, arrow_schema(schema))
+    except (OSError, ValueError, pa.ArrowException):
+        return none
+    key = rows.schema.names[0]
+    if rows[key].to_pylist() != [one for one, there in zip(ids, found, strict=True) if there]:
+        return none
+    return found, rows
 
-    def read() -> tuple[np.ndarray, np.ndarray] | None:
+
+class _Earlier:
+    """A table and what `remember` recorded of it; of its rows the last group read is in memory."""
+
+    def __init__(self, table: Path, keys: np.ndarray, contents: np.ndarray) -> None:
+        self._table, self._keys, self._contents = table, keys, contents
+        self._group: tuple[int, pa.Table] | None = None
+
+    @classmethod
+    def of(cls, table: Path, remembered: Path, made_by: str) -> _Earlier | None:
+        """None if the table is not as it was remembered, or was made by something else."""
         try:
             found = read_table(remembered)
             about = found.schema.metadata or {}
@@ -447,32 +480,41 @@ def recall(
             if stated != (made_by, sha256_file(table)):
                 return None
             columns = (found[name].to_pylist() for name in ("id", "content"))
-            keys, contents = (
-                np.array([one.encode() for one in some], dtype=bytes) for some in columns
+            return cls(
+                table, *(np.array([one.encode() for one in some], bytes) for some in columns)
             )
-            return keys, contents
         except (OSError, ValueError, KeyError, UnicodeError):
             return None
 
-    earlier = context.once(f"earlier {table.name} {made_by}", read, [table, remembered])
-    if earlier is None or not ids:
-        return {}
-    keys, contents = earlier
-    key = arrow_schema(schema).names[0]
-    start = int(np.searchsorted(keys, ids[0].encode()))
-    stop = int(np.searchsorted(keys, ids[-1].encode(), side="right"))
-    try:
-        rows = pq.read_table(
-            table, filters=[(key, ">=", ids[0]), (key, "<=", ids[-1])], schema=arrow_schema(schema)
-        ).to_pylist()
-    except (OSError, ValueError, pa.ArrowException):
-        return {}
-    if [row[key].encode() for row in rows] != keys[start:stop].tolist():
-        return {}
-    return {
-        (row[key], content.decode()): row
-        for row, content in zip(rows, contents[start:stop].tolist(), strict=True)
-    }
+    def find(self, ids: Sequence[str], contents: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Which items are there with the same content, bool [n], and where: int64 [found]."""
+        wanted, content = (np.array([one.encode() for one in some]) for some in (ids, contents))
+        if not len(self._keys):
+            return np.zeros(len(ids), dtype=bool), np.zeros(0, dtype=np.int64)
+        places = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
+        found = (self._keys[places] == wanted) & (self._contents[places] == content)
+        return found, places[found]
+
+    def rows(self, places: np.ndarray, schema: pa.Schema) -> pa.Table:
+        """The rows at some places, in their order."""
+        with pq.ParquetFile(self._table) as file:
+            sizes = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
+            edges = np.cumsum([0, *sizes])
+            pieces = [schema.empty_table()]
+            order = []
+            for group in range(len(sizes)):
+                here = (places >= edges[group]) & (places < edges[group + 1])
+                if here.any():
+                    known = self._group
+                    if known is None or known[0] != group:
+                        read = file.read_row_group(group).select(schema.names).cast(schema)
+                        known = self._group = group, read
+                    pieces.append(known[1].take(pa.array(places[here] - edges[group])))
+                    order.append(np.flatnonzero(here))
+        if not order:
+            return pieces[0]
+        back = np.argsort(np.concatenate(order), kind="stable")
+        return pa.concat_tables(pieces).take(pa.array(back)).combine_chunks()
 
 
 def _remembered(workspace: Workspace, table: Path) -> Path:

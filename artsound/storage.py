@@ -46,6 +46,7 @@ _OF_THE_HOST = "pid:[4026531836]"  # PROC_PID_INIT_INO of Linux: not in a contai
 _OWN_BIRTH: dict[int, int] = {}  # by number of the process
 
 _ROW_GROUP = 1 << 14  # rows
+_AT_ONCE = 1 << 16  # bytes of a file to digest that are read first
 _DEEPEST = 200  # characters of the longest path below a workspace, about
 
 # mkstemp's mode 0600 would hide the files from others. The mask can only be read by setting it,
@@ -127,10 +128,13 @@ class Workspace:
 
     def path(self, relative: str) -> Path:
         """The file that records call `relative` (posix); BadData if it is outside the root."""
-        path = Path(relative)
-        if path.is_absolute() or ".." in path.parts:
+        return Path(self.place(relative))
+
+    def place(self, relative: str) -> str:
+        """The same as text, in a tenth of the time: builds have some 200,000 media."""
+        if relative.startswith("/") or ".." in relative.split("/"):
             raise BadData(f"{relative!r} is not inside the workspace {self.root}.")
-        return self.root / path
+        return f"{self.root}/{relative}"
 
     def relative(self, path: Path) -> str:
         """`path` relative to the root, in posix form, as in records."""
@@ -246,18 +250,25 @@ def sha256_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def sha256_file(path: Path) -> str:
+def sha256_file(path: str | Path) -> str:
     """SHA-256 of a file's bytes, 64 hexadecimal digits."""
-    with path.open("rb") as file:
+    with open(path, "rb", buffering=0) as file:
+        data = file.read(_AT_ONCE)  # most files are no larger
+        if len(data) < _AT_ONCE and len(data) == os.fstat(file.fileno()).st_size:
+            return sha256_bytes(data)
+        file.seek(0)
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# As `json.dumps`, which makes an encoder at every call.
+_canonical = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+).encode
 
 
 def digest(value: Any) -> str:
     """SHA-256 of `value` as canonical JSON: sorted keys, no white space, no NaN."""
-    text = json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
-    return sha256_bytes(text.encode())
+    return sha256_bytes(_canonical(value).encode())
 
 
 def make_folder(path: Path) -> Path:

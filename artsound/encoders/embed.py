@@ -242,15 +242,20 @@ def work(context: Context, part: Part) -> Outcome:
     side = part.inputs["side"]
     record = SIDES[side].name
     items = media_items(context, SIDES[side])[part.inputs["start"] : part.inputs["stop"]]
-    schema, ids = SIDES[side].descriptors, [item.id for item in items]
+    schema = SIDES[side].descriptors
     # Ingest has measured what it decoded; an earlier run of this stage, what has not changed since.
     tables = (measured_path(workspace, record), descriptors_path(workspace, SIDES[side]))
-    known = [recall(context, MADE_BY, table, schema, ids) for table in tables]
-    rows = []
-    for item in items:
-        place = item.id, item.sha256
-        found = known[0].get(place) or known[1].get(place)
-        rows.append(found or {SIDES[side].key: item.id, **_measure(workspace, side, item)})
+    known: dict[str, Mapping[str, Any]] = {}
+    for table in tables:
+        left = [item for item in items if item.id not in known]
+        _, found = recall(
+            context, MADE_BY, table, schema, [item.id for item in left], [i.sha256 for i in left]
+        )
+        known |= {row[SIDES[side].key]: row for row in found.to_pylist()}
+    rows = [
+        known.get(item.id) or {SIDES[side].key: item.id, **_measure(workspace, side, item)}
+        for item in items
+    ]
     path = part_path(workspace, NAME, part.name)
     write_parquet(path, f"{record}_descriptors", rows)
     return Outcome((path,), len(rows))

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -37,7 +38,7 @@ from artsound.sources.selection import (
     blank_columns,
     check_selection,
     choice_of,
-    content_of,
+    contents_of,
     count_reasons,
     extend_limit,
     is_aside,
@@ -47,6 +48,7 @@ from artsound.sources.selection import (
     snapshots_of,
     staged_contents,
     staged_rows,
+    staged_table,
     unmatched_lines,
 )
 from artsound.stage import (
@@ -125,29 +127,20 @@ def downloads(recipe: Recipe) -> bool:
 def work(context: Context, part: Part) -> Outcome:
     """Check and keep the media of one part's rows; full records go to the part's file."""
     workspace, recipe = context.workspace, context.recipe
-    rows, side = staged_rows(workspace, part), part.inputs["side"]
+    side = part.inputs["side"]
     if is_aside(part):
+        rows = staged_rows(workspace, part)
         return Outcome(rejects=tuple(Reject(NAME, side, **row) for row in rows))
+    staged = staged_table(workspace, part)
+    ids, kind = staged[f"{side}_id"].to_pylist(), _KINDS[side]
     roots = [place.root(workspace, recipe) for place in places(recipe, side)]
     digests = listed_digests(recipe)
     take = _take_image if side == "artwork" else _take_audio
-    known, measured = {}, {}
-    if not digests:  # those are compared with the bytes of the sources
-        ids = [_item_id(side, row) for row in rows]
-        known = recall(context, _made_by(recipe, side), _catalogue(workspace, side), side, ids)
-        measured = recall(
-            context, _affect().made_by, measured_path(workspace, side), f"{side}_descriptors", ids
-        )
+    there, known, described = _taken_before(context, side, staged, ids, compare=not digests)
     records: list[dict[str, Any]] = []
-    descriptors: list[dict[str, Any]] = []  # of the records; not of those of an older version
+    descriptors: list[dict[str, Any]] = []
     rejects: list[Reject] = []
-    for row in rows:
-        earlier = known.get((_item_id(side, row), content_of(row)))
-        if earlier is not None and _is_stored(workspace, side, earlier):
-            records.append(_take_again(side, row, earlier))
-            place = _item_id(side, row), earlier[f"{_KINDS[side]}_sha256"]
-            descriptors += [measured[place]] if place in measured else []
-            continue
+    for row in staged.filter(pa.array(~there)).to_pylist():
         try:
             data = read_file(roots[row["origin"]], row["box"], row["name"])
             if digests and (digest := sha256_bytes(data)) in digests:
@@ -162,14 +155,15 @@ def work(context: Context, part: Part) -> Outcome:
         except (MediaError, UnreadableFile) as error:
             item = _item_id(side, row)
             rejects.append(Reject(NAME, side, item, "failed", error.reason, str(error)))
-    path = part_path(workspace, NAME, part.name)
-    write_parquet(path, side, records)
-    beside = _measured_part(workspace, part)
-    write_parquet(beside, f"{side}_descriptors", descriptors)
+    path, beside = part_path(workspace, NAME, part.name), _measured_part(workspace, part)
+    table = _in_order(ids, known, to_table(side, records))
+    write_parquet(path, side, table)
+    name = f"{side}_descriptors"
+    write_parquet(beside, name, _in_order(ids, described, to_table(name, descriptors)))
     # The marker vouches for the media too: one that is lost or damaged is taken again.
-    kind = "image" if side == "artwork" else "audio"
-    media = {workspace.path(r[f"{kind}_path"]): r[f"{kind}_sha256"] for r in records}
-    return Outcome((path, beside, *media), len(records), tuple(rejects), digests=media)
+    columns = (table[f"{kind}_{name}"].to_pylist() for name in ("path", "sha256"))
+    media = {workspace.path(place): sha256 for place, sha256 in zip(*columns, strict=True)}
+    return Outcome((path, beside, *media), table.num_rows, tuple(rejects), digests=media)
 
 
 def finish(context: Context, results: Sequence[Report]) -> Outcome:
@@ -292,16 +286,55 @@ def _made_by(recipe: Recipe, side: str) -> str:
     return digest_of([STAGE.version, limits.model_dump()])
 
 
-def _is_stored(workspace: Workspace, side: str, earlier: Mapping[str, Any]) -> bool:
-    """Whether the file of a record is in the workspace, with its digest."""
-    kind = _KINDS[side]
-    return not damaged_files_of(workspace, {earlier[f"{kind}_path"]: earlier[f"{kind}_sha256"]})
+def _taken_before(
+    context: Context, side: str, staged: pa.Table, ids: Sequence[str], *, compare: bool
+) -> tuple[np.ndarray, pa.Table, pa.Table]:
+    """The media of a part that are as they were when the run before checked them; see `recall`.
+
+    Args:
+        context: The stage's.
+        side: "artwork" or "track".
+        staged: The rows of the part.
+        ids: Their items.
+        compare: Whether to look for any.
+
+    Returns:
+        Which rows they are, bool [n], their records, and the descriptors of those of them that
+        were measured by today's version.
+    """
+    workspace, kind = context.workspace, _KINDS[side]
+    made_by, table = _made_by(context.recipe, side), _catalogue(workspace, side)
+    there = np.zeros(len(ids), dtype=bool)
+    known = arrow_schema(side).empty_table()
+    if compare:
+        there, known = recall(context, made_by, table, side, ids, contents_of(staged))
+    paths, digests = (known[f"{kind}_{name}"].to_pylist() for name in ("path", "sha256"))
+    damaged = set(damaged_files_of(workspace, dict(zip(paths, digests, strict=True))))
+    sound = np.array([path not in damaged for path in paths], dtype=bool)
+    there[there] = sound
+    known = known.filter(pa.array(sound))
+    _, described = recall(
+        context, _affect().made_by, measured_path(workspace, side), f"{side}_descriptors",
+        known[f"{side}_id"].to_pylist(), known[f"{kind}_sha256"].to_pylist(),
+    )  # fmt: skip
+    return there, _with_metadata(side, staged.filter(pa.array(there)), known), described
 
 
-def _take_again(side: str, row: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
-    """The record of a file that is as it was when the run before checked it; see `recall`."""
-    measured = {name: earlier[name] for name in _MEASURED[side]}
-    return {**_fields(side, row), **measured, "cluster": _item_id(side, row)}
+def _with_metadata(side: str, staged: pa.Table, known: pa.Table) -> pa.Table:
+    """Records with what was measured before, and all else of today's rows; see `_fields`."""
+    columns = {"cluster": staged[f"{side}_id"]}
+    columns |= {name: staged[name] for name in _fields(side, dict.fromkeys(staged.column_names))}
+    columns |= {name: known[name] for name in _MEASURED[side]}
+    schema = arrow_schema(side)
+    arrays = [columns[field.name].cast(field.type) for field in schema]
+    return pa.table(arrays, schema=schema)
+
+
+def _in_order(ids: Sequence[str], *tables: pa.Table) -> pa.Table:
+    """The rows of all tables in the order of `ids`; the first column has their keys."""
+    rows = pa.concat_tables(tables)
+    places = pc.index_in(pa.array(ids, pa.string()), rows.column(0))
+    return rows.take(places.drop_null()).combine_chunks()
 
 
 def _take_image(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artsound.errors import BadData, BadUsage
@@ -528,11 +529,14 @@ def is_aside(part: Part) -> bool:
 
 def staged_rows(workspace: Workspace, part: Part) -> list[dict[str, Any]]:
     """The rows of one part: metadata and where the media lies, or rejects for one set aside."""
-    path = _folder(workspace) / f"{part.inputs['rows']}.parquet"
-    rows: list[dict[str, Any]] = (
-        pq.ParquetFile(path).read_row_group(part.inputs["group"]).to_pylist()
-    )
+    rows: list[dict[str, Any]] = staged_table(workspace, part).to_pylist()
     return rows
+
+
+def staged_table(workspace: Workspace, part: Part) -> pa.Table:
+    """The same as a table."""
+    path = _folder(workspace) / f"{part.inputs['rows']}.parquet"
+    return pq.ParquetFile(path).read_row_group(part.inputs["group"])
 
 
 def fetched_path(workspace: Workspace, place: Place) -> Path:
@@ -688,16 +692,16 @@ def _set_aside(table: pl.DataFrame, recipe: Recipe) -> tuple[pl.DataFrame, pl.Da
 _CONTENT = ("origin", "box", "name", "size", "stamp")
 
 
-def content_of(row: Mapping[str, Any]) -> str:
-    """The digest of what identifies the bytes of a row's medium without reading them."""
-    return digest([row[name] for name in _CONTENT])
+def contents_of(rows: pa.Table) -> list[str]:
+    """For each row the digest of what identifies the bytes of its medium without reading them."""
+    return [digest(list(row)) for row in zip(*(rows[n].to_pylist() for n in _CONTENT), strict=True)]
 
 
 def staged_contents(workspace: Workspace, side: str) -> dict[str, str]:
-    """`content_of` every staged row with a medium, by its id."""
+    """`contents_of` every staged row with a medium, by its id."""
     path = _folder(workspace) / f"{side}s.parquet"
-    table = pl.read_parquet(path, columns=[f"{side}_id", *_CONTENT])
-    return {row[f"{side}_id"]: content_of(row) for row in table.iter_rows(named=True)}
+    rows = pq.read_table(path, columns=[f"{side}_id", *_CONTENT])
+    return dict(zip(rows[f"{side}_id"].to_pylist(), contents_of(rows), strict=True))
 
 
 def _stage_rows(
