@@ -28,6 +28,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from artsound.errors import ArtSoundError, BadData
@@ -429,6 +430,8 @@ def recall(
     schema: str,
     ids: Sequence[str],
     contents: Sequence[str],
+    *,
+    key: str = "",
 ) -> tuple[np.ndarray, pa.Table]:
     """The rows that `remember` recorded, of those items whose content is the same.
 
@@ -436,9 +439,10 @@ def recall(
         context: The stage's.
         made_by: As it was remembered; the rows of another digest are not found.
         table: The .parquet file, in the order of its keys.
-        schema: The name of its schema, of which the first column is the key.
+        schema: The name of its schema.
         ids: The items.
         contents: A digest of the content of each.
+        key: The column of the keys; by default the first.
 
     Returns:
         Which items are found, bool [n], and their rows in the order of `ids`; none if the file is
@@ -457,8 +461,7 @@ def recall(
         rows = earlier.rows(places, arrow_schema(schema))
     except (OSError, ValueError, pa.ArrowException):
         return none
-    key = rows.schema.names[0]
-    if rows[key].to_pylist() != [one for one, there in zip(ids, found, strict=True) if there]:
+    if rows[key or 0].to_pylist() != [one for one, there in zip(ids, found, strict=True) if there]:
         return none
     return found, rows
 
@@ -515,6 +518,13 @@ class _Earlier:
             return pieces[0]
         back = np.argsort(np.concatenate(order), kind="stable")
         return pa.concat_tables(pieces).take(pa.array(back)).combine_chunks()
+
+
+def in_order(ids: Sequence[str], tables: Sequence[pa.Table], key: str = "") -> pa.Table:
+    """The rows of all tables in the order of `ids`, those in a column; by default the first."""
+    rows = pa.concat_tables(tables)
+    places = pc.index_in(pa.array(ids, pa.string()), rows[key or 0])
+    return rows.take(places.drop_null()).combine_chunks()
 
 
 def _remembered(workspace: Workspace, table: Path) -> Path:

@@ -17,6 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pyarrow as pa
 
 from artsound.captions.base import Captioner, CaptionItem
@@ -38,9 +40,20 @@ from artsound.encoders.base import captions_come_first
 from artsound.errors import BadData
 from artsound.gpus import current_gpu
 from artsound.recipe import Recipe
-from artsound.schema import Caption, from_row
-from artsound.stage import Context, Outcome, Part, Report, Stage, part_path, split_into_parts
-from artsound.storage import digest, read_parquet, write_parquet
+from artsound.schema import Caption, from_row, to_table
+from artsound.stage import (
+    Context,
+    Outcome,
+    Part,
+    Report,
+    Stage,
+    in_order,
+    part_path,
+    recall,
+    remember,
+    split_into_parts,
+)
+from artsound.storage import digest, read_parquet, sha256_bytes, write_parquet
 
 _ANY_LENGTH = Limits(1, 1_000_000)
 
@@ -60,7 +73,13 @@ def item_rows(context: Context, side: Side) -> tuple[pa.Table, pa.Table]:
 
 def read_items(context: Context, side: Side, start: int, stop: int) -> list[CaptionItem]:
     """The side's items from `start` to before `stop`, in the order of `item_rows`."""
-    records, measured = item_rows(context, side)
+    return _items(context, side, range(start, stop))
+
+
+def _items(context: Context, side: Side, places: Sequence[int]) -> list[CaptionItem]:
+    """The side's items at some places in the order of `item_rows`."""
+    chosen = pa.array(places, pa.int64())
+    records, measured = (table.take(chosen).to_pylist() for table in item_rows(context, side))
     return [
         CaptionItem(
             side=side.name,
@@ -69,11 +88,7 @@ def read_items(context: Context, side: Side, start: int, stop: int) -> list[Capt
             measured=from_row(side.descriptors, values),
             media=context.workspace.path(record[side.path]),
         )
-        for record, values in zip(
-            records.slice(start, stop - start).to_pylist(),
-            measured.slice(start, stop - start).to_pylist(),
-            strict=True,
-        )
+        for record, values in zip(records, measured, strict=True)
     ]
 
 
@@ -123,17 +138,48 @@ def work(context: Context, part: Part) -> Outcome:
     """Caption the items of one part."""
     side = SIDES[part.inputs["side"]]
     start, stop = part.inputs["start"], part.inputs["stop"]
-    items = read_items(context, side, start, stop)
     captioner = _captioner(context, side)
-    if _is_checked(context, side):
-        names = names_of_people(context, side)
-        captions = _write(captioner, _fallback(context), items, context.recipe, names)
-    else:
-        texts = captioner.captions(items)
-        captions = [_caption(captioner, *pair) for pair in zip(items, texts, strict=True)]
     path = part_path(context.workspace, STAGE.name, part.name)
-    write_parquet(path, "caption", captions)
-    return Outcome((path,), len(captions))
+    if isinstance(captioner, Grounded):
+        table = _grounded(context, captioner, part)
+    else:
+        items = read_items(context, side, start, stop)
+        if _is_checked(context, side):
+            names = names_of_people(context, side)
+            captions = _write(captioner, _fallback(context), items, context.recipe, names)
+        else:
+            texts = captioner.captions(items)
+            captions = [_caption(captioner, *pair) for pair in zip(items, texts, strict=True)]
+        table = to_table("caption", captions)
+    write_parquet(path, "caption", table)
+    return Outcome((path,), table.num_rows)
+
+
+def _grounded(context: Context, captioner: Grounded, part: Part) -> pa.Table:
+    """The grounded captions of a part, of which those of unchanged items are not made again."""
+    side = SIDES[part.inputs["side"]]
+    start, stop = part.inputs["start"], part.inputs["stop"]
+    ids = item_rows(context, side)[0][side.key].slice(start, stop - start).to_pylist()
+    there, known = recall(
+        context, part.inputs["captioner"], _captions_path(context, side), "caption",
+        ids, _contents(context, side, start, stop), key="item_id",
+    )  # fmt: skip
+    items = _items(context, side, (start + np.flatnonzero(~there)).tolist())
+    texts = captioner.captions(items)
+    new = [_caption(captioner, *pair) for pair in zip(items, texts, strict=True)]
+    return in_order(ids, [known, to_table("caption", new)], "item_id")
+
+
+def _contents(context: Context, side: Side, start: int, stop: int) -> list[str]:
+    """A digest of each item's record and measurements."""
+    frames = [pl.DataFrame(pl.from_arrow(table.slice(start, stop - start)))
+              for table in item_rows(context, side)]  # fmt: skip
+    lines = [frame.write_ndjson().encode().splitlines() for frame in frames]
+    return [sha256_bytes(b"".join(pair)) for pair in zip(*lines, strict=True)]
+
+
+def _captions_path(context: Context, side: Side) -> Path:
+    return context.workspace.captions / f"{side.files}.parquet"
 
 
 def finish(context: Context, results: Sequence[Report]) -> Outcome:
@@ -148,22 +194,27 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
     files: list[Path] = []
     extra: dict[str, Any] = {}
     for side in SIDES.values():
+        own = [result for result in results if result.done.inputs["side"] == side.files]
         tables = [
-            read_parquet(workspace.path(name), "caption")
-            for result in results
-            if result.done.inputs["side"] == side.files
-            for name in result.files
+            read_parquet(workspace.path(name), "caption") for result in own for name in result.files
         ]
         if not tables:
             raise BadData(f"{workspace.root} holds no {side.files} to caption: nothing is paired.")
-        captions = [from_row("caption", row) for row in pa.concat_tables(tables).to_pylist()]
-        agreement = _replace_disagreeing(captions, context, side)
-        _replace_repeated(captions, context, side)
-        path = workspace.captions / f"{side.files}.parquet"
-        write_parquet(path, "caption", captions)
+        table, agreement = pa.concat_tables(tables).combine_chunks(), {}
+        if _is_checked(context, side):
+            captions = [from_row("caption", row) for row in table.to_pylist()]
+            agreement = _replace_disagreeing(captions, context, side)
+            _replace_repeated(captions, context, side)
+            table = to_table("caption", captions)
+        path = _captions_path(context, side)
+        write_parquet(path, "caption", table)
         files.append(path)
+        if isinstance(_captioner(context, side), Grounded):
+            made_by = own[0].done.inputs["captioner"]
+            ids, contents = table["item_id"].to_pylist(), _contents(context, side, 0, len(table))
+            remember(workspace, made_by, path, ids, contents)
         chosen = _captioner(context, side).name
-        extra[side.files] = {"captioner": chosen, **_summary(captions), **agreement}
+        extra[side.files] = {"captioner": chosen, **_summary(table), **agreement}
     return Outcome(tuple(files), extra=extra)
 
 
@@ -268,16 +319,16 @@ def _replacement(context: Context, side: Side, index: int, reason: str) -> Capti
     return _fall_back(_fallback(context), item, reason)
 
 
-def _summary(captions: Sequence[Caption]) -> dict[str, Any]:
-    words = [caption.words for caption in captions]
-    fallbacks = Counter(caption.fallback_reason for caption in captions if caption.fallback_reason)
+def _summary(captions: pa.Table) -> dict[str, Any]:
+    words, texts = captions["words"].to_pylist(), captions["caption"].to_pylist()
+    fallbacks = Counter(reason for reason in captions["fallback_reason"].to_pylist() if reason)
     return {
         "captions": len(captions),
-        "distinct_share": len({caption.caption for caption in captions}) / len(captions),
+        "distinct_share": len(set(texts)) / len(captions),
         "mean_words": sum(words) / len(words),
         "min_words": min(words),
         "max_words": max(words),
-        "checks": dict(sorted(Counter(caption.check for caption in captions).items())),
+        "checks": dict(sorted(Counter(captions["check"].to_pylist()).items())),
         "fallbacks": dict(sorted(fallbacks.items())),
         "fallback_share": fallbacks.total() / len(captions),
     }

@@ -58,6 +58,7 @@ from artsound.stage import (
     Report,
     Stage,
     damaged_files_of,
+    in_order,
     part_path,
     recall,
     remember,
@@ -156,10 +157,10 @@ def work(context: Context, part: Part) -> Outcome:
             item = _item_id(side, row)
             rejects.append(Reject(NAME, side, item, "failed", error.reason, str(error)))
     path, beside = part_path(workspace, NAME, part.name), _measured_part(workspace, part)
-    table = _in_order(ids, known, to_table(side, records))
+    table = in_order(ids, [known, to_table(side, records)])
     write_parquet(path, side, table)
     name = f"{side}_descriptors"
-    write_parquet(beside, name, _in_order(ids, described, to_table(name, descriptors)))
+    write_parquet(beside, name, in_order(ids, [described, to_table(name, descriptors)]))
     # The marker vouches for the media too: one that is lost or damaged is taken again.
     columns = (table[f"{kind}_{name}"].to_pylist() for name in ("path", "sha256"))
     media = {workspace.path(place): sha256 for place, sha256 in zip(*columns, strict=True)}
@@ -328,13 +329,6 @@ def _with_metadata(side: str, staged: pa.Table, known: pa.Table) -> pa.Table:
     schema = arrow_schema(side)
     arrays = [columns[field.name].cast(field.type) for field in schema]
     return pa.table(arrays, schema=schema)
-
-
-def _in_order(ids: Sequence[str], *tables: pa.Table) -> pa.Table:
-    """The rows of all tables in the order of `ids`; the first column has their keys."""
-    rows = pa.concat_tables(tables)
-    places = pc.index_in(pa.array(ids, pa.string()), rows.column(0))
-    return rows.take(places.drop_null()).combine_chunks()
 
 
 def _take_image(
