@@ -307,17 +307,25 @@ class Placed:
     members: Mapping[str, Span]
 
 
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A sample as its bytes are in another shard: `members` are placed from their beginning."""
+
+    data: bytes
+    members: Mapping[str, Span]
+
+
 def write_shard(
-    path: Path, split: str, samples: Iterable[tuple[str, Mapping[str, bytes]]]
+    path: Path, split: str, samples: Iterable[tuple[str, Mapping[str, bytes] | Packed]]
 ) -> tuple[Shard, list[Placed]]:
     """Write a shard, completely or not at all.
 
     Args:
         path: The new shard.
         split: The split of its samples.
-        samples: (key, {extension: bytes}) of each sample. Keys ascend and have no dot but in a
-            folder (a key in a WebDataset ends at the first one after the last slash). Members are
-            written in the mapping's order.
+        samples: (key, {extension: bytes}) of each sample, or its bytes in another shard. Keys
+            ascend and have no dot but in a folder (a key in a WebDataset ends at the first one
+            after the last slash). Members are written in the mapping's order.
 
     Returns:
         The shard's entry for index.json, and the positions of its samples' members.
@@ -343,18 +351,18 @@ def write_shard(
 
         for key, members in samples:
             _check_key(path, key, placed[-1].key if placed else "")
-            spans: dict[str, Span] = {}
-            for extension, data in members.items():
-                block = header(f"{key}.{extension}", len(data))
-                filler = padding(len(data))
-                spans[extension] = (offset + len(block), len(data))
-                stretch += (block, data, filler)
-                size = len(block) + len(data) + len(filler)
-                offset += size
-                waiting += size
-                if waiting >= _STRETCH:
-                    hand_over()
-                    waiting = 0
+            if isinstance(members, Packed):
+                pieces, within = [members.data], members.members
+            else:
+                pieces, within = _pack(key, members)
+            spans = {one: (offset + at, size) for one, (at, size) in within.items()}
+            stretch += pieces
+            size = sum(map(len, pieces))
+            offset += size
+            waiting += size
+            if waiting >= _STRETCH:
+                hand_over()
+                waiting = 0
             placed.append(Placed(key, spans))
         if not placed:
             raise BadData(f"{path} would hold no sample: there is nothing to write.")
@@ -370,6 +378,19 @@ def write_shard(
         last_key=placed[-1].key,
     )
     return shard, placed
+
+
+def _pack(key: str, members: Mapping[str, bytes]) -> tuple[list[bytes], dict[str, Span]]:
+    """The bytes of a sample in a shard, and the positions of its members in them."""
+    pieces: list[bytes] = []
+    spans: dict[str, Span] = {}
+    at = 0
+    for extension, data in members.items():
+        block, filler = header(f"{key}.{extension}", len(data)), padding(len(data))
+        spans[extension] = (at + len(block), len(data))
+        pieces += (block, data, filler)
+        at += len(block) + len(data) + len(filler)
+    return pieces, spans
 
 
 def sample_json(row: Mapping[str, Any]) -> bytes:

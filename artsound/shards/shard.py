@@ -31,16 +31,25 @@ from artsound.media.images import jpeg_size, release_jpeg
 from artsound.pairing.excluded import read_exclusions
 from artsound.pairing.previous_release import release_folder
 from artsound.recipe import Recipe
-from artsound.schema import Reject, arrow_schema
+from artsound.schema import Reject, arrow_schema, to_table
 from artsound.shards.beside import write_beside
 from artsound.shards.dataset import Dataset, open_shards
-from artsound.shards.format import Shard, sample_json, write_shard
+from artsound.shards.format import (
+    BLOCK,
+    Packed,
+    Placed,
+    Shard,
+    Span,
+    sample_json,
+    write_shard,
+)
 from artsound.shards.index import (
     FORMAT,
     SHARDS,
     SPLITS,
     SUMS,
     index_rows,
+    pointers,
     read_shard_index,
     to_index_table,
     write_index,
@@ -60,11 +69,10 @@ from artsound.shards.release import (
 from artsound.shards.withdraw import digests_of, named, traces
 from artsound.sources.base import all_places, read_snapshots
 from artsound.sources.selection import excluded, listed_digests, opted_out
-from artsound.stage import Context, Outcome, Part, Report, Stage, part_path
+from artsound.stage import Context, Outcome, Part, Report, Stage, in_order, part_path
 from artsound.storage import (
     Workspace,
     atomic_write,
-    digest,
     make_folder,
     read_parquet,
     sha256_bytes,
@@ -274,6 +282,7 @@ def _captions(path: Path, prefix: str, key: str) -> pl.DataFrame:
     )  # fmt: skip
 
 
+@functools.cache
 def float32_fields() -> frozenset[str]:
     """Return the fields of a sample that are float32 in the index."""
     return frozenset(f.name for f in arrow_schema("sample") if str(f.type) == "float")
@@ -286,6 +295,7 @@ def float32_fields() -> frozenset[str]:
 # with the previous release's pictures and clips where the originals are the same. New pairs are in
 # new shards, whose numbers follow the last one of their split.
 
+_MEMBERS = ("jpg", "mp3", "json")  # in the order in which they are packed
 _NAME = re.compile(r"artsound-(?P<part>(?:train|val|test)-(?P<number>\d{6}))\.tar")
 
 
@@ -315,6 +325,10 @@ class PreviousShards:
         """The index rows of one shard."""
         return self.data.frame.filter(pl.col("shard") == shard)
 
+    def rows_of_keys(self, keys: Sequence[str]) -> pl.DataFrame:
+        """The index rows of some samples."""
+        return self.data.frame[[self.positions[key] for key in keys]]
+
     def keys_with(self, digests: Collection[str]) -> set[str]:
         """The keys of samples whose released picture has one of the digests."""
         return set(self.data.frame.filter(pl.col("image_sha256").is_in(list(digests)))["key"])
@@ -324,20 +338,75 @@ class PreviousShards:
         """The position of each key in the index."""
         return {key: number for number, key in enumerate(self.data.frame["key"])}
 
-    def same(self, rows: pl.DataFrame) -> set[str]:
+    def same(self, rows: pl.DataFrame, among: pl.DataFrame | None = None) -> set[str]:
         """The keys of new samples (`rows`) of which every field is as in this release.
+
+        With `among`, as in these of its rows.
 
         None of a release of an earlier format, whose shards have all to be written again.
         """
         if self.data.format != FORMAT:
             return set()
         fields = [name for name in arrow_schema("sample").names if name not in _PACKED]
-        ours = self.data.frame.select(fields)
+        ours = (self.data.frame if among is None else among).select(fields)
         theirs = rows.select(fields).cast(dict(ours.schema))  # type: ignore[arg-type]
-        both = ours.filter(ours["key"].is_in(theirs["key"].implode()))
-        was = dict(zip(both["key"], map(digest, both.iter_rows(named=True)), strict=True))
-        there = theirs.filter(theirs["key"].is_in(both["key"].implode()))
-        return {row["key"] for row in there.iter_rows(named=True) if digest(row) == was[row["key"]]}
+        both = ours.join(theirs, on="key", suffix="_new")
+        equal = (pl.col(name).eq_missing(pl.col(f"{name}_new")) for name in fields if name != "key")
+        return set(both.filter(pl.all_horizontal(*equal))["key"])
+
+    def packed(self, part: str, rows: pl.DataFrame) -> dict[str, tuple[int, int, dict[str, Span]]]:
+        """Where those of the samples lie whole that are as they were in the shard of a part.
+
+        Args:
+            part: The part's name.
+            rows: The new samples.
+
+        Returns:
+            By key the first byte, the end, and the positions of the members from the first byte
+            on; of samples that are packed as `write_shard` packs them.
+
+        Raises:
+            BadData: The shard is damaged.
+        """
+        shard = self.shard_of(part)
+        if shard is None:
+            return {}
+        placed = self.rows_of(shard.name).sort("jpg_offset")
+        same = self.same(rows, placed)
+        if not same:
+            return {}
+        self.check(shard)
+        offset, size = (
+            {one: placed[f"{one}_{name}"].to_numpy().astype(np.int64) for one in _MEMBERS}
+            for name in ("offset", "size")
+        )
+        ends = {one: offset[one] + -(-size[one] // BLOCK) * BLOCK for one in _MEMBERS}
+        last = ends[_MEMBERS[-1]]
+        starts = before = np.concatenate([[0], last[:-1]])
+        plain = np.ones(len(placed), dtype=bool)
+        for one in _MEMBERS:  # each after a header of one block
+            plain &= offset[one] == before + BLOCK
+            before = ends[one]
+        return {
+            key: (
+                int(starts[n]),
+                int(last[n]),
+                {one: (int(offset[one][n] - starts[n]), int(size[one][n])) for one in _MEMBERS},
+            )
+            for n, key in enumerate(placed["key"])
+            if plain[n] and key in same
+        }
+
+    def shard_of(self, part: str) -> Shard | None:
+        """The shard that a part of this name would write again."""
+        name = f"artsound-{part}.tar"
+        return next((shard for shard in self.data.shards if shard.name == name), None)
+
+    def check(self, shard: Shard) -> None:
+        """Raise BadData if the shard is not as it was released."""
+        source = self.folder / shard.name
+        if not source.is_file() or sha256_file(source) != shard.sha256:
+            raise BadData(f"{source} differs from its {SHARDS}: verify {self.folder} first.")
 
     def media(self, row: Mapping[str, Any]) -> tuple[bytes, bytes, str] | None:
         """Picture, clip and the picture's digest of a sample with the same originals, if any."""
@@ -350,7 +419,14 @@ class PreviousShards:
         pointers = self.data.pointers
         pieces = self.data.store.read_ranges(fields["shard"], pointers.ranges(position))
         members = dict(zip(pointers.present(position), pieces, strict=True))
-        return members["jpg"], members["mp3"], fields["image_sha256"]
+        image, audio = members["jpg"], members["mp3"]
+        stated = fields["image_sha256"], fields["audio_sha256"]
+        if (sha256_bytes(image), sha256_bytes(audio)) != stated:
+            raise BadData(
+                f"The picture or the clip of {row['key']} in {self.folder / fields['shard']} is "
+                f"damaged: verify {self.folder} first."
+            )
+        return image, audio, fields["image_sha256"]
 
 
 def open_previous_shards(context: Context) -> PreviousShards | None:
@@ -447,7 +523,7 @@ def plan(context: Context) -> list[Part]:
     if rows.is_empty():
         reason = "may be redistributed" if withheld.height else "is there"
         raise BadData(f"No pair of {workspace.pairs} {reason}: there is nothing to pack in shards.")
-    digests = dict(zip(rows["track_id"], _row_digests(rows), strict=True))
+    lines = dict(zip(rows["track_id"], rows.write_ndjson().encode().splitlines(), strict=True))
     unfit = _unfit(rows, recipe)
     base = open_previous_shards(context)
     unwanted = sorted(listed_digests(recipe))
@@ -477,7 +553,7 @@ def plan(context: Context) -> list[Part]:
         for name, members in planned:
             inputs = {
                 "tracks": members,
-                "rows": digest([digests[track] for track in members]),
+                "rows": sha256_bytes(b"\n".join(lines[track] for track in members)),
                 "unfit": sorted(unfit.intersection(members)),
                 **continued,
                 **listed,
@@ -498,48 +574,60 @@ def work(context: Context, part: Part) -> Outcome:
     base = open_previous_shards(context)
     if base and "shard" in part.inputs:
         return _as_it_was(workspace, base, part)
-    chosen = joined(context).filter(pl.col("track_id").is_in(part.inputs["tracks"]))
+    chosen = joined(context).filter(pl.col("track_id").is_in(part.inputs["tracks"])).sort("key")
+    unwanted = part.inputs.get("digests", ())
+    before = base.packed(part.name, chosen) if base else {}
+    for key in base.keys_with(unwanted) if base and unwanted else ():
+        before.pop(key, None)
     rejects: list[Reject] = []
     samples: list[dict[str, Any]] = []
+    copied: list[str] = []
 
-    def members() -> Any:
-        for row in chosen.sort("key").iter_rows(named=True):
-            if row["track_id"] in part.inputs["unfit"]:
+    def members(files: contextlib.ExitStack) -> Any:
+        name = f"artsound-{part.name}.tar"
+        source = files.enter_context((base.folder / name).open("rb")) if base and before else None
+        for number, (key, track) in enumerate(chosen.select("key", "track_id").iter_rows()):
+            if track in part.inputs["unfit"]:
                 message = "Judges found the pair unfit: shards.exclude of the recipe lists it."
-                rejects.append(
-                    Reject("shard", "pair", row["key"], "filtered", "judged-unfit", message)
-                )
+                rejects.append(Reject("shard", "pair", key, "filtered", "judged-unfit", message))
                 continue
+            if source and key in before:
+                start, stop, placed = before[key]
+                copied.append(key)
+                yield key, Packed(os.pread(source.fileno(), stop - start, start), placed)
+                continue
+            row = chosen.row(number, named=True)
             try:
                 image, audio, image_sha256 = (base.media(row) if base else None) or _media(
                     workspace, recipe, row
                 )
             except MediaError as error:
-                rejects.append(
-                    Reject("shard", "pair", row["key"], "failed", error.reason, error.message)
-                )
+                rejects.append(Reject("shard", "pair", key, "failed", error.reason, error.message))
                 continue
-            if image_sha256 in part.inputs.get("digests", ()):
+            if image_sha256 in unwanted:
                 message = f"a list of the recipe has the SHA-256 of its picture, {image_sha256}"
-                rejects.append(
-                    Reject("shard", "pair", row["key"], "filtered", "withdrawn", message)
-                )
+                rejects.append(Reject("shard", "pair", key, "filtered", "withdrawn", message))
                 continue
             samples.append(_sample(row, image, image_sha256))
-            yield row["key"], {"jpg": image, "mp3": audio, "json": sample_json(samples[-1])}
+            yield key, {"jpg": image, "mp3": audio, "json": sample_json(samples[-1])}
 
     split = part.name.rpartition("-")[0]
     tar_path = part_path(workspace, "shard", part.name, ".tar")
     row_path = part_path(workspace, "shard", part.name)
     try:
-        shard, placed = write_shard(tar_path, split, members())
+        with contextlib.ExitStack() as files:
+            shard, placed = write_shard(tar_path, split, members(files))
     except BadData:
         if len(rejects) < part.items:
             raise
         return Outcome(rejects=tuple(rejects))
-    write_parquet(row_path, "index", index_rows(shard.name, samples, placed))
+    places = {one.key: one for one in placed}
+    new = index_rows(shard.name, samples, [places[sample["key"]] for sample in samples])
+    old = [_moved(base.rows_of_keys(copied), shard.name, places)] if base and copied else []
+    table = in_order(list(places), [to_table("index", new), *old], "key")
+    write_parquet(row_path, "index", table)
     return Outcome(
-        items_out=len(samples),
+        items_out=len(placed),
         files=(tar_path, row_path),
         rejects=tuple(rejects),
         extra=asdict(shard),
@@ -636,8 +724,7 @@ def _as_it_was(workspace: Workspace, base: PreviousShards, part: Part) -> Outcom
     """Link an unchanged shard of the previous release into this build's parts, checked."""
     shard = next(one for one in base.data.shards if one.name == part.inputs["shard"])
     source = base.folder / shard.name
-    if not source.is_file() or sha256_file(source) != shard.sha256:
-        raise BadData(f"{source} differs from its {SHARDS}: verify {base.folder} first.")
+    base.check(shard)
     tar_path = make_folder(workspace.parts / "shard") / f"{part.name}.tar"
     row_path = part_path(workspace, "shard", part.name)
     _link(source, tar_path)
@@ -648,6 +735,13 @@ def _as_it_was(workspace: Workspace, base: PreviousShards, part: Part) -> Outcom
         extra=asdict(shard),
         digests={tar_path: shard.sha256},
     )
+
+
+def _moved(rows: pl.DataFrame, shard: str, places: Mapping[str, Placed]) -> pa.Table:
+    """Index rows of samples that were copied to another shard or another place in it."""
+    moved = [{"shard": shard, **pointers(places[key])} for key in rows["key"]]
+    new = pl.DataFrame(moved).select(pl.col(one).cast(rows.schema[one]) for one in moved[0])
+    return to_index_table(rows.with_columns(new.get_columns()).to_arrow())
 
 
 def _check_withdrawn(
@@ -686,10 +780,6 @@ def _rejects(workspace: Workspace) -> dict[str, dict[str, int]]:
     for side, reason, count in counted.iter_rows():
         found.setdefault(side, {})[reason] = count
     return found
-
-
-def _row_digests(rows: pl.DataFrame) -> list[str]:
-    return [digest(row) for row in rows.iter_rows(named=True)]
 
 
 def _withheld(key: str) -> Reject:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -52,6 +54,7 @@ def build(
         base: Path | None = None,
         like: Workspace | None = None,
         without: Sequence[str] = (),
+        **places: str,
     ) -> Workspace:
         workspace = Workspace(folder / name)
         if like is not None:
@@ -64,6 +67,7 @@ def build(
             "artwork_ids": str(folder / "artworks.txt"),
             "base": str(base or ""),
             "without": str(folder / f"{name}-without.txt") if without else "",
+            **places,
         }
         run_serially(workspace, small_recipe(sample).replaced(sources=sources))
         return workspace
@@ -165,6 +169,58 @@ def test_a_takedown_and_additions_come_in_one_release(
         homes = dict(rows.select(column, "split").iter_rows())
         for item, split in now.select(column, "split").iter_rows():
             assert homes.get(item, split) == split
+
+
+@pytest.fixture(scope="module")
+def retold(sample: SamplePaths, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The FMA of the sample, of which every fifth track has another title."""
+    fma = tmp_path_factory.mktemp("retold") / "fma"
+    shutil.copytree(sample.fma, fma)
+    with zipfile.ZipFile(fma / "fma_metadata.zip") as packed:
+        packed.extractall(fma)
+    (fma / "fma_metadata.zip").unlink()
+    table = fma / "fma_metadata" / "tracks.csv"
+    rows = list(csv.reader(table.read_text("utf-8").splitlines()))
+    title = next(n for n, names in enumerate(zip(*rows[:2], strict=True)) if names[1] == "title"
+                 and names[0] == "track")  # fmt: skip
+    for row in rows[3::5]:
+        row[title] += " once more"
+    with table.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return fma
+
+
+def test_changed_records_come_with_the_bytes_of_a_clean_build(
+    build: Build, first: Workspace, retold: Path, ids: tuple[list[str], list[str]]
+) -> None:
+    used = build("used", ids[0][:16], base=first.shards, like=first, fma=str(retold))
+    clean = build("new", ids[0][:16], base=first.shards, fma=str(retold))
+    for folder in ("catalog", "embeddings", "pairs", "captions", "shards"):
+        assert tree(clean.root / folder) == tree(used.root / folder)
+    found = diff(str(first.shards), str(used.shards))
+    assert found.changed
+    assert len(found.changed) < 8  # few enough that most samples are copied as they are
+    assert found.added == found.removed == found.moved == found.rescored == found.repacked == ()
+    titles = dict(open_shards(used.shards).frame.select("key", "track_title").iter_rows())
+    assert all(titles[key].endswith(" once more") == (key in found.changed) for key in titles)
+    assert verify(used.shards, deep=True) == []
+
+
+@pytest.mark.parametrize("member", ["jpg", "mp3", "json"])
+def test_a_damaged_release_is_not_continued(
+    build: Build, first: Workspace, retold: Path, ids: tuple[list[str], list[str]],
+    tmp_path: Path, member: str,
+) -> None:  # fmt: skip
+    rows = open_shards(first.shards).frame
+    shutil.copytree(first.shards, tmp_path / "base")
+    for row in rows.iter_rows(named=True):  # in every shard, whole or to be packed again
+        path = tmp_path / "base" / row["shard"]
+        data = bytearray(path.read_bytes())
+        data[row[f"{member}_offset"] + row[f"{member}_size"] // 2] ^= 1
+        path.write_bytes(data)
+    with pytest.raises(BadData, match="verify"):
+        build(f"damaged-{member}", ids[0][:16], base=tmp_path / "base", like=first,
+              fma=str(retold))  # fmt: skip
 
 
 def test_what_cannot_be_continued_is_refused_in_a_sentence(
