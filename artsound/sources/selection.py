@@ -179,6 +179,11 @@ class Lists:
         wanted = [Listed(read_lines(Path(path)) if path else ()) for path in paths]
         return cls(excluded(recipe), opted_out(recipe), *wanted)
 
+    @property
+    def any_lines(self) -> bool:
+        """Whether any of the lists has a line."""
+        return any(one.lines for one in vars(self).values())
+
     def unmatched(self, recipe: Recipe) -> dict[str, list[str]]:
         """By the file of each list, its lines that named nothing."""
         lines = {name: list(getattr(self, name).unmatched) for name in vars(self)}
@@ -250,60 +255,92 @@ def plan(context: Context) -> list[Part]:
         listed[place] = (
             root, place.list_files(root, options), read_fetched(workspace, recipe, place)
         )  # fmt: skip
-    key = digest(
-        {
-            "version": _VERSION,
-            "subset": recipe.sources.subset,
-            "limit": recipe.sources.limit,
-            "look_at": tracks_to_look_at(workspace, recipe),
-            "chosen": choice_of(recipe),
-            "rights": recipe.rights.model_dump(),
-            "part_size": recipe.run.part_size,
-            "sources": [
-                [place.side, place.number, place.identity(), asdict(fetched), _frame_digest(files)]
-                for place, (_, files, fetched) in listed.items()
-            ],
-        }
-    )
+    about: dict[str, Any] = {
+        "version": _VERSION,
+        "subset": recipe.sources.subset,
+        "limit": recipe.sources.limit,
+        "look_at": tracks_to_look_at(workspace, recipe),
+        "chosen": choice_of(recipe),
+        "rights": recipe.rights.model_dump(),
+        "part_size": recipe.run.part_size,
+    }
+    key = digest({**about, "sources": _states(listed)})
     folder = _folder(workspace)
     kept = _kept_plan(folder, key)
     if kept is not None:
         return kept
     lists = Lists.of(recipe)
     digests = sorted(listed_digests(recipe))
-    blank: dict[str, int] = {}
-    snapshots: list[dict[str, Any]] = []
+    sides: dict[str, Any] = {}
     parts: list[Part] = []
     asides: list[Part] = []
     for side, of_side in sources.items():
-        chosen, aside = choose_rows(
-            workspace, recipe, side, [(place, *listed[place]) for place in of_side],
-            lists, blank, snapshots,
-        )  # fmt: skip
-        if chosen.is_empty():
-            where = " and ".join(str(listed[place][0]) for place in of_side)
-            if aside.is_empty():
-                raise BadData(f"{where} has no {side} at all.")
-            raise BadData(f"{where} has no usable {side}: {count_reasons(aside['reason'])}.")
-        # What a package gave is made again when the package changes.
-        packages = [found for place in of_side if (found := place.package())]
-        size = recipe.run.part_size
-        asides += _stage_rows(folder, side, f"{side}s-aside", aside, max(1, aside.height), packages)
+        side_key = digest([side, {**about, "sources": _states(listed, side)}])
+        # Lists look for their lines on both sides.
+        before = {} if lists.any_lines else _kept_side(folder, side, side_key)
+        blank: dict[str, int] = before.get("blank", {})
+        snapshots: list[dict[str, Any]] = before.get("sources", [])
+        if before:
+            made = [Part(**part) for part in before["parts"]]
+        else:
+            chosen, aside = choose_rows(
+                workspace, recipe, side, [(place, *listed[place]) for place in of_side],
+                lists, blank, snapshots,
+            )  # fmt: skip
+            if chosen.is_empty():
+                where = " and ".join(str(listed[place][0]) for place in of_side)
+                if aside.is_empty():
+                    raise BadData(f"{where} has no {side} at all.")
+                raise BadData(f"{where} has no usable {side}: {count_reasons(aside['reason'])}.")
+            # What a package gave is made again when the package changes.
+            packages = [found for place in of_side if (found := place.package())]
+            size = recipe.run.part_size
+            made = _stage_rows(folder, side, f"{side}s", chosen, size, packages)
+            made += _stage_rows(
+                folder, side, f"{side}s-aside", aside, max(1, aside.height), packages
+            )
+        names = [f"{side}s.parquet", f"{side}s-aside.parquet"]
+        sides[side] = {
+            "key": side_key,
+            "files": {name: sha256_file(folder / name) for name in names},
+            "parts": [_as_json(part) for part in made],
+            "blank": blank,
+            "sources": snapshots,
+        }
+        asides += [part for part in made if is_aside(part)]
         # Digests are compared when media are read.
         parts += [
             replace(part, inputs={**part.inputs, "digests": digests}) if digests else part
-            for part in _stage_rows(folder, side, f"{side}s", chosen, size, packages)
+            for part in made
+            if not is_aside(part)
         ]
-    staged = {path.name: sha256_file(path) for path in sorted(folder.glob("*.parquet"))}
     parts += asides
-    planned = [{"name": p.name, "items": p.items, "inputs": dict(p.inputs)} for p in parts]
-    unmatched = lists.unmatched(recipe)
     stored = {
-        "key": key, "files": staged, "parts": planned, "unmatched": unmatched, "blank": blank,
-        "sources": snapshots,
-    }  # fmt: skip
+        "key": key,
+        "files": {name: sha for one in sides.values() for name, sha in one["files"].items()},
+        "parts": [_as_json(part) for part in parts],
+        "unmatched": lists.unmatched(recipe),
+        "blank": {name: rows for one in sides.values() for name, rows in one["blank"].items()},
+        "sources": [snapshot for one in sides.values() for snapshot in one["sources"]],
+        "sides": sides,
+    }
     write_json(folder / "plan.json", stored)
     return parts
+
+
+def _states(
+    listed: Mapping[Place, tuple[Path, pl.DataFrame, Fetched]], side: str = ""
+) -> list[list[Any]]:
+    """What identifies the content of the sources, or of those of one side, without reading it."""
+    return [
+        [place.side, place.number, place.identity(), asdict(fetched), _frame_digest(files)]
+        for place, (_, files, fetched) in listed.items()
+        if side in ("", place.side)
+    ]
+
+
+def _as_json(part: Part) -> dict[str, Any]:
+    return {"name": part.name, "items": part.items, "inputs": dict(part.inputs)}
 
 
 def choose_rows(
@@ -743,6 +780,16 @@ def _kept_plan(folder: Path, key: str) -> list[Part] | None:
         return [Part(**part) for part in kept["parts"]]
     except (BadData, OSError, KeyError, TypeError):
         return None
+
+
+def _kept_side(folder: Path, side: str, key: str) -> dict[str, Any]:
+    """What the plan on disk has of one side made from the same inputs; else empty."""
+    try:
+        kept: dict[str, Any] = read_json(folder / "plan.json")["sides"][side]
+        changed = any(sha256_file(folder / name) != sha for name, sha in kept["files"].items())
+        return {} if kept["key"] != key or changed else kept
+    except (BadData, OSError, KeyError, TypeError):
+        return {}
 
 
 def _frame_digest(frame: pl.DataFrame) -> str:
