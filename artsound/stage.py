@@ -406,7 +406,13 @@ def gather_rejects(workspace: Workspace) -> None:
 
 
 def remember(
-    workspace: Workspace, made_by: str, table: Path, ids: Sequence[str], contents: Sequence[str]
+    workspace: Workspace,
+    made_by: str,
+    table: Path,
+    ids: Sequence[str],
+    contents: Sequence[str],
+    *,
+    made_from: str = "",
 ) -> None:
     """Let `recall` find the rows of a table that a stage has just written.
 
@@ -416,11 +422,22 @@ def remember(
         table: The .parquet file.
         ids: The key of each row.
         contents: A digest of the content that each row was computed from.
+        made_from: The digest of all that the table was made from, for `is_made_from`.
     """
-    about = {"made_by": made_by, "sha256": sha256_file(table)}
+    about = {"made_by": made_by, "sha256": sha256_file(table), "made_from": made_from}
     found = pa.table({"id": pa.array(ids, pa.string()), "content": pa.array(contents, pa.string())})
     with atomic_write(_remembered(workspace, table)) as file:
         pq.write_table(found.replace_schema_metadata(about), file, compression="zstd")
+
+
+def is_made_from(workspace: Workspace, table: Path, made_by: str, made_from: str) -> bool:
+    """Whether a table is as it was remembered, made by and from what these digests state."""
+    try:
+        about = pq.read_schema(_remembered(workspace, table)).metadata or {}
+        stated = [about.get(name, b"").decode() for name in (b"made_by", b"made_from", b"sha256")]
+        return stated == [made_by, made_from, sha256_file(table)]
+    except (OSError, ValueError, pa.ArrowException):
+        return False
 
 
 def recall(

@@ -471,7 +471,10 @@ def plain_arrays(content: Any) -> Any:
 def _parsed(file: pa.NativeFile, columns: Sequence[str] | None) -> pa.Table:
     try:
         with pq.ParquetFile(file, pre_buffer=True) as parquet:
-            table = parquet.read(columns=None if columns is None else list(columns))
+            table = parquet.read(
+                columns=None if columns is None else list(columns),
+                use_threads=parquet.metadata.num_rows >= _LARGE,  # else they cost more than they do
+            )
         _validate(table)
     except (OSError, pa.ArrowException, *_FAULTS) as error:
         raise _damaged(error) from error

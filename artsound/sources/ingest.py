@@ -59,6 +59,7 @@ from artsound.stage import (
     Stage,
     damaged_files_of,
     in_order,
+    is_made_from,
     part_path,
     recall,
     remember,
@@ -184,8 +185,12 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
     rejects: list[Reject] = []
     policies = {"artwork": recipe.images.near_duplicates, "track": recipe.audio.near_duplicates}
     for side, policy in policies.items():
-        ids, cluster = _clusters(workspace, side, results)
         of_side = [result for result in results if result.done.inputs["side"] == side]
+        made_from = _made_from(side, policy, of_side)
+        unchanged = policy != "drop" and _is_gathered(context, side, made_from)
+        ids, cluster = (
+            _gathered(workspace, side) if unchanged else _clusters(workspace, side, results)
+        )
         extra[f"{side}s_in"] = sum(result.done.items for result in of_side)
         extra[f"{side}s_near_duplicate"] = len(ids) - len(set(cluster))
         if policy == "drop":
@@ -211,14 +216,17 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
             raise BadData(f"No {side} could be used: {_reasons(workspace, side, results)}.")
         extra[f"{side}s_out"] = len(usable)
         path = _catalogue(workspace, side)
+        files += [path, measured_path(workspace, side)]
+        if unchanged:
+            continue
         tables = _with_clusters(_tables(workspace, side, results), cluster, policy == "drop")
         write_parquet_tables(path, side, tables)
-        files.append(path)
         written = read_parquet(path, side, [f"{side}_id"])[f"{side}_id"].to_pylist()
         contents = staged_contents(workspace, side)
         stamps = [contents[item] for item in written]
-        remember(workspace, _made_by(recipe, side), path, written, stamps)
-        files.append(_gather_measures(workspace, side, results))
+        made_by = _made_by(recipe, side)
+        remember(workspace, made_by, path, written, stamps, made_from=made_from)
+        _gather_measures(workspace, side, results, made_from)
     if unmatched:
         extra["lines_unmatched"] = sum(map(len, unmatched.values()))
         said = [names_nothing(path, "the sources", lines) for path, lines in unmatched.items()]
@@ -261,7 +269,31 @@ def _measured_part(workspace: Workspace, part: Part) -> Path:
     return part_path(workspace, NAME, part.name, ".measured.parquet")
 
 
-def _gather_measures(workspace: Workspace, side: str, results: Sequence[Report]) -> Path:
+def _made_from(side: str, policy: str, results: Sequence[Report]) -> str:
+    """The digest of all parts that the catalogue of a side is gathered from, and of how."""
+    parts = [[one.done.name, dict(one.done.inputs), dict(one.files)] for one in results]
+    return digest_of([STAGE.version, side, policy, parts])
+
+
+def _is_gathered(context: Context, side: str, made_from: str) -> bool:
+    """Whether catalogue and measures of a side are those of just these parts."""
+    workspace = context.workspace
+    tables = {
+        _catalogue(workspace, side): _made_by(context.recipe, side),
+        measured_path(workspace, side): _affect().made_by,
+    }
+    return all(is_made_from(workspace, path, by, made_from) for path, by in tables.items())
+
+
+def _gathered(workspace: Workspace, side: str) -> tuple[list[str], list[str]]:
+    """`_clusters` of a side whose catalogue is complete."""
+    table = read_parquet(_catalogue(workspace, side), side, [f"{side}_id", "cluster"])
+    return table[f"{side}_id"].to_pylist(), table["cluster"].to_pylist()
+
+
+def _gather_measures(
+    workspace: Workspace, side: str, results: Sequence[Report], made_from: str
+) -> None:
     """Write the descriptors of all parts into one table, and let `recall` find them."""
     name = f"{side}_descriptors"
     contents: dict[str, str] = {}
@@ -277,8 +309,8 @@ def _gather_measures(workspace: Workspace, side: str, results: Sequence[Report])
     path = measured_path(workspace, side)
     write_parquet(path, name, table)
     ids = table[f"{side}_id"].to_pylist()
-    remember(workspace, _affect().made_by, path, ids, [contents[item] for item in ids])
-    return path
+    digests = [contents[item] for item in ids]
+    remember(workspace, _affect().made_by, path, ids, digests, made_from=made_from)
 
 
 def _made_by(recipe: Recipe, side: str) -> str:
