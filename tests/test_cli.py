@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -30,18 +31,20 @@ def artsound(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_ctrl_c_ends_a_command_with_one_line_and_130() -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_ends_a_command_with_one_line_and_its_number(name: str) -> None:
     code = (
         "import io, signal, sys\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's `&` ignores it
         "class Output(io.StringIO):\n"
-        "    def write(self, text): signal.raise_signal(signal.SIGINT)\n"
+        f"    def write(self, text): signal.raise_signal(signal.{name})\n"
         "from artsound.cli import main\n"
         "sys.argv, sys.stdout = ['artsound', 'plugins'], Output()\n"
         "main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (130, "artsound: stopped.\n")
+    number = 128 + signal.Signals[name]
+    assert (done.returncode, done.stderr) == (number, "artsound: stopped.\n")
 
 
 def build(artgraph: object, fma: object, out: object, *more: object) -> tuple[int, str]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -43,9 +46,29 @@ def _top(
         log("begin", command_line())
 
 
+class _TerminatedError(KeyboardInterrupt):
+    """SIGTERM, after which a command cleans up and ends as after Ctrl-C."""
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise _TerminatedError
+
+
+def _end_on_sigterm() -> None:
+    if threading.current_thread() is not threading.main_thread():
+        return
+    signal.signal(signal.SIGTERM, _terminate)
+    # A process forked from this one is ended by it, and has nothing to say.
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+
+
 def main() -> None:
-    """Run the command line; exit 0 done, 1 the data is bad, 2 wrong usage."""
+    """Run the command line; exit 0 done, 1 the data is bad, 2 wrong usage.
+
+    128 and the signal's number after Ctrl-C (130) and SIGTERM (143).
+    """
     began = time.perf_counter()
+    _end_on_sigterm()
 
     def ends(sentence: str, code: int) -> None:
         """The log's last line."""
@@ -60,19 +83,21 @@ def main() -> None:
         _check_written_paths(sys.argv)
         app(standalone_mode=True)
     except SystemExit as leaving:
-        code = leaving.code if isinstance(leaving.code, int) else 0
-        if _was_interrupted(leaving):
+        if interruption := _interruption(leaving):
             say("artsound: stopped.")
+            leaving.code = _code_of(interruption)
+        code = leaving.code if isinstance(leaving.code, int) else 0
         ends(f"Left with exit code {code}.", code)
         raise
     except ArtSoundError as error:
         ends(str(error), error.exit_code)
         report_error(str(error))
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        ends("Left with exit code 130.", 130)
+    except KeyboardInterrupt as interruption:
+        code = _code_of(interruption)
+        ends(f"Left with exit code {code}.", code)
         say("artsound: stopped.")
-        raise SystemExit(130) from None
+        raise SystemExit(code) from None
     except Exception as error:
         if sentence := _path_fault(error):
             ends(sentence, 2)
@@ -88,12 +113,16 @@ def main() -> None:
         raise SystemExit(2) from None
 
 
-def _was_interrupted(leaving: BaseException) -> bool:
-    """Whether an exit is Typer's after Ctrl-C, of which it says nothing."""
+def _code_of(interruption: KeyboardInterrupt) -> int:
+    return 143 if isinstance(interruption, _TerminatedError) else 130
+
+
+def _interruption(leaving: BaseException) -> KeyboardInterrupt | None:
+    """Why Typer leaves, of which it says nothing; None for an exit without a signal."""
     cause: BaseException | None = leaving
     while cause is not None and not isinstance(cause, KeyboardInterrupt):
         cause = cause.__cause__ or cause.__context__
-    return cause is not None
+    return cause
 
 
 def _check_written_paths(arguments: Sequence[str]) -> None:
