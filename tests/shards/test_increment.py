@@ -213,7 +213,15 @@ def test_a_damaged_release_is_not_continued(
 ) -> None:  # fmt: skip
     rows = open_shards(first.shards).frame
     shutil.copytree(first.shards, tmp_path / "base")
-    for row in rows.iter_rows(named=True):  # in every shard, whole or to be packed again
+    with (retold / "fma_metadata" / "tracks.csv").open(encoding="utf-8", newline="") as file:
+        changed = [
+            row[0].zfill(6) for row in csv.reader(file) if any("once more" in t for t in row)
+        ]
+    # Samples that have not changed, in shards that are packed again since others have.
+    again = rows.filter(pl.col("key").is_in(changed))["shard"].unique()
+    alike = rows.filter(pl.col("shard").is_in(again.to_list()), ~pl.col("key").is_in(changed))
+    assert not alike.is_empty()
+    for row in alike.iter_rows(named=True):
         path = tmp_path / "base" / row["shard"]
         data = bytearray(path.read_bytes())
         data[row[f"{member}_offset"] + row[f"{member}_size"] // 2] ^= 1
