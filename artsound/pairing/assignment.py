@@ -13,7 +13,6 @@ import numpy as np
 from numba import njit
 
 from artsound.errors import BadData, BadUsage
-from artsound.pairing.nearby import nearest
 from artsound.pairing.search import (
     Candidates,
     PairLimits,
@@ -606,32 +605,13 @@ def _take_all(
             return
         size = min(len(artworks), max(OFFERS, LISTED // len(rows)))
         off = np.where(free > 0, penalties, np.inf)
-        near = _nearest_free(tracks, artworks, rows[short], off, size, allowed)
-        found, worth = (
-            near or best_by_weight(tracks, artworks, rows[short], [off], size, allowed)[0]
-        )
+        ((found, worth),) = best_by_weight(tracks, artworks, rows[short], [off], size, allowed)
         more = max(0, size - columns.shape[1])
         columns = np.pad(columns, ((0, 0), (0, more)), constant_values=-1)
         weights = np.pad(weights, ((0, 0), (0, more)), constant_values=-np.inf)
         columns[short], weights[short] = -1, -np.inf
         columns[short, :size], weights[short, :size] = found, worth
         bounds[short] = worth[:, -1] if size < len(artworks) else -np.inf
-
-
-def _nearest_free(
-    tracks: np.ndarray,
-    artworks: np.ndarray,
-    some: np.ndarray,
-    off: np.ndarray,
-    size: int,
-    allowed: PairLimits,
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """As `best_by_weight` of one `off`, by comparing near pairs alone; None where it cannot."""
-    free = np.flatnonzero(off < np.inf)
-    if size > len(free) or off[free].any() or len(allowed.excluded) or allowed.floor > -np.inf:
-        return None
-    found = nearest(tracks[some], artworks[free], size)
-    return None if found is None else (free[found[0]].astype(np.int32), found[1])
 
 
 def _check_enough(tracks: int, places: int, key: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from artsound.pairing.assignment import greedy
-from artsound.pairing.match import TOLERANCE, Match, audit, ranks_among, share_of_bound
+from artsound.pairing.match import TOLERANCE, Match, share_of_bound, track_ranks
 from artsound.pairing.search import Candidates, pair_scores
 
 # Score histograms share these bins, so that splits and builds can be added and compared.
@@ -270,14 +270,8 @@ def stability(
         `kept`: the share of pairs that are the same in both (None without `again`);
         `median_rank`: of the old partners among all artworks, with the errors, 1 is best.
     """
-    matched = np.flatnonzero(chosen >= 0)
-    own = pair_scores(tracks, artworks, matched, chosen[matched])
-    found = ranks_among(tracks[matched], artworks, own)
-    if found is None:
-        nothing = np.zeros(len(artworks))
-        looked = audit(tracks, artworks, chosen, penalties=nothing, prices=nothing)
-        found = looked.track_ranks[matched], looked.track_ties[matched]
-    ranks = found[0] + found[1] / 2
+    ranks, ties = track_ranks(tracks, artworks, chosen)
+    ranks = (ranks + ties / 2)[chosen >= 0]
     return {
         "kept": None if again is None else equal_pairs(chosen, again),
         "median_rank": float(np.median(ranks)) if len(ranks) else None,

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from artsound.errors import BadUsage
-from artsound.pairing import search
+from artsound.pairing import cells, search
 from artsound.pairing.assignment import (
     Assignment,
     Edges,
@@ -30,7 +30,6 @@ from artsound.pairing.assignment import (
 )
 from artsound.pairing.excluded import excluded_within
 from artsound.pairing.guess import Guess, guess_prices, no_guess, with_guess
-from artsound.pairing.nearby import counts_above, nearest
 from artsound.pairing.previous_release import free_artworks
 from artsound.pairing.rows import UNIT_TOLERANCE
 from artsound.pairing.saved_match import SavedMatch, open_saved, saved_in_build
@@ -60,7 +59,7 @@ from artsound.recipe import Recipe
 
 # Float32 dot products of unit vectors that differ by less count as equal.
 TOLERANCE = 1e-6
-_NEAR = np.float32(TOLERANCE), np.float32(-TOLERANCE)
+_NEAR = np.array([[TOLERANCE], [-TOLERANCE]], dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -119,21 +118,89 @@ def audit(
     """
     count = len(tracks)
     own, level, artwork_own = _own_scores(tracks, artworks, assigned)
-    # How many score more, and how many as much or more.
-    above_at = [(own + near, artwork_own + near) for near in _NEAR]
-    artwork_above = np.zeros((2, *artwork_own.shape), dtype=np.int64)
-
     cost = unmatched_cost(count)
     needed = prices > cost / 2
     low = prices - cost * needed
     offs = [np.where(needed, np.inf, penalties + low)]
     if needed.any():
         offs.append(np.where(needed, penalties + low, np.inf))
-    off = np.stack(offs).astype(np.float32)
     # A pair at the floor may be above it or not, by rounding.
     near = floor + TOLERANCE if floor > -1 else floor
     allowed = search.pair_limits(len(artworks), near, excluded)
     size, rows = min(offers, len(artworks)), np.arange(count)
+    if cells.usable(tracks, artworks):
+        offered = search.best_by_weight(tracks, artworks, rows, offs, size, allowed)
+        track_above = cells.count_above(tracks, artworks, own + _NEAR, threads)
+        artwork_above = np.stack(
+            [cells.count_above(artworks, tracks, one + _NEAR, threads) for one in artwork_own],
+            axis=1,
+        )
+    else:
+        offered, track_above, artwork_above = _look_at_all(
+            tracks, artworks, own, artwork_own, offs, size, allowed, threads
+        )
+    duals = _duals(assigned, own, penalties, prices, uses, rows, offered, limits=limits)
+    track_places = _ranks(assigned, track_above)
+    artwork_places = _ranks(assigned, artwork_above[:, level, assigned])
+    return Audit(
+        track_ranks=track_places[0],
+        artwork_ranks=artwork_places[0],
+        track_ties=track_places[1],
+        artwork_ties=artwork_places[1],
+        bound=duals.bound,
+        most=duals.most,
+        missed=duals.missed,
+    )
+
+
+def _ranks(assigned: np.ndarray, above: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ranks and ties int64 [n], of how many score more, and as much or more: int64 [2, n]."""
+    fewer, more = np.where(assigned >= 0, above + 1, 0)
+    return fewer, np.maximum(more - fewer - 1, 0)
+
+
+def track_ranks(
+    tracks: np.ndarray, artworks: np.ndarray, assigned: np.ndarray, threads: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The `track_ranks` and `track_ties` of an audit, without the rest of it."""
+    own = _own_scores(tracks, artworks, assigned)[0]
+    if cells.usable(tracks, artworks):
+        return _ranks(assigned, cells.count_above(tracks, artworks, own + _NEAR, threads))
+    none = np.zeros((0, len(artworks)))
+
+    def look(stripe: Stripe) -> np.ndarray:
+        above = np.zeros((2, len(tracks)), dtype=np.int64)
+        for top, left, scores in stripe.tiles(tracks, artworks):
+            for limits, counts in zip(own + _NEAR, above, strict=True):
+                search.count_above(scores, top, left, limits, none, counts, none)
+        return above
+
+    return _ranks(assigned, np.sum(each_stripe(look, len(artworks), threads), axis=0))
+
+
+def _look_at_all(
+    tracks: np.ndarray,
+    artworks: np.ndarray,
+    own: np.ndarray,
+    artwork_own: np.ndarray,
+    offs: list[np.ndarray],
+    size: int,
+    allowed: search.PairLimits,
+    threads: int,
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray, np.ndarray]:
+    """What an audit needs of all pairs, in one pass.
+
+    Returns:
+        The artworks of highest score less each of `offs`, as of `search.best_by_weight`; and how
+        many artworks score more for each track than `own` [n_tracks] and each of _NEAR, int64
+        [2, n_tracks]; and so how many tracks for each artwork than `artwork_own` [levels,
+        n_artworks], int64 [2, levels, n_artworks].
+    """
+    count, rows = len(tracks), np.arange(len(tracks))
+    off = np.stack(offs).astype(np.float32)
+    # How many score more, and how many as much or more.
+    above_at = [(own + near, artwork_own + near) for near in _NEAR[:, 0]]
+    artwork_above = np.zeros((2, *artwork_own.shape), dtype=np.int64)
 
     def look(stripe: Stripe) -> tuple[np.ndarray, list[np.ndarray]]:
         track_above = np.zeros((2, count), dtype=np.int64)
@@ -156,21 +223,7 @@ def audit(
         track_above += other_above
         for heap, more in zip(best, other_best, strict=True):
             search.merge(heap, more)
-    offered = [search.lists(heap) for heap in best]
-
-    duals = _duals(assigned, own, penalties, prices, uses, rows, offered, limits=limits)
-    ranks = [np.where(assigned >= 0, by_track + 1, 0) for by_track in track_above]
-    rivals = [np.where(assigned >= 0, table[level, assigned] + 1, 0) for table in artwork_above]
-    ties = [np.maximum(more - fewer - 1, 0) for fewer, more in (ranks, rivals)]
-    return Audit(
-        track_ranks=ranks[0],
-        artwork_ranks=rivals[0],
-        track_ties=ties[0],
-        artwork_ties=ties[1],
-        bound=duals.bound,
-        most=duals.most,
-        missed=duals.missed,
-    )
+    return [search.lists(heap) for heap in best], track_above, artwork_above
 
 
 @dataclass(frozen=True)
@@ -214,7 +267,8 @@ def certify(
     near = floor + TOLERANCE if floor > -1 else floor
     allowed = search.pair_limits(len(artworks), near, excluded)
     size = min(offers, len(artworks))
-    if count * len(artworks) <= _SMALL or len(matched) < count or needed.any():
+    few = count * len(artworks) <= _SMALL or cells.usable(tracks, artworks)
+    if few or len(matched) < count or needed.any():
         offs = [np.where(needed, np.inf, penalties + low)]
         if needed.any():
             offs.append(np.where(needed, penalties + low, np.inf))
@@ -236,8 +290,8 @@ def certify(
     slack = rest - held
     order = np.argsort(slack, kind="stable")
     allowed_gap = (1.0 - optimality) / 2 * abs(float(own.sum(dtype=np.float64)))
-    few = np.searchsorted(np.cumsum(slack[order]), allowed_gap, side="right")
-    some = np.sort(order[few:])
+    spared = np.searchsorted(np.cumsum(slack[order]), allowed_gap, side="right")
+    some = np.sort(order[spared:])
     rest[some] = listed[some]
     reach = search.Reach(fall, fall + of_artwork, (rise - last)[some], rise[some])
     which, worth, _ = search.best_within(tracks, artworks, some, off, size, allowed, reach)
@@ -559,65 +613,6 @@ def _find_edges(
     return guess, candidates, edges
 
 
-def best_partners(tracks: np.ndarray, artworks: np.ndarray, count: int, device: str) -> Candidates:
-    """As `find_candidates`, of which only near pairs are compared where that is enough."""
-    if device == "cpu":
-        by_track = nearest(tracks, artworks, min(count, len(artworks)))
-        by_artwork = by_track and nearest(artworks, tracks, min(count, len(tracks)))
-        if by_track and by_artwork:
-            return Candidates(*by_track, *by_artwork)
-    return find_candidates(tracks, artworks, count, device=device)
-
-
-def ranks_among(
-    rows: np.ndarray, columns: np.ndarray, own: np.ndarray
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """The rank of a score of each row among those with all columns, as `Audit` has them.
-
-    Args:
-        rows: Unit rows float32 [n, D].
-        columns: Unit rows float32 [m, D].
-        own: float32 [n]: the score with one of the columns.
-
-    Returns:
-        Ranks and ties, int64 [n] each; None where `audit` finds them as fast.
-    """
-    counts = counts_above(rows, columns, np.stack([own + near for near in _NEAR]))
-    if counts is None:
-        return None
-    return counts[0] + 1, np.maximum(counts[1] - counts[0] - 1, 0)
-
-
-def _look_up(
-    tracks: np.ndarray,
-    artworks: np.ndarray,
-    chosen: np.ndarray,
-    candidates: Candidates,
-    uses: int,
-) -> Audit | None:
-    """The audit of a given assignment, without penalties and prices, that misses no pair.
-
-    None where `audit` is as fast.
-    """
-    matched = np.flatnonzero(chosen >= 0)
-    scores = pair_scores(tracks, artworks, matched, chosen[matched])
-    by_track = ranks_among(tracks[matched], artworks, scores)
-    by_artwork = by_track and ranks_among(artworks[chosen[matched]], tracks, scores)
-    if by_track is None or by_artwork is None:
-        return None
-    found = np.zeros((4, len(tracks)), dtype=np.int64)
-    found[:, matched] = by_track[0], by_artwork[0], by_track[1], by_artwork[1]
-    own = np.full(len(tracks), np.inf, dtype=np.float32)
-    own[matched] = scores
-    nothing, best = np.zeros(len(artworks)), candidates.artworks[:, :1]
-    duals = _duals(
-        chosen, own, nothing, nothing, uses, np.arange(len(tracks)),
-        [(best, candidates.artwork_scores[:, :1])],
-    )  # fmt: skip
-    none = np.zeros((0, 2), dtype=np.int64)
-    return Audit(found[0], found[1], found[2], found[3], duals.bound, duals.most, none)
-
-
 def evaluate_match(
     tracks: np.ndarray,
     artworks: np.ndarray,
@@ -632,12 +627,10 @@ def evaluate_match(
     `chosen` int64 [n] is the artwork of each track, -1 for none. There is no hub correction, and
     `audit.bound` is the sum of the best scores of as many tracks.
     """
-    candidates = best_partners(tracks, artworks, count, device)
+    candidates = find_candidates(tracks, artworks, count, device=device)
     nothing = np.zeros(len(artworks))
     edges = candidate_edges(candidates)
-    looked = _look_up(tracks, artworks, chosen, candidates, uses) or audit(
-        tracks, artworks, chosen, penalties=nothing, prices=nothing, uses=uses
-    )
+    looked = audit(tracks, artworks, chosen, penalties=nothing, prices=nothing, uses=uses)
     matched = np.flatnonzero(chosen >= 0)
     weight = float(pair_scores(tracks, artworks, matched, chosen[matched]).sum(dtype=np.float64))
     assignment = Assignment(chosen, edges, nothing)

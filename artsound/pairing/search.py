@@ -73,7 +73,7 @@ def packed(score, index):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _score(entry):  # type: ignore[no-untyped-def]
+def score_of(entry):  # type: ignore[no-untyped-def]
     bits = entry >> 32
     if bits < 0:
         bits ^= SIGNLESS
@@ -81,7 +81,7 @@ def _score(entry):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _replace_root(heap, entry):  # type: ignore[no-untyped-def]
+def replace_root(heap, entry):  # type: ignore[no-untyped-def]
     """Replace the root by an entry, sift it down, and return the new root's score."""
     size = len(heap)
     place, child = 0, 1
@@ -93,7 +93,7 @@ def _replace_root(heap, entry):  # type: ignore[no-untyped-def]
         heap[place] = heap[child]
         place, child = child, 2 * child + 1
     heap[place] = entry
-    return _score(heap[0])
+    return score_of(heap[0])
 
 
 @njit(nogil=True, cache=True)
@@ -135,10 +135,10 @@ def scan_columns(tile, top, left, first, row_roots, column_roots, row_heaps, col
                     score, column = tile[i, j], left + j
                     if score > root:
                         entry = packed(score, first + column)
-                        root = max(root, _replace_root(row_heaps[row], entry))
+                        root = max(root, replace_root(row_heaps[row], entry))
                     if score > column_roots[column]:
                         entry = packed(score, row)
-                        column_roots[column] = _replace_root(column_heaps[column], entry)
+                        column_roots[column] = replace_root(column_heaps[column], entry)
         row_roots[row] = root
 
 
@@ -156,14 +156,14 @@ def scan_rows(tile, top, left, heaps):  # type: ignore[no-untyped-def]
     height, width = tile.shape
     for i in range(height):
         heap = heaps[top + i]
-        root = _score(heap[0])
+        root = score_of(heap[0])
         for begin in range(0, width, WIDE):
             end = min(begin + WIDE, width)
             if not _any_above(tile[i, begin:end], root):
                 continue
             for j in range(begin, end):
                 if tile[i, j] > root:
-                    root = _replace_root(heap, packed(tile[i, j], left + j))
+                    root = replace_root(heap, packed(tile[i, j], left + j))
 
 
 @njit(nogil=True, cache=True)
@@ -172,7 +172,7 @@ def merge(heaps, others):  # type: ignore[no-untyped-def]
     for row in range(len(heaps)):
         for entry in others[row]:
             if entry > heaps[row, 0]:
-                _replace_root(heaps[row], entry)
+                replace_root(heaps[row], entry)
 
 
 @njit(nogil=True, cache=True)
@@ -307,6 +307,12 @@ class PairLimits:
         here = (rows[place] == track) & (artwork >= 0) & (artwork < scores.shape[1])
         scores[place[here], artwork[here]] = -np.inf
 
+    def among(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The excluded pairs of the tracks `rows` (ascending): places in `rows`, and artworks."""
+        track, artwork = np.divmod(self.excluded, self.width)
+        here = np.isin(track, rows)
+        return np.searchsorted(rows, track[here]), artwork[here]
+
     def within(self, artworks: np.ndarray) -> PairLimits:
         """The limits for some of the artworks (int64 [a], ascending), numbered from 0 on."""
         track, artwork = np.divmod(self.excluded, self.width)
@@ -345,6 +351,8 @@ def best_by_weight(
         Indices int32 and score less off float32 [s, size] for each of `offs`, best first; -1 and
         -inf where there is none.
     """
+    from artsound.pairing import cells  # which uses the heaps of this file
+
     taken_off = np.stack(offs).astype(np.float32)
     columns = np.flatnonzero((taken_off < np.inf).any(axis=0))
     if len(columns) < len(artworks) // 2:  # the others are not worth a product
@@ -355,6 +363,12 @@ def best_by_weight(
         names = np.append(columns, -1)
         return [(names[places].astype(np.int32), worth) for places, worth in found]
     rows = np.ascontiguousarray(tracks[some])
+    if cells.usable(rows, artworks):
+        apart = allowed.among(some)
+        return [
+            cells.best_columns(rows, artworks, size, off, floor=allowed.floor, excluded=apart)
+            for off in taken_off
+        ]
 
     def look(stripe: Stripe) -> list[np.ndarray]:
         best = [empty(len(rows), size) for _ in offs]
@@ -589,8 +603,8 @@ def find_candidates(
 ) -> Candidates:
     """Find the best partners of each track and of each artwork by dot product.
 
-    The search is exact: every pair is computed, in float32. Memory beyond the inputs: about
-    8 · `count` bytes per item and thread.
+    The search is exact: every pair is computed, in float32, or of rows of few values ruled out by
+    a bound (see cells.py). Memory beyond the inputs: about 8 · `count` bytes per item and thread.
 
     Args:
         tracks: float32 [n_tracks, D].
@@ -598,12 +612,15 @@ def find_candidates(
         count: Partners of each item; all of a side that has fewer.
         device: "cpu", "cuda" or "cuda:N".
         threads: Of the CPU; 0: one per processor.
-        saved: From where to continue, and where to save finished blocks; not on a device.
+        saved: From where to continue, and where to save finished blocks; not on a device, nor for
+            rows of few values.
 
     Raises:
         BadData: The sides differ in D, or one is empty.
         BadUsage: The device cannot be used.
     """
+    from artsound.pairing import cells  # which uses the heaps of this file
+
     if tracks.ndim != 2 or artworks.ndim != 2 or tracks.shape[1] != artworks.shape[1]:
         raise BadData(
             f"Tracks {tracks.shape} and artworks {artworks.shape} have vectors of different "
@@ -614,6 +631,11 @@ def find_candidates(
     if device != "cpu":
         return Candidates(*find_on_device(tracks, artworks, count, device))
     row_k, column_k = min(count, len(artworks)), min(count, len(tracks))
+    if cells.usable(tracks, artworks):
+        return Candidates(
+            *cells.best_columns(tracks, artworks, row_k, threads=threads),
+            *cells.best_columns(artworks, tracks, column_k, threads=threads),
+        )
     done, rows, columns = 0, empty(len(tracks), row_k), empty(len(artworks), column_k)
     if saved is not None and (state := saved.load("search")) is not None:
         done, rows = int(state["done"]), state["rows"]

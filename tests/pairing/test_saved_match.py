@@ -32,7 +32,7 @@ np.savez("found.npz", pairs=found.pairs, scores=found.scores, bound=found.bound)
 
 def rows(count: int, seed: int) -> np.ndarray:
     """Unit rows around twelve centres, which each seed has in other proportions."""
-    rng, centres = np.random.default_rng(seed), np.random.default_rng(0).standard_normal((12, 6))
+    rng, centres = np.random.default_rng(seed), np.random.default_rng(0).standard_normal((12, 9))
     made = centres[rng.choice(12, count, p=rng.dirichlet(np.ones(12)))]
     made += 0.6 * rng.standard_normal(made.shape)
     return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
