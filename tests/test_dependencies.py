@@ -7,9 +7,11 @@ import runpy
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 TABLES = runpy.run_path(str(DOCS / "dependency_tables.py"))
@@ -25,6 +27,15 @@ def test_what_is_installed_is_what_is_pinned() -> None:
     pinned = TABLES["pins"]()
     for name, one in TABLES["installed"]().items():
         assert one.version.partition("+")[0] == pinned[name], name
+
+
+def test_every_pin_installs_on_the_oldest_python_that_is_supported() -> None:
+    """Debian 12 has 3.11.2, for which pip does not find a package that needs 3.11.5."""
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    oldest = project["project"]["requires-python"].removeprefix(">=")
+    for name, one in TABLES["installed"]().items():
+        needed = SpecifierSet(one.metadata["Requires-Python"] or "")
+        assert needed.contains(oldest), f"{name} {one.version} needs Python {needed}"
 
 
 def test_every_dependency_has_a_compatible_licence_and_the_page_lists_it() -> None:
