@@ -151,6 +151,12 @@ def decoding_for_models(real: Rates) -> float:
     return (clips + ARTWORKS * real.picture["decode for CLIP"]) / HOUR
 
 
+def least_hours(real: Rates) -> float:
+    """Processor hours of unpacking and decoding all clips and pictures once, and nothing else."""
+    clips = TRACKS * (real.clip["unpack"] + real.clip["decode"])
+    return (clips + ARTWORKS * real.picture["decode"]) / HOUR
+
+
 def disk(assumed: Assumed, rehearsal: dict[str, dict[str, float]]) -> dict[str, float]:
     """Bytes on disk at the end of a build: what was pulled, kept, and packed."""
     pictures = ARTWORKS * assumed.picture_kb * 1000
@@ -265,6 +271,11 @@ def main() -> None:
     )
     print(table(found, assumed, rehearsal))
     print()
+    least, whole = least_hours(real), sum(stage.cpu for stage in found)
+    print(
+        f"Unpacking and decoding every clip and picture once takes {least:.1f} CPU-hours of these: "
+        f"all of it is {whole / least:.1f} times as much."
+    )
     hours = decoding_for_models(real)
     print(f"With CLIP and CLAP, their inputs take {hours:.1f} CPU-hours more to decode.")
     print()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import bz2
+import io
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import soundfile
+from PIL import Image
 
 from artsound.encoders.descriptors import check_and_measure_clip, check_and_measure_picture
 from artsound.media.audio import load_mono
@@ -37,6 +41,7 @@ def media_rates(clips: Sequence[bytes], pictures: Sequence[bytes]) -> Rates:
         ),
         "decode for CLAP": lambda data: load_mono(data, sample_rate=48_000),
         "digest": sha256_bytes,
+        "decode": lambda data: soundfile.read(io.BytesIO(data), dtype="float32"),
     }
     picture_jobs: dict[str, Callable[[bytes], object]] = {
         "check and measure": lambda data: check_and_measure_picture(
@@ -45,6 +50,7 @@ def media_rates(clips: Sequence[bytes], pictures: Sequence[bytes]) -> Rates:
         "decode for CLIP": lambda data: load_rgb(data, max_side=448),
         "release": lambda data: release_jpeg(data, max_side=1024, quality=92),
         "digest": sha256_bytes,
+        "decode": lambda data: Image.open(io.BytesIO(data)).load(),
     }
     return Rates(
         {name: _seconds(job, clips) for name, job in clip_jobs.items()},

@@ -19,6 +19,7 @@ from cost_model import (
     Stage,
     disk,
     gpu_hours,
+    least_hours,
     stages,
     table,
 )
@@ -34,6 +35,12 @@ ROWS = {
 CLIP = {"unpack": 0.0, "check and measure": 0.01, "digest": 0.0, "decode for CLAP": 0.0}
 PICTURE = {"check and measure": 0.01, "digest": 0.0, "release": 0.0, "decode for CLIP": 0.0}
 SMALL = Rates(CLIP, PICTURE, 10_000.0, 4_000.0)
+
+
+def test_the_least_is_unpacking_and_decoding_everything_once() -> None:
+    clip, picture = {"unpack": 0.01, "decode": 0.02}, {"decode": 0.005}
+    hours = least_hours(Rates(clip, picture, 1.0, 1.0))
+    assert hours == pytest.approx((TRACKS * 0.03 + ARTWORKS * 0.005) / 3600)
 
 
 def found(real: Rates = SMALL, candidates: float = 0.0) -> dict[str, Stage]:
