@@ -19,7 +19,14 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from artsound.pairing.search import empty, lists, packed, replace_root, score_of
+from artsound.pairing.search import (
+    empty,
+    lists,
+    number_above,
+    packed,
+    replace_root,
+    score_of,
+)
 
 MOST_VALUES = 8  # of a row: with more, cells of near rows are not small
 LEAST_PAIRS = 2**20  # of which comparing all takes a few milliseconds
@@ -187,14 +194,6 @@ def _any_reaches(scores, off, root):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _above(scores, limit):  # type: ignore[no-untyped-def]
-    hits = np.int32(0)
-    for j in range(len(scores)):
-        hits += np.int32(scores[j] > limit)
-    return hits
-
-
-@njit(nogil=True, cache=True)
 def _among(values, start, stop, value):  # type: ignore[no-untyped-def]
     found = False
     for at in range(start, stop):
@@ -297,4 +296,4 @@ def _count(first, last, mine, theirs, limits, slack, above):  # type: ignore[no-
             here = scores[: stop - start]
             _scores(values, theirs.values[:, start:stop], here)
             for limit in range(len(limits)):
-                above[limit, row] += _above(here, limits[limit, row])
+                above[limit, row] += number_above(here, limits[limit, row])

@@ -172,7 +172,7 @@ def track_ranks(
         above = np.zeros((2, len(tracks)), dtype=np.int64)
         for top, left, scores in stripe.tiles(tracks, artworks):
             for limits, counts in zip(own + _NEAR, above, strict=True):
-                search.count_above(scores, top, left, limits, none, counts, none)
+                search.count_in_tile(scores, top, left, limits, none, counts, none)
         return above
 
     return _ranks(assigned, np.sum(each_stripe(look, len(artworks), threads), axis=0))
@@ -209,7 +209,7 @@ def _look_at_all(
             for (track_at, artwork_at), by_track, by_artwork in zip(
                 above_at, track_above, artwork_above, strict=True
             ):
-                search.count_above(scores, top, left, track_at, artwork_at, by_track, by_artwork)
+                search.count_in_tile(scores, top, left, track_at, artwork_at, by_track, by_artwork)
             allowed.hide(scores, rows[top : top + len(scores)], left)
             here = slice(left, left + scores.shape[1])
             for one, heap in zip(off[1:], best[1:], strict=True):

@@ -176,7 +176,8 @@ def merge(heaps, others):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _count(line, own):  # type: ignore[no-untyped-def]
+def number_above(line, own):  # type: ignore[no-untyped-def]
+    """How many scores of `line` are above `own`."""
     hits = np.int32(0)
     for j in range(len(line)):
         hits += np.int32(line[j] > own)
@@ -190,13 +191,13 @@ def _add_above(line, own, above):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def count_above(  # type: ignore[no-untyped-def]
+def count_in_tile(  # type: ignore[no-untyped-def]
     tile, top, left, row_own, column_own, row_above, column_above
 ):
     """Count the scores of `tile` that beat `row_own` [n], and each row of `column_own` [l, m]."""
     height, width = tile.shape
     for i in range(height):
-        row_above[top + i] += _count(tile[i], row_own[top + i])
+        row_above[top + i] += number_above(tile[i], row_own[top + i])
         for level in range(len(column_own)):
             _add_above(
                 tile[i],
