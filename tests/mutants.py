@@ -176,11 +176,21 @@ def copy_tree(target: Path) -> Path:
 def _changed(path: Path, text: str) -> Iterator[None]:
     original, status = path.read_bytes(), path.stat()
     path.write_text(text, encoding="utf-8")
+    _forget_compiled(path)
     try:
         yield
     finally:
         path.write_bytes(original)
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        _forget_compiled(path)
+
+
+def _forget_compiled(path: Path) -> None:
+    """Remove what numba keeps of the folder: functions of other files may have this one's in them,
+    and are not compiled again when it changes.
+    """
+    for kept in (path.parent / "__pycache__").glob("*.nb[ci]"):
+        kept.unlink()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -13,11 +13,11 @@ import numpy as np
 from numba import njit
 
 from artsound.errors import BadData, BadUsage
+from artsound.pairing.heaps import packed
 from artsound.pairing.search import (
     Candidates,
     PairLimits,
     best_by_weight,
-    packed,
     pair_limits,
     pair_scores,
 )

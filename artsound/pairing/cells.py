@@ -19,14 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from artsound.pairing.search import (
-    empty,
-    lists,
-    number_above,
-    packed,
-    replace_root,
-    score_of,
-)
+from artsound.pairing.heaps import empty, lists, packed, replace_root, score_of
 
 MOST_VALUES = 8  # of a row: with more, cells of near rows are not small
 LEAST_PAIRS = 2**20  # of which comparing all takes a few milliseconds
@@ -191,6 +184,15 @@ def _any_reaches(scores, off, root):  # type: ignore[no-untyped-def]
     for j in range(len(scores)):
         hits += np.int32(scores[j] - off[j] >= root)
     return hits > 0
+
+
+@njit(nogil=True, cache=True)
+def number_above(line, own):  # type: ignore[no-untyped-def]
+    """How many scores of `line` are above `own`."""
+    hits = np.int32(0)
+    for j in range(len(line)):
+        hits += np.int32(line[j] > own)
+    return hits
 
 
 @njit(nogil=True, cache=True)

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from artsound.errors import BadUsage
-from artsound.pairing import cells, search
+from artsound.pairing import cells, heaps, search
 from artsound.pairing.assignment import (
     Assignment,
     Edges,
@@ -204,7 +204,7 @@ def _look_at_all(
 
     def look(stripe: Stripe) -> tuple[np.ndarray, list[np.ndarray]]:
         track_above = np.zeros((2, count), dtype=np.int64)
-        best = [search.empty(count, size) for _ in offs]
+        best = [heaps.empty(count, size) for _ in offs]
         for top, left, scores in stripe.tiles(tracks, artworks):
             for (track_at, artwork_at), by_track, by_artwork in zip(
                 above_at, track_above, artwork_above, strict=True
@@ -222,8 +222,8 @@ def _look_at_all(
     for other_above, other_best in others:
         track_above += other_above
         for heap, more in zip(best, other_best, strict=True):
-            search.merge(heap, more)
-    return [search.lists(heap) for heap in best], track_above, artwork_above
+            heaps.merge(heap, more)
+    return [heaps.lists(heap) for heap in best], track_above, artwork_above
 
 
 @dataclass(frozen=True)

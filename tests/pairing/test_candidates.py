@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artsound.errors import BadData, BadUsage
-from artsound.pairing import search
+from artsound.pairing import heaps, search
 from artsound.pairing.rows import check_vectors
 from artsound.pairing.search import Candidates, find_candidates, find_on_device
 
@@ -49,9 +49,9 @@ def test_ties_go_to_the_lower_index(n_tracks, n_artworks, count, seed):
 
 
 def test_zero_and_minus_zero_are_a_tie():
-    best = search.empty(1, 2)
+    best = heaps.empty(1, 2)
     search.scan_rows(np.array([[-0.0, 0.0]], dtype=np.float32), 0, 0, best)
-    indices, scores = search.lists(best)
+    indices, scores = heaps.lists(best)
     assert indices.tolist() == [[0, 1]]
     assert not np.signbit(scores).any()
 
