@@ -59,7 +59,7 @@ class Mel(_ConfigSection):
     def _fits_together(self) -> Self:
         if not self.low_hz < self.high_hz <= self.sample_rate / 2:
             raise ValueError("low_hz must be below high_hz, and that at most half of sample_rate")
-        if 2 * self.hop > self.n_fft:  # what lies between two windows could not be made again
+        if 2 * self.hop > self.n_fft:  # samples at windows' ends would be in no other window
             raise ValueError("hop must be at most half of n_fft")
         return self
 
