@@ -92,26 +92,36 @@ def pins(path: Path = PINS) -> dict[str, str]:
     return found
 
 
+def stated(one: Distribution, field: str) -> str:
+    """A field of a package's metadata; "" if it has none.
+
+    Not by `metadata[field]`: once `importlib_metadata` is imported, which some libraries do,
+    packages are found by it, and its metadata raise KeyError where the standard library's
+    give None.
+    """
+    return cast(Message, one.metadata).get(field) or ""
+
+
 def installed() -> dict[str, Distribution]:
     """The pinned packages that are installed here, by their normal names."""
     wanted = pins()
-    found = {normal(one.metadata["Name"]): one for one in distributions() if one.metadata["Name"]}
+    found = {normal(stated(one, "Name")): one for one in distributions()}
     return {name: one for name, one in sorted(found.items()) if name in wanted}
 
 
 def licence(one: Distribution) -> str:
     """The licence that a package states, as this page names it; "" if it is none of those."""
-    about = cast(Message, one.metadata)
-    kinds = [kind for kind in about.get_all("Classifier") or [] if kind.startswith("License :: ")]
-    stated = (
-        about.get("License-Expression")
+    kinds = cast(Message, one.metadata).get_all("Classifier") or []
+    kinds = [kind for kind in kinds if kind.startswith("License :: ")]
+    text = (
+        stated(one, "License-Expression")
         or "; ".join(kind.split(" :: ")[-1] for kind in kinds if " :: " in kind)
-        or (about.get("License") or "").strip().partition("\n")[0]
+        or stated(one, "License").strip().partition("\n")[0]
     )
-    if not stated:
-        return _UNSTATED.get(normal(about["Name"]), "")
+    if not text:
+        return _UNSTATED.get(normal(stated(one, "Name")), "")
     for name, pattern in _NAMES.items():
-        if re.fullmatch(pattern, stated):
+        if re.fullmatch(pattern, text):
             return name
     return ""
 

@@ -34,7 +34,7 @@ def test_every_pin_installs_on_the_oldest_python_that_is_supported() -> None:
     project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))
     oldest = project["project"]["requires-python"].removeprefix(">=")
     for name, one in TABLES["installed"]().items():
-        needed = SpecifierSet(one.metadata["Requires-Python"] or "")
+        needed = SpecifierSet(TABLES["stated"](one, "Requires-Python"))
         assert needed.contains(oldest), f"{name} {one.version} needs Python {needed}"
 
 
