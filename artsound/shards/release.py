@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
 import functools
 import re
@@ -10,7 +9,6 @@ import string
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -100,20 +98,21 @@ def write_attribution(folder: Path, rows: pa.Table) -> Path:
     Returns:
         The path of the file.
     """
-    text = _csv_text((_COLUMNS, *attributions(rows)))
+    lines = attributions(rows).with_columns(_safe_cells(pl.col(name)) for name in _COLUMNS)
+    # Empty text would be written as "", and null as nothing.
+    text = lines.with_columns(pl.when(pl.all() != "").then(pl.all())).write_csv()
     write_bytes(folder / "ATTRIBUTION.csv", text.encode())
     return folder / "ATTRIBUTION.csv"
 
 
-def attributions(rows: pa.Table) -> list[tuple[str, ...]]:
-    """The lines of ATTRIBUTION.csv for the rows of an index, sorted, without its header."""
-    known = [name for name in _DONE_TO if name in rows.column_names]
-    lines: set[tuple[str, ...]] = set()
-    for side, columns in (("artwork", _ARTWORK), ("track", _TRACK)):
-        said = [[value or "" for value in rows[name].to_pylist()] for name in columns]
-        done = rows.select(known).to_pylist()
-        lines.update(map(_attributed, repeat(side), zip(*said, strict=True), done))
-    return sorted(lines)
+def attributions(rows: pa.Table) -> pl.DataFrame:
+    """The lines of ATTRIBUTION.csv for the rows of an index, sorted; unknown is empty."""
+    frame = pl.DataFrame(pl.from_arrow(rows))
+    lines = [
+        _attributed(side, frame, columns)
+        for side, columns in (("artwork", _ARTWORK), ("track", _TRACK))
+    ]
+    return pl.concat(lines).unique().sort(_COLUMNS)
 
 
 def credit_lacks(rows: pa.Table) -> dict[str, int]:
@@ -124,14 +123,15 @@ def credit_lacks(rows: pa.Table) -> dict[str, int]:
         which all is known; then the number of each word.
     """
     found = {"works": 0, "complete": 0}
-    for line in attributions(rows):
-        if not asks_credit(line[_COLUMNS.index("licence_id")]):
+    counted = attributions(rows).group_by("licence_id", "missing", maintain_order=True).len()
+    for licence, missing, count in counted.iter_rows():
+        if not asks_credit(licence):
             continue
-        found["works"] += 1
-        words = [word for word in line[-1].split(";") if word]
-        found["complete"] += not words
+        found["works"] += count
+        words = [word for word in missing.split(";") if word]
+        found["complete"] += 0 if words else count
         for word in words:
-            found[word] = found.get(word, 0) + 1
+            found[word] = found.get(word, 0) + count
     return found
 
 
@@ -143,36 +143,64 @@ def asks_credit(licence: str) -> bool:
     return licence_rights(licence).attribution
 
 
-def _attributed(side: str, said: Sequence[str], row: dict[str, Any]) -> tuple[str, ...]:
-    """The line of one work: what its source says, and what follows from it."""
-    _, title, author, _, licence, source, address = said
-    url = licence_url(licence) if licence else ""
-    changes = _changes(side, row)
-    needs = {"title": title, "author": author, "address": address}
-    needs["licence_url"] = url if url.startswith("https:") else ""
-    lacks = [name for name, value in needs.items() if not value] if asks_credit(licence) else []
-    terms = f"{licence} ({url})" if url.startswith("https:") else licence or "licence not known"
-    credit = [
-        f"“{title}”" if title else "untitled",
-        f"by {author}" if author else "author not known",
-        terms,
-        address or f"{source}, address not known",
-        *([changes] if changes else []),
-    ]
-    return (side, *said, url, changes, ", ".join(credit), ";".join(lacks))
+def _attributed(side: str, frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """The lines of one side's works: what their sources say, and what follows from it."""
+    said = frame.select(
+        pl.lit(side).alias("side"),
+        *(
+            pl.col(column).cast(pl.String).fill_null("").alias(name)
+            for name, column in zip(_COLUMNS[1:8], columns, strict=True)
+        ),
+        _changes(side, frame).fill_null("").alias("changes"),
+    )
+    licences = ["", *said["licence_id"].unique().sort()]
+    urls = {one: licence_url(one) if one else "" for one in licences}
+    public = {one: url.startswith("https:") for one, url in urls.items()}
+    terms = {one: f"{one} ({urls[one]})" if public[one] else one for one in licences}
+    asked = {one: asks_credit(one) for one in licences}
+    title, author, address = (pl.col(name) for name in ("title", "author", "source_url"))
+    licence = pl.col("licence_id")
+    credit = (
+        _unless_empty(title, pl.format("“{}”", title), "untitled"),
+        _unless_empty(author, pl.format("by {}", author), "author not known"),
+        _unless_empty(licence, licence.replace_strict(terms), "licence not known"),
+        _unless_empty(address, address, pl.format("{}, address not known", pl.col("source"))),
+        pl.when(pl.col("changes") != "").then("changes"),
+    )
+    needs = {"title": title != "", "author": author != "", "address": address != "",
+             "licence_url": licence.replace_strict(public)}  # fmt: skip
+    asks = licence.replace_strict(asked)
+    lacks = [pl.when(asks & ~known).then(pl.lit(name)) for name, known in needs.items()]
+    return said.with_columns(
+        licence_url=licence.replace_strict(urls),
+        credit=pl.concat_str(credit, separator=", ", ignore_nulls=True),
+        missing=pl.concat_str(lacks, separator=";", ignore_nulls=True),
+    ).select(_COLUMNS)
 
 
-def _changes(side: str, row: dict[str, Any]) -> str:
-    """What was done to a work's file, by its source or by the build, as far as is known."""
+def _unless_empty(text: pl.Expr, then: pl.Expr, otherwise: str | pl.Expr) -> pl.Expr:
+    other = pl.lit(otherwise) if isinstance(otherwise, str) else otherwise
+    return pl.when(text != "").then(then).otherwise(other)
+
+
+def _changes(side: str, frame: pl.DataFrame) -> pl.Expr:
+    """What was done to works' files, by their source or by the build; null: nothing known."""
+    known = {name: pl.col(name) if name in frame.columns else pl.lit(None) for name in _DONE_TO}
     if side == "track":
-        start = row.get("excerpt_start_s")
-        return f"excerpt of {row['duration_s']:.0f} s from second {start}" if start else ""
-    if row.get("image_sha256") == row.get("image_original_sha256"):
-        return ""
-    width, height = row.get("image_width"), row.get("image_height")
-    if width and (width, height) != (row["image_original_width"], row["image_original_height"]):
-        return f"scaled to {width} × {height} pixels, re-encoded as JPEG"
-    return "re-encoded as JPEG"
+        start, seconds = known["excerpt_start_s"], known["duration_s"].cast(pl.Float64)
+        whole = seconds.round(0, mode="half_to_even").cast(pl.Int64)
+        excerpt = pl.format("excerpt of {} s from second {}", whole, start)
+        return pl.when(start != 0).then(excerpt)
+    width, height = known["image_width"], known["image_height"]
+    scaled = width.ne_missing(known["image_original_width"]) | height.ne_missing(
+        known["image_original_height"]
+    )
+    return (
+        pl.when(known["image_sha256"].eq_missing(known["image_original_sha256"])).then(None)
+        .when((width > 0) & (height > 0) & scaled)
+        .then(pl.format("scaled to {} × {} pixels, re-encoded as JPEG", width, height))
+        .otherwise(pl.lit("re-encoded as JPEG"))
+    )  # fmt: skip
 
 
 @functools.cache
@@ -195,21 +223,11 @@ def licence_url(licence: str) -> str:
     return f"urn:artsound:licence:{re.sub(r'[^A-Za-z0-9.-]+', '-', licence).lower()}"
 
 
-def _csv_text(rows: Iterable[Sequence[object]]) -> str:
-    """Rows of CSV that end with a line feed each.
-
-    The writer quotes only the characters of its own line terminator, so that has both kinds:
-    readers also end a row at an unquoted carriage return.
-    """
-    lines = _Lines()
-    csv.writer(lines, lineterminator="\r\n").writerows(map(safe_cell, row) for row in rows)
-    return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
-
-
-class _Lines(list[str]):
-    """What `csv.writer` writes to: it writes a row at a time."""
-
-    write = list.append
+def _safe_cells(texts: pl.Expr) -> pl.Expr:
+    """The same as `safe_cell` for a column, of which few texts have to be looked at singly."""
+    plain = texts.str.slice(0, 1).is_in(["", *_PLAIN])
+    safe = pl.when(~plain).then(texts).map_elements(safe_cell, pl.String)
+    return pl.when(plain).then(texts).otherwise(safe)
 
 
 def safe_cell(value: object) -> str:
