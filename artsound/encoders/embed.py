@@ -47,12 +47,20 @@ from artsound.stage import (
     Part,
     Report,
     Stage,
+    is_made_from,
     part_path,
     recall,
     remember,
     split_into_parts,
 )
-from artsound.storage import Workspace, atomic_write, digest, read_parquet, write_parquet
+from artsound.storage import (
+    Workspace,
+    atomic_write,
+    digest,
+    read_parquet,
+    sha256_file,
+    write_parquet,
+)
 from artsound.untrusted import read_array
 
 
@@ -264,29 +272,49 @@ def work(context: Context, part: Part) -> Outcome:
 def finish(context: Context, results: Sequence[Report]) -> Outcome:
     """Merge the parts: embeddings/affect/{artworks,tracks}.parquet, .npy and .json.
 
-    The matrix holds the numeric descriptors, float32, in the schema's order.
+    The matrix holds the numeric descriptors, float32, in the schema's order. The files of a side
+    stay as they are if they were merged from just these parts.
     """
     workspace = context.workspace
     files: list[Path] = []
     extra: dict[str, int] = {}
     for side in SIDES:
-        record = SIDES[side].name
-        tables = [
-            read_parquet(part_path(workspace, NAME, r.done.name), f"{record}_descriptors")
-            for r in results
-            if r.done.inputs["side"] == side and "encoder" not in r.done.inputs
+        parts = [
+            one
+            for one in results
+            if one.done.inputs["side"] == side and "encoder" not in one.done.inputs
         ]
-        schema = arrow_schema(f"{record}_descriptors")
-        table = pa.concat_tables(tables) if tables else schema.empty_table()
-        path = workspace.embeddings / "affect" / f"{side}.parquet"
-        write_parquet(path, f"{record}_descriptors", table)
-        ids = table[SIDES[side].key].to_pylist()
-        files += [path, *save_embeddings(workspace, "affect", side, MADE_BY, ids, numbers(table))]
-        contents = {item.id: item.sha256 for item in media_items(context, SIDES[side])}
-        remember(workspace, MADE_BY, path, ids, [contents[item] for item in ids])
-        extra[side] = len(ids)
+        path = descriptors_path(workspace, SIDES[side])
+        beside = [path.with_suffix(".npy"), path.with_suffix(".json")]
+        if not is_made_from(workspace, path, MADE_BY, _made_from(parts, beside)):
+            _merge_measures(context, side, parts, path)
+        files += [path, *beside]
+        extra[side] = sum(one.items_out for one in parts)
     more, counts = merge_vectors(context, results, NAME)
     return Outcome((*files, *more), extra={**extra, **counts})
+
+
+def _merge_measures(context: Context, side: SideName, parts: Sequence[Report], path: Path) -> None:
+    """Write the descriptors of all parts of a side, and let `recall` find them."""
+    workspace, schema = context.workspace, SIDES[side].descriptors
+    tables = [read_parquet(part_path(workspace, NAME, one.done.name), schema) for one in parts]
+    table = pa.concat_tables(tables) if tables else arrow_schema(schema).empty_table()
+    write_parquet(path, schema, table)
+    ids = table[SIDES[side].key].to_pylist()
+    beside = save_embeddings(workspace, "affect", side, MADE_BY, ids, numbers(table))
+    contents = {item.id: item.sha256 for item in media_items(context, SIDES[side])}
+    digests = [contents[item] for item in ids]
+    remember(workspace, MADE_BY, path, ids, digests, made_from=_made_from(parts, beside))
+
+
+def _made_from(parts: Sequence[Report], beside: Sequence[Path]) -> str:
+    """The digest of all parts that the table of a side is merged from, and of the files beside it.
+
+    A damaged or missing file has another digest than when it was written.
+    """
+    there = [sha256_file(path) if path.is_file() else "" for path in beside]
+    made = [[one.done.name, dict(one.done.inputs), dict(one.files)] for one in parts]
+    return digest([made, there])
 
 
 def needs(recipe: Recipe, part: Part) -> tuple[str, ...]:

@@ -94,6 +94,33 @@ def test_only_parts_whose_rows_changed_are_measured_again(tmp_path: Path):
     assert run(workspace, 2).parts_skipped == 4
 
 
+@pytest.mark.parametrize("damage", ["none", "gone", "altered", "another part"])
+def test_files_of_a_side_are_merged_again_only_where_something_is_not_as_it_was(
+    tmp_path: Path, damage: str
+):
+    workspace = Workspace(tmp_path)
+    catalogue(workspace)
+    before = run(workspace, 2)
+    merged = [tmp_path / name for name in before.files if "/artworks." in name]
+    assert len(merged) == 3
+    for hit in merged:
+        written = {path: path.stat().st_ino for path in merged}
+        if damage == "gone":
+            hit.unlink()
+        elif damage == "altered":
+            data = bytearray(hit.read_bytes())
+            data[len(data) // 2] ^= 1
+            hit.write_bytes(data)
+        elif damage == "another part":
+            catalogue(workspace, pictures=4)
+            run(workspace, 2)
+            catalogue(workspace)
+        again = run(workspace, 2)
+        assert (again.files, again.extra) == (before.files, before.extra)
+        kept = {path: path.stat().st_ino for path in merged} == written
+        assert kept == (damage == "none")
+
+
 @pytest.mark.parametrize("damage", ["gone", "altered"])
 def test_media_that_are_not_what_the_catalogue_says_are_named(tmp_path: Path, damage: str):
     workspace = Workspace(tmp_path)
