@@ -361,10 +361,6 @@ class Edges:
     scores: np.ndarray
     excluded: np.ndarray
 
-    def holds(self, keys: np.ndarray) -> np.ndarray:
-        """Whether each of `keys` is one of these pairs."""
-        return _among(self.keys, keys)
-
     def with_more(self, keys: np.ndarray, scores: np.ndarray) -> Edges:
         """These and others, without those that are excluded or already here."""
         every, first = np.unique(np.concatenate([self.keys, keys]), return_index=True)

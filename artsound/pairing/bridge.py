@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from artsound import plugins
 from artsound.catalogue import SIDES, SideName
@@ -372,12 +374,14 @@ def unit_vectors(
 
 
 def _take(vectors: np.ndarray, ids: Sequence[str], some: Sequence[str], side: str) -> np.ndarray:
-    place = {name: n for n, name in enumerate(ids)}
-    if missing := [name for name in some if name not in place]:
+    places = pc.index_in(pa.array(some, pa.string()), pa.array(ids, pa.string()))
+    if places.null_count:
+        missing = some[pc.is_null(places).index(True).as_py()]
         raise BadData(
-            f"The {side} {missing[0]} has no vector ({len(missing)} in all): run `artsound embed`."
+            f"The {side} {missing} has no vector ({places.null_count} in all): "
+            "run `artsound embed`."
         )
-    return np.ascontiguousarray(vectors[[place[name] for name in some]], dtype=np.float32)
+    return np.ascontiguousarray(vectors[places.to_numpy()], dtype=np.float32)
 
 
 def _checked(name: str, rows: Any) -> Rows:
@@ -389,6 +393,8 @@ def _checked(name: str, rows: Any) -> Rows:
         if not isinstance(vectors, np.ndarray) or vectors.dtype != np.float32:
             kind = vectors.dtype if isinstance(vectors, np.ndarray) else type(vectors).__name__
             raise BadData(f"{what} gave {kind} for the {side}, not an array of float32.")
+        if not all(isinstance(one, str) for one in ids):
+            raise BadData(f"{what} gave ids of the {side} that are not texts: correct the plug-in.")
         try:
             check_vectors(vectors, list(ids), side)
         except BadData as error:

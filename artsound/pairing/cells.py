@@ -55,15 +55,17 @@ def usable(rows: np.ndarray, columns: np.ndarray) -> bool:
 def cells_of(rows: np.ndarray) -> Cells:
     """Divide rows float32 [n, D], n ≥ 1, at the median of the widest value, again and again."""
     order = np.empty(len(rows), dtype=np.int64)
+    columns = np.ascontiguousarray(rows.T)
     waiting = [(0, np.arange(len(rows)))]
     while waiting:
         at, some = waiting.pop()
         if len(some) <= SIZE:
             order[at : at + len(some)] = some
             continue
-        values = rows[some, int(np.ptp(rows[some], axis=0).argmax())]
+        block = columns.take(some, axis=1)
+        widest = (block.max(axis=1) - block.min(axis=1)).argmax()
         half = -(-len(some) // (2 * SIZE)) * SIZE  # whole cells
-        parted = some[np.argpartition(values, half)]
+        parted = some[np.argpartition(block[widest], half)]
         waiting += [(at, parted[:half]), (at + half, parted[half:])]
     exact = rows[order].astype(np.float64)
     starts = np.arange(0, len(rows), SIZE)

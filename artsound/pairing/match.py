@@ -441,7 +441,7 @@ class Match:
 
     Attributes:
         candidates: Of both sides.
-        edges: The pairs of the candidates.
+        excluded: int64, ascending: keys of excluded pairs (see excluded.py).
         penalties: float64 [n_artworks], the hub correction.
         assignment: The artwork of each track.
         audit: Its `bound` is the largest weight that as many pairs can have.
@@ -450,7 +450,7 @@ class Match:
     """
 
     candidates: Candidates
-    edges: Edges
+    excluded: np.ndarray
     penalties: np.ndarray
     assignment: Assignment
     audit: Audit
@@ -460,9 +460,13 @@ class Match:
     @property
     def listed(self) -> np.ndarray:
         """Whether each track's pair is one of the candidates: bool [n_tracks]."""
-        chosen = self.assignment.artworks
-        keys = np.arange(len(chosen)) * len(self.penalties) + chosen
-        return (chosen >= 0) & self.edges.holds(keys)
+        matched = np.flatnonzero(self.assignment.artworks >= 0)
+        chosen = self.assignment.artworks[matched]
+        of_tracks, of_artworks = self.candidates.artworks, self.candidates.tracks
+        listed = np.zeros(len(self.assignment.artworks), dtype=bool)
+        listed[matched] = (of_tracks[matched] == chosen[:, None]).any(axis=1)
+        listed[matched] |= (of_artworks[chosen] == matched[:, None]).any(axis=1)
+        return listed
 
     @property
     def matched(self) -> int:
@@ -536,7 +540,7 @@ def match(
     slack = 0.0
     if guessed and len(edges.scores):
         slack = _SLACK * (1.0 - optimality) * max(float(edges.scores.mean(dtype=np.float64)), 0.0)
-    penalties, listed = hub_penalties(candidates, neighbours), edges
+    penalties = hub_penalties(candidates, neighbours)
     rounds = 0
     if (state := saved.load("round")) is not None:
         rounds = int(state["rounds"])
@@ -567,7 +571,7 @@ def match(
         chosen = found.artworks[matched]
         scores = pair_scores(tracks, artworks, matched, chosen)
         weight = float(scores.sum(dtype=np.float64) - penalties[chosen].sum())
-        result = Match(candidates, listed, penalties, found, looked, weight, rounds)
+        result = Match(candidates, edges.excluded, penalties, found, looked, weight, rounds)
         enough = result.optimality >= optimality and len(matched) == looked.most
         if enough or rounds == MOST_ROUNDS:
             return result
@@ -625,16 +629,18 @@ def evaluate_match(
     """A given assignment, as the same record as one of `match`.
 
     `chosen` int64 [n] is the artwork of each track, -1 for none. There is no hub correction, and
-    `audit.bound` is the sum of the best scores of as many tracks.
+    `audit.bound` is the sum of the best scores of as many tracks. The assignment has no edges, and
+    `audit.missed` is not complete.
     """
     candidates = find_candidates(tracks, artworks, count, device=device)
     nothing = np.zeros(len(artworks))
-    edges = candidate_edges(candidates)
-    looked = audit(tracks, artworks, chosen, penalties=nothing, prices=nothing, uses=uses)
+    none = np.zeros(0, dtype=np.int64)
+    # The bound needs the best artwork of each track alone.
+    looked = audit(tracks, artworks, chosen, penalties=nothing, prices=nothing, uses=uses, offers=1)
     matched = np.flatnonzero(chosen >= 0)
     weight = float(pair_scores(tracks, artworks, matched, chosen[matched]).sum(dtype=np.float64))
-    assignment = Assignment(chosen, edges, nothing)
-    return Match(candidates, edges, nothing, assignment, looked, weight, 1)
+    assignment = Assignment(chosen, Edges(none, none.astype(np.float32), none), nothing)
+    return Match(candidates, none, nothing, assignment, looked, weight, 1)
 
 
 def match_split(

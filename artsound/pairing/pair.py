@@ -280,42 +280,39 @@ def _write_pairs(
     matched = np.flatnonzero(chosen >= 0)
     scores = members.scores(found)
     chance = evidence.chance_scores(members.tracks, members.artworks, recipe.seed)
-    ours = np.where(found.listed[matched], "sparse", "dense")
-    columns = {
-        "track_id": [members.track_ids[n] for n in matched],
-        "artwork_id": [members.artwork_ids[n] for n in chosen[matched]],
-        "split": [members.split] * len(matched),
+    count = len(matched)
+    track_ids = pa.array(members.track_ids, pa.string())
+    artwork_ids = pa.array(members.artwork_ids, pa.string())
+    measured = {
         "score": scores,
-        "bridge": [recipe.pair.bridge] * len(matched),
         "percentile": evidence.percentiles(chance, scores),
         "margin": evidence.margins(found.candidates, matched, chosen[matched], scores),
         "track_rank": found.audit.track_ranks[matched],
         "artwork_rank": found.audit.artwork_ranks[matched],
-        "method": ["given"] * len(matched) if recipe.pair.given else ours,
+        "method": np.where(found.listed[matched], "sparse", "dense"),
+    }
+    if recipe.pair.given:
+        measured["method"] = np.full(count, "given")
+    columns = {
+        "track_id": track_ids.take(pa.array(matched)),
+        "artwork_id": artwork_ids.take(pa.array(chosen[matched])),
+        "split": pa.repeat(members.split, count),
+        "bridge": pa.repeat(recipe.pair.bridge, count),
+        **with_previous_scores(measured, [members.track_ids[n] for n in matched], kept),
     }
     path = part_path(workspace, STAGE.name, part.name)
-    write_parquet(path, "pair", [with_previous_scores(row, kept) for row in _rows(columns)])
+    write_parquet(path, "pair", _table("pair", columns))
     tracks, on_artworks, places, numbers, others = evidence.runners_up(found.candidates, chosen)
-    track_ids, artwork_ids = (
-        np.array(names, dtype=object) for names in (members.track_ids, members.artwork_ids)
-    )
-    items = np.empty(len(numbers), dtype=object)
-    items[on_artworks] = artwork_ids[numbers[on_artworks]]
-    items[~on_artworks] = track_ids[numbers[~on_artworks]]
+    ids = pa.chunked_array([artwork_ids, track_ids])
     runners = {
-        "track_id": track_ids[tracks],
-        "side": np.where(on_artworks, "artwork", "track").astype(object),
+        "track_id": track_ids.take(pa.array(tracks)),
+        "side": pa.array(["track", "artwork"]).take(pa.array(on_artworks.astype(np.int8))),
         "place": places,
-        "item_id": items,
+        "item_id": ids.take(pa.array(np.where(on_artworks, numbers, len(artwork_ids) + numbers))),
         "score": others,
     }
     beside = part_path(workspace, STAGE.name, part.name, _RUNNERS_UP)
-    fields = arrow_schema("runner_up")
-    write_parquet(
-        beside,
-        "runner_up",
-        pa.table([pa.array(runners[field.name], field.type) for field in fields], schema=fields),
-    )
+    write_parquet(beside, "runner_up", _table("runner_up", runners))
     return path, beside
 
 
@@ -445,7 +442,11 @@ STAGE = Stage(
 )
 
 
-def _rows(columns: dict[str, Any]) -> list[dict[str, Any]]:
-    lists = [column.tolist() if isinstance(column, np.ndarray) else column
-             for column in columns.values()]  # fmt: skip
-    return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
+def _table(name: str, columns: Mapping[str, Any]) -> pa.Table:
+    schema = arrow_schema(name)
+    arrays = []
+    for field in schema:
+        column = columns[field.name]
+        made = pa.array(column) if isinstance(column, np.ndarray) else column
+        arrays.append(made.cast(field.type))
+    return pa.table(arrays, schema=schema)

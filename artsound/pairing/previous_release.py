@@ -187,19 +187,25 @@ def _previous_release(folder: Path, recipe: Recipe) -> PreviousRelease:
     )
 
 
-def with_previous_scores(row: dict[str, Any], kept: Mapping[str, PreviousPair]) -> dict[str, Any]:
-    """A row of pairs.parquet; with its previous scores if the pair stays."""
-    pair = kept.get(row["track_id"])
-    if pair is None:
-        return row
-    known = {
-        "percentile": pair.percentile,
-        "margin": pair.margin,
-        "track_rank": pair.track_rank,
-        "artwork_rank": pair.artwork_rank,
-    }
-    known = {name: value for name, value in known.items() if value is not None}
-    return {**row, **known, "score": pair.score, "method": "kept"}
+def with_previous_scores(
+    columns: Mapping[str, np.ndarray], tracks: Sequence[str], kept: Mapping[str, PreviousPair]
+) -> dict[str, np.ndarray]:
+    """Columns of pairs.parquet; with the previous scores where a pair stays.
+
+    Args:
+        columns: The score, percentile, margin, both ranks and the method of each pair.
+        tracks: The track of each pair.
+        kept: The pairs that stay, by track.
+    """
+    pairs = [kept.get(track) for track in tracks]
+    found = dict(columns)
+    found["method"] = np.where([pair is not None for pair in pairs], "kept", columns["method"])
+    for name in ("score", "percentile", "margin", "track_rank", "artwork_rank"):
+        values = [None if pair is None else getattr(pair, name) for pair in pairs]
+        known = np.array([value is not None for value in values], dtype=bool)
+        found[name] = columns[name].copy()
+        found[name][known] = [value for value in values if value is not None]
+    return found
 
 
 def free_artworks(

@@ -52,6 +52,12 @@ class Widths(Good):
         a, x, t, y = Good.rows(self, build)
         return a, x, t, np.concatenate([y, 0 * y], axis=1)
 
+class Numbers(Good):
+    "A fault."
+    def rows(self, build):
+        a, x, t, y = Good.rows(self, build)
+        return a, x, [int(one) for one in t], y
+
 class Three(Good):
     "A fault."
     def rows(self, build):
@@ -107,6 +113,7 @@ def test_a_bridge_of_another_package_gives_rows_and_is_known_by_its_version(
         ("NotFinite", "not 1"),
         ("Raises", "failed: AttributeError"),
         ("Widths", "artworks of 2 and tracks of 4 dimensions"),
+        ("Numbers", "ids of the tracks that are not texts"),
         ("Three", "must give artwork ids, rows, track ids, rows"),
     ],
 )

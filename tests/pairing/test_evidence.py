@@ -3,9 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from artsound.pairing import evidence
-from artsound.pairing.match import match
+from artsound.pairing.match import evaluate_match, match
 from artsound.pairing.search import find_candidates, hub_penalties
 from artsound.schema import to_table
 
@@ -22,6 +25,25 @@ def sides(n_tracks: int, n_artworks: int, hub: float = 0.0, seed: int = 0):
     t = cause[:n_tracks] + 0.5 * generator.standard_normal((n_tracks, 16)) + common / 2
     a = cause + 0.5 * generator.standard_normal(cause.shape)
     return unit(t), unit(a + common * generator.random((n_artworks, 1)))
+
+
+@given(st.integers(1, 10**6), st.floats(0, 1))
+def test_the_interval_of_a_share_is_scipys_to_the_last_bit(count: int, share: float):
+    for hits in (0, count, round(count * share)):
+        wanted = binomtest(hits, count).proportion_ci(method="wilson")
+        assert evidence.wilson_interval(hits, count) == list(wanted)
+
+
+def test_a_pair_is_listed_if_it_is_a_candidate_of_either_side():
+    t, a = sides(40, 60)
+    chosen = np.random.default_rng(1).permutation(60)[:40]
+    chosen[::7] = -1
+    found = evaluate_match(t, a, chosen, count=3)
+    scores = t @ a.T
+    best = np.argsort(-scores, axis=1)[:, :3], np.argsort(-scores, axis=0)[:3]
+    wanted = [c >= 0 and (c in best[0][n] or n in best[1][:, c]) for n, c in enumerate(chosen)]
+    assert found.listed.tolist() == wanted
+    assert 0 < found.listed.sum() < (chosen >= 0).sum()
 
 
 def test_the_hub_correction_spreads_the_candidates_and_finds_more_planted_pairs():
