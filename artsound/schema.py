@@ -324,6 +324,13 @@ def check_table(name: str, table: pa.Table) -> None:
     Checked are the columns and their types, nulls, non-finite numbers, and the schema's `enum`,
     `minimum`, `exclusiveMinimum`, `maximum`, `minLength` and `pattern`.
     """
+    check_columns(name, table)
+    for field in arrow_schema(name):
+        _check_column(name, field, table.column(field.name))
+
+
+def check_columns(name: str, table: pa.Table) -> None:
+    """Do nothing when `table` has the columns and types of the schema; else raise BadData."""
     schema = arrow_schema(name)
     if table.schema.names != schema.names:
         missing = [column for column in schema.names if column not in table.schema.names]
@@ -339,7 +346,6 @@ def check_table(name: str, table: pa.Table) -> None:
             raise BadData(
                 f"Column {field.name} of a {name} table is {found}, but should be {field.type}."
             )
-        _check_column(name, field, table.column(field.name))
 
 
 def _check_column(name: str, field: pa.Field, column: pa.ChunkedArray) -> None:

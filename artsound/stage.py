@@ -23,6 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -269,7 +270,9 @@ def write_marker(workspace: Workspace, marker: Path, key: str, report: Report) -
     write_json(marker, {**value, "sha256": digest(value)})
     for name, sha256 in report.files.items():
         path = workspace.place(name)
-        _DIGESTED[path] = (_stamp(path), sha256)
+        known = _DIGESTED.get(path)
+        if known is None or known[1] != sha256:  # else it is noticed if the file was written again
+            _DIGESTED[path] = (_stamp(path), sha256)
 
 
 def read_marker(workspace: Workspace, stage: str, key: str, part: Part) -> Report | None:
@@ -320,22 +323,38 @@ def _stamp(path: str | Path) -> tuple[int, ...]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
+# Threads that read small files contend for the interpreter, and take twice the processor time.
+_ONE_AT_A_TIME = threading.Lock()
+_SMALL = 1 << 16  # bytes
+
+
 def damaged_files_of(workspace: Workspace, files: Mapping[str, str]) -> list[str]:
     """Those of the files, with their SHA-256 by name, that are missing or have another digest."""
-    damaged = []
-    for name, sha256 in files.items():
-        path = workspace.place(name)
-        try:
-            stamp = _stamp(path)
-            known = _DIGESTED.get(path)
-            if known is None or known[0] != stamp:
-                known = _DIGESTED[path] = (stamp, sha256_file(path))
-            if known[1] == sha256:
+    damaged: set[str] = set()
+    large: dict[str, tuple[str, tuple[int, ...]]] = {}
+    with _ONE_AT_A_TIME:
+        for name, sha256 in files.items():
+            path = workspace.place(name)
+            try:
+                stamp = _stamp(path)
+                known = _DIGESTED.get(path)
+                if known is None or known[0] != stamp:
+                    if stamp[0] >= _SMALL:
+                        large[name] = path, stamp
+                        continue
+                    known = _DIGESTED[path] = (stamp, sha256_file(path))
+                if known[1] == sha256:
+                    continue
+            except OSError:
+                pass
+            damaged.add(name)
+    for name, (path, stamp) in large.items():
+        with contextlib.suppress(OSError):
+            _DIGESTED[path] = (stamp, sha256_file(path))
+            if _DIGESTED[path][1] == files[name]:
                 continue
-        except OSError:
-            pass
-        damaged.append(name)
-    return damaged
+        damaged.add(name)
+    return [name for name in files if name in damaged]
 
 
 def damaged_files(workspace: Workspace) -> list[str]:
@@ -386,19 +405,37 @@ def gather_rejects(workspace: Workspace) -> None:
 
     Damaged ones of later stages are skipped: those stages write them again, and gather again.
     """
-    paths = sorted(workspace.parts.glob(f"*/{_FINISH}.rejects.parquet"))
-    for marker in sorted(workspace.parts.glob("*/*.json")):
-        rejects = marker.with_suffix(".rejects.parquet")
-        with contextlib.suppress(BadData, AttributeError, TypeError):  # a broken marker
-            if workspace.relative(rejects) in read_json(marker).get("files", {}):
-                paths.append(rejects)
     tables = []
-    for path in paths:
-        with contextlib.suppress(BadData):
-            tables.append(read_parquet(path, "reject"))
+    for path in sorted(workspace.parts.glob("*/*.rejects.parquet")):
+        marker = path.with_name(path.name.replace(".rejects.parquet", ".json"))
+        late = path == late_rejects(workspace, path.parent.name)
+        with contextlib.suppress(BadData, OSError, AttributeError, TypeError):  # a broken marker
+            if late or workspace.relative(path) in _files_of(marker, _stamp(marker)):
+                tables.append(read_rejects(path))
     order = [(name, "ascending") for name in ("stage", "side", "item_id", "reason")]
     rows = pa.concat_tables(tables).sort_by(order) if tables else to_table("reject", [])
     write_parquet(workspace.catalog / "rejects.parquet", "reject", rows)
+
+
+# Every stage gathers the rejects of all, from files that mostly have not changed since.
+
+
+def read_rejects(path: Path) -> pa.Table:
+    """The rows of a file of rejects; BadData if it is missing or damaged."""
+    try:
+        return _rejects_of(path, _stamp(path))
+    except OSError as error:
+        raise BadData(f"{path} cannot be read: {error}.") from error
+
+
+@lru_cache(maxsize=4096)
+def _rejects_of(path: Path, stamp: tuple[int, ...]) -> pa.Table:
+    return read_parquet(path, "reject")
+
+
+@lru_cache(maxsize=4096)
+def _files_of(marker: Path, stamp: tuple[int, ...]) -> frozenset[str]:
+    return frozenset(read_json(marker).get("files", {}))
 
 
 # What the last run of a stage computed for each item: of a part in which a few items have changed,
@@ -430,12 +467,18 @@ def remember(
         pq.write_table(found.replace_schema_metadata(about), file, compression="zstd")
 
 
-def is_made_from(workspace: Workspace, table: Path, made_by: str, made_from: str) -> bool:
-    """Whether a table is as it was remembered, made by and from what these digests state."""
+def is_made_from(
+    workspace: Workspace, table: Path, made_by: str, made_from: str | None = None
+) -> bool:
+    """Whether a table is as it was remembered, made by and from what these digests state.
+
+    Without `made_from`, it may be made from anything.
+    """
     try:
         about = pq.read_schema(_remembered(workspace, table)).metadata or {}
         stated = [about.get(name, b"").decode() for name in (b"made_by", b"made_from", b"sha256")]
-        return stated == [made_by, made_from, sha256_file(table)]
+        wanted = [made_by, stated[1] if made_from is None else made_from, sha256_file(table)]
+        return stated == wanted
     except (OSError, ValueError, pa.ArrowException):
         return False
 
@@ -488,6 +531,7 @@ class _Earlier:
 
     def __init__(self, table: Path, keys: np.ndarray, contents: np.ndarray) -> None:
         self._table, self._keys, self._contents = table, keys, contents
+        self._about = pq.read_metadata(table)
         self._group: tuple[int, pa.Table] | None = None
 
     @classmethod
@@ -517,7 +561,7 @@ class _Earlier:
 
     def rows(self, places: np.ndarray, schema: pa.Schema) -> pa.Table:
         """The rows at some places, in their order."""
-        with pq.ParquetFile(self._table) as file:
+        with pq.ParquetFile(self._table, metadata=self._about) as file:
             sizes = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
             edges = np.cumsum([0, *sizes])
             pieces = [schema.empty_table()]
@@ -542,6 +586,14 @@ def in_order(ids: Sequence[str], tables: Sequence[pa.Table], key: str = "") -> p
     rows = pa.concat_tables(tables)
     places = pc.index_in(pa.array(ids, pa.string()), rows[key or 0])
     return rows.take(places.drop_null()).combine_chunks()
+
+
+def failures_path(workspace: Workspace, stage: str, side: str) -> Path:
+    """The rejects of one side that fail as long as their content is the same, for `recall`.
+
+    The table is removed when failed items are to be tried again.
+    """
+    return workspace.parts / stage / f"failed-{side}s.parquet"
 
 
 def _remembered(workspace: Workspace, table: Path) -> Path:
@@ -619,10 +671,10 @@ def run_part(stage: Stage, context: Context, part: Part, *, retry_failed: bool =
             f"Part {part.name} of stage {stage.name} took {part.items} items, "
             f"gave {outcome.items_out} and rejected {len(outcome.rejects)}."
         )
-    files = list(outcome.files)
+    files, known = list(outcome.files), dict(outcome.digests)
     if outcome.rejects:
         path = part_path(workspace, stage.name, part.name, ".rejects.parquet")
-        write_parquet(path, "reject", outcome.rejects)
+        known[path] = write_parquet(path, "reject", outcome.rejects, durable=False)
         files.append(path)
     failed = sum(reject.kind == "failed" for reject in outcome.rejects)
     seconds = time.perf_counter() - started
@@ -638,7 +690,7 @@ def run_part(stage: Stage, context: Context, part: Part, *, retry_failed: bool =
         items_per_second=part.items / max(seconds, 1e-9),
         bytes=0,
         peak_memory=peak_memory(),
-        files=digests(workspace, files, outcome.digests),
+        files=digests(workspace, files, known),
         extra=outcome.extra,
         part=part,
     )
@@ -714,6 +766,9 @@ def _run_stage(
         write_plan(workspace, stage.name, [(part, _key(stage, recipe, part)) for part in parts])
         # In a later round, parts of this run are neither counted as skipped nor tried again.
         retry = retry_failed and not results
+        if retry:
+            for side in ("artwork", "track"):
+                failures_path(workspace, stage.name, side).unlink(missing_ok=True)
         total = sum(part.items for part in parts)
         begins = f"{stage.name}: {counted(total, 'item')} in {counted(len(parts), 'part')}"
         log("begin", begins, stage=stage.name, parts=len(parts), total=total)

@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.keys import with_text_keys
 from artsound.progress import command_line
-from artsound.schema import arrow_schema, check_table, to_table
+from artsound.schema import arrow_schema, check_columns, check_table, to_table
 from artsound.untrusted import check_path, parse_json, read_table
 
 if TYPE_CHECKING:
@@ -252,12 +252,18 @@ def sha256_bytes(data: bytes) -> str:
 
 def sha256_file(path: str | Path) -> str:
     """SHA-256 of a file's bytes, 64 hexadecimal digits."""
-    with open(path, "rb", buffering=0) as file:
-        data = file.read(_AT_ONCE)  # most files are no larger
-        if len(data) < _AT_ONCE and len(data) == os.fstat(file.fileno()).st_size:
-            return sha256_bytes(data)
-        file.seek(0)
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size < _AT_ONCE:  # most files; without a file object, which takes as long as they do
+            data = os.read(descriptor, size + 1)
+            if len(data) == size:
+                return sha256_bytes(data)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+        with open(descriptor, "rb", buffering=0, closefd=False) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    finally:
+        os.close(descriptor)
 
 
 # As `json.dumps`, which makes an encoder at every call.
@@ -403,7 +409,11 @@ def read_json(path: Path) -> Any:
 
 
 def write_parquet(
-    path: Path, name: str, rows: pa.Table | Iterable[DataclassInstance | Mapping[str, Any]]
+    path: Path,
+    name: str,
+    rows: pa.Table | Iterable[DataclassInstance | Mapping[str, Any]],
+    *,
+    durable: bool = True,
 ) -> str:
     """Write rows as a Parquet file.
 
@@ -411,6 +421,7 @@ def write_parquet(
         path: The file.
         name: The schema of the rows, as in schemas/`name`.json.
         rows: A table, or records or mappings.
+        durable: As in `atomic_write`. A part's files need not be: `run_part` flushes them.
 
     Returns:
         SHA-256 of the file. Equal rows give equal bytes under one pyarrow version.
@@ -421,7 +432,7 @@ def write_parquet(
     table = rows if isinstance(rows, pa.Table) else to_table(name, rows)
     check_table(name, table)
     table = table.cast(arrow_schema(name))
-    with atomic_write(path) as file:
+    with atomic_write(path, durable=durable) as file:
         pq.write_table(table, file, compression="zstd", write_statistics=True)
     return sha256_file(path)
 
@@ -433,15 +444,21 @@ def write_parquet_tables(path: Path, name: str, tables: Iterable[pa.Table]) -> s
     """
     schema = arrow_schema(name)
     waiting = schema.empty_table()
+
+    def write(rows: pa.Table) -> None:
+        rows = rows.combine_chunks()
+        check_table(name, rows)
+        writer.write_table(rows)
+
     with atomic_write(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for table in tables:
-            check_table(name, table)
+            check_columns(name, table)
             waiting = pa.concat_tables([waiting, table.cast(schema)])
             while waiting.num_rows >= _ROW_GROUP:
-                writer.write_table(waiting.slice(0, _ROW_GROUP).combine_chunks())
+                write(waiting.slice(0, _ROW_GROUP))
                 waiting = waiting.slice(_ROW_GROUP)
         if waiting.num_rows:
-            writer.write_table(waiting.combine_chunks())
+            write(waiting)
     return sha256_file(path)
 
 

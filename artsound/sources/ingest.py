@@ -11,6 +11,7 @@ sorted by id.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -58,9 +59,11 @@ from artsound.stage import (
     Report,
     Stage,
     damaged_files_of,
+    failures_path,
     in_order,
     is_made_from,
     part_path,
+    read_rejects,
     recall,
     remember,
 )
@@ -131,9 +134,9 @@ def work(context: Context, part: Part) -> Outcome:
     workspace, recipe = context.workspace, context.recipe
     side = part.inputs["side"]
     if is_aside(part):
-        rows = staged_rows(workspace, part)
+        rows = staged_rows(context, part)
         return Outcome(rejects=tuple(Reject(NAME, side, **row) for row in rows))
-    staged = staged_table(workspace, part)
+    staged = staged_table(context, part)
     ids, kind = staged[f"{side}_id"].to_pylist(), _KINDS[side]
     roots = [place.root(workspace, recipe) for place in places(recipe, side)]
     digests = listed_digests(recipe)
@@ -141,8 +144,10 @@ def work(context: Context, part: Part) -> Outcome:
     there, known, described = _taken_before(context, side, staged, ids, compare=not digests)
     records: list[dict[str, Any]] = []
     descriptors: list[dict[str, Any]] = []
-    rejects: list[Reject] = []
-    for row in staged.filter(pa.array(~there)).to_pylist():
+    rest, rejects = staged.filter(pa.array(~there)), list[Reject]()
+    if not digests:
+        rest, rejects = _failed_before(context, side, rest)
+    for row in rest.to_pylist():
         try:
             data = read_file(roots[row["origin"]], row["box"], row["name"])
             if digests and (digest := sha256_bytes(data)) in digests:
@@ -157,15 +162,19 @@ def work(context: Context, part: Part) -> Outcome:
         except (MediaError, UnreadableFile) as error:
             item = _item_id(side, row)
             rejects.append(Reject(NAME, side, item, "failed", error.reason, str(error)))
-    path, beside = part_path(workspace, NAME, part.name), _measured_part(workspace, part)
+    place = {item: number for number, item in enumerate(ids)}
+    rejects.sort(key=lambda reject: place[reject.item_id])
     table = in_order(ids, [known, to_table(side, records)])
-    write_parquet(path, side, table)
-    name = f"{side}_descriptors"
-    write_parquet(beside, name, in_order(ids, [described, to_table(name, descriptors)]))
+    measured = in_order(ids, [described, to_table(f"{side}_descriptors", descriptors)])
     # The marker vouches for the media too: one that is lost or damaged is taken again.
     columns = (table[f"{kind}_{name}"].to_pylist() for name in ("path", "sha256"))
-    media = {workspace.path(place): sha256 for place, sha256 in zip(*columns, strict=True)}
-    return Outcome((path, beside, *media), table.num_rows, tuple(rejects), digests=media)
+    written = {workspace.path(place): sha256 for place, sha256 in zip(*columns, strict=True)}
+    for path, name, rows in (
+        (part_path(workspace, NAME, part.name), side, table),
+        (_measured_part(workspace, part), f"{side}_descriptors", measured),
+    ):
+        written[path] = write_parquet(path, name, rows, durable=False)
+    return Outcome(tuple(written), table.num_rows, tuple(rejects), digests=written)
 
 
 def finish(context: Context, results: Sequence[Report]) -> Outcome:
@@ -189,7 +198,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
         made_from = _made_from(side, policy, of_side)
         unchanged = policy != "drop" and _is_gathered(context, side, made_from)
         ids, cluster = (
-            _gathered(workspace, side) if unchanged else _clusters(workspace, side, results)
+            _gathered(workspace, side) if unchanged else _clusters(context, side, results)
         )
         extra[f"{side}s_in"] = sum(result.done.items for result in of_side)
         extra[f"{side}s_near_duplicate"] = len(ids) - len(set(cluster))
@@ -208,7 +217,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
             )
         usable = set(cluster if policy == "drop" else ids)
         if side == "track" and recipe.sources.limit > 0:
-            looked_at, found = _looked_at(workspace, results), usable
+            looked_at, found = _looked_at(context, results), usable
             if extend_limit(workspace, recipe, looked_at, found):
                 return Outcome(again=True)
             note = shortage(recipe, len(usable)) if len(usable) < recipe.sources.limit else ""
@@ -219,13 +228,16 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
         files += [path, measured_path(workspace, side)]
         if unchanged:
             continue
-        tables = _with_clusters(_tables(workspace, side, results), cluster, policy == "drop")
+        # Their rows are checked when they are written.
+        records = _tables(workspace, side, results, arrow_schema(side).names)
+        tables = _with_clusters(records, cluster, policy == "drop")
         write_parquet_tables(path, side, tables)
         written = read_parquet(path, side, [f"{side}_id"])[f"{side}_id"].to_pylist()
         contents = staged_contents(workspace, side)
         stamps = [contents[item] for item in written]
         made_by = _made_by(recipe, side)
         remember(workspace, made_by, path, written, stamps, made_from=made_from)
+        _remember_failures(context, side, results, contents)
         _gather_measures(workspace, side, results, made_from)
     if unmatched:
         extra["lines_unmatched"] = sum(map(len, unmatched.values()))
@@ -353,6 +365,42 @@ def _taken_before(
     return there, _with_metadata(side, staged.filter(pa.array(there)), known), described
 
 
+# Reasons that may lie in the machine rather than in the content.
+_MAY_PASS = re.compile(r"file-.*|.*-(?:too-slow|too-large|crash)")
+
+
+def _failed_before(context: Context, side: str, rows: pa.Table) -> tuple[pa.Table, list[Reject]]:
+    """Those of a part's rows that are to be decoded, and rejects of the others.
+
+    A medium whose content the run before found unusable is not decoded again.
+    """
+    workspace, made_by = context.workspace, _made_by(context.recipe, side)
+    failures = failures_path(workspace, NAME, side)
+    ids = rows[f"{side}_id"].to_pylist()
+    found, known = recall(
+        context, made_by, failures, "reject", ids, contents_of(rows), key="item_id"
+    )
+    return rows.filter(pa.array(~found)), [Reject(**row) for row in known.to_pylist()]
+
+
+def _remember_failures(
+    context: Context, side: str, results: Sequence[Report], contents: Mapping[str, str]
+) -> None:
+    """Let `_failed_before` find what failed in the parts, by the contents of staged rows."""
+    workspace = context.workspace
+    failed = [
+        row
+        for row in _rejects(workspace, results, (side,))
+        if row["kind"] == "failed"
+        and row["item_id"] in contents
+        and not _MAY_PASS.fullmatch(row["reason"])
+    ]
+    path, ids = failures_path(workspace, NAME, side), [row["item_id"] for row in failed]
+    write_parquet(path, "reject", failed)
+    made_by = _made_by(context.recipe, side)
+    remember(workspace, made_by, path, ids, [contents[item] for item in ids])
+
+
 def _with_metadata(side: str, staged: pa.Table, known: pa.Table) -> pa.Table:
     """Records with what was measured before, and all else of today's rows; see `_fields`."""
     columns = {"cluster": staged[f"{side}_id"]}
@@ -440,11 +488,14 @@ def _item_id(side: str, row: Mapping[str, Any]) -> str:
 
 
 def _clusters(
-    workspace: Workspace, side: str, results: Sequence[Report]
+    context: Context, side: str, results: Sequence[Report]
 ) -> tuple[list[str], list[str]]:
     """Every item's id, and its near-duplicate cluster: same bytes, picture or sound."""
+    workspace = context.workspace
     kind, mark = ("image", "image_phash") if side == "artwork" else ("audio", "fingerprint")
     columns = (f"{side}_id", f"{kind}_sha256", mark)
+    if _same_as_before(context, side, _tables(workspace, side, results, columns)):
+        return _gathered(workspace, side)
     ids: list[str] = []
     digests: list[str] = []
 
@@ -456,6 +507,24 @@ def _clusters(
 
     near = near_images(list(marks())) if side == "artwork" else near_audio(marks())
     return ids, clusters(ids, digests, near)
+
+
+def _same_as_before(context: Context, side: str, tables: Iterable[pa.Table]) -> bool:
+    """Whether the catalogue of the run before has the same values in the columns of `tables`.
+
+    Clusters depend on nothing else, and finding them compares much with much.
+    """
+    path = _catalogue(context.workspace, side)
+    if not is_made_from(context.workspace, path, _made_by(context.recipe, side)):
+        return False
+    before, start = None, 0
+    for table in tables:
+        if before is None:
+            before = read_parquet(path, side, table.column_names)
+        if not before.slice(start, table.num_rows).equals(table.select(before.column_names)):
+            return False
+        start += table.num_rows
+    return before is not None and start == before.num_rows
 
 
 def _with_clusters(
@@ -496,7 +565,7 @@ def _rejects(
     for result in results:
         rejects = part_path(workspace, NAME, result.done.name, ".rejects.parquet")
         if result.done.inputs["side"] in sides and workspace.relative(rejects) in result.files:
-            yield from read_parquet(rejects, "reject").to_pylist()
+            yield from read_rejects(rejects).to_pylist()
 
 
 def _unmatched(workspace: Workspace, results: Sequence[Report]) -> dict[str, list[str]]:
@@ -514,12 +583,12 @@ def _unmatched(workspace: Workspace, results: Sequence[Report]) -> dict[str, lis
     return {path: some for path, some in left.items() if some}
 
 
-def _looked_at(workspace: Workspace, results: Sequence[Report]) -> list[str]:
+def _looked_at(context: Context, results: Sequence[Report]) -> list[str]:
     """The tracks that were pulled to be checked, by id; none that its metadata alone ruled out."""
     found: list[str] = []
     for result in results:
         if result.done.inputs["side"] == "track":
-            rows = staged_rows(workspace, result.done)
+            rows = staged_rows(context, result.done)
             if is_aside(result.done):  # a fault there means that it could not be fetched
                 found += [row["item_id"] for row in rows if row["kind"] == "failed"]
             else:

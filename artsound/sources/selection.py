@@ -564,16 +564,19 @@ def is_aside(part: Part) -> bool:
     return str(part.inputs["rows"]).endswith("-aside")
 
 
-def staged_rows(workspace: Workspace, part: Part) -> list[dict[str, Any]]:
+def staged_rows(context: Context, part: Part) -> list[dict[str, Any]]:
     """The rows of one part: metadata and where the media lies, or rejects for one set aside."""
-    rows: list[dict[str, Any]] = staged_table(workspace, part).to_pylist()
+    rows: list[dict[str, Any]] = staged_table(context, part).to_pylist()
     return rows
 
 
-def staged_table(workspace: Workspace, part: Part) -> pa.Table:
+def staged_table(context: Context, part: Part) -> pa.Table:
     """The same as a table."""
-    path = _folder(workspace) / f"{part.inputs['rows']}.parquet"
-    return pq.ParquetFile(path).read_row_group(part.inputs["group"])
+    path = _folder(context.workspace) / f"{part.inputs['rows']}.parquet"
+    # What the file says of all its parts takes longer to parse than the rows of one.
+    about = context.once(f"rows of {path.name}", lambda: pq.read_metadata(path), [path])
+    with pq.ParquetFile(path, metadata=about) as file:
+        return file.read_row_group(part.inputs["group"])
 
 
 def fetched_path(workspace: Workspace, place: Place) -> Path:

@@ -22,6 +22,7 @@ from tiny_sources import (
 
 from artsound.encoders import embed
 from artsound.errors import BadData, BadUsage
+from artsound.media import MediaError
 from artsound.media.limits import limited
 from artsound.progress import QUIET
 from artsound.recipe import Audio, Images, Recipe, RightsSection, RunSection, Sources
@@ -431,6 +432,57 @@ def test_of_a_part_in_which_one_file_has_changed_only_that_one_is_decoded_again(
     for marker in (tmp_path / "out/parts/ingest").glob("tracks-*.json"):
         marker.unlink()
     assert catalogue("out") == again
+
+
+@pytest.mark.parametrize(
+    ("reason", "again"),
+    [("", False), ("audio-crash", True), ("audio-too-slow", True), ("audio-too-large", True)],
+)
+def test_what_fails_by_its_content_is_not_decoded_again_and_all_else_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str, again: bool
+) -> None:
+    decoded: list[bytes] = []
+    noise, changed = b"noise", clip(77)
+
+    def counted(function: Any, kind: str, data: bytes, **options: Any) -> Any:
+        decoded.append(data)
+        if reason and data == noise:
+            raise MediaError(reason, "the machine is busy")
+        return limited(function, kind, data, **options)
+
+    def build(out: str, retry_failed: bool = False, **sections: Any) -> tuple[bytes, ...]:
+        workspace = Workspace(tmp_path / out)
+        recipe = Recipe(sources=Sources(**{**sources, **sections.pop("sources", {})}), **sections)
+        decoded.clear()
+        run_stage(ingest.STAGE, workspace, recipe, retry_failed=retry_failed)
+        return tuple(
+            (workspace.catalog / f"{name}.parquet").read_bytes()
+            for name in ("artworks", "tracks", "rejects")
+        )
+
+    monkeypatch.setattr(ingest, "limited", counted)
+    sources = _sources(tmp_path)
+    bad, other = (tmp_path / f"fma/fma_large/000/00000{n}.mp3" for n in (5, 7))
+    bad.write_bytes(noise)
+    first = build("out")
+    other.write_bytes(changed)
+    second = build("out")
+    assert sorted(decoded) == sorted([noise, changed] if again else [changed])
+    assert second == build("clean") != first
+    assert build("out", retry_failed=True) == second
+    assert decoded == [noise]
+    # Other limits, or other bytes, may give another result.
+    build("out", audio=Audio(min_seconds=11.0))
+    assert noise in decoded
+    bad.write_bytes(noise * 2)
+    build("out", audio=Audio(min_seconds=11.0))
+    assert decoded == [noise * 2]
+    # What a list names is withdrawn, usable or not.
+    listed = tmp_path / "listed.txt"
+    listed.write_text(f"sha256:{sha256_bytes(noise * 2)}\n", encoding="utf-8")
+    build("out", audio=Audio(min_seconds=11.0), sources={"without": str(listed)})
+    rejects = read_parquet(tmp_path / "out/catalog/rejects.parquet", "reject").to_pylist()
+    assert [row["reason"] for row in rejects if row["item_id"] == "000005"] == ["withdrawn"]
 
 
 def test_quality_is_measured_if_the_recipe_asks_and_is_not_measured_again(
