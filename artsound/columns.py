@@ -332,6 +332,12 @@ COLUMNS: tuple[Column, ...] = (
     _place("json_size", "bytes", "size of the .json member", 2226, unit="bytes"),
 )  # fmt: skip
 SAMPLE: tuple[Column, ...] = tuple(column for column in COLUMNS if column.in_sample)
+# What is known of a sample only when it is packed: of its picture, and where its members are.
+OF_PICTURE = ("image_sha256", "image_width", "image_height")
+PACKED: tuple[Column, ...] = tuple(
+    column for column in COLUMNS
+    if column.name in ("key", *OF_PICTURE) or column.name.endswith(("_offset", "_size"))
+)  # fmt: skip
 # Measures of technical quality, and their headings: unknown unless the recipe asks for them.
 QUALITY: Mapping[str, str] = MappingProxyType(
     {

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from artsound.columns import BY_NAME, COLUMNS, NUMBER, SAMPLE, Column
+from artsound.columns import BY_NAME, COLUMNS, NUMBER, PACKED, SAMPLE, Column
 from artsound.errors import BadData
 
 if TYPE_CHECKING:
@@ -287,7 +287,9 @@ def arrow_schema(name: str) -> pa.Schema:
     )
 
 
-_RELEASE: Mapping[str, tuple[Column, ...]] = {"index": COLUMNS, "sample": SAMPLE}
+_RELEASE: Mapping[str, tuple[Column, ...]] = {
+    "index": COLUMNS, "sample": SAMPLE, "packed": PACKED,
+}  # fmt: skip
 
 
 def _release_field(column: Column) -> pa.Field:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
+import itertools
 import os
 import re
 import shutil
@@ -23,7 +25,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from artsound.columns import BY_NAME, SAMPLE
+from artsound.columns import BY_NAME, OF_PICTURE, SAMPLE
 from artsound.errors import BadData
 from artsound.keys import six_digits
 from artsound.media import MediaError
@@ -31,13 +33,12 @@ from artsound.media.images import jpeg_size, release_jpeg
 from artsound.pairing.excluded import read_exclusions
 from artsound.pairing.previous_release import release_folder
 from artsound.recipe import Recipe
-from artsound.schema import Reject, arrow_schema, to_table
+from artsound.schema import Reject, arrow_schema
 from artsound.shards.beside import write_beside
 from artsound.shards.dataset import Dataset, open_shards
 from artsound.shards.format import (
     BLOCK,
     Packed,
-    Placed,
     Shard,
     Span,
     sample_json,
@@ -48,7 +49,6 @@ from artsound.shards.index import (
     SHARDS,
     SPLITS,
     SUMS,
-    index_rows,
     pointers,
     read_shard_index,
     to_index_table,
@@ -69,7 +69,7 @@ from artsound.shards.release import (
 from artsound.shards.withdraw import digests_of, named, traces
 from artsound.sources.base import all_places, read_snapshots
 from artsound.sources.selection import excluded, listed_digests, opted_out
-from artsound.stage import Context, Outcome, Part, Report, Stage, in_order, part_path
+from artsound.stage import Context, Outcome, Part, Report, Stage, part_path
 from artsound.storage import (
     Workspace,
     atomic_write,
@@ -166,8 +166,6 @@ _PICTURE = {
 }
 _SOUND = {"track_id": "track_id", "tempo_bpm": "tempo", "key": "key", "mode": "mode"}
 EXTRA = ("image_path", "audio_path")
-# What is known of a sample only when its picture is packed.
-_PACKED = ("image_sha256", "image_width", "image_height")
 
 
 def joined(context: Context) -> pl.DataFrame:
@@ -233,7 +231,7 @@ def _joined(root: Path, made: Collection[str]) -> pl.DataFrame:
         .join(_captions(paths[3], "artwork", "artwork_id"), on="artwork_id", how="left")
         .join(_captions(paths[4], "track", "key"), on="key", how="left")
     )
-    fields = [column.name for column in SAMPLE if column.name not in _PACKED]
+    fields = [column.name for column in SAMPLE if column.name not in OF_PICTURE]
     rows = rows.select(*fields, *EXTRA).sort("key")
     for name in rows.columns:
         if rows[name].null_count() and not (name in BY_NAME and BY_NAME[name].unknown):
@@ -321,13 +319,10 @@ class PreviousShards:
         """The number of the first new shard of a split."""
         return 1 + max((int(name[-6:]) for name, _ in self.shards_of(split)), default=-1)
 
-    def rows_of(self, shard: str) -> pl.DataFrame:
-        """The index rows of one shard."""
-        return self.data.frame.filter(pl.col("shard") == shard)
-
-    def rows_of_keys(self, keys: Sequence[str]) -> pl.DataFrame:
-        """The index rows of some samples."""
-        return self.data.frame[[self.positions[key] for key in keys]]
+    def pictures(self, keys: Sequence[str]) -> list[dict[str, Any]]:
+        """What is known of the released pictures of some samples."""
+        places = [self.positions[key] for key in keys]
+        return self.data.frame.select(OF_PICTURE)[places].to_dicts()
 
     def keys_with(self, digests: Collection[str]) -> set[str]:
         """The keys of samples whose released picture has one of the digests."""
@@ -338,28 +333,33 @@ class PreviousShards:
         """The position of each key in the index."""
         return {key: number for number, key in enumerate(self.data.frame["key"])}
 
-    def same(self, rows: pl.DataFrame, among: pl.DataFrame | None = None) -> set[str]:
-        """The keys of new samples (`rows`) of which every field is as in this release.
+    @functools.cached_property
+    def keys_of(self) -> Mapping[str, list[str]]:
+        """The keys of each shard's samples, by its name."""
+        return dict(self.data.frame.group_by("shard").agg(pl.col("key")).iter_rows())
 
-        With `among`, as in these of its rows.
+    def same(self, rows: pl.DataFrame) -> set[str]:
+        """The keys of new samples (`rows`) of which every field is as in this release.
 
         None of a release of an earlier format, whose shards have all to be written again.
         """
         if self.data.format != FORMAT:
             return set()
-        fields = [name for name in arrow_schema("sample").names if name not in _PACKED]
-        ours = (self.data.frame if among is None else among).select(fields)
+        fields = [name for name in arrow_schema("sample").names if name not in OF_PICTURE]
+        ours = self.data.frame.select(fields)
         theirs = rows.select(fields).cast(dict(ours.schema))  # type: ignore[arg-type]
         both = ours.join(theirs, on="key", suffix="_new")
         equal = (pl.col(name).eq_missing(pl.col(f"{name}_new")) for name in fields if name != "key")
         return set(both.filter(pl.all_horizontal(*equal))["key"])
 
-    def packed(self, part: str, rows: pl.DataFrame) -> dict[str, tuple[int, int, dict[str, Span]]]:
-        """Where those of the samples lie whole that are as they were in the shard of a part.
+    def packed(
+        self, part: str, same: Collection[str]
+    ) -> dict[str, tuple[int, int, dict[str, Span]]]:
+        """Where those samples lie whole that are as they were in the shard of a part.
 
         Args:
             part: The part's name.
-            rows: The new samples.
+            same: The keys of samples that are as they were.
 
         Returns:
             By key the first byte, the end, and the positions of the members from the first byte
@@ -371,31 +371,26 @@ class PreviousShards:
         shard = self.shard_of(part)
         if shard is None:
             return {}
-        placed = self.rows_of(shard.name).sort("jpg_offset")
-        same = self.same(rows, placed)
-        if not same:
-            return {}
-        self.check(shard)
-        offset, size = (
-            {one: placed[f"{one}_{name}"].to_numpy().astype(np.int64) for one in _MEMBERS}
-            for name in ("offset", "size")
-        )
-        ends = {one: offset[one] + -(-size[one] // BLOCK) * BLOCK for one in _MEMBERS}
-        last = ends[_MEMBERS[-1]]
-        starts = before = np.concatenate([[0], last[:-1]])
-        plain = np.ones(len(placed), dtype=bool)
-        for one in _MEMBERS:  # each after a header of one block
-            plain &= offset[one] == before + BLOCK
-            before = ends[one]
-        return {
-            key: (
-                int(starts[n]),
-                int(last[n]),
-                {one: (int(offset[one][n] - starts[n]), int(size[one][n])) for one in _MEMBERS},
+        places = self.data.pointers
+        here = np.flatnonzero(places.shard == self.data.shards.index(shard))
+        members = [places.members.index(one) for one in _MEMBERS]
+        here = here[np.argsort(places.offsets[here, members[0]])]
+        offset, size = places.offsets[here][:, members], places.sizes[here][:, members]
+        ends = offset + -(-size // BLOCK) * BLOCK
+        starts = np.concatenate([[0], ends[:-1, -1]])
+        before = np.column_stack([starts, ends[:, :-1]])
+        plain = (offset == before + BLOCK).all(axis=1)  # each after a header of one block
+        found = {
+            key: (start, stop, dict(zip(_MEMBERS, zip(at, long, strict=True), strict=True)))
+            for key, start, stop, at, long, whole in zip(
+                places.keys[here].tolist(), starts.tolist(), ends[:, -1].tolist(),
+                (offset - starts[:, None]).tolist(), size.tolist(), plain.tolist(), strict=True,
             )
-            for n, key in enumerate(placed["key"])
-            if plain[n] and key in same
-        }
+            if whole and key in same
+        }  # fmt: skip
+        if found:
+            self.check(shard)
+        return found
 
     def shard_of(self, part: str) -> Shard | None:
         """The shard that a part of this name would write again."""
@@ -449,8 +444,14 @@ def _open(folder: Path) -> PreviousShards:
     return base
 
 
+def unchanged(context: Context, base: PreviousShards) -> set[str]:
+    """The keys of this build's samples of which every field is as in the previous release."""
+    files = [*_inputs(context.workspace), base.folder / "index.json"]
+    return context.once("unchanged samples", lambda: base.same(joined(context)), files)
+
+
 def stays(
-    base: PreviousShards, rows: pl.DataFrame, split: str, spoiled: Collection[str]
+    base: PreviousShards, rows: pl.DataFrame, split: str, same: set[str]
 ) -> list[tuple[str, Shard, list[str], bool]]:
     """Find the shards of a previous release that stay.
 
@@ -458,18 +459,16 @@ def stays(
         base: The previous release.
         rows: The new samples of one split.
         split: The split.
-        spoiled: Keys of samples that may not stay as they are.
+        same: Keys of samples that may stay as they are.
 
     Returns:
         For each shard that stays: name of its part, its entry, the keys that stay, and whether
         nothing in it changed.
     """
     there = set(rows["key"])
-    same = base.same(rows) - set(spoiled)
     found = []
-    keys = dict(base.data.frame.group_by("shard").agg(pl.col("key")).iter_rows())
     for name, shard in base.shards_of(split):
-        staying = sorted(there.intersection(keys[shard.name]))
+        staying = sorted(there.intersection(base.keys_of[shard.name]))
         whole = len(staying) == shard.samples and same.issuperset(staying)
         if staying:
             found.append((name, shard, staying, whole))
@@ -488,6 +487,7 @@ def _part_name(shard: Shard) -> str:
 # The stage.
 
 _WITHHELD_PART = "withheld"
+_PACKED = arrow_schema("packed").names
 
 
 def plan_shards(
@@ -523,17 +523,19 @@ def plan(context: Context) -> list[Part]:
     if rows.is_empty():
         reason = "may be redistributed" if withheld.height else "is there"
         raise BadData(f"No pair of {workspace.pairs} {reason}: there is nothing to pack in shards.")
-    lines = dict(zip(rows["track_id"], rows.write_ndjson().encode().splitlines(), strict=True))
+    text = io.BytesIO()
+    rows.write_ndjson(text)
+    lines = dict(zip(rows["track_id"], text.getvalue().splitlines(), strict=True))
     unfit = _unfit(rows, recipe)
     base = open_previous_shards(context)
     unwanted = sorted(listed_digests(recipe))
     listed = {"digests": unwanted} if unwanted else {}
-    spoiled = {*unfit, *(base.keys_with(unwanted) if base else ())}
+    same = unchanged(context, base) - unfit - base.keys_with(unwanted) if base else set()
     continued = {"base": base.digest} if base else {}
     parts = []
     for split in SPLITS:
         mine = rows.filter(pl.col("split") == split)
-        staying = stays(base, mine, split, spoiled) if base else []
+        staying = stays(base, mine, split, same) if base else []
         planned: list[tuple[str, list[str]]] = []
         for name, shard, keys, whole in staying:
             if whole:
@@ -567,27 +569,27 @@ def plan(context: Context) -> list[Part]:
 
 
 def work(context: Context, part: Part) -> Outcome:
-    """Write one shard and its index rows under parts/shard."""
+    """Write one shard, and where its samples are in it, under parts/shard."""
     workspace, recipe = context.workspace, context.recipe
     if part.name == _WITHHELD_PART:
         return Outcome(rejects=tuple(_withheld(key) for key in part.inputs["keys"]))
     base = open_previous_shards(context)
     if base and "shard" in part.inputs:
         return _as_it_was(workspace, base, part)
-    chosen = joined(context).filter(pl.col("track_id").is_in(part.inputs["tracks"])).sort("key")
+    rows, keys = joined(context), part.inputs["tracks"]  # ascending; a pair has its track's key
     unwanted = part.inputs.get("digests", ())
-    before = base.packed(part.name, chosen) if base else {}
+    before = base.packed(part.name, unchanged(context, base)) if base else {}
     for key in base.keys_with(unwanted) if base and unwanted else ():
         before.pop(key, None)
     rejects: list[Reject] = []
-    samples: list[dict[str, Any]] = []
+    pictures: dict[str, dict[str, Any]] = {}
     copied: list[str] = []
 
     def members(files: contextlib.ExitStack) -> Any:
         name = f"artsound-{part.name}.tar"
         source = files.enter_context((base.folder / name).open("rb")) if base and before else None
-        for number, (key, track) in enumerate(chosen.select("key", "track_id").iter_rows()):
-            if track in part.inputs["unfit"]:
+        for key, number in zip(keys, rows["key"].search_sorted(pl.Series(keys)), strict=True):
+            if key in part.inputs["unfit"]:
                 message = "Judges found the pair unfit: shards.exclude of the recipe lists it."
                 rejects.append(Reject("shard", "pair", key, "filtered", "judged-unfit", message))
                 continue
@@ -596,7 +598,7 @@ def work(context: Context, part: Part) -> Outcome:
                 copied.append(key)
                 yield key, Packed(os.pread(source.fileno(), stop - start, start), placed)
                 continue
-            row = chosen.row(number, named=True)
+            row = rows.row(number, named=True)
             try:
                 image, audio, image_sha256 = (base.media(row) if base else None) or _media(
                     workspace, recipe, row
@@ -608,8 +610,9 @@ def work(context: Context, part: Part) -> Outcome:
                 message = f"a list of the recipe has the SHA-256 of its picture, {image_sha256}"
                 rejects.append(Reject("shard", "pair", key, "filtered", "withdrawn", message))
                 continue
-            samples.append(_sample(row, image, image_sha256))
-            yield key, {"jpg": image, "mp3": audio, "json": sample_json(samples[-1])}
+            sample = _sample(row, image, image_sha256)
+            pictures[key] = {name: sample[name] for name in OF_PICTURE}
+            yield key, {"jpg": image, "mp3": audio, "json": sample_json(sample)}
 
     split = part.name.rpartition("-")[0]
     tar_path = part_path(workspace, "shard", part.name, ".tar")
@@ -621,11 +624,11 @@ def work(context: Context, part: Part) -> Outcome:
         if len(rejects) < part.items:
             raise
         return Outcome(rejects=tuple(rejects))
-    places = {one.key: one for one in placed}
-    new = index_rows(shard.name, samples, [places[sample["key"]] for sample in samples])
-    old = [_moved(base.rows_of_keys(copied), shard.name, places)] if base and copied else []
-    table = in_order(list(places), [to_table("index", new), *old], "key")
-    write_parquet(row_path, "index", table)
+    if base and copied:
+        pictures.update(zip(copied, base.pictures(copied), strict=True))
+    write_parquet(row_path, "packed", [
+        {"key": one.key, **pictures[one.key], **pointers(one)} for one in placed
+    ])  # fmt: skip
     return Outcome(
         items_out=len(placed),
         files=(tar_path, row_path),
@@ -648,7 +651,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
     (folder / SHARDS).unlink(missing_ok=True)
     (folder / SUMS).unlink(missing_ok=True)
     shards: list[Shard] = []
-    tables: list[pa.Table] = []
+    places: list[pl.DataFrame] = []
     numbers = dict.fromkeys(SPLITS, 0)
     for result in packed:
         part = Shard(**result.extra)
@@ -658,12 +661,11 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
         numbers[part.split] += 1
         _link(part_path(workspace, "shard", result.done.name, ".tar"), folder / name)
         shards.append(replace(part, name=name))
-        table = read_parquet(part_path(workspace, "shard", result.done.name), "index")
-        column = table.schema.get_field_index("shard")
-        names = pa.array([name] * table.num_rows)
-        tables.append(table.set_column(column, table.schema.field(column), names))
+        found = read_parquet(part_path(workspace, "shard", result.done.name), "packed", _PACKED)
+        places.append(pl.DataFrame(pl.from_arrow(found)).with_columns(shard=pl.lit(name)))
     sync_folder(folder)
-    table = to_index_table(pa.concat_tables(tables))
+    rows = pl.concat(places).join(joined(context), on="key", how="left", maintain_order="left")
+    table = to_index_table(rows.rechunk().to_arrow())
     files = [
         write_attribution(folder, table),
         write_readme(folder, recipe.name, shards, table.num_rows),
@@ -686,7 +688,9 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
     if base and not lineage.bump:
         files += copy_index(folder, base.folder)
     else:
-        files += write_index(folder, recipe.name, recipe.digest(), shards, table, about)
+        files += write_index(
+            folder, recipe.name, recipe.digest(), shards, _chunked(table, shards), about
+        )
     _remove_stale(workspace, {shard.name for shard in shards}, {r.done.name for r in results})
     if base:
         _check_withdrawn(folder, base, excluded(recipe).lines, opted_out(recipe).lines)
@@ -728,7 +732,8 @@ def _as_it_was(workspace: Workspace, base: PreviousShards, part: Part) -> Outcom
     tar_path = make_folder(workspace.parts / "shard") / f"{part.name}.tar"
     row_path = part_path(workspace, "shard", part.name)
     _link(source, tar_path)
-    write_parquet(row_path, "index", to_index_table(base.rows_of(shard.name).to_arrow()))
+    rows = base.data.frame.select("shard", *_PACKED).filter(shard=shard.name).select(_PACKED)
+    write_parquet(row_path, "packed", rows.to_arrow().cast(arrow_schema("packed")))
     return Outcome(
         items_out=shard.samples,
         files=(tar_path, row_path),
@@ -737,11 +742,13 @@ def _as_it_was(workspace: Workspace, base: PreviousShards, part: Part) -> Outcom
     )
 
 
-def _moved(rows: pl.DataFrame, shard: str, places: Mapping[str, Placed]) -> pa.Table:
-    """Index rows of samples that were copied to another shard or another place in it."""
-    moved = [{"shard": shard, **pointers(places[key])} for key in rows["key"]]
-    new = pl.DataFrame(moved).select(pl.col(one).cast(rows.schema[one]) for one in moved[0])
-    return to_index_table(rows.with_columns(new.get_columns()).to_arrow())
+def _chunked(table: pa.Table, shards: Sequence[Shard]) -> pa.Table:
+    """The rows of an index in a chunk for each shard, by which pyarrow divides them into pages."""
+    ends = itertools.accumulate(shard.samples for shard in shards)
+    return pa.concat_tables(
+        table.slice(end - shard.samples, shard.samples)
+        for shard, end in zip(shards, ends, strict=True)
+    )
 
 
 def _check_withdrawn(
