@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from artsound.columns import COLUMNS, RENAMED, is_format_1
@@ -37,8 +38,7 @@ _COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class PreviousPair:
+class PreviousPair(NamedTuple):
     """A pair of the previous release.
 
     `percentile`, `margin` and the ranks are None if its media were withheld there, or if the
@@ -155,35 +155,28 @@ def _previous_release(folder: Path, recipe: Recipe) -> PreviousRelease:
     about = read_json(folder / "index.json")
     if not isinstance(about, dict) or about.get("index_sha256") != sha256_file(index):
         raise BadData(f"{index} is not the file that its index.json names: verify {folder} first.")
-    rows = _rows(folder, recipe)
-    excluded = set(excluded_pairs(recipe))
-    painters: dict[str, str] = {}
-    musicians: dict[int, str] = {}
-    for row in rows:
-        if row.get("painter_id"):
-            painters.setdefault(row["painter_id"], row["split"])
-        musician = row.get("musician_id")
-        if musician is not None and musician >= 0:  # format 1 has -1 for unknown
-            musicians.setdefault(musician, row["split"])
+    columns = _columns_of_pairs(folder, recipe)
+    tracks, artworks, splits = (columns[name] for name in ("track_id", "artwork_id", "split"))
+    values = zip(*(columns[name] for name in PreviousPair._fields), strict=True)
+    pairs = dict(zip(tracks, map(PreviousPair._make, values), strict=True))
+    for track, artwork in excluded_pairs(recipe):
+        if track in pairs and pairs[track].artwork_id == artwork:
+            del pairs[track]
+    # Of several pairs with one person, the first counts: it is the last that is written.
+    painters, musicians = (
+        dict(zip(reversed(columns[name]), reversed(splits), strict=True))
+        for name in ("painter_id", "musician_id")
+    )
     return PreviousRelease(
         digest=sha256_file(folder / "index.json"),
-        pairs={
-            row["track_id"]: PreviousPair(
-                row["track_id"],
-                row["artwork_id"],
-                row["split"],
-                row["score"],
-                row.get("percentile"),
-                row.get("margin"),
-                row.get("track_rank"),
-                row.get("artwork_rank"),
-            )
-            for row in rows
-            if (row["track_id"], row["artwork_id"]) not in excluded
+        pairs=pairs,
+        painters={painter: split for painter, split in painters.items() if painter},
+        musicians={  # format 1 has -1 for unknown
+            musician: split
+            for musician, split in musicians.items()
+            if musician is not None and musician >= 0
         },
-        painters=painters,
-        musicians=musicians,
-        artworks={row["artwork_id"]: row["split"] for row in rows},
+        artworks=dict(zip(artworks, splits, strict=True)),
     )
 
 
@@ -230,8 +223,8 @@ def free_artworks(
     return free[left[painters[free]] > 0], left
 
 
-def _rows(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
-    """The release's pairs by track, including those withheld from it."""
+def _columns_of_pairs(folder: Path, recipe: Recipe) -> dict[str, list[Any]]:
+    """The release's pairs by track, including those withheld from it: _COLUMNS."""
     index = folder / "index.parquet"
     withheld = folder / "withheld.parquet"
     try:
@@ -243,25 +236,28 @@ def _rows(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
                 f"{index} is of another schema ({differs[0]} is in only one of the two): "
                 "build without --base."
             )
-        rows = _columns(index, _COLUMNS)
+        table = _read(index, _COLUMNS)
         if withheld.is_file():
-            rows += _columns(withheld, _WITHHELD)
+            more = _read(withheld, _WITHHELD)
+            table = pa.concat_tables([table, more], promote_options="default")
     except (OSError, ValueError, pa.ArrowException) as error:
         raise BadData(f"{folder} cannot be continued, its index is broken: {error}.") from error
-    if others := sorted({row["bridge"] for row in rows} - {recipe.pair.bridge}):
+    if others := sorted(set(pc.unique(table["bridge"]).to_pylist()) - {recipe.pair.bridge}):
         raise BadUsage(
             f"The pairs of {folder} were made through the bridge {others[0]}, whose scores do not "
             f"compare with those of {recipe.pair.bridge}: give --bridge {others[0]}."
         )
-    return sorted(rows, key=lambda row: row["track_id"])
+    columns: dict[str, list[Any]] = table.sort_by("track_id").to_pydict()
+    return columns
 
 
-def _columns(path: Path, names: Sequence[str]) -> list[dict[str, Any]]:
-    """These columns of a parquet file, row by row; BadData if one is not as in an index."""
+def _read(path: Path, names: Sequence[str]) -> pa.Table:
+    """These columns of a parquet file; BadData if one is not as in an index."""
     schema = pa.schema([arrow_schema("index").field(name) for name in names])
-    table = with_text_keys(read_table(path))
-    if is_format_1(table.column_names):
-        table = table.rename_columns([RENAMED.get(name, name) for name in table.column_names])
+    found = pq.read_schema(path).names
+    today = {name: RENAMED.get(name, name) if is_format_1(found) else name for name in found}
+    there = [name for name in found if today[name] in names]
+    table = with_text_keys(read_table(path, there)).rename_columns([today[one] for one in there])
     for field in schema:
         if field.nullable and field.name not in table.column_names:
             table = table.append_column(field, pa.nulls(len(table), field.type))
@@ -269,5 +265,4 @@ def _columns(path: Path, names: Sequence[str]) -> list[dict[str, Any]]:
     for field, column in zip(schema, table.columns, strict=True):
         if column.type != field.type or (column.null_count and not field.nullable):
             raise BadData(f"The {field.name} of {path} must be {field.type}, with no null.")
-    rows: list[dict[str, Any]] = table.to_pylist()
-    return rows
+    return table.replace_schema_metadata(None)
