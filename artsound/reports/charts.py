@@ -115,7 +115,7 @@ def two_bars(
 
 
 def histogram_chart(
-    values: Sequence[float],
+    values: Sequence[float] | np.ndarray,
     *,
     label: str,
     alt: str,

@@ -786,7 +786,9 @@ def _charts(frame: pl.DataFrame, stats: Mapping[str, Any]) -> list[tuple[str, st
         ("Year of the artwork", "artwork_year", "year"),
     ]
     for title, column, label in histograms:
-        if values := frame[column].drop_nulls().to_list():
+        # As an array: of a list matplotlib looks at each value.
+        values = np.array(frame[column].drop_nulls().to_list())
+        if len(values):
             between = partial(_pairs_between, column)
             drawn.append((title, histogram_chart(values, label=label, alt=title, link=between)))
     return drawn
