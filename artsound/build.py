@@ -34,7 +34,7 @@ from importlib import import_module
 from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.gpus import gpu_count, gpu_lease
 from artsound.notify import announce
-from artsound.processes import keep_freed_memory, process_pool, worker_count
+from artsound.processes import keep_freed_memory, process_pool, seldom_collecting, worker_count
 from artsound.progress import QUIET, Progress, log
 from artsound.recipe import Recipe
 from artsound.stage import (
@@ -177,17 +177,18 @@ def run_build(
     """
     target = recipe.run.notify if only is None else ""
     try:
-        check_build(workspace, recipe, only, progress)
-        names = stage_order(recipe) if only is None else (only,)
-        with spread(recipe, runner) as map_parts, open_build(workspace, recipe):
-            reports = []
-            for name in names:
-                report = run_stage(
-                    stage_of(name), workspace, recipe,
-                    progress=progress, map_parts=map_parts, retry_failed=retry_failed,
-                )  # fmt: skip
-                reports.append(report)
-                unload_models()
+        with seldom_collecting():
+            check_build(workspace, recipe, only, progress)
+            names = stage_order(recipe) if only is None else (only,)
+            with spread(recipe, runner) as map_parts, open_build(workspace, recipe):
+                reports = []
+                for name in names:
+                    report = run_stage(
+                        stage_of(name), workspace, recipe,
+                        progress=progress, map_parts=map_parts, retry_failed=retry_failed,
+                    )  # fmt: skip
+                    reports.append(report)
+                    unload_models()
     except Exception as error:
         announce(target, "failed", str(error), workspace.root)
         raise

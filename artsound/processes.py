@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import logging
 import multiprocessing
 import os
@@ -22,6 +23,7 @@ from artsound.progress import error_head, log
 # What <malloc.h> calls M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, with bytes; 32 MiB is the most that
 # glibc allows for the latter.
 _THRESHOLDS = ((-1, 1 << 30), (-3, 32 << 20))
+_OBJECTS = 100_000  # new objects after which cycles are searched for; by default 700
 
 
 def worker_count(asked: int) -> int:
@@ -42,6 +44,7 @@ def prepare_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_freed_memory()
+    gc.set_threshold(_OBJECTS, *gc.get_threshold()[1:])
 
 
 def keep_freed_memory() -> None:
@@ -54,6 +57,20 @@ def keep_freed_memory() -> None:
         library = ctypes.CDLL(None)
         for threshold, size in _THRESHOLDS:
             library.mallopt(threshold, size)
+
+
+@contextlib.contextmanager
+def seldom_collecting() -> Iterator[None]:
+    """Within this block, cycles of objects are searched for after many new objects only.
+
+    The rows of a build are a million objects without cycles, which every search visits.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(_OBJECTS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def one_blas_thread() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -17,6 +18,7 @@ import pytest
 from artsound import build
 from artsound.build import run_build, spread, stage_order
 from artsound.errors import BadUsage
+from artsound.processes import seldom_collecting
 from artsound.recipe import Recipe, bundled_recipe
 from artsound.stage import Context, Outcome, Part, run_stage
 from artsound.storage import Workspace
@@ -31,6 +33,17 @@ def test_a_small_stage_is_done_by_this_process_alone(tmp_path: Path) -> None:
     with spread(recipe()) as map_parts:
         report = run_stage(few, Workspace(tmp_path), recipe(), map_parts=map_parts)
     assert set(report.extra["processes"].values()) == {os.getpid()}
+
+
+def test_a_build_leaves_the_garbage_collector_as_it_was_however_it_ends(tmp_path: Path) -> None:
+    before = gc.get_threshold()
+    with seldom_collecting():
+        assert gc.get_threshold()[0] > before[0]
+    assert gc.get_threshold() == before
+    nowhere = recipe().replaced(sources={"artgraph": str(tmp_path / "no"), "fma": str(tmp_path)})
+    with pytest.raises(BadUsage):
+        run_build(Workspace(tmp_path / "out"), nowhere)
+    assert gc.get_threshold() == before
 
 
 def test_a_larger_one_by_another_process_too_and_once(
