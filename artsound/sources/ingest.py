@@ -238,7 +238,12 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
         made_by = _made_by(recipe, side)
         remember(workspace, made_by, path, written, stamps, made_from=made_from)
         _remember_failures(context, side, results, contents)
-        _gather_measures(workspace, side, results, made_from)
+        columns = (f"{side}_id", f"{_KINDS[side]}_sha256")
+        if policy == "drop":  # not all are in the catalogue
+            media = _tables(workspace, side, results, columns)
+        else:
+            media = iter([read_parquet(path, side, columns)])
+        _gather_measures(workspace, side, results, media, made_from)
     if unmatched:
         extra["lines_unmatched"] = sum(map(len, unmatched.values()))
         said = [names_nothing(path, "the sources", lines) for path, lines in unmatched.items()]
@@ -304,19 +309,26 @@ def _gathered(workspace: Workspace, side: str) -> tuple[list[str], list[str]]:
 
 
 def _gather_measures(
-    workspace: Workspace, side: str, results: Sequence[Report], made_from: str
+    workspace: Workspace,
+    side: str,
+    results: Sequence[Report],
+    media: Iterable[pa.Table],
+    made_from: str,
 ) -> None:
-    """Write the descriptors of all parts into one table, and let `recall` find them."""
+    """Write the descriptors of all parts into one table, and let `recall` find them.
+
+    `media` has the id and the digest of every medium.
+    """
     name = f"{side}_descriptors"
     contents: dict[str, str] = {}
-    columns = (f"{side}_id", f"{_KINDS[side]}_sha256")
-    for table in _tables(workspace, side, results, columns):
-        contents.update(zip(*(table[column].to_pylist() for column in columns), strict=True))
+    for table in media:
+        contents.update(zip(*(column.to_pylist() for column in table.columns), strict=True))
     tables = [to_table(name, [])]
     for result in results:
         path = _measured_part(workspace, result.done)
         if workspace.relative(path) in result.files and result.done.inputs["side"] == side:
-            tables.append(read_parquet(path, name))
+            # Their rows are checked when they are written.
+            tables.append(read_parquet(path, name, arrow_schema(name).names))
     table = pa.concat_tables(tables)
     path = measured_path(workspace, side)
     write_parquet(path, name, table)
