@@ -10,6 +10,7 @@ only be found across the whole side: they are replaced at the end.
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -35,7 +36,15 @@ from artsound.captions.checks import (
 from artsound.captions.grounded import Grounded
 from artsound.captions.phrasing import word_count
 from artsound.captions.vocabulary import load_vocabulary
-from artsound.catalogue import SIDES, Side, described_items, names_of_people, rows_digest
+from artsound.catalogue import (
+    SIDES,
+    Side,
+    described_items,
+    descriptors_path,
+    names_of_people,
+    rows_digest,
+    table_path,
+)
 from artsound.encoders.base import captions_come_first
 from artsound.errors import BadData
 from artsound.gpus import current_gpu
@@ -171,11 +180,31 @@ def _grounded(context: Context, captioner: Grounded, part: Part) -> pa.Table:
 
 
 def _contents(context: Context, side: Side, start: int, stop: int) -> list[str]:
-    """A digest of each item's record and measurements."""
-    frames = [pl.DataFrame(pl.from_arrow(table.slice(start, stop - start)))
-              for table in item_rows(context, side)]  # fmt: skip
-    lines = [frame.write_ndjson().encode().splitlines() for frame in frames]
-    return [sha256_bytes(b"".join(pair)) for pair in zip(*lines, strict=True)]
+    """A digest of each item's record and measurements, computed once in a process."""
+    workspace = context.workspace
+    files = [
+        workspace.pairs / "pairs.parquet",
+        table_path(workspace, side),
+        descriptors_path(workspace, side),
+    ]
+
+    def none() -> tuple[list[pl.DataFrame], list[str]]:
+        frames = [pl.DataFrame(pl.from_arrow(table)) for table in item_rows(context, side)]
+        return frames, [""] * len(frames[0])
+
+    frames, known = context.once(f"contents of {side.files}", none, files)
+    new = [place for place in range(start, stop) if not known[place]]
+    lines = [_lines(frame[new]) for frame in frames]
+    for place, pair in zip(new, zip(*lines, strict=True), strict=True):
+        known[place] = sha256_bytes(b"".join(pair))
+    return known[start:stop]
+
+
+def _lines(frame: pl.DataFrame) -> list[bytes]:
+    """Each row as a line of JSON."""
+    text = io.BytesIO()
+    frame.write_ndjson(text)
+    return text.getvalue().splitlines()
 
 
 def _captions_path(context: Context, side: Side) -> Path:
