@@ -19,7 +19,8 @@ from PIL import Image
 
 from artsound.encoders.affect_audio import SAMPLE_RATE, describe_audio
 from artsound.encoders.affect_image import describe_image
-from artsound.encoders.descriptors import IMAGE_SIDE, SECONDS, descriptor_names
+from artsound.encoders.descriptors import descriptor_names
+from artsound.encoders.measuring import IMAGE_SIDE, SECONDS
 from artsound.media.audio import load_mono
 from artsound.media.images import load_small
 

@@ -1,7 +1,7 @@
 """The `affect` encoder: measured descriptors of every picture and clip; it needs no weights.
 
 Each descriptor is a number in its own unit (schemas/*_descriptors.json), so rows are not of unit
-length. Sizes, rates and the order of the columns are defined only here.
+length. The order of the columns is defined only here, sizes and rates in `measuring`.
 """
 
 from __future__ import annotations
@@ -9,25 +9,24 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from artsound.encoders.affect_audio import SAMPLE_RATE, describe_audio
-from artsound.encoders.affect_image import describe_image
 from artsound.encoders.base import Encoder, EncoderPlugin, EncoderSettings
-from artsound.media.images import ImageInfo, SmallCopy, check_image, load_small
+from artsound.encoders.measuring import (
+    check_and_measure_clip,
+    check_and_measure_picture,
+    measure_clip,
+    measure_picture,
+)
 from artsound.schema import arrow_schema
 from artsound.storage import digest
 from artsound.untrusted import read_toml
 
-if TYPE_CHECKING:
-    from artsound.media.audio import AudioInfo
-
 VERSION = 4  # raised whenever a descriptor's formula changes
-IMAGE_SIDE = 256  # pixels at most: descriptors are shares and means
-SECONDS = 60.0  # of a clip, from its start
 MADE_BY = digest(["affect", VERSION])
 
 
@@ -54,40 +53,6 @@ def as_embedded(rows: np.ndarray) -> np.ndarray:
     """Descriptors of tracks [n, 20] with frequencies and tempo on a logarithmic scale."""
     logarithmic = np.array([name in _LOGARITHMIC for name in SOUND_FIELDS])
     return np.where(logarithmic, np.log(np.maximum(rows, 1e-6)), rows)
-
-
-def measure_picture(data: bytes) -> Mapping[str, Any]:
-    """All descriptors of an encoded picture by name; MediaError if it cannot be decoded."""
-    return describe_image(load_small(data, max_side=IMAGE_SIDE))
-
-
-def measure_clip(data: bytes) -> Mapping[str, Any]:
-    """All descriptors of an encoded clip by name; MediaError if it cannot be decoded."""
-    from artsound.media.audio import load_mono  # with what pictures do without
-
-    return describe_audio(load_mono(data, sample_rate=SAMPLE_RATE, seconds=SECONDS))
-
-
-def check_and_measure_picture(data: bytes, **limits: Any) -> tuple[ImageInfo, Mapping[str, Any]]:
-    """The results of `check_image`, which takes the same limits, and of `measure_picture`.
-
-    The picture is decoded once.
-    """
-    small = SmallCopy(IMAGE_SIDE)
-    info = check_image(data, small=small, **limits)
-    return info, describe_image(small.pixels)
-
-
-def check_and_measure_clip(data: bytes, **limits: Any) -> tuple[AudioInfo, Mapping[str, Any]]:
-    """The results of `check_audio`, which takes the same limits, and of `measure_clip`.
-
-    The clip is decoded once.
-    """
-    from artsound.media.audio import Beginning, check_audio
-
-    beginning = Beginning(SAMPLE_RATE, SECONDS)
-    info = check_audio(data, beginning=beginning, **limits)
-    return info, describe_audio(beginning.sound())
 
 
 def measure_wave(wave: np.ndarray, sample_rate: int) -> np.ndarray:

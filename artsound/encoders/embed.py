@@ -35,7 +35,8 @@ from artsound.encoders.base import (
     text_encoders,
 )
 from artsound.encoders.batching import ItemError, one_torch_thread
-from artsound.encoders.descriptors import MADE_BY, VERSION, measure_clip, measure_picture
+from artsound.encoders.descriptors import MADE_BY, VERSION
+from artsound.encoders.measuring import measure_clip, measure_picture
 from artsound.errors import BadData
 from artsound.media import MediaError
 from artsound.recipe import Recipe

@@ -31,7 +31,8 @@ from artsound.encoders.base import (
     open_encoder,
 )
 from artsound.encoders.batching import one_torch_thread
-from artsound.encoders.descriptors import descriptor_names, measure_picture
+from artsound.encoders.descriptors import descriptor_names
+from artsound.encoders.measuring import measure_picture
 from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.media import MediaError
 from artsound.pairing.previous_release import FITS

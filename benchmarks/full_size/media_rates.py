@@ -13,7 +13,7 @@ from pathlib import Path
 import soundfile
 from PIL import Image
 
-from artsound.encoders.descriptors import check_and_measure_clip, check_and_measure_picture
+from artsound.encoders.measuring import check_and_measure_clip, check_and_measure_picture
 from artsound.media.audio import load_mono
 from artsound.media.images import load_rgb, release_jpeg
 from artsound.storage import sha256_bytes

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import os
 import signal
+import sys
 import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from artsound.encoders import measuring
 from artsound.media import MediaError, limits
 from artsound.media.images import check_image
 from artsound.media.limits import limited
@@ -48,6 +50,20 @@ def crash(data: bytes, by: int) -> None:
 
 def fail(data: bytes) -> None:
     raise ZeroDivisionError(len(data))
+
+
+def modules(data: bytes) -> list[str]:
+    return [name for name in data.decode().split() if name in sys.modules]
+
+
+def test_a_child_imports_nothing_that_measuring_does_without() -> None:
+    picture = limited(measuring.check_and_measure_picture, "image", small_jpeg(), **SIZES)
+    assert picture[0].width == 64
+    large = b"pydantic polars torch artsound.recipe artsound.stage artsound.encoders.base"
+    assert limited(modules, "image", large) == []
+    assert limited(modules, "image", b"numpy artsound.encoders.measuring") == [
+        *("numpy", "artsound.encoders.measuring")
+    ]
 
 
 def test_a_child_returns_what_the_function_returns_or_raises() -> None:
