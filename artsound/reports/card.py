@@ -26,7 +26,7 @@ from artsound.progress import counted
 from artsound.recipe import ReleaseSection
 from artsound.reports.judging import published, published_preferences, summarise_judgements
 from artsound.reports.preferences import summarise_preferences
-from artsound.reports.stats import frame_stats, value_counts
+from artsound.reports.stats import count_rows, frame_stats, value_counts, words_of
 from artsound.rights import PUBLIC_DOMAIN, TRAINABLE, UNKNOWN, licence_rights, policy_condition
 from artsound.schema import arrow_schema, json_schema, schema_folder
 from artsound.shards.dataset import Dataset, open_shards
@@ -640,11 +640,8 @@ def card_values(data: Dataset) -> dict[str, Any]:
     }
     said = about.get("release", {})
     parent, asked, removed = about.get("parent"), _asked(data), _removed(data)
-    imported = frame.filter(pairing_method="given").height
-    words = {
-        side: frame.select(pl.col(f"{side}_caption").str.split(" ").list.len()).to_series()
-        for side in ("artwork", "track")
-    }
+    imported = count_rows(frame, pl.col("pairing_method") == "given")
+    words = {side: words_of(frame[f"{side}_caption"]) for side in ("artwork", "track")}
     return {
         "tool": f"artsound {__version__}",
         "name": data.name,
@@ -673,7 +670,7 @@ def card_values(data: Dataset) -> dict[str, Any]:
         ],
         "sources": sources,
         "source_rows": _source_rows(frame, about),
-        **_of_training(frame, about),
+        **_of_training(frame, about, words),
         "credit": credit_lacks(
             frame.select(name for name in CREDIT_COLUMNS if name in frame.columns).to_arrow()
         ),
@@ -697,7 +694,7 @@ def card_values(data: Dataset) -> dict[str, Any]:
             [shard.name for shard in data.shards if shard.split == data.shards[0].split][:3]
         ),
         "features": [(field.name, _feature(field.type)) for field in arrow_schema("sample")],
-        "negative": frame.filter(pl.col("margin") < 0).height,
+        "negative": count_rows(frame, pl.col("margin") < 0),
         "size_category": next((name for top, name in _SIZES if frame.height < top), "100K<n<1M"),
         "painters": frame.filter(pl.col("painter").is_not_null())["painter_id"].n_unique(),
         "musicians": frame["musician"].drop_nulls().n_unique(),
@@ -720,9 +717,10 @@ def card_values(data: Dataset) -> dict[str, Any]:
         "unknown_licence": {
             "artwork": frame["artwork_license_id"].null_count(),
             "track": frame["track_license_id"].null_count(),
-            "either": frame.filter(
-                pl.any_horizontal(pl.col("artwork_license_id", "track_license_id").is_null())
-            ).height,
+            "either": count_rows(
+                frame,
+                pl.any_horizontal(pl.col("artwork_license_id", "track_license_id").is_null()),
+            ),
         },
         "licences": [
             ("music", counts["track_license_id"]),
@@ -854,7 +852,9 @@ def _source_rows(frame: pl.DataFrame, about: Mapping[str, Any]) -> list[dict[str
     return found
 
 
-def _of_training(frame: pl.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
+def _of_training(
+    frame: pl.DataFrame, about: Mapping[str, Any], words: Mapping[str, pl.Series]
+) -> dict[str, Any]:
     """What the training-data summary counts beside the card's own numbers."""
     rejects = about.get("rejects", {}).values()
     urls = pl.concat(
@@ -890,12 +890,9 @@ def _of_training(frame: pl.DataFrame, about: Mapping[str, Any]) -> dict[str, Any
         .value_counts()
         .sort("count", "track_language", descending=[True, False])
     )
-    words = [
-        frame[f"{side}_caption"].str.split(" ").list.len().sum() for side in ("artwork", "track")
-    ]
     return {
         "artworks": frame["artwork_id"].n_unique(),
-        "words_total": int(sum(words)),
+        "words_total": sum(int(counts.sum()) for counts in words.values()),
         "languages": dict(languages.head(_MOST).iter_rows()),
         "more_languages": max(0, languages.height - _MOST),
         "folders": sorted(
@@ -910,7 +907,7 @@ def _of_training(frame: pl.DataFrame, about: Mapping[str, Any]) -> dict[str, Any
             for side in ("artwork", "track")
             if (
                 found := value_counts(
-                    frame.drop_nulls(f"{side}_caption_check"), f"{side}_caption_check"
+                    frame.select(f"{side}_caption_check").drop_nulls(), f"{side}_caption_check"
                 )
             )
         },
@@ -977,11 +974,11 @@ def _rights(frame: pl.DataFrame) -> list[tuple[str, int]]:
     """How many pairs may be used how: both sides, or where it says so, either."""
 
     def both(policy: str) -> int:
-        return frame.filter(pl.sql_expr(policy_condition(policy))).height
+        return count_rows(frame, pl.sql_expr(policy_condition(policy)))
 
     def either(column: str, pattern: str) -> int:
         sides = (pl.col(f"{side}_{column}").str.contains(pattern) for side in ("artwork", "track"))
-        return frame.filter(pl.any_horizontal(*sides)).height
+        return count_rows(frame, pl.any_horizontal(*sides))
 
     unknown = pl.any_horizontal(pl.col("artwork_license_id", "track_license_id").is_null())
     return [
@@ -989,7 +986,7 @@ def _rights(frame: pl.DataFrame) -> list[tuple[str, int]]:
         ("both sides may be changed", both("adaptable")),
         ("both sides may be used commercially", both("commercial")),
         ("the licences of both sides allow training of models", both("trainable")),
-        ("the licence of a side is not known", frame.filter(unknown).height),
+        ("the licence of a side is not known", count_rows(frame, unknown)),
         ("a side is under a NoDerivatives licence", either("license_id", "-ND")),
         ("a side is under a share-alike licence", either("license_id", "-SA|GPL")),
     ]

@@ -31,7 +31,7 @@ from artsound.reports.art_map import places_of, write_map
 from artsound.reports.card import write_cards
 from artsound.reports.charts import bars, heat_map, histogram_chart, two_bars, two_histograms
 from artsound.reports.finding import side_vectors, vectors_digest
-from artsound.reports.stats import frame_stats, measured_quality, value_counts
+from artsound.reports.stats import frame_stats, measured_quality, value_counts, words_of
 from artsound.reports.views import FACETS, RANGES, sql_text
 from artsound.shards.beside import MAP
 from artsound.shards.dataset import Dataset, open_shards
@@ -693,7 +693,7 @@ def _captions(frame: pl.DataFrame, measured: Mapping[str, Any]) -> dict[str, Any
         ("Artworks", "artworks", "artwork_caption"),
         ("Music", "tracks", "track_caption"),
     ):
-        lengths.append(frame[column].str.split(" ").list.len().to_numpy())
+        lengths.append(words_of(frame[column]).to_numpy())
         rows.append(
             [
                 title,

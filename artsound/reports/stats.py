@@ -74,7 +74,9 @@ def frame_stats(frame: pl.DataFrame) -> dict[str, Any]:
     return {
         "pairs": frame.height,
         "hours": float(frame["duration_s"].sum()) / 3600,
-        "redistributable": frame.filter("artwork_redistribute", "track_redistribute").height,
+        "redistributable": count_rows(
+            frame, pl.col("artwork_redistribute") & pl.col("track_redistribute")
+        ),
         "counts": {column: value_counts(frame, column) for column in COUNTED},
         "measures": {
             column: [
@@ -100,6 +102,16 @@ def value_counts(frame: pl.DataFrame, column: str) -> dict[str, int]:
         .sort(["len", "value"], descending=[True, False])
     )
     return dict(counts.iter_rows())
+
+
+def words_of(captions: pl.Series) -> pl.Series:
+    """The number of words of each caption, as many as spaces and one."""
+    return captions.str.count_matches(" ", literal=True) + 1
+
+
+def count_rows(frame: pl.DataFrame, condition: pl.Expr) -> int:
+    """Count the rows for which a condition is true, without copying them."""
+    return int(frame.select(condition.sum()).item())
 
 
 def print_stats(stats: Mapping[str, Any], most: int = 12) -> None:
