@@ -23,7 +23,7 @@ from artsound.encoders.base import load_embeddings
 from artsound.errors import ArtSoundError, BadData, BadUsage
 from artsound.pairing.previous_release import FITS
 from artsound.rights import licence_rights, policy_condition
-from artsound.shards.dataset import open_shards
+from artsound.shards.dataset import Dataset, open_shards
 from artsound.shards.format import Shard
 from artsound.shards.index import (
     FORMAT,
@@ -713,7 +713,7 @@ def write_changes(folder: Path, base: Path, found: Difference, lineage: Lineage)
 
 def write_history(
     folder: Path,
-    base: Path | None,
+    base: Dataset | None,
     shards: Sequence[Shard],
     index: pa.Table,
     *,
@@ -726,7 +726,7 @@ def write_history(
 
     Args:
         folder: The new release.
-        base: The previous release; None for a first one.
+        base: The previous release, on this machine; None for a first one.
         shards: The shards of the new release.
         index: The rows of its index.
         at_least: A bump for changes that the two indexes do not show.
@@ -738,14 +738,14 @@ def write_history(
         (folder / name).unlink(missing_ok=True)
     if base is None:
         return Lineage(), [write_first_changelog(folder, "The first release.")]
-    data = open_shards(base)
     rows = pl.DataFrame(pl.from_arrow(index))
-    found = difference(data.frame, data.shards, rows, shards, formats=(data.format, FORMAT))
-    bump = max(withheld_bump(base, folder, set(rows["key"])), at_least, key=BUMPS.index)
-    lineage = lineage_after(base, found, at_least=bump)
+    found = difference(base.frame, base.shards, rows, shards, formats=(base.format, FORMAT))
+    before = Path(base.store.location)
+    bump = max(withheld_bump(before, folder, set(rows["key"])), at_least, key=BUMPS.index)
+    lineage = lineage_after(before, found, at_least=bump)
     if lineage.bump:
-        return lineage, write_changes(folder, base, found, lineage)
-    return lineage, _copied(folder, base, (CHANGES, CHANGELOG))
+        return lineage, write_changes(folder, before, found, lineage)
+    return lineage, _copied(folder, before, (CHANGES, CHANGELOG))
 
 
 def write_first_changelog(folder: Path, text: str) -> Path:

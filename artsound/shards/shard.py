@@ -679,7 +679,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
     release = {name: value for name, value in recipe.release.model_dump().items() if value}
     said_more = base is not None and release != base.release
     lineage, more = write_history(
-        folder, base.folder if base else None, shards, table, at_least="patch" if said_more else ""
+        folder, base.data if base else None, shards, table, at_least="patch" if said_more else ""
     )
     files += more
     about: dict[str, Any] = {**lineage.fields(), **({"release": release} if release else {})}
