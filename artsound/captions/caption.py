@@ -160,8 +160,8 @@ def work(context: Context, part: Part) -> Outcome:
             texts = captioner.captions(items)
             captions = [_caption(captioner, *pair) for pair in zip(items, texts, strict=True)]
         table = to_table("caption", captions)
-    write_parquet(path, "caption", table)
-    return Outcome((path,), table.num_rows)
+    sha256 = write_parquet(path, "caption", table, durable=False)
+    return Outcome((path,), table.num_rows, digests={path: sha256})
 
 
 def _grounded(context: Context, captioner: Grounded, part: Part) -> pa.Table:

@@ -266,8 +266,8 @@ def work(context: Context, part: Part) -> Outcome:
         for item in items
     ]
     path = part_path(workspace, NAME, part.name)
-    write_parquet(path, f"{record}_descriptors", rows)
-    return Outcome((path,), len(rows))
+    sha256 = write_parquet(path, f"{record}_descriptors", rows, durable=False)
+    return Outcome((path,), len(rows), digests={path: sha256})
 
 
 def finish(context: Context, results: Sequence[Report]) -> Outcome:

@@ -626,15 +626,14 @@ def work(context: Context, part: Part) -> Outcome:
         return Outcome(rejects=tuple(rejects))
     if base and copied:
         pictures.update(zip(copied, base.pictures(copied), strict=True))
-    write_parquet(row_path, "packed", [
-        {"key": one.key, **pictures[one.key], **pointers(one)} for one in placed
-    ])  # fmt: skip
+    found = [{"key": one.key, **pictures[one.key], **pointers(one)} for one in placed]
+    sha256 = write_parquet(row_path, "packed", found, durable=False)
     return Outcome(
         items_out=len(placed),
         files=(tar_path, row_path),
         rejects=tuple(rejects),
         extra=asdict(shard),
-        digests={tar_path: shard.sha256},
+        digests={tar_path: shard.sha256, row_path: sha256},
     )
 
 
@@ -733,12 +732,13 @@ def _as_it_was(workspace: Workspace, base: PreviousShards, part: Part) -> Outcom
     row_path = part_path(workspace, "shard", part.name)
     _link(source, tar_path)
     rows = base.data.frame.select("shard", *_PACKED).filter(shard=shard.name).select(_PACKED)
-    write_parquet(row_path, "packed", rows.to_arrow().cast(arrow_schema("packed")))
+    table = rows.to_arrow().cast(arrow_schema("packed"))
+    sha256 = write_parquet(row_path, "packed", table, durable=False)
     return Outcome(
         items_out=shard.samples,
         files=(tar_path, row_path),
         extra=asdict(shard),
-        digests={tar_path: shard.sha256},
+        digests={tar_path: shard.sha256, row_path: sha256},
     )
 
 
