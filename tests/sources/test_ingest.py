@@ -434,6 +434,33 @@ def test_of_a_part_in_which_one_file_has_changed_only_that_one_is_decoded_again(
     assert catalogue("out") == again
 
 
+def test_clusters_are_those_of_a_clean_build_whatever_has_changed(tmp_path: Path) -> None:
+    """They are taken from the catalogue before where no digest and no fingerprint differs."""
+    sources = _sources(tmp_path)
+    folder, clips = tmp_path / "fma/fma_large/000", {number: clip(number) for number in (2, 5, 7)}
+    table = tmp_path / "fma/fma_metadata/tracks.csv"
+    pictures = tmp_path / "artgraph/imagesf2"
+    plain = table.read_text(encoding="utf-8")
+    changes: list[tuple[Path, bytes]] = [
+        (folder / "000007.mp3", clips[5]),  # the same as another now
+        (table, plain.replace(BY, NC, 1).encode()),  # a text alone
+        (folder / "000007.mp3", clips[7]),
+        (folder / "000002.mp3", b"noise"),  # one less
+        (folder / "000005.mp3", clips[7]),
+        (folder / "000002.mp3", clips[2]),
+        (pictures / OLD, picture(2)),
+        (pictures / NEW, picture(3)),
+    ]
+    clusters = set()
+    _ingest(tmp_path / "used", sources)
+    for number, (path, data) in enumerate(changes):
+        path.write_bytes(data)
+        used = _ingest(tmp_path / "used", sources)
+        assert used[:3] == _ingest(tmp_path / f"clean-{number}", sources)[:3]
+        clusters.add(tuple(track["cluster"] for track in used[1]))
+    assert len(clusters) > 2
+
+
 @pytest.mark.parametrize(
     ("reason", "again"),
     [("", False), ("audio-crash", True), ("audio-too-slow", True), ("audio-too-large", True)],
