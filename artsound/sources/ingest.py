@@ -225,7 +225,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
             raise BadData(f"No {side} could be used: {_reasons(workspace, side, results)}.")
         extra[f"{side}s_out"] = len(usable)
         path = _catalogue(workspace, side)
-        files += [path, measured_path(workspace, side)]
+        files += [path, measured_path(workspace, side), failures_path(workspace, NAME, side)]
         if unchanged:
             continue
         # Their rows are checked when they are written.
@@ -237,7 +237,7 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
         stamps = [contents[item] for item in written]
         made_by = _made_by(recipe, side)
         remember(workspace, made_by, path, written, stamps, made_from=made_from)
-        _remember_failures(context, side, results, contents)
+        _remember_failures(context, side, results, contents, made_from)
         columns = (f"{side}_id", f"{_KINDS[side]}_sha256")
         if policy == "drop":  # not all are in the catalogue
             media = _tables(workspace, side, results, columns)
@@ -293,11 +293,12 @@ def _made_from(side: str, policy: str, results: Sequence[Report]) -> str:
 
 
 def _is_gathered(context: Context, side: str, made_from: str) -> bool:
-    """Whether catalogue and measures of a side are those of just these parts."""
+    """Whether catalogue, measures and failures of a side are those of just these parts."""
     workspace = context.workspace
     tables = {
         _catalogue(workspace, side): _made_by(context.recipe, side),
         measured_path(workspace, side): _affect().made_by,
+        failures_path(workspace, NAME, side): _made_by(context.recipe, side),
     }
     return all(is_made_from(workspace, path, by, made_from) for path, by in tables.items())
 
@@ -356,8 +357,7 @@ def _taken_before(
         compare: Whether to look for any.
 
     Returns:
-        Which rows they are, bool [n], their records, and the descriptors of those of them that
-        were measured by today's version.
+        Which rows they are, bool [n], their records, and their descriptors.
     """
     workspace, kind = context.workspace, _KINDS[side]
     made_by, table = _made_by(context.recipe, side), _catalogue(workspace, side)
@@ -374,6 +374,10 @@ def _taken_before(
         context, _affect().made_by, measured_path(workspace, side), f"{side}_descriptors",
         known[f"{side}_id"].to_pylist(), known[f"{kind}_sha256"].to_pylist(),
     )  # fmt: skip
+    # What lacks descriptors is decoded again, so that a part has the same bytes in every build.
+    whole = pc.is_in(known[f"{side}_id"], value_set=described[f"{side}_id"].combine_chunks())
+    there[there] = whole.to_numpy()
+    known = known.filter(whole)
     return there, _with_metadata(side, staged.filter(pa.array(there)), known), described
 
 
@@ -396,7 +400,11 @@ def _failed_before(context: Context, side: str, rows: pa.Table) -> tuple[pa.Tabl
 
 
 def _remember_failures(
-    context: Context, side: str, results: Sequence[Report], contents: Mapping[str, str]
+    context: Context,
+    side: str,
+    results: Sequence[Report],
+    contents: Mapping[str, str],
+    made_from: str,
 ) -> None:
     """Let `_failed_before` find what failed in the parts, by the contents of staged rows."""
     workspace = context.workspace
@@ -409,8 +417,8 @@ def _remember_failures(
     ]
     path, ids = failures_path(workspace, NAME, side), [row["item_id"] for row in failed]
     write_parquet(path, "reject", failed)
-    made_by = _made_by(context.recipe, side)
-    remember(workspace, made_by, path, ids, [contents[item] for item in ids])
+    made_by, stamps = _made_by(context.recipe, side), [contents[item] for item in ids]
+    remember(workspace, made_by, path, ids, stamps, made_from=made_from)
 
 
 def _with_metadata(side: str, staged: pa.Table, known: pa.Table) -> pa.Table:
