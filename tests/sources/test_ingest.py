@@ -445,7 +445,9 @@ def test_clusters_are_those_of_a_clean_build_whatever_has_changed(tmp_path: Path
         (folder / "000007.mp3", clips[5]),  # the same as another now
         (table, plain.replace(BY, NC, 1).encode()),  # a text alone
         (folder / "000007.mp3", clips[7]),
-        (folder / "000002.mp3", b"noise"),  # one less
+        (folder / "000002.mp3", b"noise"),  # the first is gone
+        (folder / "000007.mp3", b"noise"),  # the last, too
+        (folder / "000007.mp3", clips[7]),
         (folder / "000005.mp3", clips[7]),
         (folder / "000002.mp3", clips[2]),
         (pictures / OLD, picture(2)),
@@ -456,7 +458,9 @@ def test_clusters_are_those_of_a_clean_build_whatever_has_changed(tmp_path: Path
     for number, (path, data) in enumerate(changes):
         path.write_bytes(data)
         used = _ingest(tmp_path / "used", sources)
-        assert used[:3] == _ingest(tmp_path / f"clean-{number}", sources)[:3]
+        clean = _ingest(tmp_path / f"clean-{number}", sources)
+        assert used[:3] == clean[:3]
+        assert used[3].extra == clean[3].extra
         clusters.add(tuple(track["cluster"] for track in used[1]))
     assert len(clusters) > 2
 
