@@ -1,6 +1,6 @@
 """The first stage: raw sources in, a checked catalogue and content-addressed media out.
 
-Planning (staging.py) reads the metadata of both sources once, and splits the rows into those
+Planning (selection.py) reads the metadata of both sources once, and splits the rows into those
 with media to check and those that fall out beforehand, each with its reason. A part then reads
 the media of its rows, decodes and checks them, and keeps the original bytes; of a clip in another
 format than MP3, which is what releases hold, an MP3 made of it. Finishing finds
@@ -144,9 +144,8 @@ def work(context: Context, part: Part) -> Outcome:
     there, known, described = _taken_before(context, side, staged, ids, compare=not digests)
     records: list[dict[str, Any]] = []
     descriptors: list[dict[str, Any]] = []
-    rest, rejects = staged.filter(pa.array(~there)), list[Reject]()
-    if not digests:
-        rest, rejects = _failed_before(context, side, rest)
+    rest = staged.filter(pa.array(~there))
+    rest, rejects = _failed_before(context, side, rest, compare=not digests)
     for row in rest.to_pylist():
         try:
             data = read_file(roots[row["origin"]], row["box"], row["name"])
@@ -162,8 +161,8 @@ def work(context: Context, part: Part) -> Outcome:
         except (MediaError, UnreadableFile) as error:
             item = _item_id(side, row)
             rejects.append(Reject(NAME, side, item, "failed", error.reason, str(error)))
-    place = {item: number for number, item in enumerate(ids)}
-    rejects.sort(key=lambda reject: place[reject.item_id])
+    order = {item: number for number, item in enumerate(ids)}
+    rejects.sort(key=lambda reject: order[reject.item_id])
     table = in_order(ids, [known, to_table(side, records)])
     measured = in_order(ids, [described, to_table(f"{side}_descriptors", descriptors)])
     # The marker vouches for the media too: one that is lost or damaged is taken again.
@@ -239,10 +238,9 @@ def finish(context: Context, results: Sequence[Report]) -> Outcome:
         remember(workspace, made_by, path, written, stamps, made_from=made_from)
         _remember_failures(context, side, results, contents, made_from)
         columns = (f"{side}_id", f"{_KINDS[side]}_sha256")
+        media: Iterable[pa.Table] = [read_parquet(path, side, columns)]
         if policy == "drop":  # not all are in the catalogue
             media = _tables(workspace, side, results, columns)
-        else:
-            media = iter([read_parquet(path, side, columns)])
         _gather_measures(workspace, side, results, media, made_from)
     if unmatched:
         extra["lines_unmatched"] = sum(map(len, unmatched.values()))
@@ -381,15 +379,20 @@ def _taken_before(
     return there, _with_metadata(side, staged.filter(pa.array(there)), known), described
 
 
-# Reasons that may lie in the machine rather than in the content.
+# Reasons that may lie in the machine as well as in the content: these media are tried again.
 _MAY_PASS = re.compile(r"file-.*|.*-(?:too-slow|too-large|crash)")
 
 
-def _failed_before(context: Context, side: str, rows: pa.Table) -> tuple[pa.Table, list[Reject]]:
+def _failed_before(
+    context: Context, side: str, rows: pa.Table, *, compare: bool
+) -> tuple[pa.Table, list[Reject]]:
     """Those of a part's rows that are to be decoded, and rejects of the others.
 
-    A medium whose content the run before found unusable is not decoded again.
+    A medium whose content the run before found unusable is not decoded again; without `compare`,
+    all are.
     """
+    if not compare:
+        return rows, []
     workspace, made_by = context.workspace, _made_by(context.recipe, side)
     failures = failures_path(workspace, NAME, side)
     ids = rows[f"{side}_id"].to_pylist()

@@ -62,7 +62,7 @@ from artsound.storage import (
 def tracks_to_look_at(workspace: Workspace, recipe: Recipe) -> int:
     """How many tracks that have audio and rights are looked at, to find as many as the limit says.
 
-    0: all. It begins at the limit, and grows with every unusable one that `look_further` counts.
+    0: all. It begins at the limit, and grows with every unusable one that `extend_limit` counts.
     """
     limit = recipe.sources.limit
     try:
@@ -241,7 +241,7 @@ def plan(context: Context) -> list[Part]:
 
     A part's inputs name its side, its staged rows and their digest. With a limit of N, tracks are
     read in the order of their ids up to the N-th that has audio and rights (further, once some
-    have turned out to be unusable: see `look_further`), and 4 N artworks, at least 64, are taken
+    have turned out to be unusable: see `extend_limit`), and 4 N artworks, at least 64, are taken
     evenly over the list, unless the recipe names them; rows beyond are not pulled at all.
 
     Raises BadUsage for a source that does not exist, BadData for one that cannot be used.
